@@ -1,0 +1,32 @@
+//! The traits that connect the engine to a cluster, and their one error type.
+//!
+//! Reading and acting are separate traits: planning and observation get the reading half only, and every write
+//! carries a [`LeaseEpoch`]. Every write answers `Applied | AlreadySo`, or a [`StepError`] that says what is known of
+//! its effect, and every write can be read back. No method has a default body, so that a wrapper cannot forget one.
+
+mod balancer;
+mod error;
+mod host;
+mod probe;
+
+pub use balancer::{
+    Admin, BalancerCapabilities, Health, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence,
+    SetAdmin,
+};
+pub use error::{Effect, ErrorKind, Retry, StepError};
+pub use host::{Host, Incarnation, Installed, ObserveHost, Ran, RunCommand, ServerProcess};
+pub use probe::{Probe, Ready};
+
+use serde::{Deserialize, Serialize};
+
+/// Says whether a write changed its target.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Applied {
+    /// The write changed the target.
+    Applied,
+    /// The target stood like that before.
+    AlreadySo,
+}
+
+pub use crate::state::LeaseEpoch;

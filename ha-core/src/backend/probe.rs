@@ -1,0 +1,41 @@
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use super::StepError;
+
+/// What a readiness probe saw, asked of the node directly and not through the balancer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Ready {
+    /// The server serves; it said that it runs this release.
+    Yes {
+        /// The release that answered.
+        release: Box<str>,
+    },
+    /// The server answered that it is not ready, in these words.
+    NotYet(String),
+    /// Nothing listens there.
+    Closed,
+}
+
+/// Asks one node directly, past the balancer.
+#[async_trait]
+pub trait Probe: Debug + Send + Sync + 'static {
+    /// Asks whether the server is ready on its traffic port, and which release answers.
+    ///
+    /// # Errors
+    /// `Timeout`, `Protocol`, `Unreachable`; all without effect. A refused connection is `Ready::Closed`, not an error.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn ready(&self) -> Result<Ready, StepError>;
+
+    /// Runs the business test on the node. The answer is the tested release.
+    ///
+    /// # Errors
+    /// `Conflict` when the test ran and failed, with what it said; `Timeout`, `Protocol`, `Unreachable` when it could
+    /// not be run to its end. All without effect: a test must not change business data.
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn test(&self) -> Result<Box<str>, StepError>;
+}

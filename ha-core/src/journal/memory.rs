@@ -1,0 +1,114 @@
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{Journal, JournalError, Lease, LeaseError};
+use crate::record::{Entry, RunId};
+use crate::state::LeaseEpoch;
+
+/// Keeps journal and lease in memory: for tests, and for runs that need not survive their process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    order: Vec<RunId>,
+    runs: BTreeMap<RunId, Vec<Entry>>,
+    leases: BTreeMap<String, Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    epoch: LeaseEpoch,
+    owner: String,
+    until: Option<Instant>,
+}
+
+impl MemoryStore {
+    /// Makes an empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryStore {
+    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        if !inner.runs.contains_key(run) {
+            inner.order.push(run.clone());
+        }
+        let entries = inner.runs.entry(run.clone()).or_default();
+        if let Some(last) = entries.last().filter(|last| last.epoch > entry.epoch) {
+            return Err(JournalError::Fenced { run: run.clone(), epoch: entry.epoch, current: last.epoch });
+        }
+        let expected = entries.last().map_or(0, |last| last.sequence + 1);
+        if entry.sequence != expected {
+            return Err(JournalError::Conflict { run: run.clone(), sequence: entry.sequence, expected });
+        }
+        entries.push(entry);
+        Ok(())
+    }
+
+    async fn read(&self, run: &RunId) -> Result<Vec<Entry>, JournalError> {
+        Ok(self.lock().runs.get(run).cloned().unwrap_or_default())
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
+        Ok(self.lock().order.clone())
+    }
+}
+
+#[async_trait]
+impl Lease for MemoryStore {
+    async fn acquire(&self, cluster: &str, owner: &str, ttl: Duration) -> Result<LeaseEpoch, LeaseError> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        let before = inner.leases.get(cluster);
+        if let Some(held) = before
+            && let Some(until) = held.until
+            && until > now
+        {
+            return Err(LeaseError::Held {
+                cluster: cluster.into(),
+                owner: held.owner.clone(),
+                epoch: held.epoch,
+                left: until - now,
+            });
+        }
+        let epoch = LeaseEpoch::new(before.map_or(0, |held| held.epoch.number()) + 1);
+        let held = Held { epoch, owner: owner.into(), until: Some(now + ttl) };
+        inner.leases.insert(cluster.into(), held);
+        Ok(epoch)
+    }
+
+    async fn renew(&self, cluster: &str, epoch: LeaseEpoch, ttl: Duration) -> Result<(), LeaseError> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        match inner.leases.get_mut(cluster) {
+            Some(held) if held.epoch == epoch && held.until.is_some_and(|until| until > now) => {
+                held.until = Some(now + ttl);
+                Ok(())
+            }
+            Some(_) | None => Err(LeaseError::Lost { cluster: cluster.into(), epoch }),
+        }
+    }
+
+    async fn release(&self, cluster: &str, epoch: LeaseEpoch) -> Result<(), LeaseError> {
+        if let Some(held) = self.lock().leases.get_mut(cluster)
+            && held.epoch == epoch
+        {
+            held.until = None;
+        }
+        Ok(())
+    }
+}

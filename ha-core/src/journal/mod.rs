@@ -1,0 +1,159 @@
+//! Where a run is written down, and who may run: the [`Journal`] and [`Lease`] traits, and an in-memory pair.
+
+mod memory;
+
+pub use memory::MemoryStore;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Entry, RunId};
+use crate::state::LeaseEpoch;
+
+/// Appends records durably. One journal holds many runs.
+#[async_trait]
+pub trait Journal: Debug + Send + Sync + 'static {
+    /// Appends `entry` to `run`; when this returns, the entry survives a power cut.
+    ///
+    /// The entry's sequence number is the next of the run, from 0 on; its epoch is the writer's.
+    ///
+    /// # Idempotency
+    /// None: the same sequence number twice is `Conflict`, never a second row.
+    /// # Errors
+    /// [`JournalError::Conflict`], [`JournalError::Fenced`]: nothing was written. [`JournalError::Broken`]: unknown;
+    /// the journal takes nothing more until it has been reopened and read.
+    /// # Cancel safety
+    /// Not cancel safe: read the run back.
+    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError>;
+
+    /// Reads a run's entries in order; an unknown run has none.
+    ///
+    /// # Errors
+    /// [`JournalError::Newer`] for an entry of a later format; [`JournalError::Corrupt`] with the place.
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn read(&self, run: &RunId) -> Result<Vec<Entry>, JournalError>;
+
+    /// Lists the runs, oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Broken`].
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn runs(&self) -> Result<Vec<RunId>, JournalError>;
+}
+
+/// Says who may act: one holder at a time, each with a higher epoch than all before.
+#[async_trait]
+pub trait Lease: Debug + Send + Sync + 'static {
+    /// Takes the lease of `cluster` for `ttl`, with an epoch higher than any before.
+    ///
+    /// # Errors
+    /// [`LeaseError::Held`] by another owner, with what is left of its time.
+    /// # Cancel safety
+    /// Not cancel safe: the lease may be taken; it ends by itself after `ttl`.
+    async fn acquire(&self, cluster: &str, owner: &str, ttl: Duration) -> Result<LeaseEpoch, LeaseError>;
+
+    /// Makes the lease last `ttl` from now.
+    ///
+    /// # Errors
+    /// [`LeaseError::Lost`] when another epoch holds it or it has run out.
+    /// # Cancel safety
+    /// Cancel safe: at worst the lease is renewed.
+    async fn renew(&self, cluster: &str, epoch: LeaseEpoch, ttl: Duration) -> Result<(), LeaseError>;
+
+    /// Gives the lease back. A lease that is no longer ours is left alone.
+    ///
+    /// # Errors
+    /// [`LeaseError::Broken`].
+    /// # Cancel safety
+    /// Not cancel safe: at worst the lease ends by itself.
+    async fn release(&self, cluster: &str, epoch: LeaseEpoch) -> Result<(), LeaseError>;
+}
+
+/// Refuses or fails a journal call.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The sequence number is not the next one: somebody else writes this run.
+    #[error("entry {sequence} of run {run} is not the next one ({expected}): another controller writes this run; nothing was written")]
+    Conflict {
+        /// The run.
+        run: RunId,
+        /// The refused number.
+        sequence: u64,
+        /// The number that would have been taken.
+        expected: u64,
+    },
+    /// The run was written with a higher epoch: this controller must stop.
+    #[error("run {run} was taken over with epoch {current}, this controller has {epoch}: it must stop; nothing was written")]
+    Fenced {
+        /// The run.
+        run: RunId,
+        /// The refused epoch.
+        epoch: LeaseEpoch,
+        /// The run's epoch.
+        current: LeaseEpoch,
+    },
+    /// An entry is of a later format than this library knows.
+    #[error("entry {sequence} of run {run} has format {format}, this library knows up to {known}: use the library version that wrote it")]
+    Newer {
+        /// The run.
+        run: RunId,
+        /// The entry.
+        sequence: u64,
+        /// Its format.
+        format: u32,
+        /// The highest format known here.
+        known: u32,
+    },
+    /// The journal cannot be read: what is stored there is not what was written.
+    #[error("the journal is damaged at {place}: {what}; nothing was changed, restore it or decide by hand")]
+    Corrupt {
+        /// File, row or byte.
+        place: String,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The store failed.
+    #[error("the journal cannot be used: {what}")]
+    Broken {
+        /// What the store said.
+        what: String,
+    },
+}
+
+/// Refuses or fails a lease call.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaseError {
+    /// Another controller acts on this cluster.
+    #[error("the cluster {cluster} is being changed by {owner} (epoch {epoch}, up to {left:?} left): wait for it or stop it")]
+    Held {
+        /// The cluster.
+        cluster: String,
+        /// Who holds the lease.
+        owner: String,
+        /// Its epoch.
+        epoch: LeaseEpoch,
+        /// How long it lasts unless renewed.
+        left: Duration,
+    },
+    /// The lease ran out or another took it.
+    #[error("the lease of cluster {cluster} with epoch {epoch} is lost: this controller must stop before its next effect")]
+    Lost {
+        /// The cluster.
+        cluster: String,
+        /// The lost epoch.
+        epoch: LeaseEpoch,
+    },
+    /// The store failed.
+    #[error("the lease store cannot be used: {what}")]
+    Broken {
+        /// What the store said.
+        what: String,
+    },
+}

@@ -1,0 +1,8 @@
+//! Plans as data: stages of steps, where they start from, their digest, and their rendering.
+
+mod digest;
+mod model;
+mod render;
+
+pub use digest::Digest;
+pub use model::{ChangeCommands, OnFailure, PLAN_FORMAT, Plan, Stage, Step};

@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+use crate::action::{KnownGood, Verb};
+use crate::state::{ClusterState, ReleaseId, Releases};
+use crate::topology::{Name, NodeIx, Topology};
+
+/// The format of plans that this library writes; a plan of a later format is refused.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// What a run will do, as data: nothing in it is code, so that another controller can go on with it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The format of this value.
+    pub format: u32,
+    /// The procedure that made it, as `patch`.
+    pub procedure: String,
+    /// The cluster it is for.
+    pub cluster: Name,
+    /// The digest of the topology it was made for.
+    pub topology: Digest,
+    /// The releases it speaks of.
+    pub releases: Releases,
+    /// The release that all members have at the end.
+    pub to: ReleaseId,
+    /// How the cluster stood when the plan was made; a run refuses to start from another state.
+    pub start: ClusterState,
+    /// For each node where a rollback leads back to; `None` for a node that the plan does not change.
+    pub known_good: Vec<Option<KnownGood>>,
+    /// The commands that make the change on a host.
+    pub commands: ChangeCommands,
+    /// What is done, in order.
+    pub stages: Vec<Stage>,
+    /// From this stage on the run goes forward only; `stages.len()` when it can be rolled back to the end.
+    pub point_of_no_return: usize,
+}
+
+/// The commands that make a change on a host, each an argument vector. The engine sets `HA_NODE` and `HA_RELEASE`.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ChangeCommands {
+    /// Installs the new release on a stopped server.
+    pub apply: Vec<String>,
+    /// Brings the recorded release back on a stopped server, whatever half of the change is there.
+    pub restore: Vec<String>,
+}
+
+impl ChangeCommands {
+    /// States both commands.
+    pub fn new(apply: Vec<String>, restore: Vec<String>) -> Self {
+        Self { apply, restore }
+    }
+}
+
+/// Steps applied one after another, each to all targets, with a barrier after each.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Stage {
+    /// What the stage is for, in words.
+    pub name: String,
+    /// The nodes.
+    pub targets: Vec<NodeIx>,
+    /// What is done to them.
+    pub steps: Vec<Step>,
+}
+
+impl Stage {
+    /// Describes a stage.
+    pub fn new(name: impl Into<String>, targets: Vec<NodeIx>, steps: Vec<Step>) -> Self {
+        Self { name: name.into(), targets, steps }
+    }
+}
+
+/// One verb with its limits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Step {
+    /// What is done.
+    pub verb: Verb,
+    /// How long it may take; past it the outcome is unknown and is looked up.
+    pub deadline: Duration,
+    /// How often it may be tried in all, at least once.
+    pub attempts: u8,
+    /// What follows when it did not happen in the last attempt.
+    pub on_failure: OnFailure,
+}
+
+impl Step {
+    /// Describes a step that is tried once and rolls back when it fails.
+    pub fn new(verb: Verb, deadline: Duration) -> Self {
+        Self { verb, deadline, attempts: 1, on_failure: OnFailure::RollBack }
+    }
+
+    /// Allows more attempts.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u8) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Sets what follows a failure.
+    #[must_use]
+    pub fn with_on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+}
+
+/// What follows when a step failed for good.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// The recorded steps are compensated in reverse; past the point of no return the run holds instead.
+    RollBack,
+    /// The run ends for a person to decide.
+    Hold,
+}
+
+impl Plan {
+    /// Digests the whole plan.
+    pub fn digest(&self) -> Digest {
+        // Serialising data of strings, numbers and lists into memory has no way to fail.
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Digests a topology, as [`Plan::topology`] holds it.
+    pub fn digest_of(topology: &Topology) -> Digest {
+        Digest::of(&serde_json::to_vec(topology).unwrap_or_default())
+    }
+
+    /// Returns a step, or `None` past the end.
+    pub fn step(&self, stage: usize, step: usize) -> Option<&Step> {
+        self.stages.get(stage)?.steps.get(step)
+    }
+
+    /// Counts the steps, each once however many targets it has.
+    pub fn steps(&self) -> usize {
+        self.stages.iter().map(|stage| stage.steps.len()).sum()
+    }
+}

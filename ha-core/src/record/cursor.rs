@@ -1,0 +1,93 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::topology::DomainIx;
+
+/// Where a run stands in its plan. Small, `Copy` and `Hash`; without clock and tickets; progress per target is state.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The stage.
+    pub stage: u16,
+    /// The step in it.
+    pub step: u16,
+    /// While compensating: which verb of the step's compensation.
+    pub phase: u8,
+    /// Which attempt, from 0 on.
+    pub attempt: u8,
+    /// The direction.
+    pub mode: Mode,
+}
+
+impl Cursor {
+    /// The beginning of every plan.
+    pub const START: Self = Self { stage: 0, step: 0, phase: 0, attempt: 0, mode: Mode::Forward };
+}
+
+/// The direction of a run.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Along the plan.
+    Forward,
+    /// Back, compensating the recorded steps in reverse.
+    Compensating,
+    /// A failure domain was lost: reserves are admitted until what is owed is carried.
+    Reacting,
+    /// Ended.
+    Ended(End),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Every member has the new release.
+    AllNew,
+    /// Every member has its recorded release again.
+    AllOld,
+    /// A person has to decide.
+    NeedsOperator(Why),
+}
+
+/// Why a run needs a person.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Why {
+    /// A failure domain was lost during the run; traffic was secured first.
+    DomainLost(DomainIx),
+    /// The outcome of a step could not be found out.
+    OutcomeUnknown,
+    /// A compensation did not happen.
+    CompensationFailed,
+    /// The next order would have broken the law.
+    LawWouldBreak,
+    /// A step failed whose policy is to hold.
+    Held,
+    /// A step failed past the point of no return.
+    PastReturn,
+    /// The run came to its end with loans still open.
+    LoansOpen,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllNew => f.write_str("all new"),
+            Self::AllOld => f.write_str("all old"),
+            Self::NeedsOperator(why) => {
+                let reason = match why {
+                    Why::DomainLost(_) => "a failure domain was lost; bring it or a new spare back, then plan anew",
+                    Why::OutcomeUnknown => "an outcome could not be found out; look at the node, then resume",
+                    Why::CompensationFailed => "a rollback step did not happen; repair the node, then resume",
+                    Why::LawWouldBreak => "the next step would break the law; restore capacity, then resume",
+                    Why::Held => "a step failed whose policy is to hold; decide, then resume or roll back",
+                    Why::PastReturn => "a step failed past the point of no return; repair it, then resume",
+                    Why::LoansOpen => "loans are still open; repay them by hand",
+                };
+                write!(f, "needs an operator: {reason}")
+            }
+        }
+    }
+}

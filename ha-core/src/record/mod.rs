@@ -1,0 +1,125 @@
+//! What a run writes down: versioned records, pure data. Folding them rebuilds where the run stands.
+
+mod cursor;
+
+pub use cursor::{Cursor, End, Mode, Why};
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Order;
+use crate::plan::Plan;
+use crate::state::LeaseEpoch;
+use crate::topology::DomainIx;
+
+/// The format of entries that this library writes; a later one is refused when it is read.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// Names a run. Chosen by the caller, or made from the plan and the time: starting the same run twice is one run.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// Wraps a name.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One record of a run, with its place, its writer and its time.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The format of this value.
+    pub format: u32,
+    /// Its number in the run, from 0 on without a gap.
+    pub sequence: u64,
+    /// The lease epoch of its writer.
+    pub epoch: LeaseEpoch,
+    /// When it was written, in milliseconds since 1970. For people; nothing is decided by it.
+    pub unix_ms: u64,
+    /// What is recorded.
+    pub record: Record,
+}
+
+impl Entry {
+    /// Describes an entry in the format of this library.
+    pub fn new(sequence: u64, epoch: LeaseEpoch, unix_ms: u64, record: Record) -> Self {
+        Self { format: RECORD_FORMAT, sequence, epoch, unix_ms, record }
+    }
+}
+
+/// What happened in a run.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Record {
+    /// The run began with this plan.
+    Opened {
+        /// The plan.
+        plan: Box<Plan>,
+    },
+    /// A controller took over a run that another had begun.
+    TakenOver {
+        /// Who.
+        owner: String,
+    },
+    /// The run went on to another place in the plan.
+    Moved {
+        /// Where to.
+        to: Cursor,
+        /// Why, where it was not the plain next step.
+        note: String,
+    },
+    /// An order is about to be carried out: loans open here, before the act.
+    Intent {
+        /// The order.
+        order: Order,
+    },
+    /// An order's outcome, as read back.
+    Outcome {
+        /// The order.
+        order: Order,
+        /// What came of it.
+        result: OutcomeKind,
+        /// What was seen.
+        note: String,
+    },
+    /// A failure domain was lost.
+    DomainLost {
+        /// Which.
+        domain: DomainIx,
+    },
+    /// The run ended.
+    Closed {
+        /// How.
+        end: End,
+        /// Every loan that is still open, in words.
+        open: Vec<String>,
+    },
+}
+
+/// What came of an act or a look.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeKind {
+    /// It happened in full, and was read back.
+    Done,
+    /// It did not happen, or not in full.
+    NotDone,
+    /// Nobody knows.
+    Unknown,
+}

@@ -1,0 +1,144 @@
+use serde::{Deserialize, Serialize};
+
+use super::{LoanSet, Process, Progress, ReleaseId, ReleaseSet, RowKind, Traffic};
+use crate::topology::{BalancerIx, DomainIx, NodeIx};
+
+/// How one node stands, its rows on the balancers apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NodeState {
+    /// The server process.
+    pub process: Process,
+    /// The installed release; `None` while it is not known, or half changed.
+    pub release: Option<ReleaseId>,
+    /// The releases whose gate has passed on this node.
+    pub tested: ReleaseSet,
+    /// From the first changing intent until its gate has passed.
+    pub under_change: bool,
+    /// Temporary changes still to be taken back.
+    pub loans: LoanSet,
+    /// How far the current step has come here.
+    pub progress: Progress,
+}
+
+impl NodeState {
+    /// Describes a node with no change under way.
+    pub fn new(process: Process, release: Option<ReleaseId>, tested: ReleaseSet) -> Self {
+        Self {
+            process,
+            release,
+            tested,
+            under_change: false,
+            loans: LoanSet::default(),
+            progress: Progress::Idle,
+        }
+    }
+
+    /// Tells whether the installed release has passed its gate here after its last change.
+    pub fn is_tested(&self) -> bool {
+        !self.under_change && self.release.is_some_and(|release| self.tested.contains(release))
+    }
+}
+
+/// How one node stands on one balancer instance.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Row {
+    /// How the row is configured.
+    pub kind: RowKind,
+    /// What goes over it.
+    pub traffic: Traffic,
+}
+
+impl Row {
+    /// Describes a row.
+    pub fn new(kind: RowKind, traffic: Traffic) -> Self {
+        Self { kind, traffic }
+    }
+}
+
+/// How the whole cluster stands: the product of its resources' states.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct ClusterState {
+    nodes: Vec<NodeState>,
+    rows: Vec<Row>,
+    balancers: u8,
+    lost: Option<DomainIx>,
+}
+
+impl ClusterState {
+    /// Puts a state together: one entry a node, and for each node its rows in the order of the balancers.
+    ///
+    /// # Panics
+    /// When `rows` is not `nodes` times `balancers` long: a programming error of the caller.
+    pub fn new(nodes: Vec<NodeState>, rows: Vec<Row>, balancers: u8) -> Self {
+        assert_eq!(rows.len(), nodes.len() * usize::from(balancers), "one row a node and balancer");
+        Self { nodes, rows, balancers, lost: None }
+    }
+
+    /// Returns a node.
+    pub fn node(&self, node: NodeIx) -> &NodeState {
+        &self.nodes[node.index()]
+    }
+
+    /// Returns a node, to change it.
+    pub fn node_mut(&mut self, node: NodeIx) -> &mut NodeState {
+        &mut self.nodes[node.index()]
+    }
+
+    /// Lists the nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeIx, &NodeState)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node))
+    }
+
+    /// Returns a node's row on one balancer instance.
+    pub fn row(&self, node: NodeIx, balancer: BalancerIx) -> Row {
+        self.rows[self.place(node, balancer)]
+    }
+
+    /// Lists a node's rows, one a balancer instance.
+    pub fn rows(&self, node: NodeIx) -> &[Row] {
+        let width = usize::from(self.balancers);
+        &self.rows[node.index() * width..(node.index() + 1) * width]
+    }
+
+    /// Sets what goes over a node's row on one balancer instance.
+    pub fn set_traffic(&mut self, node: NodeIx, balancer: BalancerIx, traffic: Traffic) {
+        let place = self.place(node, balancer);
+        self.rows[place].traffic = traffic;
+    }
+
+    /// Changes what goes over all rows of a node.
+    pub fn set_traffic_everywhere(&mut self, node: NodeIx, mut traffic: impl FnMut(Row) -> Traffic) {
+        let width = usize::from(self.balancers);
+        for row in &mut self.rows[node.index() * width..(node.index() + 1) * width] {
+            row.traffic = traffic(*row);
+        }
+    }
+
+    /// Lists the balancer instances.
+    pub fn balancers(&self) -> impl Iterator<Item = BalancerIx> + use<> {
+        (0..self.balancers).map(BalancerIx::new)
+    }
+
+    /// Returns the failure domain that is lost, if one is.
+    pub fn lost(&self) -> Option<DomainIx> {
+        self.lost
+    }
+
+    /// Marks a failure domain as lost; its nodes are the caller's to change.
+    pub fn set_lost(&mut self, domain: DomainIx) {
+        self.lost = Some(domain);
+    }
+
+    /// Begins another step: no target has come anywhere with it yet.
+    pub fn reset_progress(&mut self) {
+        for node in &mut self.nodes {
+            node.progress = Progress::Idle;
+        }
+    }
+
+    fn place(&self, node: NodeIx, balancer: BalancerIx) -> usize {
+        node.index() * usize::from(self.balancers) + balancer.index()
+    }
+}

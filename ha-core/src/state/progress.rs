@@ -1,0 +1,88 @@
+use serde::{Deserialize, Serialize};
+
+/// How far the current step has come on one target.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// Not begun.
+    #[default]
+    Idle,
+    /// The intent is recorded, the outcome is not.
+    InFlight,
+    /// Done, and read back.
+    Done,
+    /// It did not happen, or not in full; its precondition holds or its compensation does.
+    NotDone,
+    /// Nobody knows whether it happened; `looks` counts how often the probe was asked since.
+    Unknown {
+        /// Probes that could not tell.
+        looks: u8,
+    },
+}
+
+/// A temporary change that a run makes and has to take back.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum LoanKind {
+    /// A member that is held out of traffic.
+    HeldOut,
+    /// A member whose server is stopped.
+    Stopped,
+    /// A spare that runs.
+    SpareRunning,
+    /// A spare that is admitted.
+    SpareAdmitted,
+}
+
+impl LoanKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::HeldOut, Self::Stopped, Self::SpareRunning, Self::SpareAdmitted];
+
+    fn bit(self) -> u8 {
+        match self {
+            Self::HeldOut => 1,
+            Self::Stopped => 2,
+            Self::SpareRunning => 4,
+            Self::SpareAdmitted => 8,
+        }
+    }
+}
+
+impl std::fmt::Display for LoanKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::HeldOut => "held out of traffic",
+            Self::Stopped => "server stopped",
+            Self::SpareRunning => "spare running",
+            Self::SpareAdmitted => "spare admitted to traffic",
+        })
+    }
+}
+
+/// The loans that are open on one node.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LoanSet(u8);
+
+impl LoanSet {
+    /// Opens a loan.
+    pub fn open(&mut self, kind: LoanKind) {
+        self.0 |= kind.bit();
+    }
+
+    /// Repays a loan; one that is not open is left alone.
+    pub fn repay(&mut self, kind: LoanKind) {
+        self.0 &= !kind.bit();
+    }
+
+    /// Lists the open loans.
+    pub fn iter(self) -> impl Iterator<Item = LoanKind> {
+        LoanKind::ALL.into_iter().filter(move |kind| self.0 & kind.bit() != 0)
+    }
+
+    /// Tells whether nothing is open.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}

@@ -1,0 +1,107 @@
+use serde::{Deserialize, Serialize};
+
+/// How a balancer's row is configured. Observed, since the balancer's configuration decides it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RowKind {
+    /// Takes traffic whenever it is admitted.
+    Primary,
+    /// Takes traffic only while no primary row is usable, the first usable backup alone.
+    Backup,
+}
+
+/// How one node stands on one balancer instance.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Traffic {
+    /// Takes nothing, and nothing connects the balancer to it.
+    Out,
+    /// Admitted on a backup row.
+    Backup,
+    /// Admitted on a primary row.
+    In,
+    /// Takes nothing new; `in_flight` until what it has is finished.
+    Draining {
+        /// Whether requests are still in progress.
+        in_flight: bool,
+    },
+    /// It could not be seen how it stands.
+    Unknown,
+}
+
+/// What happened to a row.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TrafficEvent {
+    /// The row was made ready.
+    Admitted(RowKind),
+    /// The row was set to drain.
+    DrainStarted,
+    /// Nothing is in progress any more.
+    Drained,
+    /// The row was put into maintenance and nothing connects to it any more.
+    Closed,
+    /// It could not be seen how the row stands.
+    SightLost,
+}
+
+/// Refuses an event: the state is handed back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a row that is {state:?} cannot take {event:?}")]
+pub struct TrafficRejected {
+    /// The unchanged state.
+    pub state: Traffic,
+    /// The refused event.
+    pub event: TrafficEvent,
+}
+
+impl Traffic {
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// [`TrafficRejected`] when the event cannot follow the state; the state is unchanged. A row with requests in
+    /// progress is never closed.
+    pub fn on(self, event: TrafficEvent) -> Result<Self, TrafficRejected> {
+        use TrafficEvent as E;
+        Ok(match (self, event) {
+            (_, E::SightLost) => Self::Unknown,
+            (_, E::Admitted(RowKind::Primary)) => Self::In,
+            (_, E::Admitted(RowKind::Backup)) => Self::Backup,
+            (Self::In | Self::Backup | Self::Unknown, E::DrainStarted) => Self::Draining { in_flight: true },
+            (Self::Draining { in_flight }, E::DrainStarted) => Self::Draining { in_flight },
+            (Self::Draining { .. }, E::Drained) => Self::Draining { in_flight: false },
+            (Self::Draining { in_flight: false } | Self::Out, E::Closed) => Self::Out,
+            (Self::Out, E::DrainStarted) => Self::Draining { in_flight: false },
+            (state @ (Self::Out | Self::In | Self::Backup | Self::Unknown), event @ E::Drained)
+            | (
+                state @ (Self::In | Self::Backup | Self::Unknown | Self::Draining { in_flight: true }),
+                event @ E::Closed,
+            ) => return Err(TrafficRejected { state, event }),
+        })
+    }
+
+    /// Tells whether a request may reach the node over this row, or it cannot be excluded.
+    pub fn is_exposed(self) -> bool {
+        match self {
+            Self::Backup | Self::In | Self::Draining { .. } | Self::Unknown => true,
+            Self::Out => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_closed_only_after_its_requests_have_ended() {
+        let draining = Traffic::In.on(TrafficEvent::DrainStarted).unwrap();
+        assert!(draining.on(TrafficEvent::Closed).is_err());
+        let idle = draining.on(TrafficEvent::Drained).unwrap();
+        assert_eq!(idle.on(TrafficEvent::Closed), Ok(Traffic::Out));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_counts_as_exposed() {
+        assert!(Traffic::Unknown.is_exposed());
+    }
+}

@@ -1,0 +1,66 @@
+use std::fmt;
+
+use serde::Serialize;
+
+/// One thing that is wrong in a configuration: where, what, and what to do.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Diagnostic {
+    /// The line, from 1 on; 0 where the whole file is meant.
+    pub line: usize,
+    /// The path of the key, as `node[1].capacity`; empty where the whole file is meant.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl Diagnostic {
+    /// Describes one thing that is wrong.
+    pub fn new(line: usize, key: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { line, key: key.into(), message: message.into(), fix: fix.into() }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}; {}", self.message, self.fix)
+    }
+}
+
+/// Refuses a topology, with everything that is wrong in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TopologyError {
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl TopologyError {
+    pub(crate) fn new(mut diagnostics: Vec<Diagnostic>) -> Self {
+        diagnostics.sort_by_key(|diagnostic| diagnostic.line);
+        Self { diagnostics }
+    }
+
+    /// Lists what is wrong, in the order of the lines.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+}
+
+impl fmt::Display for TopologyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the topology has {} error(s)", self.diagnostics.len())?;
+        for diagnostic in &self.diagnostics {
+            write!(f, "\n  {diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TopologyError {}

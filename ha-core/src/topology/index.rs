@@ -1,0 +1,49 @@
+use serde::{Deserialize, Serialize};
+
+macro_rules! index {
+    ($(#[$doc:meta])* $name:ident, $inner:ty) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name($inner);
+
+        impl $name {
+            /// Returns the position.
+            pub fn index(self) -> usize {
+                usize::from(self.0)
+            }
+        }
+    };
+}
+
+index!(
+    /// The position of a node in its topology.
+    NodeIx, u16
+);
+index!(
+    /// The position of a balancer instance in its topology.
+    BalancerIx, u8
+);
+index!(
+    /// The position of a failure domain in its topology.
+    DomainIx, u16
+);
+
+impl NodeIx {
+    /// Makes an index; a topology has at most 65,535 nodes, validated when it is read.
+    pub(crate) fn new(index: usize) -> Self {
+        Self(u16::try_from(index).unwrap_or(u16::MAX))
+    }
+}
+
+impl BalancerIx {
+    pub(crate) fn new(index: u8) -> Self {
+        Self(index)
+    }
+}
+
+impl DomainIx {
+    pub(crate) fn new(index: usize) -> Self {
+        Self(u16::try_from(index).unwrap_or(u16::MAX))
+    }
+}
