@@ -1,6 +1,6 @@
 use super::{Order, Verb};
 use crate::law;
-use crate::state::{ClusterState, LoanKind, NodeState, Process, Progress, Row, RowKind, Traffic};
+use crate::state::{ClusterState, LoanKind, NodeState, Process, Progress, Row, Traffic};
 use crate::topology::Topology;
 
 /// Checks that an order may be given as the cluster stands.
@@ -67,7 +67,7 @@ pub fn complete(topology: &Topology, state: &mut ClusterState, order: Order) {
     let spare = topology.node(order.node).spare;
     match order.verb {
         Verb::TakeOut => state.set_traffic_everywhere(order.node, |_| Traffic::Out),
-        Verb::Admit => state.set_traffic_everywhere(order.node, admitted),
+        Verb::Admit => state.set_traffic_everywhere(order.node, Row::admitted),
         Verb::Stop
         | Verb::Apply { .. }
         | Verb::Restore { .. }
@@ -118,7 +118,7 @@ pub fn holds(topology: &Topology, state: &ClusterState, order: Order) -> bool {
         Verb::Apply { to } | Verb::Restore { to } => node.release == Some(to),
         Verb::Start => node.process.is_ready() && !open(LoanKind::Stopped),
         Verb::Gate => node.process.is_ready() && node.is_tested(),
-        Verb::Admit => rows.iter().all(|row| row.traffic == admitted(*row)) && !open(LoanKind::HeldOut),
+        Verb::Admit => rows.iter().all(|row| row.traffic == row.admitted()) && !open(LoanKind::HeldOut),
         Verb::StandBy => rows.iter().all(|row| row.traffic == Traffic::Out) && !open(LoanKind::HeldOut),
         Verb::Soak => false,
     }
@@ -155,14 +155,7 @@ pub fn partial_effects(state: &ClusterState, order: Order) -> Vec<ClusterState> 
             node_changed(&|node| node.process = Process::Starting),
             node_changed(&|node| node.process = Process::Sick),
         ],
-        Verb::Admit => vec![first_row_only(&admitted)],
+        Verb::Admit => vec![first_row_only(&Row::admitted)],
         Verb::Gate | Verb::StandBy | Verb::Soak => Vec::new(),
-    }
-}
-
-fn admitted(row: Row) -> Traffic {
-    match row.kind {
-        RowKind::Primary => Traffic::In,
-        RowKind::Backup => Traffic::Backup,
     }
 }

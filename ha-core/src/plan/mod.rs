@@ -5,4 +5,4 @@ mod model;
 mod render;
 
 pub use digest::Digest;
-pub use model::{ChangeCommands, OnFailure, PLAN_FORMAT, Plan, Stage, Step};
+pub use model::{ChangeCommands, OnFailure, PLAN_FORMAT, Plan, Stage, Step, deadline_of};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Digest;
 use crate::action::{KnownGood, Verb};
 use crate::state::{ClusterState, ReleaseId, Releases};
-use crate::topology::{Name, NodeIx, Topology};
+use crate::topology::{Name, NodeIx, Policy, Topology};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
 pub const PLAN_FORMAT: u32 = 1;
@@ -89,9 +89,9 @@ pub struct Step {
 }
 
 impl Step {
-    /// Describes a step that is tried once and rolls back when it fails.
-    pub fn new(verb: Verb, deadline: Duration) -> Self {
-        Self { verb, deadline, attempts: 1, on_failure: OnFailure::RollBack }
+    /// Describes a step that is tried once, inside the policy's deadline, and rolls back when it fails.
+    pub fn new(verb: Verb, policy: &Policy) -> Self {
+        Self { verb, deadline: deadline_of(verb, policy), attempts: 1, on_failure: OnFailure::RollBack }
     }
 
     /// Allows more attempts.
@@ -140,5 +140,17 @@ impl Plan {
     /// Counts the steps, each once however many targets it has.
     pub fn steps(&self) -> usize {
         self.stages.iter().map(|stage| stage.steps.len()).sum()
+    }
+}
+
+/// Returns how long a verb may take by policy. A take-out gets ten seconds beyond the drain, to close and to read back.
+pub fn deadline_of(verb: Verb, policy: &Policy) -> Duration {
+    match verb {
+        Verb::TakeOut => policy.drain_deadline.saturating_add(Duration::from_secs(10)),
+        Verb::Stop => policy.stop_deadline,
+        Verb::Start => policy.ready_deadline,
+        Verb::Apply { .. } | Verb::Restore { .. } => policy.command_deadline,
+        Verb::Soak => policy.soak.saturating_mul(2).saturating_add(Duration::from_secs(5)),
+        Verb::Gate | Verb::Admit | Verb::StandBy => Duration::from_secs(30),
     }
 }

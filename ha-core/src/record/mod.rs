@@ -77,17 +77,19 @@ pub enum Record {
         /// Who.
         owner: String,
     },
-    /// The run went on to another place in the plan.
-    Moved {
+    /// The run left the plain order of the plan: it repeats a step, turns back, or reacts to a loss.
+    Turned {
         /// Where to.
         to: Cursor,
-        /// Why, where it was not the plain next step.
+        /// Why.
         note: String,
     },
     /// An order is about to be carried out: loans open here, before the act.
     Intent {
         /// The order.
         order: Order,
+        /// Where in the plan.
+        at: Cursor,
     },
     /// An order's outcome, as read back.
     Outcome {

@@ -55,6 +55,14 @@ impl Row {
     pub fn new(kind: RowKind, traffic: Traffic) -> Self {
         Self { kind, traffic }
     }
+
+    /// Returns what goes over this row once it is admitted.
+    pub fn admitted(self) -> Traffic {
+        match self.kind {
+            RowKind::Primary => Traffic::In,
+            RowKind::Backup => Traffic::Backup,
+        }
+    }
 }
 
 /// How the whole cluster stands: the product of its resources' states.
@@ -108,6 +116,14 @@ impl ClusterState {
         self.rows[place].traffic = traffic;
     }
 
+    /// Sets a node's rows, one a balancer instance, as they were seen.
+    pub fn set_rows(&mut self, node: NodeIx, rows: &[Row]) {
+        let place = node.index() * usize::from(self.balancers);
+        for (known, seen) in self.rows.iter_mut().skip(place).take(usize::from(self.balancers)).zip(rows) {
+            *known = *seen;
+        }
+    }
+
     /// Changes what goes over all rows of a node.
     pub fn set_traffic_everywhere(&mut self, node: NodeIx, mut traffic: impl FnMut(Row) -> Traffic) {
         let width = usize::from(self.balancers);
@@ -134,6 +150,13 @@ impl ClusterState {
     /// Begins another step: no target has come anywhere with it yet.
     pub fn reset_progress(&mut self) {
         for node in &mut self.nodes {
+            node.progress = Progress::Idle;
+        }
+    }
+
+    /// Forgets the progress of every target but those in flight.
+    pub fn reset_progress_at_rest(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.progress != Progress::InFlight) {
             node.progress = Progress::Idle;
         }
     }

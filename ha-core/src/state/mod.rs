@@ -5,6 +5,7 @@
 
 mod cluster;
 mod epoch;
+mod observation;
 mod process;
 mod progress;
 mod release;
@@ -12,6 +13,7 @@ mod traffic;
 
 pub use cluster::{ClusterState, NodeState, Row};
 pub use epoch::LeaseEpoch;
+pub use observation::{NodeSeen, Observation};
 pub use process::{Process, ProcessEvent, ProcessRejected};
 pub use progress::{LoanKind, LoanSet, Progress};
 pub use release::{ReleaseId, ReleaseSet, Releases, TooManyReleases};

@@ -1,0 +1,279 @@
+use std::fmt;
+
+use crate::action::{self, Order, Verb, compensation};
+use crate::law;
+use crate::plan::{OnFailure, Plan, Step};
+use crate::record::{Cursor, End, Mode, OutcomeKind, Why};
+use crate::state::{ClusterState, Progress};
+use crate::topology::{NodeIx, Topology};
+
+/// What the decision core wants next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// Record the intent of this order, then carry it out.
+    Act(Order),
+    /// Nobody knows whether this order happened: look.
+    Look(Order),
+    /// Orders are in flight; nothing else may begin.
+    Await,
+    /// Go on at another place.
+    Move(Cursor, Turn),
+    /// The run is over.
+    End(End),
+}
+
+/// Why the run goes on at another place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Turn {
+    /// The step is done on all its targets.
+    NextStep,
+    /// The step did not happen and is tried again.
+    Retry,
+    /// The step failed for good: its effects and those of all before it are compensated.
+    StepFailed,
+    /// The step may not be given as the cluster stands.
+    Precondition,
+    /// The step would have broken the law.
+    LawWouldBreak,
+    /// A failure domain was lost.
+    DomainLost,
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NextStep => "next step",
+            Self::Retry => "the step did not happen and is tried again",
+            Self::StepFailed => "the step failed: rolling back",
+            Self::Precondition => "the step may not be given as the cluster stands: rolling back",
+            Self::LawWouldBreak => "the step would break the law: rolling back",
+            Self::DomainLost => "a failure domain was lost: securing traffic first",
+        })
+    }
+}
+
+/// How often an unknown outcome is looked at before a person is asked.
+const LOOKS: u8 = 3;
+/// How often a compensation is tried in all.
+const COMPENSATION_ATTEMPTS: u8 = 2;
+
+/// Decides what comes next. Pure: the same plan, state and cursor give the same decision.
+pub fn decide(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+    match cursor.mode {
+        Mode::Ended(end) => Decision::End(end),
+        Mode::Reacting => react(topology, state),
+        Mode::Forward | Mode::Compensating if state.lost().is_some() => {
+            Decision::Move(Cursor { mode: Mode::Reacting, attempt: 0, ..cursor }, Turn::DomainLost)
+        }
+        Mode::Forward => forward(topology, plan, state, cursor),
+        Mode::Compensating => compensate(topology, plan, state, cursor),
+    }
+}
+
+/// Goes on at another place: a retry keeps what is done on the other targets, a loss what is in flight; every other
+/// move begins afresh.
+pub fn enter(state: &mut ClusterState, turn: Turn) {
+    match turn {
+        Turn::Retry => {
+            let failed: Vec<NodeIx> =
+                state.nodes().filter(|(_, node)| node.progress == Progress::NotDone).map(|(index, _)| index).collect();
+            for node in failed {
+                state.node_mut(node).progress = Progress::Idle;
+            }
+        }
+        Turn::NextStep | Turn::StepFailed | Turn::Precondition | Turn::LawWouldBreak => state.reset_progress(),
+        Turn::DomainLost => state.reset_progress_at_rest(),
+    }
+}
+
+/// Enters the outcome of an act or a look into the state.
+pub fn resolve(topology: &Topology, state: &mut ClusterState, order: Order, outcome: OutcomeKind) {
+    match outcome {
+        OutcomeKind::Done => action::complete(topology, state, order),
+        OutcomeKind::NotDone => state.node_mut(order.node).progress = Progress::NotDone,
+        OutcomeKind::Unknown => {
+            let node = state.node_mut(order.node);
+            node.progress = match node.progress {
+                Progress::Unknown { looks } => Progress::Unknown { looks: looks.saturating_add(1) },
+                Progress::Idle | Progress::InFlight | Progress::Done | Progress::NotDone => {
+                    Progress::Unknown { looks: 0 }
+                }
+            };
+        }
+    }
+}
+
+/// Tells whether a decision turns the run back or ends it short of its goal.
+pub fn has_failed(decision: Decision) -> bool {
+    match decision {
+        Decision::Move(_, turn) => !matches!(turn, Turn::NextStep | Turn::Retry),
+        Decision::End(end) => end != End::AllNew,
+        Decision::Act(_) | Decision::Look(_) | Decision::Await => false,
+    }
+}
+
+fn forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+    let (Some(stage), Some(step)) = (
+        plan.stages.get(usize::from(cursor.stage)),
+        plan.step(usize::from(cursor.stage), usize::from(cursor.step)),
+    ) else {
+        return end_forward(topology, plan, state, cursor);
+    };
+    let failed = |turn: Turn| give_up(plan, step, cursor, turn);
+    let (mut in_flight, mut not_done) = (false, false);
+    for node in &stage.targets {
+        let order = Order { node: *node, verb: step.verb };
+        match state.node(*node).progress {
+            Progress::Idle => {
+                if action::precondition(topology, state, order).is_err() {
+                    return failed(Turn::Precondition);
+                }
+                if !law::quiet(topology, &foreseen(topology, state, order)).is_empty() {
+                    return failed(Turn::LawWouldBreak);
+                }
+                return Decision::Act(order);
+            }
+            Progress::Unknown { looks } if looks >= LOOKS => return Decision::End(End::NeedsOperator(Why::OutcomeUnknown)),
+            Progress::Unknown { .. } => return Decision::Look(order),
+            Progress::InFlight => in_flight = true,
+            Progress::NotDone => not_done = true,
+            Progress::Done => {}
+        }
+    }
+    if in_flight {
+        return Decision::Await;
+    }
+    if !not_done {
+        return Decision::Move(after(plan, cursor), Turn::NextStep);
+    }
+    if cursor.attempt + 1 < step.attempts {
+        return Decision::Move(Cursor { attempt: cursor.attempt + 1, ..cursor }, Turn::Retry);
+    }
+    failed(Turn::StepFailed)
+}
+
+fn give_up(plan: &Plan, step: &Step, cursor: Cursor, turn: Turn) -> Decision {
+    if usize::from(cursor.stage) >= plan.point_of_no_return {
+        return Decision::End(End::NeedsOperator(Why::PastReturn));
+    }
+    match step.on_failure {
+        OnFailure::RollBack => {
+            Decision::Move(Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..cursor }, turn)
+        }
+        OnFailure::Hold => Decision::End(End::NeedsOperator(Why::Held)),
+    }
+}
+
+fn end_forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+    if usize::from(cursor.stage) + 1 < plan.stages.len() {
+        return Decision::Move(Cursor { stage: cursor.stage + 1, step: 0, attempt: 0, ..cursor }, Turn::NextStep);
+    }
+    Decision::End(if law::repaid(topology, state).is_ok() { End::AllNew } else { End::NeedsOperator(Why::LoansOpen) })
+}
+
+fn after(plan: &Plan, cursor: Cursor) -> Cursor {
+    let steps = plan.stages.get(usize::from(cursor.stage)).map_or(0, |stage| stage.steps.len());
+    let last_stage = usize::from(cursor.stage) + 1 >= plan.stages.len();
+    if usize::from(cursor.step) + 1 < steps || last_stage {
+        Cursor { step: cursor.step + 1, attempt: 0, ..cursor }
+    } else {
+        Cursor { stage: cursor.stage + 1, step: 0, attempt: 0, ..cursor }
+    }
+}
+
+fn compensate(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+    let Some(stage) = plan.stages.get(usize::from(cursor.stage)) else {
+        return Decision::End(End::NeedsOperator(Why::CompensationFailed));
+    };
+    let verb = plan.step(usize::from(cursor.stage), usize::from(cursor.step)).map(|step| step.verb);
+    let (mut in_flight, mut not_done, mut any) = (false, false, false);
+    for node in &stage.targets {
+        let Some(verb) = verb.and_then(|verb| undo(plan, *node, verb, cursor.phase)) else { continue };
+        any = true;
+        let order = Order { node: *node, verb };
+        match state.node(*node).progress {
+            Progress::Idle if action::holds(topology, state, order) => {}
+            Progress::Idle => {
+                let breaks = |state: &ClusterState| law::quiet(topology, state).len();
+                if action::precondition(topology, state, order).is_err()
+                    || breaks(&foreseen(topology, state, order)) > breaks(state)
+                {
+                    return Decision::End(End::NeedsOperator(Why::LawWouldBreak));
+                }
+                return Decision::Act(order);
+            }
+            Progress::Unknown { looks } if looks >= LOOKS => return Decision::End(End::NeedsOperator(Why::OutcomeUnknown)),
+            Progress::Unknown { .. } => return Decision::Look(order),
+            Progress::InFlight => in_flight = true,
+            Progress::NotDone => not_done = true,
+            Progress::Done => {}
+        }
+    }
+    if in_flight {
+        return Decision::Await;
+    }
+    if not_done {
+        if cursor.attempt + 1 < COMPENSATION_ATTEMPTS {
+            return Decision::Move(Cursor { attempt: cursor.attempt + 1, ..cursor }, Turn::Retry);
+        }
+        return Decision::End(End::NeedsOperator(Why::CompensationFailed));
+    }
+    if any {
+        return Decision::Move(Cursor { phase: cursor.phase + 1, attempt: 0, ..cursor }, Turn::NextStep);
+    }
+    let before = Cursor { phase: 0, attempt: 0, ..cursor };
+    if cursor.step > 0 {
+        return Decision::Move(Cursor { step: cursor.step - 1, ..before }, Turn::NextStep);
+    }
+    match cursor.stage.checked_sub(1) {
+        Some(stage) => {
+            let steps = plan.stages.get(usize::from(stage)).map_or(0, |stage| stage.steps.len());
+            let step = u16::try_from(steps.saturating_sub(1)).unwrap_or(u16::MAX);
+            Decision::Move(Cursor { stage, step, ..before }, Turn::NextStep)
+        }
+        None if law::repaid(topology, state).is_ok() => Decision::End(End::AllOld),
+        None => Decision::End(End::NeedsOperator(Why::LoansOpen)),
+    }
+}
+
+/// Returns one verb of a step's compensation. A spare has nothing to go back to but its own beginning.
+fn undo(plan: &Plan, node: NodeIx, verb: Verb, phase: u8) -> Option<Verb> {
+    let known_good = plan.known_good.get(node.index()).copied().flatten()?;
+    compensation(verb, known_good).get(usize::from(phase)).copied()
+}
+
+fn react(topology: &Topology, state: &ClusterState) -> Decision {
+    let Some(lost) = state.lost() else { return Decision::End(End::NeedsOperator(Why::Held)) };
+    if law::capacity(topology, state) < topology.owed_after_loss() {
+        for (node, stands) in state.nodes() {
+            let order = Order { node, verb: Verb::Admit };
+            match stands.progress {
+                Progress::Idle => {
+                    let out = state.rows(node).iter().any(|row| row.traffic != row.admitted());
+                    if out && action::precondition(topology, state, order).is_ok() {
+                        return Decision::Act(order);
+                    }
+                }
+                Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
+                Progress::Unknown { .. } | Progress::InFlight | Progress::Done | Progress::NotDone => {}
+            }
+        }
+    }
+    if state.nodes().any(|(_, node)| node.progress == Progress::InFlight) {
+        return Decision::Await;
+    }
+    Decision::End(End::NeedsOperator(Why::DomainLost(lost)))
+}
+
+/// Foresees the state in which the order, and all orders in flight beside it, have happened.
+fn foreseen(topology: &Topology, state: &ClusterState, order: Order) -> ClusterState {
+    let mut next = state.clone();
+    let beside: Vec<NodeIx> =
+        state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
+    for node in beside.into_iter().chain([order.node]) {
+        let order = Order { node, verb: order.verb };
+        action::begin(topology, &mut next, order);
+        action::complete(topology, &mut next, order);
+    }
+    next
+}

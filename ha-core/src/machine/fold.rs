@@ -1,0 +1,120 @@
+use super::decide::{Turn, enter, resolve};
+use crate::action;
+use crate::plan::{PLAN_FORMAT, Plan};
+use crate::record::{Cursor, End, Entry, Mode, Record};
+use crate::state::{ClusterState, LeaseEpoch, Progress};
+use crate::topology::Topology;
+
+/// Where a recorded run stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Folded {
+    /// The run's plan.
+    pub plan: Plan,
+    /// The state as far as the records tell; the engine observes before it goes on.
+    pub state: ClusterState,
+    /// The place in the plan.
+    pub cursor: Cursor,
+    /// The number of the next entry.
+    pub next_sequence: u64,
+    /// The highest epoch that wrote.
+    pub epoch: LeaseEpoch,
+    /// How the run ended, if it has.
+    pub end: Option<End>,
+}
+
+/// Refuses records that do not make a run.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoldError {
+    /// The run has no records.
+    #[error("no such run is recorded; list the journal's runs")]
+    NoSuchRun,
+    /// The first record does not open the run.
+    #[error("entry 0 does not open the run: the journal is damaged")]
+    NotOpened,
+    /// The plan is of a later format.
+    #[error("the run's plan has format {format}, this library knows up to {PLAN_FORMAT}: use the version that made it")]
+    NewerPlan {
+        /// The plan's format.
+        format: u32,
+    },
+    /// The plan was made for another topology.
+    #[error("the run was planned for another topology (its digest differs): use the topology file of that time")]
+    OtherTopology,
+    /// A record speaks of a node or stage that the plan does not have.
+    #[error("entry {sequence} does not fit the run's plan: the journal is damaged")]
+    DoesNotFit {
+        /// The entry.
+        sequence: u64,
+    },
+}
+
+/// Rebuilds where a run stands from its records. An intent without an outcome is unknown, never taken for done.
+///
+/// # Errors
+/// [`FoldError`]; nothing was changed.
+pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError> {
+    let first = entries.first().ok_or(FoldError::NoSuchRun)?;
+    let Record::Opened { plan } = &first.record else { return Err(FoldError::NotOpened) };
+    if plan.format > PLAN_FORMAT {
+        return Err(FoldError::NewerPlan { format: plan.format });
+    }
+    if plan.topology != Plan::digest_of(topology) {
+        return Err(FoldError::OtherTopology);
+    }
+    let plan = (**plan).clone();
+    let nodes = topology.nodes.len();
+    let fits = plan.start.nodes().count() == nodes
+        && plan.known_good.len() == nodes
+        && plan.stages.iter().flat_map(|stage| &stage.targets).all(|node| node.index() < nodes);
+    if !fits {
+        return Err(FoldError::DoesNotFit { sequence: first.sequence });
+    }
+    let mut state = plan.start.clone();
+    let (mut cursor, mut end) = (Cursor::START, None);
+    for entry in entries {
+        let in_range = |node: crate::topology::NodeIx| {
+            if node.index() < nodes { Ok(()) } else { Err(FoldError::DoesNotFit { sequence: entry.sequence }) }
+        };
+        match &entry.record {
+            Record::Opened { .. } | Record::TakenOver { .. } => {}
+            Record::Turned { to, .. } => {
+                let retry = to.mode == cursor.mode && to.attempt > cursor.attempt;
+                enter(&mut state, if retry { Turn::Retry } else { Turn::StepFailed });
+                cursor = *to;
+            }
+            Record::Intent { order, at } => {
+                in_range(order.node)?;
+                if (at.stage, at.step, at.phase, at.mode) != (cursor.stage, cursor.step, cursor.phase, cursor.mode) {
+                    enter(&mut state, Turn::NextStep);
+                }
+                cursor = *at;
+                action::begin(topology, &mut state, *order);
+            }
+            Record::Outcome { order, result, .. } => {
+                in_range(order.node)?;
+                resolve(topology, &mut state, *order, *result);
+            }
+            Record::DomainLost { domain } => {
+                if domain.index() >= topology.domains.len() {
+                    return Err(FoldError::DoesNotFit { sequence: entry.sequence });
+                }
+                state.set_lost(*domain);
+            }
+            Record::Closed { end: how, .. } => {
+                end = Some(*how);
+                cursor.mode = Mode::Ended(*how);
+            }
+        }
+    }
+    let in_doubt: Vec<_> =
+        state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
+    for node in in_doubt {
+        state.node_mut(node).progress = Progress::Unknown { looks: 0 };
+    }
+    let last = entries.last().unwrap_or(first);
+    let epoch = entries.iter().map(|entry| entry.epoch).max().unwrap_or(first.epoch);
+    Ok(Folded { plan, state, cursor, next_sequence: last.sequence + 1, epoch, end })
+}
+

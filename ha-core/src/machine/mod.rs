@@ -1,0 +1,14 @@
+//! How a plan is carried out, without I/O: the decision core, the run machine that wraps it, and the rotation of a
+//! node out of its balancers and back.
+//!
+//! The explorer drives the [decision core](decide) and the engine drives the [`RunMachine`] around it, so that what is
+//! proven is what runs.
+
+mod decide;
+mod fold;
+pub mod rotation;
+mod run;
+
+pub use decide::{Decision, Turn, decide, enter, has_failed, resolve};
+pub use fold::{FoldError, Folded, fold};
+pub use run::{Command, Input, RunMachine, Ticket};

@@ -1,0 +1,296 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::decide::{Decision, Turn, decide, enter, resolve};
+use crate::action::{self, Order};
+use crate::law;
+use crate::plan::{Plan, deadline_of};
+use crate::record::{Cursor, End, Mode, OutcomeKind, Record};
+use crate::state::{ClusterState, Observation, Process, Progress};
+use crate::topology::{DomainIx, Topology};
+
+/// Names one act or look of a run; a late answer under an old ticket is ignored.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Ticket(u64);
+
+/// What the run machine wants done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Write this down durably, then say [`Input::Recorded`]; no other command comes before that.
+    Record(Box<Record>),
+    /// Look at the whole cluster, then say [`Input::Observed`].
+    Observe,
+    /// Carry the order out, then say [`Input::Finished`].
+    Act {
+        /// Names this act.
+        ticket: Ticket,
+        /// What to do.
+        order: Order,
+        /// How long it may take.
+        deadline: Duration,
+    },
+    /// Find out whether the order has happened, then say [`Input::Finished`].
+    Look {
+        /// Names this look.
+        ticket: Ticket,
+        /// What may have happened.
+        order: Order,
+    },
+    /// The run is over and recorded as such.
+    Close {
+        /// How it ended.
+        end: End,
+    },
+}
+
+/// What the run machine is told.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Input {
+    /// The last record is durable.
+    Recorded,
+    /// How the cluster was seen to stand.
+    Observed(Observation),
+    /// An act or a look has ended.
+    Finished {
+        /// Which.
+        ticket: Ticket,
+        /// What came of it.
+        outcome: OutcomeKind,
+        /// What was seen, for people.
+        note: String,
+    },
+    /// A failure domain is lost.
+    DomainLost(DomainIx),
+    /// A person wants the run rolled back.
+    Abort,
+}
+
+/// Runs one plan: the decision core with tickets, deadlines and the order of records around it. Sans I/O.
+///
+/// Use: `handle` what happened, then drain `poll_command`, then wait no longer than `poll_timeout`.
+#[derive(Debug)]
+pub struct RunMachine {
+    topology: Arc<Topology>,
+    plan: Arc<Plan>,
+    state: ClusterState,
+    cursor: Cursor,
+    pending: BTreeMap<Ticket, Pending>,
+    outbox: VecDeque<Command>,
+    next_ticket: u64,
+    recording: bool,
+    observed: bool,
+    observing: bool,
+    abort: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    order: Order,
+    overdue_at: Duration,
+}
+
+/// How long a driver may be late with an answer before the outcome counts as unknown.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a look may take.
+const LOOK_DEADLINE: Duration = Duration::from_secs(15);
+
+impl RunMachine {
+    /// Begins a plan, or goes on with it where [`fold`](super::fold) says that it stands.
+    pub fn new(topology: Arc<Topology>, plan: Arc<Plan>, state: ClusterState, cursor: Cursor) -> Self {
+        let closed = matches!(cursor.mode, Mode::Ended(_));
+        Self {
+            topology,
+            plan,
+            state,
+            cursor,
+            pending: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            next_ticket: 0,
+            recording: false,
+            observed: false,
+            observing: false,
+            abort: false,
+            closed,
+        }
+    }
+
+    /// Returns the state as far as the run knows it.
+    pub fn state(&self) -> &ClusterState {
+        &self.state
+    }
+
+    /// Returns the place in the plan.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Lists the open loans, in words.
+    pub fn open_loans(&self) -> Vec<String> {
+        let name = |node: crate::topology::NodeIx| &self.topology.node(node).name;
+        self.state
+            .nodes()
+            .flat_map(|(index, node)| node.loans.iter().map(move |loan| (index, loan)))
+            .map(|(index, loan)| format!("{}: {loan}", name(index)))
+            .collect()
+    }
+
+    /// Takes one input in.
+    pub fn handle(&mut self, _now: Duration, input: Input) {
+        match input {
+            Input::Recorded => self.recording = false,
+            Input::Observed(seen) => {
+                self.observing = false;
+                self.observed = true;
+                self.state.absorb(&seen);
+            }
+            Input::Finished { ticket, outcome, note } => {
+                if let Some(pending) = self.pending.remove(&ticket) {
+                    self.finish(pending.order, outcome, note);
+                }
+            }
+            Input::DomainLost(domain) => {
+                if self.state.lost().is_none() && !self.closed {
+                    self.state.set_lost(domain);
+                    let nodes: Vec<_> = self.topology.nodes_of(domain).collect();
+                    for node in nodes {
+                        if self.state.node(node).progress != Progress::InFlight {
+                            self.state.node_mut(node).process = Process::Absent;
+                        }
+                    }
+                    self.record(Record::DomainLost { domain });
+                }
+            }
+            Input::Abort => self.abort = true,
+        }
+    }
+
+    /// Returns the next thing to do at `now`, or `None` until something happens.
+    pub fn poll_command(&mut self, now: Duration) -> Option<Command> {
+        self.expire(now);
+        loop {
+            if self.recording {
+                return None;
+            }
+            if let Some(command) = self.outbox.pop_front() {
+                self.recording = matches!(command, Command::Record(_));
+                if let Command::Act { ticket, order, deadline } = command {
+                    let overdue_at = now.saturating_add(deadline).saturating_add(GRACE);
+                    self.pending.insert(ticket, Pending { order, overdue_at });
+                }
+                return Some(command);
+            }
+            if self.closed || self.observing {
+                return None;
+            }
+            if !self.observed && self.pending.is_empty() {
+                self.observing = true;
+                return Some(Command::Observe);
+            }
+            self.turn_back_if_asked();
+            match decide(&self.topology, &self.plan, &self.state, self.cursor) {
+                Decision::Await => return None,
+                Decision::Move(to, turn) => self.go(to, turn),
+                Decision::Act(order) => self.act(order),
+                Decision::Look(order) => {
+                    if self.pending.values().any(|pending| pending.order.node == order.node) {
+                        return None;
+                    }
+                    let ticket = self.ticket();
+                    let overdue_at = now.saturating_add(LOOK_DEADLINE).saturating_add(GRACE);
+                    self.pending.insert(ticket, Pending { order, overdue_at });
+                    self.observed = false;
+                    return Some(Command::Look { ticket, order });
+                }
+                Decision::End(end) => self.close(end),
+            }
+        }
+    }
+
+    /// Returns when `poll_command` must be called again even if nothing happens.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.pending.values().map(|pending| pending.overdue_at).min()
+    }
+
+    fn act(&mut self, order: Order) {
+        self.record(Record::Intent { order, at: self.cursor });
+        action::begin(&self.topology, &mut self.state, order);
+        let ticket = self.ticket();
+        let deadline = self.deadline_of(order);
+        self.outbox.push_back(Command::Act { ticket, order, deadline });
+        self.observed = false;
+    }
+
+    /// Returns the deadline of an order: the step's own, or the policy's for a compensation or a reaction.
+    fn deadline_of(&self, order: Order) -> Duration {
+        let step = self.plan.step(usize::from(self.cursor.stage), usize::from(self.cursor.step));
+        match step {
+            Some(step) if self.cursor.mode == Mode::Forward => step.deadline,
+            Some(_) | None => deadline_of(order.verb, &self.topology.policy),
+        }
+    }
+
+    fn go(&mut self, to: Cursor, turn: Turn) {
+        enter(&mut self.state, turn);
+        self.cursor = to;
+        if turn != Turn::NextStep {
+            self.record(Record::Turned { to, note: turn.to_string() });
+        }
+    }
+
+    fn close(&mut self, end: End) {
+        let open = self.open_loans();
+        self.cursor.mode = Mode::Ended(end);
+        self.closed = true;
+        self.record(Record::Closed { end, open });
+        self.outbox.push_back(Command::Close { end });
+    }
+
+    fn finish(&mut self, order: Order, outcome: OutcomeKind, note: String) {
+        resolve(&self.topology, &mut self.state, order, outcome);
+        self.observed = false;
+        self.record(Record::Outcome { order, result: outcome, note });
+    }
+
+    fn expire(&mut self, now: Duration) {
+        let overdue: Vec<Ticket> =
+            self.pending.iter().filter(|(_, pending)| pending.overdue_at <= now).map(|(ticket, _)| *ticket).collect();
+        for ticket in overdue {
+            if let Some(pending) = self.pending.remove(&ticket) {
+                self.finish(pending.order, OutcomeKind::Unknown, "no answer came inside the deadline".into());
+            }
+        }
+    }
+
+    fn turn_back_if_asked(&mut self) {
+        let in_flight = self.state.nodes().any(|(_, node)| node.progress == Progress::InFlight);
+        if !self.abort || in_flight || self.cursor.mode != Mode::Forward {
+            return;
+        }
+        if usize::from(self.cursor.stage) < self.plan.point_of_no_return {
+            self.abort = false;
+            let to = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..self.cursor };
+            self.record(Record::Turned { to, note: "a person asked for the way back: rolling back".into() });
+            enter(&mut self.state, Turn::StepFailed);
+            self.cursor = to;
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        self.outbox.push_back(Command::Record(Box::new(record)));
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    /// Returns how far the serving capacity is above what is owed now.
+    pub fn margin(&self) -> i128 {
+        let owed = if self.state.lost().is_some() { self.topology.owed_after_loss() } else { self.topology.owed_now() };
+        i128::from(law::capacity(&self.topology, &self.state)) - i128::from(owed)
+    }
+}

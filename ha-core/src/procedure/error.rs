@@ -1,0 +1,42 @@
+use crate::law::Violation;
+use crate::safety::Counterexample;
+
+/// Refuses to make a plan. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The cluster breaks the law as it stands, before anything is done.
+    #[error("the cluster breaks the law at rest, no plan can start from here: {}; bring it in order first", list(.0))]
+    AtRest(Vec<Violation>),
+    /// A node is not in a state that a plan can start from.
+    #[error("{node} is not ready for a change: {what}; {fix}")]
+    NotReady {
+        /// The node.
+        node: String,
+        /// How it stands.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
+    /// Every member has the release already.
+    #[error("every member has release {release} already: there is nothing to do")]
+    NothingToDo {
+        /// The release.
+        release: String,
+    },
+    /// A request without a command, or with an empty release.
+    #[error("the request is not complete: {0}")]
+    Incomplete(String),
+    /// No order of steps was found that holds the law.
+    #[error("{counterexample}remedy: {remedy}")]
+    Unprovable {
+        /// The shortest way to a broken law.
+        counterexample: Box<Counterexample>,
+        /// The smallest thing that would help.
+        remedy: String,
+    },
+}
+
+fn list(violations: &[Violation]) -> String {
+    violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
