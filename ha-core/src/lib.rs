@@ -2,12 +2,14 @@
 
 pub mod action;
 pub mod backend;
+pub mod engine;
 pub mod journal;
 pub mod law;
 pub mod machine;
 pub mod plan;
 pub mod procedure;
 pub mod record;
+pub mod report;
 pub mod safety;
 pub mod state;
 pub mod topology;

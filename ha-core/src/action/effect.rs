@@ -20,7 +20,10 @@ pub fn precondition(topology: &Topology, state: &ClusterState, order: Order) -> 
         Verb::TakeOut => Ok(()),
         Verb::Stop => law::drained(topology, state, order.node).map_err(|violation| violation.to_string()),
         Verb::Apply { .. } | Verb::Restore { .. } => demand(node.process == Process::Stopped, "must be stopped first"),
-        Verb::Start => demand(node.release.is_some(), "has no known release installed"),
+        Verb::Start => demand(
+            node.release.is_some() && !node.half_changed,
+            "has no release installed that can be trusted",
+        ),
         Verb::Gate => demand(node.process.is_ready(), "must be ready before it can be tested"),
         Verb::Admit => {
             demand(node.process.is_ready() && node.is_tested(), "must be ready and have passed its gate before traffic")
@@ -50,15 +53,8 @@ pub fn begin(topology: &Topology, state: &mut ClusterState, order: Order) {
         Verb::Stop if !spare => node.loans.open(LoanKind::Stopped),
         Verb::Start if spare => node.loans.open(LoanKind::SpareRunning),
         Verb::Admit if spare => node.loans.open(LoanKind::SpareAdmitted),
-        Verb::TakeOut
-        | Verb::Stop
-        | Verb::Start
-        | Verb::Admit
-        | Verb::Apply { .. }
-        | Verb::Restore { .. }
-        | Verb::Gate
-        | Verb::StandBy
-        | Verb::Soak => {}
+        Verb::Apply { .. } | Verb::Restore { .. } => node.half_changed = true,
+        Verb::TakeOut | Verb::Stop | Verb::Start | Verb::Admit | Verb::Gate | Verb::StandBy | Verb::Soak => {}
     }
 }
 
@@ -88,6 +84,7 @@ pub fn complete(topology: &Topology, state: &mut ClusterState, order: Order) {
         }
         Verb::Apply { to } | Verb::Restore { to } => {
             node.release = Some(to);
+            node.half_changed = false;
             node.tested.remove(to);
         }
         Verb::Start => {
@@ -115,7 +112,7 @@ pub fn holds(topology: &Topology, state: &ClusterState, order: Order) -> bool {
     match order.verb {
         Verb::TakeOut => rows.iter().all(|row| row.traffic == Traffic::Out) && !open(LoanKind::SpareAdmitted),
         Verb::Stop => node.process == Process::Stopped && !(spare && open(LoanKind::SpareRunning)),
-        Verb::Apply { to } | Verb::Restore { to } => node.release == Some(to),
+        Verb::Apply { to } | Verb::Restore { to } => node.release == Some(to) && !node.half_changed,
         Verb::Start => node.process.is_ready() && !open(LoanKind::Stopped),
         Verb::Gate => node.process.is_ready() && node.is_tested(),
         Verb::Admit => rows.iter().all(|row| row.traffic == row.admitted()) && !open(LoanKind::HeldOut),

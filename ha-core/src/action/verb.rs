@@ -6,7 +6,7 @@ use crate::state::ReleaseId;
 use crate::topology::NodeIx;
 
 /// What is done to a node. Absolute: each verb names the state it leads to, so that doing it twice equals once.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verb {
@@ -68,7 +68,7 @@ impl fmt::Display for Verb {
 }
 
 /// One verb for one node.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Order {
     /// The node.
     pub node: NodeIx,

@@ -76,7 +76,7 @@ pub fn enter(state: &mut ClusterState, turn: Turn) {
     match turn {
         Turn::Retry => {
             let failed: Vec<NodeIx> =
-                state.nodes().filter(|(_, node)| node.progress == Progress::NotDone).map(|(index, _)| index).collect();
+                state.nodes().filter(|(_, node)| matches!(node.progress, Progress::NotDone { .. })).map(|(index, _)| index).collect();
             for node in failed {
                 state.node_mut(node).progress = Progress::Idle;
             }
@@ -90,12 +90,15 @@ pub fn enter(state: &mut ClusterState, turn: Turn) {
 pub fn resolve(topology: &Topology, state: &mut ClusterState, order: Order, outcome: OutcomeKind) {
     match outcome {
         OutcomeKind::Done => action::complete(topology, state, order),
-        OutcomeKind::NotDone => state.node_mut(order.node).progress = Progress::NotDone,
+        OutcomeKind::NotDone => {
+            let node = state.node_mut(order.node);
+            node.progress = Progress::NotDone { looked: matches!(node.progress, Progress::Unknown { .. }) };
+        }
         OutcomeKind::Unknown => {
             let node = state.node_mut(order.node);
             node.progress = match node.progress {
                 Progress::Unknown { looks } => Progress::Unknown { looks: looks.saturating_add(1) },
-                Progress::Idle | Progress::InFlight | Progress::Done | Progress::NotDone => {
+                Progress::Idle | Progress::InFlight | Progress::Done | Progress::NotDone { .. } => {
                     Progress::Unknown { looks: 0 }
                 }
             };
@@ -120,7 +123,7 @@ fn forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Curso
         return end_forward(topology, plan, state, cursor);
     };
     let failed = |turn: Turn| give_up(plan, step, cursor, turn);
-    let (mut in_flight, mut not_done) = (false, false);
+    let (mut in_flight, mut not_done, mut redo) = (false, false, true);
     for node in &stage.targets {
         let order = Order { node: *node, verb: step.verb };
         match state.node(*node).progress {
@@ -136,7 +139,10 @@ fn forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Curso
             Progress::Unknown { looks } if looks >= LOOKS => return Decision::End(End::NeedsOperator(Why::OutcomeUnknown)),
             Progress::Unknown { .. } => return Decision::Look(order),
             Progress::InFlight => in_flight = true,
-            Progress::NotDone => not_done = true,
+            Progress::NotDone { looked } => {
+                not_done = true;
+                redo &= looked;
+            }
             Progress::Done => {}
         }
     }
@@ -146,7 +152,8 @@ fn forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Curso
     if !not_done {
         return Decision::Move(after(plan, cursor), Turn::NextStep);
     }
-    if cursor.attempt + 1 < step.attempts {
+    let attempts = if redo { step.attempts.max(2) } else { step.attempts };
+    if cursor.attempt + 1 < attempts {
         return Decision::Move(Cursor { attempt: cursor.attempt + 1, ..cursor }, Turn::Retry);
     }
     failed(Turn::StepFailed)
@@ -205,7 +212,7 @@ fn compensate(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cu
             Progress::Unknown { looks } if looks >= LOOKS => return Decision::End(End::NeedsOperator(Why::OutcomeUnknown)),
             Progress::Unknown { .. } => return Decision::Look(order),
             Progress::InFlight => in_flight = true,
-            Progress::NotDone => not_done = true,
+            Progress::NotDone { .. } => not_done = true,
             Progress::Done => {}
         }
     }
@@ -255,7 +262,7 @@ fn react(topology: &Topology, state: &ClusterState) -> Decision {
                     }
                 }
                 Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
-                Progress::Unknown { .. } | Progress::InFlight | Progress::Done | Progress::NotDone => {}
+                Progress::Unknown { .. } | Progress::InFlight | Progress::Done | Progress::NotDone { .. } => {}
             }
         }
     }

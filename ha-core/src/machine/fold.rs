@@ -78,7 +78,15 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
             if node.index() < nodes { Ok(()) } else { Err(FoldError::DoesNotFit { sequence: entry.sequence }) }
         };
         match &entry.record {
-            Record::Opened { .. } | Record::TakenOver { .. } => {}
+            Record::Opened { .. } => {}
+            Record::TakenOver { at, .. } => {
+                if end.take().is_some() {
+                    state.clear_lost();
+                    state.reset_progress();
+                }
+                put_in_doubt(&mut state);
+                cursor = *at;
+            }
             Record::Turned { to, .. } => {
                 let retry = to.mode == cursor.mode && to.attempt > cursor.attempt;
                 enter(&mut state, if retry { Turn::Retry } else { Turn::StepFailed });
@@ -108,13 +116,18 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
             }
         }
     }
-    let in_doubt: Vec<_> =
-        state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
-    for node in in_doubt {
-        state.node_mut(node).progress = Progress::Unknown { looks: 0 };
-    }
+    put_in_doubt(&mut state);
     let last = entries.last().unwrap_or(first);
     let epoch = entries.iter().map(|entry| entry.epoch).max().unwrap_or(first.epoch);
     Ok(Folded { plan, state, cursor, next_sequence: last.sequence + 1, epoch, end })
 }
 
+
+/// Nobody knows what became of the orders that a controller had in flight when it died.
+fn put_in_doubt(state: &mut ClusterState) {
+    let in_flight: Vec<_> =
+        state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
+    for node in in_flight {
+        state.node_mut(node).progress = Progress::Unknown { looks: 0 };
+    }
+}

@@ -7,8 +7,8 @@ use crate::action::{self, Order};
 use crate::law;
 use crate::plan::{Plan, deadline_of};
 use crate::record::{Cursor, End, Mode, OutcomeKind, Record};
-use crate::state::{ClusterState, Observation, Process, Progress};
-use crate::topology::{DomainIx, Topology};
+use crate::state::{ClusterState, LoanKind, Observation, Progress};
+use crate::topology::Topology;
 
 /// Names one act or look of a run; a late answer under an old ticket is ignored.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -62,8 +62,6 @@ pub enum Input {
         /// What was seen, for people.
         note: String,
     },
-    /// A failure domain is lost.
-    DomainLost(DomainIx),
     /// A person wants the run rolled back.
     Abort,
 }
@@ -83,6 +81,9 @@ pub struct RunMachine {
     recording: bool,
     observed: bool,
     observing: bool,
+    outdated: bool,
+    observe_at: Duration,
+    dead_since: Vec<Option<Duration>>,
     abort: bool,
     closed: bool,
 }
@@ -93,6 +94,8 @@ struct Pending {
     overdue_at: Duration,
 }
 
+/// How often the guard looks at the whole cluster while a run lasts.
+pub(crate) const GUARD_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a driver may be late with an answer before the outcome counts as unknown.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a look may take.
@@ -102,6 +105,7 @@ impl RunMachine {
     /// Begins a plan, or goes on with it where [`fold`](super::fold) says that it stands.
     pub fn new(topology: Arc<Topology>, plan: Arc<Plan>, state: ClusterState, cursor: Cursor) -> Self {
         let closed = matches!(cursor.mode, Mode::Ended(_));
+        let dead_since = vec![None; topology.nodes.len()];
         Self {
             topology,
             plan,
@@ -113,6 +117,9 @@ impl RunMachine {
             recording: false,
             observed: false,
             observing: false,
+            outdated: false,
+            observe_at: Duration::ZERO,
+            dead_since,
             abort: false,
             closed,
         }
@@ -139,29 +146,23 @@ impl RunMachine {
     }
 
     /// Takes one input in.
-    pub fn handle(&mut self, _now: Duration, input: Input) {
+    pub fn handle(&mut self, now: Duration, input: Input) {
         match input {
             Input::Recorded => self.recording = false,
             Input::Observed(seen) => {
                 self.observing = false;
+                // What was seen while an order ended may be from before its end: it is seen anew.
+                if std::mem::take(&mut self.outdated) {
+                    return;
+                }
                 self.observed = true;
+                self.observe_at = now.saturating_add(GUARD_INTERVAL);
                 self.state.absorb(&seen);
+                self.suspect(now);
             }
             Input::Finished { ticket, outcome, note } => {
                 if let Some(pending) = self.pending.remove(&ticket) {
                     self.finish(pending.order, outcome, note);
-                }
-            }
-            Input::DomainLost(domain) => {
-                if self.state.lost().is_none() && !self.closed {
-                    self.state.set_lost(domain);
-                    let nodes: Vec<_> = self.topology.nodes_of(domain).collect();
-                    for node in nodes {
-                        if self.state.node(node).progress != Progress::InFlight {
-                            self.state.node_mut(node).process = Process::Absent;
-                        }
-                    }
-                    self.record(Record::DomainLost { domain });
                 }
             }
             Input::Abort => self.abort = true,
@@ -183,12 +184,16 @@ impl RunMachine {
                 }
                 return Some(command);
             }
-            if self.closed || self.observing {
+            if self.closed || (self.observing && self.pending.is_empty()) {
                 return None;
             }
-            if !self.observed && self.pending.is_empty() {
+            if !self.observing && now >= self.observe_at
+                || (!self.observing && !self.observed && self.pending.is_empty()) {
                 self.observing = true;
                 return Some(Command::Observe);
+            }
+            if self.dead_since.iter().any(Option::is_some) && self.state.lost().is_none() {
+                return None;
             }
             self.turn_back_if_asked();
             match decide(&self.topology, &self.plan, &self.state, self.cursor) {
@@ -212,7 +217,33 @@ impl RunMachine {
 
     /// Returns when `poll_command` must be called again even if nothing happens.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.pending.values().map(|pending| pending.overdue_at).min()
+        let overdue = self.pending.values().map(|pending| pending.overdue_at).min();
+        if self.closed || self.observing { overdue } else { Some(overdue.map_or(self.observe_at, |at| at.min(self.observe_at))) }
+    }
+
+    /// Notes which nodes look dead that should serve. One that has for `lost_after` takes its failure domain with it;
+    /// until then nothing new begins.
+    fn suspect(&mut self, now: Duration) {
+        let lost_after = self.topology.policy.lost_after;
+        let mut lost = None;
+        for (index, node) in self.topology.nodes() {
+            let stands = self.state.node(index);
+            let open = |kind: LoanKind| stands.loans.iter().any(|loan| loan == kind);
+            let should_serve = if node.spare { open(LoanKind::SpareRunning) } else { !open(LoanKind::Stopped) };
+            let settled = stands.progress != Progress::InFlight && !stands.under_change;
+            let dead = should_serve && settled && !stands.process.is_ready();
+            let since = &mut self.dead_since[index.index()];
+            *since = if dead { Some(since.unwrap_or(now)) } else { None };
+            if since.is_some_and(|since| now.saturating_sub(since) >= lost_after) {
+                lost = lost.or(Some(node.domain));
+            }
+        }
+        if let Some(domain) = lost
+            && self.state.lost().is_none()
+        {
+            self.state.set_lost(domain);
+            self.record(Record::DomainLost { domain });
+        }
     }
 
     fn act(&mut self, order: Order) {
@@ -252,6 +283,7 @@ impl RunMachine {
     fn finish(&mut self, order: Order, outcome: OutcomeKind, note: String) {
         resolve(&self.topology, &mut self.state, order, outcome);
         self.observed = false;
+        self.outdated = self.observing;
         self.record(Record::Outcome { order, result: outcome, note });
     }
 

@@ -33,6 +33,12 @@ impl RunId {
     }
 }
 
+impl From<&str> for RunId {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -76,6 +82,8 @@ pub enum Record {
     TakenOver {
         /// Who.
         owner: String,
+        /// Where in the plan it goes on.
+        at: Cursor,
     },
     /// The run left the plain order of the plan: it repeats a step, turns back, or reacts to a loss.
     Turned {

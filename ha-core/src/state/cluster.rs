@@ -13,6 +13,8 @@ pub struct NodeState {
     pub release: Option<ReleaseId>,
     /// The releases whose gate has passed on this node.
     pub tested: ReleaseSet,
+    /// Whether a change or its restore has begun and was not seen to end: the installed release cannot be trusted.
+    pub half_changed: bool,
     /// From the first changing intent until its gate has passed.
     pub under_change: bool,
     /// Temporary changes still to be taken back.
@@ -28,6 +30,7 @@ impl NodeState {
             process,
             release,
             tested,
+            half_changed: false,
             under_change: false,
             loans: LoanSet::default(),
             progress: Progress::Idle,
@@ -140,6 +143,11 @@ impl ClusterState {
     /// Returns the failure domain that is lost, if one is.
     pub fn lost(&self) -> Option<DomainIx> {
         self.lost
+    }
+
+    /// Forgets a loss, when a person has brought the domain back.
+    pub fn clear_lost(&mut self) {
+        self.lost = None;
     }
 
     /// Marks a failure domain as lost; its nodes are the caller's to change.

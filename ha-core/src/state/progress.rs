@@ -11,8 +11,11 @@ pub enum Progress {
     InFlight,
     /// Done, and read back.
     Done,
-    /// It did not happen, or not in full; its precondition holds or its compensation does.
-    NotDone,
+    /// It did not happen, or not in full.
+    NotDone {
+        /// Whether a look at an unknown outcome said so: such a step may be given once more.
+        looked: bool,
+    },
     /// Nobody knows whether it happened; `looks` counts how often the probe was asked since.
     Unknown {
         /// Probes that could not tell.

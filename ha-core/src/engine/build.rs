@@ -1,0 +1,141 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::BuildError;
+use crate::backend::{Host, LoadBalancer, MemberRef, Probe};
+use crate::journal::{Journal, Lease, MemoryStore};
+use crate::topology::{NodeIx, Topology};
+
+/// Changes one cluster: it observes, plans, proves and runs.
+///
+/// Cheap to clone. Needs a tokio runtime with time enabled.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What every task of the engine uses.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) topology: Arc<Topology>,
+    pub(super) balancers: Vec<Arc<dyn LoadBalancer>>,
+    pub(super) hosts: Vec<Arc<dyn Host>>,
+    pub(super) probes: Vec<Arc<dyn Probe>>,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) lease: Arc<dyn Lease>,
+    pub(super) owner: String,
+}
+
+impl Shared {
+    pub(super) fn member(&self, node: NodeIx) -> MemberRef {
+        MemberRef::new(self.topology.pool.name.clone(), self.topology.node(node).member.clone())
+    }
+}
+
+/// Puts an engine together.
+#[derive(Debug)]
+pub struct EngineBuilder {
+    topology: Topology,
+    balancers: BTreeMap<String, Arc<dyn LoadBalancer>>,
+    hosts: BTreeMap<String, Arc<dyn Host>>,
+    probes: BTreeMap<String, Arc<dyn Probe>>,
+    journal: Arc<dyn Journal>,
+    lease: Arc<dyn Lease>,
+    owner: String,
+}
+
+impl Engine {
+    /// Begins an engine for a topology. Journal and lease are in memory until they are given.
+    pub fn builder(topology: Topology) -> EngineBuilder {
+        let store = Arc::new(MemoryStore::new());
+        EngineBuilder {
+            topology,
+            balancers: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            journal: store.clone(),
+            lease: store,
+            owner: "controller".into(),
+        }
+    }
+
+    /// Returns the topology.
+    pub fn topology(&self) -> &Topology {
+        &self.shared.topology
+    }
+}
+
+impl EngineBuilder {
+    /// Gives the backend of a balancer instance, by its name in the topology.
+    #[must_use]
+    pub fn with_balancer(mut self, name: impl Into<String>, backend: Arc<dyn LoadBalancer>) -> Self {
+        self.balancers.insert(name.into(), backend);
+        self
+    }
+
+    /// Gives the host of a node, by the node's name.
+    #[must_use]
+    pub fn with_host(mut self, node: impl Into<String>, backend: Arc<dyn Host>) -> Self {
+        self.hosts.insert(node.into(), backend);
+        self
+    }
+
+    /// Gives the probe of a node, by the node's name.
+    #[must_use]
+    pub fn with_probe(mut self, node: impl Into<String>, backend: Arc<dyn Probe>) -> Self {
+        self.probes.insert(node.into(), backend);
+        self
+    }
+
+    /// Gives journal and lease. Several controllers of one cluster must share them.
+    #[must_use]
+    pub fn with_store(mut self, journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Self {
+        self.journal = journal;
+        self.lease = lease;
+        self
+    }
+
+    /// Names this controller, for the lease and the journal. Default `controller`.
+    #[must_use]
+    pub fn with_owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Builds the engine.
+    ///
+    /// # Errors
+    /// [`BuildError`] when a backend is missing, or was given for a name that the topology does not have.
+    pub fn build(self) -> Result<Engine, BuildError> {
+        let topology = &self.topology;
+        let balancer_names = topology.balancers.iter().map(|balancer| balancer.name.as_str());
+        let node_names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
+        let balancers = in_order("balancer", "with_balancer", balancer_names, self.balancers)?;
+        let hosts = in_order("host", "with_host", node_names.iter().copied(), self.hosts)?;
+        let probes = in_order("probe", "with_probe", node_names.iter().copied(), self.probes)?;
+        let shared = Shared {
+            topology: Arc::new(self.topology),
+            balancers,
+            hosts,
+            probes,
+            journal: self.journal,
+            lease: self.lease,
+            owner: self.owner,
+        };
+        Ok(Engine { shared: Arc::new(shared) })
+    }
+}
+
+fn in_order<'a, T: ?Sized>(
+    what: &'static str,
+    method: &'static str,
+    names: impl Iterator<Item = &'a str>,
+    mut given: BTreeMap<String, Arc<T>>,
+) -> Result<Vec<Arc<T>>, BuildError> {
+    let take = |name: &str| given.remove(name).ok_or_else(|| BuildError::Missing { what, name: name.into(), method });
+    let ordered = names.map(take).collect::<Result<Vec<_>, _>>()?;
+    match given.into_keys().next() {
+        Some(name) => Err(BuildError::Unknown { what, name }),
+        None => Ok(ordered),
+    }
+}

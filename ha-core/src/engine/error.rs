@@ -1,0 +1,80 @@
+use crate::journal::{JournalError, LeaseError};
+use crate::machine::FoldError;
+use crate::procedure::PlanError;
+use crate::record::{End, RunId};
+
+/// Refuses to build an engine.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The topology has a component that no backend was given for.
+    #[error("no {what} backend was given for {name}: add one with EngineBuilder::{method}")]
+    Missing {
+        /// `balancer`, `host` or `probe`.
+        what: &'static str,
+        /// The name in the topology.
+        name: String,
+        /// The builder's method.
+        method: &'static str,
+    },
+    /// A backend was given for a name that the topology does not have.
+    #[error("a {what} backend was given for {name}, which the topology does not have: check the name")]
+    Unknown {
+        /// `balancer`, `host` or `probe`.
+        what: &'static str,
+        /// The name that was given.
+        name: String,
+    },
+}
+
+/// Stops a run, or refuses to begin or resume one. The cluster keeps serving as it stands; the journal says where.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// No plan could be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Another controller acts on the cluster, or the lease was lost.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The journal refused or failed; nothing more was begun.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal's records do not make a run that can go on.
+    #[error("run {run} cannot be resumed: {source}")]
+    Fold {
+        /// The run.
+        run: RunId,
+        /// Why.
+        source: FoldError,
+    },
+    /// The cluster does not stand as it did when the plan was made. Nothing was changed.
+    #[error("the plan is stale, the cluster has changed since: {0}; plan again")]
+    StalePlan(String),
+    /// The plan was made for another topology. Nothing was changed.
+    #[error("the plan was made for another topology: plan again with this one")]
+    OtherTopology,
+    /// The run exists already. Nothing was changed.
+    #[error("run {run} exists already in the journal: resume it, or choose another name")]
+    Exists {
+        /// The run.
+        run: RunId,
+    },
+    /// An earlier run of this cluster is not at its end. Nothing was changed.
+    #[error("run {run} of this cluster has not ended: resume it first")]
+    Unfinished {
+        /// That run.
+        run: RunId,
+    },
+    /// The run has ended already. Nothing was changed.
+    #[error("run {run} has ended already: {end}")]
+    Ended {
+        /// The run.
+        run: RunId,
+        /// How.
+        end: End,
+    },
+    /// The run's task died.
+    #[error("the run's task ended unexpectedly: {0}; resume the run from its journal")]
+    Died(String),
+}

@@ -1,0 +1,307 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::build::Shared;
+use super::rotate::rotate;
+use crate::action::{Order, Verb};
+use crate::backend::{Admin, Applied, Effect, Health, Installed, Ready, RunCommand, ServerProcess, StepError};
+use crate::machine::rotation::{Goal, Outcome as Rotated};
+use crate::plan::Plan;
+use crate::record::OutcomeKind;
+use crate::state::{LeaseEpoch, ReleaseId};
+use crate::topology::NodeIx;
+
+/// What came of an act or a look, and what was seen.
+pub(super) type Outcome = (OutcomeKind, String);
+
+/// The pause between two looks at a server that starts or stops.
+const POLL: Duration = Duration::from_millis(50);
+/// The pause between two looks at a server under watch.
+const WATCH: Duration = Duration::from_millis(200);
+/// How often in a row a server under watch may fail its probe.
+const WATCH_FAILURES: u8 = 3;
+/// How long a server may be gone after its start: some wrappers start it again by themselves.
+const RESPAWN: Duration = Duration::from_secs(5);
+/// How long one read may take.
+const READ: Duration = Duration::from_secs(5);
+
+/// Carries out one order on one node; returns inside the deadline, give or take one read.
+#[derive(Debug)]
+pub(super) struct Executor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) epoch: LeaseEpoch,
+    pub(super) order: Order,
+}
+
+impl Executor {
+    pub(super) async fn act(self, deadline: Duration) -> Outcome {
+        let until = Instant::now() + deadline;
+        match self.order.verb {
+            Verb::TakeOut => self.rotate(Goal::Out).await,
+            Verb::Admit => self.rotate(Goal::Back).await,
+            Verb::Stop => self.stop(until).await,
+            Verb::Start => self.start(until).await,
+            Verb::Apply { to } => self.run(&self.plan.commands.apply, to, deadline).await,
+            Verb::Restore { to } => self.run(&self.plan.commands.restore, to, deadline).await,
+            Verb::Gate => self.gate(deadline).await,
+            Verb::StandBy => self.stand_by().await,
+            Verb::Soak => self.soak().await,
+        }
+    }
+
+    /// Finds out whether the order has happened, by looking.
+    pub(super) async fn look(self) -> Outcome {
+        match self.order.verb {
+            Verb::TakeOut => self.rows(Admin::Maint).await,
+            Verb::Admit => self.rows(Admin::Ready).await,
+            Verb::Stop => match self.process().await {
+                Ok(ServerProcess::Stopped) => done("the server is gone"),
+                Ok(ServerProcess::Running(_)) => not_done("the server still runs"),
+                Err(error) => unknown(error),
+            },
+            Verb::Start => match (self.process().await, self.ready().await) {
+                (Ok(ServerProcess::Running(_)), Ok(Ready::Yes { .. })) => done("the server is ready"),
+                (Ok(_), Ok(_)) => not_done("the server is not ready"),
+                (Err(error), _) | (_, Err(error)) => unknown(error),
+            },
+            Verb::Apply { to } | Verb::Restore { to } => self.installed(to).await,
+            // Tests and watches leave nothing behind that could be looked up: they are done anew.
+            Verb::Gate | Verb::StandBy | Verb::Soak => not_done("not seen to its end"),
+        }
+    }
+
+    async fn rotate(&self, goal: Goal) -> Outcome {
+        let drain = self.shared.topology.policy.drain_deadline;
+        match rotate(&self.shared, self.epoch, self.order.node, goal, drain).await {
+            Rotated::Reached if goal == Goal::Out => done("out of traffic, nothing connects to it"),
+            Rotated::Reached => done("in traffic, confirmed by every balancer"),
+            Rotated::Restored { why } => not_done(format!("{why}; the node is as it was on every balancer")),
+            Rotated::Stuck { why, instances } => {
+                let names = instances.iter().filter_map(|index| self.shared.topology.balancers.get(*index));
+                let names: Vec<&str> = names.map(|balancer| balancer.name.as_str()).collect();
+                unknown(format!("{why}; not known how the node stands on {}", names.join(", ")))
+            }
+        }
+    }
+
+    async fn stop(&self, until: Instant) -> Outcome {
+        let host = &self.shared.hosts[self.order.node.index()];
+        let asked = host.stop(self.epoch).await;
+        if let Some(refused) = refused(&asked) {
+            return refused;
+        }
+        loop {
+            match self.process().await {
+                Ok(ServerProcess::Stopped) => return done("the server is gone"),
+                Ok(ServerProcess::Running(_)) if Instant::now() >= until => {
+                    return not_done(format!("the server still runs at the stop deadline{}", said(&asked)));
+                }
+                Err(error) if Instant::now() >= until => return unknown(error),
+                Ok(ServerProcess::Running(_)) | Err(_) => sleep(POLL).await,
+            }
+        }
+    }
+
+    async fn start(&self, until: Instant) -> Outcome {
+        let host = &self.shared.hosts[self.order.node.index()];
+        let asked = host.start(self.epoch).await;
+        if let Some(refused) = refused(&asked) {
+            return refused;
+        }
+        let (mut seen_running, mut gone_since) = (false, None::<Instant>);
+        loop {
+            let (process, ready) = (self.process().await, self.ready().await);
+            match process {
+                Ok(ServerProcess::Running(incarnation)) => {
+                    (seen_running, gone_since) = (true, None);
+                    if let Ok(Ready::Yes { release }) = &ready {
+                        return done(format!("ready with release {release}, process {incarnation}"));
+                    }
+                }
+                Ok(ServerProcess::Stopped) if seen_running => {
+                    let since = *gone_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= RESPAWN {
+                        return not_done("the server ended right after its start: see its log");
+                    }
+                }
+                Ok(ServerProcess::Stopped) | Err(_) => {}
+            }
+            if Instant::now() >= until {
+                let last = match ready {
+                    Ok(Ready::NotYet(words)) => format!("its probe last said: {words}"),
+                    Ok(Ready::Closed) => "nothing listens on its traffic port".into(),
+                    Ok(Ready::Yes { .. }) => "something else answers on its address".into(),
+                    Err(error) => error,
+                };
+                return not_done(format!("the server did not become ready{}; {last}", said(&asked)));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    async fn run(&self, argv: &[String], to: ReleaseId, deadline: Duration) -> Outcome {
+        let host = &self.shared.hosts[self.order.node.index()];
+        let release = self.plan.releases.name(to);
+        let command = RunCommand::new(argv.to_vec(), deadline)
+            .with_env("HA_NODE", self.shared.topology.node(self.order.node).name.as_str())
+            .with_env("HA_RELEASE", release);
+        match host.run(self.epoch, command).await {
+            Ok(ran) if ran.code == Some(0) => match self.installed(to).await {
+                (OutcomeKind::NotDone, note) => not_done(format!("the command ended well, and yet {note}")),
+                outcome => outcome,
+            },
+            Ok(ran) => {
+                let code = ran.code.map_or_else(|| "a signal".into(), |code| format!("exit code {code}"));
+                not_done(format!("the command ended with {code}: {}", tail(&ran.stderr, &ran.stdout)))
+            }
+            Err(error) if error.effect() == Effect::None => not_done(error),
+            Err(error) => unknown(error),
+        }
+    }
+
+    async fn gate(&self, deadline: Duration) -> Outcome {
+        let probe = &self.shared.probes[self.order.node.index()];
+        let tested = match timeout(deadline, probe.test()).await {
+            Ok(Ok(release)) => release,
+            Ok(Err(error)) => return not_done(error),
+            Err(_) => return not_done(format!("the test did not end in {deadline:?}")),
+        };
+        match self.read(self.shared.hosts[self.order.node.index()].installed()).await {
+            Ok(Installed::Release(installed)) if installed == tested => done(format!("release {tested} passed its test")),
+            Ok(Installed::Release(installed)) => {
+                not_done(format!("release {tested} answered the test, {installed} is installed: an old process serves"))
+            }
+            Ok(Installed::Absent) => not_done("the server is not installed any more"),
+            Err(error) => not_done(error),
+        }
+    }
+
+    async fn stand_by(&self) -> Outcome {
+        match (self.rows(Admin::Maint).await, self.ready().await) {
+            ((OutcomeKind::Done, _), Ok(Ready::Yes { release })) => done(format!("ready with release {release}, held out")),
+            ((OutcomeKind::Done, _), Ok(_)) => not_done("the server is not ready"),
+            ((OutcomeKind::Done, _), Err(error)) => not_done(error),
+            ((_, note), _) => not_done(note),
+        }
+    }
+
+    async fn soak(&self) -> Outcome {
+        let soak = self.shared.topology.policy.soak;
+        let (until, mut failures, mut samples) = (Instant::now() + soak, 0_u8, 0_u32);
+        loop {
+            match self.ready().await {
+                Ok(Ready::Yes { .. }) => (failures, samples) = (0, samples + 1),
+                Ok(Ready::NotYet(words)) => {
+                    failures += 1;
+                    if failures >= WATCH_FAILURES {
+                        return not_done(format!("the node failed under traffic: {words}"));
+                    }
+                }
+                Ok(Ready::Closed) => return not_done("the node closed its port under traffic"),
+                Err(error) => {
+                    failures += 1;
+                    if failures >= WATCH_FAILURES {
+                        return not_done(format!("the node failed under traffic: {error}"));
+                    }
+                }
+            }
+            if Instant::now() >= until {
+                // A watch without a single good sample has shown nothing.
+                return if samples > 0 {
+                    done(format!("watched for {soak:?}, {samples} probes passed"))
+                } else {
+                    not_done("no probe passed while it was watched")
+                };
+            }
+            sleep(WATCH.min(until.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+
+    async fn rows(&self, wanted: Admin) -> Outcome {
+        let member = self.shared.member(self.order.node);
+        for backend in &self.shared.balancers {
+            let stands = match self.read(backend.member(&member)).await {
+                Ok(stands) => stands,
+                Err(error) => return unknown(error),
+            };
+            if stands.admin != wanted {
+                return not_done(format!("{member} is {:?} on a balancer", stands.admin));
+            }
+            match wanted {
+                Admin::Ready if matches!(stands.health, Health::Down | Health::Paused) => {
+                    return not_done(format!("{member} is admitted and not up on a balancer"));
+                }
+                Admin::Maint => match self.read(backend.quiescence(&member)).await {
+                    Ok(figures) if figures.is_closed() => {}
+                    Ok(_) => return not_done(format!("connections to {member} are still open")),
+                    Err(error) => return unknown(error),
+                },
+                Admin::Ready | Admin::Drain => {}
+            }
+        }
+        done(format!("every balancer says {wanted:?}"))
+    }
+
+    async fn installed(&self, to: ReleaseId) -> Outcome {
+        let wanted = self.plan.releases.name(to);
+        match self.read(self.shared.hosts[self.order.node.index()].installed()).await {
+            Ok(Installed::Release(release)) if *release == *wanted => done(format!("release {release} is installed")),
+            Ok(Installed::Release(release)) => not_done(format!("release {release} is installed, not {wanted}")),
+            Ok(Installed::Absent) => not_done("no release is installed"),
+            Err(error) => not_done(format!("the installed release cannot be read: {error}")),
+        }
+    }
+
+    async fn process(&self) -> Result<ServerProcess, String> {
+        self.read(self.shared.hosts[self.order.node.index()].process()).await
+    }
+
+    async fn ready(&self) -> Result<Ready, String> {
+        self.read(self.shared.probes[self.order.node.index()].ready()).await
+    }
+
+    async fn read<T>(&self, read: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
+        let node = self.order.node;
+        match timeout(READ, read).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("{} was not answered for in {READ:?}", self.name(node))),
+        }
+    }
+
+    fn name(&self, node: NodeIx) -> &str {
+        self.shared.topology.node(node).name.as_str()
+    }
+}
+
+/// A request that provably changed nothing has failed; any other failure is judged by what the server does then.
+fn refused(asked: &Result<Applied, StepError>) -> Option<Outcome> {
+    match asked {
+        Err(error) if error.effect() == Effect::None => Some(not_done(error)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn said(asked: &Result<Applied, StepError>) -> String {
+    asked.as_ref().err().map(|error| format!(" ({error})")).unwrap_or_default()
+}
+
+fn tail(stderr: &str, stdout: &str) -> String {
+    let text = if stderr.trim().is_empty() { stdout.trim() } else { stderr.trim() };
+    let skip = text.chars().count().saturating_sub(400);
+    text.chars().skip(skip).collect()
+}
+
+fn done(note: impl ToString) -> Outcome {
+    (OutcomeKind::Done, note.to_string())
+}
+
+fn not_done(note: impl ToString) -> Outcome {
+    (OutcomeKind::NotDone, note.to_string())
+}
+
+fn unknown(note: impl ToString) -> Outcome {
+    (OutcomeKind::Unknown, note.to_string())
+}

@@ -1,0 +1,23 @@
+//! The engine: the only part of ha-core that knows tokio. It observes, takes the lease, drives the run machine, and
+//! streams events.
+//!
+//! ```text
+//! observe -> plan -> prove -> lease -> observe again -> for each step: record the intent, act, read back, record the
+//! outcome -> repay -> close -> release the lease
+//! ```
+//!
+//! Every effect runs in a task of its own: dropping a [`RunHandle`] abandons the wait, not the run.
+
+mod build;
+mod drive;
+mod error;
+mod execute;
+mod lease;
+mod observe;
+mod rotate;
+
+pub use build::{Engine, EngineBuilder};
+pub use drive::RunHandle;
+pub use error::{BuildError, RunError};
+pub use crate::report::Event;
+pub use observe::Observed;

@@ -1,0 +1,65 @@
+use serde::Serialize;
+
+use crate::record::{End, OutcomeKind};
+
+/// What a run tells while it lasts. Stable names; new kinds may come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+#[non_exhaustive]
+pub enum Event {
+    /// The run holds the lease and its plan is recorded, or it was taken over.
+    Opened {
+        /// The run's name.
+        run: String,
+        /// The lease epoch.
+        epoch: u64,
+        /// Whether another controller had begun it.
+        resumed: bool,
+    },
+    /// A step has begun on a node; its intent is recorded.
+    StepStarted {
+        /// The node.
+        node: String,
+        /// What is done.
+        verb: String,
+        /// Whether it leads back.
+        compensating: bool,
+    },
+    /// A step has ended on a node; its outcome is recorded.
+    StepEnded {
+        /// The node.
+        node: String,
+        /// What was done.
+        verb: String,
+        /// What came of it.
+        outcome: OutcomeKind,
+        /// What was seen.
+        note: String,
+        /// Milliseconds from its intent.
+        took_ms: u64,
+    },
+    /// The run left the plain order of its plan.
+    Turned {
+        /// Why.
+        note: String,
+    },
+    /// The guard's look at the whole cluster.
+    Observed {
+        /// Serving capacity above what is owed; negative where it is short.
+        margin: i64,
+    },
+    /// A failure domain is lost.
+    DomainLost {
+        /// Which.
+        domain: String,
+    },
+    /// The run has ended.
+    Closed {
+        /// How.
+        end: End,
+        /// In words.
+        words: String,
+        /// Loans that are still open.
+        open: Vec<String>,
+    },
+}

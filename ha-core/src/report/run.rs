@@ -1,0 +1,116 @@
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Event;
+use crate::plan::Plan;
+use crate::record::{End, OutcomeKind, RunId};
+use crate::safety::Proof;
+
+/// The evidence of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The run.
+    pub run: RunId,
+    /// The procedure, as `patch`.
+    pub procedure: String,
+    /// The release that the members were to have.
+    pub release: String,
+    /// The digest of the plan.
+    pub plan: String,
+    /// The proof of the plan; `None` in a resumed run, whose first controller reported it.
+    pub proof: Option<Proof>,
+    /// How it ended.
+    pub end: End,
+    /// How it ended, in words.
+    pub end_words: String,
+    /// Loans that are still open; empty unless it needs an operator.
+    pub open: Vec<String>,
+    /// The lowest serving capacity seen above what was owed; `None` when the cluster was never looked at.
+    pub lowest_margin: Option<i64>,
+    /// Each step, in the order of their ends.
+    pub steps: Vec<StepTiming>,
+    /// Milliseconds from the first record to the last.
+    pub took_ms: u64,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct StepTiming {
+    /// The node.
+    pub node: String,
+    /// What was done.
+    pub verb: String,
+    /// What came of it.
+    pub outcome: OutcomeKind,
+    /// What was seen.
+    pub note: String,
+    /// Milliseconds from its intent to its outcome.
+    pub took_ms: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct ReportBuilder {
+    report: RunReport,
+}
+
+impl ReportBuilder {
+    pub(crate) fn new(run: &RunId, plan: &Plan, proof: Option<Proof>) -> Self {
+        Self {
+            report: RunReport {
+                run: run.clone(),
+                procedure: plan.procedure.clone(),
+                release: plan.releases.name(plan.to).into(),
+                plan: plan.digest().to_string(),
+                proof,
+                end: End::AllOld,
+                end_words: String::new(),
+                open: Vec::new(),
+                lowest_margin: None,
+                steps: Vec::new(),
+                took_ms: 0,
+            },
+        }
+    }
+
+    pub(crate) fn margin(&mut self, margin: i64) {
+        self.report.lowest_margin = Some(self.report.lowest_margin.map_or(margin, |least| least.min(margin)));
+    }
+
+    pub(crate) fn event(&mut self, event: &Event) {
+        if let Event::StepEnded { node, verb, outcome, note, took_ms } = event {
+            let (node, verb, note) = (node.clone(), verb.clone(), note.clone());
+            self.report.steps.push(StepTiming { node, verb, outcome: *outcome, note, took_ms: *took_ms });
+        }
+    }
+
+    pub(crate) fn finish(mut self, end: End, open: Vec<String>, took: Duration) -> RunReport {
+        self.report.end = end;
+        self.report.end_words = end.to_string();
+        self.report.open = open;
+        self.report.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.report
+    }
+}
+
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "run {}: {} to release {}: {}", self.run, self.procedure, self.release, self.end_words)?;
+        if let Some(proof) = &self.proof {
+            writeln!(f, "  {proof}")?;
+        }
+        if let Some(margin) = self.lowest_margin {
+            writeln!(f, "  lowest capacity margin seen: {margin}")?;
+        }
+        for step in &self.steps {
+            writeln!(f, "  {:>7} ms  {:<10} {:<9} {:?}: {}", step.took_ms, step.node, step.verb, step.outcome, step.note)?;
+        }
+        for loan in &self.open {
+            writeln!(f, "  still open: {loan}")?;
+        }
+        Ok(())
+    }
+}

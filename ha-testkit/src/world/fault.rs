@@ -1,0 +1,33 @@
+/// A call that a fault can be planned for.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Operation {
+    /// `LoadBalancer::set_admin`; the name is the balancer's.
+    SetAdmin,
+    /// `ObserveBalancer::member`; the name is the balancer's.
+    Member,
+    /// `Host::start`; the name is the node's.
+    Start,
+    /// `Host::stop`; the name is the node's.
+    Stop,
+    /// `Host::run`; the name is the node's.
+    Run,
+    /// `Probe::test`; the name is the node's.
+    Test,
+}
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It is refused and changes nothing.
+    Refused,
+    /// It changes nothing, and nobody can tell.
+    LostBefore,
+    /// It happens, and nobody can tell.
+    LostAfter,
+    /// It answers well and does nothing.
+    Lies,
+    /// It happens in half.
+    Half,
+}

@@ -1,0 +1,191 @@
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::backend::{
+    Applied, ErrorKind, Host, Incarnation, Installed, ObserveHost, Probe, Ran, Ready, RunCommand, ServerProcess,
+    StepError,
+};
+use ha_core::state::LeaseEpoch;
+use tokio::time::{Instant, sleep};
+
+use super::model::{FakeNode, Life, World, after, before};
+use super::{Fault, Operation};
+
+/// A host of the simulated world. Its start and stop return at once, as the scripts of real servers do.
+pub struct FakeHost {
+    world: World,
+    node: String,
+}
+
+/// A probe of the simulated world.
+pub struct FakeProbe {
+    world: World,
+    node: String,
+}
+
+const ROUND_TRIP: Duration = Duration::from_millis(1);
+const STOP_TIME: Duration = Duration::from_millis(400);
+
+impl FakeHost {
+    /// Makes the host of `node`.
+    pub fn new(world: World, node: String) -> Self {
+        Self { world, node }
+    }
+
+    async fn with<T>(&self, operation: &'static str, act: impl FnOnce(&mut FakeNode) -> T) -> Result<T, StepError> {
+        sleep(ROUND_TRIP).await;
+        let mut inner = self.world.lock();
+        match inner.nodes.get_mut(&self.node) {
+            Some(node) if !node.host_lost => Ok(act(node)),
+            Some(_) | None => {
+                Err(StepError::new(ErrorKind::Unreachable, operation, self.node.as_str()).without_effect())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for FakeHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeHost").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl ObserveHost for FakeHost {
+    async fn process(&self) -> Result<ServerProcess, StepError> {
+        self.with("process", |node| match &node.process {
+            Some(life) => ServerProcess::Running(Incarnation::new(life.number.to_string())),
+            None => ServerProcess::Stopped,
+        })
+        .await
+    }
+
+    async fn installed(&self) -> Result<Installed, StepError> {
+        let damaged = StepError::new(ErrorKind::Protocol, "installed", self.node.as_str()).without_effect();
+        self.with("installed", |node| {
+            if node.damaged { Err(damaged) } else { Ok(Installed::Release(node.installed.as_str().into())) }
+        })
+        .await?
+    }
+}
+
+#[async_trait]
+impl Host for FakeHost {
+    async fn start(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        self.world.fence(epoch.number(), "start", &self.node)?;
+        let fault = self.world.take_fault(Operation::Start, &self.node);
+        if !before(fault, "start", &self.node)? {
+            return Ok(Applied::Applied);
+        }
+        let number = {
+            let mut inner = self.world.lock();
+            inner.lives += 1;
+            inner.lives
+        };
+        let applied = self
+            .with("start", |node| {
+                if node.process.is_some() {
+                    return Applied::AlreadySo;
+                }
+                let ready_at = Instant::now() + node.start_delay;
+                node.process = Some(Life { number, release: node.installed.clone(), ready_at });
+                node.stopping = false;
+                Applied::Applied
+            })
+            .await?;
+        after(fault, "start", &self.node).map(|()| applied)
+    }
+
+    async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        self.world.fence(epoch.number(), "stop", &self.node)?;
+        let fault = self.world.take_fault(Operation::Stop, &self.node);
+        if !before(fault, "stop", &self.node)? {
+            return Ok(Applied::Applied);
+        }
+        let number = self
+            .with("stop", |node| {
+                node.stopping = node.process.is_some();
+                node.process.as_ref().map(|life| life.number)
+            })
+            .await?;
+        let Some(number) = number else { return Ok(Applied::AlreadySo) };
+        let (world, name) = (self.world.clone(), self.node.clone());
+        tokio::spawn(async move {
+            sleep(STOP_TIME).await;
+            if let Some(node) = world.lock().nodes.get_mut(&name)
+                && node.process.as_ref().is_some_and(|life| life.number == number)
+            {
+                node.process = None;
+            }
+        });
+        after(fault, "stop", &self.node).map(|()| Applied::Applied)
+    }
+
+    async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {
+        self.world.fence(epoch.number(), "run", &self.node)?;
+        let fault = self.world.take_fault(Operation::Run, &self.node);
+        if !before(fault, "run", &self.node)? {
+            return Ok(Ran::new(Some(0), "", ""));
+        }
+        sleep(Duration::from_millis(200)).await;
+        let release = command.env.iter().find(|(name, _)| name == "HA_RELEASE").map(|(_, value)| value.clone());
+        let Some(release) = release else { return Ok(Ran::new(Some(2), "", "HA_RELEASE is not set")) };
+        let half = fault == Some(Fault::Half);
+        self.with("run", |node| {
+            node.damaged = half;
+            node.installed = release;
+        })
+        .await?;
+        if half {
+            return Ok(Ran::new(Some(1), "", "no space left on device"));
+        }
+        after(fault, "run", &self.node).map(|()| Ran::new(Some(0), "", ""))
+    }
+}
+
+impl FakeProbe {
+    /// Makes the probe of `node`.
+    pub fn new(world: World, node: String) -> Self {
+        Self { world, node }
+    }
+}
+
+impl fmt::Debug for FakeProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeProbe").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Probe for FakeProbe {
+    async fn ready(&self) -> Result<Ready, StepError> {
+        sleep(ROUND_TRIP).await;
+        let inner = self.world.lock();
+        let Some(node) = inner.nodes.get(&self.node) else { return Ok(Ready::Closed) };
+        match &node.process {
+            _ if node.host_lost => {
+                Err(StepError::new(ErrorKind::Unreachable, "ready", self.node.as_str()).without_effect())
+            }
+            Some(life) if node.is_ready() => Ok(Ready::Yes { release: life.release.as_str().into() }),
+            Some(_) => Ok(Ready::NotYet("503 starting".into())),
+            None => Ok(Ready::Closed),
+        }
+    }
+
+    async fn test(&self) -> Result<Box<str>, StepError> {
+        before(self.world.take_fault(Operation::Test, &self.node), "test", &self.node)
+            .map_err(StepError::without_effect)?;
+        let failed = |words: &str| {
+            Err(StepError::new(ErrorKind::Conflict, "test", self.node.as_str()).with_context(words).without_effect())
+        };
+        match self.ready().await? {
+            Ready::Yes { release } => {
+                let inner = self.world.lock();
+                let fails = inner.nodes.get(&self.node).and_then(|node| node.fails_test_of.clone());
+                if fails.as_deref() == Some(&*release) { failed("order 4711 came back empty") } else { Ok(release) }
+            }
+            _ => failed("the server does not serve"),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
+use ha_core::engine::Engine;
+use ha_core::journal::MemoryStore;
+use ha_core::procedure::PatchRequest;
+use ha_core::state::RowKind;
+use ha_core::topology::{Topology, TopologyError};
+use tokio::time::Instant;
+
+use super::{Clients, FakeBalancer, FakeHost, FakeProbe, Fault, Operation};
+
+/// One simulated cluster. Cheap to clone; clones share the world.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub(super) inner: Arc<Mutex<Inner>>,
+    topology: Topology,
+    store: Arc<MemoryStore>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) nodes: BTreeMap<String, FakeNode>,
+    pub(super) balancers: BTreeMap<String, Rows>,
+    pub(super) faults: BTreeMap<(Operation, String), Vec<Fault>>,
+    pub(super) lives: u64,
+    pub(super) epoch: u64,
+}
+
+pub(super) type Rows = Vec<FakeRow>;
+
+#[derive(Debug)]
+pub(super) struct FakeRow {
+    pub(super) node: String,
+    pub(super) kind: RowKind,
+    pub(super) admin: Admin,
+    pub(super) in_flight: u64,
+    pub(super) idle: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct FakeNode {
+    pub(super) installed: String,
+    pub(super) damaged: bool,
+    pub(super) process: Option<Life>,
+    pub(super) stopping: bool,
+    pub(super) start_delay: Duration,
+    pub(super) never_ready: bool,
+    pub(super) fails_test_of: Option<String>,
+    pub(super) host_lost: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    pub(super) number: u64,
+    pub(super) release: String,
+    pub(super) ready_at: Instant,
+}
+
+impl FakeNode {
+    pub(super) fn is_ready(&self) -> bool {
+        let ready = |life: &Life| !self.never_ready && Instant::now() >= life.ready_at;
+        !self.host_lost && self.process.as_ref().is_some_and(ready)
+    }
+}
+
+impl World {
+    /// Makes the world of a topology: every member serves release 1.0 as its role says, every spare is installed and
+    /// stopped. The first `serve` members have primary rows, all others backup rows.
+    ///
+    /// # Errors
+    /// What is wrong in the topology.
+    pub fn from_toml_str(text: &str) -> Result<Self, TopologyError> {
+        let topology = Topology::from_toml_str(text)?;
+        let mut inner = Inner {
+            nodes: BTreeMap::new(),
+            balancers: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            lives: 0,
+            epoch: 0,
+        };
+        let now = Instant::now();
+        for node in &topology.nodes {
+            inner.lives += 1;
+            let life = Life { number: inner.lives, release: "1.0".into(), ready_at: now };
+            let fake = FakeNode {
+                installed: "1.0".into(),
+                damaged: false,
+                process: if node.spare { None } else { Some(life) },
+                stopping: false,
+                start_delay: Duration::from_secs(2),
+                never_ready: false,
+                fails_test_of: None,
+                host_lost: false,
+            };
+            inner.nodes.insert(node.name.to_string(), fake);
+        }
+        for balancer in &topology.balancers {
+            let mut primaries = usize::from(topology.pool.serve);
+            let rows = topology.nodes.iter().map(|node| {
+                let primary = !node.spare && primaries > 0;
+                primaries -= usize::from(primary);
+                FakeRow {
+                    node: node.name.to_string(),
+                    kind: if primary { RowKind::Primary } else { RowKind::Backup },
+                    admin: if node.spare { Admin::Maint } else { Admin::Ready },
+                    in_flight: 0,
+                    idle: 0,
+                }
+            });
+            inner.balancers.insert(balancer.name.to_string(), rows.collect());
+        }
+        let inner = Arc::new(Mutex::new(inner));
+        Ok(Self { inner, topology, store: Arc::new(MemoryStore::new()) })
+    }
+
+    /// Makes a world of one active node, one passive and one spare behind one balancer.
+    ///
+    /// # Panics
+    /// Never: its topology is valid.
+    #[allow(clippy::expect_used, reason = "a fixed text, held by a test")]
+    pub fn active_passive() -> Self {
+        Self::from_toml_str(ACTIVE_PASSIVE).expect("the built-in topology is valid")
+    }
+
+    /// Returns the topology.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Builds an engine over the world's fakes. All engines of one world share its journal and lease.
+    ///
+    /// # Panics
+    /// Never: the world has a fake for every component.
+    #[allow(clippy::expect_used, reason = "the world has a fake for every component")]
+    pub fn engine(&self) -> Engine {
+        let mut builder = Engine::builder(self.topology.clone()).with_store(self.store.clone(), self.store.clone());
+        for balancer in &self.topology.balancers {
+            let name = balancer.name.to_string();
+            builder = builder.with_balancer(name.clone(), Arc::new(FakeBalancer::new(self.clone(), name)));
+        }
+        for node in &self.topology.nodes {
+            let name = node.name.to_string();
+            builder = builder
+                .with_host(name.clone(), Arc::new(FakeHost::new(self.clone(), name.clone())))
+                .with_probe(name.clone(), Arc::new(FakeProbe::new(self.clone(), name)));
+        }
+        builder.build().expect("the world has a fake for every component")
+    }
+
+    /// Returns the world's journal and lease.
+    pub fn store(&self) -> Arc<MemoryStore> {
+        self.store.clone()
+    }
+
+    /// Asks for a patch that the fake hosts understand.
+    pub fn patch_to(&self, release: &str) -> PatchRequest {
+        PatchRequest::new(release, vec!["patch".into(), "apply".into()], vec!["patch".into(), "restore".into()])
+    }
+
+    /// Starts simulated clients.
+    pub fn clients(&self) -> Clients {
+        Clients::start(self.clone())
+    }
+
+    /// Plans one fault for the next call of `operation` on `name` (a node's or a balancer's); several queue up.
+    pub fn plan_fault(&self, operation: Operation, name: &str, fault: Fault) {
+        self.lock().faults.entry((operation, name.into())).or_default().push(fault);
+    }
+
+    /// Makes a node's server never become ready again after its next start.
+    pub fn never_ready(&self, node: &str) {
+        self.change(node, |node| node.never_ready = true);
+    }
+
+    /// Makes the business test fail on a node for one release.
+    pub fn fail_test_of(&self, node: &str, release: &str) {
+        self.change(node, |node| node.fails_test_of = Some(release.into()));
+    }
+
+    /// Loses a node: its server is gone and its host answers nothing.
+    pub fn lose(&self, node: &str) {
+        self.change(node, |node| {
+            node.host_lost = true;
+            node.process = None;
+        });
+        for rows in self.lock().balancers.values_mut() {
+            for row in rows.iter_mut().filter(|row| row.node == node) {
+                (row.in_flight, row.idle) = (0, 0);
+            }
+        }
+    }
+
+    /// Returns the release that is installed on a node, or `None` for an unknown node or a damaged installation.
+    pub fn installed(&self, node: &str) -> Option<String> {
+        let inner = self.lock();
+        inner.nodes.get(node).filter(|node| !node.damaged).map(|node| node.installed.clone())
+    }
+
+    /// Returns whether a node's server runs.
+    pub fn runs(&self, node: &str) -> bool {
+        self.lock().nodes.get(node).is_some_and(|node| node.process.is_some())
+    }
+
+    /// Returns how a node stands on a balancer, seen from inside.
+    pub fn admin(&self, balancer: &str, node: &str) -> Option<Admin> {
+        let inner = self.lock();
+        inner.balancers.get(balancer)?.iter().find(|row| row.node == node).map(|row| row.admin)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take_fault(&self, operation: Operation, name: &str) -> Option<Fault> {
+        let mut inner = self.lock();
+        let planned = inner.faults.get_mut(&(operation, name.to_string()))?;
+        if planned.is_empty() { None } else { Some(planned.remove(0)) }
+    }
+
+    /// Refuses a lower epoch than the highest seen, and remembers a higher one.
+    pub(super) fn fence(&self, epoch: u64, operation: &'static str, target: &str) -> Result<(), StepError> {
+        let mut inner = self.lock();
+        if epoch < inner.epoch {
+            let seen = inner.epoch;
+            return Err(StepError::new(ErrorKind::Fenced, operation, target)
+                .with_context(format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts"))
+                .without_effect());
+        }
+        inner.epoch = epoch;
+        Ok(())
+    }
+
+    fn change(&self, node: &str, change: impl FnOnce(&mut FakeNode)) {
+        if let Some(node) = self.lock().nodes.get_mut(node) {
+            change(node);
+        }
+    }
+}
+
+/// Answers a call that a fault was planned for: `Ok(true)` to go on and do it, `Ok(false)` to do nothing and say well.
+pub(super) fn before(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<bool, StepError> {
+    match fault {
+        None | Some(Fault::LostAfter | Fault::Half) => Ok(true),
+        Some(Fault::Lies) => Ok(false),
+        Some(Fault::Refused) => Err(StepError::new(ErrorKind::Denied, operation, target).without_effect()),
+        Some(Fault::LostBefore) => Err(lost(operation, target)),
+    }
+}
+
+/// Answers after the call has happened.
+pub(super) fn after(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<(), StepError> {
+    match fault {
+        Some(Fault::LostAfter | Fault::Half) => Err(lost(operation, target)),
+        None | Some(Fault::Lies | Fault::Refused | Fault::LostBefore) => Ok(()),
+    }
+}
+
+fn lost(operation: &'static str, target: &str) -> StepError {
+    let error = StepError::new(ErrorKind::Timeout, operation, target);
+    debug_assert_eq!(error.effect(), Effect::Unknown);
+    error
+}
+
+const ACTIVE_PASSIVE: &str = r#"
+[cluster]
+name = "orders"
+
+[policy]
+peak_load = 1000
+soak = "2s"
+drain_deadline = "10s"
+ready_deadline = "30s"
+stop_deadline = "30s"
+
+[pool]
+name = "esb"
+serve = 1
+
+[[balancer]]
+name = "lb1"
+backend = "fake"
+
+[[node]]
+name = "esb1"
+capacity = 1000
+[node.host]
+backend = "fake"
+[node.probe]
+backend = "fake"
+
+[[node]]
+name = "esb2"
+capacity = 1000
+[node.host]
+backend = "fake"
+[node.probe]
+backend = "fake"
+
+[[node]]
+name = "spare1"
+capacity = 1000
+spare = true
+[node.host]
+backend = "fake"
+[node.probe]
+backend = "fake"
+"#;
