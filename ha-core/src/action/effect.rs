@@ -20,10 +20,9 @@ pub fn precondition(topology: &Topology, state: &ClusterState, order: Order) -> 
         Verb::TakeOut => Ok(()),
         Verb::Stop => law::drained(topology, state, order.node).map_err(|violation| violation.to_string()),
         Verb::Apply { .. } | Verb::Restore { .. } => demand(node.process == Process::Stopped, "must be stopped first"),
-        Verb::Start => demand(
-            node.release.is_some() && !node.half_changed,
-            "has no release installed that can be trusted",
-        ),
+        Verb::Start => {
+            demand(node.release.is_some() && !node.half_changed, "has no release installed that can be trusted")
+        }
         Verb::Gate => demand(node.process.is_ready(), "must be ready before it can be tested"),
         Verb::Admit => {
             demand(node.process.is_ready() && node.is_tested(), "must be ready and have passed its gate before traffic")

@@ -238,7 +238,7 @@ impl Drive {
                 }
             }
             let wake = self.machine.poll_timeout();
-            let woken = self.began + wake.unwrap_or(Duration::from_secs(1));
+            let woken = self.began + wake.unwrap_or_default();
             tokio::select! {
                 biased;
                 Some(()) = aborted.recv() => self.machine.handle(self.began.elapsed(), Input::Abort),
@@ -255,7 +255,8 @@ impl Drive {
                     }
                     Err(error) => return Err(RunError::Died(error.to_string())),
                 },
-                () = sleep_until(woken) => {}
+                () = sleep_until(woken), if wake.is_some() => {}
+                else => return Err(RunError::Died("the run waits for nothing".into())),
             }
         }
     }
@@ -357,4 +358,3 @@ fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
-

@@ -170,7 +170,9 @@ impl Executor {
             Err(_) => return not_done(format!("the test did not end in {deadline:?}")),
         };
         match self.read(self.shared.hosts[self.order.node.index()].installed()).await {
-            Ok(Installed::Release(installed)) if installed == tested => done(format!("release {tested} passed its test")),
+            Ok(Installed::Release(installed)) if installed == tested => {
+                done(format!("release {tested} passed its test"))
+            }
             Ok(Installed::Release(installed)) => {
                 not_done(format!("release {tested} answered the test, {installed} is installed: an old process serves"))
             }
@@ -181,7 +183,9 @@ impl Executor {
 
     async fn stand_by(&self) -> Outcome {
         match (self.rows(Admin::Maint).await, self.ready().await) {
-            ((OutcomeKind::Done, _), Ok(Ready::Yes { release })) => done(format!("ready with release {release}, held out")),
+            ((OutcomeKind::Done, _), Ok(Ready::Yes { release })) => {
+                done(format!("ready with release {release}, held out"))
+            }
             ((OutcomeKind::Done, _), Ok(_)) => not_done("the server is not ready"),
             ((OutcomeKind::Done, _), Err(error)) => not_done(error),
             ((_, note), _) => not_done(note),

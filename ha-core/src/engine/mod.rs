@@ -16,8 +16,8 @@ mod lease;
 mod observe;
 mod rotate;
 
+pub use crate::report::Event;
 pub use build::{Engine, EngineBuilder};
 pub use drive::RunHandle;
 pub use error::{BuildError, RunError};
-pub use crate::report::Event;
 pub use observe::Observed;

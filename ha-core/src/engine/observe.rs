@@ -9,7 +9,8 @@ use super::error::RunError;
 use crate::backend::{Admin, Health, Installed, ServerProcess};
 use crate::procedure::{PatchRequest, PlanError, Planned, patch};
 use crate::state::{
-    ClusterState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Releases, Row, RowKind, TooManyReleases, Traffic,
+    ClusterState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Releases, Row, RowKind, TooManyReleases,
+    Traffic,
 };
 use crate::topology::{BalancerIx, NodeIx};
 
@@ -54,7 +55,8 @@ impl Engine {
         let too_many = |error: TooManyReleases| PlanError::Incomplete(error.to_string());
         let mut states = Vec::with_capacity(nodes.len());
         for node in &nodes {
-            let release = node.release.as_deref().map(|release| releases.enter(release)).transpose().map_err(too_many)?;
+            let release =
+                node.release.as_deref().map(|release| releases.enter(release)).transpose().map_err(too_many)?;
             let mut tested = ReleaseSet::default();
             if let Some(release) = release.filter(|_| node.tested) {
                 tested.insert(release);
@@ -200,7 +202,9 @@ async fn look_at_row(shared: &Shared, node: NodeIx, balancer: BalancerIx) -> (Ro
         // What the balancer itself thinks down gets no traffic, and may get it back at any moment.
         (Admin::Ready, Health::Down | Health::Paused, _) => (row(Traffic::Unknown), None),
         (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
-        (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Backup) => (row(Traffic::Backup), None),
+        (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Backup) => {
+            (row(Traffic::Backup), None)
+        }
         (Admin::Drain | Admin::Maint, ..) => match timeout(READ_LIMIT, backend.quiescence(&member)).await {
             Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
             Ok(Ok(figures)) => (row(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),

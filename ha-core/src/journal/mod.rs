@@ -79,7 +79,9 @@ pub trait Lease: Debug + Send + Sync + 'static {
 #[non_exhaustive]
 pub enum JournalError {
     /// The sequence number is not the next one: somebody else writes this run.
-    #[error("entry {sequence} of run {run} is not the next one ({expected}): another controller writes this run; nothing was written")]
+    #[error(
+        "entry {sequence} of run {run} is not the next one ({expected}): another controller writes this run; nothing was written"
+    )]
     Conflict {
         /// The run.
         run: RunId,
@@ -89,7 +91,9 @@ pub enum JournalError {
         expected: u64,
     },
     /// The run was written with a higher epoch: this controller must stop.
-    #[error("run {run} was taken over with epoch {current}, this controller has {epoch}: it must stop; nothing was written")]
+    #[error(
+        "run {run} was taken over with epoch {current}, this controller has {epoch}: it must stop; nothing was written"
+    )]
     Fenced {
         /// The run.
         run: RunId,
@@ -99,7 +103,9 @@ pub enum JournalError {
         current: LeaseEpoch,
     },
     /// An entry is of a later format than this library knows.
-    #[error("entry {sequence} of run {run} has format {format}, this library knows up to {known}: use the library version that wrote it")]
+    #[error(
+        "entry {sequence} of run {run} has format {format}, this library knows up to {known}: use the library version that wrote it"
+    )]
     Newer {
         /// The run.
         run: RunId,
@@ -131,7 +137,9 @@ pub enum JournalError {
 #[non_exhaustive]
 pub enum LeaseError {
     /// Another controller acts on this cluster.
-    #[error("the cluster {cluster} is being changed by {owner} (epoch {epoch}, up to {left:?} left): wait for it or stop it")]
+    #[error(
+        "the cluster {cluster} is being changed by {owner} (epoch {epoch}, up to {left:?} left): wait for it or stop it"
+    )]
     Held {
         /// The cluster.
         cluster: String,
@@ -143,7 +151,9 @@ pub enum LeaseError {
         left: Duration,
     },
     /// The lease ran out or another took it.
-    #[error("the lease of cluster {cluster} with epoch {epoch} is lost: this controller must stop before its next effect")]
+    #[error(
+        "the lease of cluster {cluster} with epoch {epoch} is lost: this controller must stop before its next effect"
+    )]
     Lost {
         /// The cluster.
         cluster: String,

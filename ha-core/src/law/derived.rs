@@ -37,9 +37,8 @@ pub fn capacity(topology: &Topology, state: &ClusterState) -> u64 {
 
 /// Returns the capacity that the serving and the reserve nodes could give together once `without` is lost.
 pub fn potential_capacity(topology: &Topology, state: &ClusterState, without: DomainIx) -> u64 {
-    let counts = |node: NodeIx| {
-        topology.node(node).domain != without && (is_serving(state, node) || is_reserve(state, node))
-    };
+    let counts =
+        |node: NodeIx| topology.node(node).domain != without && (is_serving(state, node) || is_reserve(state, node));
     let on = |balancer: BalancerIx| one_instance(topology, state, balancer, |node, _| counts(node));
     state.balancers().map(on).min().unwrap_or(0)
 }

@@ -91,7 +91,10 @@ pub fn settled(topology: &Topology, state: &ClusterState) -> Vec<Violation> {
     let mut broken: Vec<Violation> = Vec::new();
     let (has, owed) = (capacity(topology, state), topology.owed_after_loss());
     if has < owed {
-        broken.push(Violation::new(Invariant::Settled, format!("capacity {has} is left of the {owed} owed after a loss")));
+        broken.push(Violation::new(
+            Invariant::Settled,
+            format!("capacity {has} is left of the {owed} owed after a loss"),
+        ));
     }
     broken.extend(tested(topology, state).err());
     broken

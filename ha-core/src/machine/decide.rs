@@ -75,8 +75,11 @@ pub fn decide(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cu
 pub fn enter(state: &mut ClusterState, turn: Turn) {
     match turn {
         Turn::Retry => {
-            let failed: Vec<NodeIx> =
-                state.nodes().filter(|(_, node)| matches!(node.progress, Progress::NotDone { .. })).map(|(index, _)| index).collect();
+            let failed: Vec<NodeIx> = state
+                .nodes()
+                .filter(|(_, node)| matches!(node.progress, Progress::NotDone { .. }))
+                .map(|(index, _)| index)
+                .collect();
             for node in failed {
                 state.node_mut(node).progress = Progress::Idle;
             }
@@ -116,10 +119,9 @@ pub fn has_failed(decision: Decision) -> bool {
 }
 
 fn forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
-    let (Some(stage), Some(step)) = (
-        plan.stages.get(usize::from(cursor.stage)),
-        plan.step(usize::from(cursor.stage), usize::from(cursor.step)),
-    ) else {
+    let (Some(stage), Some(step)) =
+        (plan.stages.get(usize::from(cursor.stage)), plan.step(usize::from(cursor.stage), usize::from(cursor.step)))
+    else {
         return end_forward(topology, plan, state, cursor);
     };
     let failed = |turn: Turn| give_up(plan, step, cursor, turn);
@@ -136,7 +138,9 @@ fn forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Curso
                 }
                 return Decision::Act(order);
             }
-            Progress::Unknown { looks } if looks >= LOOKS => return Decision::End(End::NeedsOperator(Why::OutcomeUnknown)),
+            Progress::Unknown { looks } if looks >= LOOKS => {
+                return Decision::End(End::NeedsOperator(Why::OutcomeUnknown));
+            }
             Progress::Unknown { .. } => return Decision::Look(order),
             Progress::InFlight => in_flight = true,
             Progress::NotDone { looked } => {
@@ -209,7 +213,9 @@ fn compensate(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cu
                 }
                 return Decision::Act(order);
             }
-            Progress::Unknown { looks } if looks >= LOOKS => return Decision::End(End::NeedsOperator(Why::OutcomeUnknown)),
+            Progress::Unknown { looks } if looks >= LOOKS => {
+                return Decision::End(End::NeedsOperator(Why::OutcomeUnknown));
+            }
             Progress::Unknown { .. } => return Decision::Look(order),
             Progress::InFlight => in_flight = true,
             Progress::NotDone { .. } => not_done = true,

@@ -122,7 +122,6 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     Ok(Folded { plan, state, cursor, next_sequence: last.sequence + 1, epoch, end })
 }
 
-
 /// Nobody knows what became of the orders that a controller had in flight when it died.
 fn put_in_doubt(state: &mut ClusterState) {
     let in_flight: Vec<_> =

@@ -188,7 +188,8 @@ impl RunMachine {
                 return None;
             }
             if !self.observing && now >= self.observe_at
-                || (!self.observing && !self.observed && self.pending.is_empty()) {
+                || (!self.observing && !self.observed && self.pending.is_empty())
+            {
                 self.observing = true;
                 return Some(Command::Observe);
             }
@@ -218,7 +219,11 @@ impl RunMachine {
     /// Returns when `poll_command` must be called again even if nothing happens.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let overdue = self.pending.values().map(|pending| pending.overdue_at).min();
-        if self.closed || self.observing { overdue } else { Some(overdue.map_or(self.observe_at, |at| at.min(self.observe_at))) }
+        if self.closed || self.observing {
+            overdue
+        } else {
+            Some(overdue.map_or(self.observe_at, |at| at.min(self.observe_at)))
+        }
     }
 
     /// Notes which nodes look dead that should serve. One that has for `lost_after` takes its failure domain with it;

@@ -78,9 +78,13 @@ pub fn patch(
     let smallest = topology.members().map(|(_, node)| node.capacity).min().unwrap_or(1);
     let needed = topology.owed_after_loss().max(smallest);
     let remedy = if spares.is_empty() {
-        format!("add one spare of capacity {needed} in a failure domain of its own (node.spare = true), at the old release")
+        format!(
+            "add one spare of capacity {needed} in a failure domain of its own (node.spare = true), at the old release"
+        )
     } else {
-        format!("none of the declared spares is enough; give one a capacity of {needed} and a failure domain of its own")
+        format!(
+            "none of the declared spares is enough; give one a capacity of {needed} and a failure domain of its own"
+        )
     };
     Err(PlanError::Unprovable { counterexample: last.unwrap_or(refusal), remedy })
 }
@@ -179,7 +183,11 @@ fn build(
     let point_of_no_return = stages.len();
     if let Some(spare) = spare {
         let verbs = [Verb::TakeOut, Verb::Stop];
-        stages.push(Stage::new("close the rollback window and retire the spare", vec![spare], verbs.map(step).to_vec()));
+        stages.push(Stage::new(
+            "close the rollback window and retire the spare",
+            vec![spare],
+            verbs.map(step).to_vec(),
+        ));
     }
     Plan {
         format: PLAN_FORMAT,

@@ -106,7 +106,11 @@ impl fmt::Display for RunReport {
             writeln!(f, "  lowest capacity margin seen: {margin}")?;
         }
         for step in &self.steps {
-            writeln!(f, "  {:>7} ms  {:<10} {:<9} {:?}: {}", step.took_ms, step.node, step.verb, step.outcome, step.note)?;
+            writeln!(
+                f,
+                "  {:>7} ms  {:<10} {:<9} {:?}: {}",
+                step.took_ms, step.node, step.verb, step.outcome, step.note
+            )?;
         }
         for loan in &self.open {
             writeln!(f, "  still open: {loan}")?;

@@ -138,8 +138,11 @@ impl Explorer<'_> {
         match decide(self.topology, self.plan, &spot.state, spot.cursor) {
             Decision::Act(order) => self.act(number, spot, order),
             Decision::Look(order) => {
-                let truth =
-                    if action::holds(self.topology, &spot.state, order) { OutcomeKind::Done } else { OutcomeKind::NotDone };
+                let truth = if action::holds(self.topology, &spot.state, order) {
+                    OutcomeKind::Done
+                } else {
+                    OutcomeKind::NotDone
+                };
                 let event = format!("a look at {}: {truth:?}", self.words(order));
                 let mut next = spot;
                 resolve(self.topology, &mut next.state, order, truth);
@@ -163,8 +166,7 @@ impl Explorer<'_> {
 
     fn act(&mut self, number: usize, spot: Spot, order: Order) -> Step {
         let words = self.words(order);
-        if let (action::Verb::Stop, Err(violation)) =
-            (order.verb, law::drained(self.topology, &spot.state, order.node))
+        if let (action::Verb::Stop, Err(violation)) = (order.verb, law::drained(self.topology, &spot.state, order.node))
         {
             let mut trace = self.trace(number);
             trace.push(words);

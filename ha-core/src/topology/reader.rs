@@ -1,1 +1,287 @@
+use std::cell::RefCell;
+use std::ops::Range;
+use std::time::Duration;
 
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Diagnostic, Name, Permille, Setting};
+
+/// Collects everything that is wrong in one text.
+pub(super) struct Findings<'t> {
+    text: &'t str,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'t> Findings<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, found: RefCell::new(Vec::new()) }
+    }
+
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
+        before.iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    pub(super) fn add(&self, line: usize, key: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
+        self.found.borrow_mut().push(Diagnostic::new(line, key, message, fix));
+    }
+
+    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.found.into_inner()
+    }
+}
+
+/// Reads one table: every key is asked for by name, and what nobody asked for is an error.
+pub(super) struct Reader<'r, 't> {
+    findings: &'r Findings<'t>,
+    table: &'r DeTable<'t>,
+    path: String,
+    line: usize,
+    known: RefCell<Vec<&'static str>>,
+}
+
+/// A value with its line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) line: usize,
+}
+
+impl<'r, 't> Reader<'r, 't> {
+    pub(super) fn new(findings: &'r Findings<'t>, table: &'r DeTable<'t>, path: String, line: usize) -> Self {
+        Self { findings, table, path, line, known: RefCell::new(Vec::new()) }
+    }
+
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    pub(super) fn key(&self, key: &str) -> String {
+        if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
+    }
+
+    pub(super) fn wrong(&self, line: usize, key: &str, message: impl Into<String>, fix: impl Into<String>) {
+        self.findings.add(line, self.key(key), message, fix);
+    }
+
+    /// Returns a raw value and remembers that its key is known.
+    pub(super) fn raw(&self, key: &'static str) -> Option<&'r Spanned<DeValue<'t>>> {
+        self.known.borrow_mut().push(key);
+        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    fn typed<T>(
+        &self,
+        key: &'static str,
+        expected: &str,
+        read: impl FnOnce(&DeValue<'t>) -> Option<T>,
+    ) -> Option<At<T>> {
+        let raw = self.raw(key)?;
+        let line = self.findings.line(&raw.span());
+        match read(raw.get_ref()) {
+            Some(value) => Some(At { value, line }),
+            None => {
+                let message = format!("this {} is not what is expected here", raw.get_ref().type_str());
+                self.wrong(line, key, message, format!("give {expected}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Option<At<String>> {
+        self.typed(key, "a string", |value| value.as_str().map(str::to_string))
+    }
+
+    pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
+        self.typed(key, "true or false", DeValue::as_bool)
+    }
+
+    pub(super) fn name(&self, key: &'static str) -> Option<At<Name>> {
+        let text = self.text(key)?;
+        match Name::new(&text.value) {
+            Ok(value) => Some(At { value, line: text.line }),
+            Err(error) => {
+                self.wrong(text.line, key, error.to_string(), "choose a name of these characters");
+                None
+            }
+        }
+    }
+
+    pub(super) fn count(&self, key: &'static str) -> Option<At<u64>> {
+        let expected = "a whole number from 1 to 9223372036854775807";
+        self.typed(key, expected, |value| {
+            integer(value).and_then(|number| u64::try_from(number).ok()).filter(|n| *n > 0)
+        })
+    }
+
+    pub(super) fn share(&self, key: &'static str) -> Option<Permille> {
+        let read = |value: &DeValue<'t>| {
+            let thousandths = match value {
+                DeValue::Float(float) => thousandths(float.as_str()),
+                DeValue::Integer(_) => integer(value).and_then(|number| u16::try_from(number.checked_mul(1000)?).ok()),
+                DeValue::String(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_)
+                | DeValue::Table(_) => None,
+            };
+            thousandths.filter(|share| (1..=1000).contains(share)).map(Permille::new)
+        };
+        self.typed(key, "a share above 0 and up to 1.0, with at most three decimals", read).map(|at| at.value)
+    }
+
+    pub(super) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
+        let read = |value: &DeValue<'t>| value.as_str().and_then(duration);
+        self.typed(key, "a duration as \"500ms\", \"30s\", \"5m\" or \"1h\"", read)
+    }
+
+    /// Returns a sub-table.
+    pub(super) fn table(&self, key: &'static str) -> Option<Reader<'r, 't>> {
+        let raw = self.raw(key)?;
+        let line = self.findings.line(&raw.span());
+        match raw.get_ref() {
+            DeValue::Table(table) => Some(Reader::new(self.findings, table, self.key(key), line)),
+            other => {
+                self.wrong(
+                    line,
+                    key,
+                    format!("this is a {}", other.type_str()),
+                    format!("write a table [{}]", self.key(key)),
+                );
+                None
+            }
+        }
+    }
+
+    /// Returns a sub-table that has to be there.
+    pub(super) fn required_table(&self, key: &'static str) -> Option<Reader<'r, 't>> {
+        self.require(key);
+        self.table(key)
+    }
+
+    /// Returns the tables of an array of tables.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Reader<'r, 't>> {
+        let Some(raw) = self.raw(key) else { return Vec::new() };
+        let line = self.findings.line(&raw.span());
+        let fix = format!("write each as [[{}]]", self.key(key));
+        let DeValue::Array(array) = raw.get_ref() else {
+            self.wrong(line, key, format!("this is a {}", raw.get_ref().type_str()), fix);
+            return Vec::new();
+        };
+        let mut readers = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            let (path, line) = (format!("{}[{index}]", self.key(key)), self.findings.line(&item.span()));
+            match item.get_ref() {
+                DeValue::Table(table) => readers.push(Reader::new(self.findings, table, path, line)),
+                other => self.findings.add(line, path, format!("this is a {}", other.type_str()), fix.clone()),
+            }
+        }
+        readers
+    }
+
+    /// Reports a key that has to be there and is not.
+    pub(super) fn require(&self, key: &'static str) {
+        if !self.table.iter().any(|(name, _)| name.get_ref() == key) {
+            self.wrong(self.line, key, "is missing", format!("add {key}"));
+        }
+    }
+
+    /// Takes every key that nobody asked for as a setting.
+    pub(super) fn settings(&self) -> std::collections::BTreeMap<String, Setting> {
+        let mut settings = std::collections::BTreeMap::new();
+        for (key, value) in self.unasked() {
+            match setting(value.get_ref()) {
+                Some(setting) => drop(settings.insert(key.get_ref().to_string(), setting)),
+                None => {
+                    let line = self.findings.line(&value.span());
+                    let message = format!("a setting cannot be a {}", value.get_ref().type_str());
+                    self.wrong(
+                        line,
+                        key.get_ref(),
+                        message,
+                        "give a string, an integer, a boolean or a list of strings",
+                    );
+                }
+            }
+        }
+        settings
+    }
+
+    /// Refuses every key that nobody asked for.
+    pub(super) fn finish(&self) {
+        for (key, _) in self.unasked() {
+            let line = self.findings.line(&key.span());
+            let known = self.known.borrow();
+            let close = known.iter().find(|known| edit_distance(known, key.get_ref()) <= 2);
+            let fix = match close {
+                Some(close) => format!("did you mean {close}?"),
+                None => format!("remove it; known here: {}", known.join(", ")),
+            };
+            self.wrong(line, key.get_ref(), "unknown key", fix);
+        }
+    }
+
+    fn unasked(&self) -> impl Iterator<Item = (&'r Spanned<std::borrow::Cow<'t, str>>, &'r Spanned<DeValue<'t>>)> {
+        let known = self.known.borrow().clone();
+        self.table.iter().filter(move |(key, _)| !known.iter().any(|known| known == key.get_ref()))
+    }
+}
+
+fn setting(value: &DeValue<'_>) -> Option<Setting> {
+    match value {
+        DeValue::String(text) => Some(Setting::Text(text.to_string())),
+        DeValue::Integer(_) => integer(value).map(Setting::Integer),
+        DeValue::Boolean(flag) => Some(Setting::Flag(*flag)),
+        DeValue::Array(items) => {
+            let texts: Option<Vec<String>> =
+                items.iter().map(|item| item.get_ref().as_str().map(str::to_string)).collect();
+            texts.map(Setting::List)
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
+    }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// Reads `0.75` as 750 without binary fractions in between.
+fn thousandths(text: &str) -> Option<u16> {
+    let (whole, fraction) = text.split_once('.')?;
+    if fraction.is_empty() || fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
+    whole.parse::<u16>().ok()?.checked_mul(1000)?.checked_add(fraction)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+/// Counts the edits between two short words.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, r) in right.iter().enumerate() {
+            let change = corner + usize::from(l != *r);
+            corner = row[j + 1];
+            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}

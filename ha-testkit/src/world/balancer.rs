@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, ErrorKind, Health, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer,
-    Quiescence, SetAdmin, StepError,
+    Admin, Applied, BalancerCapabilities, ErrorKind, Health, Instance, LoadBalancer, Member, MemberRef,
+    ObserveBalancer, Quiescence, SetAdmin, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use tokio::time::sleep;
@@ -60,8 +60,7 @@ impl ObserveBalancer for FakeBalancer {
         sleep(ROUND_TRIP).await;
         before(self.world.take_fault(Operation::Member, &self.name), "member", &self.name)
             .map_err(StepError::without_effect)?;
-        let (admin, kind, node) =
-            self.row("member", member, |row| (row.admin, row.kind, row.node.clone()))?;
+        let (admin, kind, node) = self.row("member", member, |row| (row.admin, row.kind, row.node.clone()))?;
         let up = self.world.lock().nodes.get(&node).is_some_and(super::model::FakeNode::is_ready);
         let health = match admin {
             Admin::Maint => Health::Paused,

@@ -115,7 +115,8 @@ fn choose(inner: &Inner, balancer: &str) -> Option<String> {
     let checked_up = |row: &&FakeRow| {
         row.admin == Admin::Ready && inner.nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready)
     };
-    let primary = rows.iter().filter(|row| row.kind == RowKind::Primary).filter(checked_up).min_by_key(|row| row.in_flight);
+    let primary =
+        rows.iter().filter(|row| row.kind == RowKind::Primary).filter(checked_up).min_by_key(|row| row.in_flight);
     let chosen = primary.or_else(|| rows.iter().filter(|row| row.kind == RowKind::Backup).find(checked_up));
     chosen.map(|row| row.node.clone())
 }

@@ -74,13 +74,8 @@ impl World {
     /// What is wrong in the topology.
     pub fn from_toml_str(text: &str) -> Result<Self, TopologyError> {
         let topology = Topology::from_toml_str(text)?;
-        let mut inner = Inner {
-            nodes: BTreeMap::new(),
-            balancers: BTreeMap::new(),
-            faults: BTreeMap::new(),
-            lives: 0,
-            epoch: 0,
-        };
+        let mut inner =
+            Inner { nodes: BTreeMap::new(), balancers: BTreeMap::new(), faults: BTreeMap::new(), lives: 0, epoch: 0 };
         let now = Instant::now();
         for node in &topology.nodes {
             inner.lives += 1;

@@ -1,0 +1,194 @@
+//! Whole runs of the real engine on virtual time over the simulated world.
+
+use std::time::Duration;
+
+use ha_core::backend::Admin;
+use ha_core::engine::RunError;
+use ha_core::procedure::PlanError;
+use ha_core::record::{End, Why};
+use ha_core::report::RunReport;
+use ha_testkit::world::{Fault, Operation, Served, World};
+
+async fn patch(world: &World) -> (RunReport, Served) {
+    let clients = world.clients();
+    let engine = world.engine();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let report = engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    (report, clients.stop().await)
+}
+
+fn assert_at_rest(world: &World, release: &str) {
+    for node in ["esb1", "esb2"] {
+        assert_eq!(world.installed(node).as_deref(), Some(release), "{node}");
+        assert_eq!(world.admin("lb1", node), Some(Admin::Ready), "{node}");
+        assert!(world.runs(node), "{node}");
+    }
+    assert_eq!(world.admin("lb1", "spare1"), Some(Admin::Maint));
+    assert!(!world.runs("spare1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patch_ends_all_new_without_losing_a_request() {
+    let world = World::active_passive();
+    let (report, served) = patch(&world).await;
+    assert_eq!(report.end, End::AllNew, "{report}");
+    assert_eq!(served.lost, 0, "{:?}", served.reasons);
+    assert!(served.by_release.contains_key("1.0") && served.by_release.contains_key("2.0"), "{served:?}");
+    assert_eq!(report.open, Vec::<String>::new());
+    assert!(report.lowest_margin.is_some_and(|margin| margin >= 0), "{report}");
+    assert_at_rest(&world, "2.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy() {
+    let text = World::active_passive();
+    let planned = text.engine().plan_patch(&text.patch_to("2.0")).await.unwrap();
+    assert!(planned.plan.stages[0].name.contains("spare"), "{}", planned.plan.to_text(text.topology()));
+    let spare = "[[node]]\nname = \"spare1\"";
+    let without = TWO_NODES.split(spare).next().unwrap();
+    let world = World::from_toml_str(without).unwrap();
+    let error = world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap_err();
+    let RunError::Plan(PlanError::Unprovable { remedy, counterexample }) = &error else { panic!("{error}") };
+    assert!(remedy.contains("add one spare of capacity 1000"), "{remedy}");
+    assert!(counterexample.violation.to_string().contains("I2"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patch_that_fails_its_test_on_the_passive_node_ends_all_old() {
+    let world = World::active_passive();
+    world.fail_test_of("esb2", "2.0");
+    let (report, served) = patch(&world).await;
+    assert_eq!(report.end, End::AllOld, "{report}");
+    assert_eq!(served.lost, 0, "{:?}", served.reasons);
+    assert_eq!(served.by_release.len(), 1, "no request met the patch: {served:?}");
+    assert_at_rest(&world, "1.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_single_planned_fault_ends_in_a_named_state_without_losing_a_request() {
+    let calls = [
+        (Operation::SetAdmin, "lb1"),
+        (Operation::Member, "lb1"),
+        (Operation::Start, "esb1"),
+        (Operation::Start, "esb2"),
+        (Operation::Start, "spare1"),
+        (Operation::Stop, "esb1"),
+        (Operation::Stop, "esb2"),
+        (Operation::Stop, "spare1"),
+        (Operation::Run, "esb1"),
+        (Operation::Run, "esb2"),
+    ];
+    let faults = [Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::Lies, Fault::Half];
+    let mut ends = std::collections::BTreeMap::<String, u32>::new();
+    for (operation, name) in calls {
+        for fault in faults {
+            let world = World::active_passive();
+            let engine = world.engine();
+            let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+            let clients = world.clients();
+            world.plan_fault(operation, name, fault);
+            let run = match engine.run("patch-1".into(), planned).await {
+                Ok(run) => run,
+                Err(RunError::StalePlan(_)) if operation == Operation::Member => continue,
+                Err(error) => panic!("{operation:?} {name} {fault:?}: {error}"),
+            };
+            let report = run.wait().await.unwrap();
+            let served = clients.stop().await;
+            let context = format!("{operation:?} on {name} {fault:?}:\n{report}\n{:?}", served.reasons);
+            assert_eq!(served.lost, 0, "{context}");
+            match report.end {
+                End::AllNew => assert_at_rest(&world, "2.0"),
+                End::AllOld => assert_at_rest(&world, "1.0"),
+                // Past the point of no return a failure waits for a person, with its loans listed.
+                End::NeedsOperator(why) => {
+                    assert!(why == Why::PastReturn && !report.open.is_empty(), "{context}");
+                }
+            }
+            *ends.entry(report.end_words).or_default() += 1;
+        }
+    }
+    println!("ends: {ends:?}");
+    assert!(ends.contains_key("all new") && ends.contains_key("all old"), "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_lost_at_any_moment_leaves_the_cluster_serving() {
+    for node in ["esb1", "esb2", "spare1"] {
+        for after in (0..24).map(|step| Duration::from_millis(500 * step)) {
+            let world = World::active_passive();
+            let engine = world.engine();
+            let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+            let run = engine.run("patch-1".into(), planned).await.unwrap();
+            tokio::time::sleep(after).await;
+            world.lose(node);
+            let report = run.wait().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let clients = world.clients();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let served = clients.stop().await;
+            assert_eq!(served.lost, 0, "{node} lost after {after:?}:\n{report}\n{:?}", served.reasons);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_controller_is_refused_with_the_name_of_the_first() {
+    let world = World::active_passive();
+    let engine = world.engine();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let run = engine.run("patch-1".into(), planned.clone()).await.unwrap();
+    let refused = world.engine().run("patch-2".into(), planned).await.unwrap_err();
+    assert!(matches!(refused, RunError::Lease(_)), "{refused}");
+    assert!(refused.to_string().contains("controller"), "{refused}");
+    assert_eq!(run.wait().await.unwrap().end, End::AllNew);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_leads_back_to_all_old() {
+    let world = World::active_passive();
+    let engine = world.engine();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let clients = world.clients();
+    let run = engine.run("patch-1".into(), planned).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    run.abort();
+    assert_eq!(run.wait().await.unwrap().end, End::AllOld);
+    assert_eq!(clients.stop().await.lost, 0);
+    assert_at_rest(&world, "1.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_is_stale_when_somebody_changed_the_cluster_meanwhile() {
+    let world = World::active_passive();
+    let engine = world.engine();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    world.lose("esb2");
+    let error = engine.run("patch-1".into(), planned).await.unwrap_err();
+    assert!(matches!(&error, RunError::StalePlan(facts) if facts.contains("esb2")), "{error}");
+}
+
+const TWO_NODES: &str = r#"
+[cluster]
+name = "orders"
+[policy]
+peak_load = 1000
+[pool]
+name = "esb"
+serve = 1
+[[balancer]]
+name = "lb1"
+backend = "fake"
+[[node]]
+name = "esb1"
+capacity = 1000
+host = { backend = "fake" }
+probe = { backend = "fake" }
+[[node]]
+name = "esb2"
+capacity = 1000
+host = { backend = "fake" }
+probe = { backend = "fake" }
+[[node]]
+name = "spare1"
+"#;
