@@ -1,1 +1,6 @@
-//! Backend.
+#![doc = include_str!("../README.md")]
+
+mod schema;
+mod store;
+
+pub use store::SqliteStore;

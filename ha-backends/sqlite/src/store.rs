@@ -1,0 +1,271 @@
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError};
+use ha_core::record::{Entry, RECORD_FORMAT, Record, RunId};
+use ha_core::state::LeaseEpoch;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
+
+use crate::schema;
+
+/// Keeps journal and lease in one SQLite file.
+///
+/// Guarantees: an append that returned survives a power cut; after a failed write nothing more is taken until the file
+/// is opened anew. Cheap to clone; clones share one connection.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    failed: Option<String>,
+}
+
+impl SqliteStore {
+    /// Opens a file, or makes it.
+    ///
+    /// # Errors
+    /// [`JournalError::Broken`] when the file cannot be used, would not be durable, or is of a later version.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        let connection = schema::open(path.as_ref())?;
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { connection, failed: None })) })
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Inner) -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let inner = self.inner.clone();
+        tokio::task::spawn_blocking(move || work(&mut inner.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteStore {
+    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError> {
+        let run = run.clone();
+        self.with(move |inner| {
+            if let Some(what) = &inner.failed {
+                return Err(JournalError::Broken { what: format!("an earlier write failed ({what}): open it anew") });
+            }
+            let appended = append(&mut inner.connection, &run, &entry);
+            if let Err(JournalError::Broken { what }) = &appended {
+                inner.failed = Some(what.clone());
+            }
+            appended
+        })
+        .await
+        .unwrap_or_else(|error| Err(broken(error)))
+    }
+
+    async fn read(&self, run: &RunId) -> Result<Vec<Entry>, JournalError> {
+        let run = run.clone();
+        self.with(move |inner| read(&inner.connection, &run)).await.unwrap_or_else(|error| Err(broken(error)))
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
+        self.with(|inner| {
+            let mut query = inner.connection.prepare("SELECT run FROM runs ORDER BY number").map_err(broken)?;
+            let runs = query.query_map([], |row| row.get::<_, String>(0)).map_err(broken)?;
+            runs.map(|run| run.map(RunId::new).map_err(broken)).collect()
+        })
+        .await
+        .unwrap_or_else(|error| Err(broken(error)))
+    }
+}
+
+#[async_trait]
+impl Lease for SqliteStore {
+    async fn acquire(&self, cluster: &str, owner: &str, ttl: Duration) -> Result<LeaseEpoch, LeaseError> {
+        let (cluster, owner) = (cluster.to_string(), owner.to_string());
+        self.with(move |inner| acquire(&mut inner.connection, &cluster, &owner, ttl))
+            .await
+            .unwrap_or_else(|error| Err(lease_broken(error)))
+    }
+
+    async fn renew(&self, cluster: &str, epoch: LeaseEpoch, ttl: Duration) -> Result<(), LeaseError> {
+        let cluster = cluster.to_string();
+        self.with(move |inner| {
+            let now = unix_ms();
+            let changed = inner.connection.execute(
+                "UPDATE leases SET until_ms = ?1 WHERE cluster = ?2 AND epoch = ?3 AND until_ms > ?4",
+                params![now.saturating_add(millis(ttl)), cluster, number(epoch), now],
+            );
+            match changed.map_err(lease_broken)? {
+                0 => Err(LeaseError::Lost { cluster, epoch }),
+                _ => Ok(()),
+            }
+        })
+        .await
+        .unwrap_or_else(|error| Err(lease_broken(error)))
+    }
+
+    async fn release(&self, cluster: &str, epoch: LeaseEpoch) -> Result<(), LeaseError> {
+        let cluster = cluster.to_string();
+        self.with(move |inner| {
+            let update = "UPDATE leases SET until_ms = 0 WHERE cluster = ?1 AND epoch = ?2";
+            inner.connection.execute(update, params![cluster, number(epoch)]).map(drop).map_err(lease_broken)
+        })
+        .await
+        .unwrap_or_else(|error| Err(lease_broken(error)))
+    }
+}
+
+fn append(connection: &mut Connection, run: &RunId, entry: &Entry) -> Result<(), JournalError> {
+    let record = serde_json::to_string(&entry.record).map_err(broken)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(broken)?;
+    let last: Option<(i64, i64)> = transaction
+        .query_row(
+            "SELECT sequence, epoch FROM entries WHERE run = ?1 ORDER BY sequence DESC LIMIT 1",
+            [run.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+        .map_err(broken)?;
+    let (expected, current) = match last {
+        Some((sequence, epoch)) => (unsigned(sequence) + 1, LeaseEpoch::new(unsigned(epoch))),
+        None => (0, LeaseEpoch::new(0)),
+    };
+    if entry.epoch < current {
+        return Err(JournalError::Fenced { run: run.clone(), epoch: entry.epoch, current });
+    }
+    if entry.sequence != expected {
+        return Err(JournalError::Conflict { run: run.clone(), sequence: entry.sequence, expected });
+    }
+    insert(&transaction, run, entry, &record).map_err(broken)?;
+    transaction.commit().map_err(broken)
+}
+
+fn insert(transaction: &Transaction<'_>, run: &RunId, entry: &Entry, record: &str) -> rusqlite::Result<()> {
+    if entry.sequence == 0 {
+        transaction.execute("INSERT INTO runs (run) VALUES (?1)", [run.as_str()])?;
+    }
+    let insert = "INSERT INTO entries (run, sequence, format, epoch, unix_ms, record, sha256) VALUES (?1,?2,?3,?4,?5,?6,?7)";
+    let row = Row {
+        sequence: signed(entry.sequence),
+        format: i64::from(entry.format),
+        epoch: number(entry.epoch),
+        unix_ms: signed(entry.unix_ms),
+        record: record.to_string(),
+    };
+    let digest = row.digest(run);
+    transaction.prepare_cached(insert)?.execute(params![
+        run.as_str(),
+        row.sequence,
+        row.format,
+        row.epoch,
+        row.unix_ms,
+        row.record,
+        digest.as_slice(),
+    ])?;
+    Ok(())
+}
+
+struct Row {
+    sequence: i64,
+    format: i64,
+    epoch: i64,
+    unix_ms: i64,
+    record: String,
+}
+
+impl Row {
+    fn digest(&self, run: &RunId) -> Vec<u8> {
+        let head = format!("{run}\n{}\n{}\n{}\n{}\n", self.sequence, self.format, self.epoch, self.unix_ms);
+        let mut hasher = Sha256::new();
+        hasher.update(head.as_bytes());
+        hasher.update(self.record.as_bytes());
+        hasher.finalize().to_vec()
+    }
+}
+
+fn read(connection: &Connection, run: &RunId) -> Result<Vec<Entry>, JournalError> {
+    let select = "SELECT sequence, format, epoch, unix_ms, record, sha256 FROM entries WHERE run = ?1 ORDER BY sequence";
+    let mut query = connection.prepare(select).map_err(broken)?;
+    let rows = query.query_map([run.as_str()], |row| {
+        let (sequence, format, epoch) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (unix_ms, record, digest) = (row.get(3)?, row.get(4)?, row.get::<_, Vec<u8>>(5)?);
+        Ok((Row { sequence, format, epoch, unix_ms, record }, digest))
+    });
+    let mut entries: Vec<Entry> = Vec::new();
+    for row in rows.map_err(broken)? {
+        let (row, digest) = row.map_err(broken)?;
+        let expected = entries.len();
+        let corrupt = |what: String| JournalError::Corrupt { place: format!("run {run}, entry {expected}"), what };
+        if usize::try_from(row.sequence) != Ok(expected) {
+            return Err(corrupt(format!("the entry is missing, the next one is {}", row.sequence)));
+        }
+        if row.digest(run) != digest {
+            return Err(corrupt("its checksum does not match".into()));
+        }
+        let format = u32::try_from(row.format).unwrap_or(u32::MAX);
+        if format > RECORD_FORMAT {
+            let sequence = unsigned(row.sequence);
+            return Err(JournalError::Newer { run: run.clone(), sequence, format, known: RECORD_FORMAT });
+        }
+        let record: Record = serde_json::from_str(&row.record).map_err(|error| corrupt(error.to_string()))?;
+        let epoch = LeaseEpoch::new(unsigned(row.epoch));
+        entries.push(Entry::new(unsigned(row.sequence), epoch, unsigned(row.unix_ms), record));
+    }
+    Ok(entries)
+}
+
+fn acquire(connection: &mut Connection, cluster: &str, owner: &str, ttl: Duration) -> Result<LeaseEpoch, LeaseError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(lease_broken)?;
+    let held: Option<(i64, String, i64)> = transaction
+        .query_row("SELECT epoch, owner, until_ms FROM leases WHERE cluster = ?1", [cluster], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()
+        .map_err(lease_broken)?;
+    let now = unix_ms();
+    if let Some((epoch, owner, until)) = &held
+        && *until > now
+    {
+        return Err(LeaseError::Held {
+            cluster: cluster.into(),
+            owner: owner.clone(),
+            epoch: LeaseEpoch::new(unsigned(*epoch)),
+            left: Duration::from_millis(unsigned(until - now)),
+        });
+    }
+    let epoch = held.map_or(0, |(epoch, ..)| epoch).saturating_add(1);
+    let upsert = "INSERT INTO leases (cluster, epoch, owner, until_ms) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (cluster) DO UPDATE SET epoch = ?2, owner = ?3, until_ms = ?4";
+    transaction.execute(upsert, params![cluster, epoch, owner, now.saturating_add(millis(ttl))]).map_err(lease_broken)?;
+    transaction.commit().map_err(lease_broken)?;
+    Ok(LeaseEpoch::new(unsigned(epoch)))
+}
+
+fn broken(error: impl ToString) -> JournalError {
+    JournalError::Broken { what: error.to_string() }
+}
+
+fn lease_broken(error: impl ToString) -> LeaseError {
+    LeaseError::Broken { what: error.to_string() }
+}
+
+fn number(epoch: LeaseEpoch) -> i64 {
+    signed(epoch.number())
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn unix_ms() -> i64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}

@@ -1,0 +1,115 @@
+//! The SQLite journal and lease, over real files.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError};
+use ha_core::record::{Cursor, Entry, Record, RunId};
+use ha_core::state::LeaseEpoch;
+use ha_sqlite::SqliteStore;
+
+fn file() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.db");
+    (dir, path)
+}
+
+fn entry(sequence: u64, epoch: u64) -> Entry {
+    let record = Record::Turned { to: Cursor::START, note: format!("entry {sequence}") };
+    Entry::new(sequence, LeaseEpoch::new(epoch), 1_700_000_000_000, record)
+}
+
+#[tokio::test]
+async fn what_was_appended_is_read_back_after_opening_anew() {
+    let (_dir, path) = file();
+    let run = RunId::new("r1");
+    let store = SqliteStore::open(&path).unwrap();
+    for sequence in 0..3 {
+        store.append(&run, entry(sequence, 1)).await.unwrap();
+    }
+    drop(store);
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.read(&run).await.unwrap(), [entry(0, 1), entry(1, 1), entry(2, 1)]);
+    assert_eq!(store.runs().await.unwrap(), [run]);
+}
+
+#[tokio::test]
+async fn a_sequence_number_is_taken_once_and_a_lower_epoch_never() {
+    let (_dir, path) = file();
+    let (run, store) = (RunId::new("r1"), SqliteStore::open(&path).unwrap());
+    store.append(&run, entry(0, 2)).await.unwrap();
+    let conflict = store.append(&run, entry(0, 2)).await.unwrap_err();
+    assert!(matches!(conflict, JournalError::Conflict { expected: 1, .. }), "{conflict}");
+    let fenced = store.append(&run, entry(1, 1)).await.unwrap_err();
+    assert!(matches!(fenced, JournalError::Fenced { .. }), "{fenced}");
+    assert_eq!(store.read(&run).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn damage_is_refused_with_its_place_and_a_later_format_as_such() {
+    for (damage, expected) in [
+        ("UPDATE entries SET record = replace(record, 'entry 1', 'entry X')", "run r1, entry 1: its checksum"),
+        ("DELETE FROM entries WHERE sequence = 1", "run r1, entry 1: the entry is missing"),
+    ] {
+        let (_dir, path) = file();
+        let (run, store) = (RunId::new("r1"), SqliteStore::open(&path).unwrap());
+        for sequence in 0..3 {
+            store.append(&run, entry(sequence, 1)).await.unwrap();
+        }
+        rusqlite::Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let error = store.read(&run).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let (_dir, path) = file();
+    let (run, store) = (RunId::new("r1"), SqliteStore::open(&path).unwrap());
+    let mut newer = entry(0, 1);
+    newer.format = 99;
+    store.append(&run, newer).await.unwrap();
+    let error = store.read(&run).await.unwrap_err();
+    assert!(matches!(error, JournalError::Newer { format: 99, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_a_later_library_is_refused() {
+    let (_dir, path) = file();
+    drop(SqliteStore::open(&path).unwrap());
+    rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
+    let error = SqliteStore::open(&path).unwrap_err().to_string();
+    assert!(error.contains("version 7") && error.contains("use the library that wrote it"), "{error}");
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_more_is_taken() {
+    let (_dir, path) = file();
+    let (run, store) = (RunId::new("r1"), SqliteStore::open(&path).unwrap());
+    store.append(&run, entry(0, 1)).await.unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("ALTER TABLE entries RENAME TO hidden").unwrap();
+    assert!(matches!(store.append(&run, entry(1, 1)).await, Err(JournalError::Broken { .. })));
+    other.execute_batch("ALTER TABLE hidden RENAME TO entries").unwrap();
+    let refused = store.append(&run, entry(1, 1)).await.unwrap_err().to_string();
+    assert!(refused.contains("open it anew"), "{refused}");
+    SqliteStore::open(&path).unwrap().append(&run, entry(1, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_second_controller_is_told_who_holds_the_lease() {
+    let (_dir, path) = file();
+    let (first, second) = (SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap());
+    let epoch = first.acquire("orders", "anna", Duration::from_secs(60)).await.unwrap();
+    let refused = second.acquire("orders", "ben", Duration::from_secs(60)).await.unwrap_err();
+    assert!(matches!(&refused, LeaseError::Held { owner, .. } if owner == "anna"), "{refused}");
+    first.release("orders", epoch).await.unwrap();
+    let next = second.acquire("orders", "ben", Duration::from_secs(60)).await.unwrap();
+    assert!(next > epoch);
+    assert!(matches!(first.renew("orders", epoch, Duration::from_secs(60)).await, Err(LeaseError::Lost { .. })));
+    second.renew("orders", next, Duration::from_secs(60)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_taken_with_a_higher_epoch() {
+    let (_dir, path) = file();
+    let store = SqliteStore::open(&path).unwrap();
+    let epoch = store.acquire("orders", "anna", Duration::ZERO).await.unwrap();
+    assert!(store.acquire("orders", "ben", Duration::from_secs(60)).await.unwrap() > epoch);
+}

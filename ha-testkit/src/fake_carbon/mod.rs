@@ -1,0 +1,35 @@
+//! A server that behaves as a WSO2 Carbon one: its directory tree, its script with the same verbs and the same lies, and
+//! its process.
+
+mod home;
+mod server;
+
+pub use home::{CarbonConfig, CarbonHome, Relaunch};
+
+use std::ffi::OsString;
+
+/// The environment variable that names the role to play.
+pub(crate) const ROLE: &str = "HA_TESTKIT_ROLE";
+
+/// Plays the role that this process was started for, and never returns then; otherwise returns at once.
+///
+/// Call it first of all: before arguments are read, before a runtime is started.
+pub fn run_if_asked() {
+    let Some(role) = std::env::var_os(ROLE) else { return };
+    let code = if role == "carbon" {
+        server::run(&argument("carbon.home="))
+    } else if role == "warden" {
+        crate::lab::warden()
+    } else {
+        eprintln!("{ROLE}={} is no role", role.to_string_lossy());
+        2
+    };
+    std::process::exit(code)
+}
+
+fn argument(prefix: &str) -> OsString {
+    let found = std::env::args_os().find_map(|argument| {
+        argument.to_str().and_then(|argument| argument.strip_prefix(prefix)).map(OsString::from)
+    });
+    found.unwrap_or_default()
+}

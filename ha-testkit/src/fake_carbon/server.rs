@@ -1,0 +1,169 @@
+use std::convert::Infallible;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::CarbonConfig;
+
+/// Runs the server of one home to its end; returns the exit code.
+pub(super) fn run(home: &OsStr) -> i32 {
+    let home = PathBuf::from(home);
+    let config = fs::read(home.join("repository/conf/fake-carbon.json"));
+    let config: CarbonConfig = match config.map(|bytes| serde_json::from_slice(&bytes)) {
+        Ok(Ok(config)) => config,
+        Ok(Err(error)) => return fail(&format!("its configuration cannot be read: {error}")),
+        Err(error) => return fail(&format!("{} is no installed server: {error}", home.display())),
+    };
+    if config.crash_on_start {
+        return fail("FATAL: the registry database is not reachable");
+    }
+    if let Err(error) = hold_lifeline(&config.lifeline) {
+        return fail(&format!("the lab is gone: {error}"));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = runtime.and_then(|runtime| runtime.block_on(serve(home, config)));
+    match served {
+        Ok(()) => 0,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(words: &str) -> i32 {
+    eprintln!("fake-carbon: {words}");
+    1
+}
+
+/// Ends this process at once when the lab does, however it ends: nobody is left behind.
+fn hold_lifeline(socket: &Path) -> io::Result<()> {
+    if socket.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let mut lifeline = UnixStream::connect(socket)?;
+    std::thread::spawn(move || {
+        let mut byte = [0_u8; 1];
+        let _ = lifeline.read(&mut byte);
+        std::process::exit(3)
+    });
+    Ok(())
+}
+
+struct Server {
+    home: PathBuf,
+    release: String,
+    boot: String,
+    ready_at: Instant,
+    never_ready: bool,
+    log: File,
+}
+
+async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
+    let began = Instant::now();
+    let mut terminated = signal(SignalKind::terminate())?;
+    sleep(Duration::from_millis(config.port_delay_ms)).await;
+    let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
+    let mut pid_file = std::process::id().to_string().into_bytes();
+    pid_file.push(b'\n');
+    pid_file.resize(100, 0);
+    fs::write(home.join("wso2carbon.pid"), pid_file)?;
+    let release = fs::read_to_string(home.join("bin/version.txt"))?.trim().to_string();
+    let log = OpenOptions::new().create(true).append(true).open(home.join("repository/logs/requests.log"))?;
+    let server = Arc::new(Server {
+        boot: format!("{}-{}", std::process::id(), boot_time()),
+        release,
+        ready_at: Instant::now() + Duration::from_millis(config.ready_delay_ms),
+        never_ready: config.never_ready,
+        log,
+        home,
+    });
+    println!("WSO2 Carbon started in {} sec", began.elapsed().as_secs());
+    let graceful = GracefulShutdown::new();
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminated.recv() => break,
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                let _ = stream.set_nodelay(true);
+                let server = server.clone();
+                let service = service_fn(move |request| {
+                    let server = server.clone();
+                    async move { Ok::<_, Infallible>(answer(&server, request).await) }
+                });
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let watched = graceful.watch(connection);
+                tokio::spawn(async move {
+                    let _ = watched.await;
+                });
+            }
+        }
+    }
+    drop(listener);
+    if config.hang_on_stop {
+        std::future::pending::<()>().await;
+    }
+    let _ = timeout(Duration::from_millis(config.grace_ms), graceful.shutdown()).await;
+    Ok(())
+}
+
+async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let ready = !server.never_ready && Instant::now() >= server.ready_at;
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or(""));
+    match path {
+        "/liveness" => return reply(StatusCode::OK, "alive\n"),
+        "/__boot" => return reply(StatusCode::OK, &server.boot),
+        _ if !ready => return reply(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        "/services/Version" => return reply(StatusCode::OK, &format!("{}\n", server.release)),
+        "/healthz" => {
+            let health = serde_json::json!({ "version": server.release, "status": "ready" });
+            return reply(StatusCode::OK, &health.to_string());
+        }
+        "/selftest" => {
+            let fails = server.home.join(format!("fail-test-{}", server.release)).exists();
+            return if fails {
+                reply(StatusCode::INTERNAL_SERVER_ERROR, "order 4711 came back empty\n")
+            } else {
+                reply(StatusCode::OK, &format!("ok {}\n", server.release))
+            };
+        }
+        _ => {}
+    }
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-").to_string();
+    note(server, "S", &id);
+    let pause = query.split('&').find_map(|pair| pair.strip_prefix("ms=")).and_then(|ms| ms.parse().ok());
+    if let Some(pause) = pause {
+        sleep(Duration::from_millis(pause)).await;
+    }
+    note(server, "E", &id);
+    reply(StatusCode::OK, &format!("{} {} {}\n", path.trim_start_matches('/'), server.release, server.boot))
+}
+
+fn note(server: &Server, what: &str, id: &str) {
+    // One write a line, so that a killed server leaves whole lines behind.
+    let _ = (&server.log).write_all(format!("{what} {id}\n").as_bytes());
+}
+
+fn reply(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    *response.status_mut() = status;
+    response
+}
+
+fn boot_time() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis()
+}

@@ -1,0 +1,108 @@
+//! Real processes on loopback for tests: servers, HAProxy, and the certainty that none outlives the lab.
+//!
+//! Servers hold a connection to the lab's lifeline socket and end when it breaks; foreign programs run under a warden,
+//! a small process that ends them when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
+
+mod haproxy;
+mod warden;
+
+pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec};
+pub use warden::Warded;
+pub(crate) use warden::warden;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::TempDir;
+
+use crate::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+
+/// A folder of its own and everything that runs in it. Dropping it ends its servers and removes the folder.
+#[derive(Debug)]
+pub struct Lab {
+    dir: TempDir,
+    relaunch: Relaunch,
+    lifelines: Lifelines,
+    closed: Arc<AtomicBool>,
+    reserved: Mutex<Vec<u16>>,
+}
+
+type Lifelines = Arc<Mutex<Vec<UnixStream>>>;
+
+impl Lab {
+    /// Opens a lab that starts its servers by `relaunch`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(relaunch: Relaunch) -> io::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("ha-lab-").tempdir()?;
+        let listener = UnixListener::bind(dir.path().join("lifeline.sock"))?;
+        let (lifelines, closed) = (Lifelines::default(), Arc::new(AtomicBool::new(false)));
+        let (held, done) = (lifelines.clone(), closed.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if done.load(Ordering::SeqCst) {
+                    return;
+                }
+                if let Ok(stream) = stream {
+                    held.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+                }
+            }
+        });
+        Ok(Self { dir, relaunch, lifelines, closed, reserved: Mutex::new(Vec::new()) })
+    }
+
+    /// Returns the lab's folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Returns how the lab starts the current program again.
+    pub fn relaunch(&self) -> &Relaunch {
+        &self.relaunch
+    }
+
+    /// Finds a free loopback port that the lab has not given out before.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn free_port(&self) -> io::Result<u16> {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+            if !reserved.contains(&port) {
+                reserved.push(port);
+                return Ok(port);
+            }
+        }
+    }
+
+    /// Installs a server; its scripts start and stop it. A port of 0 is replaced by a free one.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn carbon(&self, name: &str, mut config: CarbonConfig) -> io::Result<CarbonHome> {
+        if config.port == 0 {
+            config.port = self.free_port()?;
+        }
+        config.lifeline = self.lifeline();
+        CarbonHome::install(&self.path().join(name), &config, &self.relaunch)
+    }
+
+    fn lifeline(&self) -> PathBuf {
+        self.path().join("lifeline.sock")
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.lifelines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // Wakes the thread that accepts, so that it ends.
+        let _ = UnixStream::connect(self.lifeline());
+    }
+}

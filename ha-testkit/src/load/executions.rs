@@ -1,0 +1,26 @@
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+/// Counts the requests that were begun more than once, from the servers' request logs (`S id` a line). A log that does
+/// not exist is that of a server that never served.
+///
+/// # Errors
+/// When a log cannot be read.
+pub fn double_executions<P: AsRef<Path>>(logs: &[P]) -> io::Result<u64> {
+    let mut begun: BTreeMap<String, u64> = BTreeMap::new();
+    for log in logs {
+        let file = match std::fs::File::open(log) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for line in BufReader::new(file).lines() {
+            if let Some(id) = line?.strip_prefix("S ") {
+                *begun.entry(id.to_string()).or_default() += 1;
+            }
+        }
+    }
+    let doubles = begun.values().filter(|times| **times > 1).count();
+    Ok(u64::try_from(doubles).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,66 @@
+//! The load generator is itself measured: a server that fails a known number of requests in each kind is counted exactly.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use ha_testkit::load::{Class, FailureKind, FaultyServer, Load, Misbehaviour, double_executions};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_failure_is_counted_exactly() {
+    let kinds = [
+        (Misbehaviour::None, None, 40),
+        (Misbehaviour::Reset, Some(FailureKind::Reset), 7),
+        (Misbehaviour::Eof, Some(FailureKind::EofBeforeAnswer), 6),
+        (Misbehaviour::Truncate, Some(FailureKind::Truncated), 5),
+        (Misbehaviour::Status503, Some(FailureKind::Status5xx), 9),
+        (Misbehaviour::Status404, Some(FailureKind::OtherStatus), 3),
+        (Misbehaviour::Silence, Some(FailureKind::Timeout), 4),
+        (Misbehaviour::WrongBody, Some(FailureKind::WrongBody), 8),
+    ];
+    let treatments: Vec<Misbehaviour> =
+        kinds.iter().flat_map(|(treatment, _, count)| std::iter::repeat_n(*treatment, *count)).collect();
+    let rounds = 3;
+    let server = FaultyServer::start(treatments.clone()).await.unwrap();
+    let report = Load::new(server.address(), 400)
+        .with_class(Class::new("/orders", "orders", 1))
+        .with_timeout(Duration::from_secs(5))
+        .with_limit((treatments.len() * rounds) as u64)
+        .start()
+        .unwrap()
+        .finish()
+        .await;
+    let expected: BTreeMap<FailureKind, u64> =
+        kinds.iter().filter_map(|(_, kind, count)| Some(((*kind)?, (count * rounds) as u64))).collect();
+    assert_eq!(report.counts.failed, expected);
+    assert_eq!(report.counts.ok, (40 * rounds) as u64);
+    assert_eq!(report.counts.sent, report.counts.ok + report.counts.failures());
+    println!("counted exactly: {} requests, failures {:?}", report.counts.sent, report.counts.failed);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_counted_as_refused() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let load = Load::new(address, 500).with_class(Class::new("/", "", 1)).with_limit(25);
+    let report = load.start().unwrap().finish().await;
+    assert_eq!(report.counts.failed, BTreeMap::from([(FailureKind::Refused, 25)]));
+}
+
+#[tokio::test]
+async fn a_stall_of_the_server_shows_in_the_latency_of_every_request_that_was_due() {
+    // One connection at a time is answered: with a closed loop the stall would hide in one slow request.
+    let server = FaultyServer::start(vec![Misbehaviour::Silence]).await.unwrap();
+    let load = Load::new(server.address(), 100).with_class(Class::new("/", "", 1));
+    let report = load.with_timeout(Duration::from_millis(300)).with_limit(30).start().unwrap().finish().await;
+    assert_eq!(report.counts.failed, BTreeMap::from([(FailureKind::Timeout, 30)]));
+    assert!(report.p50_us >= 300_000, "latency counts from when a request was due: {report:?}");
+}
+
+#[test]
+fn double_executions_are_counted_over_all_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    write!(std::fs::File::create(&one).unwrap(), "S a\nE a\nS b\nS c\nS c\n").unwrap();
+    write!(std::fs::File::create(&two).unwrap(), "S b\nE b\nS d\n").unwrap();
+    assert_eq!(double_executions(&[&one, &two, &dir.path().join("none")]).unwrap(), 2);
+}
