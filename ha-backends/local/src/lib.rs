@@ -1,1 +1,17 @@
-//! Backend.
+#![doc = include_str!("../README.md")]
+
+mod balancer;
+mod config;
+mod embedded;
+mod fence;
+mod host;
+mod identity;
+mod probe;
+mod runner;
+mod wire;
+
+pub use balancer::LocalBalancer;
+pub use config::ConfigError;
+pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
+pub use host::{LocalHost, LocalHostConfig};
+pub use probe::{HttpProbe, HttpProbeConfig};

@@ -1,0 +1,132 @@
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::backend::{
+    Applied, BalancerCapabilities, ErrorKind, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence,
+    SetAdmin, StepError,
+};
+use ha_core::state::LeaseEpoch;
+use ha_core::topology::Component;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::config::{ConfigError, Settings};
+use crate::wire::{LINE_LIMIT, Reply, Request};
+
+/// Drives an [`EmbeddedBalancer`](crate::EmbeddedBalancer) over its admin socket, from its own process or another one.
+#[derive(Clone, Debug)]
+pub struct LocalBalancer {
+    socket: PathBuf,
+    deadline: Duration,
+}
+
+impl LocalBalancer {
+    /// Drives the balancer behind `socket`; a whole call may take 2 s.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into(), deadline: Duration::from_secs(2) }
+    }
+
+    /// Reads the settings `socket` and `deadline_ms`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the key.
+    pub fn from_component(component: &Component) -> Result<Self, ConfigError> {
+        let mut settings = Settings::of(component);
+        let socket = settings.absolute_path("socket")?;
+        let deadline = settings.millis("deadline_ms", Duration::from_secs(2))?;
+        settings.finish()?;
+        Ok(Self { socket, deadline })
+    }
+
+    async fn ask(&self, operation: &'static str, target: String, request: Request) -> Result<Reply, StepError> {
+        let writes = matches!(request, Request::SetAdmin { .. });
+        let failed = |kind: ErrorKind, error: io::Error| {
+            StepError::new(kind, operation, target.clone())
+                .with_context(format!("{}: {error}", self.socket.display()))
+                .caused_by(error)
+        };
+        let stream = match timeout(self.deadline, UnixStream::connect(&self.socket)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                let pause = Duration::from_millis(20);
+                return Err(failed(ErrorKind::Busy, error).without_effect().retry_after(pause));
+            }
+            Ok(Err(error)) => return Err(failed(ErrorKind::Unreachable, error).without_effect()),
+            Err(_) => {
+                let error = io::Error::from(io::ErrorKind::TimedOut);
+                return Err(failed(ErrorKind::Timeout, error).without_effect());
+            }
+        };
+        // From here on a write may have been taken, whatever we see.
+        let judged = |error: StepError| if writes { error } else { error.without_effect() };
+        match timeout(self.deadline, exchange(stream, &request)).await {
+            Ok(Ok(Reply::Error { kind, message })) => {
+                Err(StepError::new(kind, operation, target.clone()).with_context(message).without_effect())
+            }
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(judged(failed(ErrorKind::Protocol, error))),
+            Err(_) => Err(judged(failed(ErrorKind::Timeout, io::Error::from(io::ErrorKind::TimedOut)))),
+        }
+    }
+}
+
+async fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Reply> {
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(LINE_LIMIT)).read_line(&mut answer).await?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
+fn unexpected(operation: &'static str, target: String, writes: bool) -> StepError {
+    let error = StepError::new(ErrorKind::Protocol, operation, target).with_context("the answer is to another question");
+    if writes { error } else { error.without_effect() }
+}
+
+#[async_trait]
+impl ObserveBalancer for LocalBalancer {
+    fn capabilities(&self) -> BalancerCapabilities {
+        BalancerCapabilities::new(true, true)
+    }
+
+    async fn identify(&self) -> Result<Instance, StepError> {
+        let target = self.socket.display().to_string();
+        match self.ask("identify", target.clone(), Request::Identify).await? {
+            Reply::Instance(instance) => Ok(instance),
+            _ => Err(unexpected("identify", target, false)),
+        }
+    }
+
+    async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
+        let request = Request::Member { pool: member.pool.to_string(), member: member.member.to_string() };
+        match self.ask("member", member.to_string(), request).await? {
+            Reply::Member(stands) => Ok(stands),
+            _ => Err(unexpected("member", member.to_string(), false)),
+        }
+    }
+
+    async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
+        let request = Request::Quiescence { pool: member.pool.to_string(), member: member.member.to_string() };
+        match self.ask("quiescence", member.to_string(), request).await? {
+            Reply::Quiescence(figures) => Ok(figures),
+            _ => Err(unexpected("quiescence", member.to_string(), false)),
+        }
+    }
+}
+
+#[async_trait]
+impl LoadBalancer for LocalBalancer {
+    async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
+        let (member, admin) = (request.member, request.admin);
+        let (pool, name) = (member.pool.to_string(), member.member.to_string());
+        let ask = Request::SetAdmin { pool, member: name, admin, epoch: epoch.number() };
+        match self.ask("set_admin", member.to_string(), ask).await? {
+            Reply::Applied(applied) => Ok(applied),
+            _ => Err(unexpected("set_admin", member.to_string(), true)),
+        }
+    }
+}

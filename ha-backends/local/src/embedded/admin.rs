@@ -1,0 +1,55 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ha_core::backend::ErrorKind;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::rows::{Refusal, Rows};
+use crate::wire::{LINE_LIMIT, Reply, Request};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers the admin socket until it is dropped.
+pub(super) async fn serve(listener: UnixListener, rows: Arc<Rows>) {
+    let mut questions: JoinSet<()> = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let rows = rows.clone();
+        questions.spawn(async move {
+            let _ = timeout(TIMEOUT, answer(stream, &rows)).await;
+        });
+        while questions.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(mut stream: UnixStream, rows: &Rows) -> io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    let mut line = String::new();
+    BufReader::new(reader.take(LINE_LIMIT)).read_line(&mut line).await?;
+    // A line that was cut off is not carried out.
+    let reply = if line.ends_with('\n') { decide(&line, rows) } else { Err(refused("the question is not whole")) };
+    let reply = reply.unwrap_or_else(|(kind, message)| Reply::Error { kind, message });
+    let mut bytes = serde_json::to_vec(&reply)?;
+    bytes.push(b'\n');
+    writer.write_all(&bytes).await
+}
+
+fn decide(line: &str, rows: &Rows) -> Result<Reply, Refusal> {
+    let request: Request = serde_json::from_str(line).map_err(|error| refused(&error.to_string()))?;
+    match request {
+        Request::Identify => Ok(Reply::Instance(rows.identify())),
+        Request::Member { pool, member } => rows.member(&pool, &member).map(Reply::Member),
+        Request::Quiescence { pool, member } => rows.quiescence(&pool, &member).map(Reply::Quiescence),
+        Request::SetAdmin { pool, member, admin, epoch } => {
+            rows.set_admin(&pool, &member, admin, epoch).map(Reply::Applied)
+        }
+    }
+}
+
+fn refused(words: &str) -> Refusal {
+    (ErrorKind::Protocol, words.to_string())
+}

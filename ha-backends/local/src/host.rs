@@ -1,0 +1,183 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::backend::{
+    Applied, ErrorKind, Host, Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError,
+};
+use ha_core::state::LeaseEpoch;
+use ha_core::topology::Component;
+
+use crate::config::{ConfigError, Settings};
+use crate::fence::Fence;
+use crate::{identity, runner};
+
+/// How a server of this machine is driven.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LocalHostConfig {
+    /// Its home directory; commands run there, and a program with a slash in its name is looked up there.
+    pub home: PathBuf,
+    /// Starts it. May return before the server does anything.
+    pub start: Vec<String>,
+    /// Stops it. May return before the server is gone.
+    pub stop: Vec<String>,
+    /// Prints the installed release in its first line.
+    pub version: Vec<String>,
+    /// The pid file, inside the home.
+    pub pid_file: PathBuf,
+    /// One whole argument of the server's command line that no other process has.
+    pub identity: String,
+    /// How long each of the commands above may take. Default 15 s.
+    pub command_deadline: Duration,
+}
+
+impl LocalHostConfig {
+    /// Reads the settings `home`, `start`, `stop`, `version`, `pid_file`, `identity` and `command_deadline_ms`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the key.
+    pub fn from_component(component: &Component) -> Result<Self, ConfigError> {
+        let mut settings = Settings::of(component);
+        let config = Self {
+            home: settings.absolute_path("home")?,
+            start: settings.argv("start")?,
+            stop: settings.argv("stop")?,
+            version: settings.argv("version")?,
+            pid_file: settings.required_text("pid_file")?.into(),
+            identity: settings.required_text("identity")?,
+            command_deadline: settings.millis("command_deadline_ms", Duration::from_secs(15))?,
+        };
+        settings.finish()?;
+        Ok(config)
+    }
+}
+
+/// A server of this machine, driven by its own scripts.
+#[derive(Clone, Debug)]
+pub struct LocalHost {
+    config: LocalHostConfig,
+}
+
+impl LocalHost {
+    /// Drives the server of `config`. Nothing is touched yet.
+    pub fn new(config: LocalHostConfig) -> Self {
+        Self { config }
+    }
+
+    fn find(&self) -> Option<(u32, ha_core::backend::Incarnation)> {
+        identity::find(&self.pid_file(), &self.config.identity)
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.config.home.join(&self.config.pid_file)
+    }
+
+    fn target(&self) -> String {
+        self.config.home.display().to_string()
+    }
+
+    /// Runs a command behind the fence, in a task of its own: a dropped future does not cut it.
+    async fn fenced(
+        &self,
+        epoch: LeaseEpoch,
+        operation: &'static str,
+        command: RunCommand,
+    ) -> Result<Ran, StepError> {
+        let (home, wait) = (self.config.home.clone(), self.config.command_deadline);
+        let task = tokio::spawn(async move {
+            let fence = pass(&home, epoch, operation, wait).await?;
+            let ran = runner::run(&home, operation, command).await;
+            drop(fence);
+            ran
+        });
+        task.await.unwrap_or_else(|error| {
+            Err(StepError::new(ErrorKind::Protocol, operation, self.target()).caused_by(error))
+        })
+    }
+
+    async fn script(&self, epoch: LeaseEpoch, operation: &'static str, argv: &[String]) -> Result<Applied, StepError> {
+        let ran = self.fenced(epoch, operation, RunCommand::new(argv.to_vec(), self.config.command_deadline)).await?;
+        if ran.code == Some(0) {
+            return Ok(Applied::Applied);
+        }
+        let words = format!("{} ended with {:?}: {}{}", argv.join(" "), ran.code, ran.stderr.trim(), ran.stdout.trim());
+        Err(StepError::new(ErrorKind::Conflict, operation, self.target()).with_context(words))
+    }
+}
+
+async fn pass(home: &Path, epoch: LeaseEpoch, operation: &'static str, wait: Duration) -> Result<Fence, StepError> {
+    let owned = home.to_path_buf();
+    let passed = tokio::task::spawn_blocking(move || Fence::pass(&owned, epoch, operation, wait)).await;
+    passed.unwrap_or_else(|error| {
+        let target = home.display().to_string();
+        Err(StepError::new(ErrorKind::Protocol, operation, target).caused_by(error).without_effect())
+    })
+}
+
+#[async_trait]
+impl ObserveHost for LocalHost {
+    async fn process(&self) -> Result<ServerProcess, StepError> {
+        let host = self.clone();
+        let found = tokio::task::spawn_blocking(move || host.find()).await;
+        match found {
+            Ok(Some((_, incarnation))) => Ok(ServerProcess::Running(incarnation)),
+            Ok(None) => Ok(ServerProcess::Stopped),
+            Err(error) => {
+                Err(StepError::new(ErrorKind::Protocol, "process", self.target()).caused_by(error).without_effect())
+            }
+        }
+    }
+
+    async fn installed(&self) -> Result<Installed, StepError> {
+        if !self.config.home.is_dir() {
+            return Ok(Installed::Absent);
+        }
+        let command = RunCommand::new(self.config.version.clone(), self.config.command_deadline);
+        let ran = runner::run(&self.config.home, "installed", command).await.map_err(StepError::without_effect)?;
+        let release = ran.stdout.lines().next().map(str::trim).filter(|line| !line.is_empty());
+        match (ran.code, release) {
+            (Some(0), Some(release)) => Ok(Installed::Release(release.into())),
+            (code, _) => {
+                let words = format!("its version command ended with {code:?} and printed no release: {}", ran.stderr.trim());
+                let error = StepError::new(ErrorKind::Protocol, "installed", self.target());
+                Err(error.with_context(words).without_effect())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Host for LocalHost {
+    async fn start(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        if self.find().is_some() {
+            return Ok(Applied::AlreadySo);
+        }
+        // A pid file without its server makes the scripts believe in a stranger: it is moved aside, not deleted.
+        let pid_file = self.pid_file();
+        if pid_file.exists() {
+            let aside = pid_file.with_extension("stale");
+            if let Err(error) = std::fs::rename(&pid_file, aside) {
+                let stale = StepError::new(ErrorKind::Denied, "start", self.target()).caused_by(error);
+                return Err(stale.with_context("its stale pid file cannot be moved aside").without_effect());
+            }
+        }
+        self.script(epoch, "start", &self.config.start).await
+    }
+
+    async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        let Some((pid, _)) = self.find() else { return Ok(Applied::AlreadySo) };
+        // The script signals whoever the pid file names: it must name this server.
+        let named = std::fs::read(self.pid_file()).ok().and_then(|bytes| identity::parse_pid(&bytes));
+        if named.is_some_and(|named| named != pid) {
+            let words = format!("its pid file names process {named:?}, the server is {pid}: correct the file, then resume");
+            let mismatch = StepError::new(ErrorKind::Conflict, "stop", self.target());
+            return Err(mismatch.with_context(words).without_effect());
+        }
+        self.script(epoch, "stop", &self.config.stop).await
+    }
+
+    async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {
+        self.fenced(epoch, "run", command).await
+    }
+}

@@ -1,0 +1,132 @@
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ha_core::backend::{ErrorKind, Ran, RunCommand, StepError};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long output may still come after the command itself has ended: a server that it left behind holds the pipes open.
+const AFTERWARDS: Duration = Duration::from_millis(100);
+
+/// Runs a command in `home`, in a process group of its own, to its end or its deadline.
+pub(crate) async fn run(home: &Path, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
+    let target = home.display().to_string();
+    let nothing = |kind: ErrorKind, words: String| {
+        Err(StepError::new(kind, operation, target.as_str()).with_context(words).without_effect())
+    };
+    let Some((program, arguments)) = command.argv.split_first() else {
+        return nothing(ErrorKind::Unsupported, "the command is empty".into());
+    };
+    let relative = Path::new(program).is_relative() && program.contains('/');
+    let path = if relative { home.join(program) } else { program.into() };
+    let spawned = Command::new(&path)
+        .args(arguments)
+        .envs(command.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return nothing(ErrorKind::NotFound, format!("{} is not there", path.display()));
+        }
+        Err(error) => return nothing(ErrorKind::Denied, format!("{} cannot be run: {error}", path.display())),
+    };
+    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let limit = command.output_limit;
+    let (out, err) = (Kept::default(), Kept::default());
+    let out_reader = tokio::spawn(keep_end(child.stdout.take(), limit, out.clone()));
+    let err_reader = tokio::spawn(keep_end(child.stderr.take(), limit, err.clone()));
+    let until = Instant::now() + command.deadline;
+    let status = match timeout_at(until, child.wait()).await {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => {
+            return Err(StepError::new(ErrorKind::Protocol, operation, target).caused_by(error));
+        }
+        Err(_) => {
+            if let Some(group) = group {
+                // The group may be gone in this very moment; then there is nothing to end.
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            let _ = child.wait().await;
+            let words = format!("it did not end in {:?} and was killed with its process group", command.deadline);
+            return Err(StepError::new(ErrorKind::Timeout, operation, target).with_context(words));
+        }
+    };
+    let stdout = ended(out_reader, &out).await;
+    let stderr = ended(err_reader, &err).await;
+    Ok(Ran::new(status.code(), stdout, stderr))
+}
+
+/// The end of a stream so far, readable while it still comes.
+type Kept = Arc<Mutex<Vec<u8>>>;
+
+async fn ended(mut reader: JoinHandle<()>, kept: &Kept) -> String {
+    if timeout(AFTERWARDS, &mut reader).await.is_err() {
+        reader.abort();
+    }
+    String::from_utf8_lossy(&kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+}
+
+async fn keep_end(source: Option<impl AsyncRead + Unpin>, limit: usize, kept: Kept) {
+    let Some(mut source) = source else { return };
+    let mut chunk = [0_u8; 4096];
+    while let Ok(read) = source.read(&mut chunk).await {
+        if read == 0 {
+            return;
+        }
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(&chunk[..read]);
+        let surplus = kept.len().saturating_sub(limit);
+        kept.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ha_core::backend::Effect;
+
+    use super::*;
+
+    async fn sh(script: &str, deadline: Duration) -> Result<Ran, StepError> {
+        let argv = ["/bin/sh", "-c", script].map(String::from).to_vec();
+        run(Path::new("/"), "run", RunCommand::new(argv, deadline)).await
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_holds_the_output_open_does_not_hold_the_command_open() {
+        let ran = sh("sleep 20 & echo started", Duration::from_secs(10)).await.unwrap();
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "started\n"));
+    }
+
+    #[tokio::test]
+    async fn a_command_past_its_deadline_is_ended_with_its_group_and_its_effect_is_unknown() {
+        let error = sh("sleep 60 & sleep 60", Duration::from_millis(200)).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown));
+    }
+
+    #[tokio::test]
+    async fn endless_output_keeps_its_end() {
+        let argv = ["/bin/sh", "-c", "seq 1 100000; exit 7"].map(String::from).to_vec();
+        let mut command = RunCommand::new(argv, Duration::from_secs(10));
+        command.output_limit = 7;
+        let ran = run(Path::new("/"), "run", command).await.unwrap();
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(7), "100000\n"));
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_changes_nothing() {
+        let command = RunCommand::new(vec!["./no-such-program".into()], Duration::from_secs(1));
+        let error = run(Path::new("/"), "run", command).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::None));
+    }
+}
