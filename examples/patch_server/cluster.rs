@@ -1,0 +1,177 @@
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ha_backends::local::{Check, EmbeddedBalancer};
+use ha_core::state::RowKind;
+use ha_core::topology::Name;
+use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use super::{Fallible, Options};
+
+/// The release at the beginning.
+pub(crate) const OLD: &str = "4.2.0";
+/// The release of the patch.
+pub(crate) const NEW: &str = "4.2.1";
+
+/// The cluster of the demonstration: two members and a spare behind one balancer.
+pub(crate) struct Cluster {
+    lab: Lab,
+    balancer: Front,
+    members: Vec<CarbonHome>,
+    spare: CarbonHome,
+}
+
+enum Front {
+    Embedded(EmbeddedBalancer),
+    HaProxy(HaProxyProcess),
+}
+
+impl Cluster {
+    pub(crate) async fn start(options: &Options) -> Fallible<Self> {
+        let lab = Lab::open(Relaunch::program()?)?;
+        let install = |name: &str| lab.carbon(name, CarbonConfig::new(0, OLD));
+        let (members, spare) = (vec![install("esb1")?, install("esb2")?], install("spare1")?);
+        if options.fail_test {
+            members[1].fail_test_of(NEW)?;
+        }
+        let balancer = if options.haproxy {
+            let servers = vec![
+                ServerSpec::new("esb1", members[0].port()),
+                ServerSpec::new("esb2", members[1].port()).as_backup(),
+                ServerSpec::new("spare1", spare.port()).as_backup().held_out(),
+            ];
+            Front::HaProxy(lab.haproxy("lb1", &HaProxySpec::new("esb", servers))?)
+        } else {
+            let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
+            let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
+                .with_member(Name::new("esb1")?, address(&members[0]), RowKind::Primary)
+                .with_member(Name::new("esb2")?, address(&members[1]), RowKind::Backup)
+                .with_member_held_out(Name::new("spare1")?, address(&spare), RowKind::Backup)
+                .with_check(Check::new("/services/Version"));
+            let socket = lab.path().join("lb1.sock");
+            Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
+        };
+        let cluster = Self { lab, balancer, members, spare };
+        std::fs::write(cluster.folder().join("cluster.toml"), cluster.topology())?;
+        for member in &cluster.members {
+            cluster.script(member, "wso2server.sh", "start").await?;
+        }
+        cluster.wait_until_served().await?;
+        Ok(cluster)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.lab.path()
+    }
+
+    pub(crate) fn members(&self) -> &[CarbonHome] {
+        &self.members
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match &self.balancer {
+            Front::Embedded(embedded) => embedded.address(),
+            Front::HaProxy(process) => SocketAddr::from(([127, 0, 0, 1], process.port())),
+        }
+    }
+
+    pub(crate) fn request_logs(&self) -> Vec<PathBuf> {
+        self.members.iter().chain([&self.spare]).map(CarbonHome::request_log).collect()
+    }
+
+    /// Runs a script of a server; what it says proves nothing.
+    pub(crate) async fn script(&self, home: &CarbonHome, script: &str, verb: &str) -> Fallible<()> {
+        let mut command = Command::new(home.path().join("bin").join(script));
+        command.arg(verb).env("HA_RELEASE", NEW).stdin(std::process::Stdio::null());
+        command.status().await?;
+        Ok(())
+    }
+
+    async fn wait_until_served(&self) -> Fallible<()> {
+        let until = Instant::now() + Duration::from_secs(30);
+        for address in [self.address(), SocketAddr::from(([127, 0, 0, 1], self.members[1].port()))] {
+            while !answers(address).await {
+                if Instant::now() >= until {
+                    return Err(format!("no server answered through {address} in 30 s").into());
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn topology(&self) -> String {
+        let (backend, socket) = match &self.balancer {
+            Front::Embedded(embedded) => ("local", embedded.socket()),
+            Front::HaProxy(process) => ("haproxy", process.socket()),
+        };
+        let mut text = format!(
+            r#"[cluster]
+name = "demo"
+
+[policy]
+peak_load = 1000
+drain_deadline = "20s"
+ready_deadline = "30s"
+stop_deadline = "30s"
+command_deadline = "30s"
+soak = "2s"
+lease_ttl = "4s"
+
+[pool]
+name = "esb"
+serve = 1
+
+[[balancer]]
+name = "lb1"
+backend = "{backend}"
+socket = "{}"
+"#,
+            socket.display()
+        );
+        let nodes = self.members.iter().map(|home| (home, false)).chain([(&self.spare, true)]);
+        for ((home, spare), name) in nodes.zip(["esb1", "esb2", "spare1"]) {
+            text.push_str(&format!(
+                r#"
+[[node]]
+name = "{name}"
+capacity = 1000
+spare = {spare}
+[node.host]
+backend = "local"
+home = "{home}"
+start = ["bin/wso2server.sh", "start"]
+stop = ["bin/wso2server.sh", "stop"]
+version = ["bin/wso2server.sh", "version"]
+pid_file = "wso2carbon.pid"
+identity = "{identity}"
+[node.probe]
+backend = "http"
+url = "http://127.0.0.1:{port}/services/Version"
+test_url = "http://127.0.0.1:{port}/selftest"
+test_expect = "ok"
+"#,
+                home = home.path().display(),
+                identity = home.identity(),
+                port = home.port(),
+            ));
+        }
+        text
+    }
+}
+
+async fn answers(address: SocketAddr) -> bool {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(b"GET /services/Version HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<bool, std::io::Error>(answer.starts_with("HTTP/1.1 200"))
+    };
+    matches!(tokio::time::timeout(Duration::from_secs(2), ask).await, Ok(Ok(true)))
+}

@@ -1,0 +1,73 @@
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ha_backends::connect;
+use ha_backends::sqlite::SqliteStore;
+use ha_core::engine::{Engine, RunError};
+use ha_core::journal::{Journal, LeaseError};
+use ha_core::procedure::PatchRequest;
+use ha_core::record::RunId;
+use ha_core::topology::Topology;
+use tokio::time::sleep;
+
+use super::Fallible;
+use super::cluster::NEW;
+
+/// Patches the cluster that is described in a folder, or goes on with a run that is recorded there. Prints one line of
+/// JSON an event.
+pub(crate) async fn run(folder: &Path) -> ExitCode {
+    match patch(folder).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("controller: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn patch(folder: &Path) -> Fallible<()> {
+    let topology = Topology::from_toml_str(&std::fs::read_to_string(folder.join("cluster.toml"))?)?;
+    let store = Arc::new(SqliteStore::open(folder.join("journal.db"))?);
+    let engine = connect(&topology)?
+        .engine(topology)
+        .with_store(store.clone(), store.clone())
+        .with_owner(format!("controller {}", std::process::id()))
+        .build()?;
+    let run = RunId::new("patch-1");
+    let mut handle = if store.runs().await?.contains(&run) {
+        resume(&engine, &run).await?
+    } else {
+        let request = PatchRequest::new(NEW, argv("apply"), argv("restore"));
+        let planned = engine.plan_patch(&request).await?;
+        print!("{}", planned.plan.to_text(engine.topology()));
+        println!("{}", planned.proof);
+        engine.run(run, planned).await?
+    };
+    while let Some(event) = handle.next_event().await {
+        println!("{}", serde_json::to_string(&event)?);
+    }
+    let report = handle.wait().await?;
+    println!("{}", serde_json::json!({ "event": "report", "report": report }));
+    Ok(())
+}
+
+fn argv(verb: &str) -> Vec<String> {
+    vec!["bin/patch.sh".into(), verb.into()]
+}
+
+/// Waits for the lease of a controller that died: it ends by itself.
+async fn resume(engine: &Engine, run: &RunId) -> Result<ha_core::engine::RunHandle, RunError> {
+    let mut tries = 0;
+    loop {
+        match engine.resume(run.clone()).await {
+            Err(RunError::Lease(LeaseError::Held { left, owner, .. })) if tries < 10 => {
+                println!("waiting for the lease of {owner}, at most {left:?}");
+                tries += 1;
+                sleep(left + Duration::from_millis(50)).await;
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use ha_testkit::load::{LoadReport, Snapshot};
+use serde_json::{Value, json};
+
+use super::Fallible;
+use super::cluster::Cluster;
+
+/// Shows what happens: a live line on a terminal, plain lines elsewhere.
+pub(crate) struct Show {
+    terminal: bool,
+}
+
+impl Show {
+    pub(crate) fn new() -> Self {
+        Self { terminal: std::io::stdout().is_terminal() }
+    }
+
+    pub(crate) fn line(&self, text: &str) {
+        if self.terminal {
+            print!("\r\x1b[K");
+        }
+        println!("{text}");
+    }
+
+    pub(crate) fn tick(&self, counts: &Snapshot) {
+        if self.terminal {
+            let releases: Vec<String> = counts.by_release.iter().map(|(name, count)| format!("{name}: {count}")).collect();
+            print!("\r\x1b[K{} sent, {} failed, answers by {}", counts.sent, counts.failures(), releases.join(", "));
+            let _ = std::io::stdout().flush();
+        }
+    }
+
+    pub(crate) fn event(&self, event: &Value) {
+        let text = |key: &str| event[key].as_str().unwrap_or("").to_string();
+        match event["event"].as_str().unwrap_or("") {
+            "opened" => {
+                let how = if event["resumed"] == true { "resumed" } else { "begun" };
+                self.line(&format!("run {} {how} with lease epoch {}", text("run"), event["epoch"]));
+            }
+            "step-ended" => {
+                let took = format!("{:>6} ms", event["took_ms"]);
+                let (node, verb, outcome) = (text("node"), text("verb"), text("outcome"));
+                self.line(&format!("{took}  {node:<8} {verb:<9} {outcome:<8} {}", text("note")));
+            }
+            "turned" => self.line(&format!("           {}", text("note"))),
+            "domain-lost" => self.line(&format!("           failure domain {} is lost", text("domain"))),
+            "closed" => self.line(&format!("run ended: {}", text("words"))),
+            _ => {}
+        }
+    }
+
+    /// Prints the table and writes `report.json`; returns where.
+    pub(crate) fn report(&self, cluster: &Cluster, run: &Value, load: &LoadReport, doubles: u64) -> Fallible<PathBuf> {
+        let counts = &load.counts;
+        self.line("");
+        println!("requests           {:>9}", counts.sent);
+        println!("failed             {:>9}", counts.failures());
+        for (kind, count) in &counts.failed {
+            println!("  {kind:<32} {count:>6}");
+        }
+        println!("executed twice     {doubles:>9}");
+        for (release, count) in &counts.by_release {
+            println!("answered by {release:<6} {count:>9}");
+        }
+        let ms = |us: u64| format!("{}.{} ms", us / 1000, us % 1000 / 100);
+        println!("latency p50        {:>12}", ms(load.p50_us));
+        println!("latency p99        {:>12}", ms(load.p99_us));
+        println!("latency max        {:>12}", ms(load.max_us));
+        if let Some(margin) = run["lowest_margin"].as_i64() {
+            println!("lowest margin      {margin:>9}  (serving capacity above what is owed)");
+        }
+        let folder = PathBuf::from("target/patch_server");
+        fs::create_dir_all(&folder)?;
+        let releases: Vec<String> = cluster.members().iter().map(|member| member.release()).collect();
+        let report = json!({ "run": run, "load": load, "executed_twice": doubles, "member_releases": releases });
+        let path = folder.join("report.json");
+        fs::write(&path, serde_json::to_vec_pretty(&report)?)?;
+        Ok(path)
+    }
+}
