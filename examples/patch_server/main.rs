@@ -123,16 +123,15 @@ fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, report
     report.counts.failures() == 0 && ended && whole
 }
 
-/// Restarts the servers one after the other, as scripts do that know nothing of traffic.
+/// Patches and restarts the servers one after the other, as scripts do that know nothing of traffic.
 async fn naive(cluster: &Cluster, show: &Show, load: &RunningLoad) -> Fallible<()> {
     for member in cluster.members() {
-        for (script, verb) in [("wso2server.sh", "stop"), ("patch.sh", "apply"), ("wso2server.sh", "start")] {
+        for (script, verb) in [("patch.sh", "apply"), ("wso2server.sh", "restart")] {
             show.line(&format!("naive: {script} {verb} in {}", member.path().display()));
             cluster.script(member, script, verb).await?;
             show.tick(&load.snapshot());
-            sleep(Duration::from_millis(1_500)).await;
         }
-        sleep(Duration::from_secs(2)).await;
+        sleep(Duration::from_secs(3)).await;
     }
     Ok(())
 }

@@ -27,7 +27,8 @@ impl Show {
 
     pub(crate) fn tick(&self, counts: &Snapshot) {
         if self.terminal {
-            let releases: Vec<String> = counts.by_release.iter().map(|(name, count)| format!("{name}: {count}")).collect();
+            let releases: Vec<String> =
+                counts.by_release.iter().map(|(name, count)| format!("{name}: {count}")).collect();
             print!("\r\x1b[K{} sent, {} failed, answers by {}", counts.sent, counts.failures(), releases.join(", "));
             let _ = std::io::stdout().flush();
         }

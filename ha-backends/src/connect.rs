@@ -88,7 +88,9 @@ fn build_balancer(key: &str, component: &Component) -> Result<Arc<dyn LoadBalanc
             let balancer = ha_local::LocalBalancer::from_component(component).map_err(|error| setting(key, error))?;
             Ok(Arc::new(balancer))
         }
-        other => Err(unknown(key, other, &[("haproxy", cfg!(feature = "haproxy")), ("local", cfg!(feature = "local"))])),
+        other => {
+            Err(unknown(key, other, &[("haproxy", cfg!(feature = "haproxy")), ("local", cfg!(feature = "local"))]))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The lab leaves nothing behind, even when it is killed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! The load generator is itself measured: a server that fails a known number of requests in each kind is counted exactly.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;

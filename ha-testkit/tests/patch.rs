@@ -1,5 +1,7 @@
 //! Whole runs of the real engine on virtual time over the simulated world.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::Duration;
 
 use ha_core::backend::Admin;

@@ -34,14 +34,18 @@ impl HaProxy {
         let target = member.to_string();
         let answer = self.read(operation, &target, &wire::servers_state(member)).await?;
         let found = wire::parse_servers_state(&answer, member.member.as_str());
-        found.map_err(|malformed| error::malformed(operation, &target, malformed))?.ok_or_else(|| not_found(operation, member))
+        found
+            .map_err(|malformed| error::malformed(operation, &target, malformed))?
+            .ok_or_else(|| not_found(operation, member))
     }
 
     async fn stat(&self, operation: &'static str, member: &MemberRef, id: u32) -> Result<Stat, StepError> {
         let target = member.to_string();
         let answer = self.read(operation, &target, &wire::stat(member, id)).await?;
         let found = wire::parse_stat(&answer, member.member.as_str());
-        found.map_err(|malformed| error::malformed(operation, &target, malformed))?.ok_or_else(|| not_found(operation, member))
+        found
+            .map_err(|malformed| error::malformed(operation, &target, malformed))?
+            .ok_or_else(|| not_found(operation, member))
     }
 }
 
@@ -85,7 +89,8 @@ impl LoadBalancer for HaProxy {
         let target = member.to_string();
         let answer = transport::ask(&self.config, "set_admin", &target, &wire::set_state(&member, admin)).await?;
         wire::changed(&answer).map_err(|refused| error::refused("set_admin", &target, &refused))?;
-        let unknown = |words: String| StepError::new(ErrorKind::Conflict, "set_admin", target.as_str()).with_context(words);
+        let unknown =
+            |words: String| StepError::new(ErrorKind::Conflict, "set_admin", target.as_str()).with_context(words);
         match self.state("set_admin", &member).await {
             Ok(state) if state.admin() == admin => Ok(Applied::Applied),
             Ok(state) => Err(unknown(differs(admin, state.admin()))),

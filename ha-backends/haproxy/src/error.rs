@@ -25,7 +25,10 @@ pub(crate) fn refused(operation: &'static str, target: &str, refused: &Refused) 
 
 /// Maps an answer of an unknown form to a reading command.
 pub(crate) fn malformed(operation: &'static str, target: &str, malformed: Malformed) -> StepError {
-    StepError::new(ErrorKind::Protocol, operation, target).caused_by(malformed.clone()).with_context(malformed.0).without_effect()
+    StepError::new(ErrorKind::Protocol, operation, target)
+        .caused_by(malformed.clone())
+        .with_context(malformed.0)
+        .without_effect()
 }
 
 /// Maps a failure to connect: nothing was sent.

@@ -39,7 +39,8 @@ pub(crate) async fn ask(
             return Err(unknown(ErrorKind::Unreachable, words).caused_by(error));
         }
         Err(_) => {
-            let words = format!("no whole answer in {:?}: HAProxy may hang, and may still carry it out", config.deadline);
+            let words =
+                format!("no whole answer in {:?}: HAProxy may hang, and may still carry it out", config.deadline);
             return Err(unknown(ErrorKind::Timeout, words));
         }
     };
@@ -50,7 +51,8 @@ pub(crate) async fn ask(
     if answer.is_empty() {
         return Err(unknown(ErrorKind::Protocol, "the connection was closed without an answer".into()));
     }
-    String::from_utf8(answer).map_err(|error| unknown(ErrorKind::Protocol, "the answer is not UTF-8".into()).caused_by(error))
+    String::from_utf8(answer)
+        .map_err(|error| unknown(ErrorKind::Protocol, "the answer is not UTF-8".into()).caused_by(error))
 }
 
 async fn connect(config: &HaProxyConfig, until: Instant) -> io::Result<UnixStream> {

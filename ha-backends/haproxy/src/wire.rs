@@ -234,7 +234,8 @@ mod tests {
         assert_eq!(stat.quiescence, Quiescence::new(3, 0, 2, 5));
         assert_eq!(stat.row, RowKind::Backup);
         assert_eq!(stat.health(Admin::Ready), Health::Up);
-        let turned = "# srv_icur,used_conn_cur,svname,bck,check_status,scur,qcur,-,priv_idle_cur,\n5,2,s1,0,,3,0,x,4,\n";
+        let turned =
+            "# srv_icur,used_conn_cur,svname,bck,check_status,scur,qcur,-,priv_idle_cur,\n5,2,s1,0,,3,0,x,4,\n";
         let stat = parse_stat(turned, "s1").unwrap().unwrap();
         assert_eq!(stat.quiescence, Quiescence::new(3, 0, 2, 9));
         assert_eq!((stat.row, stat.health(Admin::Drain)), (RowKind::Primary, Health::Unchecked));

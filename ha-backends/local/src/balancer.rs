@@ -83,7 +83,8 @@ async fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Reply
 }
 
 fn unexpected(operation: &'static str, target: String, writes: bool) -> StepError {
-    let error = StepError::new(ErrorKind::Protocol, operation, target).with_context("the answer is to another question");
+    let error =
+        StepError::new(ErrorKind::Protocol, operation, target).with_context("the answer is to another question");
     if writes { error } else { error.without_effect() }
 }
 

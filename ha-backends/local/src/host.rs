@@ -2,9 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{
-    Applied, ErrorKind, Host, Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError,
-};
+use ha_core::backend::{Applied, ErrorKind, Host, Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Component;
 
@@ -78,12 +76,7 @@ impl LocalHost {
     }
 
     /// Runs a command behind the fence, in a task of its own: a dropped future does not cut it.
-    async fn fenced(
-        &self,
-        epoch: LeaseEpoch,
-        operation: &'static str,
-        command: RunCommand,
-    ) -> Result<Ran, StepError> {
+    async fn fenced(&self, epoch: LeaseEpoch, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
         let (home, wait) = (self.config.home.clone(), self.config.command_deadline);
         let task = tokio::spawn(async move {
             let fence = pass(&home, epoch, operation, wait).await?;
@@ -91,9 +84,8 @@ impl LocalHost {
             drop(fence);
             ran
         });
-        task.await.unwrap_or_else(|error| {
-            Err(StepError::new(ErrorKind::Protocol, operation, self.target()).caused_by(error))
-        })
+        task.await
+            .unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, operation, self.target()).caused_by(error)))
     }
 
     async fn script(&self, epoch: LeaseEpoch, operation: &'static str, argv: &[String]) -> Result<Applied, StepError> {
@@ -139,7 +131,8 @@ impl ObserveHost for LocalHost {
         match (ran.code, release) {
             (Some(0), Some(release)) => Ok(Installed::Release(release.into())),
             (code, _) => {
-                let words = format!("its version command ended with {code:?} and printed no release: {}", ran.stderr.trim());
+                let words =
+                    format!("its version command ended with {code:?} and printed no release: {}", ran.stderr.trim());
                 let error = StepError::new(ErrorKind::Protocol, "installed", self.target());
                 Err(error.with_context(words).without_effect())
             }
@@ -170,7 +163,8 @@ impl Host for LocalHost {
         // The script signals whoever the pid file names: it must name this server.
         let named = std::fs::read(self.pid_file()).ok().and_then(|bytes| identity::parse_pid(&bytes));
         if named.is_some_and(|named| named != pid) {
-            let words = format!("its pid file names process {named:?}, the server is {pid}: correct the file, then resume");
+            let words =
+                format!("its pid file names process {named:?}, the server is {pid}: correct the file, then resume");
             let mismatch = StepError::new(ErrorKind::Conflict, "stop", self.target());
             return Err(mismatch.with_context(words).without_effect());
         }

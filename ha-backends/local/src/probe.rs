@@ -99,7 +99,8 @@ async fn exchange(url: &Uri) -> Result<Answer, String> {
     });
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path).header("host", authority).header("connection", "close").body(Empty::<Bytes>::new());
+    let request =
+        Request::get(path).header("host", authority).header("connection", "close").body(Empty::<Bytes>::new());
     let response = sender.send_request(request.map_err(|error| error.to_string())?).await.map_err(words)?;
     let status = response.status();
     let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await.map_err(|error| error.to_string())?;

@@ -145,7 +145,8 @@ fn insert(transaction: &Transaction<'_>, run: &RunId, entry: &Entry, record: &st
     if entry.sequence == 0 {
         transaction.execute("INSERT INTO runs (run) VALUES (?1)", [run.as_str()])?;
     }
-    let insert = "INSERT INTO entries (run, sequence, format, epoch, unix_ms, record, sha256) VALUES (?1,?2,?3,?4,?5,?6,?7)";
+    let insert =
+        "INSERT INTO entries (run, sequence, format, epoch, unix_ms, record, sha256) VALUES (?1,?2,?3,?4,?5,?6,?7)";
     let row = Row {
         sequence: signed(entry.sequence),
         format: i64::from(entry.format),
@@ -185,7 +186,8 @@ impl Row {
 }
 
 fn read(connection: &Connection, run: &RunId) -> Result<Vec<Entry>, JournalError> {
-    let select = "SELECT sequence, format, epoch, unix_ms, record, sha256 FROM entries WHERE run = ?1 ORDER BY sequence";
+    let select =
+        "SELECT sequence, format, epoch, unix_ms, record, sha256 FROM entries WHERE run = ?1 ORDER BY sequence";
     let mut query = connection.prepare(select).map_err(broken)?;
     let rows = query.query_map([run.as_str()], |row| {
         let (sequence, format, epoch) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -237,7 +239,9 @@ fn acquire(connection: &mut Connection, cluster: &str, owner: &str, ttl: Duratio
     let epoch = held.map_or(0, |(epoch, ..)| epoch).saturating_add(1);
     let upsert = "INSERT INTO leases (cluster, epoch, owner, until_ms) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT (cluster) DO UPDATE SET epoch = ?2, owner = ?3, until_ms = ?4";
-    transaction.execute(upsert, params![cluster, epoch, owner, now.saturating_add(millis(ttl))]).map_err(lease_broken)?;
+    transaction
+        .execute(upsert, params![cluster, epoch, owner, now.saturating_add(millis(ttl))])
+        .map_err(lease_broken)?;
     transaction.commit().map_err(lease_broken)?;
     Ok(LeaseEpoch::new(unsigned(epoch)))
 }

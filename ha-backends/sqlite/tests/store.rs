@@ -1,5 +1,7 @@
 //! The SQLite journal and lease, over real files.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

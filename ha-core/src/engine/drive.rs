@@ -185,7 +185,7 @@ impl Engine {
         };
         drive.tell(opened);
         let span = tracing::info_span!("run", run.id = %drive.run, plan.digest = %drive.plan.digest().short());
-        let task = tokio::spawn(drive.to_the_end(aborted).instrument(span));
+        let task = tokio::spawn(drive.drive_to_end(aborted).instrument(span));
         Ok(RunHandle { events: receiver, abort, task })
     }
 }
@@ -209,7 +209,7 @@ enum Ended {
 }
 
 impl Drive {
-    async fn to_the_end(mut self, mut aborted: mpsc::UnboundedReceiver<()>) -> Result<RunReport, RunError> {
+    async fn drive_to_end(mut self, mut aborted: mpsc::UnboundedReceiver<()>) -> Result<RunReport, RunError> {
         let mut tasks: JoinSet<Ended> = JoinSet::new();
         loop {
             while let Some(command) = self.machine.poll_command(self.began.elapsed()) {

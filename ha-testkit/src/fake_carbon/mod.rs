@@ -28,8 +28,7 @@ pub fn run_if_asked() {
 }
 
 fn argument(prefix: &str) -> OsString {
-    let found = std::env::args_os().find_map(|argument| {
-        argument.to_str().and_then(|argument| argument.strip_prefix(prefix)).map(OsString::from)
-    });
+    let found = std::env::args_os()
+        .find_map(|argument| argument.to_str().and_then(|argument| argument.strip_prefix(prefix)).map(OsString::from));
     found.unwrap_or_default()
 }

@@ -152,9 +152,9 @@ fn haproxy_program() -> io::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let beside = [PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")];
     let dirs = std::env::split_paths(&path).chain(beside);
-    dirs.map(|dir| dir.join("haproxy")).find(|file| file.is_file()).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, "haproxy is not installed: apt-get install haproxy")
-    })
+    dirs.map(|dir| dir.join("haproxy"))
+        .find(|file| file.is_file())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "haproxy is not installed: apt-get install haproxy"))
 }
 
 fn answers(socket: &Path) -> bool {

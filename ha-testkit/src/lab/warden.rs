@@ -1,8 +1,8 @@
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::fake_carbon::{ROLE, Relaunch};
@@ -51,10 +51,8 @@ impl Drop for Warded {
 
 /// Plays the warden: runs one program and ends it when standard input ends, which it does when the lab is gone.
 pub(crate) fn warden() -> i32 {
-    let argv: Vec<String> = std::env::var(COMMAND)
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default();
+    let argv: Vec<String> =
+        std::env::var(COMMAND).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let Some((program, arguments)) = argv.split_first() else {
         eprintln!("warden: {COMMAND} names no program");
         return 2;

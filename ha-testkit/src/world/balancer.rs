@@ -1,5 +1,4 @@
 use std::fmt;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
@@ -7,21 +6,21 @@ use ha_core::backend::{
     ObserveBalancer, Quiescence, SetAdmin, StepError,
 };
 use ha_core::state::LeaseEpoch;
-use tokio::time::sleep;
 
 use super::model::{FakeRow, World, after, before};
-use super::{Fault, Operation};
+use super::{Controller, Fault, Operation};
 
 /// A balancer of the simulated world.
 pub struct FakeBalancer {
     world: World,
+    controller: Controller,
     name: String,
 }
 
 impl FakeBalancer {
-    /// Makes the balancer called `name`.
-    pub fn new(world: World, name: String) -> Self {
-        Self { world, name }
+    /// Makes the balancer called `name`, as `controller` reaches it.
+    pub fn new(world: World, controller: Controller, name: String) -> Self {
+        Self { world, controller, name }
     }
 
     fn row<T>(
@@ -57,7 +56,7 @@ impl ObserveBalancer for FakeBalancer {
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
-        sleep(ROUND_TRIP).await;
+        self.controller.round_trip().await;
         before(self.world.take_fault(Operation::Member, &self.name), "member", &self.name)
             .map_err(StepError::without_effect)?;
         let (admin, kind, node) = self.row("member", member, |row| (row.admin, row.kind, row.node.clone()))?;
@@ -71,7 +70,7 @@ impl ObserveBalancer for FakeBalancer {
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
-        sleep(ROUND_TRIP).await;
+        self.controller.round_trip().await;
         self.row("quiescence", member, |row| Quiescence::new(row.in_flight, 0, row.in_flight, row.idle))
     }
 }
@@ -79,7 +78,7 @@ impl ObserveBalancer for FakeBalancer {
 #[async_trait]
 impl LoadBalancer for FakeBalancer {
     async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
-        sleep(ROUND_TRIP).await;
+        self.controller.round_trip().await;
         self.world.fence(epoch.number(), "set_admin", &self.name)?;
         let fault = self.world.take_fault(Operation::SetAdmin, &self.name);
         if !before(fault, "set_admin", &self.name)? || fault == Some(Fault::Half) {
@@ -98,5 +97,3 @@ impl LoadBalancer for FakeBalancer {
         after(fault, "set_admin", &self.name).map(|()| applied)
     }
 }
-
-const ROUND_TRIP: Duration = Duration::from_millis(1);

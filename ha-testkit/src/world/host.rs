@@ -10,31 +10,32 @@ use ha_core::state::LeaseEpoch;
 use tokio::time::{Instant, sleep};
 
 use super::model::{FakeNode, Life, World, after, before};
-use super::{Fault, Operation};
+use super::{Controller, Fault, Operation};
 
 /// A host of the simulated world. Its start and stop return at once, as the scripts of real servers do.
 pub struct FakeHost {
     world: World,
+    controller: Controller,
     node: String,
 }
 
 /// A probe of the simulated world.
 pub struct FakeProbe {
     world: World,
+    controller: Controller,
     node: String,
 }
 
-const ROUND_TRIP: Duration = Duration::from_millis(1);
 const STOP_TIME: Duration = Duration::from_millis(400);
 
 impl FakeHost {
-    /// Makes the host of `node`.
-    pub fn new(world: World, node: String) -> Self {
-        Self { world, node }
+    /// Makes the host of `node`, as `controller` reaches it.
+    pub fn new(world: World, controller: Controller, node: String) -> Self {
+        Self { world, controller, node }
     }
 
     async fn with<T>(&self, operation: &'static str, act: impl FnOnce(&mut FakeNode) -> T) -> Result<T, StepError> {
-        sleep(ROUND_TRIP).await;
+        self.controller.round_trip().await;
         let mut inner = self.world.lock();
         match inner.nodes.get_mut(&self.node) {
             Some(node) if !node.host_lost => Ok(act(node)),
@@ -73,6 +74,7 @@ impl ObserveHost for FakeHost {
 #[async_trait]
 impl Host for FakeHost {
     async fn start(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        self.controller.lives().await;
         self.world.fence(epoch.number(), "start", &self.node)?;
         let fault = self.world.take_fault(Operation::Start, &self.node);
         if !before(fault, "start", &self.node)? {
@@ -98,6 +100,7 @@ impl Host for FakeHost {
     }
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        self.controller.lives().await;
         self.world.fence(epoch.number(), "stop", &self.node)?;
         let fault = self.world.take_fault(Operation::Stop, &self.node);
         if !before(fault, "stop", &self.node)? {
@@ -123,6 +126,7 @@ impl Host for FakeHost {
     }
 
     async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {
+        self.controller.lives().await;
         self.world.fence(epoch.number(), "run", &self.node)?;
         let fault = self.world.take_fault(Operation::Run, &self.node);
         if !before(fault, "run", &self.node)? {
@@ -145,9 +149,9 @@ impl Host for FakeHost {
 }
 
 impl FakeProbe {
-    /// Makes the probe of `node`.
-    pub fn new(world: World, node: String) -> Self {
-        Self { world, node }
+    /// Makes the probe of `node`, as `controller` reaches it.
+    pub fn new(world: World, controller: Controller, node: String) -> Self {
+        Self { world, controller, node }
     }
 }
 
@@ -160,7 +164,7 @@ impl fmt::Debug for FakeProbe {
 #[async_trait]
 impl Probe for FakeProbe {
     async fn ready(&self) -> Result<Ready, StepError> {
-        sleep(ROUND_TRIP).await;
+        self.controller.round_trip().await;
         let inner = self.world.lock();
         let Some(node) = inner.nodes.get(&self.node) else { return Ok(Ready::Closed) };
         match &node.process {
@@ -174,6 +178,7 @@ impl Probe for FakeProbe {
     }
 
     async fn test(&self) -> Result<Box<str>, StepError> {
+        self.controller.lives().await;
         before(self.world.take_fault(Operation::Test, &self.node), "test", &self.node)
             .map_err(StepError::without_effect)?;
         let failed = |words: &str| {

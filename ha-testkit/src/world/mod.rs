@@ -23,12 +23,14 @@
 
 mod balancer;
 mod clients;
+mod controller;
 mod fault;
 mod host;
 mod model;
 
 pub use balancer::FakeBalancer;
 pub use clients::{Clients, Served};
+pub use controller::{Controller, Death};
 pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};
 pub use model::World;

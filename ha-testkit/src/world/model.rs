@@ -10,7 +10,8 @@ use ha_core::state::RowKind;
 use ha_core::topology::{Topology, TopologyError};
 use tokio::time::Instant;
 
-use super::{Clients, FakeBalancer, FakeHost, FakeProbe, Fault, Operation};
+use super::controller::ReachedStore;
+use super::{Clients, Controller, FakeBalancer, FakeHost, FakeProbe, Fault, Operation};
 
 /// One simulated cluster. Cheap to clone; clones share the world.
 #[derive(Clone, Debug)]
@@ -129,18 +130,28 @@ impl World {
     ///
     /// # Panics
     /// Never: the world has a fake for every component.
-    #[allow(clippy::expect_used, reason = "the world has a fake for every component")]
     pub fn engine(&self) -> Engine {
-        let mut builder = Engine::builder(self.topology.clone()).with_store(self.store.clone(), self.store.clone());
+        self.engine_of(&Controller::new())
+    }
+
+    /// Builds the engine of a controller that can die.
+    ///
+    /// # Panics
+    /// Never: the world has a fake for every component.
+    #[allow(clippy::expect_used, reason = "the world has a fake for every component")]
+    pub fn engine_of(&self, controller: &Controller) -> Engine {
+        let store = Arc::new(ReachedStore { store: self.store.clone(), controller: controller.clone() });
+        let mut builder = Engine::builder(self.topology.clone()).with_store(store.clone(), store);
         for balancer in &self.topology.balancers {
             let name = balancer.name.to_string();
-            builder = builder.with_balancer(name.clone(), Arc::new(FakeBalancer::new(self.clone(), name)));
+            let fake = FakeBalancer::new(self.clone(), controller.clone(), name.clone());
+            builder = builder.with_balancer(name, Arc::new(fake));
         }
         for node in &self.topology.nodes {
             let name = node.name.to_string();
-            builder = builder
-                .with_host(name.clone(), Arc::new(FakeHost::new(self.clone(), name.clone())))
-                .with_probe(name.clone(), Arc::new(FakeProbe::new(self.clone(), name)));
+            let host = FakeHost::new(self.clone(), controller.clone(), name.clone());
+            let probe = FakeProbe::new(self.clone(), controller.clone(), name.clone());
+            builder = builder.with_host(name.clone(), Arc::new(host)).with_probe(name, Arc::new(probe));
         }
         builder.build().expect("the world has a fake for every component")
     }

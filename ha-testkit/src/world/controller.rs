@@ -1,0 +1,115 @@
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore};
+use ha_core::record::{Entry, RunId};
+use ha_core::state::LeaseEpoch;
+use tokio::time::sleep;
+
+/// One controller of the simulated world, which can die: from then on none of its calls does or answers anything.
+#[derive(Clone, Debug, Default)]
+pub struct Controller {
+    dead: Arc<AtomicBool>,
+    death: Arc<Mutex<Option<Death>>>,
+}
+
+/// The moment at which a controller dies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Death {
+    /// Before the entry with this sequence number is written.
+    Before(u64),
+    /// After the entry with this sequence number is written, before anything else.
+    After(u64),
+}
+
+const ROUND_TRIP: Duration = Duration::from_millis(1);
+
+impl Controller {
+    /// Makes a controller that lives until it is killed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a controller that dies at a record.
+    pub fn dying(death: Death) -> Self {
+        let controller = Self::new();
+        *controller.death.lock().unwrap_or_else(PoisonError::into_inner) = Some(death);
+        controller
+    }
+
+    /// Ends it, as kill -9 does: what it has asked for already goes on, nothing more is asked.
+    pub fn kill(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+    }
+
+    /// Tells whether it has died.
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    /// Returns at once while it lives, and never afterwards.
+    pub(super) async fn lives(&self) {
+        if self.is_dead() {
+            pending::<()>().await;
+        }
+    }
+
+    pub(super) async fn round_trip(&self) {
+        sleep(ROUND_TRIP).await;
+        self.lives().await;
+    }
+}
+
+/// The world's journal and lease as one controller reaches them.
+#[derive(Debug)]
+pub(super) struct ReachedStore {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) controller: Controller,
+}
+
+#[async_trait]
+impl Journal for ReachedStore {
+    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError> {
+        let death = *self.controller.death.lock().unwrap_or_else(PoisonError::into_inner);
+        if death == Some(Death::Before(entry.sequence)) {
+            self.controller.kill();
+        }
+        self.controller.lives().await;
+        let sequence = entry.sequence;
+        let appended = self.store.append(run, entry).await;
+        if death == Some(Death::After(sequence)) {
+            self.controller.kill();
+        }
+        self.controller.lives().await;
+        appended
+    }
+
+    async fn read(&self, run: &RunId) -> Result<Vec<Entry>, JournalError> {
+        self.store.read(run).await
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
+        self.store.runs().await
+    }
+}
+
+#[async_trait]
+impl Lease for ReachedStore {
+    async fn acquire(&self, cluster: &str, owner: &str, ttl: Duration) -> Result<LeaseEpoch, LeaseError> {
+        self.controller.lives().await;
+        self.store.acquire(cluster, owner, ttl).await
+    }
+
+    async fn renew(&self, cluster: &str, epoch: LeaseEpoch, ttl: Duration) -> Result<(), LeaseError> {
+        self.controller.lives().await;
+        self.store.renew(cluster, epoch, ttl).await
+    }
+
+    async fn release(&self, cluster: &str, epoch: LeaseEpoch) -> Result<(), LeaseError> {
+        self.controller.lives().await;
+        self.store.release(cluster, epoch).await
+    }
+}
