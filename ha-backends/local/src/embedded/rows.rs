@@ -120,24 +120,27 @@ impl Rows {
     }
 
     pub(super) fn member(&self, pool: &str, member: &str) -> Result<Member, Refusal> {
-        self.with(pool, member, |row| Member::new(row.admin, row.health(), row.kind))
+        let mut inner = self.lock();
+        let row = self.find(&mut inner, pool, member)?;
+        Ok(Member::new(row.admin, row.health(), row.kind))
     }
 
     pub(super) fn quiescence(&self, pool: &str, member: &str) -> Result<Quiescence, Refusal> {
-        self.with(pool, member, |row| {
-            let open = row.connections.open();
-            Quiescence::new(row.sessions, 0, open.min(row.sessions), open.saturating_sub(row.sessions))
-        })
+        let mut inner = self.lock();
+        let row = self.find(&mut inner, pool, member)?;
+        let open = row.connections.open();
+        Ok(Quiescence::new(row.sessions, 0, open.min(row.sessions), open.saturating_sub(row.sessions)))
     }
 
     pub(super) fn set_admin(&self, pool: &str, member: &str, admin: Admin, epoch: u64) -> Result<Applied, Refusal> {
-        let seen = self.lock().epoch;
+        let mut inner = self.lock();
+        let seen = inner.epoch;
         if epoch < seen {
             let words = format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts");
             return Err((ErrorKind::Fenced, words));
         }
-        let applied = self.with(pool, member, |row| row.set(admin))?;
-        self.lock().epoch = epoch;
+        let applied = self.find(&mut inner, pool, member)?.set(admin);
+        inner.epoch = epoch;
         Ok(applied)
     }
 
@@ -156,15 +159,12 @@ impl Rows {
         }
     }
 
-    fn with<T>(&self, pool: &str, member: &str, act: impl FnOnce(&mut Row) -> T) -> Result<T, Refusal> {
+    fn find<'a>(&self, inner: &'a mut Inner, pool: &str, member: &str) -> Result<&'a mut Row, Refusal> {
         if pool != self.pool.as_str() {
             return Err((ErrorKind::NotFound, format!("no pool {pool:?}; this balancer has {}", self.pool)));
         }
-        let mut inner = self.lock();
-        match inner.rows.iter_mut().find(|row| row.name.as_str() == member) {
-            Some(row) => Ok(act(row)),
-            None => Err((ErrorKind::NotFound, format!("no member {member:?} in pool {pool}"))),
-        }
+        let row = inner.rows.iter_mut().find(|row| row.name.as_str() == member);
+        row.ok_or_else(|| (ErrorKind::NotFound, format!("no member {member:?} in pool {pool}")))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,0 +1,198 @@
+//! The backend on real HAProxy. What HAProxy then does is read by another route: a raw socket.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use ha_core::backend::{
+    Admin, Applied, Effect, ErrorKind, Health, LoadBalancer, MemberRef, ObserveBalancer, SetAdmin, StepError,
+};
+use ha_core::state::{LeaseEpoch, RowKind};
+use ha_core::topology::Name;
+use ha_haproxy::{HaProxy, HaProxyConfig};
+use ha_testkit::fake_carbon::{CarbonConfig, Relaunch};
+use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
+use tokio::time::sleep;
+
+ha_testkit::roles!();
+
+const EPOCH: LeaseEpoch = LeaseEpoch::new(1);
+
+fn member(pool: &str, name: &str) -> MemberRef {
+    MemberRef::new(Name::new(pool).unwrap(), Name::new(name).unwrap())
+}
+
+fn set(name: &str, admin: Admin) -> SetAdmin {
+    SetAdmin::new(member("esb", name), admin)
+}
+
+/// Starts HAProxy in front of one server that serves and one that does not exist.
+fn start(lab: &Lab, level: &str) -> (HaProxyProcess, HaProxy) {
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    Command::new(home.path().join("bin/wso2server.sh")).arg("start").status().unwrap();
+    let nobody = lab.free_port().unwrap();
+    let servers = vec![ServerSpec::new("esb1", home.port()), ServerSpec::new("esb2", nobody).as_backup()];
+    let mut spec = HaProxySpec::new("esb", servers);
+    spec.level = level.into();
+    let process = lab.haproxy("lb1", &spec).unwrap();
+    let backend = HaProxy::new(HaProxyConfig::new(process.socket()));
+    (process, backend)
+}
+
+fn lab() -> Lab {
+    Lab::open(Relaunch::test().unwrap()).unwrap()
+}
+
+/// Reads `srv_admin_state` past the backend.
+fn raw_admin_bits(process: &HaProxyProcess, server: &str) -> String {
+    let table = process.ask("show servers state esb").unwrap();
+    let line = table.lines().find(|line| line.split(' ').nth(3) == Some(server)).unwrap();
+    line.split(' ').nth(6).unwrap().to_string()
+}
+
+async fn until_health(backend: &HaProxy, name: &str, wanted: Health) {
+    for _ in 0..500 {
+        if backend.member(&member("esb", name)).await.unwrap().health == wanted {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{name} never was {wanted:?}");
+}
+
+fn assert_refused(error: &StepError, kind: ErrorKind, words: &str) {
+    assert_eq!((error.kind(), error.effect()), (kind, Effect::None), "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+#[tokio::test]
+async fn every_administrative_state_is_set_and_read_back() {
+    let lab = lab();
+    let (process, backend) = start(&lab, "admin");
+    for (admin, bits) in [(Admin::Drain, "8"), (Admin::Maint, "1"), (Admin::Ready, "0")] {
+        assert_eq!(backend.set_admin(EPOCH, set("esb1", admin)).await.unwrap(), Applied::Applied);
+        assert_eq!(raw_admin_bits(&process, "esb1"), bits, "{admin:?}");
+        assert_eq!(backend.member(&member("esb", "esb1")).await.unwrap().admin, admin);
+        assert_eq!(backend.set_admin(EPOCH, set("esb1", admin)).await.unwrap(), Applied::AlreadySo);
+    }
+}
+
+#[tokio::test]
+async fn health_and_row_are_what_haproxy_itself_thinks() {
+    let lab = lab();
+    let (_process, backend) = start(&lab, "admin");
+    until_health(&backend, "esb1", Health::Up).await;
+    until_health(&backend, "esb2", Health::Down).await;
+    assert_eq!(backend.member(&member("esb", "esb1")).await.unwrap().row, RowKind::Primary);
+    assert_eq!(backend.member(&member("esb", "esb2")).await.unwrap().row, RowKind::Backup);
+    // In DRAIN the status text hides a failing check; the figures do not.
+    backend.set_admin(EPOCH, set("esb2", Admin::Drain)).await.unwrap();
+    assert_eq!(backend.member(&member("esb", "esb2")).await.unwrap().health, Health::Down);
+    backend.set_admin(EPOCH, set("esb2", Admin::Maint)).await.unwrap();
+    assert_eq!(backend.member(&member("esb", "esb2")).await.unwrap().health, Health::Paused);
+}
+
+#[tokio::test]
+async fn a_running_request_is_counted_until_it_ends() {
+    let lab = lab();
+    let (process, backend) = start(&lab, "admin");
+    until_health(&backend, "esb1", Health::Up).await;
+    let port = process.port();
+    let request = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(b"GET /orders?ms=1500 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    });
+    let esb1 = member("esb", "esb1");
+    while backend.quiescence(&esb1).await.unwrap().in_flight() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    backend.set_admin(EPOCH, set("esb1", Admin::Drain)).await.unwrap();
+    assert_eq!(backend.quiescence(&esb1).await.unwrap().in_flight(), 1, "drained, and still running");
+    let answer = request.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    while backend.quiescence(&esb1).await.unwrap().in_flight() > 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn unknown_names_are_refused_and_change_nothing() {
+    let lab = lab();
+    let (process, backend) = start(&lab, "admin");
+    let error = backend.set_admin(EPOCH, set("esb9", Admin::Maint)).await.unwrap_err();
+    assert_refused(&error, ErrorKind::NotFound, "no server esb9");
+    let error = backend.set_admin(EPOCH, SetAdmin::new(member("crm", "esb1"), Admin::Maint)).await.unwrap_err();
+    assert_refused(&error, ErrorKind::NotFound, "crm/esb1");
+    let error = backend.quiescence(&member("esb", "esb9")).await.unwrap_err();
+    assert_refused(&error, ErrorKind::NotFound, "esb9");
+    assert_eq!(raw_admin_bits(&process, "esb1"), "0");
+}
+
+#[tokio::test]
+async fn a_socket_that_is_missing_or_not_allowed_to_write_is_named() {
+    let lab = lab();
+    let nowhere = HaProxy::new(HaProxyConfig::new(lab.path().join("nowhere.sock")));
+    let error = nowhere.set_admin(EPOCH, set("esb1", Admin::Maint)).await.unwrap_err();
+    assert_refused(&error, ErrorKind::Unreachable, "is HAProxy running");
+    for level in ["user", "operator"] {
+        let own = Lab::open(Relaunch::test().unwrap()).unwrap();
+        let (process, backend) = start(&own, level);
+        let error = backend.set_admin(EPOCH, set("esb1", Admin::Maint)).await.unwrap_err();
+        assert_refused(&error, ErrorKind::Denied, "ermission denied");
+        if level == "operator" {
+            assert_eq!(raw_admin_bits(&process, "esb1"), "0", "{level}");
+        }
+    }
+}
+
+/// A frozen HAProxy, thawed again when the test ends however it ends.
+struct Frozen(String);
+
+impl Frozen {
+    fn new(process: &HaProxyProcess) -> Self {
+        let info = process.ask("show info").unwrap();
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid: ")).unwrap().to_string();
+        assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+        Self(pid)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-CONT", &self.0]).status();
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_haproxy_ends_in_a_timeout_and_not_in_a_hang() {
+    let lab = lab();
+    let (process, _) = start(&lab, "admin");
+    let mut config = HaProxyConfig::new(process.socket());
+    config.deadline = Duration::from_millis(300);
+    let backend = HaProxy::new(config);
+    let frozen = Frozen::new(&process);
+    let error = backend.set_admin(EPOCH, set("esb1", Admin::Maint)).await.unwrap_err();
+    // The read before the write did not answer: nothing was written.
+    assert_refused(&error, ErrorKind::Timeout, "may hang");
+    drop(frozen);
+    assert_eq!(raw_admin_bits(&process, "esb1"), "0");
+    assert_eq!(backend.set_admin(EPOCH, set("esb1", Admin::Drain)).await.unwrap(), Applied::Applied);
+}
+
+#[tokio::test]
+async fn another_process_is_another_generation() {
+    let lab = lab();
+    let (first, backend) = start(&lab, "admin");
+    let instance = backend.identify().await.unwrap();
+    assert!(instance.version.starts_with("HAProxy "), "{instance:?}");
+    assert_eq!(backend.identify().await.unwrap(), instance);
+    let own = Lab::open(Relaunch::test().unwrap()).unwrap();
+    let (_second, other) = start(&own, "admin");
+    assert_ne!(other.identify().await.unwrap().generation, instance.generation);
+    drop(first);
+}

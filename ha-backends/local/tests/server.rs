@@ -1,0 +1,258 @@
+//! A local host, its probe and the embedded balancer, over a real server process whose scripts lie.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ha_core::backend::{
+    Admin, Applied, Effect, ErrorKind, Health, Host, Installed, LoadBalancer, MemberRef, ObserveBalancer, ObserveHost,
+    Probe, Ready, RunCommand, ServerProcess, SetAdmin,
+};
+use ha_core::state::{LeaseEpoch, RowKind};
+use ha_core::topology::{Component, Name, Setting};
+use ha_local::{Check, EmbeddedBalancer, HttpProbe, HttpProbeConfig, LocalBalancer, LocalHost, LocalHostConfig};
+use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_testkit::lab::Lab;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+ha_testkit::roles!();
+
+const FIRST: LeaseEpoch = LeaseEpoch::new(1);
+const SECOND: LeaseEpoch = LeaseEpoch::new(2);
+
+fn lab() -> Lab {
+    Lab::open(Relaunch::test().unwrap()).unwrap()
+}
+
+/// Builds host and probe from their settings, as the facade does.
+fn drive(home: &CarbonHome) -> (LocalHost, HttpProbe) {
+    let text = |text: String| Setting::Text(text);
+    let script = |verb: &str| Setting::List(vec!["bin/wso2server.sh".into(), verb.into()]);
+    let mut host = Component::new(Name::new("local").unwrap());
+    host.settings.extend([
+        ("home".into(), text(home.path().display().to_string())),
+        ("start".into(), script("start")),
+        ("stop".into(), script("stop")),
+        ("version".into(), script("version")),
+        ("pid_file".into(), text("wso2carbon.pid".into())),
+        ("identity".into(), text(home.identity())),
+    ]);
+    let mut probe = Component::new(Name::new("http").unwrap());
+    probe.settings.extend([
+        ("url".into(), text(format!("http://127.0.0.1:{}/services/Version", home.port()))),
+        ("test_url".into(), text(format!("http://127.0.0.1:{}/selftest", home.port()))),
+        ("test_expect".into(), text("ok".into())),
+    ]);
+    let host = LocalHost::new(LocalHostConfig::from_component(&host).unwrap());
+    (host, HttpProbe::new(HttpProbeConfig::from_component(&probe).unwrap()))
+}
+
+async fn until_ready(probe: &HttpProbe) -> Box<str> {
+    for _ in 0..1_000 {
+        if let Ok(Ready::Yes { release }) = probe.ready().await {
+            return release;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the server never was ready");
+}
+
+async fn until_stopped(host: &LocalHost) {
+    for _ in 0..1_000 {
+        if host.process().await.unwrap() == ServerProcess::Stopped {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the server never stopped");
+}
+
+#[tokio::test]
+async fn a_restart_is_another_incarnation_and_start_and_stop_are_absolute() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    let (host, probe) = drive(&home);
+    assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped);
+    assert_eq!(host.stop(FIRST).await.unwrap(), Applied::AlreadySo);
+    assert!(matches!(probe.ready().await.unwrap(), Ready::Closed));
+    host.start(FIRST).await.unwrap();
+    assert_eq!(&*until_ready(&probe).await, "1.0");
+    assert_eq!(host.start(FIRST).await.unwrap(), Applied::AlreadySo);
+    let ServerProcess::Running(first) = host.process().await.unwrap() else { panic!("it runs") };
+    host.stop(FIRST).await.unwrap();
+    until_stopped(&host).await;
+    host.start(FIRST).await.unwrap();
+    until_ready(&probe).await;
+    let ServerProcess::Running(second) = host.process().await.unwrap() else { panic!("it runs") };
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn a_pid_file_that_names_a_stranger_does_not_keep_the_server_from_starting() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    let (host, probe) = drive(&home);
+    // The script believes every living process to be the server: this test's own, here.
+    std::fs::write(home.path().join("wso2carbon.pid"), std::process::id().to_string()).unwrap();
+    assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped);
+    host.start(FIRST).await.unwrap();
+    until_ready(&probe).await;
+    std::fs::write(home.path().join("wso2carbon.pid"), std::process::id().to_string()).unwrap();
+    let error = host.stop(FIRST).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::None), "{error}");
+    assert!(matches!(host.process().await.unwrap(), ServerProcess::Running(_)), "nobody was signalled");
+}
+
+#[tokio::test]
+async fn a_failing_command_shows_its_code_and_words_and_a_slow_one_is_unknown() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    let (host, _) = drive(&home);
+    home.fail_patch().unwrap();
+    let apply = |seconds| {
+        let argv = vec!["bin/patch.sh".into(), "apply".into()];
+        RunCommand::new(argv, Duration::from_secs(seconds)).with_env("HA_RELEASE", "1.1")
+    };
+    let ran = host.run(FIRST, apply(30)).await.unwrap();
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("no space left"), "{ran:?}");
+    assert!(host.installed().await.is_err(), "half a patch is no release");
+    assert_eq!(
+        host.run(FIRST, RunCommand::new(vec!["true".into()], Duration::from_secs(30))).await.unwrap().code,
+        Some(0)
+    );
+    let slow = RunCommand::new(vec!["sleep".into(), "60".into()], Duration::from_millis(100));
+    let error = host.run(FIRST, slow).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error}");
+    let missing = RunCommand::new(vec!["no-such-program".into()], Duration::from_secs(5));
+    let error = host.run(FIRST, missing).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::None, "{error}");
+}
+
+#[tokio::test]
+async fn an_older_controller_is_fenced_on_the_host() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    let (host, _) = drive(&home);
+    let touch = || RunCommand::new(vec!["touch".into(), "touched".into()], Duration::from_secs(30));
+    host.run(SECOND, RunCommand::new(vec!["true".into()], Duration::from_secs(30))).await.unwrap();
+    let error = host.run(FIRST, touch()).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Fenced, Effect::None), "{error}");
+    assert!(!home.path().join("touched").exists());
+    host.run(SECOND, touch()).await.unwrap();
+    assert!(home.path().join("touched").exists());
+}
+
+#[tokio::test]
+async fn a_probe_tells_closed_from_starting_from_ready_and_runs_the_business_test() {
+    let lab = lab();
+    let mut config = CarbonConfig::new(0, "1.0");
+    config.never_ready = true;
+    let home = lab.carbon("esb1", config).unwrap();
+    let (host, probe) = drive(&home);
+    host.start(FIRST).await.unwrap();
+    loop {
+        match probe.ready().await.unwrap() {
+            Ready::NotYet(words) => break assert!(words.contains("503"), "{words}"),
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+    }
+    assert!(probe.test().await.is_err());
+    let well = lab.carbon("esb2", CarbonConfig::new(0, "1.0")).unwrap();
+    let (host, probe) = drive(&well);
+    host.start(FIRST).await.unwrap();
+    until_ready(&probe).await;
+    assert_eq!(&*probe.test().await.unwrap(), "1.0");
+    well.fail_test_of("1.0").unwrap();
+    let error = probe.test().await.unwrap_err();
+    assert!(error.to_string().contains("4711"), "{error}");
+    assert!(matches!(host.installed().await.unwrap(), Installed::Release(release) if &*release == "1.0"));
+}
+
+fn member(name: &str) -> MemberRef {
+    MemberRef::new(Name::new("esb").unwrap(), Name::new(name).unwrap())
+}
+
+fn set(name: &str, admin: Admin) -> SetAdmin {
+    SetAdmin::new(member(name), admin)
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Two running servers of releases 1.0 (primary) and 2.0 (backup) behind an embedded balancer.
+async fn balanced(lab: &Lab) -> (EmbeddedBalancer, LocalBalancer) {
+    let mut builder = EmbeddedBalancer::builder(Name::new("esb").unwrap()).with_check(Check::new("/services/Version"));
+    for (name, release, kind) in [("esb1", "1.0", RowKind::Primary), ("esb2", "2.0", RowKind::Backup)] {
+        let home = lab.carbon(name, CarbonConfig::new(0, release)).unwrap();
+        let (host, probe) = drive(&home);
+        host.start(FIRST).await.unwrap();
+        until_ready(&probe).await;
+        builder = builder.with_member(Name::new(name).unwrap(), SocketAddr::from(([127, 0, 0, 1], home.port())), kind);
+    }
+    let socket = lab.path().join("lb1.sock");
+    let embedded = builder.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await.unwrap();
+    (embedded, LocalBalancer::new(&socket))
+}
+
+#[tokio::test]
+async fn the_embedded_balancer_drains_counts_and_admits() {
+    let lab = lab();
+    let (embedded, driver) = balanced(&lab).await;
+    let address = embedded.address();
+    assert!(get(address, "/orders").await.contains("1.0"), "the primary row serves");
+    let long = tokio::spawn(async move { get(address, "/orders?ms=1000").await });
+    while driver.quiescence(&member("esb1")).await.unwrap().in_flight() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(driver.set_admin(FIRST, set("esb1", Admin::Drain)).await.unwrap(), Applied::Applied);
+    assert!(get(address, "/orders").await.contains("2.0"), "new requests go to the backup");
+    assert_eq!(driver.quiescence(&member("esb1")).await.unwrap().in_flight(), 1);
+    assert!(long.await.unwrap().contains("1.0"), "the running request ends where it began");
+    driver.set_admin(FIRST, set("esb1", Admin::Maint)).await.unwrap();
+    while !driver.quiescence(&member("esb1")).await.unwrap().is_closed() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(driver.member(&member("esb1")).await.unwrap().health, Health::Paused);
+    driver.set_admin(FIRST, set("esb1", Admin::Drain)).await.unwrap();
+    while driver.member(&member("esb1")).await.unwrap().health != Health::Up {
+        sleep(Duration::from_millis(20)).await;
+    }
+    driver.set_admin(FIRST, set("esb1", Admin::Ready)).await.unwrap();
+    assert!(get(address, "/orders").await.contains("1.0"));
+}
+
+#[tokio::test]
+async fn the_embedded_balancer_hides_no_loss() {
+    let lab = lab();
+    let (embedded, driver) = balanced(&lab).await;
+    for name in ["esb1", "esb2"] {
+        driver.set_admin(FIRST, set(name, Admin::Maint)).await.unwrap();
+    }
+    let answer = get(embedded.address(), "/orders").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_embedded_balancer_refuses_unknown_names_and_older_controllers() {
+    let lab = lab();
+    let (_embedded, driver) = balanced(&lab).await;
+    let error = driver.set_admin(SECOND, set("esb9", Admin::Maint)).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::None), "{error}");
+    driver.set_admin(SECOND, set("esb2", Admin::Drain)).await.unwrap();
+    let error = driver.set_admin(FIRST, set("esb1", Admin::Maint)).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Fenced, Effect::None), "{error}");
+    assert_eq!(driver.member(&member("esb1")).await.unwrap().admin, Admin::Ready);
+    let nowhere = LocalBalancer::new(lab.path().join("nowhere.sock"));
+    let error = nowhere.set_admin(FIRST, set("esb1", Admin::Maint)).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unreachable, Effect::None), "{error}");
+}

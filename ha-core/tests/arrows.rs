@@ -1,0 +1,83 @@
+//! The arrows between ha-core's modules point one way. A wrong one fails with both files named.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The house from left to right: a module may use what stands left of it.
+const ORDER: [&str; 9] = ["topology", "state", "law", "action", "plan", "record", "machine", "safety", "procedure"];
+
+/// Modules beside the order, with the last module of the order that they may use. The traits know nothing of plans.
+const BESIDE: [(&str, &str); 4] =
+    [("backend", "state"), ("journal", "record"), ("report", "safety"), ("engine", "procedure")];
+
+/// Arrows to modules beside the order: rotation speaks the balancer's verbs, and the engine sees everything.
+const ALLOWED: [(&str, &str); 4] =
+    [("machine", "backend"), ("engine", "backend"), ("engine", "journal"), ("engine", "report")];
+
+fn may_use(from: &str, to: &str) -> bool {
+    let place = |name: &str| ORDER.iter().position(|module| *module == name);
+    let reach = BESIDE.iter().find(|(module, _)| *module == from).and_then(|(_, last)| place(last));
+    let reach = reach.or_else(|| place(from).and_then(|place| place.checked_sub(1)));
+    let in_order = place(to).is_some_and(|to| reach.is_some_and(|reach| to <= reach));
+    from == to || in_order || ALLOWED.contains(&(from, to))
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Lists the modules that a line of code names after `crate::`.
+fn named(line: &str) -> Vec<String> {
+    let code = line.split("//").next().unwrap_or("");
+    let after = code.split("crate::").skip(1);
+    let word = |rest: &str| rest.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_').collect();
+    after.map(word).filter(|name: &String| !name.is_empty()).collect()
+}
+
+#[test]
+fn every_arrow_between_modules_points_to_the_left() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut wrong, mut arrows) = (Vec::new(), 0);
+    for file in sources(&root) {
+        let inside = file.strip_prefix(&root).unwrap();
+        if inside.components().count() < 2 {
+            continue;
+        }
+        let from = inside.components().next().unwrap().as_os_str().to_str().unwrap().to_string();
+        for line in fs::read_to_string(&file).unwrap().lines() {
+            for to in named(line) {
+                arrows += 1;
+                if !may_use(&from, &to) {
+                    wrong.push(format!("src/{} uses src/{to}/mod.rs: {}", inside.display(), line.trim()));
+                }
+            }
+        }
+    }
+    assert!(arrows > 100, "only {arrows} arrows were found: does this test still read the sources?");
+    assert!(wrong.is_empty(), "arrows that point to the right:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_order_refuses_an_arrow_to_the_right() {
+    assert!(may_use("law", "topology") && may_use("report", "safety") && may_use("engine", "procedure"));
+    assert!(!may_use("state", "law") && !may_use("machine", "safety") && !may_use("journal", "machine"));
+    assert!(!may_use("law", "engine") && !may_use("safety", "report") && !may_use("topology", "state"));
+}
+
+#[test]
+fn an_arrow_is_seen_wherever_the_line_names_it() {
+    assert_eq!(named("use crate::law::{self, Violation};"), ["law"]);
+    assert_eq!(named("fn x(a: crate::state::Row) -> crate::plan::Plan // crate::engine"), ["state", "plan"]);
+    assert_eq!(named("/// See `crate::engine`."), Vec::<String>::new());
+}
