@@ -1,7 +1,8 @@
 //! The main job: a server patch goes through a running two-node cluster under load, without losing a request.
 //!
 //! ```text
-//! cargo run --release --example patch_server -- [--haproxy] [--naive] [--fail-test] [--kill-controller] [--requests N]
+//! cargo run --release --example patch_server -- [--haproxy] [--naive] [--fail-test] [--kill-controller] \
+//!     [--requests N] [--out FOLDER]
 //! ```
 //!
 //! Balancer, servers and load live in this process and its servers; the controller is a child process, so that killing it
@@ -13,6 +14,7 @@ mod controller;
 mod show;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ struct Options {
     fail_test: bool,
     kill_controller: bool,
     requests: u64,
+    out: PathBuf,
 }
 
 const RATE: u32 = 500;
@@ -63,8 +66,14 @@ fn failed(error: &dyn Error) -> ExitCode {
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
-    let mut options =
-        Options { haproxy: false, naive: false, fail_test: false, kill_controller: false, requests: 10_000 };
+    let mut options = Options {
+        haproxy: false,
+        naive: false,
+        fail_test: false,
+        kill_controller: false,
+        requests: 10_000,
+        out: "target/patch_server".into(),
+    };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -76,8 +85,9 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
                 let number = words.next().and_then(|number| number.parse().ok());
                 options.requests = number.ok_or("--requests needs a number")?;
             }
+            "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--haproxy, --naive, --fail-test, --kill-controller, --requests N";
+                let known = "--haproxy, --naive, --fail-test, --kill-controller, --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }
@@ -108,7 +118,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     }
     let report = load.stop().await;
     let doubles = double_executions(&cluster.request_logs())?;
-    let written = show.report(&cluster, &run, &report, doubles)?;
+    let written = show.report(&options.out, &cluster, &run, &report, doubles)?;
     show.line(&format!("report: {}", written.display()));
     Ok(verdict(&options, &cluster, &run, &report))
 }

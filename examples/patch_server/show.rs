@@ -1,6 +1,7 @@
+use std::cell::RefCell;
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ha_testkit::load::{LoadReport, Snapshot};
 use serde_json::{Value, json};
@@ -11,11 +12,12 @@ use super::cluster::Cluster;
 /// Shows what happens: a live line on a terminal, plain lines elsewhere.
 pub(crate) struct Show {
     terminal: bool,
+    steps: RefCell<Vec<String>>,
 }
 
 impl Show {
     pub(crate) fn new() -> Self {
-        Self { terminal: std::io::stdout().is_terminal() }
+        Self { terminal: std::io::stdout().is_terminal(), steps: RefCell::default() }
     }
 
     pub(crate) fn line(&self, text: &str) {
@@ -43,8 +45,9 @@ impl Show {
             }
             "step-ended" => {
                 let took = format!("{:>6} ms", event["took_ms"]);
-                let (node, verb, outcome) = (text("node"), text("verb"), text("outcome"));
-                self.line(&format!("{took}  {node:<8} {verb:<9} {outcome:<8} {}", text("note")));
+                let step = format!("{took}  {:<8} {:<9} {:<8}", text("node"), text("verb"), text("outcome"));
+                self.line(&format!("{step} {}", text("note")));
+                self.steps.borrow_mut().push(step);
             }
             "turned" => self.line(&format!("           {}", text("note"))),
             "domain-lost" => self.line(&format!("           failure domain {} is lost", text("domain"))),
@@ -53,8 +56,15 @@ impl Show {
         }
     }
 
-    /// Prints the table and writes `report.json`; returns where.
-    pub(crate) fn report(&self, cluster: &Cluster, run: &Value, load: &LoadReport, doubles: u64) -> Fallible<PathBuf> {
+    /// Prints the table and writes `report.json` into `folder`; returns where.
+    pub(crate) fn report(
+        &self,
+        folder: &Path,
+        cluster: &Cluster,
+        run: &Value,
+        load: &LoadReport,
+        doubles: u64,
+    ) -> Fallible<PathBuf> {
         let counts = &load.counts;
         self.line("");
         println!("requests           {:>9}", counts.sent);
@@ -73,8 +83,10 @@ impl Show {
         if let Some(margin) = run["lowest_margin"].as_i64() {
             println!("lowest margin      {margin:>9}  (serving capacity above what is owed)");
         }
-        let folder = PathBuf::from("target/patch_server");
-        fs::create_dir_all(&folder)?;
+        for step in self.steps.borrow().iter() {
+            println!("step      {}", step.trim_end());
+        }
+        fs::create_dir_all(folder)?;
         let releases: Vec<String> = cluster.members().iter().map(|member| member.release()).collect();
         let report = json!({ "run": run, "load": load, "executed_twice": doubles, "member_releases": releases });
         let path = folder.join("report.json");

@@ -3,10 +3,10 @@ use serde::{Deserialize, Serialize};
 use super::PlanError;
 use crate::action::{KnownGood, Verb};
 use crate::law;
-use crate::plan::{ChangeCommands, PLAN_FORMAT, Plan, Stage, Step};
+use crate::plan::{ChangeCommands, OnFailure, PLAN_FORMAT, Plan, Stage, Step};
 use crate::safety::{Proof, prove};
 use crate::state::{ClusterState, Process, ReleaseId, Releases, RowKind, Traffic};
-use crate::topology::{NodeIx, Topology};
+use crate::topology::{NodeIx, OnDrainDeadline, Topology};
 
 /// Asks for a patch: every member gets `release`, by running a command on its stopped server.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -141,7 +141,13 @@ fn build(
     spare: Option<NodeIx>,
 ) -> Plan {
     let policy = &topology.policy;
-    let step = |verb: Verb| Step::new(verb, policy).with_attempts(if verb.changes_node() { 1 } else { 2 });
+    let step = |verb: Verb| {
+        let step = Step::new(verb, policy).with_attempts(if verb.changes_node() { 1 } else { 2 });
+        match (verb, policy.on_drain_deadline) {
+            (Verb::TakeOut, OnDrainDeadline::Hold) => step.with_on_failure(OnFailure::Hold),
+            _ => step,
+        }
+    };
     let mut known_good = vec![None; topology.nodes.len()];
     let admitted = |node: NodeIx| start.rows(node).iter().any(|row| row.traffic != Traffic::Out);
     for (index, _) in topology.members() {

@@ -1,0 +1,86 @@
+//! The main job, as a user starts it. Built by `cargo test` beside this test.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// What a run of the example told: its exit code, what it printed, and its report.
+struct Told {
+    code: Option<i32>,
+    printed: String,
+    report: Value,
+}
+
+fn program() -> PathBuf {
+    let deps = std::env::current_exe().unwrap();
+    let program = deps.parent().unwrap().parent().unwrap().join("examples/patch_server");
+    assert!(program.exists(), "{} is not built: cargo build -p examples --examples", program.display());
+    program
+}
+
+fn run(options: &[&str]) -> Told {
+    let out = tempfile::tempdir().unwrap();
+    let Output { status, stdout, stderr } =
+        Command::new(program()).args(options).args(["--requests", "2000", "--out"]).arg(out.path()).output().unwrap();
+    let printed = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let report = std::fs::read(out.path().join("report.json")).unwrap_or_else(|_| panic!("no report:\n{printed}"));
+    Told { code: status.code(), printed, report: serde_json::from_slice(&report).unwrap() }
+}
+
+fn assert_patched(told: &Told, end: &str, release: &str) {
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert_eq!(told.report["load"]["failed"], serde_json::json!({}), "{}", told.printed);
+    assert!(told.report["load"]["sent"].as_u64().unwrap() >= 2_000);
+    assert_eq!(told.report["executed_twice"], 0);
+    assert_eq!(told.report["run"]["end"], end, "{}", told.printed);
+    assert_eq!(told.report["run"]["open"], serde_json::json!([]));
+    assert_eq!(told.report["member_releases"], serde_json::json!([release, release]));
+    assert!(told.printed.contains("proof: plan "), "the proof is printed before the first step");
+}
+
+#[test]
+fn a_patch_behind_the_embedded_balancer_loses_no_request() {
+    let told = run(&[]);
+    assert_patched(&told, "all-new", "4.2.1");
+    assert!(told.report["load"]["by_release"]["4.2.1"].as_u64() > Some(0), "{}", told.printed);
+}
+
+#[test]
+fn a_patch_behind_haproxy_loses_no_request() {
+    assert_patched(&run(&["--haproxy"]), "all-new", "4.2.1");
+}
+
+#[test]
+fn a_patch_that_fails_its_test_ends_all_old() {
+    assert_patched(&run(&["--fail-test"]), "all-old", "4.2.0");
+    assert_patched(&run(&["--fail-test", "--haproxy"]), "all-old", "4.2.0");
+}
+
+#[test]
+fn a_controller_killed_with_9_is_replaced_and_ends_all_new() {
+    for options in [&["--kill-controller"][..], &["--kill-controller", "--haproxy"]] {
+        let told = run(options);
+        assert_patched(&told, "all-new", "4.2.1");
+        assert!(told.printed.contains("resumed with lease epoch 2"), "{}", told.printed);
+    }
+}
+
+#[test]
+fn the_meter_sees_what_restarts_without_drain_lose() {
+    for options in [&["--naive"][..], &["--naive", "--haproxy"]] {
+        let told = run(options);
+        assert_eq!(told.code, Some(1), "{}", told.printed);
+        assert_ne!(told.report["load"]["failed"], serde_json::json!({}), "{}", told.printed);
+    }
+}
+
+#[test]
+fn an_unknown_option_is_named_with_those_that_are_known() {
+    let told = Command::new(program()).arg("--hapoxy").output().unwrap();
+    assert_eq!(told.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&told.stderr);
+    assert!(words.contains("\"--hapoxy\"") && words.contains("--haproxy"), "{words}");
+}
