@@ -1,1 +1,1 @@
-//! Empty.
+//! Benchmarks only: `cargo bench -p benches`.

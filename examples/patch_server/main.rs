@@ -100,11 +100,11 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     show.line("starting the active, the passive and the spare server, and the balancer in front");
     let cluster = Cluster::start(&options).await?;
     let load = Load::new(cluster.address(), RATE)
-        .with_class(Class::new("/orders", "orders ", 96))
-        .with_class(Class::new("/orders?ms=50", "orders ", 3))
+        .with_class(Class::new("/orders", "orders ", 193))
+        .with_class(Class::new("/orders?ms=50", "orders ", 6))
         .with_class(Class::new("/orders?ms=2000", "orders ", 1))
         .start()?;
-    show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in a hundred takes 2 s"));
+    show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 200 takes 2 s"));
     sleep(Duration::from_secs(2)).await;
     let run = if options.naive {
         naive(&cluster, &show, &load).await?;

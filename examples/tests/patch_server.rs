@@ -1,6 +1,6 @@
 //! The main job, as a user starts it. Built by `cargo test` beside this test.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,6 +1,6 @@
 //! The controller dies at every moment of a run; another one goes on from the journal.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

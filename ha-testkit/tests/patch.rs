@@ -1,6 +1,6 @@
 //! Whole runs of the real engine on virtual time over the simulated world.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
@@ -51,7 +51,9 @@ async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy
     let without = TWO_NODES.split(spare).next().unwrap();
     let world = World::from_toml_str(without).unwrap();
     let error = world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap_err();
-    let RunError::Plan(PlanError::Unprovable { remedy, counterexample }) = &error else { panic!("{error}") };
+    let RunError::Plan { source: PlanError::Unprovable { remedy, counterexample }, .. } = &error else {
+        panic!("{error}")
+    };
     assert!(remedy.contains("add one spare of capacity 1000"), "{remedy}");
     assert!(counterexample.violation.to_string().contains("I2"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! The backend on real HAProxy. What HAProxy then does is read by another route: a raw socket.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! A local host, its probe and the embedded balancer, over a real server process whose scripts lie.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -32,8 +32,13 @@ pub enum BuildError {
 #[non_exhaustive]
 pub enum RunError {
     /// No plan could be made.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
+    #[error("{source}{}", listed(.seen))]
+    Plan {
+        /// Why not.
+        source: PlanError,
+        /// What could not be seen of the cluster, or was seen to be wrong, one line each.
+        seen: Vec<String>,
+    },
     /// Another controller acts on the cluster, or the lease was lost.
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -77,4 +82,8 @@ pub enum RunError {
     /// The run's task died.
     #[error("the run's task ended unexpectedly: {0}; resume the run from its journal")]
     Died(String),
+}
+
+fn listed(seen: &[String]) -> String {
+    if seen.is_empty() { String::new() } else { format!("; seen: {}", seen.join("; ")) }
 }

@@ -52,7 +52,10 @@ impl Engine {
     pub async fn observe(&self) -> Result<Observed, RunError> {
         let (nodes, rows, notes) = look(&self.shared, true).await;
         let mut releases = Releases::default();
-        let too_many = |error: TooManyReleases| PlanError::Incomplete(error.to_string());
+        let too_many = |error: TooManyReleases| RunError::Plan {
+            source: PlanError::Incomplete(error.to_string()),
+            seen: Vec::new(),
+        };
         let mut states = Vec::with_capacity(nodes.len());
         for node in &nodes {
             let release =
@@ -77,7 +80,8 @@ impl Engine {
     /// [`RunError::Plan`].
     pub async fn plan_patch(&self, request: &PatchRequest) -> Result<Planned, RunError> {
         let observed = self.observe().await?;
-        Ok(patch(&self.shared.topology, &observed.state, &observed.releases, request)?)
+        patch(&self.shared.topology, &observed.state, &observed.releases, request)
+            .map_err(|source| RunError::Plan { source, seen: observed.notes })
     }
 }
 

@@ -95,6 +95,18 @@ fn prove_plan(topology: &Topology, plan: Plan) -> Result<Planned, Box<crate::saf
 }
 
 fn check_start(topology: &Topology, start: &ClusterState, releases: &Releases, to: ReleaseId) -> Result<(), PlanError> {
+    for (index, node) in topology.nodes() {
+        for (balancer, instance) in topology.balancers() {
+            if start.row(index, balancer).traffic == Traffic::Unknown {
+                return Err(PlanError::NotReady {
+                    node: node.name.to_string(),
+                    what: format!("balancer {} cannot say how it stands, or its check fails there", instance.name),
+                    fix: "correct the names of pool and member, the balancer's socket, or the server; then plan again"
+                        .into(),
+                });
+            }
+        }
+    }
     for (index, node) in topology.members() {
         let stands = start.node(index);
         let (what, fix) = match (stands.process, stands.release) {

@@ -133,6 +133,14 @@ impl CarbonHome {
         fs::write(self.path.join(format!("fail-test-{release}")), "")
     }
 
+    /// Makes the server listen and never serve while it runs `release`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn never_ready_with(&self, release: &str) -> io::Result<()> {
+        fs::write(self.path.join(format!("never-ready-{release}")), "")
+    }
+
     /// Returns the installed release, or an empty text while a patch is half done.
     pub fn release(&self) -> String {
         let text = fs::read_to_string(self.path.join("bin/version.txt")).unwrap_or_default();

@@ -84,10 +84,10 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
     let release = fs::read_to_string(home.join("bin/version.txt"))?.trim().to_string();
     let log = OpenOptions::new().create(true).append(true).open(home.join("repository/logs/requests.log"))?;
     let server = Arc::new(Server {
+        never_ready: config.never_ready || home.join(format!("never-ready-{release}")).exists(),
         boot: format!("{}-{}", std::process::id(), boot_time()),
         release,
         ready_at: Instant::now() + Duration::from_millis(config.ready_delay_ms),
-        never_ready: config.never_ready,
         log,
         home,
     });

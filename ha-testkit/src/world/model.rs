@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
-use ha_core::engine::Engine;
+use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::PatchRequest;
 use ha_core::state::RowKind;
@@ -140,6 +140,11 @@ impl World {
     /// Never: the world has a fake for every component.
     #[allow(clippy::expect_used, reason = "the world has a fake for every component")]
     pub fn engine_of(&self, controller: &Controller) -> Engine {
+        self.builder(controller).build().expect("the world has a fake for every component")
+    }
+
+    /// Begins the engine of a controller over the world's fakes; the caller may give another journal.
+    pub fn builder(&self, controller: &Controller) -> EngineBuilder {
         let store = Arc::new(ReachedStore { store: self.store.clone(), controller: controller.clone() });
         let mut builder = Engine::builder(self.topology.clone()).with_store(store.clone(), store);
         for balancer in &self.topology.balancers {
@@ -153,7 +158,7 @@ impl World {
             let probe = FakeProbe::new(self.clone(), controller.clone(), name.clone());
             builder = builder.with_host(name.clone(), Arc::new(host)).with_probe(name, Arc::new(probe));
         }
-        builder.build().expect("the world has a fake for every component")
+        builder
     }
 
     /// Returns the world's journal and lease.

@@ -1,0 +1,223 @@
+//! Bad input through the facade, over real HAProxy and real server processes: a clear error, and the cluster serves on.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ha_backends::sqlite::SqliteStore;
+use ha_backends::{ConnectError, connect};
+use ha_core::engine::{Engine, RunError};
+use ha_core::journal::{Journal, JournalError, LeaseError};
+use ha_core::procedure::PatchRequest;
+use ha_core::record::{End, Entry, Record};
+use ha_core::state::LeaseEpoch;
+use ha_core::topology::Topology;
+use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
+use ha_testkit::load::{Class, Load, RunningLoad};
+use tokio::time::sleep;
+
+ha_testkit::roles!();
+
+struct Cluster {
+    lab: Lab,
+    homes: Vec<CarbonHome>,
+    balancer: HaProxyProcess,
+}
+
+const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
+
+impl Cluster {
+    /// Starts two serving members and an installed spare behind HAProxy.
+    async fn start(level: &str) -> Self {
+        let lab = Lab::open(Relaunch::test().unwrap()).unwrap();
+        let homes = NAMES.map(|name| lab.carbon(name, CarbonConfig::new(0, "1.0")).unwrap()).to_vec();
+        for home in &homes[..2] {
+            Command::new(home.path().join("bin/wso2server.sh")).arg("start").status().unwrap();
+        }
+        let mut spec = HaProxySpec::new(
+            "esb",
+            vec![
+                ServerSpec::new("esb1", homes[0].port()),
+                ServerSpec::new("esb2", homes[1].port()).as_backup(),
+                ServerSpec::new("spare1", homes[2].port()).as_backup().held_out(),
+            ],
+        );
+        spec.level = level.into();
+        let balancer = lab.haproxy("lb1", &spec).unwrap();
+        let cluster = Self { lab, homes, balancer };
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        let up = || cluster.balancer.ask("show stat esb 4 -1").unwrap().matches(",UP,").count() >= 2;
+        while !up() {
+            assert!(std::time::Instant::now() < until, "the servers are not up");
+            sleep(Duration::from_millis(50)).await;
+        }
+        cluster
+    }
+
+    fn topology(&self) -> String {
+        let mut text = format!(
+            "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\nsoak = \"500ms\"\nready_deadline = \"3s\"\n\
+             lease_ttl = \"4s\"\n[pool]\nname = \"esb\"\nserve = 1\n\
+             [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"{}\"\n",
+            self.balancer.socket().display()
+        );
+        for (name, home) in NAMES.iter().zip(&self.homes) {
+            text.push_str(&format!(
+                r#"
+[[node]]
+name = "{name}"
+capacity = 100
+spare = {spare}
+[node.host]
+backend = "local"
+home = "{home}"
+start = ["bin/wso2server.sh", "start"]
+stop = ["bin/wso2server.sh", "stop"]
+version = ["bin/wso2server.sh", "version"]
+pid_file = "wso2carbon.pid"
+identity = "{identity}"
+[node.probe]
+backend = "http"
+url = "http://127.0.0.1:{port}/services/Version"
+test_url = "http://127.0.0.1:{port}/selftest"
+"#,
+                spare = *name == "spare1",
+                home = home.path().display(),
+                identity = home.identity(),
+                port = home.port(),
+            ));
+        }
+        text
+    }
+
+    fn store(&self) -> Arc<SqliteStore> {
+        Arc::new(SqliteStore::open(self.lab.path().join("journal.db")).unwrap())
+    }
+
+    fn engine(&self, topology: &str) -> Engine {
+        let topology = Topology::from_toml_str(topology).unwrap();
+        let store = self.store();
+        connect(&topology).unwrap().engine(topology).with_store(store.clone(), store).build().unwrap()
+    }
+
+    fn load(&self) -> RunningLoad {
+        let address = ([127, 0, 0, 1], self.balancer.port()).into();
+        Load::new(address, 100).with_class(Class::new("/orders", "orders ", 1)).start().unwrap()
+    }
+}
+
+fn request() -> PatchRequest {
+    PatchRequest::new("1.1", vec!["bin/patch.sh".into(), "apply".into()], vec!["bin/patch.sh".into(), "restore".into()])
+}
+
+/// Plans on a cluster that cannot be planned for; no request may fail meanwhile.
+async fn refusal(cluster: &Cluster, topology: &str) -> String {
+    let load = cluster.load();
+    let error = cluster.engine(topology).plan_patch(&request()).await.unwrap_err();
+    let report = load.stop().await;
+    assert_eq!(report.counts.failures(), 0, "{report:?}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn an_unknown_pool_or_member_is_named_as_haproxy_names_it() {
+    let cluster = Cluster::start("admin").await;
+    let words = refusal(&cluster, &cluster.topology().replace("name = \"esb\"", "name = \"crm\"")).await;
+    assert!(words.contains("lb1") && words.contains("crm/esb1") && words.contains("backend"), "{words}");
+    let words = refusal(
+        &cluster,
+        &cluster.topology().replace("capacity = 100\nspare = true", "member = \"esb9\"\ncapacity = 100\nspare = true"),
+    )
+    .await;
+    assert!(words.contains("esb/esb9") && words.contains("no server esb9"), "{words}");
+}
+
+#[tokio::test]
+async fn a_missing_socket_is_named() {
+    let cluster = Cluster::start("admin").await;
+    let words = refusal(&cluster, &cluster.topology().replace("admin.sock", "nowhere.sock")).await;
+    assert!(words.contains("nowhere.sock") || words.contains("is HAProxy running"), "{words}");
+}
+
+#[tokio::test]
+async fn a_socket_below_level_admin_ends_before_the_first_change_of_a_server() {
+    let cluster = Cluster::start("operator").await;
+    let load = cluster.load();
+    let engine = cluster.engine(&cluster.topology());
+    let planned = engine.plan_patch(&request()).await.unwrap();
+    let report = engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
+    assert_eq!(report.end, End::AllOld, "{report}");
+    assert!(report.to_string().contains("ermission denied"), "{report}");
+    assert_eq!(load.stop().await.counts.failures(), 0);
+    assert!(cluster.homes.iter().all(|home| home.release() == "1.0"));
+}
+
+#[tokio::test]
+async fn a_patch_that_fails_in_half_and_a_server_that_never_gets_ready_end_all_old() {
+    for trouble in ["half", "never ready"] {
+        let cluster = Cluster::start("admin").await;
+        let engine = cluster.engine(&cluster.topology());
+        let planned = engine.plan_patch(&request()).await.unwrap();
+        let passive = &cluster.homes[1];
+        if trouble == "half" {
+            passive.fail_patch().unwrap();
+        } else {
+            passive.never_ready_with("1.1").unwrap();
+        }
+        let load = cluster.load();
+        let report = engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
+        assert_eq!((report.end, report.open.len()), (End::AllOld, 0), "{trouble}: {report}");
+        let words = report.to_string();
+        assert!(words.contains(if trouble == "half" { "no space left" } else { "503" }), "{words}");
+        assert_eq!(load.stop().await.counts.failures(), 0, "{trouble}");
+        assert!(cluster.homes.iter().all(|home| home.release() == "1.0"), "{trouble}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_controller_is_refused_while_the_first_runs() {
+    let cluster = Cluster::start("admin").await;
+    let engine = cluster.engine(&cluster.topology());
+    let planned = engine.plan_patch(&request()).await.unwrap();
+    let run = engine.run("patch-1".into(), planned.clone()).await.unwrap();
+    let other = cluster.engine(&cluster.topology());
+    let refused = other.run("patch-2".into(), planned).await.unwrap_err();
+    assert!(matches!(refused, RunError::Lease(LeaseError::Held { .. })), "{refused}");
+    let refused = other.resume("patch-1".into()).await.unwrap_err();
+    assert!(matches!(refused, RunError::Lease(LeaseError::Held { .. })), "{refused}");
+    assert_eq!(run.wait().await.unwrap().end, End::AllNew);
+}
+
+#[tokio::test]
+async fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
+    let cluster = Cluster::start("admin").await;
+    let engine = cluster.engine(&cluster.topology());
+    let planned = engine.plan_patch(&request()).await.unwrap();
+    let mut newer = Entry::new(0, LeaseEpoch::new(1), 0, Record::Opened { plan: Box::new(planned.plan.clone()) });
+    newer.format = 99;
+    cluster.store().append(&"patch-0".into(), newer).await.unwrap();
+    let load = cluster.load();
+    let refused = cluster.engine(&cluster.topology()).resume("patch-0".into()).await.unwrap_err();
+    assert!(matches!(&refused, RunError::Journal(JournalError::Newer { format: 99, .. })), "{refused}");
+    let refused = cluster.engine(&cluster.topology()).run("patch-1".into(), planned).await.unwrap_err();
+    assert!(matches!(&refused, RunError::Journal(JournalError::Newer { .. })), "{refused}");
+    assert_eq!(load.stop().await.counts.failures(), 0);
+}
+
+#[test]
+fn a_backend_that_is_not_compiled_in_is_named_with_those_that_are() {
+    let text = "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\n[pool]\nname = \"esb\"\nserve = 1\n\
+                [[balancer]]\nname = \"lb1\"\nbackend = \"f5\"\n";
+    let node = |name| {
+        format!(
+            "[[node]]\nname = \"{name}\"\ncapacity = 100\nhost = {{ backend = \"x\" }}\nprobe = {{ backend = \"x\" }}\n"
+        )
+    };
+    let topology = Topology::from_toml_str(&format!("{text}{}{}", node("a"), node("b"))).unwrap();
+    let error = connect(&topology).unwrap_err();
+    assert!(matches!(&error, ConnectError::Unknown { .. }), "{error}");
+    assert!(error.to_string().contains("balancer lb1.backend") && error.to_string().contains("haproxy"), "{error}");
+}

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Runs every check of this project on a bare Debian machine with Rust: ./test.sh, or ./test.sh --long for the long jobs.
+set -eu
+cd "$(dirname "$0")"
+
+long=no
+case "${1:-}" in
+"") ;;
+--long) long=yes ;;
+*)
+    echo "usage: ./test.sh [--long]" >&2
+    exit 2
+    ;;
+esac
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Debian package, and the program of it that must be there.
+missing=""
+PATH="$PATH:/usr/sbin:/usr/local/sbin"
+for pair in haproxy:haproxy gcc:cc; do
+    command -v "${pair#*:}" >/dev/null 2>&1 || missing="$missing ${pair%%:*}"
+done
+if [ -n "$missing" ]; then
+    say "installing$missing"
+    root=""
+    if [ "$(id -u)" -ne 0 ]; then
+        root="sudo -n"
+    fi
+    # shellcheck disable=SC2086 # a list of words
+    if ! { $root apt-get update && DEBIAN_FRONTEND=noninteractive $root apt-get install -y --no-install-recommends $missing; }; then
+        echo "test.sh: these Debian packages are missing and could not be installed:$missing" >&2
+        exit 1
+    fi
+fi
+for tool in rustfmt cargo-clippy; do
+    command -v "$tool" >/dev/null 2>&1 || {
+        echo "test.sh: $tool is missing: rustup component add rustfmt clippy" >&2
+        exit 1
+    }
+done
+
+say "format"
+cargo fmt --all --check
+
+say "clippy"
+cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+say "tests and doc tests"
+cargo test --workspace --all-features
+
+say "docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+
+if [ "$long" = yes ]; then
+    say "long: property tests, 20,000 cases each"
+    PROPTEST_CASES=20000 cargo test --release --workspace --all-features --lib --test rotation
+
+    say "long: the main job, three times on each balancer"
+    cargo build --release --example patch_server
+    for turn in 1 2 3; do
+        for options in "" "--haproxy"; do
+            say "patch_server $options ($turn of 3)"
+            # shellcheck disable=SC2086 # no option is no word
+            target/release/examples/patch_server $options
+        done
+    done
+
+    say "long: benchmarks"
+    cargo bench -p benches
+fi
+
+say "all checks passed"
