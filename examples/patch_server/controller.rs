@@ -13,7 +13,7 @@ use ha_core::topology::Topology;
 use tokio::time::sleep;
 
 use super::Fallible;
-use super::cluster::NEW;
+use super::cluster::{NEW, OLD};
 
 /// Patches the cluster that is described in a folder, or goes on with a run that is recorded there. Prints one line of
 /// JSON an event.
@@ -39,7 +39,7 @@ async fn patch(folder: &Path) -> Fallible<()> {
     let mut handle = if store.runs().await?.contains(&run) {
         resume(&engine, &run).await?
     } else {
-        let request = PatchRequest::new(NEW, argv("apply"), argv("restore"));
+        let request = PatchRequest::new(NEW, argv("apply"), argv("restore")).with_beside(OLD);
         let planned = engine.plan_patch(&request).await?;
         print!("{}", planned.plan.to_text(engine.topology()));
         println!("{}", planned.proof);

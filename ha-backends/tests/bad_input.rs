@@ -111,6 +111,7 @@ test_url = "http://127.0.0.1:{port}/selftest"
 
 fn request() -> PatchRequest {
     PatchRequest::new("1.1", vec!["bin/patch.sh".into(), "apply".into()], vec!["bin/patch.sh".into(), "restore".into()])
+        .with_beside("1.0")
 }
 
 /// Plans on a cluster that cannot be planned for; no request may fail meanwhile.

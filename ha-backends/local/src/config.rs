@@ -50,6 +50,17 @@ impl<'a> Settings<'a> {
         if path.is_absolute() { Ok(path) } else { Err(ConfigError::new(key, "give an absolute path")) }
     }
 
+    pub(crate) fn optional_argv(&mut self, key: &'static str) -> Result<Vec<String>, ConfigError> {
+        if self.component.settings.contains_key(key) {
+            self.argv(key)
+        } else {
+            {
+                self.known.push(key);
+                Ok(Vec::new())
+            }
+        }
+    }
+
     pub(crate) fn argv(&mut self, key: &'static str) -> Result<Vec<String>, ConfigError> {
         match self.get(key) {
             Some(Setting::List(argv)) if argv.first().is_some_and(|program| !program.is_empty()) => Ok(argv.clone()),

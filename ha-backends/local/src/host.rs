@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{Applied, ErrorKind, Host, Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError};
-use ha_core::state::LeaseEpoch;
+use ha_core::state::{LeaseEpoch, ServerDomain};
 use ha_core::topology::Component;
 
 use crate::config::{ConfigError, Settings};
@@ -18,6 +18,8 @@ pub struct LocalHostConfig {
     pub home: PathBuf,
     /// Starts it. May return before the server does anything.
     pub start: Vec<String>,
+    /// Starts it in its test domain; empty where it has none.
+    pub start_test: Vec<String>,
     /// Stops it. May return before the server is gone.
     pub stop: Vec<String>,
     /// Prints the installed release in its first line.
@@ -31,7 +33,7 @@ pub struct LocalHostConfig {
 }
 
 impl LocalHostConfig {
-    /// Reads the settings `home`, `start`, `stop`, `version`, `pid_file`, `identity` and `command_deadline_ms`.
+    /// Reads the settings `home`, `start`, `start_test` (optional), `stop`, `version`, `pid_file`, `identity` and `command_deadline_ms`.
     ///
     /// # Errors
     /// [`ConfigError`] with the key.
@@ -40,6 +42,7 @@ impl LocalHostConfig {
         let config = Self {
             home: settings.absolute_path("home")?,
             start: settings.argv("start")?,
+            start_test: settings.optional_argv("start_test")?,
             stop: settings.argv("stop")?,
             version: settings.argv("version")?,
             pid_file: settings.required_text("pid_file")?.into(),
@@ -142,7 +145,15 @@ impl ObserveHost for LocalHost {
 
 #[async_trait]
 impl Host for LocalHost {
-    async fn start(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+    async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
+        let argv = match domain {
+            ServerDomain::Production => &self.config.start,
+            ServerDomain::Test => &self.config.start_test,
+        };
+        if argv.is_empty() {
+            let missing = StepError::new(ErrorKind::Unsupported, "start", self.target()).without_effect();
+            return Err(missing.with_context("no start_test is set for it: it cannot be started in a test domain"));
+        }
         if self.find().is_some() {
             return Ok(Applied::AlreadySo);
         }
@@ -155,7 +166,7 @@ impl Host for LocalHost {
                 return Err(stale.with_context("its stale pid file cannot be moved aside").without_effect());
             }
         }
-        self.script(epoch, "start", &self.config.start).await
+        self.script(epoch, "start", argv).await
     }
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {

@@ -9,7 +9,7 @@ use ha_core::backend::{
     Admin, Applied, Effect, ErrorKind, Health, Host, Installed, LoadBalancer, MemberRef, ObserveBalancer, ObserveHost,
     Probe, Ready, RunCommand, ServerProcess, SetAdmin,
 };
-use ha_core::state::{LeaseEpoch, RowKind};
+use ha_core::state::{LeaseEpoch, RowKind, ServerDomain};
 use ha_core::topology::{Component, Name, Setting};
 use ha_local::{Check, EmbeddedBalancer, HttpProbe, HttpProbeConfig, LocalBalancer, LocalHost, LocalHostConfig};
 use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
@@ -78,13 +78,13 @@ async fn a_restart_is_another_incarnation_and_start_and_stop_are_absolute() {
     assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped);
     assert_eq!(host.stop(FIRST).await.unwrap(), Applied::AlreadySo);
     assert!(matches!(probe.ready().await.unwrap(), Ready::Closed));
-    host.start(FIRST).await.unwrap();
+    host.start(FIRST, ServerDomain::Production).await.unwrap();
     assert_eq!(&*until_ready(&probe).await, "1.0");
-    assert_eq!(host.start(FIRST).await.unwrap(), Applied::AlreadySo);
+    assert_eq!(host.start(FIRST, ServerDomain::Production).await.unwrap(), Applied::AlreadySo);
     let ServerProcess::Running(first) = host.process().await.unwrap() else { panic!("it runs") };
     host.stop(FIRST).await.unwrap();
     until_stopped(&host).await;
-    host.start(FIRST).await.unwrap();
+    host.start(FIRST, ServerDomain::Production).await.unwrap();
     until_ready(&probe).await;
     let ServerProcess::Running(second) = host.process().await.unwrap() else { panic!("it runs") };
     assert_ne!(first, second);
@@ -98,7 +98,7 @@ async fn a_pid_file_that_names_a_stranger_does_not_keep_the_server_from_starting
     // The script believes every living process to be the server: this test's own, here.
     std::fs::write(home.path().join("wso2carbon.pid"), std::process::id().to_string()).unwrap();
     assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped);
-    host.start(FIRST).await.unwrap();
+    host.start(FIRST, ServerDomain::Production).await.unwrap();
     until_ready(&probe).await;
     std::fs::write(home.path().join("wso2carbon.pid"), std::process::id().to_string()).unwrap();
     let error = host.stop(FIRST).await.unwrap_err();
@@ -153,7 +153,7 @@ async fn a_probe_tells_closed_from_starting_from_ready_and_runs_the_business_tes
     config.never_ready = true;
     let home = lab.carbon("esb1", config).unwrap();
     let (host, probe) = drive(&home);
-    host.start(FIRST).await.unwrap();
+    host.start(FIRST, ServerDomain::Production).await.unwrap();
     loop {
         match probe.ready().await.unwrap() {
             Ready::NotYet(words) => break assert!(words.contains("503"), "{words}"),
@@ -163,7 +163,7 @@ async fn a_probe_tells_closed_from_starting_from_ready_and_runs_the_business_tes
     assert!(probe.test().await.is_err());
     let well = lab.carbon("esb2", CarbonConfig::new(0, "1.0")).unwrap();
     let (host, probe) = drive(&well);
-    host.start(FIRST).await.unwrap();
+    host.start(FIRST, ServerDomain::Production).await.unwrap();
     until_ready(&probe).await;
     assert_eq!(&*probe.test().await.unwrap(), "1.0");
     well.fail_test_of("1.0").unwrap();
@@ -195,7 +195,7 @@ async fn balanced(lab: &Lab) -> (EmbeddedBalancer, LocalBalancer) {
     for (name, release, kind) in [("esb1", "1.0", RowKind::Primary), ("esb2", "2.0", RowKind::Backup)] {
         let home = lab.carbon(name, CarbonConfig::new(0, release)).unwrap();
         let (host, probe) = drive(&home);
-        host.start(FIRST).await.unwrap();
+        host.start(FIRST, ServerDomain::Production).await.unwrap();
         until_ready(&probe).await;
         builder = builder.with_member(Name::new(name).unwrap(), SocketAddr::from(([127, 0, 0, 1], home.port())), kind);
     }

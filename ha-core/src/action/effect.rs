@@ -1,82 +1,94 @@
 use super::{Order, Verb};
-use crate::law;
-use crate::state::{ClusterState, LoanKind, NodeState, Process, Progress, Row, Traffic};
-use crate::topology::Topology;
-
-/// Checks that an order may be given as the cluster stands.
-///
-/// # Errors
-/// What stands in the way, in words.
-pub fn precondition(topology: &Topology, state: &ClusterState, order: Order) -> Result<(), String> {
-    let node = state.node(order.node);
-    let name = &topology.node(order.node).name;
-    let demand = |holds: bool, what: &str| {
-        if holds { Ok(()) } else { Err(format!("{name} {what}; it is {:?}", node.process)) }
-    };
-    if state.lost() == Some(topology.node(order.node).domain) {
-        return Err(format!("{name} is lost"));
-    }
-    match order.verb {
-        Verb::TakeOut => Ok(()),
-        Verb::Stop => law::drained(topology, state, order.node).map_err(|violation| violation.to_string()),
-        Verb::Apply { .. } | Verb::Restore { .. } => demand(node.process == Process::Stopped, "must be stopped first"),
-        Verb::Start => {
-            demand(node.release.is_some() && !node.half_changed, "has no release installed that can be trusted")
-        }
-        Verb::Gate => demand(node.process.is_ready(), "must be ready before it can be tested"),
-        Verb::Admit => {
-            demand(node.process.is_ready() && node.is_tested(), "must be ready and have passed its gate before traffic")
-        }
-        Verb::StandBy => demand(
-            node.process.is_ready() && node.is_tested() && !law::is_exposed(state, order.node),
-            "must be ready, tested and out of traffic to stand by",
-        ),
-        Verb::Soak => demand(
-            node.process.is_ready() && law::is_exposed(state, order.node),
-            "must be ready and in traffic to be watched there",
-        ),
-    }
-}
+use crate::law::{self, Law};
+use crate::state::{
+    ClusterState, LoanKind, NodeState, Process, Progress, Row, Said, ServerDomain, Sync, Traffic, Work, WriterEpoch,
+};
+use crate::topology::{NodeIx, Permille};
 
 /// Marks what holds from the moment the intent is recorded: the node is under change, and the loan is open.
-pub fn begin(topology: &Topology, state: &mut ClusterState, order: Order) {
-    let spare = topology.node(order.node).spare;
+pub fn begin(law: Law<'_>, state: &mut ClusterState, order: Order) {
+    let spare = law.topology.node(order.node).spare;
     let exposed = law::is_exposed(state, order.node);
+    let differs = law::writer(state).is_some_and(|writer| {
+        writer != order.node && state.node(writer).generation != state.node(order.node).generation
+    });
     let node = state.node_mut(order.node);
     node.progress = Progress::InFlight;
     if order.verb.changes_node() {
         node.under_change = true;
     }
     match order.verb {
-        Verb::TakeOut if !spare && exposed => node.loans.open(LoanKind::HeldOut),
+        Verb::TakeOut => {
+            node.said = Said::Out;
+            if !spare && exposed {
+                node.loans.open(LoanKind::HeldOut);
+            }
+        }
+        Verb::Admit => {
+            node.said = Said::Admitted;
+            if spare {
+                node.loans.open(LoanKind::SpareAdmitted);
+            }
+        }
         Verb::Stop if !spare => node.loans.open(LoanKind::Stopped),
         Verb::Start if spare => node.loans.open(LoanKind::SpareRunning),
-        Verb::Admit if spare => node.loans.open(LoanKind::SpareAdmitted),
+        Verb::StartInTest => node.loans.open(LoanKind::InTestDomain),
         Verb::Apply { .. } | Verb::Restore { .. } => node.half_changed = true,
-        Verb::TakeOut | Verb::Stop | Verb::Start | Verb::Admit | Verb::Gate | Verb::StandBy | Verb::Soak => {}
+        Verb::Hold => node.loans.open(LoanKind::SyncHeld),
+        Verb::Release => node.under_change |= differs,
+        Verb::Quiesce if node.work != Work::None => node.loans.open(LoanKind::WorkPaused),
+        Verb::Stop
+        | Verb::Start
+        | Verb::Gate
+        | Verb::StandBy
+        | Verb::Soak
+        | Verb::HandWriter { .. }
+        | Verb::Deploy { .. }
+        | Verb::Quiesce
+        | Verb::Resume
+        | Verb::Migrate { .. } => {}
     }
 }
 
 /// Makes the order's full effect hold, and repays the loans that it takes back.
-pub fn complete(topology: &Topology, state: &mut ClusterState, order: Order) {
-    let spare = topology.node(order.node).spare;
+pub fn complete(law: Law<'_>, state: &mut ClusterState, order: Order) {
+    let topology = law.topology;
     match order.verb {
         Verb::TakeOut => state.set_traffic_everywhere(order.node, |_| Traffic::Out),
         Verb::Admit => state.set_traffic_everywhere(order.node, Row::admitted),
+        Verb::HandWriter { to } => hand_writer(state, to),
+        Verb::Release => {
+            if let Some(writer) = law::writer(state).filter(|writer| *writer != order.node) {
+                state.node_mut(order.node).generation = state.node(writer).generation;
+            }
+        }
+        Verb::Migrate { to } => state.schema = to,
         Verb::Stop
         | Verb::Apply { .. }
         | Verb::Restore { .. }
         | Verb::Start
+        | Verb::StartInTest
         | Verb::Gate
         | Verb::StandBy
-        | Verb::Soak => {}
+        | Verb::Soak
+        | Verb::Hold
+        | Verb::Deploy { .. }
+        | Verb::Quiesce
+        | Verb::Resume => {}
     }
+    let (spare, warm_up) = (topology.node(order.node).spare, topology.node(order.node).warm_up);
     let node = state.node_mut(order.node);
     node.progress = Progress::Done;
-    match order.verb {
+    change_node(node, order.verb, spare, warm_up);
+}
+
+fn change_node(node: &mut NodeState, verb: Verb, spare: bool, warm_up: Permille) {
+    match verb {
         Verb::TakeOut => node.loans.repay(LoanKind::SpareAdmitted),
         Verb::Stop => {
             node.process = Process::Stopped;
+            node.server_domain = ServerDomain::Production;
+            node.loans.repay(LoanKind::InTestDomain);
             if spare {
                 node.loans.repay(LoanKind::SpareRunning);
             }
@@ -88,70 +100,87 @@ pub fn complete(topology: &Topology, state: &mut ClusterState, order: Order) {
         }
         Verb::Start => {
             node.process = Process::Ready { warm: false };
+            node.server_domain = ServerDomain::Production;
             node.loans.repay(LoanKind::Stopped);
+        }
+        Verb::StartInTest => {
+            node.process = Process::Ready { warm: false };
+            node.server_domain = ServerDomain::Test;
         }
         Verb::Gate => {
             if let Some(release) = node.release {
                 node.tested.insert(release);
                 node.under_change = false;
             }
-            node.process = Process::Ready { warm: true };
+            // Where a cold server carries less, only traffic makes it warm.
+            let warm = warm_up == Permille::WHOLE || node.process == (Process::Ready { warm: true });
+            node.process = Process::Ready { warm };
         }
         Verb::Admit | Verb::StandBy => node.loans.repay(LoanKind::HeldOut),
-        Verb::Soak => {}
+        Verb::Soak => node.process = Process::Ready { warm: true },
+        Verb::Hold => node.sync = Sync::Held,
+        Verb::Release => {
+            node.sync = Sync::Active;
+            node.loans.repay(LoanKind::SyncHeld);
+        }
+        Verb::Deploy { to } => node.generation = Some(to),
+        Verb::Quiesce if node.work != Work::None => node.work = Work::Off,
+        Verb::Resume if node.work != Work::None => {
+            node.work = Work::On;
+            node.loans.repay(LoanKind::WorkPaused);
+        }
+        Verb::Quiesce | Verb::Resume | Verb::HandWriter { .. } | Verb::Migrate { .. } => {}
+    }
+}
+
+fn hand_writer(state: &mut ClusterState, to: NodeIx) {
+    if state.node(to).writer > WriterEpoch::default() {
+        return;
+    }
+    demote(state);
+    state.writer_epoch = state.writer_epoch.next();
+    let epoch = state.writer_epoch;
+    let next = state.node_mut(to);
+    (next.writer, next.sync) = (epoch, Sync::None);
+    next.loans.repay(LoanKind::SyncHeld);
+}
+
+/// Takes the right to write away; the file sync into the old writer is there from now on, held.
+pub(super) fn demote(state: &mut ClusterState) {
+    while let Some(last) = law::writer(state) {
+        let node = state.node_mut(last);
+        (node.writer, node.sync) = (WriterEpoch::default(), Sync::Held);
+        node.loans.open(LoanKind::SyncHeld);
     }
 }
 
 /// Tells whether the order's full effect holds already, its loans repaid.
-pub fn holds(topology: &Topology, state: &ClusterState, order: Order) -> bool {
-    let spare = topology.node(order.node).spare;
+pub fn holds(law: Law<'_>, state: &ClusterState, order: Order) -> bool {
+    let spare = law.topology.node(order.node).spare;
     let node = state.node(order.node);
-    let open = |kind: LoanKind| node.loans.iter().any(|loan| loan == kind);
+    let open = |kind: LoanKind| node.loans.contains(kind);
     let rows = state.rows(order.node);
     match order.verb {
         Verb::TakeOut => rows.iter().all(|row| row.traffic == Traffic::Out) && !open(LoanKind::SpareAdmitted),
         Verb::Stop => node.process == Process::Stopped && !(spare && open(LoanKind::SpareRunning)),
         Verb::Apply { to } | Verb::Restore { to } => node.release == Some(to) && !node.half_changed,
-        Verb::Start => node.process.is_ready() && !open(LoanKind::Stopped),
+        Verb::Start => {
+            node.process.is_ready() && node.server_domain == ServerDomain::Production && !open(LoanKind::Stopped)
+        }
+        Verb::StartInTest => node.process.is_ready() && node.server_domain == ServerDomain::Test,
         Verb::Gate => node.process.is_ready() && node.is_tested(),
         Verb::Admit => rows.iter().all(|row| row.traffic == row.admitted()) && !open(LoanKind::HeldOut),
         Verb::StandBy => rows.iter().all(|row| row.traffic == Traffic::Out) && !open(LoanKind::HeldOut),
         Verb::Soak => false,
-    }
-}
-
-/// Lists the states that the order can leave behind when it happens in part. The intent is marked already.
-pub fn partial_effects(state: &ClusterState, order: Order) -> Vec<ClusterState> {
-    let node_changed = |change: &dyn Fn(&mut NodeState)| {
-        let mut next = state.clone();
-        change(next.node_mut(order.node));
-        next
-    };
-    let first_row_only = |traffic: &dyn Fn(Row) -> Traffic| {
-        let mut next = state.clone();
-        if let Some(balancer) = state.balancers().next() {
-            next.set_traffic(order.node, balancer, traffic(state.row(order.node, balancer)));
+        Verb::Hold => node.sync == Sync::Held,
+        Verb::Release => {
+            let from = law::writer(state).map(|writer| state.node(writer).generation);
+            node.sync == Sync::Active && from.is_none_or(|from| from == node.generation) && !open(LoanKind::SyncHeld)
         }
-        next
-    };
-    match order.verb {
-        Verb::TakeOut => {
-            let mut draining = state.clone();
-            draining.set_traffic_everywhere(order.node, |row| match row.traffic {
-                Traffic::Out => Traffic::Out,
-                Traffic::Backup | Traffic::In | Traffic::Draining { .. } | Traffic::Unknown => {
-                    Traffic::Draining { in_flight: true }
-                }
-            });
-            vec![draining, first_row_only(&|_| Traffic::Out)]
-        }
-        Verb::Stop => vec![node_changed(&|node| node.process = Process::Sick)],
-        Verb::Apply { .. } | Verb::Restore { .. } => vec![node_changed(&|node| node.release = None)],
-        Verb::Start => vec![
-            node_changed(&|node| node.process = Process::Starting),
-            node_changed(&|node| node.process = Process::Sick),
-        ],
-        Verb::Admit => vec![first_row_only(&Row::admitted)],
-        Verb::Gate | Verb::StandBy | Verb::Soak => Vec::new(),
+        Verb::HandWriter { to } => state.node(to).writer > WriterEpoch::default(),
+        Verb::Deploy { to } => node.generation == Some(to),
+        Verb::Quiesce => !node.work.may_run(),
+        Verb::Resume => matches!(node.work, Work::On | Work::None) && !open(LoanKind::WorkPaused),
+        Verb::Migrate { to } => state.schema == to,
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::ReleaseId;
+use crate::state::{GenerationId, ReleaseId, Schema};
 use crate::topology::NodeIx;
 
 /// What is done to a node. Absolute: each verb names the state it leads to, so that doing it twice equals once.
@@ -24,8 +24,10 @@ pub enum Verb {
         /// The release that is installed afterwards.
         to: ReleaseId,
     },
-    /// Starts the server and sees a new process ready.
+    /// Starts the server in the production domain and sees a new process ready.
     Start,
+    /// Starts the server in its test domain and sees a new process ready.
+    StartInTest,
     /// Tests the node directly, past the balancer.
     Gate,
     /// Puts the node into traffic on every balancer instance, one after another.
@@ -34,14 +36,52 @@ pub enum Verb {
     StandBy,
     /// Watches the node carry traffic.
     Soak,
+    /// Holds the file sync into the node durably, once a transfer under way has ended.
+    Hold,
+    /// Releases the file sync into the node: it gets what the writer has.
+    Release,
+    /// Lets this node write shared files, and no other: every file sync comes from it from then on.
+    HandWriter {
+        /// The node that writes afterwards.
+        to: NodeIx,
+    },
+    /// Puts a set of shared files on the node, staged and swapped.
+    Deploy {
+        /// The set that it has afterwards.
+        to: GenerationId,
+    },
+    /// Stops the node from pulling work, and waits until none is in progress.
+    Quiesce,
+    /// Lets the node pull work again.
+    Resume,
+    /// Brings the shared database's schema to this state.
+    Migrate {
+        /// The state that it has afterwards.
+        to: Schema,
+    },
 }
 
 impl Verb {
     /// Tells whether the verb changes what the node serves with, so that it needs its gate again.
     pub fn changes_node(self) -> bool {
         match self {
-            Self::Stop | Self::Apply { .. } | Self::Restore { .. } | Self::Start => true,
-            Self::TakeOut | Self::Gate | Self::Admit | Self::StandBy | Self::Soak => false,
+            Self::Stop
+            | Self::Apply { .. }
+            | Self::Restore { .. }
+            | Self::Start
+            | Self::StartInTest
+            | Self::Deploy { .. } => true,
+            Self::TakeOut
+            | Self::Gate
+            | Self::Admit
+            | Self::StandBy
+            | Self::Soak
+            | Self::Hold
+            | Self::Release
+            | Self::HandWriter { .. }
+            | Self::Quiesce
+            | Self::Resume
+            | Self::Migrate { .. } => false,
         }
     }
 
@@ -57,6 +97,19 @@ impl Verb {
             Self::Admit => "admit",
             Self::StandBy => "stand by",
             Self::Soak => "soak",
+            Self::StartInTest => "start in test domain",
+            Self::Hold => "hold sync",
+            Self::Release => "release sync",
+            Self::HandWriter { .. } => "hand writer",
+            Self::Deploy { .. } => "deploy",
+            Self::Quiesce => "quiesce",
+            Self::Resume => "resume work",
+            Self::Migrate { to } => match to {
+                Schema::Base => "migrate to base",
+                Schema::Expanding | Schema::Expanded => "expand",
+                Schema::Backfilled => "backfill",
+                Schema::Contracting | Schema::Contracted => "contract",
+            },
         }
     }
 }
@@ -84,24 +137,43 @@ pub struct KnownGood {
     pub release: ReleaseId,
     /// Whether the node was admitted on its balancers.
     pub admitted: bool,
+    /// The set of shared files that it had.
+    pub generation: GenerationId,
+    /// The node that could write shared files.
+    pub writer: Option<NodeIx>,
 }
 
 impl KnownGood {
-    /// Describes how a node stood.
+    /// Describes how a node stood where nothing is shared.
     pub fn new(release: ReleaseId, admitted: bool) -> Self {
-        Self { release, admitted }
+        Self { release, admitted, generation: GenerationId::FIRST, writer: None }
+    }
+
+    /// Adds what it had of the shared files, and who could write them.
+    #[must_use]
+    pub fn with_files(mut self, generation: GenerationId, writer: Option<NodeIx>) -> Self {
+        (self.generation, self.writer) = (generation, writer);
+        self
     }
 }
 
-/// Returns what takes `verb` back, in order. A node goes back into traffic only through its gate.
+/// Returns what takes `verb` back, in order. A node goes back into traffic only through its gate. Additive changes of a
+/// schema stay: old releases can use it.
 pub fn compensation(verb: Verb, known_good: KnownGood) -> Vec<Verb> {
+    let deploy = Verb::Deploy { to: known_good.generation };
     match verb {
         Verb::TakeOut if known_good.admitted => vec![Verb::Gate, Verb::Admit],
         Verb::TakeOut => vec![Verb::Gate, Verb::StandBy],
         Verb::Stop => vec![Verb::Start],
         Verb::Apply { .. } | Verb::Restore { .. } => vec![Verb::Restore { to: known_good.release }],
-        Verb::Start => vec![Verb::Stop],
+        Verb::Start | Verb::StartInTest => vec![Verb::Stop],
         Verb::Admit => vec![Verb::TakeOut],
-        Verb::Gate | Verb::StandBy | Verb::Soak => Vec::new(),
+        Verb::Hold => vec![Verb::Release],
+        Verb::Release => vec![Verb::Hold, deploy],
+        Verb::HandWriter { .. } => known_good.writer.map(|to| Verb::HandWriter { to }).into_iter().collect(),
+        Verb::Deploy { .. } => vec![deploy],
+        Verb::Quiesce => vec![Verb::Resume],
+        Verb::Resume => vec![Verb::Quiesce],
+        Verb::Gate | Verb::StandBy | Verb::Soak | Verb::Migrate { .. } => Vec::new(),
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Applied, StepError};
-use crate::state::LeaseEpoch;
+use crate::state::{LeaseEpoch, ServerDomain};
 
 /// Identifies one life of a server process, so that a restart is proven by a changed value and never by a pid alone.
 ///
@@ -120,15 +120,16 @@ pub trait ObserveHost: Debug + Send + Sync + 'static {
 /// real servers return at once; the caller waits for what [`ObserveHost::process`] and the probe show.
 #[async_trait]
 pub trait Host: ObserveHost {
-    /// Asks the server to start.
+    /// Asks the server to start, in one of the servers' own cluster domains.
     ///
     /// # Idempotency
     /// A running server is left alone and answers `AlreadySo`. A stale pid file is moved aside first.
     /// # Errors
-    /// `Fenced`, `NotFound` (no start command there): no effect. `Timeout`: effect unknown.
+    /// `Fenced`, `NotFound` (no start command there), `Unsupported` (no such domain): no effect. `Timeout`: effect
+    /// unknown.
     /// # Cancel safety
     /// Not cancel safe: the server may start; read `process`.
-    async fn start(&self, epoch: LeaseEpoch) -> Result<Applied, StepError>;
+    async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError>;
 
     /// Asks the server to stop, gracefully.
     ///

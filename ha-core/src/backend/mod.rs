@@ -5,17 +5,23 @@
 //! its effect, and every write can be read back. No method has a default body, so that a wrapper cannot forget one.
 
 mod balancer;
+mod database;
 mod error;
+mod file_sync;
 mod host;
 mod probe;
+mod workload;
 
 pub use balancer::{
     Admin, BalancerCapabilities, Health, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence,
     SetAdmin,
 };
+pub use database::{Database, ObserveDatabase};
 pub use error::{Effect, ErrorKind, Retry, StepError};
+pub use file_sync::{FileSync, ObserveFileSync, Shared};
 pub use host::{Host, Incarnation, Installed, ObserveHost, Ran, RunCommand, ServerProcess};
 pub use probe::{Probe, Ready};
+pub use workload::{ObserveWorkload, Workload};
 
 use serde::{Deserialize, Serialize};
 

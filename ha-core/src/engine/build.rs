@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::BuildError;
-use crate::backend::{Host, LoadBalancer, MemberRef, Probe};
+use crate::backend::{Database, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::topology::{NodeIx, Topology};
 
@@ -21,6 +21,9 @@ pub(super) struct Shared {
     pub(super) balancers: Vec<Arc<dyn LoadBalancer>>,
     pub(super) hosts: Vec<Arc<dyn Host>>,
     pub(super) probes: Vec<Arc<dyn Probe>>,
+    pub(super) files: Option<Arc<dyn FileSync>>,
+    pub(super) database: Option<Arc<dyn Database>>,
+    pub(super) work: Vec<Option<Arc<dyn Workload>>>,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) lease: Arc<dyn Lease>,
     pub(super) owner: String,
@@ -39,6 +42,9 @@ pub struct EngineBuilder {
     balancers: BTreeMap<String, Arc<dyn LoadBalancer>>,
     hosts: BTreeMap<String, Arc<dyn Host>>,
     probes: BTreeMap<String, Arc<dyn Probe>>,
+    files: Option<Arc<dyn FileSync>>,
+    database: Option<Arc<dyn Database>>,
+    work: BTreeMap<String, Arc<dyn Workload>>,
     journal: Arc<dyn Journal>,
     lease: Arc<dyn Lease>,
     owner: String,
@@ -53,6 +59,9 @@ impl Engine {
             balancers: BTreeMap::new(),
             hosts: BTreeMap::new(),
             probes: BTreeMap::new(),
+            files: None,
+            database: None,
+            work: BTreeMap::new(),
             journal: store.clone(),
             lease: store,
             owner: "controller".into(),
@@ -87,6 +96,27 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives the file sync of a topology with `[files]`.
+    #[must_use]
+    pub fn with_files(mut self, backend: Arc<dyn FileSync>) -> Self {
+        self.files = Some(backend);
+        self
+    }
+
+    /// Gives the database of a topology with `[database]`.
+    #[must_use]
+    pub fn with_database(mut self, backend: Arc<dyn Database>) -> Self {
+        self.database = Some(backend);
+        self
+    }
+
+    /// Gives what drives the pulled work of a node with `[node.work]`, by the node's name.
+    #[must_use]
+    pub fn with_work(mut self, node: impl Into<String>, backend: Arc<dyn Workload>) -> Self {
+        self.work.insert(node.into(), backend);
+        self
+    }
+
     /// Gives journal and lease. Several controllers of one cluster must share them.
     #[must_use]
     pub fn with_store(mut self, journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Self {
@@ -113,11 +143,20 @@ impl EngineBuilder {
         let balancers = in_order("balancer", "with_balancer", balancer_names, self.balancers)?;
         let hosts = in_order("host", "with_host", node_names.iter().copied(), self.hosts)?;
         let probes = in_order("probe", "with_probe", node_names.iter().copied(), self.probes)?;
+        let pulling: Vec<&str> =
+            topology.nodes.iter().filter(|node| node.work.is_some()).map(|node| node.name.as_str()).collect();
+        let mut workloads = in_order("workload", "with_work", pulling.into_iter(), self.work)?.into_iter();
+        let work = topology.nodes.iter().map(|node| node.work.as_ref().and_then(|_| workloads.next())).collect();
+        let files = where_declared("file sync", "with_files", topology.files.is_some(), self.files)?;
+        let database = where_declared("database", "with_database", topology.database.is_some(), self.database)?;
         let shared = Shared {
             topology: Arc::new(self.topology),
             balancers,
             hosts,
             probes,
+            files,
+            database,
+            work,
             journal: self.journal,
             lease: self.lease,
             owner: self.owner,
@@ -137,5 +176,18 @@ fn in_order<'a, T: ?Sized>(
     match given.into_keys().next() {
         Some(name) => Err(BuildError::Unknown { what, name }),
         None => Ok(ordered),
+    }
+}
+
+fn where_declared<T>(
+    what: &'static str,
+    method: &'static str,
+    declared: bool,
+    given: Option<T>,
+) -> Result<Option<T>, BuildError> {
+    match (declared, &given) {
+        (true, None) => Err(BuildError::Missing { what, name: "the cluster".into(), method }),
+        (false, Some(_)) => Err(BuildError::Unknown { what, name: "the cluster".into() }),
+        (true, Some(_)) | (false, None) => Ok(given),
     }
 }

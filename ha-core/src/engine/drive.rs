@@ -142,7 +142,7 @@ impl Engine {
                 return Err(RunError::Unfinished { run: known });
             }
         }
-        let seen = observe(&self.shared, &plan.releases).await;
+        let seen = observe(&self.shared, &plan.facts).await;
         match differences(&self.shared.topology, &plan.start, &seen) {
             None => Ok(()),
             Some(differences) => Err(RunError::StalePlan(differences)),
@@ -220,7 +220,7 @@ impl Drive {
                     }
                     Command::Observe => {
                         let (shared, plan) = (self.shared.clone(), self.plan.clone());
-                        tasks.spawn(async move { Ended::Observed(observe(&shared, &plan.releases).await) });
+                        tasks.spawn(async move { Ended::Observed(observe(&shared, &plan.facts).await) });
                     }
                     Command::Act { ticket, order, deadline } => {
                         // After the intent is durable and directly before the effect: may this controller still act?
@@ -345,10 +345,20 @@ fn differences(topology: &Topology, start: &ClusterState, seen: &Observation) ->
         if before.release != now.release {
             found.push(format!("{} has another release", node.name));
         }
+        let shared = now.shared.map(|now| (now.sync, now.generation, now.writer));
+        if shared.is_some_and(|now| now != (before.sync, before.generation, before.writer)) {
+            found.push(format!("{} takes part in file sharing differently", node.name));
+        }
+        if before.work != now.work {
+            found.push(format!("{} pulls work differently", node.name));
+        }
         let rows = &seen.rows[index.index() * width..(index.index() + 1) * width];
         if start.rows(index) != rows {
             found.push(format!("{} stands differently on the balancers", node.name));
         }
+    }
+    if seen.schema.is_some_and(|schema| schema != start.schema) {
+        found.push(format!("the schema is not {} any more", start.schema));
     }
     if found.is_empty() { None } else { Some(found.join(", ")) }
 }

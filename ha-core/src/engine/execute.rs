@@ -10,14 +10,14 @@ use crate::backend::{Admin, Applied, Effect, Health, Installed, Ready, RunComman
 use crate::machine::rotation::{Goal, Outcome as Rotated};
 use crate::plan::Plan;
 use crate::record::OutcomeKind;
-use crate::state::{LeaseEpoch, ReleaseId};
+use crate::state::{LeaseEpoch, ReleaseId, ServerDomain};
 use crate::topology::NodeIx;
 
 /// What came of an act or a look, and what was seen.
 pub(super) type Outcome = (OutcomeKind, String);
 
 /// The pause between two looks at a server that starts or stops.
-const POLL: Duration = Duration::from_millis(50);
+pub(super) const POLL: Duration = Duration::from_millis(50);
 /// The pause between two looks at a server under watch.
 const WATCH: Duration = Duration::from_millis(200);
 /// How often in a row a server under watch may fail its probe.
@@ -43,12 +43,20 @@ impl Executor {
             Verb::TakeOut => self.rotate(Goal::Out).await,
             Verb::Admit => self.rotate(Goal::Back).await,
             Verb::Stop => self.stop(until).await,
-            Verb::Start => self.start(until).await,
+            Verb::Start => self.start(until, ServerDomain::Production).await,
+            Verb::StartInTest => self.start(until, ServerDomain::Test).await,
             Verb::Apply { to } => self.run(&self.plan.commands.apply, to, deadline).await,
             Verb::Restore { to } => self.run(&self.plan.commands.restore, to, deadline).await,
             Verb::Gate => self.gate(deadline).await,
             Verb::StandBy => self.stand_by().await,
             Verb::Soak => self.soak().await,
+            Verb::Hold
+            | Verb::Release
+            | Verb::HandWriter { .. }
+            | Verb::Deploy { .. }
+            | Verb::Quiesce
+            | Verb::Resume
+            | Verb::Migrate { .. } => self.act_on_shared(until, deadline).await,
         }
     }
 
@@ -62,7 +70,7 @@ impl Executor {
                 Ok(ServerProcess::Running(_)) => not_done("the server still runs"),
                 Err(error) => unknown(error),
             },
-            Verb::Start => match (self.process().await, self.ready().await) {
+            Verb::Start | Verb::StartInTest => match (self.process().await, self.ready().await) {
                 (Ok(ServerProcess::Running(_)), Ok(Ready::Yes { .. })) => done("the server is ready"),
                 (Ok(_), Ok(_)) => not_done("the server is not ready"),
                 (Err(error), _) | (_, Err(error)) => unknown(error),
@@ -70,6 +78,13 @@ impl Executor {
             Verb::Apply { to } | Verb::Restore { to } => self.installed(to).await,
             // Tests and watches leave nothing behind that could be looked up: they are done anew.
             Verb::Gate | Verb::StandBy | Verb::Soak => not_done("not seen to its end"),
+            Verb::Hold
+            | Verb::Release
+            | Verb::HandWriter { .. }
+            | Verb::Deploy { .. }
+            | Verb::Quiesce
+            | Verb::Resume
+            | Verb::Migrate { .. } => self.look_at_shared().await,
         }
     }
 
@@ -105,9 +120,9 @@ impl Executor {
         }
     }
 
-    async fn start(&self, until: Instant) -> Outcome {
+    async fn start(&self, until: Instant, domain: ServerDomain) -> Outcome {
         let host = &self.shared.hosts[self.order.node.index()];
-        let asked = host.start(self.epoch).await;
+        let asked = host.start(self.epoch, domain).await;
         if let Some(refused) = refused(&asked) {
             return refused;
         }
@@ -144,7 +159,7 @@ impl Executor {
 
     async fn run(&self, argv: &[String], to: ReleaseId, deadline: Duration) -> Outcome {
         let host = &self.shared.hosts[self.order.node.index()];
-        let release = self.plan.releases.name(to);
+        let release = self.plan.facts.releases.name(to);
         let command = RunCommand::new(argv.to_vec(), deadline)
             .with_env("HA_NODE", self.shared.topology.node(self.order.node).name.as_str())
             .with_env("HA_RELEASE", release);
@@ -250,7 +265,7 @@ impl Executor {
     }
 
     async fn installed(&self, to: ReleaseId) -> Outcome {
-        let wanted = self.plan.releases.name(to);
+        let wanted = self.plan.facts.releases.name(to);
         match self.read(self.shared.hosts[self.order.node.index()].installed()).await {
             Ok(Installed::Release(release)) if *release == *wanted => done(format!("release {release} is installed")),
             Ok(Installed::Release(release)) => not_done(format!("release {release} is installed, not {wanted}")),
@@ -267,7 +282,7 @@ impl Executor {
         self.read(self.shared.probes[self.order.node.index()].ready()).await
     }
 
-    async fn read<T>(&self, read: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
+    pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
         let node = self.order.node;
         match timeout(READ, read).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
@@ -281,31 +296,31 @@ impl Executor {
 }
 
 /// A request that provably changed nothing has failed; any other failure is judged by what the server does then.
-fn refused(asked: &Result<Applied, StepError>) -> Option<Outcome> {
+pub(super) fn refused(asked: &Result<Applied, StepError>) -> Option<Outcome> {
     match asked {
         Err(error) if error.effect() == Effect::None => Some(not_done(error)),
         Ok(_) | Err(_) => None,
     }
 }
 
-fn said(asked: &Result<Applied, StepError>) -> String {
+pub(super) fn said(asked: &Result<Applied, StepError>) -> String {
     asked.as_ref().err().map(|error| format!(" ({error})")).unwrap_or_default()
 }
 
-fn tail(stderr: &str, stdout: &str) -> String {
+pub(super) fn tail(stderr: &str, stdout: &str) -> String {
     let text = if stderr.trim().is_empty() { stdout.trim() } else { stderr.trim() };
     let skip = text.chars().count().saturating_sub(400);
     text.chars().skip(skip).collect()
 }
 
-fn done(note: impl ToString) -> Outcome {
+pub(super) fn done(note: impl ToString) -> Outcome {
     (OutcomeKind::Done, note.to_string())
 }
 
-fn not_done(note: impl ToString) -> Outcome {
+pub(super) fn not_done(note: impl ToString) -> Outcome {
     (OutcomeKind::NotDone, note.to_string())
 }
 
-fn unknown(note: impl ToString) -> Outcome {
+pub(super) fn unknown(note: impl ToString) -> Outcome {
     (OutcomeKind::Unknown, note.to_string())
 }

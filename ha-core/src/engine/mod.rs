@@ -12,6 +12,7 @@ mod build;
 mod drive;
 mod error;
 mod execute;
+mod execute_shared;
 mod lease;
 mod observe;
 mod rotate;

@@ -4,15 +4,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::build::{Engine, Shared};
+use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use crate::backend::{Admin, Health, Installed, ServerProcess};
-use crate::procedure::{PatchRequest, PlanError, Planned, patch};
+use crate::backend::{Admin, Health, Installed, ServerProcess, Shared};
+use crate::procedure::{PatchRequest, PlanError, Planned, UpdateRequest, UpgradeRequest, patch, update, upgrade};
 use crate::state::{
-    ClusterState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Releases, Row, RowKind, TooManyReleases,
-    Traffic,
+    ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
+    SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
 };
-use crate::topology::{BalancerIx, NodeIx};
+use crate::topology::{BalancerIx, NodeIx, SiteRole, SiteSpec};
 
 /// How a cluster was seen to stand, its gates run.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ use crate::topology::{BalancerIx, NodeIx};
 pub struct Observed {
     /// The state that a plan can start from.
     pub state: ClusterState,
-    /// The releases that the state speaks of.
-    pub releases: Releases,
+    /// The releases and generations that the state speaks of.
+    pub facts: Facts,
     /// What could not be seen, or was seen to be wrong, one line each.
     pub notes: Vec<String>,
 }
@@ -34,6 +34,16 @@ struct RawNode {
     process: Process,
     release: Option<Box<str>>,
     tested: bool,
+    shared: Option<Shared>,
+    work: Work,
+    notes: Vec<String>,
+}
+
+/// All that was seen at one moment.
+struct Seen {
+    nodes: Vec<RawNode>,
+    rows: Vec<Row>,
+    schema: Option<Schema>,
     notes: Vec<String>,
 }
 
@@ -50,16 +60,13 @@ impl Engine {
     /// [`RunError::Plan`] when the cluster has too many releases. What cannot be reached is no error: it is `Unknown`
     /// in the state and a note.
     pub async fn observe(&self) -> Result<Observed, RunError> {
-        let (nodes, rows, notes) = look(&self.shared, true).await;
-        let mut releases = Releases::default();
-        let too_many = |error: TooManyReleases| RunError::Plan {
-            source: PlanError::Incomplete(error.to_string()),
-            seen: Vec::new(),
-        };
+        let Seen { nodes, rows, schema, notes } = look(&self.shared, true).await;
+        let mut facts = Facts::default();
+        let too_many = |words: String| RunError::Plan { source: PlanError::Incomplete(words), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
         for node in &nodes {
-            let release =
-                node.release.as_deref().map(|release| releases.enter(release)).transpose().map_err(too_many)?;
+            let release = node.release.as_deref().map(|release| facts.releases.enter(release)).transpose();
+            let release = release.map_err(|error| too_many(error.to_string()))?;
             let mut tested = ReleaseSet::default();
             if let Some(release) = release.filter(|_| node.tested) {
                 tested.insert(release);
@@ -68,10 +75,22 @@ impl Engine {
                 Process::Ready { .. } => Process::Ready { warm: node.tested },
                 process => process,
             };
-            states.push(NodeState::new(process, release, tested));
+            let mut state = NodeState::new(process, release, tested);
+            state.work = node.work;
+            if let Some(shared) = &node.shared {
+                let generation = shared.generation.clone().map(|generation| facts.generations.enter(generation));
+                state.generation = generation.transpose().map_err(|error| too_many(error.to_string()))?;
+                (state.sync, state.writer) = (shared.sync, shared.writer);
+            }
+            states.push(state);
         }
         let balancers = u8::try_from(self.shared.balancers.len()).unwrap_or(u8::MAX);
-        Ok(Observed { state: ClusterState::new(states, rows, balancers), releases, notes })
+        let mut state = ClusterState::new(states, rows, balancers);
+        state.schema = schema.unwrap_or_default();
+        let seen = nodes.iter().filter_map(|node| node.shared.as_ref()).map(|shared| shared.seen);
+        state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
+        state.sites = self.shared.topology.sites.iter().map(site_at_rest).collect();
+        Ok(Observed { state, facts, notes })
     }
 
     /// Observes the cluster, then plans a patch and proves the plan. Changes nothing.
@@ -79,20 +98,58 @@ impl Engine {
     /// # Errors
     /// [`RunError::Plan`].
     pub async fn plan_patch(&self, request: &PatchRequest) -> Result<Planned, RunError> {
-        let observed = self.observe().await?;
-        patch(&self.shared.topology, &observed.state, &observed.releases, request)
-            .map_err(|source| RunError::Plan { source, seen: observed.notes })
+        let seen = self.observe().await?;
+        patch(&self.shared.topology, &seen.state, &seen.facts, request)
+            .map_err(|source| RunError::Plan { source, seen: seen.notes })
+    }
+
+    /// Observes the cluster, then plans an update of its services and proves the plan. Changes nothing.
+    ///
+    /// # Errors
+    /// [`RunError::Plan`].
+    pub async fn plan_update(&self, request: &UpdateRequest) -> Result<Planned, RunError> {
+        let seen = self.observe().await?;
+        update(&self.shared.topology, &seen.state, &seen.facts, request)
+            .map_err(|source| RunError::Plan { source, seen: seen.notes })
+    }
+
+    /// Observes the cluster, then plans a version upgrade and proves the plan. Changes nothing.
+    ///
+    /// # Errors
+    /// [`RunError::Plan`].
+    pub async fn plan_upgrade(&self, request: &UpgradeRequest) -> Result<Planned, RunError> {
+        let seen = self.observe().await?;
+        upgrade(&self.shared.topology, &seen.state, &seen.facts, request)
+            .map_err(|source| RunError::Plan { source, seen: seen.notes })
     }
 }
 
-/// Looks at the whole cluster in the terms of a plan's releases, without running gates.
-pub(super) async fn observe(shared: &Arc<Shared>, releases: &Releases) -> Observation {
-    let (nodes, rows, _) = look(shared, false).await;
-    let seen = |node: &RawNode| NodeSeen::new(node.process, node.release.as_deref().and_then(|name| releases.id(name)));
-    Observation::new(nodes.iter().map(seen).collect(), rows)
+/// Sites are not observed yet: they stand as they are declared.
+fn site_at_rest(site: &SiteSpec) -> SiteState {
+    match site.role {
+        SiteRole::Serving => SiteState::new(Site::Serving, SiteEpoch::new(1)),
+        SiteRole::Hot => SiteState::new(Site::Hot, SiteEpoch::new(0)),
+        SiteRole::Warm => SiteState::new(Site::Warm, SiteEpoch::new(0)),
+        SiteRole::Cold => SiteState::new(Site::Cold, SiteEpoch::new(0)),
+    }
 }
 
-async fn look(shared: &Arc<Shared>, gates: bool) -> (Vec<RawNode>, Vec<Row>, Vec<String>) {
+/// Looks at the whole cluster in the terms of a plan, without running gates.
+pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts) -> Observation {
+    let Seen { nodes, rows, schema, .. } = look(shared, false).await;
+    let seen = |node: &RawNode| {
+        let mut seen = NodeSeen::new(node.process, node.release.as_deref().and_then(|name| facts.releases.id(name)));
+        seen.work = node.work;
+        seen.shared = node.shared.as_ref().map(|shared| {
+            let generation = shared.generation.as_ref().and_then(|generation| facts.generations.id(generation));
+            SharedSeen::new(shared.sync, generation, shared.writer, shared.seen)
+        });
+        seen
+    };
+    Observation::new(nodes.iter().map(seen).collect(), rows).with_schema(schema)
+}
+
+async fn look(shared: &Arc<Parts>, gates: bool) -> Seen {
     let mut tasks: JoinSet<Raw> = JoinSet::new();
     for (node, _) in shared.topology.nodes() {
         let task = shared.clone();
@@ -106,7 +163,14 @@ async fn look(shared: &Arc<Shared>, gates: bool) -> (Vec<RawNode>, Vec<Row>, Vec
         }
     }
     let width = shared.balancers.len();
-    let unseen = || RawNode { process: Process::Unknown, release: None, tested: false, notes: Vec::new() };
+    let unseen = || RawNode {
+        process: Process::Unknown,
+        release: None,
+        tested: false,
+        shared: None,
+        work: Work::Unknown,
+        notes: Vec::new(),
+    };
     let mut nodes: Vec<RawNode> = shared.topology.nodes.iter().map(|_| unseen()).collect();
     let mut rows = vec![Row::new(RowKind::Primary, Traffic::Unknown); nodes.len() * width];
     let mut row_notes = Vec::new();
@@ -123,10 +187,24 @@ async fn look(shared: &Arc<Shared>, gates: bool) -> (Vec<RawNode>, Vec<Row>, Vec
     let mut notes: Vec<String> = nodes.iter_mut().flat_map(|node| std::mem::take(&mut node.notes)).collect();
     row_notes.sort();
     notes.extend(row_notes);
-    (nodes, rows, notes)
+    let schema = match &shared.database {
+        None => None,
+        Some(database) => match timeout(READ_LIMIT, database.schema()).await {
+            Ok(Ok(schema)) => Some(schema),
+            Ok(Err(error)) => {
+                notes.push(format!("the schema cannot be read: {error}"));
+                None
+            }
+            Err(_) => {
+                notes.push(format!("the database did not answer in {READ_LIMIT:?}"));
+                None
+            }
+        },
+    };
+    Seen { nodes, rows, schema, notes }
 }
 
-async fn look_at_node(shared: &Shared, node: NodeIx, gate: bool) -> RawNode {
+async fn look_at_node(shared: &Parts, node: NodeIx, gate: bool) -> RawNode {
     let name = &shared.topology.node(node).name;
     let mut notes = Vec::new();
     let (host, probe) = (&shared.hosts[node.index()], &shared.probes[node.index()]);
@@ -188,10 +266,35 @@ async fn look_at_node(shared: &Shared, node: NodeIx, gate: bool) -> RawNode {
             Err(_) => note("its test did not end", format!("in {:?}", READ_LIMIT * 3)),
         }
     }
-    RawNode { process, release, tested, notes }
+    let seen_shared = match &shared.files {
+        None => None,
+        Some(files) => Some(match timeout(READ_LIMIT, files.shared(name)).await {
+            Ok(Ok(seen)) => seen,
+            Ok(Err(error)) => {
+                note("its file sync cannot be read", error.to_string());
+                Shared::new(Sync::Unknown, None)
+            }
+            Err(_) => {
+                note("its file sync did not answer", format!("in {READ_LIMIT:?}"));
+                Shared::new(Sync::Unknown, None)
+            }
+        }),
+    };
+    let work = match &shared.work[node.index()] {
+        None => Work::None,
+        Some(workload) => match timeout(READ_LIMIT, workload.work()).await {
+            Ok(Ok(work)) => work,
+            Ok(Err(error)) => {
+                note("its pulled work cannot be read", error.to_string());
+                Work::Unknown
+            }
+            Err(_) => Work::Unknown,
+        },
+    };
+    RawNode { process, release, tested, shared: seen_shared, work, notes }
 }
 
-async fn look_at_row(shared: &Shared, node: NodeIx, balancer: BalancerIx) -> (Row, Option<String>) {
+async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row, Option<String>) {
     let member = shared.member(node);
     let backend = &shared.balancers[balancer.index()];
     let name = &shared.topology.balancers[balancer.index()].name;

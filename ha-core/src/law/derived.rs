@@ -1,69 +1,152 @@
-use crate::state::{ClusterState, Process, RowKind, Traffic};
-use crate::topology::{BalancerIx, DomainIx, NodeIx, Topology};
+use super::Law;
+use crate::state::{ClusterState, NodeState, Process, RowKind, ServerDomain, Site, Traffic, WriterEpoch};
+use crate::topology::{BalancerIx, DomainIx, Node, NodeIx};
 
-/// Tells whether a request may reach the node over any balancer instance, or it cannot be excluded.
+/// Tells whether requests may reach a node: it is in, a backup, draining or unknown on any balancer instance.
 pub fn is_exposed(state: &ClusterState, node: NodeIx) -> bool {
     state.rows(node).iter().any(|row| row.traffic.is_exposed())
 }
 
-/// Tells whether the node serves over every balancer instance.
-pub fn is_serving(state: &ClusterState, node: NodeIx) -> bool {
-    can_serve(state, node) && state.rows(node).iter().all(|row| row.traffic == Traffic::In)
+/// Returns the node that may write shared files.
+pub fn writer(state: &ClusterState) -> Option<NodeIx> {
+    state.nodes().find(|(_, node)| node.writer > WriterEpoch::default()).map(|(index, _)| index)
 }
 
-/// Tells whether the node could be admitted at once: ready, warm, tested, and not under change.
-pub fn is_reserve(state: &ClusterState, node: NodeIx) -> bool {
-    let node_state = state.node(node);
-    let draining = |traffic: Traffic| matches!(traffic, Traffic::Draining { .. } | Traffic::Unknown);
-    node_state.process == (Process::Ready { warm: true })
-        && node_state.is_tested()
-        && !is_serving(state, node)
-        && !state.rows(node).iter().any(|row| draining(row.traffic))
+/// Capacity on one balancer instance: HAProxy's rule, which the embedded balancer shares. Primary rows carry together;
+/// where none is usable one backup row takes everything, and nobody can say which: the smallest counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    primary: u64,
+    any_primary: bool,
+    backup: Option<u64>,
 }
 
-/// Returns the capacity that serves: the least over the balancer instances.
-///
-/// On one instance the primary rows that are in count together. Where there are none, the backup rows count, and of
-/// those the smallest alone: HAProxy gives all traffic to the first usable backup (unless `option allbackups`), and
-/// which one is first is the configuration's to say.
-pub fn capacity(topology: &Topology, state: &ClusterState) -> u64 {
-    let on = |balancer: BalancerIx| {
-        one_instance(topology, state, balancer, |node, row| {
-            can_serve(state, node) && matches!(row, Traffic::In | Traffic::Backup)
-        })
-    };
-    state.balancers().map(on).min().unwrap_or(0)
-}
-
-/// Returns the capacity that the serving and the reserve nodes could give together once `without` is lost.
-pub fn potential_capacity(topology: &Topology, state: &ClusterState, without: DomainIx) -> u64 {
-    let counts =
-        |node: NodeIx| topology.node(node).domain != without && (is_serving(state, node) || is_reserve(state, node));
-    let on = |balancer: BalancerIx| one_instance(topology, state, balancer, |node, _| counts(node));
-    state.balancers().map(on).min().unwrap_or(0)
-}
-
-fn can_serve(state: &ClusterState, node: NodeIx) -> bool {
-    let node = state.node(node);
-    node.process.is_ready() && node.is_tested()
-}
-
-fn one_instance(
-    topology: &Topology,
-    state: &ClusterState,
-    balancer: BalancerIx,
-    counts: impl Fn(NodeIx, Traffic) -> bool,
-) -> u64 {
-    let (mut primary, mut backup) = (0_u64, None::<u64>);
-    for (index, node) in topology.nodes() {
-        let row = state.row(index, balancer);
-        if !counts(index, row.traffic) {
-            continue;
-        }
-        match row.kind {
-            RowKind::Primary => primary = primary.saturating_add(node.capacity),
-            RowKind::Backup => backup = Some(backup.map_or(node.capacity, |least| least.min(node.capacity))),
+impl Carried {
+    fn add(&mut self, kind: RowKind, capacity: u64) {
+        match kind {
+            RowKind::Primary => {
+                self.primary = self.primary.saturating_add(capacity);
+                self.any_primary = true;
+            }
+            RowKind::Backup => self.backup = Some(self.backup.map_or(capacity, |least| least.min(capacity))),
         }
     }
-    if primary > 0 { primary } else { backup.unwrap_or(0) }
+
+    fn total(self) -> u64 {
+        if self.any_primary { self.primary } else { self.backup.unwrap_or(0) }
+    }
+}
+
+impl Law<'_> {
+    /// Tells whether a node carries requests on every balancer instance.
+    pub fn is_serving(&self, state: &ClusterState, node: NodeIx) -> bool {
+        self.can_serve(state, node) && state.rows(node).iter().all(|row| row.traffic == Traffic::In)
+    }
+
+    /// Tells whether a node could be admitted at once: not under change, ready, warm, tested, its schema in range, and
+    /// not on its way out.
+    pub fn is_reserve(&self, state: &ClusterState, node: NodeIx) -> bool {
+        let leaving = |traffic: Traffic| matches!(traffic, Traffic::Draining { .. } | Traffic::Unknown);
+        state.node(node).process == (Process::Ready { warm: true })
+            && self.can_serve(state, node)
+            && !state.rows(node).iter().any(|row| leaving(row.traffic))
+    }
+
+    /// Returns the capacity that serves: the least over the balancer instances.
+    pub fn capacity(&self, state: &ClusterState) -> u64 {
+        let on = |balancer: BalancerIx| {
+            let mut carried = Carried::default();
+            for (index, node) in self.topology.nodes() {
+                let row = state.row(index, balancer);
+                if matches!(row.traffic, Traffic::In | Traffic::Backup) && self.can_serve(state, index) {
+                    carried.add(row.kind, weight(node, state.node(index)));
+                }
+            }
+            carried.total()
+        };
+        state.balancers().map(on).min().unwrap_or(0)
+    }
+
+    /// Returns the failure domain whose loss leaves the least, and what the serving and the reserve nodes carry then.
+    pub fn worst_loss(&self, state: &ClusterState) -> Option<(u64, DomainIx)> {
+        let counted: Vec<Option<u64>> =
+            self.topology.nodes().map(|(index, node)| self.counted(state, index, node)).collect();
+        let mut worst: Option<(u64, DomainIx)> = None;
+        let mut without = vec![0_u64; self.topology.domains.len()];
+        let mut primaries = vec![0_u32; self.topology.domains.len()];
+        for balancer in state.balancers() {
+            without.fill(0);
+            primaries.fill(0);
+            let (mut total, mut count) = (0_u64, 0_u32);
+            for (index, node) in self.topology.nodes() {
+                let Some(capacity) = counted[index.index()] else { continue };
+                if state.row(index, balancer).kind == RowKind::Primary {
+                    total = total.saturating_add(capacity);
+                    count += 1;
+                    let domain = node.domain.index();
+                    without[domain] = without[domain].saturating_add(capacity);
+                    primaries[domain] += 1;
+                }
+            }
+            for domain in self.topology.domains() {
+                let index = domain.index();
+                let left = if count > primaries[index] {
+                    total.saturating_sub(without[index])
+                } else {
+                    self.backup_without(state, balancer, domain, &counted)
+                };
+                if worst.is_none_or(|(least, _)| left < least) {
+                    worst = Some((left, domain));
+                }
+            }
+        }
+        worst
+    }
+
+    fn backup_without(
+        &self,
+        state: &ClusterState,
+        balancer: BalancerIx,
+        domain: DomainIx,
+        counted: &[Option<u64>],
+    ) -> u64 {
+        let rows = self
+            .topology
+            .nodes()
+            .filter(|(index, node)| node.domain != domain && state.row(*index, balancer).kind == RowKind::Backup);
+        rows.filter_map(|(index, _)| counted[index.index()]).min().unwrap_or(0)
+    }
+
+    /// Returns what a node counts for after a loss; `None` where it neither serves nor is a reserve.
+    fn counted(&self, state: &ClusterState, index: NodeIx, node: &Node) -> Option<u64> {
+        if state.lost() == Some(node.domain) {
+            return None;
+        }
+        let counts = self.is_serving(state, index) || self.is_reserve(state, index);
+        counts.then(|| weight(node, state.node(index)))
+    }
+
+    /// Tells whether a server would answer well if requests reached it.
+    fn can_serve(&self, state: &ClusterState, index: NodeIx) -> bool {
+        let node = state.node(index);
+        node.process.is_ready()
+            && node.is_tested()
+            && node.server_domain == ServerDomain::Production
+            && self.schema_in_range(state, node)
+            && self.site_serves(state, index)
+    }
+
+    fn site_serves(&self, state: &ClusterState, index: NodeIx) -> bool {
+        let site = self.topology.node(index).site;
+        site.is_none_or(|site| state.sites.get(site.index()).is_none_or(|stands| stands.site == Site::Serving))
+    }
+}
+
+fn weight(node: &Node, stands: &NodeState) -> u64 {
+    match stands.process {
+        Process::Ready { warm: true } => node.capacity,
+        // Rounded down: what a cold server carries is never overstated.
+        Process::Ready { warm: false } => node.warm_up.at_most(node.capacity),
+        Process::Absent | Process::Stopped | Process::Starting | Process::Sick | Process::Unknown => 0,
+    }
 }

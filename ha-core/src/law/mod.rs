@@ -1,45 +1,102 @@
 //! The safety law: the invariants, one small piece each, and what is derived from a state.
 //!
-//! Pure functions of a topology and a state, used by the planner, by the explorer and, live, by the run machine. I1,
-//! I2, I6, I7 and I11 are here; the others wait for the resources that they speak of.
+//! Pure functions of what is declared and of a state, used by the planners, by the explorer and, live, by the run
+//! machine. What is owed depends on the [`Phase`]; I8 (the way back) and I11 (repaid) are properties of paths and of
+//! ends, which the explorer checks.
 
 mod derived;
 mod drained;
+mod fenced;
 mod now;
 mod one_more_failure;
+mod one_site;
+mod one_writer;
 mod repaid;
+mod schema;
+mod settled;
+mod sync;
 mod tested;
 
-pub use derived::{capacity, is_exposed, is_reserve, is_serving, potential_capacity};
-pub use drained::drained;
-pub use now::now;
-pub use one_more_failure::one_more_failure;
-pub use repaid::repaid;
-pub use tested::tested;
+pub use derived::{is_exposed, writer};
+pub use fenced::fenced;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::ClusterState;
+use crate::state::{ClusterState, Facts};
 use crate::topology::Topology;
+
+/// The law over one cluster: what its owner declared of it, and of the releases that serve.
+#[derive(Clone, Copy, Debug)]
+pub struct Law<'a> {
+    /// The cluster.
+    pub topology: &'a Topology,
+    /// The releases and generations that a state speaks of.
+    pub facts: &'a Facts,
+}
+
+/// What is owed depends on what has happened.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Phase {
+    /// No fault, or only the controller's death and steps that failed, half-happened or are unknown.
+    Quiet,
+    /// A failure domain was lost or a balancer forgot, until the reaction has ended. The fault may have broken capacity
+    /// and exposed what is under change; what binds are our own commands.
+    Shaken,
+    /// A failure domain stays lost.
+    Settled,
+}
 
 /// An invariant of the law.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// I1: the serving capacity carries the owed load.
+    /// I1: the serving capacity carries the owed load now.
     Now,
-    /// I2: it still does after one failure domain more is lost.
+    /// I2: it still would after the loss of any one failure domain.
     OneMoreFailure,
-    /// I6: every exposed node serves what it has been tested with.
+    /// I3: at most one node may write shared files, with the highest epoch that any host has seen.
+    OneWriter,
+    /// I4: every release in use can use the schema, and those exposed at once may serve side by side.
+    Schema,
+    /// I5: files are copied only from a tested writer to a node that takes no requests.
+    Sync,
+    /// I6: what may receive requests is ready and has passed its gate after its last change.
     Tested,
-    /// I7: no process is stopped with requests in flight.
+    /// I7: no server is stopped while it may have requests or pulled work in progress.
     Drained,
-    /// I11: every loan is repaid at the end, or listed.
+    /// I8: before the point of no return the way back leads to all old.
+    WayBack,
+    /// I9: at most one site may write, with the highest epoch.
+    OneSite,
+    /// I10: every effect carries a lease epoch no lower than the last one seen.
+    Fenced,
+    /// I11: a run ends with every loan repaid, or lists what is open.
     Repaid,
-    /// After a domain was lost and the reaction has ended, the rest carries what is owed then.
+    /// After a loss: what is left carries what is owed after a loss.
     Settled,
+    /// A step cannot follow where it stands in the plan.
+    Order,
+}
+
+impl Invariant {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 13] = [
+        Self::Now,
+        Self::OneMoreFailure,
+        Self::OneWriter,
+        Self::Schema,
+        Self::Sync,
+        Self::Tested,
+        Self::Drained,
+        Self::WayBack,
+        Self::OneSite,
+        Self::Fenced,
+        Self::Repaid,
+        Self::Settled,
+        Self::Order,
+    ];
 }
 
 impl fmt::Display for Invariant {
@@ -47,10 +104,17 @@ impl fmt::Display for Invariant {
         f.pad(match self {
             Self::Now => "I1 now",
             Self::OneMoreFailure => "I2 one more failure",
+            Self::OneWriter => "I3 one writer",
+            Self::Schema => "I4 schema",
+            Self::Sync => "I5 sync",
             Self::Tested => "I6 tested",
             Self::Drained => "I7 drained",
+            Self::WayBack => "I8 way back",
+            Self::OneSite => "I9 one site",
+            Self::Fenced => "I10 fenced",
             Self::Repaid => "I11 repaid",
             Self::Settled => "settled",
+            Self::Order => "order of steps",
         })
     }
 }
@@ -59,7 +123,7 @@ impl fmt::Display for Invariant {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Violation {
-    /// The broken invariant.
+    /// Which.
     pub invariant: Invariant,
     /// The facts, with names and figures.
     pub facts: String,
@@ -77,25 +141,59 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Lists what a state without a lost domain breaks.
-pub fn quiet(topology: &Topology, state: &ClusterState) -> Vec<Violation> {
-    let mut broken: Vec<Violation> = Vec::new();
-    broken.extend(now(topology, state).err());
-    broken.extend(one_more_failure(topology, state).err());
-    broken.extend(tested(topology, state).err());
-    broken
-}
+type Check = Result<(), Violation>;
 
-/// Lists what a state with a lost domain breaks once the reaction to the loss has ended.
-pub fn settled(topology: &Topology, state: &ClusterState) -> Vec<Violation> {
-    let mut broken: Vec<Violation> = Vec::new();
-    let (has, owed) = (capacity(topology, state), topology.owed_after_loss());
-    if has < owed {
-        broken.push(Violation::new(
-            Invariant::Settled,
-            format!("capacity {has} is left of the {owed} owed after a loss"),
-        ));
+impl<'a> Law<'a> {
+    /// Puts together what is declared.
+    pub fn new(topology: &'a Topology, facts: &'a Facts) -> Self {
+        Self { topology, facts }
     }
-    broken.extend(tested(topology, state).err());
-    broken
+
+    /// Checks everything that binds in a phase, a reaction under way or the end of one.
+    ///
+    /// # Errors
+    /// The first violation, in the order of the invariants.
+    pub fn check(&self, state: &ClusterState, phase: Phase) -> Check {
+        match phase {
+            Phase::Quiet => {
+                self.now(state)?;
+                self.one_more_failure(state)?;
+                self.bound(state)
+            }
+            Phase::Shaken => self.always(state),
+            Phase::Settled => {
+                self.settled(state)?;
+                self.bound(state)
+            }
+        }
+    }
+
+    /// Lists everything that a quiet state breaks.
+    pub fn broken(&self, state: &ClusterState) -> Vec<Violation> {
+        let checks = [
+            self.now(state),
+            self.one_more_failure(state),
+            self.one_writer(state),
+            self.schema(state),
+            self.sync(state),
+            self.tested(state),
+            self.one_site(state),
+        ];
+        checks.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// What no fault can break: only a command of ours could.
+    fn always(&self, state: &ClusterState) -> Check {
+        self.one_writer(state)?;
+        self.sync(state)?;
+        self.one_site(state)
+    }
+
+    fn bound(&self, state: &ClusterState) -> Check {
+        self.one_writer(state)?;
+        self.schema(state)?;
+        self.sync(state)?;
+        self.tested(state)?;
+        self.one_site(state)
+    }
 }

@@ -1,10 +1,10 @@
 use std::fmt;
 
 use crate::action::{self, Order, Verb, compensation};
-use crate::law;
+use crate::law::{Invariant, Law, Phase, Violation};
 use crate::plan::{OnFailure, Plan, Step};
 use crate::record::{Cursor, End, Mode, OutcomeKind, Why};
-use crate::state::{ClusterState, Progress};
+use crate::state::{ClusterState, Progress, Said};
 use crate::topology::{NodeIx, Topology};
 
 /// What the decision core wants next.
@@ -37,6 +37,10 @@ pub enum Turn {
     LawWouldBreak,
     /// A failure domain was lost.
     DomainLost,
+    /// A balancer forgot what the run had said.
+    Forgotten,
+    /// Every balancer stands as the run has said again.
+    InOrder,
 }
 
 impl fmt::Display for Turn {
@@ -48,6 +52,8 @@ impl fmt::Display for Turn {
             Self::Precondition => "the step may not be given as the cluster stands: rolling back",
             Self::LawWouldBreak => "the step would break the law: rolling back",
             Self::DomainLost => "a failure domain was lost: securing traffic first",
+            Self::Forgotten => "a balancer forgot what it was told: telling it again",
+            Self::InOrder => "every balancer stands as it was told: going on",
         })
     }
 }
@@ -59,15 +65,46 @@ const COMPENSATION_ATTEMPTS: u8 = 2;
 
 /// Decides what comes next. Pure: the same plan, state and cursor give the same decision.
 pub fn decide(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+    let law = Law::new(topology, &plan.facts);
+    let forgotten = || state.forgotten().next().is_some() && is_at_rest(state);
     match cursor.mode {
         Mode::Ended(end) => Decision::End(end),
-        Mode::Reacting => react(topology, state),
-        Mode::Forward | Mode::Compensating if state.lost().is_some() => {
+        Mode::Reacting => react(law, state),
+        Mode::Forward | Mode::Compensating | Mode::Reasserting { .. } if state.lost().is_some() => {
             Decision::Move(Cursor { mode: Mode::Reacting, attempt: 0, ..cursor }, Turn::DomainLost)
         }
-        Mode::Forward => forward(topology, plan, state, cursor),
-        Mode::Compensating => compensate(topology, plan, state, cursor),
+        Mode::Reasserting { compensating } => reassert(law, state, cursor, compensating),
+        Mode::Forward | Mode::Compensating if forgotten() => {
+            let mode = Mode::Reasserting { compensating: cursor.mode == Mode::Compensating };
+            Decision::Move(Cursor { mode, attempt: 0, ..cursor }, Turn::Forgotten)
+        }
+        Mode::Forward => forward(law, plan, state, cursor),
+        Mode::Compensating => compensate(law, plan, state, cursor),
     }
+}
+
+/// Says what a forward step would break, where [`decide`] refuses to give it.
+pub fn refusal(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Option<Violation> {
+    let law = Law::new(topology, &plan.facts);
+    let stage = plan.stages.get(usize::from(cursor.stage))?;
+    let step = plan.step(usize::from(cursor.stage), usize::from(cursor.step))?;
+    let node = stage.targets.iter().find(|node| state.node(**node).progress == Progress::Idle)?;
+    let order = Order { node: *node, verb: step.verb };
+    match action::precondition(law, state, order) {
+        Err(facts) => {
+            let invariant = match order.verb {
+                Verb::Stop => Invariant::Drained,
+                Verb::Admit | Verb::StandBy => Invariant::Tested,
+                _ => Invariant::Order,
+            };
+            Some(Violation::new(invariant, facts))
+        }
+        Ok(()) => law.check(&foreseen(law, state, order), Phase::Quiet).err(),
+    }
+}
+
+fn is_at_rest(state: &ClusterState) -> bool {
+    state.nodes().all(|(_, node)| matches!(node.progress, Progress::Idle | Progress::Done))
 }
 
 /// Goes on at another place: a retry keeps what is done on the other targets, a loss what is in flight; every other
@@ -86,15 +123,31 @@ pub fn enter(state: &mut ClusterState, turn: Turn) {
         }
         Turn::NextStep | Turn::StepFailed | Turn::Precondition | Turn::LawWouldBreak => state.reset_progress(),
         Turn::DomainLost => state.reset_progress_at_rest(),
+        Turn::Forgotten => state.set_aside(),
+        Turn::InOrder => state.take_up(),
+    }
+}
+
+/// Puts in doubt what a controller had in flight when it died: nobody knows what became of it.
+pub fn put_in_doubt(state: &mut ClusterState) {
+    let in_flight: Vec<NodeIx> =
+        state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
+    for node in in_flight {
+        state.node_mut(node).progress = Progress::Unknown { looks: 0 };
     }
 }
 
 /// Enters the outcome of an act or a look into the state.
-pub fn resolve(topology: &Topology, state: &mut ClusterState, order: Order, outcome: OutcomeKind) {
+pub fn resolve(law: Law<'_>, state: &mut ClusterState, order: Order, outcome: OutcomeKind) {
     match outcome {
-        OutcomeKind::Done => action::complete(topology, state, order),
+        OutcomeKind::Done => action::complete(law, state, order),
         OutcomeKind::NotDone => {
+            let insists = state.is_set_aside();
             let node = state.node_mut(order.node);
+            // What failed is not insisted on: the way back begins from how the node stands.
+            if matches!(order.verb, Verb::TakeOut | Verb::Admit) && !insists {
+                node.said = Said::Nothing;
+            }
             node.progress = Progress::NotDone { looked: matches!(node.progress, Progress::Unknown { .. }) };
         }
         OutcomeKind::Unknown => {
@@ -112,17 +165,17 @@ pub fn resolve(topology: &Topology, state: &mut ClusterState, order: Order, outc
 /// Tells whether a decision turns the run back or ends it short of its goal.
 pub fn has_failed(decision: Decision) -> bool {
     match decision {
-        Decision::Move(_, turn) => !matches!(turn, Turn::NextStep | Turn::Retry),
+        Decision::Move(_, turn) => !matches!(turn, Turn::NextStep | Turn::Retry | Turn::Forgotten | Turn::InOrder),
         Decision::End(end) => end != End::AllNew,
         Decision::Act(_) | Decision::Look(_) | Decision::Await => false,
     }
 }
 
-fn forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+fn forward(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
     let (Some(stage), Some(step)) =
         (plan.stages.get(usize::from(cursor.stage)), plan.step(usize::from(cursor.stage), usize::from(cursor.step)))
     else {
-        return end_forward(topology, plan, state, cursor);
+        return end_forward(law, plan, state, cursor);
     };
     let failed = |turn: Turn| give_up(plan, step, cursor, turn);
     let (mut in_flight, mut not_done, mut redo) = (false, false, true);
@@ -130,10 +183,10 @@ fn forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Curso
         let order = Order { node: *node, verb: step.verb };
         match state.node(*node).progress {
             Progress::Idle => {
-                if action::precondition(topology, state, order).is_err() {
+                if action::precondition(law, state, order).is_err() {
                     return failed(Turn::Precondition);
                 }
-                if !law::quiet(topology, &foreseen(topology, state, order)).is_empty() {
+                if law.check(&foreseen(law, state, order), Phase::Quiet).is_err() {
                     return failed(Turn::LawWouldBreak);
                 }
                 return Decision::Act(order);
@@ -175,11 +228,11 @@ fn give_up(plan: &Plan, step: &Step, cursor: Cursor, turn: Turn) -> Decision {
     }
 }
 
-fn end_forward(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+fn end_forward(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
     if usize::from(cursor.stage) + 1 < plan.stages.len() {
         return Decision::Move(Cursor { stage: cursor.stage + 1, step: 0, attempt: 0, ..cursor }, Turn::NextStep);
     }
-    Decision::End(if law::repaid(topology, state).is_ok() { End::AllNew } else { End::NeedsOperator(Why::LoansOpen) })
+    Decision::End(if law.repaid(state).is_ok() { End::AllNew } else { End::NeedsOperator(Why::LoansOpen) })
 }
 
 fn after(plan: &Plan, cursor: Cursor) -> Cursor {
@@ -192,7 +245,7 @@ fn after(plan: &Plan, cursor: Cursor) -> Cursor {
     }
 }
 
-fn compensate(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+fn compensate(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
     let Some(stage) = plan.stages.get(usize::from(cursor.stage)) else {
         return Decision::End(End::NeedsOperator(Why::CompensationFailed));
     };
@@ -203,11 +256,11 @@ fn compensate(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cu
         any = true;
         let order = Order { node: *node, verb };
         match state.node(*node).progress {
-            Progress::Idle if action::holds(topology, state, order) => {}
+            Progress::Idle if action::holds(law, state, order) => {}
             Progress::Idle => {
-                let breaks = |state: &ClusterState| law::quiet(topology, state).len();
-                if action::precondition(topology, state, order).is_err()
-                    || breaks(&foreseen(topology, state, order)) > breaks(state)
+                let breaks = |state: &ClusterState| law.broken(state).len();
+                if action::precondition(law, state, order).is_err()
+                    || breaks(&foreseen(law, state, order)) > breaks(state)
                 {
                     return Decision::End(End::NeedsOperator(Why::LawWouldBreak));
                 }
@@ -244,7 +297,7 @@ fn compensate(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cu
             let step = u16::try_from(steps.saturating_sub(1)).unwrap_or(u16::MAX);
             Decision::Move(Cursor { stage, step, ..before }, Turn::NextStep)
         }
-        None if law::repaid(topology, state).is_ok() => Decision::End(End::AllOld),
+        None if law.repaid(state).is_ok() => Decision::End(End::AllOld),
         None => Decision::End(End::NeedsOperator(Why::LoansOpen)),
     }
 }
@@ -255,21 +308,29 @@ fn undo(plan: &Plan, node: NodeIx, verb: Verb, phase: u8) -> Option<Verb> {
     compensation(verb, known_good).get(usize::from(phase)).copied()
 }
 
-fn react(topology: &Topology, state: &ClusterState) -> Decision {
+/// After the loss of a failure domain: whoever a balancer forgot is held out again, then reserves are admitted until what
+/// is owed is carried.
+fn react(law: Law<'_>, state: &ClusterState) -> Decision {
     let Some(lost) = state.lost() else { return Decision::End(End::NeedsOperator(Why::Held)) };
-    if law::capacity(topology, state) < topology.owed_after_loss() {
-        for (node, stands) in state.nodes() {
-            let order = Order { node, verb: Verb::Admit };
-            match stands.progress {
-                Progress::Idle => {
-                    let out = state.rows(node).iter().any(|row| row.traffic != row.admitted());
-                    if out && action::precondition(topology, state, order).is_ok() {
-                        return Decision::Act(order);
-                    }
-                }
-                Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
-                Progress::Unknown { .. } | Progress::InFlight | Progress::Done | Progress::NotDone { .. } => {}
-            }
+    let forgotten = state.forgotten().filter(|node| state.node(*node).said == Said::Out);
+    let owes = law.settled(state).is_err();
+    let reserves = law.topology.nodes().map(|(index, _)| index).filter(|index| {
+        let order = Order { node: *index, verb: Verb::Admit };
+        owes && state.rows(*index).iter().any(|row| row.traffic != row.admitted())
+            && law.schema(&foreseen(law, state, order)).is_ok()
+    });
+    let orders = forgotten
+        .map(|node| Order { node, verb: Verb::TakeOut })
+        .chain(reserves.map(|node| Order { node, verb: Verb::Admit }));
+    for order in orders {
+        match state.node(order.node).progress {
+            Progress::Idle if action::precondition(law, state, order).is_ok() => return Decision::Act(order),
+            Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
+            Progress::Idle
+            | Progress::Unknown { .. }
+            | Progress::InFlight
+            | Progress::Done
+            | Progress::NotDone { .. } => {}
         }
     }
     if state.nodes().any(|(_, node)| node.progress == Progress::InFlight) {
@@ -278,15 +339,45 @@ fn react(topology: &Topology, state: &ClusterState) -> Decision {
     Decision::End(End::NeedsOperator(Why::DomainLost(lost)))
 }
 
+/// After a balancer forgot: every node stands again as the run has said, then the run goes on as it went before.
+fn reassert(law: Law<'_>, state: &ClusterState, cursor: Cursor, compensating: bool) -> Decision {
+    let mut in_flight = false;
+    for (node, stands) in state.nodes() {
+        let verb = if stands.said == Said::Admitted { Verb::Admit } else { Verb::TakeOut };
+        let order = Order { node, verb };
+        match stands.progress {
+            Progress::Idle if state.is_forgotten(node) => {
+                if action::precondition(law, state, order).is_err() {
+                    return Decision::End(End::NeedsOperator(Why::BalancerForgot));
+                }
+                return Decision::Act(order);
+            }
+            Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
+            Progress::Unknown { .. } => return Decision::End(End::NeedsOperator(Why::OutcomeUnknown)),
+            Progress::NotDone { .. } if cursor.attempt + 1 < COMPENSATION_ATTEMPTS => {
+                return Decision::Move(Cursor { attempt: cursor.attempt + 1, ..cursor }, Turn::Retry);
+            }
+            Progress::NotDone { .. } => return Decision::End(End::NeedsOperator(Why::BalancerForgot)),
+            Progress::InFlight => in_flight = true,
+            Progress::Idle | Progress::Done => {}
+        }
+    }
+    if in_flight {
+        return Decision::Await;
+    }
+    let mode = if compensating { Mode::Compensating } else { Mode::Forward };
+    Decision::Move(Cursor { mode, attempt: 0, ..cursor }, Turn::InOrder)
+}
+
 /// Foresees the state in which the order, and all orders in flight beside it, have happened.
-fn foreseen(topology: &Topology, state: &ClusterState, order: Order) -> ClusterState {
+fn foreseen(law: Law<'_>, state: &ClusterState, order: Order) -> ClusterState {
     let mut next = state.clone();
     let beside: Vec<NodeIx> =
         state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
     for node in beside.into_iter().chain([order.node]) {
         let order = Order { node, verb: order.verb };
-        action::begin(topology, &mut next, order);
-        action::complete(topology, &mut next, order);
+        action::begin(law, &mut next, order);
+        action::complete(law, &mut next, order);
     }
     next
 }

@@ -1,8 +1,9 @@
-use super::decide::{Turn, enter, resolve};
+use super::decide::{Turn, enter, put_in_doubt, resolve};
 use crate::action;
+use crate::law::Law;
 use crate::plan::{PLAN_FORMAT, Plan};
 use crate::record::{Cursor, End, Entry, Mode, Record};
-use crate::state::{ClusterState, LeaseEpoch, Progress};
+use crate::state::{ClusterState, LeaseEpoch};
 use crate::topology::Topology;
 
 /// Where a recorded run stands.
@@ -71,6 +72,7 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     if !fits {
         return Err(FoldError::DoesNotFit { sequence: first.sequence });
     }
+    let law = Law::new(topology, &plan.facts);
     let mut state = plan.start.clone();
     let (mut cursor, mut end) = (Cursor::START, None);
     for entry in entries {
@@ -88,8 +90,7 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
                 cursor = *at;
             }
             Record::Turned { to, .. } => {
-                let retry = to.mode == cursor.mode && to.attempt > cursor.attempt;
-                enter(&mut state, if retry { Turn::Retry } else { Turn::StepFailed });
+                enter(&mut state, turn_of(cursor, *to));
                 cursor = *to;
             }
             Record::Intent { order, at } => {
@@ -98,11 +99,11 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
                     enter(&mut state, Turn::NextStep);
                 }
                 cursor = *at;
-                action::begin(topology, &mut state, *order);
+                action::begin(law, &mut state, *order);
             }
             Record::Outcome { order, result, .. } => {
                 in_range(order.node)?;
-                resolve(topology, &mut state, *order, *result);
+                resolve(law, &mut state, *order, *result);
             }
             Record::DomainLost { domain } => {
                 if domain.index() >= topology.domains.len() {
@@ -122,11 +123,13 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     Ok(Folded { plan, state, cursor, next_sequence: last.sequence + 1, epoch, end })
 }
 
-/// Nobody knows what became of the orders that a controller had in flight when it died.
-fn put_in_doubt(state: &mut ClusterState) {
-    let in_flight: Vec<_> =
-        state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
-    for node in in_flight {
-        state.node_mut(node).progress = Progress::Unknown { looks: 0 };
+/// Tells which turn a recorded move was.
+fn turn_of(from: Cursor, to: Cursor) -> Turn {
+    match (from.mode, to.mode) {
+        (Mode::Forward | Mode::Compensating, Mode::Reasserting { .. }) => Turn::Forgotten,
+        (Mode::Reasserting { .. }, Mode::Forward | Mode::Compensating) => Turn::InOrder,
+        (_, Mode::Reacting) => Turn::DomainLost,
+        (from_mode, to_mode) if from_mode == to_mode && to.attempt > from.attempt => Turn::Retry,
+        _ => Turn::StepFailed,
     }
 }

@@ -9,6 +9,7 @@ mod fold;
 pub mod rotation;
 mod run;
 
-pub use decide::{Decision, Turn, decide, enter, has_failed, resolve};
+pub use decide::{Decision, Turn, decide, enter, has_failed, put_in_doubt, refusal, resolve};
 pub use fold::{FoldError, Folded, fold};
+pub(crate) use run::GUARD_INTERVAL;
 pub use run::{Command, Input, RunMachine, Ticket};

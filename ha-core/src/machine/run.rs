@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::decide::{Decision, Turn, decide, enter, resolve};
 use crate::action::{self, Order};
-use crate::law;
+use crate::law::Law;
 use crate::plan::{Plan, deadline_of};
 use crate::record::{Cursor, End, Mode, OutcomeKind, Record};
 use crate::state::{ClusterState, LoanKind, Observation, Progress};
@@ -137,12 +137,11 @@ impl RunMachine {
 
     /// Lists the open loans, in words.
     pub fn open_loans(&self) -> Vec<String> {
-        let name = |node: crate::topology::NodeIx| &self.topology.node(node).name;
-        self.state
-            .nodes()
-            .flat_map(|(index, node)| node.loans.iter().map(move |loan| (index, loan)))
-            .map(|(index, loan)| format!("{}: {loan}", name(index)))
-            .collect()
+        self.law().open_loans(&self.state)
+    }
+
+    fn law(&self) -> Law<'_> {
+        Law::new(&self.topology, &self.plan.facts)
     }
 
     /// Takes one input in.
@@ -253,7 +252,7 @@ impl RunMachine {
 
     fn act(&mut self, order: Order) {
         self.record(Record::Intent { order, at: self.cursor });
-        action::begin(&self.topology, &mut self.state, order);
+        action::begin(Law::new(&self.topology, &self.plan.facts), &mut self.state, order);
         let ticket = self.ticket();
         let deadline = self.deadline_of(order);
         self.outbox.push_back(Command::Act { ticket, order, deadline });
@@ -286,7 +285,7 @@ impl RunMachine {
     }
 
     fn finish(&mut self, order: Order, outcome: OutcomeKind, note: String) {
-        resolve(&self.topology, &mut self.state, order, outcome);
+        resolve(Law::new(&self.topology, &self.plan.facts), &mut self.state, order, outcome);
         self.observed = false;
         self.outdated = self.observing;
         self.record(Record::Outcome { order, result: outcome, note });
@@ -328,6 +327,6 @@ impl RunMachine {
     /// Returns how far the serving capacity is above what is owed now.
     pub fn margin(&self) -> i128 {
         let owed = if self.state.lost().is_some() { self.topology.owed_after_loss() } else { self.topology.owed_now() };
-        i128::from(law::capacity(&self.topology, &self.state)) - i128::from(owed)
+        i128::from(self.law().capacity(&self.state)) - i128::from(owed)
     }
 }

@@ -5,4 +5,6 @@ mod model;
 mod render;
 
 pub use digest::Digest;
-pub use model::{ChangeCommands, OnFailure, PLAN_FORMAT, Plan, Stage, Step, deadline_of};
+pub use model::{
+    ChangeCommands, Degraded, DegradedWindow, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step, deadline_of,
+};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Digest;
 use crate::action::{KnownGood, Verb};
-use crate::state::{ClusterState, ReleaseId, Releases};
+use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Schema};
 use crate::topology::{Name, NodeIx, Policy, Topology};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
@@ -22,10 +22,10 @@ pub struct Plan {
     pub cluster: Name,
     /// The digest of the topology it was made for.
     pub topology: Digest,
-    /// The releases it speaks of.
-    pub releases: Releases,
-    /// The release that all members have at the end.
-    pub to: ReleaseId,
+    /// The releases and generations it speaks of, and what was declared of them.
+    pub facts: Facts,
+    /// What all members have at the end.
+    pub goal: Goal,
     /// How the cluster stood when the plan was made; a run refuses to start from another state.
     pub start: ClusterState,
     /// For each node where a rollback leads back to; `None` for a node that the plan does not change.
@@ -36,6 +36,77 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// From this stage on the run goes forward only; `stages.len()` when it can be rolled back to the end.
     pub point_of_no_return: usize,
+    /// Where full service cannot be promised: what is not declared here is refused.
+    pub windows: Vec<DegradedWindow>,
+}
+
+/// What the end of a run is called "all new" for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Goal {
+    /// The release that all members have.
+    pub release: Option<ReleaseId>,
+    /// The set of shared files that all members have.
+    pub generation: Option<GenerationId>,
+    /// How the schema stands.
+    pub schema: Option<Schema>,
+}
+
+impl Goal {
+    /// All members have a release.
+    pub fn release(release: ReleaseId) -> Self {
+        Self { release: Some(release), generation: None, schema: None }
+    }
+
+    /// All members have a set of shared files.
+    pub fn generation(generation: GenerationId) -> Self {
+        Self { release: None, generation: Some(generation), schema: None }
+    }
+
+    /// And the schema stands there.
+    #[must_use]
+    pub fn with_schema(mut self, schema: Schema) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+}
+
+/// A stretch of a run in which full service is not promised, with its bound.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DegradedWindow {
+    /// What is not promised.
+    pub what: Degraded,
+    /// For how long at most, each time.
+    pub at_most: Duration,
+}
+
+impl DegradedWindow {
+    /// Declares a window.
+    pub fn new(what: Degraded, at_most: Duration) -> Self {
+        Self { what, at_most }
+    }
+}
+
+/// What a window takes away.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Degraded {
+    /// A balancer that is reloaded or restarted in the middle of the run forgets that a node is held out, and sends it
+    /// requests until the guard has held it out again.
+    ReloadExposure,
+    /// Nobody pulls work while the node that does is changed; it waits where it comes from.
+    PulledWork,
+}
+
+impl std::fmt::Display for Degraded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ReloadExposure => "a balancer that forgets may send requests to a node under change",
+            Self::PulledWork => "nobody pulls work",
+        })
+    }
 }
 
 /// The commands that make a change on a host, each an argument vector. The engine sets `HA_NODE` and `HA_RELEASE`.
@@ -46,12 +117,20 @@ pub struct ChangeCommands {
     pub apply: Vec<String>,
     /// Brings the recorded release back on a stopped server, whatever half of the change is there.
     pub restore: Vec<String>,
+    /// Puts the set of shared files with the number in `HA_GENERATION` on a node, staged and swapped, an old set from the
+    /// artifact store included.
+    pub deploy: Vec<String>,
 }
 
 impl ChangeCommands {
     /// States both commands.
     pub fn new(apply: Vec<String>, restore: Vec<String>) -> Self {
-        Self { apply, restore }
+        Self { apply, restore, deploy: Vec::new() }
+    }
+
+    /// States the command of a deployment.
+    pub fn deployment(deploy: Vec<String>) -> Self {
+        Self { deploy, ..Self::default() }
     }
 }
 
@@ -148,9 +227,16 @@ pub fn deadline_of(verb: Verb, policy: &Policy) -> Duration {
     match verb {
         Verb::TakeOut => policy.drain_deadline.saturating_add(Duration::from_secs(10)),
         Verb::Stop => policy.stop_deadline,
-        Verb::Start => policy.ready_deadline,
-        Verb::Apply { .. } | Verb::Restore { .. } => policy.command_deadline,
+        Verb::Start | Verb::StartInTest => policy.ready_deadline,
+        Verb::Apply { .. }
+        | Verb::Restore { .. }
+        | Verb::Deploy { .. }
+        | Verb::Hold
+        | Verb::Release
+        | Verb::HandWriter { .. }
+        | Verb::Migrate { .. } => policy.command_deadline,
+        Verb::Quiesce => policy.drain_deadline,
         Verb::Soak => policy.soak.saturating_mul(2).saturating_add(Duration::from_secs(5)),
-        Verb::Gate | Verb::Admit | Verb::StandBy => Duration::from_secs(30),
+        Verb::Gate | Verb::Admit | Verb::StandBy | Verb::Resume => Duration::from_secs(30),
     }
 }

@@ -11,11 +11,11 @@ impl Plan {
         let digest = self.digest();
         let _ = writeln!(
             text,
-            "plan {}: {} {} to release {}, {} stages, {} steps",
+            "plan {}: {} {} to {}, {} stages, {} steps",
             digest.short(),
             self.procedure,
             self.cluster,
-            self.releases.name(self.to),
+            self.goal_words(),
             self.stages.len(),
             self.steps(),
         );
@@ -27,14 +27,9 @@ impl Plan {
             let _ = writeln!(text, "  {}. {} [{}]", number + 1, stage.name, targets.join(", "));
             for (index, step) in stage.steps.iter().enumerate() {
                 let release = match step.verb {
-                    Verb::Apply { to } | Verb::Restore { to } => format!(" {}", self.releases.name(to)),
-                    Verb::TakeOut
-                    | Verb::Stop
-                    | Verb::Start
-                    | Verb::Gate
-                    | Verb::Admit
-                    | Verb::StandBy
-                    | Verb::Soak => String::new(),
+                    Verb::Apply { to } | Verb::Restore { to } => format!(" {}", self.facts.releases.name(to)),
+                    Verb::Deploy { to } => format!(" generation {}", self.facts.generations.sequence(to)),
+                    _ => String::new(),
                 };
                 let _ = writeln!(
                     text,
@@ -47,5 +42,13 @@ impl Plan {
             }
         }
         text
+    }
+
+    /// Says in words what all members have at the end.
+    pub fn goal_words(&self) -> String {
+        let release = self.goal.release.map(|release| format!("release {}", self.facts.releases.name(release)));
+        let generation = self.goal.generation.map(|id| format!("generation {}", self.facts.generations.sequence(id)));
+        let schema = self.goal.schema.map(|schema| format!("schema {schema}"));
+        [release, generation, schema].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }

@@ -18,11 +18,11 @@ pub enum PlanError {
         /// What to do.
         fix: String,
     },
-    /// Every member has the release already.
-    #[error("every member has release {release} already: there is nothing to do")]
+    /// Every member has what was asked for already.
+    #[error("every member has {what} already: there is nothing to do")]
     NothingToDo {
-        /// The release.
-        release: String,
+        /// What, in words.
+        what: String,
     },
     /// A request without a command, or with an empty release.
     #[error("the request is not complete: {0}")]

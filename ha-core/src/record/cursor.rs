@@ -34,6 +34,11 @@ pub enum Mode {
     Compensating,
     /// A failure domain was lost: reserves are admitted until what is owed is carried.
     Reacting,
+    /// A balancer forgot what the run had said: it is said again, and the run goes on as it went before.
+    Reasserting {
+        /// Whether the run was on its way back.
+        compensating: bool,
+    },
     /// Ended.
     Ended(End),
 }
@@ -69,6 +74,8 @@ pub enum Why {
     PastReturn,
     /// The run came to its end with loans still open.
     LoansOpen,
+    /// A balancer forgot what the run had said, and could not be told again.
+    BalancerForgot,
 }
 
 impl fmt::Display for End {
@@ -85,6 +92,7 @@ impl fmt::Display for End {
                     Why::Held => "a step failed whose policy is to hold; decide, then resume or roll back",
                     Why::PastReturn => "a step failed past the point of no return; repair it, then resume",
                     Why::LoansOpen => "loans are still open; repay them by hand",
+                    Why::BalancerForgot => "a balancer forgot who is held out; hold them out by hand, then resume",
                 };
                 write!(f, "needs an operator: {reason}")
             }

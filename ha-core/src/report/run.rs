@@ -16,8 +16,8 @@ pub struct RunReport {
     pub run: RunId,
     /// The procedure, as `patch`.
     pub procedure: String,
-    /// The release that the members were to have.
-    pub release: String,
+    /// What the members were to have, in words.
+    pub goal: String,
     /// The digest of the plan.
     pub plan: String,
     /// The proof of the plan; `None` in a resumed run, whose first controller reported it.
@@ -63,7 +63,7 @@ impl ReportBuilder {
             report: RunReport {
                 run: run.clone(),
                 procedure: plan.procedure.clone(),
-                release: plan.releases.name(plan.to).into(),
+                goal: plan.goal_words(),
                 plan: plan.digest().to_string(),
                 proof,
                 end: End::AllOld,
@@ -98,7 +98,7 @@ impl ReportBuilder {
 
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "run {}: {} to release {}: {}", self.run, self.procedure, self.release, self.end_words)?;
+        writeln!(f, "run {}: {} to {}: {}", self.run, self.procedure, self.goal, self.end_words)?;
         if let Some(proof) = &self.proof {
             writeln!(f, "  {proof}")?;
         }

@@ -1,125 +1,212 @@
-use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash};
 
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::event::{Event, Happened};
 use super::{Counterexample, Proof};
-use crate::action::{self, Order};
-use crate::law::{self, Invariant, Violation};
-use crate::machine::{Decision, Turn, decide, enter, resolve};
-use crate::plan::Plan;
+use crate::action::{self, Order, Verb};
+use crate::law::{Invariant, Law, Phase, Violation};
+use crate::machine::{Decision, Turn, decide, enter, put_in_doubt, refusal, resolve};
+use crate::plan::{Degraded, Plan};
 use crate::record::{Cursor, End, Mode, OutcomeKind};
-use crate::state::{ClusterState, Process, Progress};
-use crate::topology::{DomainIx, Topology};
+use crate::state::{ClusterState, Process, Progress, ServerDomain};
+use crate::topology::{BalancerIx, DomainIx, Topology};
 
-/// Explores a plan: the fault-free run and every single fault at every moment, the rollback paths included.
+/// Proves that a plan holds the law in every state that it can reach: the fault-free run, every single fault at every
+/// moment, and every way back.
 ///
 /// Deterministic: the same topology and plan give the same verdict.
 ///
 /// # Errors
 /// The shortest way to a state that breaks the law.
 pub fn prove(topology: &Topology, plan: &Plan) -> Result<Proof, Box<Counterexample>> {
+    prove_with(topology, plan, 1)
+}
+
+/// Proves a plan against up to `faults` faults in one run.
+///
+/// # Errors
+/// The shortest way to a state that breaks the law.
+pub fn prove_with(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Counterexample>> {
     let mut explorer = Explorer {
         topology,
         plan,
+        law: Law::new(topology, &plan.facts),
+        budget: faults,
         found: Vec::new(),
-        places: HashMap::new(),
-        open: VecDeque::new(),
-        transitions: 0,
-        faults: 0,
-        margin_now: u64::MAX,
-        margin_settled: None,
+        places: HashTable::new(),
+        hasher: DefaultHashBuilder::default(),
+        proof: Proof::begin(plan, faults),
     };
-    explorer.visit(Spot { state: plan.start.clone(), cursor: Cursor::START, faults_left: 1 }, None, String::new())?;
-    while let Some(number) = explorer.open.pop_front() {
+    let start = Spot { state: plan.start.clone(), cursor: Cursor::START, faults_left: faults, back: false };
+    explorer.visit(start, None, Event::Begun)?;
+    let mut number = 0;
+    while number < explorer.found.len() {
         explorer.follow(number)?;
+        number += 1;
     }
-    Ok(Proof {
-        plan: plan.digest(),
-        states: explorer.found.len(),
-        transitions: explorer.transitions,
-        faults: explorer.faults,
-        lowest_margin_now: explorer.margin_now,
-        lowest_margin_settled: explorer.margin_settled,
-    })
+    explorer.proof.states = explorer.found.len();
+    Ok(explorer.proof)
 }
 
-/// A state of the product that is explored: the cluster, the place in the plan, and the faults that may still come.
+/// A state of the product that is explored: the cluster, the place in the plan, the faults that may still come, and
+/// whether a person has asked for the way back.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Spot {
     state: ClusterState,
     cursor: Cursor,
     faults_left: u8,
+    back: bool,
 }
 
 struct Found {
     spot: Spot,
     from: Option<usize>,
-    event: String,
+    event: Event,
 }
 
 struct Explorer<'a> {
     topology: &'a Topology,
     plan: &'a Plan,
+    law: Law<'a>,
+    budget: u8,
     found: Vec<Found>,
-    places: HashMap<Spot, usize>,
-    open: VecDeque<usize>,
-    transitions: usize,
-    faults: usize,
-    margin_now: u64,
-    margin_settled: Option<u64>,
+    places: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+    proof: Proof,
 }
 
 type Step = Result<(), Box<Counterexample>>;
 
 impl Explorer<'_> {
-    fn visit(&mut self, spot: Spot, from: Option<usize>, event: String) -> Step {
-        self.transitions += 1;
-        if self.places.contains_key(&spot) {
+    fn visit(&mut self, spot: Spot, from: Option<usize>, event: Event) -> Step {
+        self.proof.transitions += 1;
+        let hash = self.hasher.hash_one(&spot);
+        if self.places.find(hash, |number| self.found[*number].spot == spot).is_some() {
             return Ok(());
         }
         let number = self.found.len();
         let broken = self.broken(&spot);
-        self.places.insert(spot.clone(), number);
+        let (found, hasher) = (&self.found, &self.hasher);
+        self.places.insert_unique(hash, number, |number| hasher.hash_one(&found[*number].spot));
         self.found.push(Found { spot, from, event });
-        if let Some(violation) = broken {
-            return Err(Box::new(Counterexample { trace: self.trace(number), violation }));
+        match broken {
+            Some(violation) => Err(self.counterexample(number, None, violation)),
+            None => Ok(()),
         }
-        self.open.push_back(number);
-        Ok(())
     }
 
     fn broken(&mut self, spot: &Spot) -> Option<Violation> {
-        let (has, state) = (law::capacity(self.topology, &spot.state), &spot.state);
-        if state.lost().is_none() {
-            let broken = law::quiet(self.topology, state).into_iter().next();
-            if broken.is_none() {
-                self.margin_now = self.margin_now.min(has - self.topology.owed_now());
-            }
-            return broken.or_else(|| self.bad_end(spot));
+        let phase = self.phase(spot);
+        if let Err(violation) = self.law.check(&spot.state, phase) {
+            return Some(violation);
         }
-        // Until the reaction has ended the fault may have broken capacity; what is exposed must be tested all the same.
-        let Mode::Ended(_) = spot.cursor.mode else { return law::tested(self.topology, state).err() };
-        let broken = law::settled(self.topology, state).into_iter().next();
-        if broken.is_none() {
-            let margin = has - self.topology.owed_after_loss();
-            self.margin_settled = Some(self.margin_settled.map_or(margin, |least| least.min(margin)));
+        self.note_margins(spot, phase);
+        if phase == Phase::Shaken
+            && let Some(undeclared) = self.undeclared_exposure(&spot.state)
+        {
+            return Some(undeclared);
         }
-        broken.or_else(|| self.bad_end(spot))
+        self.bad_end(spot)
     }
 
-    /// An end must be what it is called: all new, or all old, with nothing open; the fault-free run ends all new.
+    fn phase(&self, spot: &Spot) -> Phase {
+        if spot.state.lost().is_some() {
+            return if matches!(spot.cursor.mode, Mode::Ended(_)) { Phase::Settled } else { Phase::Shaken };
+        }
+        if spot.state.forgotten().next().is_some() && !matches!(spot.cursor.mode, Mode::Ended(_)) {
+            return Phase::Shaken;
+        }
+        Phase::Quiet
+    }
+
+    fn note_margins(&mut self, spot: &Spot, phase: Phase) {
+        let capacity = self.law.capacity(&spot.state);
+        match phase {
+            Phase::Quiet => {
+                let (now, after) = (self.topology.owed_now(), self.topology.owed_after_loss());
+                self.proof.now.note(capacity, now);
+                if let Some((left, _)) = self.law.worst_loss(&spot.state) {
+                    self.proof.one_more_failure.note(left, after);
+                }
+            }
+            Phase::Shaken => self.proof.note_shaken(capacity),
+            Phase::Settled => self.proof.settled.note(capacity, self.topology.owed_after_loss()),
+        }
+    }
+
+    /// A balancer that forgets may expose a node whose changed server runs untested: the plan has to say so. A stopped
+    /// server refuses, and the balancer goes on to the next.
+    fn undeclared_exposure(&mut self, state: &ClusterState) -> Option<Violation> {
+        let untested = state.forgotten().find(|index| {
+            let node = state.node(*index);
+            crate::law::is_exposed(state, *index)
+                && node.process != Process::Stopped
+                && node.process != Process::Absent
+                && !(node.is_tested() && node.server_domain == ServerDomain::Production)
+        })?;
+        let declared = self.plan.windows.iter().find(|window| window.what == Degraded::ReloadExposure);
+        if let Some(window) = declared {
+            self.proof.use_window(window);
+            return None;
+        }
+        let name = &self.topology.node(untested).name;
+        let facts = format!("a balancer that forgets sends requests to {name}, which is under change and runs");
+        Some(Violation::new(Invariant::Tested, facts))
+    }
+
+    /// An end must be what it is called: all new, or all old, with nothing open; the fault-free run ends all new, and
+    /// the way back all old.
     fn bad_end(&self, spot: &Spot) -> Option<Violation> {
         let Mode::Ended(end) = spot.cursor.mode else { return None };
-        let violation = |facts: String| Some(Violation { invariant: Invariant::Repaid, facts });
-        if let End::NeedsOperator(_) = end {
-            return if spot.faults_left > 0 { violation(format!("a run without a fault {end}")) } else { None };
+        let untouched = spot.faults_left == self.budget;
+        match end {
+            End::NeedsOperator(_) if spot.back && untouched => {
+                return Some(Violation::new(Invariant::WayBack, format!("the way back without a fault {end}")));
+            }
+            End::NeedsOperator(_) if untouched => {
+                return Some(Violation::new(Invariant::Repaid, format!("a run without a fault {end}")));
+            }
+            End::NeedsOperator(_) => return None,
+            End::AllNew | End::AllOld => {}
         }
-        if let Err(open) = law::repaid(self.topology, &spot.state) {
+        if let Err(open) = self.law.repaid(&spot.state) {
             return Some(open);
         }
+        if end == End::AllOld && !spot.back && untouched {
+            return Some(Violation::new(Invariant::Order, "a run without a fault turns back and ends all old"));
+        }
+        let wrong = if end == End::AllNew { self.not_new(&spot.state) } else { self.not_old(&spot.state) };
+        let invariant = if end == End::AllOld { Invariant::WayBack } else { Invariant::Repaid };
+        wrong.map(|facts| Violation::new(invariant, format!("the run ended {end}, and {facts}")))
+    }
+
+    fn not_new(&self, state: &ClusterState) -> Option<String> {
+        let goal = self.plan.goal;
+        if goal.schema.is_some_and(|schema| schema != state.schema) {
+            return Some(format!("the schema is {}", state.schema));
+        }
         for (index, node) in self.topology.members() {
-            let known = self.plan.known_good.get(index.index()).copied().flatten().map(|known| known.release);
-            let owed = if end == End::AllNew { Some(self.plan.to) } else { known };
-            if owed.is_some() && spot.state.node(index).release != owed {
-                return violation(format!("the run ended {end}, and {} has another release", node.name));
+            let stands = state.node(index);
+            if goal.release.is_some() && stands.release != goal.release {
+                return Some(format!("{} has another release", node.name));
+            }
+            if goal.generation.is_some() && stands.generation != goal.generation {
+                return Some(format!("{} has other files", node.name));
+            }
+        }
+        None
+    }
+
+    fn not_old(&self, state: &ClusterState) -> Option<String> {
+        for (index, node) in self.topology.members() {
+            let Some(known) = self.plan.known_good.get(index.index()).copied().flatten() else { continue };
+            let stands = state.node(index);
+            if stands.release != Some(known.release) {
+                return Some(format!("{} has another release", node.name));
+            }
+            if stands.generation != Some(known.generation) {
+                return Some(format!("{} has other files", node.name));
             }
         }
         None
@@ -131,100 +218,145 @@ impl Explorer<'_> {
             return Ok(());
         }
         if spot.faults_left > 0 {
-            for domain in self.topology.domains() {
-                self.lose(number, &spot, domain)?;
-            }
+            self.outside_faults(number, &spot)?;
         }
+        self.ask_for_the_way_back(number, &spot)?;
         match decide(self.topology, self.plan, &spot.state, spot.cursor) {
             Decision::Act(order) => self.act(number, spot, order),
             Decision::Look(order) => {
-                let truth = if action::holds(self.topology, &spot.state, order) {
-                    OutcomeKind::Done
-                } else {
-                    OutcomeKind::NotDone
-                };
-                let event = format!("a look at {}: {truth:?}", self.words(order));
+                let holds = action::holds(self.law, &spot.state, order);
+                let truth = if holds { OutcomeKind::Done } else { OutcomeKind::NotDone };
                 let mut next = spot;
-                resolve(self.topology, &mut next.state, order, truth);
-                self.visit(next, Some(number), event)
+                resolve(self.law, &mut next.state, order, truth);
+                self.visit(next, Some(number), Event::Looked(order, truth))
             }
             // Orders end inside one transition here, so there is never one in flight to wait for.
             Decision::Await => Ok(()),
             Decision::Move(to, turn) => {
+                if spot.faults_left == self.budget
+                    && matches!(turn, Turn::LawWouldBreak | Turn::Precondition)
+                    && let Some(violation) = refusal(self.topology, self.plan, &spot.state, spot.cursor)
+                {
+                    return Err(self.refused(number, &spot, violation));
+                }
                 let mut next = spot;
                 enter(&mut next.state, turn);
                 next.cursor = to;
-                self.visit(next, Some(number), if turn == Turn::NextStep { String::new() } else { turn.to_string() })
+                self.visit(next, Some(number), Event::Turned(turn))
             }
             Decision::End(end) => {
                 let mut next = spot;
                 next.cursor.mode = Mode::Ended(end);
-                self.visit(next, Some(number), format!("the run ends: {end}"))
+                self.visit(next, Some(number), Event::Ended(end))
             }
         }
     }
 
-    fn act(&mut self, number: usize, spot: Spot, order: Order) -> Step {
-        let words = self.words(order);
-        if let (action::Verb::Stop, Err(violation)) = (order.verb, law::drained(self.topology, &spot.state, order.node))
-        {
-            let mut trace = self.trace(number);
-            trace.push(words);
-            return Err(Box::new(Counterexample { trace, violation }));
+    /// What the world does whatever the run is about to do.
+    fn outside_faults(&mut self, number: usize, spot: &Spot) -> Step {
+        if spot.state.lost().is_none() {
+            for domain in self.topology.domains() {
+                self.lose(number, spot, domain)?;
+            }
         }
-        let mut begun = spot.clone();
-        action::begin(self.topology, &mut begun.state, order);
-        let mut done = begun.clone();
-        resolve(self.topology, &mut done.state, order, OutcomeKind::Done);
-        self.visit(done.clone(), Some(number), words.clone())?;
-        if spot.faults_left == 0 {
+        for balancer in spot.state.balancers() {
+            self.forget(number, spot, balancer)?;
+        }
+        Ok(())
+    }
+
+    /// I8: from every state before the point of no return that no fault has touched, a person may ask for the way back.
+    fn ask_for_the_way_back(&mut self, number: usize, spot: &Spot) -> Step {
+        let before = usize::from(spot.cursor.stage) < self.plan.point_of_no_return;
+        if spot.back || spot.faults_left < self.budget || spot.cursor.mode != Mode::Forward || !before {
             return Ok(());
         }
-        let after_fault = |state: ClusterState| Spot { state, cursor: spot.cursor, faults_left: spot.faults_left - 1 };
-        let mut outcomes = vec![(begun.state.clone(), OutcomeKind::NotDone, format!("{words} does nothing"))];
-        for partial in action::partial_effects(&begun.state, order) {
-            outcomes.push((partial.clone(), OutcomeKind::NotDone, format!("{words} happens in part and fails")));
-            outcomes.push((partial, OutcomeKind::Unknown, format!("{words} happens in part, nobody knows")));
+        let mut next = spot.clone();
+        enter(&mut next.state, Turn::StepFailed);
+        next.cursor = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..spot.cursor };
+        next.back = true;
+        self.visit(next, Some(number), Event::AskedBack)
+    }
+
+    fn act(&mut self, number: usize, spot: Spot, order: Order) -> Step {
+        if let (Verb::Stop, Err(violation)) = (order.verb, self.law.drained(&spot.state, order.node)) {
+            return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
-        outcomes.push((begun.state.clone(), OutcomeKind::Unknown, format!("{words} does nothing, nobody knows")));
-        for (mut state, outcome, event) in outcomes {
-            self.faults += 1;
-            resolve(self.topology, &mut state, order, outcome);
-            self.visit(after_fault(state), Some(number), event)?;
+        let mut begun = spot.clone();
+        action::begin(self.law, &mut begun.state, order);
+        let mut done = begun.clone();
+        resolve(self.law, &mut done.state, order, OutcomeKind::Done);
+        if spot.faults_left > 0 {
+            let found = |state: ClusterState| Spot { state, faults_left: spot.faults_left - 1, ..begun.clone() };
+            let mut outcomes = vec![
+                (found(begun.state.clone()), OutcomeKind::NotDone, Happened::Not),
+                (found(done.state.clone()), OutcomeKind::NotDone, Happened::Fully),
+            ];
+            for partial in action::partial_effects(&begun.state, order) {
+                outcomes.push((found(partial.clone()), OutcomeKind::NotDone, Happened::Partly));
+                outcomes.push((found(partial), OutcomeKind::Unknown, Happened::Partly));
+            }
+            outcomes.push((found(begun.state.clone()), OutcomeKind::Unknown, Happened::Not));
+            outcomes.push((found(done.state.clone()), OutcomeKind::Unknown, Happened::Fully));
+            for (mut next, outcome, happened) in outcomes {
+                self.proof.faults += 1;
+                next.state.node_mut(order.node).progress = Progress::InFlight;
+                let event = if outcome == OutcomeKind::Unknown {
+                    // Nobody knows: the call was lost, or the controller died before it wrote the outcome down.
+                    put_in_doubt(&mut next.state);
+                    Event::Lost(order, happened)
+                } else {
+                    resolve(self.law, &mut next.state, order, outcome);
+                    Event::Failed(order, happened)
+                };
+                self.visit(next, Some(number), event)?;
+            }
         }
-        let mut unseen = done;
-        unseen.state.node_mut(order.node).progress = Progress::Unknown { looks: 0 };
-        self.faults += 1;
-        self.visit(after_fault(unseen.state), Some(number), format!("{words} happens, nobody knows"))
+        self.visit(done, Some(number), Event::Acted(order))
     }
 
     fn lose(&mut self, number: usize, spot: &Spot, domain: DomainIx) -> Step {
         let mut next = spot.clone();
         next.faults_left -= 1;
         next.state.set_lost(domain);
-        let nodes: Vec<_> = self.topology.nodes_of(domain).collect();
-        for node in nodes {
+        for node in self.topology.nodes_of(domain) {
             next.state.node_mut(node).process = Process::Absent;
         }
-        self.faults += 1;
-        let event = format!("failure domain {} is lost", self.topology.domains[domain.index()]);
-        self.visit(next, Some(number), event)
+        self.proof.faults += 1;
+        self.visit(next, Some(number), Event::DomainLost(domain))
     }
 
-    fn words(&self, order: Order) -> String {
-        format!("{} {}", order.verb, self.topology.node(order.node).name)
+    /// A balancer instance that is restarted has its configured state again: that in which the run found it.
+    fn forget(&mut self, number: usize, spot: &Spot, balancer: BalancerIx) -> Step {
+        let mut next = spot.clone();
+        next.faults_left -= 1;
+        for (index, _) in self.topology.nodes() {
+            let configured = self.plan.start.row(index, balancer).traffic;
+            next.state.set_traffic(index, balancer, configured);
+        }
+        self.proof.faults += 1;
+        self.visit(next, Some(number), Event::Forgot(balancer))
     }
 
-    fn trace(&self, number: usize) -> Vec<String> {
+    fn refused(&self, number: usize, spot: &Spot, violation: Violation) -> Box<Counterexample> {
+        let stage = self.plan.stages.get(usize::from(spot.cursor.stage));
+        let step = self.plan.step(usize::from(spot.cursor.stage), usize::from(spot.cursor.step));
+        let node = stage
+            .and_then(|stage| stage.targets.iter().find(|node| spot.state.node(**node).progress == Progress::Idle));
+        let order = node.zip(step).map(|(node, step)| Order { node: *node, verb: step.verb });
+        self.counterexample(number, order.map(Event::Refused), violation)
+    }
+
+    fn counterexample(&self, number: usize, last: Option<Event>, violation: Violation) -> Box<Counterexample> {
         let mut events = Vec::new();
+        events.extend(last);
         let mut at = Some(number);
         while let Some(found) = at.and_then(|number| self.found.get(number)) {
-            if !found.event.is_empty() {
-                events.push(found.event.clone());
-            }
+            events.push(found.event);
             at = found.from;
         }
         events.reverse();
-        events
+        let trace = events.iter().filter_map(|event| event.words(self.topology, self.plan)).collect();
+        Box::new(Counterexample { trace, violation, faults: events.iter().filter(|event| event.is_fault()).count() })
     }
 }

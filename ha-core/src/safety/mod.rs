@@ -1,11 +1,14 @@
 //! The explorer: it drives the decision core through every reachable state of a plan, crossed with every single fault,
 //! and returns a [`Proof`] or the shortest [`Counterexample`].
 //!
-//! Faults here: the loss of any one failure domain at any moment, and a step that does nothing, takes any of its
-//! declared partial effects, or whose outcome is unknown whether or not it happened. One fault a path.
+//! Faults, at every moment: the loss of any one failure domain; a balancer instance that forgets what it was told; a step
+//! that does nothing, takes any of its declared partial effects, or happens, and is reported as failed; the death of the
+//! controller, or a lost answer, before, in the middle of or after the act. And from every state that no fault has
+//! touched, a person may ask for the way back.
 
+mod event;
 mod explore;
 mod verdict;
 
-pub use explore::prove;
-pub use verdict::{Counterexample, Proof};
+pub use explore::{prove, prove_with};
+pub use verdict::{Counterexample, Margin, Method, Proof};

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::law::Violation;
-use crate::plan::Digest;
+use crate::plan::{DegradedWindow, Digest, Plan};
 
 /// States that a plan holds the law in every state it can reach, and what was explored to know it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -11,34 +11,115 @@ use crate::plan::Digest;
 pub struct Proof {
     /// The digest of the proven plan.
     pub plan: Digest,
+    /// How it was proven.
+    pub method: Method,
     /// Different states visited.
     pub states: usize,
     /// Transitions followed.
     pub transitions: usize,
     /// Faults injected.
     pub faults: usize,
-    /// The least capacity above what is owed now, over all fault-free and failed-step states, in the unit of the load.
-    pub lowest_margin_now: u64,
-    /// The least capacity above what is owed after a loss, once the reaction has ended.
-    pub lowest_margin_settled: Option<u64>,
+    /// How many faults one run may meet.
+    pub fault_budget: u8,
+    /// I1: the serving capacity against what is owed now, in every quiet state.
+    pub now: Margin,
+    /// I2: what the worst loss would leave against what is owed then, in every quiet state.
+    pub one_more_failure: Margin,
+    /// After a loss, once the reaction has ended.
+    pub settled: Margin,
+    /// The lowest serving capacity between a fault and the end of the reaction; `None` where no fault shook the cluster.
+    pub lowest_shaken: Option<u64>,
+    /// Until when at the latest the reaction has begun, after the fault is seen.
+    pub reaction_within_ms: u64,
+    /// The declared windows that a fault can open.
+    pub windows: Vec<DegradedWindow>,
+}
+
+/// How a plan was proven.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Method {
+    /// Every reachable state was visited.
+    Exhaustive,
+}
+
+/// The lowest figure of an invariant that compares a capacity with what is owed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Margin {
+    /// The lowest capacity above what is owed, in the unit of the load; `None` where no state asked for it.
+    pub lowest: Option<u64>,
+}
+
+impl Margin {
+    pub(super) fn note(&mut self, has: u64, owed: u64) {
+        let margin = has.saturating_sub(owed);
+        self.lowest = Some(self.lowest.map_or(margin, |least| least.min(margin)));
+    }
+}
+
+impl Proof {
+    pub(super) fn begin(plan: &Plan, fault_budget: u8) -> Self {
+        Self {
+            plan: plan.digest(),
+            method: Method::Exhaustive,
+            states: 0,
+            transitions: 0,
+            faults: 0,
+            fault_budget,
+            now: Margin::default(),
+            one_more_failure: Margin::default(),
+            settled: Margin::default(),
+            lowest_shaken: None,
+            reaction_within_ms: u64::try_from(crate::machine::GUARD_INTERVAL.as_millis()).unwrap_or(u64::MAX),
+            windows: Vec::new(),
+        }
+    }
+
+    pub(super) fn note_shaken(&mut self, capacity: u64) {
+        self.lowest_shaken = Some(self.lowest_shaken.map_or(capacity, |least| least.min(capacity)));
+    }
+
+    pub(super) fn use_window(&mut self, window: &DegradedWindow) {
+        if !self.windows.contains(window) {
+            self.windows.push(window.clone());
+        }
+    }
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults = if self.fault_budget == 1 { "single faults" } else { "faults" };
         write!(
             f,
-            "proof: plan {} holds the law in all {} states it can reach ({} transitions, {} single faults); lowest \
-             capacity margin {}",
+            "proof: plan {} holds the law in all {} states it can reach ({} transitions, {} {faults})",
             self.plan.short(),
             self.states,
             self.transitions,
             self.faults,
-            self.lowest_margin_now,
         )?;
-        match self.lowest_margin_settled {
-            Some(margin) => write!(f, ", {margin} after the loss of a failure domain"),
-            None => Ok(()),
+        let margins = [
+            ("now", self.now.lowest),
+            ("after one more failure", self.one_more_failure.lowest),
+            ("once a loss has settled", self.settled.lowest),
+        ];
+        write!(f, "; capacity to spare at the least:")?;
+        for (number, (name, lowest)) in margins.into_iter().enumerate() {
+            let lowest = lowest.map_or_else(|| "-".into(), |lowest| lowest.to_string());
+            write!(f, "{} {lowest} {name}", if number == 0 { "" } else { "," })?;
         }
+        if let Some(capacity) = self.lowest_shaken {
+            write!(
+                f,
+                "; between a fault and the reaction (begun within {} ms) at least {capacity} serves",
+                self.reaction_within_ms
+            )?;
+        }
+        for window in &self.windows {
+            write!(f, "; declared window: {}, at most {:?}", window.what, window.at_most)?;
+        }
+        Ok(())
     }
 }
 
@@ -50,11 +131,18 @@ pub struct Counterexample {
     pub trace: Vec<String>,
     /// What is broken then.
     pub violation: Violation,
+    /// How many of the events are faults.
+    pub faults: usize,
 }
 
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "the plan breaks the law: {}", self.violation)?;
+        let faults = match self.faults {
+            0 => "without any fault".into(),
+            1 => "after one fault".into(),
+            more => format!("after {more} faults"),
+        };
+        writeln!(f, "the plan breaks the law {faults}: {}", self.violation)?;
         for (number, event) in self.trace.iter().enumerate() {
             writeln!(f, "  {:>2}. {event}", number + 1)?;
         }

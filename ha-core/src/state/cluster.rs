@@ -1,6 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::{LoanSet, Process, Progress, ReleaseId, ReleaseSet, RowKind, Traffic};
+use super::{
+    GenerationId, LoanSet, Process, Progress, ReleaseId, ReleaseSet, RowKind, Schema, ServerDomain, Site, SiteEpoch,
+    Sync, Traffic, Work, WriterEpoch,
+};
 use crate::topology::{BalancerIx, DomainIx, NodeIx};
 
 /// How one node stands, its rows on the balancers apart.
@@ -17,10 +20,54 @@ pub struct NodeState {
     pub half_changed: bool,
     /// From the first changing intent until its gate has passed.
     pub under_change: bool,
+    /// The set of shared files it has; `None` while that is not known, or half changed.
+    pub generation: Option<GenerationId>,
+    /// Which of the servers' own cluster domains it has joined.
+    pub server_domain: ServerDomain,
+    /// The work that it pulls by itself.
+    pub work: Work,
+    /// The file sync into it, from whoever may write.
+    pub sync: Sync,
+    /// The epoch with which it may write shared files; 0 when it may not.
+    pub writer: WriterEpoch,
     /// Temporary changes still to be taken back.
     pub loans: LoanSet,
     /// How far the current step has come here.
     pub progress: Progress,
+    /// What this run has last said about its traffic, on every balancer instance.
+    pub said: Said,
+    /// While a reaction lasts: whether the step that it interrupts was done here already.
+    pub was_done: bool,
+}
+
+/// What a run has last said about a node's traffic. A balancer that stands differently has forgotten it.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Said {
+    /// Nothing: the node stands as it did when the run began.
+    #[default]
+    Nothing,
+    /// It is to be out of traffic.
+    Out,
+    /// It is to be admitted.
+    Admitted,
+}
+
+/// How one site stands.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SiteState {
+    /// Its state.
+    pub site: Site,
+    /// The epoch with which it may write.
+    pub epoch: SiteEpoch,
+}
+
+impl SiteState {
+    /// Describes a site.
+    pub fn new(site: Site, epoch: SiteEpoch) -> Self {
+        Self { site, epoch }
+    }
 }
 
 impl NodeState {
@@ -32,6 +79,13 @@ impl NodeState {
             tested,
             half_changed: false,
             under_change: false,
+            generation: Some(GenerationId::FIRST),
+            server_domain: ServerDomain::Production,
+            work: Work::None,
+            sync: Sync::None,
+            writer: WriterEpoch::default(),
+            said: Said::Nothing,
+            was_done: false,
             loans: LoanSet::default(),
             progress: Progress::Idle,
         }
@@ -75,6 +129,13 @@ pub struct ClusterState {
     rows: Vec<Row>,
     balancers: u8,
     lost: Option<DomainIx>,
+    /// How the shared database's schema stands; `Base` where no database is declared.
+    pub schema: Schema,
+    /// The highest epoch that any host has seen for the writing of shared files.
+    pub writer_epoch: WriterEpoch,
+    /// The declared sites, in the order of the topology; empty where none is declared.
+    pub sites: Vec<SiteState>,
+    reasserting: bool,
 }
 
 impl ClusterState {
@@ -84,7 +145,9 @@ impl ClusterState {
     /// When `rows` is not `nodes` times `balancers` long: a programming error of the caller.
     pub fn new(nodes: Vec<NodeState>, rows: Vec<Row>, balancers: u8) -> Self {
         assert_eq!(rows.len(), nodes.len() * usize::from(balancers), "one row a node and balancer");
-        Self { nodes, rows, balancers, lost: None }
+        let writer_epoch = nodes.iter().map(|node| node.writer).max().unwrap_or_default();
+        let (schema, sites) = (Schema::default(), Vec::new());
+        Self { nodes, rows, balancers, lost: None, schema, writer_epoch, sites, reasserting: false }
     }
 
     /// Returns a node.
@@ -166,6 +229,45 @@ impl ClusterState {
     pub fn reset_progress_at_rest(&mut self) {
         for node in self.nodes.iter_mut().filter(|node| node.progress != Progress::InFlight) {
             node.progress = Progress::Idle;
+        }
+    }
+
+    /// Tells whether a balancer instance has forgotten what this run said about a node. What cannot be seen, or is on
+    /// its way out, has not been forgotten.
+    pub fn is_forgotten(&self, node: NodeIx) -> bool {
+        let admitted = |row: &Row| matches!(row.traffic, Traffic::In | Traffic::Backup);
+        match self.node(node).said {
+            Said::Nothing => false,
+            Said::Out => self.rows(node).iter().any(admitted),
+            Said::Admitted => self.rows(node).iter().any(|row| row.traffic == Traffic::Out),
+        }
+    }
+
+    /// Lists the nodes of which a balancer instance has forgotten what this run said, those of a lost domain apart.
+    pub fn forgotten(&self) -> impl Iterator<Item = NodeIx> + '_ {
+        self.nodes().map(|(index, _)| index).filter(|index| self.is_forgotten(*index))
+    }
+
+    /// Sets aside what is done of the current step, so that a reaction can use the progress of every node.
+    pub fn set_aside(&mut self) {
+        self.reasserting = true;
+        for node in &mut self.nodes {
+            node.was_done = node.progress == Progress::Done;
+            node.progress = Progress::Idle;
+        }
+    }
+
+    /// Tells whether a step is set aside.
+    pub fn is_set_aside(&self) -> bool {
+        self.reasserting
+    }
+
+    /// Takes up what was set aside.
+    pub fn take_up(&mut self) {
+        self.reasserting = false;
+        for node in &mut self.nodes {
+            node.progress = if node.was_done { Progress::Done } else { Progress::Idle };
+            node.was_done = false;
         }
     }
 

@@ -24,3 +24,38 @@ impl fmt::Display for LeaseEpoch {
         self.0.fmt(f)
     }
 }
+
+/// Says who may write shared files: each holder has a higher epoch than all before it.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WriterEpoch(u64);
+
+impl WriterEpoch {
+    /// Wraps a number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the epoch of the next holder.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// Says which site may write: each serving site has a higher epoch than all before it.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SiteEpoch(u64);
+
+impl SiteEpoch {
+    /// Wraps a number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}

@@ -1,4 +1,4 @@
-use super::{ClusterState, Process, Progress, ReleaseId, Row};
+use super::{ClusterState, GenerationId, Process, Progress, ReleaseId, Row, Schema, Sync, Work, WriterEpoch};
 use crate::topology::NodeIx;
 
 /// How the cluster was seen to stand at one moment: facts only, no memory.
@@ -9,6 +9,8 @@ pub struct Observation {
     pub nodes: Vec<NodeSeen>,
     /// For each node its rows, in the order of the balancers.
     pub rows: Vec<Row>,
+    /// How the schema stands; `None` where it could not be seen, or no database is declared.
+    pub schema: Option<Schema>,
 }
 
 /// How one node was seen.
@@ -19,19 +21,51 @@ pub struct NodeSeen {
     pub process: Process,
     /// The release that answers, or the installed one where nothing answers.
     pub release: Option<ReleaseId>,
+    /// How it takes part in file sharing; `None` where nothing is shared.
+    pub shared: Option<SharedSeen>,
+    /// Whether it pulls work.
+    pub work: Work,
+}
+
+/// How one node was seen to take part in file sharing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SharedSeen {
+    /// The file sync into it.
+    pub sync: Sync,
+    /// The set of files that it has; `None` where that could not be seen, or is none that the plan knows.
+    pub generation: Option<GenerationId>,
+    /// The epoch with which it may write.
+    pub writer: WriterEpoch,
+    /// The highest epoch that its host has seen.
+    pub seen: WriterEpoch,
 }
 
 impl Observation {
     /// Describes what was seen.
     pub fn new(nodes: Vec<NodeSeen>, rows: Vec<Row>) -> Self {
-        Self { nodes, rows }
+        Self { nodes, rows, schema: None }
+    }
+
+    /// Adds how the schema was seen to stand.
+    #[must_use]
+    pub fn with_schema(mut self, schema: Option<Schema>) -> Self {
+        self.schema = schema;
+        self
     }
 }
 
 impl NodeSeen {
     /// Describes how a node was seen.
     pub fn new(process: Process, release: Option<ReleaseId>) -> Self {
-        Self { process, release }
+        Self { process, release, shared: None, work: Work::None }
+    }
+}
+
+impl SharedSeen {
+    /// Describes how a node was seen to take part.
+    pub fn new(sync: Sync, generation: Option<GenerationId>, writer: WriterEpoch, seen: WriterEpoch) -> Self {
+        Self { sync, generation, writer, seen }
     }
 }
 
@@ -46,13 +80,23 @@ impl ClusterState {
             let known = self.node_mut(index);
             known.release = node.release;
             known.process = match (known.process, node.process) {
+                (Process::Ready { warm }, Process::Ready { .. }) => Process::Ready { warm },
                 (_, Process::Ready { .. }) => Process::Ready { warm: known.is_tested() },
                 (Process::Ready { .. } | Process::Sick, Process::Starting) => Process::Sick,
                 (_, process) => process,
             };
+            known.work = node.work;
+            if let Some(shared) = node.shared {
+                (known.sync, known.generation, known.writer) = (shared.sync, shared.generation, shared.writer);
+                self.writer_epoch = self.writer_epoch.max(shared.seen);
+            }
             let width = self.rows(index).len();
             let rows = seen.rows.get(index.index() * width..(index.index() + 1) * width).unwrap_or(&[]);
             self.set_rows(index, rows);
+        }
+        let moving = self.nodes().any(|(_, node)| node.progress == Progress::InFlight);
+        if let Some(schema) = seen.schema.filter(|_| !moving) {
+            self.schema = schema;
         }
     }
 }

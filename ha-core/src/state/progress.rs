@@ -36,11 +36,25 @@ pub enum LoanKind {
     SpareRunning,
     /// A spare that is admitted.
     SpareAdmitted,
+    /// A file sync into the node that is held.
+    SyncHeld,
+    /// Pulled work that is quiesced.
+    WorkPaused,
+    /// A server that runs in its test domain.
+    InTestDomain,
 }
 
 impl LoanKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::HeldOut, Self::Stopped, Self::SpareRunning, Self::SpareAdmitted];
+    pub const ALL: [Self; 7] = [
+        Self::HeldOut,
+        Self::Stopped,
+        Self::SpareRunning,
+        Self::SpareAdmitted,
+        Self::SyncHeld,
+        Self::WorkPaused,
+        Self::InTestDomain,
+    ];
 
     fn bit(self) -> u8 {
         match self {
@@ -48,6 +62,9 @@ impl LoanKind {
             Self::Stopped => 2,
             Self::SpareRunning => 4,
             Self::SpareAdmitted => 8,
+            Self::SyncHeld => 16,
+            Self::WorkPaused => 32,
+            Self::InTestDomain => 64,
         }
     }
 }
@@ -59,6 +76,9 @@ impl std::fmt::Display for LoanKind {
             Self::Stopped => "server stopped",
             Self::SpareRunning => "spare running",
             Self::SpareAdmitted => "spare admitted to traffic",
+            Self::SyncHeld => "file sync held",
+            Self::WorkPaused => "pulled work quiesced",
+            Self::InTestDomain => "in the test domain",
         })
     }
 }
@@ -84,8 +104,8 @@ impl LoanSet {
         LoanKind::ALL.into_iter().filter(move |kind| self.0 & kind.bit() != 0)
     }
 
-    /// Tells whether nothing is open.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
+    /// Tells whether a loan is open.
+    pub fn contains(self, kind: LoanKind) -> bool {
+        self.0 & kind.bit() != 0
     }
 }

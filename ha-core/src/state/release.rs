@@ -1,14 +1,24 @@
 use serde::{Deserialize, Serialize};
 
+use super::SchemaRange;
+
 /// Stands for one release inside a state: an index into [`Releases`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReleaseId(u8);
 
-/// The releases that a plan knows: server version and patch level, as the server itself prints it. At most 64.
+/// The releases that a plan knows, and what was declared of them. At most 64.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Releases(Vec<Box<str>>);
+pub struct Releases(Vec<Release>);
+
+/// What is known of one release. What was not declared is not assumed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+struct Release {
+    name: Box<str>,
+    schema: Option<SchemaRange>,
+    beside: ReleaseSet,
+}
 
 /// Refuses a 65th release.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -28,19 +38,45 @@ impl Releases {
         if next >= 64 {
             return Err(TooManyReleases);
         }
-        self.0.push(release.into());
+        self.0.push(Release { name: release.into(), schema: None, beside: ReleaseSet::default() });
         Ok(ReleaseId(next))
     }
 
     /// Returns the id of `release`, or `None` for one that was never entered.
     pub fn id(&self, release: &str) -> Option<ReleaseId> {
-        let index = self.0.iter().position(|known| **known == *release)?;
+        let index = self.0.iter().position(|known| *known.name == *release)?;
         u8::try_from(index).ok().map(ReleaseId)
     }
 
     /// Returns the release as the server prints it, or `"?"` for an id of another table.
     pub fn name(&self, id: ReleaseId) -> &str {
-        self.0.get(usize::from(id.0)).map_or("?", |name| name)
+        self.0.get(usize::from(id.0)).map_or("?", |release| &release.name)
+    }
+
+    /// Declares which schema states a release can read and write.
+    pub fn declare_schema(&mut self, id: ReleaseId, range: SchemaRange) {
+        if let Some(release) = self.0.get_mut(usize::from(id.0)) {
+            release.schema = Some(range);
+        }
+    }
+
+    /// Declares that two releases may serve side by side: they share sessions, messages and caches.
+    pub fn declare_beside(&mut self, one: ReleaseId, other: ReleaseId) {
+        for (id, beside) in [(one, other), (other, one)] {
+            if let Some(release) = self.0.get_mut(usize::from(id.0)) {
+                release.beside.insert(beside);
+            }
+        }
+    }
+
+    /// Returns which schema states a release can read and write; `None` when nothing was declared.
+    pub fn schema(&self, id: ReleaseId) -> Option<SchemaRange> {
+        self.0.get(usize::from(id.0))?.schema
+    }
+
+    /// Tells whether two releases may serve side by side. Two nodes of one release may.
+    pub fn may_serve_beside(&self, one: ReleaseId, other: ReleaseId) -> bool {
+        one == other || self.0.get(usize::from(one.0)).is_some_and(|release| release.beside.contains(other))
     }
 }
 

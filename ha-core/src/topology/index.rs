@@ -29,6 +29,17 @@ index!(
     DomainIx, u16
 );
 
+index!(
+    /// The position of a site in its topology.
+    SiteIx, u8
+);
+
+impl SiteIx {
+    pub(crate) fn new(index: u8) -> Self {
+        Self(index)
+    }
+}
+
 impl NodeIx {
     /// Makes an index; a topology has at most 65,535 nodes, validated when it is read.
     pub(crate) fn new(index: usize) -> Self {

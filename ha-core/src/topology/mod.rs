@@ -11,6 +11,8 @@ mod parse;
 mod reader;
 
 pub use diagnostic::{Diagnostic, TopologyError};
-pub use index::{BalancerIx, DomainIx, NodeIx};
-pub use model::{Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Setting, Topology};
+pub use index::{BalancerIx, DomainIx, NodeIx, SiteIx};
+pub use model::{
+    Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Setting, SiteRole, SiteSpec, Topology,
+};
 pub use name::{InvalidName, Name};

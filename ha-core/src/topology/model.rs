@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BalancerIx, DomainIx, Name, NodeIx};
+use super::{BalancerIx, DomainIx, Name, NodeIx, SiteIx};
 
 /// The declared cluster. Read with [`Topology::from_toml_str`]; always valid.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -22,6 +22,36 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// The failure domains, in the order of their first node.
     pub domains: Vec<Name>,
+    /// How files are shared, from one writer to the readers; `None` where each node has its own.
+    pub files: Option<Component>,
+    /// The shared database, where releases may need different schemas of it.
+    pub database: Option<Component>,
+    /// The data centres; empty where there is one. At most 4.
+    pub sites: Vec<SiteSpec>,
+}
+
+/// One data centre.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SiteSpec {
+    /// Its name.
+    pub name: Name,
+    /// What it is for at rest.
+    pub role: SiteRole,
+}
+
+/// What a site is for at rest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SiteRole {
+    /// It serves. One site does.
+    Serving,
+    /// Its servers run beside a replica.
+    Hot,
+    /// Its database is a replica; its servers are stopped.
+    Warm,
+    /// Backups only.
+    Cold,
 }
 
 /// The pool in front of the nodes.
@@ -54,6 +84,12 @@ pub struct Node {
     pub member: Name,
     /// What it can carry, in the unit of [`Policy::peak_load`]. At least 1.
     pub capacity: u64,
+    /// The share of its capacity that it carries before it is warm. Default 1.0.
+    pub warm_up: Permille,
+    /// What drives the work that it pulls by itself; `None` where it pulls none.
+    pub work: Option<Component>,
+    /// Its site; `None` where no sites are declared.
+    pub site: Option<SiteIx>,
     /// What fails with it; by default itself alone.
     pub domain: DomainIx,
     /// Whether it is a spare: entered on the balancers, held out, and used only while a change needs it.
@@ -118,6 +154,14 @@ impl Permille {
     }
 }
 
+impl Permille {
+    /// Returns this share of `amount`, rounded down, so that what is there is never overstated.
+    pub fn at_most(self, amount: u64) -> u64 {
+        let product = u128::from(amount) * u128::from(self.0) / 1000;
+        u64::try_from(product).unwrap_or(u64::MAX)
+    }
+}
+
 impl fmt::Display for Permille {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
@@ -170,14 +214,20 @@ impl Topology {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node))
     }
 
-    /// Lists the members: the nodes that are no spares.
-    pub fn members(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
-        self.nodes().filter(|(_, node)| !node.spare)
+    /// Tells whether a node is in the site that serves at rest.
+    pub fn is_home(&self, node: &Node) -> bool {
+        let role = node.site.and_then(|site| self.sites.get(site.index())).map(|site| site.role);
+        role.is_none_or(|role| role == SiteRole::Serving)
     }
 
-    /// Lists the spares.
+    /// Lists the members: the nodes of the serving site that are no spares.
+    pub fn members(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
+        self.nodes().filter(|(_, node)| !node.spare && self.is_home(node))
+    }
+
+    /// Lists the spares of the serving site.
     pub fn spares(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
-        self.nodes().filter(|(_, node)| node.spare)
+        self.nodes().filter(|(_, node)| node.spare && self.is_home(node))
     }
 
     /// Returns a node.

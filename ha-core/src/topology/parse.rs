@@ -5,7 +5,8 @@ use toml::de::DeTable;
 
 use super::reader::{At, Findings, Reader};
 use super::{
-    Balancer, Component, DomainIx, Name, Node, OnDrainDeadline, Permille, Policy, Pool, Topology, TopologyError,
+    Balancer, Component, DomainIx, Name, Node, OnDrainDeadline, Permille, Policy, Pool, SiteIx, SiteRole, SiteSpec,
+    Topology, TopologyError,
 };
 
 impl Topology {
@@ -13,8 +14,10 @@ impl Topology {
     ///
     /// Tables: `[cluster]` (`name`), `[policy]` (see [`Policy`]; durations as `"500ms"`, `"30s"`, `"5m"`, `"1h"`; shares
     /// as `0.75`), `[pool]` (`name`, `serve`), `[[balancer]]` (`name`, `backend`, and the backend's own settings) and
-    /// `[[node]]` (`name`, `member`, `capacity`, `domain`, `spare`, with `[node.host]` and `[node.probe]`, each with
-    /// `backend` and the backend's own settings).
+    /// `[[node]]` (`name`, `member`, `capacity`, `warm_up`, `domain`, `site`, `spare`, with `[node.host]`, `[node.probe]`
+    /// and, where it pulls work, `[node.work]`, each with `backend` and the backend's own settings). Where files are
+    /// shared `[files]`, where a schema is shared `[database]`, both with `backend` and its settings; where there are
+    /// several data centres `[[site]]` (`name`, `role`).
     ///
     /// # Errors
     /// [`TopologyError`] with everything that is wrong at once: syntax, unknown and missing keys, values out of range,
@@ -71,8 +74,7 @@ impl Topology {
 }
 
 /// What a later version will know: named, so that nobody believes it is in force.
-const LATER_TABLES: [&str; 5] = ["site", "sync", "database", "service", "workload"];
-const LATER_NODE_KEYS: [&str; 2] = ["pulled_work", "site"];
+const LATER_TABLES: [&str; 3] = ["sync", "service", "workload"];
 
 fn read(root: &Reader<'_, '_>) -> Option<Topology> {
     for key in LATER_TABLES {
@@ -85,7 +87,9 @@ fn read(root: &Reader<'_, '_>) -> Option<Topology> {
         name
     });
     let pool = root.required_table("pool").and_then(|pool| read_pool(&pool));
-    let nodes = read_nodes(root);
+    let sites = read_sites(root);
+    let nodes = read_nodes(root, &sites);
+    let (files, database) = (read_optional(root, "files"), read_optional(root, "database"));
     let balancers = read_balancers(root);
     let members = nodes.iter().filter(|node| !node.value.spare).count();
     let serve = pool.as_ref().map(|pool| pool.value.serve);
@@ -98,12 +102,13 @@ fn read(root: &Reader<'_, '_>) -> Option<Topology> {
     let mut parsed = Vec::with_capacity(nodes.len());
     for node in nodes {
         let domain = domains.iter().position(|domain| *domain == node.value.domain).map(DomainIx::new)?;
-        let NodeText { name, member, capacity, spare, host, probe, .. } = node.value;
-        parsed.push(Node { name, member, capacity, domain, spare, host: host?, probe: probe? });
+        let NodeText { name, member, capacity, warm_up, work, site, spare, host, probe, .. } = node.value;
+        parsed.push(Node { name, member, capacity, warm_up, work, site, domain, spare, host: host?, probe: probe? });
     }
-    let topology =
-        Topology { name: name.value, policy: policy.value, pool: pool.value, balancers, nodes: parsed, domains };
-    check_rest(root, &topology, policy.line);
+    let (name, policy_line) = (name.value, policy.line);
+    let (policy, pool, nodes) = (policy.value, pool.value, parsed);
+    let topology = Topology { name, policy, pool, balancers, nodes, domains, files, database, sites };
+    check_rest(root, &topology, policy_line);
     Some(topology)
 }
 
@@ -214,12 +219,69 @@ struct NodeText {
     member: Name,
     capacity: u64,
     domain: Name,
+    warm_up: Permille,
+    work: Option<Component>,
+    site: Option<SiteIx>,
     spare: bool,
     host: Option<Component>,
     probe: Option<Component>,
 }
 
-fn read_nodes(root: &Reader<'_, '_>) -> Vec<At<NodeText>> {
+fn read_optional(reader: &Reader<'_, '_>, key: &'static str) -> Option<Component> {
+    reader.table(key).and_then(|table| read_component(&table))
+}
+
+fn read_sites(root: &Reader<'_, '_>) -> Vec<SiteSpec> {
+    let readers = root.tables("site");
+    if let Some(extra) = readers.get(4) {
+        root.wrong(extra.line(), "site", "more than 4 sites", "declare the serving site and those that can replace it");
+    }
+    let (mut seen, mut sites, mut serving) = (BTreeMap::new(), Vec::new(), 0);
+    for reader in readers.iter().take(4) {
+        reader.require("name");
+        reader.require("role");
+        let (name, role) = (reader.name("name"), reader.text("role"));
+        reader.finish();
+        let role = role.and_then(|text| match text.value.as_str() {
+            "serving" => Some(SiteRole::Serving),
+            "hot" => Some(SiteRole::Hot),
+            "warm" => Some(SiteRole::Warm),
+            "cold" => Some(SiteRole::Cold),
+            other => {
+                let fix = "give \"serving\", \"hot\", \"warm\" or \"cold\"";
+                reader.wrong(text.line, "role", format!("{other:?} is unknown"), fix);
+                None
+            }
+        });
+        if let (Some(name), Some(role)) = (name, role) {
+            check_once(reader, "name", &name, &mut seen);
+            serving += usize::from(role == SiteRole::Serving);
+            sites.push(SiteSpec { name: name.value, role });
+        }
+    }
+    if let Some(first) = readers.first().filter(|_| serving != 1) {
+        let message = format!("{serving} sites serve; two that write part the data, none leaves nothing to change");
+        root.wrong(first.line(), "site.role", message, "give exactly one site role = \"serving\"");
+    }
+    sites
+}
+
+/// Finds a node's site; where sites are declared every node has one.
+fn read_site(reader: &Reader<'_, '_>, sites: &[SiteSpec]) -> Option<SiteIx> {
+    let Some(site) = reader.name("site") else {
+        if !sites.is_empty() {
+            reader.wrong(reader.line(), "site", "is missing, and sites are declared", "name the node's site");
+        }
+        return None;
+    };
+    let found = sites.iter().zip(0..).find(|(spec, _)| spec.name == site.value).map(|(_, index)| SiteIx::new(index));
+    if found.is_none() {
+        reader.wrong(site.line, "site", format!("no site {} is declared", site.value), "declare it as [[site]]");
+    }
+    found
+}
+
+fn read_nodes(root: &Reader<'_, '_>, sites: &[SiteSpec]) -> Vec<At<NodeText>> {
     root.require("node");
     let readers = root.tables("node");
     if readers.len() > usize::from(u16::MAX) {
@@ -230,26 +292,21 @@ fn read_nodes(root: &Reader<'_, '_>) -> Vec<At<NodeText>> {
     let mut writers: Vec<(String, usize)> = Vec::new();
     let mut nodes = Vec::new();
     for reader in &readers {
-        for key in LATER_NODE_KEYS {
-            refuse_for_now(reader, key);
-        }
         for key in ["name", "capacity"] {
             reader.require(key);
         }
         let (name, member) = (reader.name("name"), reader.name("member"));
         if let Some(writer) = reader.flag("writer") {
-            reader.wrong(
-                writer.line,
-                "writer",
-                "not supported by this version",
-                "remove it; nothing would watch over it",
-            );
+            let message = "which node writes is observed, not declared: procedures hand it over";
+            reader.wrong(writer.line, "writer", message, "remove it");
             if writer.value {
                 let name = name.as_ref().map_or_else(|| "?".into(), |name| name.value.to_string());
                 writers.push((name, writer.line));
             }
         }
         let (capacity, domain) = (reader.count("capacity"), reader.name("domain"));
+        let warm_up = reader.share("warm_up").unwrap_or(Permille::WHOLE);
+        let (work, site) = (read_optional(reader, "work"), read_site(reader, sites));
         let spare = reader.flag("spare").is_some_and(|spare| spare.value);
         let component = |key: &'static str| reader.required_table(key).and_then(|table| read_component(&table));
         let (host, probe) = (component("host"), component("probe"));
@@ -261,7 +318,7 @@ fn read_nodes(root: &Reader<'_, '_>) -> Vec<At<NodeText>> {
         let Some(capacity) = capacity else { continue };
         let domain = domain.map_or_else(|| name.value.clone(), |domain| domain.value);
         let (member, capacity) = (member.value, capacity.value);
-        let value = NodeText { name: name.value, member, capacity, domain, spare, host, probe };
+        let value = NodeText { name: name.value, member, capacity, domain, warm_up, work, site, spare, host, probe };
         nodes.push(At { value, line: reader.line() });
     }
     if let [(first, line), (second, other), ..] = writers.as_slice() {
@@ -379,7 +436,11 @@ probe = { backend = "http" }
             ("name = \"esb\"", "name = \"esb;disable server\"", 7, "pool.name"),
             ("name = \"esb2\"", "name = \"esb1\"", 20, "node[1].name"),
             ("domain = \"rack-a\"", "writer = true", 16, "node[0].writer"),
-            ("domain = \"rack-a\"", "pulled_work = true", 13, "node[0].pulled_work"),
+            ("domain = \"rack-a\"", "pulled_work = true", 16, "node[0].pulled_work"),
+            ("domain = \"rack-a\"", "warm_up = 1.5", 16, "node[0].warm_up"),
+            ("domain = \"rack-a\"", "site = \"north\"", 16, "node[0].site"),
+            ("[cluster]", "[[site]]\nname = \"north\"\nrole = \"cold\"\n[cluster]", 1, "site.role"),
+            ("[cluster]", "[files]\ndirectory = \"/srv\"\n[cluster]", 1, "files.backend"),
             ("[cluster]", "[[sync]]\nfrom = 1\n[cluster]", 0, "sync"),
             ("backend = \"haproxy\"", "", 9, "balancer[0].backend"),
         ];

@@ -87,8 +87,11 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
         let node = choose(&inner, &balancer).ok_or("no usable server")?;
         let row = row(&mut inner, &balancer, &node).ok_or("no such row")?;
         row.in_flight += 1;
+        let shared = (world.topology().files.is_some(), world.topology().database.is_some());
+        let schema = inner.schema;
         let fake = inner.nodes.get(&node).ok_or("no such node")?;
-        match fake.process.as_ref().filter(|_| fake.is_ready() && !fake.stopping) {
+        let works = fake.is_ready() && !fake.stopping && fake.answers_well(shared, schema);
+        match fake.process.as_ref().filter(|_| works) {
             Some(life) => (node.clone(), life.number, life.release.clone()),
             None => {
                 let reason = format!("{node} was sent a request and did not serve");

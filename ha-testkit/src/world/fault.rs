@@ -14,6 +14,12 @@ pub enum Operation {
     Run,
     /// `Probe::test`; the name is the node's.
     Test,
+    /// `FileSync::hold`, `release` and `hand_writer`; the name is the node's.
+    Share,
+    /// `Database::migrate`; the name is `database`.
+    Migrate,
+    /// `Workload::quiesce` and `resume`; the name is the node's.
+    Work,
 }
 
 /// What goes wrong with one call.

@@ -6,7 +6,7 @@ use ha_core::backend::{
     Applied, ErrorKind, Host, Incarnation, Installed, ObserveHost, Probe, Ran, Ready, RunCommand, ServerProcess,
     StepError,
 };
-use ha_core::state::LeaseEpoch;
+use ha_core::state::{Generation, LeaseEpoch, ServerDomain};
 use tokio::time::{Instant, sleep};
 
 use super::model::{FakeNode, Life, World, after, before};
@@ -73,7 +73,7 @@ impl ObserveHost for FakeHost {
 
 #[async_trait]
 impl Host for FakeHost {
-    async fn start(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+    async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
         self.controller.lives().await;
         self.world.fence(epoch.number(), "start", &self.node)?;
         let fault = self.world.take_fault(Operation::Start, &self.node);
@@ -93,6 +93,7 @@ impl Host for FakeHost {
                 let ready_at = Instant::now() + node.start_delay;
                 node.process = Some(Life { number, release: node.installed.clone(), ready_at });
                 node.stopping = false;
+                node.domain = domain;
                 Applied::Applied
             })
             .await?;
@@ -133,8 +134,15 @@ impl Host for FakeHost {
             return Ok(Ran::new(Some(0), "", ""));
         }
         sleep(Duration::from_millis(200)).await;
-        let release = command.env.iter().find(|(name, _)| name == "HA_RELEASE").map(|(_, value)| value.clone());
-        let Some(release) = release else { return Ok(Ran::new(Some(2), "", "HA_RELEASE is not set")) };
+        let asked = |key: &str| command.env.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+        if let Some(sequence) = asked("HA_GENERATION").and_then(|text| text.parse::<u64>().ok()) {
+            let half = fault == Some(Fault::Half);
+            let set = Generation::new(sequence, format!("g{sequence}"));
+            self.with("run", |node| node.generation = (!half).then_some(set)).await?;
+            self.world.copy();
+            return after(fault, "run", &self.node).map(|()| Ran::new(Some(i32::from(half)), "", ""));
+        }
+        let Some(release) = asked("HA_RELEASE") else { return Ok(Ran::new(Some(2), "", "HA_RELEASE is not set")) };
         let half = fault == Some(Fault::Half);
         self.with("run", |node| {
             node.damaged = half;

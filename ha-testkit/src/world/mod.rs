@@ -27,6 +27,7 @@ mod controller;
 mod fault;
 mod host;
 mod model;
+mod shared;
 
 pub use balancer::FakeBalancer;
 pub use clients::{Clients, Served};
@@ -34,3 +35,4 @@ pub use controller::{Controller, Death};
 pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};
 pub use model::World;
+pub use shared::{FakeDatabase, FakeFiles, FakeWorkload};

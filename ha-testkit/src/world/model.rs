@@ -5,13 +5,15 @@ use std::time::Duration;
 use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::journal::MemoryStore;
-use ha_core::procedure::PatchRequest;
-use ha_core::state::RowKind;
+use ha_core::procedure::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
+use ha_core::state::{Generation, RowKind, Schema, SchemaRange, ServerDomain, Sync, Work, WriterEpoch};
 use ha_core::topology::{Topology, TopologyError};
 use tokio::time::Instant;
 
 use super::controller::ReachedStore;
-use super::{Clients, Controller, FakeBalancer, FakeHost, FakeProbe, Fault, Operation};
+use super::{
+    Clients, Controller, FakeBalancer, FakeDatabase, FakeFiles, FakeHost, FakeProbe, FakeWorkload, Fault, Operation,
+};
 
 /// One simulated cluster. Cheap to clone; clones share the world.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Inner {
     pub(super) faults: BTreeMap<(Operation, String), Vec<Fault>>,
     pub(super) lives: u64,
     pub(super) epoch: u64,
+    pub(super) schema: Schema,
+    pub(super) statements: Vec<Schema>,
 }
 
 pub(super) type Rows = Vec<FakeRow>;
@@ -37,6 +41,7 @@ pub(super) struct FakeRow {
     pub(super) node: String,
     pub(super) kind: RowKind,
     pub(super) admin: Admin,
+    pub(super) configured: Admin,
     pub(super) in_flight: u64,
     pub(super) idle: u64,
 }
@@ -51,6 +56,12 @@ pub(super) struct FakeNode {
     pub(super) never_ready: bool,
     pub(super) fails_test_of: Option<String>,
     pub(super) host_lost: bool,
+    pub(super) generation: Option<Generation>,
+    pub(super) sync: Sync,
+    pub(super) writer: WriterEpoch,
+    pub(super) seen_writer: WriterEpoch,
+    pub(super) work: Work,
+    pub(super) domain: ServerDomain,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +72,15 @@ pub(super) struct Life {
 }
 
 impl FakeNode {
+    /// Tells whether a ready server would also answer well: it needs a whole set of files, a schema that its release can
+    /// use, and it must not be in its test domain.
+    pub(super) fn answers_well(&self, (files, database): (bool, bool), schema: Schema) -> bool {
+        let release = self.process.as_ref().map_or("", |life| life.release.as_str());
+        let old = release == "1.0";
+        let usable = if old { schema <= Schema::Backfilled } else { schema >= Schema::Expanded };
+        (!files || self.generation.is_some()) && (!database || usable) && self.domain == ServerDomain::Production
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         let ready = |life: &Life| !self.never_ready && Instant::now() >= life.ready_at;
         !self.host_lost && self.process.as_ref().is_some_and(ready)
@@ -75,33 +95,52 @@ impl World {
     /// What is wrong in the topology.
     pub fn from_toml_str(text: &str) -> Result<Self, TopologyError> {
         let topology = Topology::from_toml_str(text)?;
-        let mut inner =
-            Inner { nodes: BTreeMap::new(), balancers: BTreeMap::new(), faults: BTreeMap::new(), lives: 0, epoch: 0 };
+        let mut inner = Inner {
+            nodes: BTreeMap::new(),
+            balancers: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            lives: 0,
+            epoch: 0,
+            schema: Schema::Base,
+            statements: Vec::new(),
+        };
         let now = Instant::now();
-        for node in &topology.nodes {
+        let writer = topology.members().last().map(|(index, _)| index).filter(|_| topology.files.is_some());
+        for (index, node) in topology.nodes() {
             inner.lives += 1;
+            let writes = writer == Some(index);
             let life = Life { number: inner.lives, release: "1.0".into(), ready_at: now };
             let fake = FakeNode {
                 installed: "1.0".into(),
                 damaged: false,
-                process: if node.spare { None } else { Some(life) },
+                process: if node.spare || !topology.is_home(node) { None } else { Some(life) },
                 stopping: false,
                 start_delay: Duration::from_secs(2),
                 never_ready: false,
                 fails_test_of: None,
                 host_lost: false,
+                generation: topology.files.as_ref().map(|_| Generation::new(1, "g1")),
+                sync: if topology.files.is_none() || writes { Sync::None } else { Sync::Active },
+                writer: WriterEpoch::new(u64::from(writes)),
+                seen_writer: WriterEpoch::new(u64::from(writer.is_some())),
+                work: if node.work.is_some() { Work::On } else { Work::None },
+                domain: ServerDomain::Production,
             };
             inner.nodes.insert(node.name.to_string(), fake);
         }
         for balancer in &topology.balancers {
             let mut primaries = usize::from(topology.pool.serve);
+            let all_serve = primaries >= topology.members().count();
             let rows = topology.nodes.iter().map(|node| {
-                let primary = !node.spare && primaries > 0;
+                let member = !node.spare && topology.is_home(node);
+                let primary = member && primaries > 0;
                 primaries -= usize::from(primary);
+                let admin = if member { Admin::Ready } else { Admin::Maint };
                 FakeRow {
                     node: node.name.to_string(),
-                    kind: if primary { RowKind::Primary } else { RowKind::Backup },
-                    admin: if node.spare { Admin::Maint } else { Admin::Ready },
+                    kind: if primary || all_serve { RowKind::Primary } else { RowKind::Backup },
+                    admin,
+                    configured: admin,
                     in_flight: 0,
                     idle: 0,
                 }
@@ -156,7 +195,17 @@ impl World {
             let name = node.name.to_string();
             let host = FakeHost::new(self.clone(), controller.clone(), name.clone());
             let probe = FakeProbe::new(self.clone(), controller.clone(), name.clone());
+            if node.work.is_some() {
+                let work = FakeWorkload::new(self.clone(), controller.clone(), name.clone());
+                builder = builder.with_work(name.clone(), Arc::new(work));
+            }
             builder = builder.with_host(name.clone(), Arc::new(host)).with_probe(name, Arc::new(probe));
+        }
+        if self.topology.files.is_some() {
+            builder = builder.with_files(Arc::new(FakeFiles::new(self.clone(), controller.clone())));
+        }
+        if self.topology.database.is_some() {
+            builder = builder.with_database(Arc::new(FakeDatabase::new(self.clone(), controller.clone())));
         }
         builder
     }
@@ -169,6 +218,50 @@ impl World {
     /// Asks for a patch that the fake hosts understand.
     pub fn patch_to(&self, release: &str) -> PatchRequest {
         PatchRequest::new(release, vec!["patch".into(), "apply".into()], vec!["patch".into(), "restore".into()])
+            .with_beside("1.0")
+    }
+
+    /// Asks for an update to a set of shared files that the fake hosts can deploy.
+    pub fn update_to(&self, sequence: u64) -> UpdateRequest {
+        UpdateRequest::new(Generation::new(sequence, format!("g{sequence}")), vec!["deploy".into()])
+    }
+
+    /// Asks for a version upgrade over the fake database, with a contraction at its end.
+    pub fn upgrade_to(&self, release: &str) -> UpgradeRequest {
+        let old = ReleaseFacts::new("1.0").with_schema(SchemaRange::OLD);
+        let new = ReleaseFacts::new(release).with_schema(SchemaRange::NEW);
+        UpgradeRequest::new(self.patch_to(release).with_facts(old).with_facts(new))
+    }
+
+    /// Restarts a balancer: it has its configured state again, and its connections are gone to an older process.
+    pub fn restart_balancer(&self, name: &str) {
+        if let Some(rows) = self.lock().balancers.get_mut(name) {
+            for row in rows {
+                row.admin = row.configured;
+            }
+        }
+    }
+
+    /// Returns how the shared database's schema stands.
+    pub fn schema(&self) -> Schema {
+        self.lock().schema
+    }
+
+    /// Returns the number of the set of shared files on a node; `None` for half a set.
+    pub fn generation(&self, node: &str) -> Option<u64> {
+        self.lock().nodes.get(node)?.generation.as_ref().map(|generation| generation.sequence)
+    }
+
+    /// Returns the nodes that may write shared files.
+    pub fn writers(&self) -> Vec<String> {
+        let inner = self.lock();
+        let writers = inner.nodes.iter().filter(|(_, node)| node.writer > WriterEpoch::default());
+        writers.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns how the file sync into a node stands, and its pulled work.
+    pub fn shared(&self, node: &str) -> Option<(Sync, Work)> {
+        self.lock().nodes.get(node).map(|node| (node.sync, node.work))
     }
 
     /// Starts simulated clients.

@@ -1,0 +1,76 @@
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use super::{Applied, StepError};
+use crate::state::{Generation, LeaseEpoch, Sync, WriterEpoch};
+use crate::topology::Name;
+
+/// How one node takes part in file sharing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Shared {
+    /// The file sync into it.
+    pub sync: Sync,
+    /// The set of files that it has; `None` while one is half there.
+    pub generation: Option<Generation>,
+    /// The epoch with which it may write; 0 when it may not.
+    pub writer: WriterEpoch,
+    /// The highest epoch that its host has seen, whoever it was given to.
+    pub seen: WriterEpoch,
+}
+
+impl Shared {
+    /// Describes a node that may not write, and has seen nobody who may.
+    pub fn new(sync: Sync, generation: Option<Generation>) -> Self {
+        Self { sync, generation, writer: WriterEpoch::default(), seen: WriterEpoch::default() }
+    }
+
+    /// Adds the epoch with which it may write, 0 for none, and the highest that its host has seen.
+    #[must_use]
+    pub fn with_writer(mut self, writer: WriterEpoch, seen: WriterEpoch) -> Self {
+        (self.writer, self.seen) = (writer, seen);
+        self
+    }
+}
+
+/// Reads how files are shared.
+#[async_trait]
+pub trait ObserveFileSync: Debug + Send + std::marker::Sync + 'static {
+    /// Reads how a node takes part.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unreachable`, `Timeout`, `Protocol`; all without effect.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn shared(&self, node: &Name) -> Result<Shared, StepError>;
+}
+
+/// Holds and releases the file sync into a node, and says who may write. All values are absolute: twice equals once.
+#[async_trait]
+pub trait FileSync: ObserveFileSync {
+    /// Holds the sync into a node durably, a restart of its host included, after a transfer under way has ended.
+    ///
+    /// # Errors
+    /// `Fenced`, `NotFound`, `Denied`: no effect. `Timeout`, `Unreachable`: unknown; read `shared`.
+    /// # Cancel safety
+    /// Not cancel safe: read `shared`.
+    async fn hold(&self, epoch: LeaseEpoch, node: &Name) -> Result<Applied, StepError>;
+
+    /// Releases the sync into a node: what the writer has is brought there, staged and swapped, and kept in step.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    /// # Cancel safety
+    /// Not cancel safe: read `shared`.
+    async fn release(&self, epoch: LeaseEpoch, node: &Name) -> Result<Applied, StepError>;
+
+    /// Takes the right to write from whoever has it, then gives it to `node` with `writer`, higher than any before. The
+    /// sync into the old writer is there from then on, held; the one into the new writer is gone.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold); `Conflict` when a higher writer epoch was seen, without effect.
+    /// # Cancel safety
+    /// Not cancel safe: nobody may be able to write; read `shared`.
+    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError>;
+}

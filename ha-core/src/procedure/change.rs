@@ -1,0 +1,404 @@
+use std::time::Duration;
+
+use super::{PlanError, Planned};
+use crate::action::{KnownGood, Verb};
+use crate::law::{self, Law};
+use crate::machine::GUARD_INTERVAL;
+use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step};
+use crate::safety::{Counterexample, prove};
+use crate::state::{
+    ClusterState, Facts, GenerationId, Process, ReleaseId, RowKind, Schema, ServerDomain, Sync, Traffic, Work,
+};
+use crate::topology::{NodeIx, OnDrainDeadline, Topology};
+
+/// A rolling change of all members: what the procedures that patch, upgrade and update have in common.
+pub(super) struct Change<'a> {
+    pub(super) procedure: &'static str,
+    pub(super) topology: &'a Topology,
+    pub(super) start: &'a ClusterState,
+    pub(super) facts: Facts,
+    pub(super) goal: Goal,
+    pub(super) commands: ChangeCommands,
+    pub(super) kind: Kind,
+    /// Schema states that are reached before the first node changes.
+    pub(super) before: Vec<Schema>,
+    /// Schema states that are reached after the last: past the point of no return.
+    pub(super) after: Vec<Schema>,
+}
+
+/// What changes on each node.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// The server itself, stopped meanwhile.
+    Server { to: ReleaseId, test_domain: bool },
+    /// The shared files, under the running server.
+    Files { to: GenerationId },
+}
+
+impl Change<'_> {
+    /// Builds and proves the plan: without a spare, else with the smallest declared spares that prove it.
+    pub(super) fn derive(&self) -> Result<Planned, PlanError> {
+        self.check_start()?;
+        let refusal = match self.proven(&[]) {
+            Ok(planned) => return Ok(planned),
+            Err(refusal) => refusal,
+        };
+        let mut spares: Vec<_> = self.topology.spares().filter(|(index, _)| self.is_usable_spare(*index)).collect();
+        spares.sort_by_key(|(_, node)| node.capacity);
+        let mut last = None;
+        let singles = spares.iter().map(|(spare, _)| vec![*spare]);
+        let largest_first: Vec<NodeIx> = spares.iter().rev().map(|(spare, _)| *spare).collect();
+        let several = (2..=largest_first.len()).map(|count| largest_first.iter().take(count).copied().collect());
+        for set in singles.chain(several) {
+            match self.proven(&set) {
+                Ok(planned) => return Ok(planned),
+                Err(refusal) => last = Some(refusal),
+            }
+        }
+        Err(PlanError::Unprovable { remedy: self.remedy(spares.len()), counterexample: last.unwrap_or(refusal) })
+    }
+
+    fn remedy(&self, declared: usize) -> String {
+        let smallest = self.topology.members().map(|(_, node)| node.capacity).min().unwrap_or(1);
+        let needed = self.topology.owed_after_loss().max(smallest);
+        if declared == 0 {
+            return format!(
+                "add one spare of capacity {needed} in a failure domain of its own (node.spare = true), as the members \
+                 are now"
+            );
+        }
+        format!(
+            "none of the declared spares is enough; give one a capacity of {needed} and a failure domain of its own"
+        )
+    }
+
+    fn proven(&self, spares: &[NodeIx]) -> Result<Planned, Box<Counterexample>> {
+        let plan = self.plan(spares);
+        let proof = prove(self.topology, &plan)?;
+        Ok(Planned { plan, proof })
+    }
+
+    fn is_usable_spare(&self, spare: NodeIx) -> bool {
+        let stands = self.start.node(spare);
+        stands.release.is_some() && matches!(stands.process, Process::Stopped | Process::Ready { .. })
+    }
+
+    fn law(&self) -> Law<'_> {
+        Law::new(self.topology, &self.facts)
+    }
+
+    fn check_start(&self) -> Result<(), PlanError> {
+        let not_ready = |node: NodeIx, what: String, fix: &str| PlanError::NotReady {
+            node: self.topology.node(node).name.to_string(),
+            what,
+            fix: fix.into(),
+        };
+        for (index, _) in self.topology.nodes() {
+            for (balancer, instance) in self.topology.balancers() {
+                if self.start.row(index, balancer).traffic == Traffic::Unknown {
+                    let what = format!("balancer {} cannot say how it stands, or its check fails there", instance.name);
+                    let fix = "correct the names of pool and member, the balancer's socket, or the server; then plan \
+                               again";
+                    return Err(not_ready(index, what, fix));
+                }
+            }
+        }
+        for (index, _) in self.topology.members() {
+            let stands = self.start.node(index);
+            let (what, fix) = match (stands.process, stands.release) {
+                (Process::Ready { .. }, Some(_)) if stands.is_tested() => continue,
+                (Process::Ready { .. }, Some(_)) => ("its test does not pass", "repair it, then plan again"),
+                (Process::Ready { .. }, None) => ("its release cannot be read", "repair its version command or probe"),
+                (Process::Unknown, _) => ("it could not be seen how it stands", "make its host and probe reachable"),
+                (Process::Absent | Process::Stopped | Process::Starting | Process::Sick, _) => {
+                    ("its server does not serve", "start or repair it, then plan again")
+                }
+            };
+            return Err(not_ready(index, what.into(), fix));
+        }
+        for (index, _) in self.topology.spares() {
+            if law::is_exposed(self.start, index) {
+                let what = "it is a spare and is not held out on every balancer".into();
+                let fix = "put its row into maintenance; it may be the residue of an earlier run";
+                return Err(not_ready(index, what, fix));
+            }
+        }
+        let broken = self.law().broken(self.start);
+        if !broken.is_empty() {
+            return Err(PlanError::AtRest(broken));
+        }
+        if self.topology.members().all(|(index, _)| !self.must_change(index)) {
+            let name = match self.kind {
+                Kind::Server { to, .. } => format!("release {}", self.facts.releases.name(to)),
+                Kind::Files { to } => format!("generation {}", self.facts.generations.sequence(to)),
+            };
+            return Err(PlanError::NothingToDo { what: name });
+        }
+        Ok(())
+    }
+
+    fn must_change(&self, node: NodeIx) -> bool {
+        let stands = self.start.node(node);
+        match self.kind {
+            Kind::Server { to, .. } => stands.release != Some(to),
+            Kind::Files { to } => stands.generation != Some(to),
+        }
+    }
+
+    fn is_admitted(&self, node: NodeIx) -> bool {
+        self.start.rows(node).iter().any(|row| row.traffic != Traffic::Out)
+    }
+
+    fn step(&self, verb: Verb) -> Step {
+        let policy = &self.topology.policy;
+        let step = Step::new(verb, policy).with_attempts(if verb.changes_node() { 1 } else { 2 });
+        match (verb, policy.on_drain_deadline) {
+            (Verb::TakeOut, OnDrainDeadline::Hold) => step.with_on_failure(OnFailure::Hold),
+            _ => step,
+        }
+    }
+
+    fn stage(&self, name: &str, targets: Vec<NodeIx>, verbs: impl IntoIterator<Item = Verb>) -> Stage {
+        Stage::new(name, targets, verbs.into_iter().map(|verb| self.step(verb)).collect())
+    }
+
+    fn plan(&self, spares: &[NodeIx]) -> Plan {
+        let mut stages = Vec::new();
+        let mut state = self.start.clone();
+        for spare in spares {
+            let mut verbs = vec![Verb::Start, Verb::Gate];
+            if self.spare_is_admitted(*spare) {
+                verbs.push(Verb::Admit);
+            }
+            self.settle(&mut state, &[*spare], verbs.contains(&Verb::Admit));
+            stages.push(self.stage("bring a spare as the members are now", vec![*spare], verbs));
+        }
+        let order = self.order();
+        let first = order.first().copied();
+        for schema in &self.before {
+            stages.extend(
+                first.map(|node| self.stage("prepare the database", vec![node], [Verb::Migrate { to: *schema }])),
+            );
+        }
+        let shared = matches!(self.kind, Kind::Files { .. }) && self.topology.files.is_some();
+        if shared {
+            stages.extend(self.hold_files(first));
+        }
+        for wave in self.waves(&order, state) {
+            stages.push(self.wave(&wave, shared));
+        }
+        let point_of_no_return = stages.len();
+        if !spares.is_empty() {
+            let name = "close the rollback window and retire the spare";
+            stages.push(self.stage(name, spares.to_vec(), [Verb::TakeOut, Verb::Stop]));
+        }
+        for schema in &self.after {
+            stages.extend(
+                first.map(|node| self.stage("finish the database", vec![node], [Verb::Migrate { to: *schema }])),
+            );
+        }
+        if shared {
+            stages.extend(self.release_files(&order));
+        }
+        Plan {
+            format: PLAN_FORMAT,
+            procedure: self.procedure.into(),
+            cluster: self.topology.name.clone(),
+            topology: Plan::digest_of(self.topology),
+            facts: self.facts.clone(),
+            goal: self.goal,
+            start: self.start.clone(),
+            known_good: self.known_good(spares),
+            commands: self.commands.clone(),
+            stages,
+            point_of_no_return,
+            windows: self.windows(),
+        }
+    }
+
+    fn known_good(&self, spares: &[NodeIx]) -> Vec<Option<KnownGood>> {
+        let writer = law::writer(self.start);
+        let of = |(index, node): (NodeIx, &crate::topology::Node)| {
+            let stands = self.start.node(index);
+            let shared = self.topology.files.is_some();
+            if !self.topology.is_home(node) || (node.spare && !spares.contains(&index) && !shared) {
+                return None;
+            }
+            let (release, generation) = (stands.release?, stands.generation?);
+            Some(KnownGood::new(release, self.is_admitted(index)).with_files(generation, writer))
+        };
+        self.topology.nodes().map(of).collect()
+    }
+
+    fn windows(&self) -> Vec<DegradedWindow> {
+        let mut windows = Vec::new();
+        if self.topology.members().any(|(index, _)| self.is_admitted(index)) {
+            windows.push(DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2));
+        }
+        let pulls: Vec<NodeIx> =
+            self.topology.members().map(|(index, _)| index).filter(|index| self.pulls(*index)).collect();
+        if pulls.len() == 1 {
+            let policy = &self.topology.policy;
+            let each = [policy.stop_deadline, policy.command_deadline, policy.ready_deadline, Duration::from_secs(30)];
+            windows.push(DegradedWindow::new(Degraded::PulledWork, each.iter().sum()));
+        }
+        windows
+    }
+
+    fn pulls(&self, node: NodeIx) -> bool {
+        self.start.node(node).work == Work::On
+    }
+
+    /// Lists the members to change: those that stand by first.
+    fn order(&self) -> Vec<NodeIx> {
+        let law = self.law();
+        let members = self.topology.members().map(|(index, _)| index).filter(|index| self.must_change(*index));
+        let (active, mut passive): (Vec<_>, Vec<_>) = members.partition(|index| law.is_serving(self.start, *index));
+        // Where nobody stands by, whoever writes the shared files goes first: the others get them from there.
+        let writer = law::writer(self.start);
+        let mut active = active;
+        active.sort_by_key(|index| Some(*index) != writer);
+        passive.sort_by_key(|index| Some(*index) != writer);
+        passive.into_iter().chain(active).collect()
+    }
+
+    /// Splits the order into waves, each as large as the law allows; a member that is to stand by at the end has a wave
+    /// of its own.
+    fn waves(&self, order: &[NodeIx], mut state: ClusterState) -> Vec<Vec<NodeIx>> {
+        let mut waves: Vec<Vec<NodeIx>> = Vec::new();
+        let mut wave: Vec<NodeIx> = Vec::new();
+        for (place, node) in order.iter().enumerate() {
+            let alone = self.stands_by(order, place) || place == 0 && self.topology.files.is_some();
+            let mut larger = wave.clone();
+            larger.push(*node);
+            if !wave.is_empty() && (alone || !self.can_be_out(&state, &larger)) {
+                self.settle(&mut state, &wave, true);
+                waves.push(std::mem::take(&mut wave));
+            }
+            wave.push(*node);
+            if alone {
+                self.settle(&mut state, &wave, !self.stands_by(order, place));
+                waves.push(std::mem::take(&mut wave));
+            }
+        }
+        if !wave.is_empty() {
+            waves.push(wave);
+        }
+        waves
+    }
+
+    fn can_be_out(&self, state: &ClusterState, wave: &[NodeIx]) -> bool {
+        let mut out = state.clone();
+        for node in wave {
+            out.set_traffic_everywhere(*node, |_| Traffic::Out);
+            out.node_mut(*node).process = Process::Stopped;
+        }
+        let law = self.law();
+        law.now(&out).is_ok() && law.one_more_failure(&out).is_ok()
+    }
+
+    /// Foresees how nodes stand when they have been changed or brought.
+    fn settle(&self, state: &mut ClusterState, nodes: &[NodeIx], admitted: bool) {
+        for node in nodes {
+            let stands = state.node_mut(*node);
+            stands.process = Process::Ready { warm: true };
+            stands.server_domain = ServerDomain::Production;
+            if let Some(release) = stands.release {
+                stands.tested.insert(release);
+            }
+            if admitted {
+                state.set_traffic_everywhere(*node, crate::state::Row::admitted);
+            }
+        }
+    }
+
+    /// Tells whether the member at a place of the order stands by at the end: as many as stood by, held out, before.
+    fn stands_by(&self, order: &[NodeIx], place: usize) -> bool {
+        let held_out = order.iter().filter(|index| !self.is_admitted(**index)).count();
+        order.len() - place <= held_out && held_out <= order.len() - held_out
+    }
+
+    fn wave(&self, wave: &[NodeIx], shared: bool) -> Stage {
+        let order = self.order();
+        let place = wave.first().and_then(|node| order.iter().position(|index| index == node)).unwrap_or(0);
+        let works = wave.iter().any(|node| self.pulls(*node));
+        let mut verbs = vec![Verb::TakeOut];
+        verbs.extend(works.then_some(Verb::Quiesce));
+        match self.kind {
+            Kind::Server { to, test_domain } => {
+                verbs.extend([Verb::Stop, Verb::Apply { to }]);
+                if test_domain {
+                    verbs.extend([Verb::StartInTest, Verb::Gate, Verb::Stop]);
+                }
+                verbs.extend([Verb::Start, Verb::Gate]);
+            }
+            Kind::Files { to } if place == 0 || !shared => verbs.extend([Verb::Deploy { to }, Verb::Gate]),
+            Kind::Files { .. } => verbs.extend([Verb::Release, Verb::Gate]),
+        }
+        if self.stands_by(&order, place) {
+            verbs.push(Verb::StandBy);
+        } else {
+            verbs.push(Verb::Admit);
+            let cold = wave.iter().any(|node| self.topology.node(*node).warm_up < crate::topology::Permille::WHOLE);
+            if cold || !self.topology.policy.soak.is_zero() {
+                verbs.push(Verb::Soak);
+            }
+        }
+        verbs.extend(works.then_some(Verb::Resume));
+        let serving = wave.iter().any(|node| self.law().is_serving(self.start, *node));
+        let name = match (wave.len(), serving) {
+            (1, true) => "change an active node",
+            (1, false) => "change a passive node",
+            (_, true) => "change a wave of active nodes",
+            (_, false) => "change a wave of passive nodes",
+        };
+        self.stage(name, wave.to_vec(), verbs)
+    }
+
+    /// Nothing is copied from here on but what the plan asks for; the first node to change writes.
+    fn hold_files(&self, first: Option<NodeIx>) -> Vec<Stage> {
+        let synced = self.start.nodes().filter(|(_, node)| node.sync != Sync::None).map(|(index, _)| index).collect();
+        let mut stages = vec![self.stage("hold every file sync", synced, [Verb::Hold])];
+        if let Some(to) = first.filter(|to| law::writer(self.start) != Some(*to)) {
+            stages.push(self.stage("hand the writer over", vec![to], [Verb::HandWriter { to }]));
+        }
+        stages
+    }
+
+    /// The node that is passive now writes, and every file sync comes from it.
+    fn release_files(&self, order: &[NodeIx]) -> Vec<Stage> {
+        let (Some(first), last) = (order.first().copied(), order.last().copied()) else { return Vec::new() };
+        let swapped = last.filter(|_| self.stands_by(order, order.len() - 1) && order.len() > 1);
+        let mut stages = Vec::new();
+        if let Some(passive) = swapped {
+            let readers: Vec<NodeIx> = order.iter().copied().filter(|node| *node != first).collect();
+            stages.push(self.stage("hold the file syncs again", readers, [Verb::Hold]));
+            stages.push(self.stage(
+                "hand the writer to the passive node",
+                vec![passive],
+                [Verb::HandWriter { to: passive }],
+            ));
+        }
+        let writer = swapped.unwrap_or(first);
+        let done = |index: NodeIx| swapped.is_none() && order.contains(&index);
+        let shares =
+            |index: NodeIx| self.start.node(index).sync != Sync::None || law::writer(self.start) == Some(index);
+        let rest: Vec<NodeIx> = self
+            .topology
+            .nodes()
+            .map(|(index, _)| index)
+            .filter(|index| *index != writer && !done(*index) && shares(*index))
+            .collect();
+        if !rest.is_empty() {
+            stages.push(self.stage("release the file syncs", rest, [Verb::Release]));
+        }
+        stages
+    }
+
+    /// Tells whether a spare is admitted for the run: on a backup row, where it takes over by itself when the others are
+    /// gone, or where all members serve, so that a drained one leaves no gap. Elsewhere it waits, held out.
+    fn spare_is_admitted(&self, spare: NodeIx) -> bool {
+        let all_serve = usize::from(self.topology.pool.serve) >= self.topology.members().count();
+        all_serve || self.start.rows(spare).iter().all(|row| row.kind == RowKind::Backup)
+    }
+}

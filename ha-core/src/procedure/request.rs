@@ -1,0 +1,154 @@
+use serde::{Deserialize, Serialize};
+
+use super::PlanError;
+use crate::state::{Generation, Releases, SchemaRange};
+
+/// What is declared of one release. What is not declared is not assumed: the proof fails instead.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ReleaseFacts {
+    /// The release, as the server prints it.
+    pub release: String,
+    /// The releases that it may serve beside: they share sessions, messages and caches.
+    #[serde(default)]
+    pub beside: Vec<String>,
+    /// The schema states that it can read and write; needed where a database is declared.
+    #[serde(default)]
+    pub schema: Option<SchemaRange>,
+}
+
+impl ReleaseFacts {
+    /// Names a release of which nothing is declared yet.
+    pub fn new(release: impl Into<String>) -> Self {
+        Self { release: release.into(), beside: Vec::new(), schema: None }
+    }
+
+    /// Declares that it may serve beside another release.
+    #[must_use]
+    pub fn with_beside(mut self, other: impl Into<String>) -> Self {
+        self.beside.push(other.into());
+        self
+    }
+
+    /// Declares which schema states it can use.
+    #[must_use]
+    pub fn with_schema(mut self, range: SchemaRange) -> Self {
+        self.schema = Some(range);
+        self
+    }
+}
+
+/// Asks for a patch: every member gets `release`, by running a command on its stopped server.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PatchRequest {
+    /// The release as the patched server prints it.
+    pub release: String,
+    /// Installs it. Run with `HA_NODE` and `HA_RELEASE` set; it must write what the version command reads last.
+    pub apply: Vec<String>,
+    /// Brings the release in `HA_RELEASE` back, whatever half of the patch is there.
+    pub restore: Vec<String>,
+    /// What is declared of the releases that serve in the meantime.
+    #[serde(default)]
+    pub facts: Vec<ReleaseFacts>,
+    /// Starts each changed server in its test domain first, tests it there, and starts it again to serve. Default no.
+    #[serde(default)]
+    pub test_domain: bool,
+}
+
+impl PatchRequest {
+    /// Asks for a patch.
+    pub fn new(release: impl Into<String>, apply: Vec<String>, restore: Vec<String>) -> Self {
+        Self { release: release.into(), apply, restore, facts: Vec::new(), test_domain: false }
+    }
+
+    /// Declares that the patched release may serve beside another one: while the nodes are patched one after another,
+    /// both do.
+    #[must_use]
+    pub fn with_beside(self, other: impl Into<String>) -> Self {
+        let facts = ReleaseFacts::new(&self.release).with_beside(other);
+        self.with_facts(facts)
+    }
+
+    /// Declares something of a release.
+    #[must_use]
+    pub fn with_facts(mut self, facts: ReleaseFacts) -> Self {
+        self.facts.push(facts);
+        self
+    }
+
+    /// Tests each changed server in its test domain before it joins the others.
+    #[must_use]
+    pub fn in_test_domain_first(mut self) -> Self {
+        self.test_domain = true;
+        self
+    }
+}
+
+/// Asks for a version upgrade: a patch with a schema that is expanded before the first new node, and contracted after the
+/// last old one, the spare included, is gone.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct UpgradeRequest {
+    /// The new release, how to install it and how to go back.
+    pub change: PatchRequest,
+    /// Whether what only the old release needs is removed at the end: the point of no return. Default yes.
+    pub contract: bool,
+}
+
+impl UpgradeRequest {
+    /// Asks for an upgrade with a contraction at its end.
+    pub fn new(change: PatchRequest) -> Self {
+        Self { change, contract: true }
+    }
+
+    /// Leaves the schema expanded.
+    #[must_use]
+    pub fn without_contract(mut self) -> Self {
+        self.contract = false;
+        self
+    }
+}
+
+/// Asks for an update of the services: every member gets a new set of shared files.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct UpdateRequest {
+    /// The new set.
+    pub generation: Generation,
+    /// Puts the set with the number in `HA_GENERATION` on a node, staged and swapped; old sets too, for the way back.
+    pub deploy: Vec<String>,
+    /// Declares that the new set may serve beside the old one: data, sessions and messages. Without it there is no plan.
+    pub compatible: bool,
+}
+
+impl UpdateRequest {
+    /// Asks for an update that may serve beside what is there.
+    pub fn new(generation: Generation, deploy: Vec<String>) -> Self {
+        Self { generation, deploy, compatible: true }
+    }
+}
+
+/// Enters what was declared into the table of a plan.
+pub(super) fn declare(releases: &mut Releases, facts: &[ReleaseFacts]) -> Result<(), PlanError> {
+    let incomplete = |error: crate::state::TooManyReleases| PlanError::Incomplete(error.to_string());
+    for fact in facts {
+        let id = releases.enter(&fact.release).map_err(incomplete)?;
+        for other in &fact.beside {
+            let other = releases.enter(other).map_err(incomplete)?;
+            releases.declare_beside(id, other);
+        }
+        if let Some(range) = fact.schema {
+            if range.first > range.last {
+                let what = format!("facts of {}: schema begins with {} and ends before it", fact.release, range.first);
+                return Err(PlanError::Incomplete(what));
+            }
+            releases.declare_schema(id, range);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::backend::{
+    Applied, Database, ErrorKind, FileSync, ObserveDatabase, ObserveFileSync, ObserveWorkload, Shared, StepError,
+    Workload,
+};
+use ha_core::state::{LeaseEpoch, Schema, Sync, Work, WriterEpoch};
+use ha_core::topology::Name;
+use tokio::time::sleep;
+
+use super::model::{World, after, before};
+use super::{Controller, Fault, Operation};
+
+/// The file sync of the simulated world: what the writer has is copied over every open sync, tested or not.
+pub struct FakeFiles {
+    world: World,
+    controller: Controller,
+}
+
+/// The shared database of the simulated world.
+pub struct FakeDatabase {
+    world: World,
+    controller: Controller,
+}
+
+/// The pulled work of one node of the simulated world.
+pub struct FakeWorkload {
+    world: World,
+    controller: Controller,
+    node: String,
+}
+
+/// How long a transfer takes.
+const TRANSFER: Duration = Duration::from_millis(150);
+/// How long one statement takes.
+const STATEMENT: Duration = Duration::from_millis(120);
+/// How long work in progress takes to end.
+const WORK_TIME: Duration = Duration::from_millis(300);
+
+macro_rules! debug_as {
+    ($name:ident) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+debug_as!(FakeFiles);
+debug_as!(FakeDatabase);
+debug_as!(FakeWorkload);
+
+impl FakeFiles {
+    /// Makes the file sync as `controller` reaches it.
+    pub fn new(world: World, controller: Controller) -> Self {
+        Self { world, controller }
+    }
+
+    async fn change(
+        &self,
+        operation: &'static str,
+        epoch: LeaseEpoch,
+        node: &Name,
+        change: impl FnOnce(&World, bool) -> Result<(), StepError>,
+    ) -> Result<Applied, StepError> {
+        self.controller.round_trip().await;
+        self.world.fence(epoch.number(), operation, node.as_str())?;
+        let fault = self.world.take_fault(Operation::Share, node.as_str());
+        if !before(fault, operation, node.as_str())? {
+            return Ok(Applied::Applied);
+        }
+        self.world.reachable(node.as_str(), operation)?;
+        change(&self.world, fault == Some(Fault::Half))?;
+        after(fault, operation, node.as_str()).map(|()| Applied::Applied)
+    }
+}
+
+#[async_trait]
+impl ObserveFileSync for FakeFiles {
+    async fn shared(&self, node: &Name) -> Result<Shared, StepError> {
+        self.controller.round_trip().await;
+        self.world.reachable(node.as_str(), "shared")?;
+        let inner = self.world.lock();
+        let Some(seen) = inner.nodes.get(node.as_str()) else {
+            return Err(StepError::new(ErrorKind::NotFound, "shared", node.as_str()).without_effect());
+        };
+        Ok(Shared::new(seen.sync, seen.generation.clone()).with_writer(seen.writer, seen.seen_writer))
+    }
+}
+
+#[async_trait]
+impl FileSync for FakeFiles {
+    async fn hold(&self, epoch: LeaseEpoch, node: &Name) -> Result<Applied, StepError> {
+        let name = node.to_string();
+        self.change("hold", epoch, node, move |world, half| {
+            world.with_node(&name, |node| if half { node.sync = Sync::Running } else { node.sync = Sync::Held });
+            if half {
+                world.later(TRANSFER, move |world| world.with_node(&name, |node| node.sync = Sync::Held));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn release(&self, epoch: LeaseEpoch, node: &Name) -> Result<Applied, StepError> {
+        let name = node.to_string();
+        self.change("release", epoch, node, move |world, half| {
+            world.with_node(&name, |node| node.sync = Sync::Active);
+            if half {
+                world.with_node(&name, |node| node.generation = None);
+            }
+            world.copy();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError> {
+        let name = node.to_string();
+        self.change("hand_writer", epoch, node, move |world, half| {
+            let mut inner = world.lock();
+            if inner.nodes.values().any(|node| node.seen_writer > writer) {
+                return Err(StepError::new(ErrorKind::Conflict, "hand_writer", name).without_effect());
+            }
+            for node in inner.nodes.values_mut().filter(|node| node.writer > WriterEpoch::default()) {
+                (node.writer, node.sync) = (WriterEpoch::default(), Sync::Held);
+            }
+            if half {
+                return Ok(());
+            }
+            for node in inner.nodes.values_mut() {
+                node.seen_writer = writer;
+            }
+            if let Some(next) = inner.nodes.get_mut(&name) {
+                (next.writer, next.sync) = (writer, Sync::None);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl FakeDatabase {
+    /// Makes the database as `controller` reaches it.
+    pub fn new(world: World, controller: Controller) -> Self {
+        Self { world, controller }
+    }
+}
+
+#[async_trait]
+impl ObserveDatabase for FakeDatabase {
+    async fn schema(&self) -> Result<Schema, StepError> {
+        self.controller.round_trip().await;
+        Ok(self.world.lock().schema)
+    }
+}
+
+#[async_trait]
+impl Database for FakeDatabase {
+    async fn migrate(&self, epoch: LeaseEpoch, to: Schema) -> Result<Applied, StepError> {
+        self.controller.round_trip().await;
+        self.world.fence(epoch.number(), "migrate", "database")?;
+        let fault = self.world.take_fault(Operation::Migrate, "database");
+        if !before(fault, "migrate", "database")? {
+            return Ok(Applied::Applied);
+        }
+        if self.world.lock().schema == to {
+            return Ok(Applied::AlreadySo);
+        }
+        let begun = match to {
+            Schema::Base | Schema::Expanding | Schema::Expanded => Schema::Expanding,
+            Schema::Backfilled => Schema::Expanded,
+            Schema::Contracting | Schema::Contracted => Schema::Contracting,
+        };
+        self.world.lock().schema = begun;
+        sleep(STATEMENT).await;
+        if fault == Some(Fault::Half) {
+            return Err(StepError::new(ErrorKind::Conflict, "migrate", "database").with_context("a statement failed"));
+        }
+        let mut inner = self.world.lock();
+        inner.schema = to;
+        inner.statements.push(to);
+        drop(inner);
+        after(fault, "migrate", "database").map(|()| Applied::Applied)
+    }
+}
+
+impl FakeWorkload {
+    /// Makes the pulled work of `node` as `controller` reaches it.
+    pub fn new(world: World, controller: Controller, node: String) -> Self {
+        Self { world, controller, node }
+    }
+
+    async fn set(&self, operation: &'static str, epoch: LeaseEpoch, on: bool) -> Result<Applied, StepError> {
+        self.controller.round_trip().await;
+        self.world.fence(epoch.number(), operation, &self.node)?;
+        let fault = self.world.take_fault(Operation::Work, &self.node);
+        if !before(fault, operation, &self.node)? {
+            return Ok(Applied::Applied);
+        }
+        self.world.reachable(&self.node, operation)?;
+        let name = self.node.clone();
+        if on {
+            self.world.with_node(&name, |node| node.work = Work::On);
+        } else {
+            let end = move |world: &World| world.with_node(&name, |node| node.work = Work::Off);
+            self.world.later(WORK_TIME, end);
+        }
+        after(fault, operation, &self.node).map(|()| Applied::Applied)
+    }
+}
+
+#[async_trait]
+impl ObserveWorkload for FakeWorkload {
+    async fn work(&self) -> Result<Work, StepError> {
+        self.controller.round_trip().await;
+        self.world.reachable(&self.node, "work")?;
+        Ok(self.world.lock().nodes.get(&self.node).map_or(Work::Unknown, |node| node.work))
+    }
+}
+
+#[async_trait]
+impl Workload for FakeWorkload {
+    async fn quiesce(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        self.set("quiesce", epoch, false).await
+    }
+
+    async fn resume(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        self.set("resume", epoch, true).await
+    }
+}
+
+impl World {
+    fn with_node(&self, name: &str, change: impl FnOnce(&mut super::model::FakeNode)) {
+        if let Some(node) = self.lock().nodes.get_mut(name) {
+            change(node);
+        }
+    }
+
+    /// Does something later, whatever becomes of the controller that asked for it.
+    fn later(&self, pause: Duration, act: impl FnOnce(&Self) + Send + 'static) {
+        let world = self.clone();
+        tokio::spawn(async move {
+            sleep(pause).await;
+            act(&world);
+        });
+    }
+
+    /// Copies what the writer has over every open sync, once a transfer has had its time.
+    pub(super) fn copy(&self) {
+        self.later(TRANSFER, |world| {
+            let mut inner = world.lock();
+            let writer = inner.nodes.values().find(|node| node.writer > WriterEpoch::default() && !node.host_lost);
+            let Some(set) = writer.and_then(|writer| writer.generation.clone()) else { return };
+            for node in inner.nodes.values_mut().filter(|node| node.sync == Sync::Active && !node.host_lost) {
+                node.generation = Some(set.clone());
+            }
+        });
+    }
+
+    fn reachable(&self, node: &str, operation: &'static str) -> Result<(), StepError> {
+        match self.lock().nodes.get(node) {
+            Some(seen) if !seen.host_lost => Ok(()),
+            Some(_) | None => Err(StepError::new(ErrorKind::Unreachable, operation, node).without_effect()),
+        }
+    }
+}
