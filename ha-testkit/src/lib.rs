@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod fake_carbon;
+pub mod golden;
 pub mod lab;
 pub mod load;
 pub mod world;

@@ -1,6 +1,6 @@
 use super::{Order, Verb};
 use crate::law::{self, Law};
-use crate::state::{ClusterState, Process, Schema, Sync};
+use crate::state::{ClusterState, Process, Sync};
 
 /// Checks that an order may be given as the cluster stands.
 ///
@@ -17,7 +17,7 @@ pub fn precondition(law: Law<'_>, state: &ClusterState, order: Order) -> Result<
     }
     match order.verb {
         Verb::TakeOut | Verb::Quiesce => Ok(()),
-        Verb::Stop => law.drained(state, order.node).map_err(|violation| violation.to_string()),
+        Verb::Stop => law.drained(state, order.node).map_err(|violation| violation.facts),
         Verb::Apply { .. } | Verb::Restore { .. } => demand(node.process == Process::Stopped, "must be stopped first"),
         Verb::Start | Verb::StartInTest => {
             demand(node.release.is_some() && !node.half_changed, "has no release installed that can be trusted")
@@ -37,7 +37,10 @@ pub fn precondition(law: Law<'_>, state: &ClusterState, order: Order) -> Result<
         Verb::Resume => demand(node.process.is_ready() && node.is_tested(), "must be ready and tested to pull work"),
         Verb::Hold => demand(node.sync != Sync::None, "has no file sync into it"),
         Verb::Release => {
-            demand(node.sync != Sync::None && law::writer(state).is_some(), "has no file sync from a writer")
+            demand(node.sync != Sync::None && law::writer(state).is_some(), "has no file sync from a writer")?;
+            let mut opened = state.clone();
+            opened.node_mut(order.node).sync = Sync::Active;
+            law.sync(&opened).map_err(|violation| violation.facts)
         }
         Verb::Deploy { .. } => demand(
             !law::is_exposed(state, order.node) && !node.sync.is_open(),
@@ -45,20 +48,8 @@ pub fn precondition(law: Law<'_>, state: &ClusterState, order: Order) -> Result<
         ),
         Verb::HandWriter { to } => may_write(law, state, order, to),
         Verb::Migrate { to } => {
-            let follows = match to {
-                Schema::Base => false,
-                Schema::Expanding | Schema::Expanded => state.schema < Schema::Expanded,
-                Schema::Backfilled => state.schema == Schema::Expanded,
-                Schema::Contracting | Schema::Contracted => {
-                    (Schema::Expanded..Schema::Contracted).contains(&state.schema)
-                }
-            };
             let standing = state.schema;
-            if follows || standing == to {
-                Ok(())
-            } else {
-                Err(format!("the schema is {standing}, {to} cannot follow"))
-            }
+            if standing <= to { Ok(()) } else { Err(format!("the schema is {standing}, nothing leads back to {to}")) }
         }
     }
 }

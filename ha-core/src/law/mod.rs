@@ -152,18 +152,18 @@ impl<'a> Law<'a> {
     /// Checks everything that binds in a phase, a reaction under way or the end of one.
     ///
     /// # Errors
-    /// The first violation, in the order of the invariants.
+    /// The first violation: what is wrong with a node before what that does to the capacity.
     pub fn check(&self, state: &ClusterState, phase: Phase) -> Check {
         match phase {
             Phase::Quiet => {
+                self.bound(state)?;
                 self.now(state)?;
-                self.one_more_failure(state)?;
-                self.bound(state)
+                self.one_more_failure(state)
             }
             Phase::Shaken => self.always(state),
             Phase::Settled => {
-                self.settled(state)?;
-                self.bound(state)
+                self.bound(state)?;
+                self.settled(state)
             }
         }
     }

@@ -95,6 +95,8 @@ pub fn refusal(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: C
             let invariant = match order.verb {
                 Verb::Stop => Invariant::Drained,
                 Verb::Admit | Verb::StandBy => Invariant::Tested,
+                Verb::Release => Invariant::Sync,
+                Verb::HandWriter { .. } => Invariant::OneWriter,
                 _ => Invariant::Order,
             };
             Some(Violation::new(invariant, facts))

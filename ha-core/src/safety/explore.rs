@@ -28,6 +28,14 @@ pub fn prove(topology: &Topology, plan: &Plan) -> Result<Proof, Box<Counterexamp
 /// # Errors
 /// The shortest way to a state that breaks the law.
 pub fn prove_with(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Counterexample>> {
+    // A plan that breaks the law by itself is shown without a fault.
+    explore(topology, plan, faults).map_err(|found| match explore(topology, plan, 0) {
+        Err(without_fault) if faults > 0 => without_fault,
+        Err(_) | Ok(_) => found,
+    })
+}
+
+fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Counterexample>> {
     let mut explorer = Explorer {
         topology,
         plan,
@@ -233,11 +241,8 @@ impl Explorer<'_> {
             // Orders end inside one transition here, so there is never one in flight to wait for.
             Decision::Await => Ok(()),
             Decision::Move(to, turn) => {
-                if spot.faults_left == self.budget
-                    && matches!(turn, Turn::LawWouldBreak | Turn::Precondition)
-                    && let Some(violation) = refusal(self.topology, self.plan, &spot.state, spot.cursor)
-                {
-                    return Err(self.refused(number, &spot, violation));
+                if matches!(turn, Turn::LawWouldBreak | Turn::Precondition) {
+                    self.must_not_be_refused(number, &spot)?;
                 }
                 let mut next = spot;
                 enter(&mut next.state, turn);
@@ -245,6 +250,9 @@ impl Explorer<'_> {
                 self.visit(next, Some(number), Event::Turned(turn))
             }
             Decision::End(end) => {
+                if matches!(end, End::NeedsOperator(_)) {
+                    self.must_not_be_refused(number, &spot)?;
+                }
                 let mut next = spot;
                 next.cursor.mode = Mode::Ended(end);
                 self.visit(next, Some(number), Event::Ended(end))
@@ -336,6 +344,17 @@ impl Explorer<'_> {
         }
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::Forgot(balancer))
+    }
+
+    /// A plan whose own next step the machine refuses, without a fault, is no plan.
+    fn must_not_be_refused(&self, number: usize, spot: &Spot) -> Step {
+        if spot.faults_left < self.budget || spot.cursor.mode != Mode::Forward {
+            return Ok(());
+        }
+        match refusal(self.topology, self.plan, &spot.state, spot.cursor) {
+            Some(violation) => Err(self.refused(number, spot, violation)),
+            None => Ok(()),
+        }
     }
 
     fn refused(&self, number: usize, spot: &Spot, violation: Violation) -> Box<Counterexample> {

@@ -27,6 +27,7 @@ mod controller;
 mod fault;
 mod host;
 mod model;
+mod shape;
 mod shared;
 
 pub use balancer::FakeBalancer;
@@ -35,4 +36,5 @@ pub use controller::{Controller, Death};
 pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};
 pub use model::World;
+pub use shape::Shape;
 pub use shared::{FakeDatabase, FakeFiles, FakeWorkload};

@@ -1,0 +1,204 @@
+//! The procedures as a practitioner's article tells them, read literally, beside the orders that hold: each as a plan for
+//! a simulated cluster, with what the explorer has to say about it.
+//!
+//! Source: "How to achieve 100% availability on WSO2 product deployments", and exhaustive searches on small models.
+
+mod literal;
+
+use ha_core::engine::RunError;
+use ha_core::law::Invariant;
+use ha_core::plan::Plan;
+use ha_core::procedure::PlanError;
+use ha_core::topology::{Topology, TopologyError};
+
+use crate::world::{Shape, World};
+
+/// One plan and what is known about it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Case {
+    /// What it is, in words.
+    pub name: &'static str,
+    /// The world it is for.
+    pub world: World,
+    /// The plan.
+    pub plan: Plan,
+    /// What the explorer has to find.
+    pub expected: Expected,
+}
+
+/// What the explorer has to find.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Expected {
+    /// A proof.
+    Proven,
+    /// A counterexample that breaks this invariant and whose last event has this in it.
+    Refused(Invariant, &'static str),
+}
+
+/// How many spares planned work needs on a cluster where all members serve.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SparesNeeded {
+    /// So many.
+    Spares(usize),
+    /// The cluster breaks the law already at rest.
+    RefusedAtRest,
+}
+
+/// Lists the table of spares: members, capacity of each in thousandths of the peak, spares needed.
+pub const SPARES: [(usize, u64, SparesNeeded); 7] = [
+    (2, 750, SparesNeeded::Spares(1)),
+    (2, 1000, SparesNeeded::Spares(1)),
+    (3, 500, SparesNeeded::Spares(1)),
+    (3, 750, SparesNeeded::Spares(0)),
+    (4, 340, SparesNeeded::Spares(1)),
+    (4, 500, SparesNeeded::Spares(0)),
+    (2, 500, SparesNeeded::RefusedAtRest),
+];
+
+/// Derives how many spares a patch of such a cluster needs.
+///
+/// # Errors
+/// What was wrong besides the lack of a spare.
+pub async fn spares_needed(members: usize, capacity: u64) -> Result<SparesNeeded, RunError> {
+    for spares in 0..=2 {
+        let shape = Shape::active_active(members, capacity).with_spares(&vec![capacity; spares]);
+        let world = match World::from_toml_str(&shape.to_toml()) {
+            Ok(world) => world,
+            Err(error) if is_refused_at_rest(&error) => return Ok(SparesNeeded::RefusedAtRest),
+            Err(error) => {
+                let source = PlanError::Incomplete(error.to_string());
+                return Err(RunError::Plan { source, seen: Vec::new() });
+            }
+        };
+        match world.engine().plan_patch(&world.patch_to("2.0")).await {
+            Ok(_) => return Ok(SparesNeeded::Spares(spares)),
+            Err(RunError::Plan { source: PlanError::Unprovable { .. }, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(RunError::Plan { source: PlanError::Incomplete("two spares are not enough".into()), seen: Vec::new() })
+}
+
+fn is_refused_at_rest(error: &TopologyError) -> bool {
+    error.diagnostics().iter().all(|found| found.message.contains("at rest the law is broken"))
+}
+
+/// Makes every case: each literal reading, and each corrected order.
+///
+/// # Errors
+/// When a corrected order cannot be planned.
+pub async fn cases() -> Result<Vec<Case>, RunError> {
+    let mut cases = Vec::new();
+    let files = Shape::active_passive().with_files();
+    let update = planned_update(&files).await?;
+    let without_spare = literal::update_without_spare(&update);
+    cases.push(case(
+        "update without a spare",
+        &update,
+        without_spare,
+        Expected::Refused(Invariant::OneMoreFailure, "deploy"),
+    ));
+    let shared = literal::update_with_sharing_for_all(&update);
+    cases.push(case(
+        "update, sharing re-enabled for all nodes at once",
+        &update,
+        shared,
+        Expected::Refused(Invariant::Sync, "release sync"),
+    ));
+    cases.push(case("update, corrected", &update, update.1.clone(), Expected::Proven));
+    let database = Shape::active_passive().with_database();
+    let upgrade = planned_upgrade(&database).await?;
+    let breaking = literal::upgrade_with_breaking_scripts(&upgrade);
+    cases.push(case(
+        "upgrade, the scripts run at once against the shared database",
+        &upgrade,
+        breaking,
+        Expected::Refused(Invariant::Schema, "bring the schema"),
+    ));
+    let early = literal::upgrade_contracted_before_the_second_node(&upgrade);
+    cases.push(case(
+        "upgrade, contracted before the second node is changed",
+        &upgrade,
+        early,
+        Expected::Refused(Invariant::Schema, "bring the schema"),
+    ));
+    let spare = literal::upgrade_contracted_before_the_spare_has_left(&upgrade);
+    cases.push(case(
+        "upgrade, contracted before the spare has left",
+        &upgrade,
+        spare,
+        Expected::Refused(Invariant::Schema, "bring the schema"),
+    ));
+    cases.push(case("upgrade, corrected", &upgrade, upgrade.1.clone(), Expected::Proven));
+    let patch = planned_patch(&Shape::active_passive()).await?;
+    let untested = literal::patch_admitted_untested(&patch);
+    cases.push(case(
+        "patch, admitted before it is tested",
+        &patch,
+        untested,
+        Expected::Refused(Invariant::Tested, "admit"),
+    ));
+    let undrained = literal::patch_without_drain(&patch);
+    cases.push(case(
+        "patch, restarted without being drained",
+        &patch,
+        undrained,
+        Expected::Refused(Invariant::Drained, "stop"),
+    ));
+    cases.push(case("patch, corrected", &patch, patch.1.clone(), Expected::Proven));
+    let serving = planned_patch(&Shape::active_active(2, 750).with_spares(&[750])).await?;
+    let bare = literal::without_spares(&serving);
+    cases.push(case(
+        "active/active at 75 % each, patched without a spare",
+        &serving,
+        bare,
+        Expected::Refused(Invariant::Now, "take out"),
+    ));
+    let idle = literal::with_an_idle_spare(&serving);
+    cases.push(case(
+        "active/active at 75 % each, the spare not serving",
+        &serving,
+        idle,
+        Expected::Refused(Invariant::Now, "take out"),
+    ));
+    cases.push(case("active/active at 75 % each, a serving spare", &serving, serving.1.clone(), Expected::Proven));
+    Ok(cases)
+}
+
+fn case(name: &'static str, of: &(World, Plan), plan: Plan, expected: Expected) -> Case {
+    Case { name, world: of.0.clone(), plan, expected }
+}
+
+/// Names the topology of a case.
+impl Case {
+    /// Returns the topology that the plan is for.
+    pub fn topology(&self) -> &Topology {
+        self.world.topology()
+    }
+}
+
+async fn planned_patch(shape: &Shape) -> Result<(World, Plan), RunError> {
+    let world = world(shape)?;
+    let plan = world.engine().plan_patch(&world.patch_to("2.0")).await?.plan;
+    Ok((world, plan))
+}
+
+async fn planned_update(shape: &Shape) -> Result<(World, Plan), RunError> {
+    let world = world(shape)?;
+    let plan = world.engine().plan_update(&world.update_to(2)).await?.plan;
+    Ok((world, plan))
+}
+
+async fn planned_upgrade(shape: &Shape) -> Result<(World, Plan), RunError> {
+    let world = world(shape)?;
+    let plan = world.engine().plan_upgrade(&world.upgrade_to("2.0")).await?.plan;
+    Ok((world, plan))
+}
+
+fn world(shape: &Shape) -> Result<World, RunError> {
+    World::from_toml_str(&shape.to_toml())
+        .map_err(|error| RunError::Plan { source: PlanError::Incomplete(error.to_string()), seen: Vec::new() })
+}
