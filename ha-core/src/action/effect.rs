@@ -13,6 +13,10 @@ pub fn begin(law: Law<'_>, state: &mut ClusterState, order: Order) {
         writer != order.node && state.node(writer).generation != state.node(order.node).generation
     });
     let node = state.node_mut(order.node);
+    node.moving |= order.verb.moves_traffic();
+    if let Verb::Reassert { .. } = order.verb {
+        return;
+    }
     node.progress = Progress::InFlight;
     if order.verb.changes_node() {
         node.under_change = true;
@@ -46,6 +50,7 @@ pub fn begin(law: Law<'_>, state: &mut ClusterState, order: Order) {
         | Verb::Deploy { .. }
         | Verb::Quiesce
         | Verb::Resume
+        | Verb::Reassert { .. }
         | Verb::Migrate { .. } => {}
     }
 }
@@ -54,8 +59,10 @@ pub fn begin(law: Law<'_>, state: &mut ClusterState, order: Order) {
 pub fn complete(law: Law<'_>, state: &mut ClusterState, order: Order) {
     let topology = law.topology;
     match order.verb {
-        Verb::TakeOut => state.set_traffic_everywhere(order.node, |_| Traffic::Out),
-        Verb::Admit => state.set_traffic_everywhere(order.node, Row::admitted),
+        Verb::TakeOut | Verb::Reassert { admitted: false } => {
+            state.set_traffic_everywhere(order.node, |_| Traffic::Out);
+        }
+        Verb::Admit | Verb::Reassert { admitted: true } => state.set_traffic_everywhere(order.node, Row::admitted),
         Verb::HandWriter { to } => hand_writer(state, to),
         Verb::Release => {
             if let Some(writer) = law::writer(state).filter(|writer| *writer != order.node) {
@@ -78,6 +85,10 @@ pub fn complete(law: Law<'_>, state: &mut ClusterState, order: Order) {
     }
     let (spare, warm_up) = (topology.node(order.node).spare, topology.node(order.node).warm_up);
     let node = state.node_mut(order.node);
+    if let Verb::Reassert { .. } = order.verb {
+        node.told_again = 0;
+        return;
+    }
     node.progress = Progress::Done;
     change_node(node, order.verb, spare, warm_up);
 }
@@ -129,7 +140,7 @@ fn change_node(node: &mut NodeState, verb: Verb, spare: bool, warm_up: Permille)
             node.work = Work::On;
             node.loans.repay(LoanKind::WorkPaused);
         }
-        Verb::Quiesce | Verb::Resume | Verb::HandWriter { .. } | Verb::Migrate { .. } => {}
+        Verb::Quiesce | Verb::Resume | Verb::HandWriter { .. } | Verb::Migrate { .. } | Verb::Reassert { .. } => {}
     }
 }
 
@@ -170,6 +181,10 @@ pub fn holds(law: Law<'_>, state: &ClusterState, order: Order) -> bool {
         Verb::StartInTest => node.process.is_ready() && node.server_domain == ServerDomain::Test,
         Verb::Gate => node.process.is_ready() && node.is_tested(),
         Verb::Admit => rows.iter().all(|row| row.traffic == row.admitted()) && !open(LoanKind::HeldOut),
+        Verb::Reassert { admitted } => {
+            let wanted = |row: &Row| if admitted { row.admitted() } else { Traffic::Out };
+            rows.iter().all(|row| row.traffic == wanted(row))
+        }
         Verb::StandBy => rows.iter().all(|row| row.traffic == Traffic::Out) && !open(LoanKind::HeldOut),
         Verb::Soak => false,
         Verb::Hold => node.sync == Sync::Held,

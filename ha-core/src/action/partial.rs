@@ -16,11 +16,11 @@ pub fn partial_effects(state: &ClusterState, order: Order) -> Vec<ClusterState> 
         next
     };
     match order.verb {
-        Verb::TakeOut => {
+        Verb::TakeOut | Verb::Reassert { admitted: false } => {
             let mut draining = state.clone();
             draining.set_traffic_everywhere(order.node, |row| match row.traffic {
                 Traffic::Out => Traffic::Out,
-                Traffic::Backup | Traffic::In | Traffic::Draining { .. } | Traffic::Unknown => {
+                Traffic::Backup | Traffic::In | Traffic::Draining { .. } | Traffic::Unknown | Traffic::Down => {
                     Traffic::Draining { in_flight: true }
                 }
             });
@@ -34,7 +34,7 @@ pub fn partial_effects(state: &ClusterState, order: Order) -> Vec<ClusterState> 
                 |process: Process| node_changed(&|node| (node.process, node.server_domain) = (process, domain));
             vec![became(Process::Starting), became(Process::Sick)]
         }
-        Verb::Admit => vec![first_row_only(&Row::admitted)],
+        Verb::Admit | Verb::Reassert { admitted: true } => vec![first_row_only(&Row::admitted)],
         Verb::Release => vec![node_changed(&|node| {
             node.sync = Sync::Active;
             if node.under_change {

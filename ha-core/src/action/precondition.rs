@@ -16,14 +16,14 @@ pub fn precondition(law: Law<'_>, state: &ClusterState, order: Order) -> Result<
         return Err(format!("{name} is lost"));
     }
     match order.verb {
-        Verb::TakeOut | Verb::Quiesce => Ok(()),
+        Verb::TakeOut | Verb::Quiesce | Verb::Reassert { admitted: false } => Ok(()),
         Verb::Stop => law.drained(state, order.node).map_err(|violation| violation.facts),
         Verb::Apply { .. } | Verb::Restore { .. } => demand(node.process == Process::Stopped, "must be stopped first"),
         Verb::Start | Verb::StartInTest => {
             demand(node.release.is_some() && !node.half_changed, "has no release installed that can be trusted")
         }
         Verb::Gate => demand(node.process.is_ready(), "must be ready before it can be tested"),
-        Verb::Admit => {
+        Verb::Admit | Verb::Reassert { admitted: true } => {
             demand(node.process.is_ready() && node.is_tested(), "must be ready and have passed its gate before traffic")
         }
         Verb::StandBy => demand(

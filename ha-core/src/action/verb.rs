@@ -32,6 +32,11 @@ pub enum Verb {
     Gate,
     /// Puts the node into traffic on every balancer instance, one after another.
     Admit,
+    /// Says again on every balancer instance what the run had said of the node, after one forgot it.
+    Reassert {
+        /// Whether it is to be in traffic.
+        admitted: bool,
+    },
     /// Leaves a tested node out of traffic, as the standby from now on.
     StandBy,
     /// Watches the node carry traffic.
@@ -74,6 +79,7 @@ impl Verb {
             Self::TakeOut
             | Self::Gate
             | Self::Admit
+            | Self::Reassert { .. }
             | Self::StandBy
             | Self::Soak
             | Self::Hold
@@ -83,6 +89,11 @@ impl Verb {
             | Self::Resume
             | Self::Migrate { .. } => false,
         }
+    }
+
+    /// Tells whether the verb changes the node's traffic.
+    pub fn moves_traffic(self) -> bool {
+        matches!(self, Self::TakeOut | Self::Admit | Self::Reassert { .. })
     }
 
     /// Returns the verb's name, as reports and journals show it.
@@ -95,6 +106,7 @@ impl Verb {
             Self::Start => "start",
             Self::Gate => "gate",
             Self::Admit => "admit",
+            Self::Reassert { .. } => "reassert",
             Self::StandBy => "stand by",
             Self::Soak => "soak",
             Self::StartInTest => "start in test domain",
@@ -174,6 +186,6 @@ pub fn compensation(verb: Verb, known_good: KnownGood) -> Vec<Verb> {
         Verb::Deploy { .. } => vec![deploy],
         Verb::Quiesce => vec![Verb::Resume],
         Verb::Resume => vec![Verb::Quiesce],
-        Verb::Gate | Verb::StandBy | Verb::Soak | Verb::Migrate { .. } => Vec::new(),
+        Verb::Gate | Verb::StandBy | Verb::Soak | Verb::Migrate { .. } | Verb::Reassert { .. } => Vec::new(),
     }
 }

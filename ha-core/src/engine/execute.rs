@@ -40,8 +40,8 @@ impl Executor {
     pub(super) async fn act(self, deadline: Duration) -> Outcome {
         let until = Instant::now() + deadline;
         match self.order.verb {
-            Verb::TakeOut => self.rotate(Goal::Out).await,
-            Verb::Admit => self.rotate(Goal::Back).await,
+            Verb::TakeOut | Verb::Reassert { admitted: false } => self.rotate(Goal::Out).await,
+            Verb::Admit | Verb::Reassert { admitted: true } => self.rotate(Goal::Back).await,
             Verb::Stop => self.stop(until).await,
             Verb::Start => self.start(until, ServerDomain::Production).await,
             Verb::StartInTest => self.start(until, ServerDomain::Test).await,
@@ -63,8 +63,8 @@ impl Executor {
     /// Finds out whether the order has happened, by looking.
     pub(super) async fn look(self) -> Outcome {
         match self.order.verb {
-            Verb::TakeOut => self.rows(Admin::Maint).await,
-            Verb::Admit => self.rows(Admin::Ready).await,
+            Verb::TakeOut | Verb::Reassert { admitted: false } => self.rows(Admin::Maint).await,
+            Verb::Admit | Verb::Reassert { admitted: true } => self.rows(Admin::Ready).await,
             Verb::Stop => match self.process().await {
                 Ok(ServerProcess::Stopped) => done("the server is gone"),
                 Ok(ServerProcess::Running(_)) => not_done("the server still runs"),

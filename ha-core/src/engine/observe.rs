@@ -306,8 +306,7 @@ async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row
     };
     let row = |traffic: Traffic| Row::new(stands.row, traffic);
     match (stands.admin, stands.health, stands.row) {
-        // What the balancer itself thinks down gets no traffic, and may get it back at any moment.
-        (Admin::Ready, Health::Down | Health::Paused, _) => (row(Traffic::Unknown), None),
+        (Admin::Ready, Health::Down | Health::Paused, _) => (row(Traffic::Down), None),
         (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
         (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Backup) => {
             (row(Traffic::Backup), None)

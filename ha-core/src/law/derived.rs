@@ -46,7 +46,7 @@ impl Law<'_> {
     /// Tells whether a node could be admitted at once: not under change, ready, warm, tested, its schema in range, and
     /// not on its way out.
     pub fn is_reserve(&self, state: &ClusterState, node: NodeIx) -> bool {
-        let leaving = |traffic: Traffic| matches!(traffic, Traffic::Draining { .. } | Traffic::Unknown);
+        let leaving = |traffic: Traffic| matches!(traffic, Traffic::Draining { .. } | Traffic::Unknown | Traffic::Down);
         state.node(node).process == (Process::Ready { warm: true })
             && self.can_serve(state, node)
             && !state.rows(node).iter().any(|row| leaving(row.traffic))

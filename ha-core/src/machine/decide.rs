@@ -37,10 +37,6 @@ pub enum Turn {
     LawWouldBreak,
     /// A failure domain was lost.
     DomainLost,
-    /// A balancer forgot what the run had said.
-    Forgotten,
-    /// Every balancer stands as the run has said again.
-    InOrder,
 }
 
 impl fmt::Display for Turn {
@@ -52,8 +48,6 @@ impl fmt::Display for Turn {
             Self::Precondition => "the step may not be given as the cluster stands: rolling back",
             Self::LawWouldBreak => "the step would break the law: rolling back",
             Self::DomainLost => "a failure domain was lost: securing traffic first",
-            Self::Forgotten => "a balancer forgot what it was told: telling it again",
-            Self::InOrder => "every balancer stands as it was told: going on",
         })
     }
 }
@@ -66,20 +60,14 @@ const COMPENSATION_ATTEMPTS: u8 = 2;
 /// Decides what comes next. Pure: the same plan, state and cursor give the same decision.
 pub fn decide(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
     let law = Law::new(topology, &plan.facts);
-    let forgotten = || state.forgotten().next().is_some() && is_at_rest(state);
     match cursor.mode {
         Mode::Ended(end) => Decision::End(end),
         Mode::Reacting => react(law, state),
-        Mode::Forward | Mode::Compensating | Mode::Reasserting { .. } if state.lost().is_some() => {
+        Mode::Forward | Mode::Compensating if state.lost().is_some() => {
             Decision::Move(Cursor { mode: Mode::Reacting, attempt: 0, ..cursor }, Turn::DomainLost)
         }
-        Mode::Reasserting { compensating } => reassert(law, state, cursor, compensating),
-        Mode::Forward | Mode::Compensating if forgotten() => {
-            let mode = Mode::Reasserting { compensating: cursor.mode == Mode::Compensating };
-            Decision::Move(Cursor { mode, attempt: 0, ..cursor }, Turn::Forgotten)
-        }
-        Mode::Forward => forward(law, plan, state, cursor),
-        Mode::Compensating => compensate(law, plan, state, cursor),
+        Mode::Forward => reassert(law, state).unwrap_or_else(|| forward(law, plan, state, cursor)),
+        Mode::Compensating => reassert(law, state).unwrap_or_else(|| compensate(law, plan, state, cursor)),
     }
 }
 
@@ -105,10 +93,6 @@ pub fn refusal(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: C
     }
 }
 
-fn is_at_rest(state: &ClusterState) -> bool {
-    state.nodes().all(|(_, node)| matches!(node.progress, Progress::Idle | Progress::Done))
-}
-
 /// Goes on at another place: a retry keeps what is done on the other targets, a loss what is in flight; every other
 /// move begins afresh.
 pub fn enter(state: &mut ClusterState, turn: Turn) {
@@ -125,8 +109,6 @@ pub fn enter(state: &mut ClusterState, turn: Turn) {
         }
         Turn::NextStep | Turn::StepFailed | Turn::Precondition | Turn::LawWouldBreak => state.reset_progress(),
         Turn::DomainLost => state.reset_progress_at_rest(),
-        Turn::Forgotten => state.set_aside(),
-        Turn::InOrder => state.take_up(),
     }
 }
 
@@ -137,37 +119,41 @@ pub fn put_in_doubt(state: &mut ClusterState) {
     for node in in_flight {
         state.node_mut(node).progress = Progress::Unknown { looks: 0 };
     }
+    let nodes: Vec<NodeIx> = state.nodes().map(|(index, _)| index).collect();
+    for node in nodes {
+        state.node_mut(node).moving = false;
+    }
 }
 
 /// Enters the outcome of an act or a look into the state.
 pub fn resolve(law: Law<'_>, state: &mut ClusterState, order: Order, outcome: OutcomeKind) {
-    match outcome {
-        OutcomeKind::Done => action::complete(law, state, order),
-        OutcomeKind::NotDone => {
-            let insists = state.is_set_aside();
-            let node = state.node_mut(order.node);
-            // What failed is not insisted on: the way back begins from how the node stands.
-            if matches!(order.verb, Verb::TakeOut | Verb::Admit) && !insists {
-                node.said = Said::Nothing;
-            }
-            node.progress = Progress::NotDone { looked: matches!(node.progress, Progress::Unknown { .. }) };
-        }
-        OutcomeKind::Unknown => {
-            let node = state.node_mut(order.node);
-            node.progress = match node.progress {
-                Progress::Unknown { looks } => Progress::Unknown { looks: looks.saturating_add(1) },
-                Progress::Idle | Progress::InFlight | Progress::Done | Progress::NotDone { .. } => {
-                    Progress::Unknown { looks: 0 }
-                }
-            };
-        }
+    if order.verb.moves_traffic() {
+        state.node_mut(order.node).moving = false;
     }
+    if outcome == OutcomeKind::Done {
+        return action::complete(law, state, order);
+    }
+    let node = state.node_mut(order.node);
+    if let Verb::Reassert { .. } = order.verb {
+        // What the balancers say next tells whether it has to be said once more.
+        node.told_again = node.told_again.saturating_add(1);
+        return;
+    }
+    // What failed is not insisted on: the way back begins from how the node stands.
+    if outcome == OutcomeKind::NotDone && order.verb.moves_traffic() {
+        node.said = Said::Nothing;
+    }
+    node.progress = match (outcome, node.progress) {
+        (OutcomeKind::Unknown, Progress::Unknown { looks }) => Progress::Unknown { looks: looks.saturating_add(1) },
+        (OutcomeKind::Unknown, _) => Progress::Unknown { looks: 0 },
+        (_, progress) => Progress::NotDone { looked: matches!(progress, Progress::Unknown { .. }) },
+    };
 }
 
 /// Tells whether a decision turns the run back or ends it short of its goal.
 pub fn has_failed(decision: Decision) -> bool {
     match decision {
-        Decision::Move(_, turn) => !matches!(turn, Turn::NextStep | Turn::Retry | Turn::Forgotten | Turn::InOrder),
+        Decision::Move(_, turn) => !matches!(turn, Turn::NextStep | Turn::Retry),
         Decision::End(end) => end != End::AllNew,
         Decision::Act(_) | Decision::Look(_) | Decision::Await => false,
     }
@@ -310,29 +296,30 @@ fn undo(plan: &Plan, node: NodeIx, verb: Verb, phase: u8) -> Option<Verb> {
     compensation(verb, known_good).get(usize::from(phase)).copied()
 }
 
-/// After the loss of a failure domain: whoever a balancer forgot is held out again, then reserves are admitted until what
-/// is owed is carried.
+/// After the loss of a failure domain: what a balancer forgot is said again, then reserves are admitted until what is
+/// owed is carried.
 fn react(law: Law<'_>, state: &ClusterState) -> Decision {
     let Some(lost) = state.lost() else { return Decision::End(End::NeedsOperator(Why::Held)) };
-    let forgotten = state.forgotten().filter(|node| state.node(*node).said == Said::Out);
-    let owes = law.settled(state).is_err();
-    let reserves = law.topology.nodes().map(|(index, _)| index).filter(|index| {
-        let order = Order { node: *index, verb: Verb::Admit };
-        owes && state.rows(*index).iter().any(|row| row.traffic != row.admitted())
-            && law.schema(&foreseen(law, state, order)).is_ok()
-    });
-    let orders = forgotten
-        .map(|node| Order { node, verb: Verb::TakeOut })
-        .chain(reserves.map(|node| Order { node, verb: Verb::Admit }));
-    for order in orders {
-        match state.node(order.node).progress {
-            Progress::Idle if action::precondition(law, state, order).is_ok() => return Decision::Act(order),
-            Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
-            Progress::Idle
-            | Progress::Unknown { .. }
-            | Progress::InFlight
-            | Progress::Done
-            | Progress::NotDone { .. } => {}
+    match reassert(law, state) {
+        Some(decision @ (Decision::Act(_) | Decision::Await)) => return decision,
+        Some(Decision::Look(_) | Decision::Move(..) | Decision::End(_)) | None => {}
+    }
+    if law.settled(state).is_err() {
+        for (node, stands) in state.nodes() {
+            let order = Order { node, verb: Verb::Admit };
+            match stands.progress {
+                Progress::Idle => {
+                    let out = state.rows(node).iter().any(|row| row.traffic != row.admitted());
+                    if out
+                        && action::precondition(law, state, order).is_ok()
+                        && law.schema(&foreseen(law, state, order)).is_ok()
+                    {
+                        return Decision::Act(order);
+                    }
+                }
+                Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
+                Progress::Unknown { .. } | Progress::InFlight | Progress::Done | Progress::NotDone { .. } => {}
+            }
         }
     }
     if state.nodes().any(|(_, node)| node.progress == Progress::InFlight) {
@@ -341,34 +328,33 @@ fn react(law: Law<'_>, state: &ClusterState) -> Decision {
     Decision::End(End::NeedsOperator(Why::DomainLost(lost)))
 }
 
-/// After a balancer forgot: every node stands again as the run has said, then the run goes on as it went before.
-fn reassert(law: Law<'_>, state: &ClusterState, cursor: Cursor, compensating: bool) -> Decision {
-    let mut in_flight = false;
-    for (node, stands) in state.nodes() {
-        let verb = if stands.said == Said::Admitted { Verb::Admit } else { Verb::TakeOut };
-        let order = Order { node, verb };
-        match stands.progress {
-            Progress::Idle if state.is_forgotten(node) => {
-                if action::precondition(law, state, order).is_err() {
-                    return Decision::End(End::NeedsOperator(Why::BalancerForgot));
-                }
-                return Decision::Act(order);
-            }
-            Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
-            Progress::Unknown { .. } => return Decision::End(End::NeedsOperator(Why::OutcomeUnknown)),
-            Progress::NotDone { .. } if cursor.attempt + 1 < COMPENSATION_ATTEMPTS => {
-                return Decision::Move(Cursor { attempt: cursor.attempt + 1, ..cursor }, Turn::Retry);
-            }
-            Progress::NotDone { .. } => return Decision::End(End::NeedsOperator(Why::BalancerForgot)),
-            Progress::InFlight => in_flight = true,
-            Progress::Idle | Progress::Done => {}
+/// How often a forgetful balancer is told again before a person is asked.
+const TOLD_AGAIN: u8 = 3;
+
+/// While a balancer has forgotten what the run said, that is said again, beside whatever is in flight, and nothing new
+/// begins. `None` when nothing is forgotten.
+fn reassert(law: Law<'_>, state: &ClusterState) -> Option<Decision> {
+    let mut forgotten = false;
+    for node in state.forgotten() {
+        let stands = state.node(node);
+        if state.lost() == Some(law.topology.node(node).domain) {
+            continue;
+        }
+        forgotten = true;
+        let order = Order { node, verb: Verb::Reassert { admitted: stands.said == Said::Admitted } };
+        if stands.told_again < TOLD_AGAIN && action::precondition(law, state, order).is_ok() {
+            return Some(Decision::Act(order));
         }
     }
-    if in_flight {
-        return Decision::Await;
+    let retelling = |node: &crate::state::NodeState| node.moving && node.progress != Progress::InFlight;
+    if state.nodes().any(|(_, node)| retelling(node)) {
+        return Some(Decision::Await);
     }
-    let mode = if compensating { Mode::Compensating } else { Mode::Forward };
-    Decision::Move(Cursor { mode, attempt: 0, ..cursor }, Turn::InOrder)
+    if !forgotten {
+        return None;
+    }
+    let in_flight = state.nodes().any(|(_, node)| node.progress == Progress::InFlight);
+    Some(if in_flight { Decision::Await } else { Decision::End(End::NeedsOperator(Why::BalancerForgot)) })
 }
 
 /// Foresees the state in which the order, and all orders in flight beside it, have happened.

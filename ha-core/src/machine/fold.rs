@@ -125,11 +125,11 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
 
 /// Tells which turn a recorded move was.
 fn turn_of(from: Cursor, to: Cursor) -> Turn {
-    match (from.mode, to.mode) {
-        (Mode::Forward | Mode::Compensating, Mode::Reasserting { .. }) => Turn::Forgotten,
-        (Mode::Reasserting { .. }, Mode::Forward | Mode::Compensating) => Turn::InOrder,
-        (_, Mode::Reacting) => Turn::DomainLost,
-        (from_mode, to_mode) if from_mode == to_mode && to.attempt > from.attempt => Turn::Retry,
-        _ => Turn::StepFailed,
+    if to.mode == Mode::Reacting {
+        Turn::DomainLost
+    } else if from.mode == to.mode && to.attempt > from.attempt {
+        Turn::Retry
+    } else {
+        Turn::StepFailed
     }
 }

@@ -225,7 +225,7 @@ impl Plan {
 /// Returns how long a verb may take by policy. A take-out gets ten seconds beyond the drain, to close and to read back.
 pub fn deadline_of(verb: Verb, policy: &Policy) -> Duration {
     match verb {
-        Verb::TakeOut => policy.drain_deadline.saturating_add(Duration::from_secs(10)),
+        Verb::TakeOut | Verb::Reassert { .. } => policy.drain_deadline.saturating_add(Duration::from_secs(10)),
         Verb::Stop => policy.stop_deadline,
         Verb::Start | Verb::StartInTest => policy.ready_deadline,
         Verb::Apply { .. }

@@ -95,7 +95,7 @@ impl Change<'_> {
         };
         for (index, _) in self.topology.nodes() {
             for (balancer, instance) in self.topology.balancers() {
-                if self.start.row(index, balancer).traffic == Traffic::Unknown {
+                if matches!(self.start.row(index, balancer).traffic, Traffic::Unknown | Traffic::Down) {
                     let what = format!("balancer {} cannot say how it stands, or its check fails there", instance.name);
                     let fix = "correct the names of pool and member, the balancer's socket, or the server; then plan \
                                again";

@@ -34,11 +34,6 @@ pub enum Mode {
     Compensating,
     /// A failure domain was lost: reserves are admitted until what is owed is carried.
     Reacting,
-    /// A balancer forgot what the run had said: it is said again, and the run goes on as it went before.
-    Reasserting {
-        /// Whether the run was on its way back.
-        compensating: bool,
-    },
     /// Ended.
     Ended(End),
 }

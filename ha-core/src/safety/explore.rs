@@ -308,9 +308,9 @@ impl Explorer<'_> {
             outcomes.push((found(done.state.clone()), OutcomeKind::Unknown, Happened::Fully));
             for (mut next, outcome, happened) in outcomes {
                 self.proof.faults += 1;
-                next.state.node_mut(order.node).progress = Progress::InFlight;
                 let event = if outcome == OutcomeKind::Unknown {
                     // Nobody knows: the call was lost, or the controller died before it wrote the outcome down.
+                    next.state.node_mut(order.node).progress = begun.state.node(order.node).progress;
                     put_in_doubt(&mut next.state);
                     Event::Lost(order, happened)
                 } else {

@@ -36,8 +36,10 @@ pub struct NodeState {
     pub progress: Progress,
     /// What this run has last said about its traffic, on every balancer instance.
     pub said: Said,
-    /// While a reaction lasts: whether the step that it interrupts was done here already.
-    pub was_done: bool,
+    /// Whether its traffic is being changed by an order in flight.
+    pub moving: bool,
+    /// How often a forgetful balancer had to be told again, without success so far.
+    pub told_again: u8,
 }
 
 /// What a run has last said about a node's traffic. A balancer that stands differently has forgotten it.
@@ -85,7 +87,8 @@ impl NodeState {
             sync: Sync::None,
             writer: WriterEpoch::default(),
             said: Said::Nothing,
-            was_done: false,
+            moving: false,
+            told_again: 0,
             loans: LoanSet::default(),
             progress: Progress::Idle,
         }
@@ -135,7 +138,6 @@ pub struct ClusterState {
     pub writer_epoch: WriterEpoch,
     /// The declared sites, in the order of the topology; empty where none is declared.
     pub sites: Vec<SiteState>,
-    reasserting: bool,
 }
 
 impl ClusterState {
@@ -147,7 +149,7 @@ impl ClusterState {
         assert_eq!(rows.len(), nodes.len() * usize::from(balancers), "one row a node and balancer");
         let writer_epoch = nodes.iter().map(|node| node.writer).max().unwrap_or_default();
         let (schema, sites) = (Schema::default(), Vec::new());
-        Self { nodes, rows, balancers, lost: None, schema, writer_epoch, sites, reasserting: false }
+        Self { nodes, rows, balancers, lost: None, schema, writer_epoch, sites }
     }
 
     /// Returns a node.
@@ -232,11 +234,12 @@ impl ClusterState {
         }
     }
 
-    /// Tells whether a balancer instance has forgotten what this run said about a node. What cannot be seen, or is on
-    /// its way out, has not been forgotten.
+    /// Tells whether a balancer instance has forgotten what this run said about a node. What cannot be seen, or is being
+    /// changed, has not been forgotten.
     pub fn is_forgotten(&self, node: NodeIx) -> bool {
-        let admitted = |row: &Row| matches!(row.traffic, Traffic::In | Traffic::Backup);
+        let admitted = |row: &Row| matches!(row.traffic, Traffic::In | Traffic::Backup | Traffic::Down);
         match self.node(node).said {
+            _ if self.node(node).moving => false,
             Said::Nothing => false,
             Said::Out => self.rows(node).iter().any(admitted),
             Said::Admitted => self.rows(node).iter().any(|row| row.traffic == Traffic::Out),
@@ -246,29 +249,6 @@ impl ClusterState {
     /// Lists the nodes of which a balancer instance has forgotten what this run said, those of a lost domain apart.
     pub fn forgotten(&self) -> impl Iterator<Item = NodeIx> + '_ {
         self.nodes().map(|(index, _)| index).filter(|index| self.is_forgotten(*index))
-    }
-
-    /// Sets aside what is done of the current step, so that a reaction can use the progress of every node.
-    pub fn set_aside(&mut self) {
-        self.reasserting = true;
-        for node in &mut self.nodes {
-            node.was_done = node.progress == Progress::Done;
-            node.progress = Progress::Idle;
-        }
-    }
-
-    /// Tells whether a step is set aside.
-    pub fn is_set_aside(&self) -> bool {
-        self.reasserting
-    }
-
-    /// Takes up what was set aside.
-    pub fn take_up(&mut self) {
-        self.reasserting = false;
-        for node in &mut self.nodes {
-            node.progress = if node.was_done { Progress::Done } else { Progress::Idle };
-            node.was_done = false;
-        }
     }
 
     fn place(&self, node: NodeIx, balancer: BalancerIx) -> usize {

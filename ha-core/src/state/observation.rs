@@ -70,11 +70,19 @@ impl SharedSeen {
 }
 
 impl ClusterState {
-    /// Takes over what was seen. What a run knows besides stays: gates passed, loans, progress. A node whose step is in
-    /// flight is left to the step's own read-back.
+    /// Takes over what was seen. What a run knows besides stays: gates passed, loans, progress. What an order in flight
+    /// changes is left to its own read-back.
     pub fn absorb(&mut self, seen: &Observation) {
         for (index, node) in seen.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node)) {
-            if index.index() >= self.nodes().count() || self.node(index).progress == Progress::InFlight {
+            if index.index() >= self.nodes().count() {
+                continue;
+            }
+            if !self.node(index).moving {
+                let width = self.rows(index).len();
+                let rows = seen.rows.get(index.index() * width..(index.index() + 1) * width).unwrap_or(&[]);
+                self.set_rows(index, rows);
+            }
+            if self.node(index).progress == Progress::InFlight {
                 continue;
             }
             let known = self.node_mut(index);
@@ -90,9 +98,6 @@ impl ClusterState {
                 (known.sync, known.generation, known.writer) = (shared.sync, shared.generation, shared.writer);
                 self.writer_epoch = self.writer_epoch.max(shared.seen);
             }
-            let width = self.rows(index).len();
-            let rows = seen.rows.get(index.index() * width..(index.index() + 1) * width).unwrap_or(&[]);
-            self.set_rows(index, rows);
         }
         let moving = self.nodes().any(|(_, node)| node.progress == Progress::InFlight);
         if let Some(schema) = seen.schema.filter(|_| !moving) {

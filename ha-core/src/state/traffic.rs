@@ -27,6 +27,8 @@ pub enum Traffic {
     },
     /// It could not be seen how it stands.
     Unknown,
+    /// Admitted, and the balancer itself thinks the server down: it gets nothing, and may get requests at any moment.
+    Down,
 }
 
 /// What happened to a row.
@@ -66,14 +68,16 @@ impl Traffic {
             (_, E::SightLost) => Self::Unknown,
             (_, E::Admitted(RowKind::Primary)) => Self::In,
             (_, E::Admitted(RowKind::Backup)) => Self::Backup,
-            (Self::In | Self::Backup | Self::Unknown, E::DrainStarted) => Self::Draining { in_flight: true },
+            (Self::In | Self::Backup | Self::Unknown | Self::Down, E::DrainStarted) => {
+                Self::Draining { in_flight: true }
+            }
             (Self::Draining { in_flight }, E::DrainStarted) => Self::Draining { in_flight },
             (Self::Draining { .. }, E::Drained) => Self::Draining { in_flight: false },
             (Self::Draining { in_flight: false } | Self::Out, E::Closed) => Self::Out,
             (Self::Out, E::DrainStarted) => Self::Draining { in_flight: false },
-            (state @ (Self::Out | Self::In | Self::Backup | Self::Unknown), event @ E::Drained)
+            (state @ (Self::Out | Self::In | Self::Backup | Self::Unknown | Self::Down), event @ E::Drained)
             | (
-                state @ (Self::In | Self::Backup | Self::Unknown | Self::Draining { in_flight: true }),
+                state @ (Self::In | Self::Backup | Self::Unknown | Self::Down | Self::Draining { in_flight: true }),
                 event @ E::Closed,
             ) => return Err(TrafficRejected { state, event }),
         })
@@ -82,7 +86,7 @@ impl Traffic {
     /// Tells whether a request may reach the node over this row, or it cannot be excluded.
     pub fn is_exposed(self) -> bool {
         match self {
-            Self::Backup | Self::In | Self::Draining { .. } | Self::Unknown => true,
+            Self::Backup | Self::In | Self::Draining { .. } | Self::Unknown | Self::Down => true,
             Self::Out => false,
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::World;
 use super::model::{FakeRow, Inner};
 
-/// Simulated clients: one request over every balancer every 10 ms, each of 30 ms, every 20th of 2 s.
+/// Simulated clients: one request over every balancer every 10 ms or as asked for, each of 30 ms, every 20th of 2 s.
 #[derive(Debug)]
 pub struct Clients {
     stop: watch::Sender<bool>,
@@ -32,7 +32,7 @@ pub struct Served {
 }
 
 impl Clients {
-    pub(super) fn start(world: World) -> Self {
+    pub(super) fn start(world: World, pause: Duration) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut requests: JoinSet<Result<String, String>> = JoinSet::new();
@@ -46,7 +46,7 @@ impl Clients {
                 while let Some(done) = requests.try_join_next() {
                     served.count(done.unwrap_or_else(|error| Err(error.to_string())));
                 }
-                sleep(Duration::from_millis(10)).await;
+                sleep(pause).await;
             }
             while let Some(done) = requests.join_next().await {
                 served.count(done.unwrap_or_else(|error| Err(error.to_string())));

@@ -194,9 +194,13 @@ impl Probe for FakeProbe {
         };
         match self.ready().await? {
             Ready::Yes { release } => {
-                let inner = self.world.lock();
-                let fails = inner.nodes.get(&self.node).and_then(|node| node.fails_test_of.clone());
-                if fails.as_deref() == Some(&*release) { failed("order 4711 came back empty") } else { Ok(release) }
+                let mut inner = self.world.lock();
+                let Some(node) = inner.nodes.get_mut(&self.node) else { return failed("there is no such node") };
+                if node.fails_test_of.as_deref() == Some(&*release) {
+                    return failed("order 4711 came back empty");
+                }
+                node.pass_test();
+                Ok(release)
             }
             _ => failed("the server does not serve"),
         }

@@ -26,7 +26,7 @@ mod clients;
 mod controller;
 mod fault;
 mod host;
-mod model;
+pub(crate) mod model;
 mod shape;
 mod shared;
 

@@ -18,70 +18,82 @@ use super::{
 /// One simulated cluster. Cheap to clone; clones share the world.
 #[derive(Clone, Debug)]
 pub struct World {
-    pub(super) inner: Arc<Mutex<Inner>>,
+    pub(crate) inner: Arc<Mutex<Inner>>,
     topology: Topology,
     store: Arc<MemoryStore>,
 }
 
 #[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) nodes: BTreeMap<String, FakeNode>,
-    pub(super) balancers: BTreeMap<String, Rows>,
-    pub(super) faults: BTreeMap<(Operation, String), Vec<Fault>>,
-    pub(super) lives: u64,
-    pub(super) epoch: u64,
-    pub(super) schema: Schema,
-    pub(super) statements: Vec<Schema>,
+pub(crate) struct Inner {
+    pub(crate) nodes: BTreeMap<String, FakeNode>,
+    pub(crate) balancers: BTreeMap<String, Rows>,
+    pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,
+    pub(crate) lives: u64,
+    pub(crate) epoch: u64,
+    pub(crate) schema: Schema,
+    pub(crate) statements: Vec<Schema>,
 }
 
-pub(super) type Rows = Vec<FakeRow>;
+pub(crate) type Rows = Vec<FakeRow>;
 
 #[derive(Debug)]
-pub(super) struct FakeRow {
-    pub(super) node: String,
-    pub(super) kind: RowKind,
-    pub(super) admin: Admin,
-    pub(super) configured: Admin,
-    pub(super) in_flight: u64,
-    pub(super) idle: u64,
+pub(crate) struct FakeRow {
+    pub(crate) node: String,
+    pub(crate) kind: RowKind,
+    pub(crate) admin: Admin,
+    pub(crate) configured: Admin,
+    pub(crate) in_flight: u64,
+    pub(crate) idle: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct FakeNode {
-    pub(super) installed: String,
-    pub(super) damaged: bool,
-    pub(super) process: Option<Life>,
-    pub(super) stopping: bool,
-    pub(super) start_delay: Duration,
-    pub(super) never_ready: bool,
-    pub(super) fails_test_of: Option<String>,
-    pub(super) host_lost: bool,
-    pub(super) generation: Option<Generation>,
-    pub(super) sync: Sync,
-    pub(super) writer: WriterEpoch,
-    pub(super) seen_writer: WriterEpoch,
-    pub(super) work: Work,
-    pub(super) domain: ServerDomain,
+pub(crate) struct FakeNode {
+    pub(crate) installed: String,
+    pub(crate) damaged: bool,
+    pub(crate) process: Option<Life>,
+    pub(crate) stopping: bool,
+    pub(crate) start_delay: Duration,
+    pub(crate) never_ready: bool,
+    pub(crate) fails_test_of: Option<String>,
+    pub(crate) host_lost: bool,
+    pub(crate) generation: Option<Generation>,
+    pub(crate) sync: Sync,
+    pub(crate) writer: WriterEpoch,
+    pub(crate) seen_writer: WriterEpoch,
+    pub(crate) work: Work,
+    pub(crate) domain: ServerDomain,
+    pub(crate) passed: Option<(u64, Option<Generation>)>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Life {
-    pub(super) number: u64,
-    pub(super) release: String,
-    pub(super) ready_at: Instant,
+pub(crate) struct Life {
+    pub(crate) number: u64,
+    pub(crate) release: String,
+    pub(crate) ready_at: Instant,
 }
 
 impl FakeNode {
+    /// Notes that what runs now has passed its test.
+    pub(crate) fn pass_test(&mut self) {
+        self.passed = self.process.as_ref().map(|life| (life.number, self.generation.clone()));
+    }
+
+    /// Tells whether what runs now has passed its test: another process, or other files, have not.
+    pub(crate) fn is_tested(&self) -> bool {
+        let running = self.process.as_ref().map(|life| (life.number, self.generation.clone()));
+        running.is_some() && self.passed == running
+    }
+
     /// Tells whether a ready server would also answer well: it needs a whole set of files, a schema that its release can
     /// use, and it must not be in its test domain.
-    pub(super) fn answers_well(&self, (files, database): (bool, bool), schema: Schema) -> bool {
+    pub(crate) fn answers_well(&self, (files, database): (bool, bool), schema: Schema) -> bool {
         let release = self.process.as_ref().map_or("", |life| life.release.as_str());
         let old = release == "1.0";
         let usable = if old { schema <= Schema::Backfilled } else { schema >= Schema::Expanded };
         (!files || self.generation.is_some()) && (!database || usable) && self.domain == ServerDomain::Production
     }
 
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         let ready = |life: &Life| !self.never_ready && Instant::now() >= life.ready_at;
         !self.host_lost && self.process.as_ref().is_some_and(ready)
     }
@@ -125,7 +137,10 @@ impl World {
                 seen_writer: WriterEpoch::new(u64::from(writer.is_some())),
                 work: if node.work.is_some() { Work::On } else { Work::None },
                 domain: ServerDomain::Production,
+                passed: None,
             };
+            let mut fake: FakeNode = fake;
+            fake.pass_test();
             inner.nodes.insert(node.name.to_string(), fake);
         }
         for balancer in &topology.balancers {
@@ -266,12 +281,25 @@ impl World {
 
     /// Starts simulated clients.
     pub fn clients(&self) -> Clients {
-        Clients::start(self.clone())
+        self.clients_every(Duration::from_millis(10))
+    }
+
+    /// Starts simulated clients that send over each balancer every so often.
+    pub fn clients_every(&self, pause: Duration) -> Clients {
+        Clients::start(self.clone(), pause)
     }
 
     /// Plans one fault for the next call of `operation` on `name` (a node's or a balancer's); several queue up.
     pub fn plan_fault(&self, operation: Operation, name: &str, fault: Fault) {
-        self.lock().faults.entry((operation, name.into())).or_default().push(fault);
+        self.plan_fault_after(operation, name, 0, fault);
+    }
+
+    /// Plans one fault for the call of `operation` on `name` after `skip` more that go well.
+    pub fn plan_fault_after(&self, operation: Operation, name: &str, skip: usize, fault: Fault) {
+        let mut inner = self.lock();
+        let planned = inner.faults.entry((operation, name.into())).or_default();
+        planned.extend(std::iter::repeat_n(None, skip));
+        planned.push(Some(fault));
     }
 
     /// Makes a node's server never become ready again after its next start.
@@ -314,18 +342,23 @@ impl World {
         inner.balancers.get(balancer)?.iter().find(|row| row.node == node).map(|row| row.admin)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+    /// Returns the world's own state, for those who watch it from outside.
+    pub(crate) fn truth(&self) -> MutexGuard<'_, Inner> {
+        self.lock()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take_fault(&self, operation: Operation, name: &str) -> Option<Fault> {
+    pub(crate) fn take_fault(&self, operation: Operation, name: &str) -> Option<Fault> {
         let mut inner = self.lock();
         let planned = inner.faults.get_mut(&(operation, name.to_string()))?;
-        if planned.is_empty() { None } else { Some(planned.remove(0)) }
+        if planned.is_empty() { None } else { planned.remove(0) }
     }
 
     /// Refuses a lower epoch than the highest seen, and remembers a higher one.
-    pub(super) fn fence(&self, epoch: u64, operation: &'static str, target: &str) -> Result<(), StepError> {
+    pub(crate) fn fence(&self, epoch: u64, operation: &'static str, target: &str) -> Result<(), StepError> {
         let mut inner = self.lock();
         if epoch < inner.epoch {
             let seen = inner.epoch;
@@ -345,7 +378,7 @@ impl World {
 }
 
 /// Answers a call that a fault was planned for: `Ok(true)` to go on and do it, `Ok(false)` to do nothing and say well.
-pub(super) fn before(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<bool, StepError> {
+pub(crate) fn before(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<bool, StepError> {
     match fault {
         None | Some(Fault::LostAfter | Fault::Half) => Ok(true),
         Some(Fault::Lies) => Ok(false),
@@ -355,7 +388,7 @@ pub(super) fn before(fault: Option<Fault>, operation: &'static str, target: &str
 }
 
 /// Answers after the call has happened.
-pub(super) fn after(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<(), StepError> {
+pub(crate) fn after(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<(), StepError> {
     match fault {
         Some(Fault::LostAfter | Fault::Half) => Err(lost(operation, target)),
         None | Some(Fault::Lies | Fault::Refused | Fault::LostBefore) => Ok(()),

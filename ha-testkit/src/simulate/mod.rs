@@ -1,0 +1,14 @@
+//! Seeded whole runs of the real engine over the simulated world, on virtual time: the same seed gives the same run.
+//!
+//! Each seed makes a cluster, a procedure and faults of its own; what the law promises is watched from outside, on the
+//! world's own state and by simulated clients, and never through the model that the proof used.
+
+mod random;
+mod run;
+mod scenario;
+mod watch;
+
+pub use random::Random;
+pub use run::{Outcome, simulate, simulate_plan};
+pub use scenario::{FaultAt, Procedure, Scenario};
+pub use watch::Broken;

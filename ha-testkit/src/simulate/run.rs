@@ -1,0 +1,176 @@
+use std::time::Duration;
+
+use ha_core::engine::{Engine, RunError, RunHandle};
+use ha_core::journal::{Journal, LeaseError};
+use ha_core::machine::FoldError;
+use ha_core::plan::Digest;
+use ha_core::procedure::{PlanError, Planned};
+use ha_core::record::{End, Entry};
+use ha_core::safety::Counterexample;
+use tokio::time::{Instant, sleep};
+
+use super::watch::{Watch, serving};
+use super::{Broken, FaultAt, Procedure, Scenario};
+use crate::world::{Controller, Served, World};
+
+/// How one simulated run went.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The topology, or the cluster as it stands, is refused before a plan is made.
+    NoCluster(String),
+    /// The plan was refused with a counterexample.
+    Refused(Box<Counterexample>),
+    /// The plan was proven, and ran.
+    Ran {
+        /// How it ended.
+        end: End,
+        /// What it left open.
+        open: Vec<String>,
+        /// What the law promises and the world was seen to break: empty when the law holds.
+        broken: Vec<Broken>,
+        /// What the clients saw.
+        served: Served,
+        /// The digest of every record of the run and of what the clients saw: the same seed gives the same.
+        trace: String,
+        /// How long the run took, on virtual time.
+        took: Duration,
+    },
+}
+
+/// How long a fault may break capacity before the reaction must have ended.
+const REACTION: Duration = Duration::from_millis(4_000);
+/// How long a balancer that forgot may send requests to what is under change.
+const EXPOSURE: Duration = Duration::from_millis(1_000);
+
+/// Runs a scenario. Call it inside a paused tokio runtime.
+pub async fn simulate(scenario: &Scenario) -> Outcome {
+    let world = match World::from_toml_str(&scenario.shape.to_toml()) {
+        Ok(world) => world,
+        Err(error) => return Outcome::NoCluster(error.to_string()),
+    };
+    let planned = match plan(&world, scenario.procedure).await {
+        Ok(planned) => planned,
+        Err(RunError::Plan { source: PlanError::Unprovable { counterexample, .. }, .. }) => {
+            return Outcome::Refused(counterexample);
+        }
+        Err(error) => return Outcome::NoCluster(error.to_string()),
+    };
+    simulate_plan(&world, planned, &scenario.faults).await
+}
+
+/// Runs a plan in its world, whoever proved it, with these faults.
+pub async fn simulate_plan(world: &World, planned: Planned, faults: &[FaultAt]) -> Outcome {
+    let (clients, watch) = (world.clients_every(Duration::from_millis(50)), Watch::start(world.clone()));
+    let began = Instant::now();
+    let controller = Controller::new();
+    for fault in faults {
+        schedule(world, &controller, fault);
+    }
+    let first = world.engine_of(&controller);
+    let running = tokio::spawn(async move { ended(first.run("run".into(), planned).await?).await });
+    let report = loop {
+        if running.is_finished() {
+            break running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
+        }
+        if controller.is_dead() {
+            break take_over(&world.engine(), "run").await;
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+    let took = began.elapsed();
+    sleep(REACTION).await;
+    let (served, mut broken) = (clients.stop().await, watch.end());
+    let lost = faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. }));
+    broken.retain(|broken| !is_excused(broken, faults));
+    if lost && serving(world) < world.topology().owed_after_loss() {
+        broken.push(Broken { at: began.elapsed(), what: format!("settled: capacity {} is left", serving(world)) });
+    }
+    if served.lost > 0 && !faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. } | FaultAt::Forget { .. })) {
+        broken.push(Broken { at: took, what: format!("{} requests were lost: {:?}", served.lost, served.reasons) });
+    }
+    let entries = world.store().read(&"run".into()).await.unwrap_or_default();
+    let (end, open) = match &report {
+        Ok((end, open)) => (*end, open.clone()),
+        Err(error) => {
+            broken.push(Broken { at: took, what: format!("the run has no end: {error}") });
+            (End::NeedsOperator(ha_core::record::Why::Held), Vec::new())
+        }
+    };
+    if matches!(end, End::AllNew | End::AllOld) && !open.is_empty() {
+        broken.push(Broken { at: took, what: format!("the run ended {end} with loans open: {open:?}") });
+    }
+    Outcome::Ran { end, open, broken, trace: trace(&entries, &served), served, took }
+}
+
+async fn plan(world: &World, procedure: Procedure) -> Result<Planned, RunError> {
+    let engine = world.engine();
+    match procedure {
+        Procedure::Patch => engine.plan_patch(&world.patch_to("2.0")).await,
+        Procedure::PatchInTestDomain => engine.plan_patch(&world.patch_to("2.0").in_test_domain_first()).await,
+        Procedure::Update => engine.plan_update(&world.update_to(2)).await,
+        Procedure::Upgrade => engine.plan_upgrade(&world.upgrade_to("2.0")).await,
+    }
+}
+
+fn schedule(world: &World, controller: &Controller, fault: &FaultAt) {
+    match fault.clone() {
+        FaultAt::Loss { after, node } => later(world, after, move |world| world.lose(&node)),
+        FaultAt::Forget { after, balancer } => later(world, after, move |world| world.restart_balancer(&balancer)),
+        FaultAt::Death { after } => {
+            let controller = controller.clone();
+            later(world, after, move |_| controller.kill());
+        }
+        FaultAt::Call { operation, name, skip, fault } => world.plan_fault_after(operation, &name, skip, fault),
+    }
+}
+
+fn later(world: &World, after: Duration, act: impl FnOnce(&World) + Send + 'static) {
+    let world = world.clone();
+    tokio::spawn(async move {
+        sleep(after).await;
+        act(&world);
+    });
+}
+
+/// How a run ended, and what it left open.
+type Ended = (End, Vec<String>);
+
+async fn ended(run: RunHandle) -> Result<Ended, RunError> {
+    let report = run.wait().await?;
+    Ok((report.end, report.open))
+}
+
+/// Lets another controller go on once the dead one's lease has run out.
+async fn take_over(engine: &Engine, run: &str) -> Result<Ended, RunError> {
+    loop {
+        match engine.resume(run.into()).await {
+            Ok(handle) => return ended(handle).await,
+            Err(RunError::Lease(LeaseError::Held { .. })) => sleep(Duration::from_secs(1)).await,
+            Err(RunError::Ended { end, .. }) => return Ok((end, Vec::new())),
+            // It died before it wrote anything down: nothing has happened.
+            Err(RunError::Fold { source: FoldError::NoSuchRun, .. }) => return Ok((End::AllOld, Vec::new())),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Tells whether a fault may have broken this for a while: what is owed depends on the phase.
+fn is_excused(broken: &Broken, faults: &[FaultAt]) -> bool {
+    let capacity = broken.what.starts_with("I1") || broken.what.starts_with("I2");
+    faults.iter().any(|fault| match fault {
+        // What is lost stays lost; what is left is looked at once the reaction has ended.
+        FaultAt::Loss { after, .. } => capacity && broken.at >= *after,
+        FaultAt::Forget { after, .. } => {
+            let within = if capacity { REACTION } else { EXPOSURE };
+            (*after..*after + within).contains(&broken.at)
+        }
+        FaultAt::Death { .. } | FaultAt::Call { .. } => false,
+    })
+}
+
+fn trace(entries: &[Entry], served: &Served) -> String {
+    let lines = entries.iter().map(|entry| format!("{} {} {:?}\n", entry.sequence, entry.epoch, entry.record));
+    let seen = format!("{} {} {:?}", served.sent, served.lost, served.by_release);
+    Digest::of(lines.chain([seen]).collect::<String>().as_bytes()).to_string()
+}

@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use super::Random;
+use crate::world::{Fault, Operation, Shape};
+
+/// What is simulated: a cluster, a procedure, and what goes wrong when.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Scenario {
+    /// The cluster.
+    pub shape: Shape,
+    /// What is done to it.
+    pub procedure: Procedure,
+    /// What goes wrong.
+    pub faults: Vec<FaultAt>,
+}
+
+/// A procedure of a simulation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Procedure {
+    /// Patch every server.
+    Patch,
+    /// The same, each server tested in its test domain first.
+    PatchInTestDomain,
+    /// Update the shared files.
+    Update,
+    /// Upgrade with the database.
+    Upgrade,
+}
+
+/// One fault.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum FaultAt {
+    /// A node and its host are lost.
+    Loss {
+        /// When, after the run began.
+        after: Duration,
+        /// The node.
+        node: String,
+    },
+    /// A balancer is restarted and has its configured state again.
+    Forget {
+        /// When, after the run began.
+        after: Duration,
+        /// The balancer.
+        balancer: String,
+    },
+    /// The controller is killed; another one goes on when the lease has run out.
+    Death {
+        /// When, after the run began.
+        after: Duration,
+    },
+    /// The call of this number (from 0) of an operation goes wrong.
+    Call {
+        /// The operation.
+        operation: Operation,
+        /// On which node or balancer.
+        name: String,
+        /// How many calls of it go well before.
+        skip: usize,
+        /// How.
+        fault: Fault,
+    },
+}
+
+impl Scenario {
+    /// Makes the scenario of a seed, with so many faults.
+    pub fn from_seed(seed: u64, faults: usize) -> Self {
+        let mut random = Random::new(seed);
+        let (shape, procedure) = shape(&mut random);
+        let faults = (0..faults).map(|_| fault(&mut random, &shape)).collect();
+        Self { shape, procedure, faults }
+    }
+}
+
+fn shape(random: &mut Random) -> (Shape, Procedure) {
+    let mut shape = if random.once_in(2) {
+        Shape::active_passive()
+    } else {
+        let members = 2 + random.below(3);
+        let capacity = [340, 400, 500, 750, 1000].get(random.below(5)).copied().unwrap_or(1000);
+        Shape::active_active(members, capacity)
+    };
+    let own = shape.members.first().copied().unwrap_or(1000);
+    let spares = random.below(3);
+    shape.spares = (0..spares).map(|_| if random.once_in(5) { own / 2 } else { own }).collect();
+    shape.balancers = 1 + random.below(2);
+    shape.work = random.once_in(4);
+    if shape.members.len() > 2 && random.once_in(6) {
+        shape.together = vec![1];
+    }
+    let procedure = match random.below(4) {
+        0 => {
+            shape.files = true;
+            Procedure::Update
+        }
+        1 => {
+            shape.database = true;
+            Procedure::Upgrade
+        }
+        2 => Procedure::PatchInTestDomain,
+        _ => Procedure::Patch,
+    };
+    (shape, procedure)
+}
+
+fn fault(random: &mut Random, shape: &Shape) -> FaultAt {
+    let nodes: Vec<String> = (1..=shape.members.len())
+        .map(|number| format!("esb{number}"))
+        .chain((1..=shape.spares.len()).map(|number| format!("spare{number}")))
+        .collect();
+    let balancers: Vec<String> = (1..=shape.balancers).map(|number| format!("lb{number}")).collect();
+    let after = Duration::from_millis(u64::try_from(random.below(26_000)).unwrap_or(0));
+    let node = random.pick(&nodes).cloned().unwrap_or_default();
+    let balancer = random.pick(&balancers).cloned().unwrap_or_default();
+    match random.below(6) {
+        0 => FaultAt::Loss { after, node },
+        1 => FaultAt::Forget { after, balancer },
+        2 => FaultAt::Death { after },
+        _ => {
+            let operations = [
+                (Operation::SetAdmin, balancer.clone()),
+                (Operation::Start, node.clone()),
+                (Operation::Stop, node.clone()),
+                (Operation::Run, node.clone()),
+                (Operation::Test, node.clone()),
+                (Operation::Share, node.clone()),
+                (Operation::Migrate, "database".into()),
+                (Operation::Work, node),
+            ];
+            let faults = [Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::Lies, Fault::Half];
+            let (operation, name) = random.pick(&operations).cloned().unwrap_or((Operation::SetAdmin, balancer));
+            let skip = random.below(if operation == Operation::SetAdmin { 20 } else { 4 });
+            let fault = random.pick(&faults).copied().unwrap_or(Fault::Refused);
+            FaultAt::Call { operation, name, skip, fault }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Random clusters, procedures and faults: a proven plan that the real engine runs never breaks the law.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+
+use ha_core::record::End;
+use ha_testkit::simulate::{Outcome, Scenario, simulate};
+
+/// How many seeds a test takes: `HA_SEEDS`, or a number that a test run can spare.
+fn seeds(default: u64) -> u64 {
+    std::env::var("HA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn run(scenario: &Scenario) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(simulate(scenario))
+}
+
+fn name(end: End) -> String {
+    match end {
+        End::AllNew | End::AllOld => end.to_string(),
+        End::NeedsOperator(why) => format!("needs operator: {why:?}").split('(').next().unwrap_or("").to_string(),
+    }
+}
+
+fn simulate_seeds(range: std::ops::Range<u64>, faults: usize) -> BTreeMap<String, u64> {
+    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for seed in range {
+        let scenario = Scenario::from_seed(seed, faults);
+        let kind = match run(&scenario) {
+            Outcome::NoCluster(_) => "no cluster".to_string(),
+            Outcome::Refused(_) => "refused".to_string(),
+            Outcome::Ran { end, broken: found, .. } => {
+                if !found.is_empty() {
+                    broken.push(format!("seed {seed} {scenario:?}\n  {end}\n  {:?}", &found[..found.len().min(6)]));
+                }
+                name(end)
+            }
+            other => panic!("{other:?}"),
+        };
+        *ends.entry(kind).or_default() += 1;
+    }
+    println!("{faults} faults: {ends:?}");
+    assert!(broken.is_empty(), "{} runs broke the law:\n{}", broken.len(), broken.join("\n"));
+    ends
+}
+
+#[test]
+fn a_proven_plan_without_a_fault_ends_all_new() {
+    let ends = simulate_seeds(0..seeds(200), 0);
+    assert!(ends.keys().all(|end| ["all new", "refused", "no cluster"].contains(&end.as_str())), "{ends:?}");
+}
+
+#[test]
+fn a_proven_plan_never_breaks_the_law_under_any_single_fault() {
+    simulate_seeds(1_000_000..1_000_000 + seeds(400), 1);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 2_000_000..2_000_020 {
+        let scenario = Scenario::from_seed(seed, 2);
+        let (first, second) = (run(&scenario), run(&scenario));
+        match (&first, &second) {
+            (Outcome::Ran { trace: one, .. }, Outcome::Ran { trace: other, .. }) => assert_eq!(one, other, "{seed}"),
+            _ => assert_eq!(format!("{first:?}"), format!("{second:?}"), "{seed}"),
+        }
+    }
+}
