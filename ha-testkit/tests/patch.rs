@@ -51,7 +51,7 @@ async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy
     let without = TWO_NODES.split(spare).next().unwrap();
     let world = World::from_toml_str(without).unwrap();
     let error = world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap_err();
-    let RunError::Plan { source: PlanError::Unprovable { remedy, counterexample }, .. } = &error else {
+    let RunError::Plan { source: PlanError::Unprovable { remedy, counterexample, .. }, .. } = &error else {
         panic!("{error}")
     };
     assert!(remedy.contains("add one spare of capacity 1000"), "{remedy}");

@@ -31,7 +31,16 @@ fn simulate_seeds(range: std::ops::Range<u64>, faults: usize) -> BTreeMap<String
         let scenario = Scenario::from_seed(seed, faults);
         let kind = match run(&scenario) {
             Outcome::NoCluster(_) => "no cluster".to_string(),
-            Outcome::Refused(_) => "refused".to_string(),
+            Outcome::Refused { harm, counterexample, plan } => {
+                if harm.is_empty() {
+                    let topology = ha_core::topology::Topology::from_toml_str(&scenario.shape.to_toml()).unwrap();
+                    broken.push(format!(
+                        "seed {seed}: refused, and no harm was seen: {counterexample}{}",
+                        plan.to_text(&topology)
+                    ));
+                }
+                "refused".to_string()
+            }
             Outcome::Ran { end, broken: found, .. } => {
                 if !found.is_empty() {
                     broken.push(format!("seed {seed} {scenario:?}\n  {end}\n  {:?}", &found[..found.len().min(6)]));

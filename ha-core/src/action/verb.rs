@@ -184,7 +184,7 @@ pub fn compensation(verb: Verb, known_good: KnownGood) -> Vec<Verb> {
         Verb::Release => vec![Verb::Hold, deploy],
         Verb::HandWriter { .. } => known_good.writer.map(|to| Verb::HandWriter { to }).into_iter().collect(),
         Verb::Deploy { .. } => vec![deploy],
-        Verb::Quiesce => vec![Verb::Resume],
+        Verb::Quiesce => vec![Verb::Gate, Verb::Resume],
         Verb::Resume => vec![Verb::Quiesce],
         Verb::Gate | Verb::StandBy | Verb::Soak | Verb::Migrate { .. } | Verb::Reassert { .. } => Vec::new(),
     }

@@ -45,17 +45,18 @@ impl Change<'_> {
         };
         let mut spares: Vec<_> = self.topology.spares().filter(|(index, _)| self.is_usable_spare(*index)).collect();
         spares.sort_by_key(|(_, node)| node.capacity);
-        let mut last = None;
+        let mut last = refusal;
         let singles = spares.iter().map(|(spare, _)| vec![*spare]);
         let largest_first: Vec<NodeIx> = spares.iter().rev().map(|(spare, _)| *spare).collect();
         let several = (2..=largest_first.len()).map(|count| largest_first.iter().take(count).copied().collect());
         for set in singles.chain(several) {
             match self.proven(&set) {
                 Ok(planned) => return Ok(planned),
-                Err(refusal) => last = Some(refusal),
+                Err(refusal) => last = refusal,
             }
         }
-        Err(PlanError::Unprovable { remedy: self.remedy(spares.len()), counterexample: last.unwrap_or(refusal) })
+        let (plan, counterexample) = last;
+        Err(PlanError::Unprovable { plan: Box::new(plan), counterexample, remedy: self.remedy(spares.len()) })
     }
 
     fn remedy(&self, declared: usize) -> String {
@@ -72,10 +73,12 @@ impl Change<'_> {
         )
     }
 
-    fn proven(&self, spares: &[NodeIx]) -> Result<Planned, Box<Counterexample>> {
+    fn proven(&self, spares: &[NodeIx]) -> Result<Planned, (Plan, Box<Counterexample>)> {
         let plan = self.plan(spares);
-        let proof = prove(self.topology, &plan)?;
-        Ok(Planned { plan, proof })
+        match prove(self.topology, &plan) {
+            Ok(proof) => Ok(Planned { plan, proof }),
+            Err(counterexample) => Err((plan, counterexample)),
+        }
     }
 
     fn is_usable_spare(&self, spare: NodeIx) -> bool {

@@ -1,4 +1,5 @@
 use crate::law::Violation;
+use crate::plan::Plan;
 use crate::safety::Counterexample;
 
 /// Refuses to make a plan. Nothing was changed.
@@ -30,6 +31,8 @@ pub enum PlanError {
     /// No order of steps was found that holds the law.
     #[error("{counterexample}remedy: {remedy}")]
     Unprovable {
+        /// The refused plan.
+        plan: Box<Plan>,
         /// The shortest way to a broken law.
         counterexample: Box<Counterexample>,
         /// The smallest thing that would help.

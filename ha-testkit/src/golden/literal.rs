@@ -5,9 +5,7 @@ use ha_core::plan::{Plan, Stage, Step};
 use ha_core::state::Schema;
 use ha_core::topology::{NodeIx, Topology};
 
-use crate::world::World;
-
-type Planned = (World, Plan);
+use super::Planned;
 
 fn is_spare(topology: &Topology, node: NodeIx) -> bool {
     topology.node(node).spare
@@ -22,7 +20,7 @@ fn migrates(stage: &Stage) -> bool {
 }
 
 /// Takes every stage out that brings or retires a spare.
-pub(super) fn without_spares((world, plan): &Planned) -> Plan {
+pub(super) fn without_spares(Planned { world, plan, .. }: &Planned) -> Plan {
     let mut plan = plan.clone();
     let keep = |stage: &Stage| {
         let only_spares = stage.targets.iter().all(|node| is_spare(world.topology(), *node));
@@ -38,7 +36,7 @@ pub(super) fn update_without_spare(planned: &Planned) -> Plan {
 }
 
 /// "Enable file sharing": for the active node and the spare at once, while the active one serves.
-pub(super) fn update_with_sharing_for_all((world, plan): &Planned) -> Plan {
+pub(super) fn update_with_sharing_for_all(Planned { world, plan, .. }: &Planned) -> Plan {
     let mut plan = plan.clone();
     let deploys = |stage: &Stage| has(stage, |verb| matches!(verb, Verb::Deploy { .. }));
     let Some(place) = plan.stages.iter().position(deploys) else { return plan };
@@ -64,17 +62,17 @@ fn with_contract_before(plan: &Plan, place: impl Fn(&Stage) -> bool, skip: usize
 }
 
 /// "Run the migration scripts in the passive node": on a database that the active node uses too.
-pub(super) fn upgrade_with_breaking_scripts((_, plan): &Planned) -> Plan {
+pub(super) fn upgrade_with_breaking_scripts(Planned { plan, .. }: &Planned) -> Plan {
     let mut plan = with_contract_before(plan, migrates, 0);
     plan.stages.retain(|stage| !has(stage, |verb| matches!(verb, Verb::Migrate { to } if to != Schema::Contracted)));
     plan
 }
 
-pub(super) fn upgrade_contracted_before_the_second_node((_, plan): &Planned) -> Plan {
+pub(super) fn upgrade_contracted_before_the_second_node(Planned { plan, .. }: &Planned) -> Plan {
     with_contract_before(plan, |stage| has(stage, |verb| matches!(verb, Verb::Apply { .. })), 1)
 }
 
-pub(super) fn upgrade_contracted_before_the_spare_has_left((world, plan): &Planned) -> Plan {
+pub(super) fn upgrade_contracted_before_the_spare_has_left(Planned { world, plan, .. }: &Planned) -> Plan {
     let retires = |stage: &Stage| {
         stage.targets.iter().all(|node| is_spare(world.topology(), *node)) && has(stage, |verb| verb == Verb::Stop)
     };
@@ -91,16 +89,16 @@ fn without(plan: &Plan, verb: Verb) -> Plan {
     plan
 }
 
-pub(super) fn patch_admitted_untested((_, plan): &Planned) -> Plan {
+pub(super) fn patch_admitted_untested(Planned { plan, .. }: &Planned) -> Plan {
     without(plan, Verb::Gate)
 }
 
-pub(super) fn patch_without_drain((_, plan): &Planned) -> Plan {
+pub(super) fn patch_without_drain(Planned { plan, .. }: &Planned) -> Plan {
     without(plan, Verb::TakeOut)
 }
 
 /// The spare is there, and no balancer sends it anything.
-pub(super) fn with_an_idle_spare((world, plan): &Planned) -> Plan {
+pub(super) fn with_an_idle_spare(Planned { world, plan, .. }: &Planned) -> Plan {
     let mut plan = plan.clone();
     for stage in &mut plan.stages {
         if stage.targets.iter().all(|node| is_spare(world.topology(), *node)) {

@@ -19,6 +19,8 @@ use crate::world::{Shape, World};
 pub struct Case {
     /// What it is, in words.
     pub name: &'static str,
+    /// The shape of the cluster.
+    pub shape: Shape,
     /// The world it is for.
     pub world: World,
     /// The plan.
@@ -108,7 +110,7 @@ pub async fn cases() -> Result<Vec<Case>, RunError> {
         shared,
         Expected::Refused(Invariant::Sync, "release sync"),
     ));
-    cases.push(case("update, corrected", &update, update.1.clone(), Expected::Proven));
+    cases.push(case("update, corrected", &update, update.plan.clone(), Expected::Proven));
     let database = Shape::active_passive().with_database();
     let upgrade = planned_upgrade(&database).await?;
     let breaking = literal::upgrade_with_breaking_scripts(&upgrade);
@@ -132,7 +134,7 @@ pub async fn cases() -> Result<Vec<Case>, RunError> {
         spare,
         Expected::Refused(Invariant::Schema, "bring the schema"),
     ));
-    cases.push(case("upgrade, corrected", &upgrade, upgrade.1.clone(), Expected::Proven));
+    cases.push(case("upgrade, corrected", &upgrade, upgrade.plan.clone(), Expected::Proven));
     let patch = planned_patch(&Shape::active_passive()).await?;
     let untested = literal::patch_admitted_untested(&patch);
     cases.push(case(
@@ -148,7 +150,7 @@ pub async fn cases() -> Result<Vec<Case>, RunError> {
         undrained,
         Expected::Refused(Invariant::Drained, "stop"),
     ));
-    cases.push(case("patch, corrected", &patch, patch.1.clone(), Expected::Proven));
+    cases.push(case("patch, corrected", &patch, patch.plan.clone(), Expected::Proven));
     let serving = planned_patch(&Shape::active_active(2, 750).with_spares(&[750])).await?;
     let bare = literal::without_spares(&serving);
     cases.push(case(
@@ -164,15 +166,21 @@ pub async fn cases() -> Result<Vec<Case>, RunError> {
         idle,
         Expected::Refused(Invariant::Now, "take out"),
     ));
-    cases.push(case("active/active at 75 % each, a serving spare", &serving, serving.1.clone(), Expected::Proven));
+    cases.push(case("active/active at 75 % each, a serving spare", &serving, serving.plan.clone(), Expected::Proven));
     Ok(cases)
 }
 
-fn case(name: &'static str, of: &(World, Plan), plan: Plan, expected: Expected) -> Case {
-    Case { name, world: of.0.clone(), plan, expected }
+fn case(name: &'static str, of: &Planned, plan: Plan, expected: Expected) -> Case {
+    Case { name, shape: of.shape.clone(), world: of.world.clone(), plan, expected }
 }
 
-/// Names the topology of a case.
+/// A corrected plan and the world that it is for.
+struct Planned {
+    shape: Shape,
+    world: World,
+    plan: Plan,
+}
+
 impl Case {
     /// Returns the topology that the plan is for.
     pub fn topology(&self) -> &Topology {
@@ -180,22 +188,22 @@ impl Case {
     }
 }
 
-async fn planned_patch(shape: &Shape) -> Result<(World, Plan), RunError> {
+async fn planned_patch(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
     let plan = world.engine().plan_patch(&world.patch_to("2.0")).await?.plan;
-    Ok((world, plan))
+    Ok(Planned { shape: shape.clone(), world, plan })
 }
 
-async fn planned_update(shape: &Shape) -> Result<(World, Plan), RunError> {
+async fn planned_update(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
     let plan = world.engine().plan_update(&world.update_to(2)).await?.plan;
-    Ok((world, plan))
+    Ok(Planned { shape: shape.clone(), world, plan })
 }
 
-async fn planned_upgrade(shape: &Shape) -> Result<(World, Plan), RunError> {
+async fn planned_upgrade(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
     let plan = world.engine().plan_upgrade(&world.upgrade_to("2.0")).await?.plan;
-    Ok((world, plan))
+    Ok(Planned { shape: shape.clone(), world, plan })
 }
 
 fn world(shape: &Shape) -> Result<World, RunError> {

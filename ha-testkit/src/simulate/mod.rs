@@ -3,11 +3,15 @@
 //! Each seed makes a cluster, a procedure and faults of its own; what the law promises is watched from outside, on the
 //! world's own state and by simulated clients, and never through the model that the proof used.
 
+mod blind;
+mod mutate;
 mod random;
 mod run;
 mod scenario;
 mod watch;
 
+pub use blind::harm_of;
+pub use mutate::{Mutant, mutants};
 pub use random::Random;
 pub use run::{Outcome, simulate, simulate_plan};
 pub use scenario::{FaultAt, Procedure, Scenario};

@@ -3,14 +3,14 @@ use std::time::Duration;
 use ha_core::engine::{Engine, RunError, RunHandle};
 use ha_core::journal::{Journal, LeaseError};
 use ha_core::machine::FoldError;
-use ha_core::plan::Digest;
+use ha_core::plan::{Digest, Plan};
 use ha_core::procedure::{PlanError, Planned};
 use ha_core::record::{End, Entry};
 use ha_core::safety::Counterexample;
 use tokio::time::{Instant, sleep};
 
 use super::watch::{Watch, serving};
-use super::{Broken, FaultAt, Procedure, Scenario};
+use super::{Broken, FaultAt, Procedure, Scenario, harm_of};
 use crate::world::{Controller, Served, World};
 
 /// How one simulated run went.
@@ -20,7 +20,14 @@ pub enum Outcome {
     /// The topology, or the cluster as it stands, is refused before a plan is made.
     NoCluster(String),
     /// The plan was refused with a counterexample.
-    Refused(Box<Counterexample>),
+    Refused {
+        /// The plan.
+        plan: Box<Plan>,
+        /// Why.
+        counterexample: Box<Counterexample>,
+        /// What the plan does when a tool carries it out that knows no law: empty when it does no harm.
+        harm: Vec<String>,
+    },
     /// The plan was proven, and ran.
     Ran {
         /// How it ended.
@@ -51,8 +58,9 @@ pub async fn simulate(scenario: &Scenario) -> Outcome {
     };
     let planned = match plan(&world, scenario.procedure).await {
         Ok(planned) => planned,
-        Err(RunError::Plan { source: PlanError::Unprovable { counterexample, .. }, .. }) => {
-            return Outcome::Refused(counterexample);
+        Err(RunError::Plan { source: PlanError::Unprovable { plan, counterexample, .. }, .. }) => {
+            let harm = harm_of(&scenario.shape, &plan);
+            return Outcome::Refused { plan, counterexample, harm };
         }
         Err(error) => return Outcome::NoCluster(error.to_string()),
     };

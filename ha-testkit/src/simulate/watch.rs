@@ -92,7 +92,7 @@ fn carried(
     rows.iter().filter(|row| row.kind == RowKind::Backup).find(usable).map_or(0, of)
 }
 
-fn look(world: &World) -> Vec<String> {
+pub(super) fn look(world: &World) -> Vec<String> {
     let inner = world.truth();
     let topology = world.topology();
     let capacity = capacities(world);

@@ -23,7 +23,7 @@ pub struct World {
     store: Arc<MemoryStore>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Inner {
     pub(crate) nodes: BTreeMap<String, FakeNode>,
     pub(crate) balancers: BTreeMap<String, Rows>,
@@ -36,7 +36,7 @@ pub(crate) struct Inner {
 
 pub(crate) type Rows = Vec<FakeRow>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FakeRow {
     pub(crate) node: String,
     pub(crate) kind: RowKind,
@@ -46,7 +46,7 @@ pub(crate) struct FakeRow {
     pub(crate) idle: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FakeNode {
     pub(crate) installed: String,
     pub(crate) damaged: bool,
@@ -340,6 +340,12 @@ impl World {
     pub fn admin(&self, balancer: &str, node: &str) -> Option<Admin> {
         let inner = self.lock();
         inner.balancers.get(balancer)?.iter().find(|row| row.node == node).map(|row| row.admin)
+    }
+
+    /// Copies the world: what happens to the copy does not happen to the original.
+    pub(crate) fn copied(&self) -> Self {
+        let inner = Arc::new(Mutex::new(self.lock().clone()));
+        Self { inner, topology: self.topology.clone(), store: Arc::new(MemoryStore::new()) }
     }
 
     /// Returns the world's own state, for those who watch it from outside.

@@ -1,0 +1,239 @@
+//! A tool that carries a plan out as it is written: it knows no law, no model and no way back. What it does to the world,
+//! with nothing lost and with each failure domain lost at each moment, shows whether a plan is harmful.
+
+use ha_core::action::Verb;
+use ha_core::backend::Admin;
+use ha_core::plan::Plan;
+use ha_core::state::{Schema, ServerDomain, Sync, Work, WriterEpoch};
+use ha_core::topology::NodeIx;
+use tokio::time::Instant;
+
+use super::watch::{look, serving};
+use crate::world::model::{FakeNode, Inner, Life};
+use crate::world::{Shape, World};
+
+/// Lists the harm that a plan does to a cluster of this shape. Call it inside a tokio runtime.
+pub fn harm_of(shape: &Shape, plan: &Plan) -> Vec<String> {
+    let Ok(world) = World::from_toml_str(&shape.to_toml()) else { return vec!["no cluster".into()] };
+    let before = standing(&world);
+    let mut harm = Vec::new();
+    let steps: Vec<(NodeIx, Verb)> = plan
+        .stages
+        .iter()
+        .flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
+        .flat_map(|(stage, step)| stage.targets.iter().map(move |node| (*node, step.verb)))
+        .collect();
+    for (number, (node, verb)) in steps.iter().enumerate() {
+        let name = world.topology().node(*node).name.to_string();
+        let done = carry_out(&world, plan, &name, *verb);
+        let at = format!("after step {} ({verb} {name})", number + 1);
+        if let Err(refused) = done {
+            harm.push(format!("{at}: {refused}"));
+            break;
+        }
+        harm.extend(done.into_iter().flatten().map(|what| format!("{at}: {what}")));
+        harm.extend(look(&world).into_iter().map(|what| format!("{at}: {what}")));
+        harm.extend(unusable(&world).map(|what| format!("{at}: {what}")));
+        harm.extend(when_lost(&world).map(|what| format!("{at}: {what}")));
+    }
+    harm.extend(left_behind(&world, plan, &before));
+    harm
+}
+
+/// Loses each failure domain in turn, lets every reserve in, and asks whether what is left carries what is owed.
+fn when_lost(world: &World) -> Option<String> {
+    let topology = world.topology();
+    for domain in topology.domains() {
+        let copy = world.copied();
+        for node in topology.nodes_of(domain) {
+            copy.lose(topology.node(node).name.as_str());
+        }
+        let mut inner = copy.truth();
+        let reserves: Vec<String> = inner
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.is_ready() && node.is_tested() && node.domain == ServerDomain::Production)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for row in inner.balancers.values_mut().flatten() {
+            if reserves.contains(&row.node) {
+                row.admin = Admin::Ready;
+            }
+        }
+        drop(inner);
+        if serving(&copy) < topology.owed_after_loss() {
+            return Some(format!(
+                "if {} is lost, capacity {} is left",
+                topology.domains[domain.index()],
+                serving(&copy)
+            ));
+        }
+    }
+    None
+}
+
+/// Finds a server that takes requests and cannot answer them well, or two that may not serve side by side.
+fn unusable(world: &World) -> Option<String> {
+    let inner = world.truth();
+    let shared = (world.topology().files.is_some(), world.topology().database.is_some());
+    for (name, rows) in &inner.balancers {
+        for row in rows.iter().filter(|row| row.admin == Admin::Ready) {
+            let node = inner.nodes.get(&row.node)?;
+            if node.is_ready() && !node.answers_well(shared, inner.schema) {
+                return Some(format!("{} takes requests on {name} and cannot answer them", row.node));
+            }
+        }
+    }
+    None
+}
+
+/// Carries one step out at once. `Err` when even this tool cannot go on.
+fn carry_out(world: &World, plan: &Plan, name: &str, verb: Verb) -> Result<Option<String>, String> {
+    let mut inner = world.truth();
+    inner.lives += 1;
+    let life = inner.lives;
+    let admitted = is_admitted(&inner, name);
+    let Some(node) = inner.nodes.get_mut(name) else { return Err(format!("there is no {name}")) };
+    let mut harm = None;
+    match verb {
+        Verb::TakeOut | Verb::Reassert { admitted: false } => set_rows(&mut inner, name, Admin::Maint),
+        Verb::Admit | Verb::Reassert { admitted: true } => set_rows(&mut inner, name, Admin::Ready),
+        Verb::Stop => {
+            harm = stopped(node, admitted);
+            node.process = None;
+        }
+        Verb::Apply { to } | Verb::Restore { to } => {
+            node.installed = plan.facts.releases.name(to).into();
+            if node.process.is_some() {
+                // Its files change under it: what it answers from now on nobody has tested.
+                node.passed = None;
+            }
+        }
+        Verb::Start | Verb::StartInTest => {
+            if node.process.is_none() {
+                node.process = Some(Life { number: life, release: node.installed.clone(), ready_at: Instant::now() });
+                node.domain = if verb == Verb::Start { ServerDomain::Production } else { ServerDomain::Test };
+            }
+        }
+        Verb::Gate if node.is_ready() => node.pass_test(),
+        Verb::Gate => return Err("there is no server to test".into()),
+        Verb::StandBy if node.is_ready() => {}
+        Verb::StandBy => return Err("there is no server to stand by".into()),
+        Verb::Soak => {}
+        Verb::Hold => node.sync = if node.sync == Sync::None { Sync::None } else { Sync::Held },
+        Verb::Release => {
+            node.sync = if node.sync == Sync::None { Sync::None } else { Sync::Active };
+            harm = copy(&mut inner);
+        }
+        Verb::HandWriter { to } => hand_writer(&mut inner, world.topology().node(to).name.as_str()),
+        Verb::Deploy { to } => {
+            node.generation = plan.facts.generations.get(to).cloned();
+            harm = copy(&mut inner);
+        }
+        Verb::Quiesce if node.work == Work::On => node.work = Work::Off,
+        Verb::Resume if node.work == Work::Off => node.work = Work::On,
+        Verb::Quiesce | Verb::Resume => {}
+        Verb::Migrate { to } => inner.schema = to,
+        _ => return Err(format!("{verb} is not known")),
+    }
+    Ok(harm)
+}
+
+fn stopped(node: &FakeNode, admitted: bool) -> Option<String> {
+    if node.is_ready() && admitted {
+        return Some("requests in flight were cut".into());
+    }
+    (node.is_ready() && node.work == Work::On).then(|| "pulled work in progress was cut".into())
+}
+
+fn is_admitted(inner: &Inner, name: &str) -> bool {
+    inner.balancers.values().flatten().any(|row| row.node == name && row.admin != Admin::Maint)
+}
+
+fn set_rows(inner: &mut Inner, name: &str, admin: Admin) {
+    for row in inner.balancers.values_mut().flatten().filter(|row| row.node == name) {
+        row.admin = admin;
+    }
+}
+
+/// Copies what the writer has over every open sync, at once and whoever takes requests meanwhile.
+fn copy(inner: &mut Inner) -> Option<String> {
+    let writer = inner.nodes.values().find(|node| node.writer > WriterEpoch::default())?;
+    let (set, tested) = (writer.generation.clone(), writer.is_tested());
+    let mut harm = None;
+    let admitted: Vec<String> = inner.nodes.keys().filter(|name| is_admitted(inner, name)).cloned().collect();
+    for (name, node) in &mut inner.nodes {
+        if node.sync != Sync::Active || node.generation == set {
+            continue;
+        }
+        if admitted.contains(name) {
+            harm = Some(format!("files were copied to {name}, which takes requests"));
+        } else if !tested {
+            harm = Some(format!("untested files were copied to {name}"));
+        }
+        node.generation = set.clone();
+    }
+    harm
+}
+
+fn hand_writer(inner: &mut Inner, to: &str) {
+    let epoch = inner.nodes.values().map(|node| node.seen_writer).max().unwrap_or_default().next();
+    for node in inner.nodes.values_mut().filter(|node| node.writer > WriterEpoch::default()) {
+        (node.writer, node.sync) = (WriterEpoch::default(), Sync::Held);
+    }
+    for node in inner.nodes.values_mut() {
+        node.seen_writer = epoch;
+    }
+    if let Some(next) = inner.nodes.get_mut(to) {
+        (next.writer, next.sync) = (epoch, Sync::None);
+    }
+}
+
+/// What has to be after a run as it was before: who is admitted, who runs, what is held, what works.
+#[derive(Debug, Eq, PartialEq)]
+struct Standing {
+    admitted: usize,
+    running: usize,
+    held: usize,
+    working: usize,
+    writers: usize,
+}
+
+fn standing(world: &World) -> Standing {
+    let inner = world.truth();
+    let of = |holds: &dyn Fn(&FakeNode) -> bool| inner.nodes.values().filter(|node| holds(node)).count();
+    Standing {
+        admitted: inner.nodes.keys().filter(|name| is_admitted(&inner, name)).count(),
+        running: of(&|node| node.is_ready() && node.domain == ServerDomain::Production),
+        held: of(&|node| node.sync == Sync::Held),
+        working: of(&|node| node.work == Work::On),
+        writers: of(&|node| node.writer > WriterEpoch::default()),
+    }
+}
+
+fn left_behind(world: &World, plan: &Plan, before: &Standing) -> Vec<String> {
+    let mut harm = Vec::new();
+    let after = standing(world);
+    if after != *before {
+        harm.push(format!("left behind: {after:?}, it was {before:?}"));
+    }
+    let inner = world.truth();
+    for (_, member) in world.topology().members() {
+        let Some(node) = inner.nodes.get(member.name.as_str()) else { continue };
+        let release = plan.goal.release.map(|release| plan.facts.releases.name(release));
+        if release.is_some_and(|release| node.process.as_ref().is_none_or(|life| life.release != release)) {
+            harm.push(format!("{} does not run the new release", member.name));
+        }
+        let generation = plan.goal.generation.and_then(|generation| plan.facts.generations.get(generation));
+        if generation.is_some() && node.generation.as_ref() != generation {
+            harm.push(format!("{} does not have the new files", member.name));
+        }
+        if !node.is_tested() {
+            harm.push(format!("{} has not passed its test", member.name));
+        }
+    }
+    if plan.goal.schema.is_some_and(|schema: Schema| schema != inner.schema) {
+        harm.push(format!("the schema is {}", inner.schema));
+    }
+    harm
+}
