@@ -17,12 +17,13 @@ struct Instance {
     idle: u64,
     healthy_after: Duration,
     broken: bool,
+    lies: bool,
 }
 
 impl Instance {
     fn serving(ends: &[u64]) -> Self {
         let ends = ends.iter().copied().map(Duration::from_millis).collect();
-        Self { admin: Admin::Ready, ends, idle: 2, healthy_after: Duration::ZERO, broken: false }
+        Self { admin: Admin::Ready, ends, idle: 2, healthy_after: Duration::ZERO, broken: false, lies: false }
     }
 
     fn held_out() -> Self {
@@ -39,6 +40,7 @@ impl Instance {
             return Reply::Failed("its socket is gone".into());
         }
         match call {
+            Call::SetAdmin(_) if self.lies => Reply::Set,
             Call::SetAdmin(admin) => {
                 assert!(
                     admin != Admin::Maint || self.admin == Admin::Maint || self.in_flight(now) == 0,
@@ -132,6 +134,20 @@ fn an_instance_that_stays_broken_is_named() {
     let outcome = run(Goal::Out, &mut instances, DRAIN, |calls, instances| instances[1].broken = calls >= 4);
     assert!(matches!(&outcome, Outcome::Stuck { instances, .. } if *instances == [1]), "{outcome:?}");
     assert_eq!(instances[0].admin, Admin::Ready);
+}
+
+#[test]
+fn a_balancer_that_answers_well_and_does_nothing_is_not_believed() {
+    for lies_at in 0..30 {
+        let mut instances = [Instance::serving(&[100]), Instance::serving(&[100])];
+        let outcome = run(Goal::Out, &mut instances, DRAIN, |calls, instances| instances[1].lies = calls == lies_at);
+        let wanted = match outcome {
+            Outcome::Reached => Admin::Maint,
+            Outcome::Restored { .. } => Admin::Ready,
+            other => unreachable!("{lies_at}: {other:?}"),
+        };
+        assert!(instances.iter().all(|instance| instance.admin == wanted), "{lies_at}: {instances:?}");
+    }
 }
 
 #[test]

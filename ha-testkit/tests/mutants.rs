@@ -54,17 +54,37 @@ async fn the_explorer_refuses_what_a_tool_without_a_law_would_break() {
     let mut count = Count { tried: 0, harmful: 0, refused: 0, harmless_refused: 0, survivors: Vec::new() };
     for (name, shape) in shapes() {
         let plain = World::from_toml_str(&shape.to_toml()).unwrap();
-        let plan = plain.engine().plan_patch(&plain.patch_to("2.0")).await.unwrap_or_else(|error| panic!("{name}: {error}")).plan;
+        let plan = plain
+            .engine()
+            .plan_patch(&plain.patch_to("2.0"))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .plan;
         try_all(&format!("patch {name}"), &shape, plain.topology(), &plan, &mut count);
-        let plan = plain.engine().plan_patch(&plain.patch_to("2.0").in_test_domain_first()).await.unwrap_or_else(|error| panic!("{name}: {error}")).plan;
+        let plan = plain
+            .engine()
+            .plan_patch(&plain.patch_to("2.0").in_test_domain_first())
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .plan;
         try_all(&format!("patch in the test domain first {name}"), &shape, plain.topology(), &plan, &mut count);
         let files = shape.clone().with_files();
         let world = World::from_toml_str(&files.to_toml()).unwrap();
-        let plan = world.engine().plan_update(&world.update_to(2)).await.unwrap_or_else(|error| panic!("{name}: {error}")).plan;
+        let plan = world
+            .engine()
+            .plan_update(&world.update_to(2))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .plan;
         try_all(&format!("update {name}"), &files, world.topology(), &plan, &mut count);
         let database = shape.clone().with_database();
         let world = World::from_toml_str(&database.to_toml()).unwrap();
-        let plan = world.engine().plan_upgrade(&world.upgrade_to("2.0")).await.unwrap_or_else(|error| panic!("{name}: {error}")).plan;
+        let plan = world
+            .engine()
+            .plan_upgrade(&world.upgrade_to("2.0"))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .plan;
         try_all(&format!("upgrade {name}"), &database, world.topology(), &plan, &mut count);
     }
     println!(

@@ -103,6 +103,7 @@ enum Phase {
     WaitIdleMember,
     WaitIdle,
     Closing,
+    ConfirmClosing,
     WaitClosed,
     PurgeDrain,
     Warming,
@@ -110,6 +111,7 @@ enum Phase {
     Readying(usize),
     Confirming(usize),
     Undoing,
+    ConfirmUndo,
     Ended,
 }
 
@@ -176,8 +178,10 @@ impl Rotation {
     }
 
     fn round(&mut self, now: Duration, replies: &[(usize, Reply)]) {
-        if self.phase == Phase::Undoing {
-            return self.undone(now, replies);
+        match self.phase {
+            Phase::Undoing => return self.undone(now, replies),
+            Phase::ConfirmUndo => return self.undo_confirmed(now, replies),
+            _ => {}
         }
         let failure = replies.iter().find_map(|(instance, reply)| match reply {
             Reply::Failed(why) => Some(format!("balancer {}: {why}", instance + 1)),
@@ -191,14 +195,15 @@ impl Rotation {
             Phase::Draining => self.enter(Phase::WaitIdleMember, Call::ReadMember),
             Phase::WaitIdleMember => self.still_drained(now, replies),
             Phase::WaitIdle => self.idle(now, replies),
-            Phase::Closing => self.enter(Phase::WaitClosed, Call::ReadQuiescence),
+            Phase::Closing => self.enter(Phase::ConfirmClosing, Call::ReadMember),
+            Phase::ConfirmClosing => self.closing_confirmed(now, replies),
             Phase::WaitClosed => self.closed(now, replies),
             Phase::PurgeDrain => self.enter(Phase::Closing, Call::SetAdmin(Admin::Maint)),
             Phase::Warming => self.enter(Phase::WaitHealthy, Call::ReadMember),
             Phase::WaitHealthy => self.healthy(now, replies),
             Phase::Readying(instance) => self.enter_one(Phase::Confirming(instance), instance, Call::ReadMember),
             Phase::Confirming(instance) => self.confirmed(now, instance, replies),
-            Phase::Undoing | Phase::Ended => {}
+            Phase::Undoing | Phase::ConfirmUndo | Phase::Ended => {}
         }
     }
 
@@ -248,6 +253,20 @@ impl Rotation {
         }
         self.phase = Phase::WaitIdleMember;
         self.wake_at = Some(now.saturating_add(POLL));
+    }
+
+    /// What a balancer answered is not believed before it is read.
+    fn closing_confirmed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
+        if members(replies).all(|(_, member)| member.admin == Admin::Maint) {
+            return self.enter(Phase::WaitClosed, Call::ReadQuiescence);
+        }
+        self.interferences += 1;
+        if self.interferences > INTERFERENCES {
+            return self.turn_back(now, "a balancer does not hold the node out though it was told to".into());
+        }
+        // Somebody may have admitted it meanwhile: it is drained anew.
+        self.calm = 0;
+        self.enter(Phase::Draining, Call::SetAdmin(Admin::Drain));
     }
 
     fn closed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
@@ -312,10 +331,33 @@ impl Rotation {
         let failed = replies.iter().filter(|(_, reply)| matches!(reply, Reply::Failed(_)));
         let instances: Vec<usize> = failed.map(|(instance, _)| *instance).collect();
         if instances.is_empty() {
-            self.end(Outcome::Restored { why: self.why.clone() });
-        } else if now >= self.deadline {
+            self.phase = Phase::ConfirmUndo;
+            let known = self.before.iter().enumerate().filter(|(_, admin)| admin.is_some());
+            let calls: Vec<_> = known.map(|(instance, _)| (instance, Call::ReadMember)).collect();
+            self.queue.extend(calls);
+            return;
+        }
+        self.undo_again(now, instances);
+    }
+
+    fn undo_confirmed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
+        let stands = |instance: usize, reply: &Reply| match reply {
+            Reply::Member(member) => self.before.get(instance).copied().flatten() == Some(member.admin),
+            Reply::Quiescence(_) | Reply::Set | Reply::Failed(_) => false,
+        };
+        let wrong = replies.iter().filter(|(instance, reply)| !stands(*instance, reply));
+        let instances: Vec<usize> = wrong.map(|(instance, _)| *instance).collect();
+        if instances.is_empty() {
+            return self.end(Outcome::Restored { why: self.why.clone() });
+        }
+        self.undo_again(now, instances);
+    }
+
+    fn undo_again(&mut self, now: Duration, instances: Vec<usize>) {
+        if now >= self.deadline {
             self.end(Outcome::Stuck { why: self.why.clone(), instances });
         } else {
+            self.phase = Phase::Undoing;
             self.wake_at = Some(now.saturating_add(POLL * 5));
         }
     }
@@ -329,6 +371,8 @@ impl Rotation {
             Phase::Preflight
             | Phase::Draining
             | Phase::Closing
+            | Phase::ConfirmClosing
+            | Phase::ConfirmUndo
             | Phase::Warming
             | Phase::Readying(_)
             | Phase::Confirming(_)

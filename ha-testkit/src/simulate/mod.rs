@@ -13,6 +13,6 @@ mod watch;
 pub use blind::harm_of;
 pub use mutate::{Mutant, mutants};
 pub use random::Random;
-pub use run::{Outcome, simulate, simulate_plan};
+pub use run::{Outcome, simulate, simulate_death, simulate_plan};
 pub use scenario::{FaultAt, Procedure, Scenario};
 pub use watch::Broken;

@@ -69,19 +69,30 @@ pub async fn simulate(scenario: &Scenario) -> Outcome {
 
 /// Runs a plan in its world, whoever proved it, with these faults.
 pub async fn simulate_plan(world: &World, planned: Planned, faults: &[FaultAt]) -> Outcome {
+    simulate_death(world, planned, faults, &Controller::new(), &async |_| {}).await
+}
+
+/// Runs a plan under a controller that may die; `meanwhile` happens to the world before another one takes over.
+pub async fn simulate_death(
+    world: &World,
+    planned: Planned,
+    faults: &[FaultAt],
+    controller: &Controller,
+    meanwhile: &impl AsyncFn(&World),
+) -> Outcome {
     let (clients, watch) = (world.clients_every(Duration::from_millis(50)), Watch::start(world.clone()));
     let began = Instant::now();
-    let controller = Controller::new();
     for fault in faults {
-        schedule(world, &controller, fault);
+        schedule(world, controller, fault);
     }
-    let first = world.engine_of(&controller);
+    let first = world.engine_of(controller);
     let running = tokio::spawn(async move { ended(first.run("run".into(), planned).await?).await });
     let report = loop {
         if running.is_finished() {
             break running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
         }
         if controller.is_dead() {
+            meanwhile(world).await;
             break take_over(&world.engine(), "run").await;
         }
         sleep(Duration::from_millis(100)).await;

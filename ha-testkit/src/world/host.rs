@@ -147,6 +147,7 @@ impl Host for FakeHost {
         self.with("run", |node| {
             node.damaged = half;
             node.installed = release;
+            node.applied += 1;
         })
         .await?;
         if half {

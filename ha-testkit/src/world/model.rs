@@ -63,6 +63,7 @@ pub(crate) struct FakeNode {
     pub(crate) work: Work,
     pub(crate) domain: ServerDomain,
     pub(crate) passed: Option<(u64, Option<Generation>)>,
+    pub(crate) applied: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -138,6 +139,7 @@ impl World {
                 work: if node.work.is_some() { Work::On } else { Work::None },
                 domain: ServerDomain::Production,
                 passed: None,
+                applied: 0,
             };
             let mut fake: FakeNode = fake;
             fake.pass_test();
@@ -329,6 +331,11 @@ impl World {
     pub fn installed(&self, node: &str) -> Option<String> {
         let inner = self.lock();
         inner.nodes.get(node).filter(|node| !node.damaged).map(|node| node.installed.clone())
+    }
+
+    /// Returns how often the command of a change was carried out on a node.
+    pub fn applied(&self, node: &str) -> u32 {
+        self.lock().nodes.get(node).map_or(0, |node| node.applied)
     }
 
     /// Returns whether a node's server runs.
