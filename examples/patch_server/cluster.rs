@@ -3,8 +3,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ha_backends::local::{Check, EmbeddedBalancer};
+use ha_core::backend::{Health, MemberRef};
 use ha_core::state::RowKind;
-use ha_core::topology::Name;
+use ha_core::topology::{Name, Topology};
 use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::process::Command;
@@ -23,6 +24,7 @@ pub(crate) struct Cluster {
     balancer: Front,
     members: Vec<CarbonHome>,
     spare: CarbonHome,
+    declares_spare: bool,
 }
 
 enum Front {
@@ -55,13 +57,27 @@ impl Cluster {
             let socket = lab.path().join("lb1.sock");
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
         };
-        let cluster = Self { lab, balancer, members, spare };
+        let cluster = Self { lab, balancer, members, spare, declares_spare: !options.no_spare };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.topology())?;
         for member in &cluster.members {
             cluster.script(member, "wso2server.sh", "start").await?;
         }
         cluster.wait_until_served().await?;
         Ok(cluster)
+    }
+
+    /// Returns the member that serves at first.
+    pub(crate) fn active(&self) -> &CarbonHome {
+        &self.members[0]
+    }
+
+    /// Asks the balancer whether it thinks the active server up.
+    pub(crate) async fn active_is_up(&self) -> Fallible<bool> {
+        let topology = Topology::from_toml_str(&self.topology())?;
+        let backends = ha_backends::connect(&topology)?;
+        let (_, balancer) = backends.balancers.first().ok_or("there is no balancer")?;
+        let member = balancer.member(&MemberRef::new(Name::new("esb")?, Name::new("esb1")?)).await?;
+        Ok(member.health != Health::Down)
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -133,7 +149,8 @@ socket = "{}"
 "#,
             socket.display()
         );
-        let nodes = self.members.iter().map(|home| (home, false)).chain([(&self.spare, true)]);
+        let spare = self.declares_spare.then_some((&self.spare, true));
+        let nodes = self.members.iter().map(|home| (home, false)).chain(spare);
         for ((home, spare), name) in nodes.zip(["esb1", "esb2", "spare1"]) {
             text.push_str(&format!(
                 r#"

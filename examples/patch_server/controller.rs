@@ -40,7 +40,13 @@ async fn patch(folder: &Path) -> Fallible<()> {
         resume(&engine, &run).await?
     } else {
         let request = PatchRequest::new(NEW, argv("apply"), argv("restore")).with_beside(OLD);
-        let planned = engine.plan_patch(&request).await?;
+        let planned = match engine.plan_patch(&request).await {
+            Ok(planned) => planned,
+            Err(error) => {
+                println!("{}", serde_json::json!({ "event": "refused", "words": error.to_string() }));
+                return Ok(());
+            }
+        };
         print!("{}", planned.plan.to_text(engine.topology()));
         println!("{}", planned.proof);
         engine.run(run, planned).await?

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example patch_server -- [--haproxy] [--naive] [--fail-test] [--kill-controller] \
-//!     [--requests N] [--out FOLDER]
+//!     [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! Balancer, servers and load live in this process and its servers; the controller is a child process, so that killing it
@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use ha_testkit::fake_carbon;
 use ha_testkit::load::{Class, Load, LoadReport, RunningLoad, double_executions};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::sleep;
 
 use cluster::Cluster;
@@ -36,6 +36,8 @@ struct Options {
     naive: bool,
     fail_test: bool,
     kill_controller: bool,
+    kill_active: bool,
+    no_spare: bool,
     requests: u64,
     out: PathBuf,
 }
@@ -71,6 +73,8 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         naive: false,
         fail_test: false,
         kill_controller: false,
+        kill_active: false,
+        no_spare: false,
         requests: 10_000,
         out: "target/patch_server".into(),
     };
@@ -81,13 +85,16 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--naive" => options.naive = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
+            "--kill-active" => options.kill_active = true,
+            "--no-spare" => options.no_spare = true,
             "--requests" => {
                 let number = words.next().and_then(|number| number.parse().ok());
                 options.requests = number.ok_or("--requests needs a number")?;
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--haproxy, --naive, --fail-test, --kill-controller, --requests N, --out FOLDER";
+                let known = "--haproxy, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
+                             --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }
@@ -106,11 +113,12 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         .start()?;
     show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 200 takes 2 s"));
     sleep(Duration::from_secs(2)).await;
+    let mut outage = None;
     let run = if options.naive {
         naive(&cluster, &show, &load).await?;
         serde_json::Value::Null
     } else {
-        controlled(&cluster, &options, &show, &load).await?
+        controlled(&cluster, &options, &show, &load, &mut outage).await?
     };
     while load.snapshot().sent < options.requests {
         show.tick(&load.snapshot());
@@ -119,18 +127,61 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let report = load.stop().await;
     let doubles = double_executions(&cluster.request_logs())?;
     let written = show.report(&options.out, &cluster, &run, &report, doubles)?;
+    if let Some(outage) = &outage {
+        show.outage(outage, &report);
+    }
     show.line(&format!("report: {}", written.display()));
-    Ok(verdict(&options, &cluster, &run, &report))
+    Ok(match &outage {
+        Some(outage) => survived(outage, &run, &report),
+        None => verdict(&options, &cluster, &run, &report),
+    })
 }
 
 /// Tells whether all is as it should be: no request failed, and every member has the one release.
 fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, report: &LoadReport) -> bool {
+    if options.no_spare {
+        return report.counts.failures() == 0 && run["refused"].is_string();
+    }
     let end = run["end"].as_str().unwrap_or("");
     let expected = if options.fail_test { "all-old" } else { "all-new" };
     let release = if end == "all-old" { cluster::OLD } else { cluster::NEW };
     let whole = cluster.members().iter().all(|member| member.release() == release);
     let ended = options.naive || end == expected || (options.kill_controller && end == "all-old");
     report.counts.failures() == 0 && ended && whole
+}
+
+/// Tells whether the loss of the active server was survived: what failed failed before the balancer had seen the loss, and
+/// the run ended in a named state with its open loans listed.
+fn survived(outage: &Outage, run: &serde_json::Value, report: &LoadReport) -> bool {
+    let outside = |at: &u64| {
+        let at = Duration::from_millis(*at);
+        at + CLOCKS < outage.killed || at > outage.detected + CLOCKS
+    };
+    let failures = [report.first_failure_ms, report.last_failure_ms];
+    let listed = run["open"].as_array().is_some_and(|open| !open.is_empty());
+    !failures.iter().flatten().any(outside) && run["end"]["needs-operator"]["domain-lost"].is_number() && listed
+}
+
+/// How far the clocks of load and controller may be apart, with an answer under way.
+const CLOCKS: Duration = Duration::from_millis(100);
+
+/// The loss of the active server, on the clock of the load.
+pub(crate) struct Outage {
+    pub(crate) killed: Duration,
+    pub(crate) detected: Duration,
+}
+
+/// Kills the active server with -9 and waits until the balancer itself thinks it down.
+async fn kill_active(cluster: &Cluster, load: &RunningLoad) -> Fallible<Outage> {
+    let active = cluster.active();
+    let killed = load.elapsed();
+    if !active.kill()? {
+        return Err("the active server did not run".into());
+    }
+    while cluster.active_is_up().await? {
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(Outage { killed, detected: load.elapsed() })
 }
 
 /// Patches and restarts the servers one after the other, as scripts do that know nothing of traffic.
@@ -152,13 +203,24 @@ async fn controlled(
     options: &Options,
     show: &Show,
     load: &RunningLoad,
+    outage: &mut Option<Outage>,
 ) -> Fallible<serde_json::Value> {
-    let mut kill_at = options.kill_controller.then_some(KILL_AFTER_STEPS);
+    let mut stop_at = (options.kill_controller || options.kill_active).then_some(KILL_AFTER_STEPS);
+    let mut child = controller_process(cluster)?;
+    let mut lines = output_of(&mut child)?;
     loop {
-        let mut child = controller_process(cluster)?;
-        match follow(&mut child, show, load, kill_at.take()).await? {
+        match follow(&mut child, &mut lines, show, load, stop_at.take()).await? {
             Followed::Ended(report) => return Ok(report),
-            Followed::Killed => show.line("the controller was killed with -9; another one goes on from the journal"),
+            Followed::Reached if options.kill_active => {
+                show.line("the active server is killed with -9");
+                *outage = Some(kill_active(cluster, load).await?);
+            }
+            Followed::Reached => {
+                child.kill().await?;
+                child = controller_process(cluster)?;
+                lines = output_of(&mut child)?;
+                show.line("the controller was killed with -9; another one goes on from the journal");
+            }
         }
     }
 }
@@ -168,7 +230,14 @@ const KILL_AFTER_STEPS: u32 = 6;
 
 enum Followed {
     Ended(serde_json::Value),
-    Killed,
+    Reached,
+}
+
+type Output = Lines<BufReader<ChildStdout>>;
+
+fn output_of(child: &mut Child) -> Fallible<Output> {
+    let stdout = child.stdout.take().ok_or("the controller has no output")?;
+    Ok(BufReader::new(stdout).lines())
 }
 
 fn controller_process(cluster: &Cluster) -> Fallible<Child> {
@@ -177,9 +246,14 @@ fn controller_process(cluster: &Cluster) -> Fallible<Child> {
     Ok(command.spawn()?)
 }
 
-async fn follow(child: &mut Child, show: &Show, load: &RunningLoad, kill_at: Option<u32>) -> Fallible<Followed> {
-    let stdout = child.stdout.take().ok_or("the controller has no output")?;
-    let mut lines = BufReader::new(stdout).lines();
+/// Shows what the controller tells until it ends, or until it has begun so many steps.
+async fn follow(
+    child: &mut Child,
+    lines: &mut Output,
+    show: &Show,
+    load: &RunningLoad,
+    stop_at: Option<u32>,
+) -> Fallible<Followed> {
     let (mut steps, mut report) = (0, serde_json::Value::Null);
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
@@ -192,13 +266,15 @@ async fn follow(child: &mut Child, show: &Show, load: &RunningLoad, kill_at: Opt
                 };
                 if told["event"] == "report" {
                     report = told["report"].clone();
+                } else if told["event"] == "refused" {
+                    report = serde_json::json!({ "refused": told["words"] });
+                    show.line(told["words"].as_str().unwrap_or(""));
                 } else {
                     show.event(&told);
                 }
                 steps += u32::from(told["event"] == "step-started");
-                if kill_at.is_some_and(|at| steps >= at) {
-                    child.kill().await?;
-                    return Ok(Followed::Killed);
+                if stop_at.is_some_and(|at| steps >= at) {
+                    return Ok(Followed::Reached);
                 }
             }
             _ = tick.tick() => show.tick(&load.snapshot()),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use ha_testkit::load::{LoadReport, Snapshot};
 use serde_json::{Value, json};
 
-use super::Fallible;
 use super::cluster::Cluster;
+use super::{Fallible, Outage};
 
 /// Shows what happens: a live line on a terminal, plain lines elsewhere.
 pub(crate) struct Show {
@@ -44,7 +44,7 @@ impl Show {
                 self.line(&format!("run {} {how} with lease epoch {}", text("run"), event["epoch"]));
             }
             "step-ended" => {
-                let took = format!("{:>6} ms", event["took_ms"]);
+                let took = format!("{:>6} ms", event["took_ms"].as_u64().unwrap_or(0));
                 let step = format!("{took}  {:<8} {:<9} {:<8}", text("node"), text("verb"), text("outcome"));
                 self.line(&format!("{step} {}", text("note")));
                 self.steps.borrow_mut().push(step);
@@ -53,6 +53,16 @@ impl Show {
             "domain-lost" => self.line(&format!("           failure domain {} is lost", text("domain"))),
             "closed" => self.line(&format!("run ended: {}", text("words"))),
             _ => {}
+        }
+    }
+
+    /// Prints how the loss of the active server went.
+    pub(crate) fn outage(&self, outage: &Outage, load: &LoadReport) {
+        let window = outage.detected.saturating_sub(outage.killed);
+        println!("active killed      {:>9} ms after the load began", outage.killed.as_millis());
+        println!("loss detected      {:>9} ms later, by the balancer", window.as_millis());
+        if let (Some(first), Some(last)) = (load.first_failure_ms, load.last_failure_ms) {
+            println!("requests failed    {:>9} ms to {last} ms after the load began", first);
         }
     }
 
@@ -82,6 +92,9 @@ impl Show {
         println!("latency max        {:>12}", ms(load.max_us));
         if let Some(margin) = run["lowest_margin"].as_i64() {
             println!("lowest margin      {margin:>9}  (serving capacity above what is owed)");
+        }
+        for loan in run["open"].as_array().into_iter().flatten() {
+            println!("open loan          {}", loan.as_str().unwrap_or(""));
         }
         for step in self.steps.borrow().iter() {
             println!("step      {}", step.trim_end());

@@ -69,6 +69,27 @@ fn a_controller_killed_with_9_is_replaced_and_ends_all_new() {
 }
 
 #[test]
+fn the_loss_of_the_active_server_costs_requests_only_until_the_balancer_has_seen_it() {
+    for options in [&["--kill-active"][..], &["--kill-active", "--haproxy"]] {
+        let told = run(options);
+        assert_eq!(told.code, Some(0), "{}", told.printed);
+        assert_ne!(told.report["load"]["failed"], serde_json::json!({}), "the server did carry requests");
+        assert!(told.report["run"]["end"]["needs-operator"]["domain-lost"].is_number(), "{}", told.printed);
+        assert!(told.printed.contains("open loan          spare1: spare admitted to traffic"), "{}", told.printed);
+    }
+}
+
+#[test]
+fn a_cluster_without_the_spare_that_the_law_needs_is_left_alone() {
+    let told = run(&["--no-spare"]);
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert_eq!(told.report["load"]["failed"], serde_json::json!({}), "{}", told.printed);
+    assert_eq!(told.report["member_releases"], serde_json::json!(["4.2.0", "4.2.0"]));
+    assert!(told.printed.contains("remedy: add one spare of capacity 1000"), "{}", told.printed);
+    assert!(!told.printed.contains("lease epoch"), "nothing was begun: {}", told.printed);
+}
+
+#[test]
 fn the_meter_sees_what_restarts_without_drain_lose() {
     for options in [&["--naive"][..], &["--naive", "--haproxy"]] {
         let told = run(options);

@@ -172,7 +172,12 @@ pub fn holds(law: Law<'_>, state: &ClusterState, order: Order) -> bool {
     let open = |kind: LoanKind| node.loans.contains(kind);
     let rows = state.rows(order.node);
     match order.verb {
-        Verb::TakeOut => rows.iter().all(|row| row.traffic == Traffic::Out) && !open(LoanKind::SpareAdmitted),
+        // What the run has not said, the guard does not watch: it holds only once it was said.
+        Verb::TakeOut => {
+            node.said == Said::Out
+                && rows.iter().all(|row| row.traffic == Traffic::Out)
+                && !open(LoanKind::SpareAdmitted)
+        }
         Verb::Stop => node.process == Process::Stopped && !(spare && open(LoanKind::SpareRunning)),
         Verb::Apply { to } | Verb::Restore { to } => node.release == Some(to) && !node.half_changed,
         Verb::Start => {

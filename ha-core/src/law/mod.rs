@@ -185,7 +185,6 @@ impl<'a> Law<'a> {
     /// What no fault can break: only a command of ours could.
     fn always(&self, state: &ClusterState) -> Check {
         self.one_writer(state)?;
-        self.sync(state)?;
         self.one_site(state)
     }
 

@@ -116,12 +116,15 @@ pub fn enter(state: &mut ClusterState, turn: Turn) {
 pub fn put_in_doubt(state: &mut ClusterState) {
     let in_flight: Vec<NodeIx> =
         state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
+    let moving: Vec<NodeIx> = state.nodes().filter(|(_, node)| node.moving).map(|(index, _)| index).collect();
+    for node in moving {
+        let node = state.node_mut(node);
+        node.moving = false;
+        // What was being said again may have been said in part.
+        node.told_again += u8::from(node.progress != Progress::InFlight);
+    }
     for node in in_flight {
         state.node_mut(node).progress = Progress::Unknown { looks: 0 };
-    }
-    let nodes: Vec<NodeIx> = state.nodes().map(|(index, _)| index).collect();
-    for node in nodes {
-        state.node_mut(node).moving = false;
     }
 }
 

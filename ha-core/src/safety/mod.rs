@@ -8,7 +8,9 @@
 
 mod event;
 mod explore;
+mod table;
 mod verdict;
 
 pub use explore::{prove, prove_with};
+pub use table::margins;
 pub use verdict::{Counterexample, Margin, Method, Proof};

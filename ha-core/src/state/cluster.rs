@@ -237,7 +237,13 @@ impl ClusterState {
     /// Tells whether a balancer instance has forgotten what this run said about a node. What cannot be seen, or is being
     /// changed, has not been forgotten.
     pub fn is_forgotten(&self, node: NodeIx) -> bool {
-        let admitted = |row: &Row| matches!(row.traffic, Traffic::In | Traffic::Backup | Traffic::Down);
+        // A node that is on its way out again after it was told again is not out yet.
+        let again = self.node(node).told_again > 0;
+        let admitted = |row: &Row| match row.traffic {
+            Traffic::In | Traffic::Backup | Traffic::Down => true,
+            Traffic::Draining { .. } => again,
+            Traffic::Out | Traffic::Unknown => false,
+        };
         match self.node(node).said {
             _ if self.node(node).moving => false,
             Said::Nothing => false,

@@ -117,6 +117,21 @@ impl CarbonHome {
         format!("carbon.home={}", self.path.display())
     }
 
+    /// Ends the running server with kill -9; `false` when none runs. A process that is not this server is left alone.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn kill(&self) -> io::Result<bool> {
+        let pid_file = fs::read(self.path.join("wso2carbon.pid")).unwrap_or_default();
+        let digits: String = pid_file.iter().map(|byte| char::from(*byte)).take_while(char::is_ascii_digit).collect();
+        let command_line = fs::read(format!("/proc/{digits}/cmdline")).unwrap_or_default();
+        let identity = self.identity();
+        if digits.is_empty() || !command_line.split(|byte| *byte == 0).any(|word| word == identity.as_bytes()) {
+            return Ok(false);
+        }
+        Ok(std::process::Command::new("kill").args(["-9", &digits]).status()?.success())
+    }
+
     /// Makes the next `patch.sh apply` fail, with half of the patch in place.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl Load {
         let tally = Tally::new().map_err(io::Error::other)?;
         let (tally, stop) = (Arc::new(Mutex::new(tally)), Arc::new(AtomicBool::new(false)));
         let task = tokio::spawn(self.fire(shares, tally.clone(), stop.clone()));
-        Ok(RunningLoad { tally, stop, task })
+        Ok(RunningLoad { tally, stop, task, began: Instant::now() })
     }
 
     async fn fire(self, shares: Vec<Class>, tally: Arc<Mutex<Tally>>, stop: Arc<AtomicBool>) {
@@ -133,12 +133,18 @@ pub struct RunningLoad {
     tally: Arc<Mutex<Tally>>,
     stop: Arc<AtomicBool>,
     task: JoinHandle<()>,
+    began: Instant,
 }
 
 impl RunningLoad {
     /// Returns the counts so far.
     pub fn snapshot(&self) -> Snapshot {
         lock(&self.tally).snapshot()
+    }
+
+    /// Returns how long the load has been running: the clock of the report's first and last failure.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Sends no more, waits for every request under way, and reports.
