@@ -188,7 +188,11 @@ impl<'a> Law<'a> {
         self.one_site(state)
     }
 
-    fn bound(&self, state: &ClusterState) -> Check {
+    /// Checks everything but capacity.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn bound(&self, state: &ClusterState) -> Check {
         self.one_writer(state)?;
         self.schema(state)?;
         self.sync(state)?;

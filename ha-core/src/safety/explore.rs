@@ -1,6 +1,8 @@
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::quality::FixedState;
+use hashbrown::HashSet;
 
 use super::event::{Event, Happened};
 use super::{Counterexample, Proof};
@@ -9,7 +11,7 @@ use crate::law::{Invariant, Law, Phase, Violation};
 use crate::machine::{Decision, Turn, decide, enter, put_in_doubt, refusal, resolve};
 use crate::plan::{Degraded, Plan};
 use crate::record::{Cursor, End, Mode, OutcomeKind};
-use crate::state::{ClusterState, Process, Progress, ServerDomain};
+use crate::state::{ClusterState, Process, Progress, Said, ServerDomain};
 use crate::topology::{BalancerIx, DomainIx, Topology};
 
 /// Proves that a plan holds the law in every state that it can reach: the fault-free run, every single fault at every
@@ -42,16 +44,15 @@ fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Co
         law: Law::new(topology, &plan.facts),
         budget: faults,
         found: Vec::new(),
-        places: HashTable::new(),
-        hasher: DefaultHashBuilder::default(),
+        open: VecDeque::new(),
+        seen: HashSet::with_hasher(FixedState::with_seed(0)),
+        hashers: [FixedState::with_seed(1), FixedState::with_seed(2)],
         proof: Proof::begin(plan, faults),
     };
     let start = Spot { state: plan.start.clone(), cursor: Cursor::START, faults_left: faults, back: false };
     explorer.visit(start, None, Event::Begun)?;
-    let mut number = 0;
-    while number < explorer.found.len() {
-        explorer.follow(number)?;
-        number += 1;
+    while let Some((number, spot)) = explorer.open.pop_front() {
+        explorer.follow(number, spot)?;
     }
     explorer.proof.states = explorer.found.len();
     Ok(explorer.proof)
@@ -67,8 +68,8 @@ struct Spot {
     back: bool,
 }
 
+/// How a state was reached. The state itself is forgotten once it was followed; two hashes of 64 bits stand for it.
 struct Found {
-    spot: Spot,
     from: Option<usize>,
     event: Event,
 }
@@ -79,41 +80,72 @@ struct Explorer<'a> {
     law: Law<'a>,
     budget: u8,
     found: Vec<Found>,
-    places: HashTable<usize>,
-    hasher: DefaultHashBuilder,
+    open: VecDeque<(usize, Spot)>,
+    seen: HashSet<(u64, u64), FixedState>,
+    hashers: [FixedState; 2],
     proof: Proof,
 }
 
 type Step = Result<(), Box<Counterexample>>;
 
 impl Explorer<'_> {
-    fn visit(&mut self, spot: Spot, from: Option<usize>, event: Event) -> Step {
+    fn visit(&mut self, mut spot: Spot, from: Option<usize>, event: Event) -> Step {
         self.proof.transitions += 1;
-        let hash = self.hasher.hash_one(&spot);
-        if self.places.find(hash, |number| self.found[*number].spot == spot).is_some() {
+        self.normalize(&mut spot.state);
+        // Once a fault has come, nobody asks any more why the run is on its way back.
+        spot.back &= spot.faults_left == self.budget;
+        let [one, other] = &self.hashers;
+        if !self.seen.insert((one.hash_one(&spot), other.hash_one(&spot))) {
             return Ok(());
         }
         let number = self.found.len();
         let broken = self.broken(&spot);
-        let (found, hasher) = (&self.found, &self.hasher);
-        self.places.insert_unique(hash, number, |number| hasher.hash_one(&found[*number].spot));
-        self.found.push(Found { spot, from, event });
-        match broken {
-            Some(violation) => Err(self.counterexample(number, None, violation)),
-            None => Ok(()),
+        self.found.push(Found { from, event });
+        if let Some(violation) = broken {
+            return Err(self.counterexample(number, None, violation));
+        }
+        self.open.push_back((number, spot));
+        Ok(())
+    }
+
+    /// Where a balancer that forgets admits a node again, nothing tells whether the run said so too.
+    fn normalize(&self, state: &mut ClusterState) {
+        for (index, _) in self.topology.nodes() {
+            let configured = || self.plan.start.rows(index).iter().all(|row| row.traffic == row.admitted());
+            if state.node(index).said == Said::Admitted && !state.node(index).moving && configured() {
+                state.node_mut(index).said = Said::Nothing;
+            }
         }
     }
 
     fn broken(&mut self, spot: &Spot) -> Option<Violation> {
-        let phase = self.phase(spot);
-        if let Err(violation) = self.law.check(&spot.state, phase) {
-            return Some(violation);
-        }
-        self.note_margins(spot, phase);
-        if phase == Phase::Shaken
-            && let Some(undeclared) = self.undeclared_exposure(&spot.state)
-        {
-            return Some(undeclared);
+        let state = &spot.state;
+        match self.phase(spot) {
+            Phase::Quiet => {
+                let (now, after) = (self.topology.owed_now(), self.topology.owed_after_loss());
+                let (capacity, worst) = (self.law.capacity(state), self.law.worst_loss(state));
+                let left = worst.map_or(after, |(left, _)| left);
+                if capacity < now || left < after || self.law.bound(state).is_err() {
+                    return self.law.check(state, Phase::Quiet).err();
+                }
+                self.proof.now.note(capacity, now);
+                self.proof.one_more_failure.note(left, after);
+            }
+            Phase::Shaken => {
+                if let Err(violation) = self.law.check(state, Phase::Shaken) {
+                    return Some(violation);
+                }
+                self.proof.note_shaken(self.law.capacity(state));
+                if let Some(undeclared) = self.undeclared_exposure(state) {
+                    return Some(undeclared);
+                }
+            }
+            Phase::Settled => {
+                if let Err(violation) = self.law.check(state, Phase::Settled) {
+                    return Some(violation);
+                }
+                self.proof.settled.note(self.law.capacity(state), self.topology.owed_after_loss());
+            }
         }
         self.bad_end(spot)
     }
@@ -126,21 +158,6 @@ impl Explorer<'_> {
             return Phase::Shaken;
         }
         Phase::Quiet
-    }
-
-    fn note_margins(&mut self, spot: &Spot, phase: Phase) {
-        let capacity = self.law.capacity(&spot.state);
-        match phase {
-            Phase::Quiet => {
-                let (now, after) = (self.topology.owed_now(), self.topology.owed_after_loss());
-                self.proof.now.note(capacity, now);
-                if let Some((left, _)) = self.law.worst_loss(&spot.state) {
-                    self.proof.one_more_failure.note(left, after);
-                }
-            }
-            Phase::Shaken => self.proof.note_shaken(capacity),
-            Phase::Settled => self.proof.settled.note(capacity, self.topology.owed_after_loss()),
-        }
     }
 
     /// A balancer that forgets may expose a node whose changed server runs untested: the plan has to say so. A stopped
@@ -220,8 +237,7 @@ impl Explorer<'_> {
         None
     }
 
-    fn follow(&mut self, number: usize) -> Step {
-        let spot = self.found[number].spot.clone();
+    fn follow(&mut self, number: usize, spot: Spot) -> Step {
         if let Mode::Ended(_) = spot.cursor.mode {
             return Ok(());
         }
@@ -263,8 +279,13 @@ impl Explorer<'_> {
     /// What the world does whatever the run is about to do.
     fn outside_faults(&mut self, number: usize, spot: &Spot) -> Step {
         if spot.state.lost().is_none() {
+            let mut lost = Vec::new();
             for domain in self.topology.domains() {
-                self.lose(number, spot, domain)?;
+                let alike = self.alike(&spot.state, domain);
+                if !lost.contains(&alike) {
+                    self.lose(number, spot, domain)?;
+                    lost.push(alike);
+                }
             }
         }
         for balancer in spot.state.balancers() {
@@ -321,6 +342,21 @@ impl Explorer<'_> {
             }
         }
         self.visit(done, Some(number), Event::Acted(order))
+    }
+
+    /// Tells domains apart by what stands in them. After a loss the run never goes on along its plan, so that of domains
+    /// whose nodes have the same capacity and stand the same one speaks for all.
+    fn alike(&self, state: &ClusterState, domain: DomainIx) -> (u64, u64) {
+        let of = |hasher: &FixedState| {
+            let each = |node| {
+                let declared = self.topology.node(node);
+                let said = self.plan.known_good.get(node.index()).map(Option::is_some);
+                let is = (declared.capacity, declared.warm_up, declared.spare, declared.site, said);
+                hasher.hash_one((state.node(node), state.rows(node), self.plan.start.rows(node), is))
+            };
+            self.topology.nodes_of(domain).map(each).fold(0_u64, u64::wrapping_add)
+        };
+        (of(&self.hashers[0]), of(&self.hashers[1]))
     }
 
     fn lose(&mut self, number: usize, spot: &Spot, domain: DomainIx) -> Step {

@@ -1,3 +1,5 @@
+use std::hash::{Hash, Hasher};
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
 use crate::topology::{BalancerIx, DomainIx, NodeIx};
 
 /// How one node stands, its rows on the balancers apart.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NodeState {
     /// The server process.
@@ -40,6 +42,46 @@ pub struct NodeState {
     pub moving: bool,
     /// How often a forgetful balancer had to be told again, without success so far.
     pub told_again: u8,
+}
+
+/// Written by hand, since the explorer hashes millions of nodes: the small fields go in as one number.
+impl Hash for NodeState {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let process = match self.process {
+            Process::Absent => 0,
+            Process::Stopped => 1,
+            Process::Starting => 2,
+            Process::Ready { warm: false } => 3,
+            Process::Ready { warm: true } => 4,
+            Process::Sick => 5,
+            Process::Unknown => 6,
+        };
+        let progress = match self.progress {
+            Progress::Idle => 0,
+            Progress::InFlight => 1,
+            Progress::Done => 2,
+            Progress::NotDone { looked } => 3 + u64::from(looked),
+            Progress::Unknown { looks } => 5 + u64::from(looks),
+        };
+        let flags = [self.half_changed, self.under_change, self.moving].map(u64::from);
+        let fields: [(u64, u32); 11] = [
+            (process, 3),
+            (flags[0] | flags[1] << 1 | flags[2] << 2, 3),
+            (self.release.map_or(0, |release| 1 + release.number()), 7),
+            (self.generation.map_or(0, |generation| 1 + generation.number()), 7),
+            (self.server_domain as u64, 1),
+            (self.work as u64, 2),
+            (self.sync as u64, 3),
+            (self.loans.bits(), 8),
+            (self.said as u64, 2),
+            (u64::from(self.told_again), 4),
+            (progress, 9),
+        ];
+        let packed = fields.iter().fold(0_u64, |packed, (value, width)| packed << width | value);
+        hasher.write_u64(packed);
+        hasher.write_u64(self.tested.bits());
+        hasher.write_u64(self.writer.number());
+    }
 }
 
 /// What a run has last said about a node's traffic. A balancer that stands differently has forgotten it.
@@ -101,7 +143,7 @@ impl NodeState {
 }
 
 /// How one node stands on one balancer instance.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Row {
     /// How the row is configured.
@@ -110,7 +152,32 @@ pub struct Row {
     pub traffic: Traffic,
 }
 
+impl Hash for Row {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u8(self.packed());
+    }
+
+    fn hash_slice<H: Hasher>(rows: &[Self], hasher: &mut H) {
+        for chunk in rows.chunks(16) {
+            hasher.write_u128(chunk.iter().fold(0, |packed, row| packed << 8 | u128::from(row.packed())));
+        }
+    }
+}
+
 impl Row {
+    fn packed(self) -> u8 {
+        let traffic = match self.traffic {
+            Traffic::Out => 0,
+            Traffic::Backup => 1,
+            Traffic::In => 2,
+            Traffic::Draining { in_flight: false } => 3,
+            Traffic::Draining { in_flight: true } => 4,
+            Traffic::Unknown => 5,
+            Traffic::Down => 6,
+        };
+        traffic << 1 | u8::from(self.kind == RowKind::Backup)
+    }
+
     /// Describes a row.
     pub fn new(kind: RowKind, traffic: Traffic) -> Self {
         Self { kind, traffic }

@@ -24,6 +24,10 @@ pub struct GenerationId(u8);
 impl GenerationId {
     /// The first generation of a table: what every node has where nothing is shared.
     pub const FIRST: Self = Self(0);
+
+    pub(super) fn number(self) -> u64 {
+        u64::from(self.0)
+    }
 }
 
 /// The generations that a plan or an observation speaks of. At most 64.

@@ -104,6 +104,10 @@ impl LoanSet {
         LoanKind::ALL.into_iter().filter(move |kind| self.0 & kind.bit() != 0)
     }
 
+    pub(super) fn bits(self) -> u64 {
+        u64::from(self.0)
+    }
+
     /// Tells whether a loan is open.
     pub fn contains(self, kind: LoanKind) -> bool {
         self.0 & kind.bit() != 0

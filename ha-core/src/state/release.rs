@@ -25,6 +25,12 @@ struct Release {
 #[error("more than 64 different releases in one cluster: bring the nodes to fewer releases first")]
 pub struct TooManyReleases;
 
+impl ReleaseId {
+    pub(super) fn number(self) -> u64 {
+        u64::from(self.0)
+    }
+}
+
 impl Releases {
     /// Returns the id of `release`, entering it when it is new.
     ///
@@ -91,9 +97,13 @@ impl ReleaseSet {
         self.0 |= 1 << id.0;
     }
 
-    /// Removes a release.
-    pub fn remove(&mut self, id: ReleaseId) {
-        self.0 &= !(1 << id.0);
+    /// Removes every release.
+    pub fn clear(&mut self) {
+        self.0 = 0;
+    }
+
+    pub(super) fn bits(self) -> u64 {
+        self.0
     }
 
     /// Tells whether the release is in the set.

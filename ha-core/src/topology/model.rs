@@ -132,7 +132,7 @@ pub enum Setting {
 }
 
 /// A share in thousandths; 1000 is the whole.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Permille(u16);
 
