@@ -1,0 +1,102 @@
+//! Plan and proof of a rolling patch of 10 and of 100 nodes, and the same 10-node plan in stateright, in one run.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "criterion's macros; a benchmark that cannot go on has failed")]
+
+mod peer;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use ha_core::plan::Plan;
+use ha_core::procedure::{Planned, patch};
+use ha_core::safety::prove;
+use ha_core::state::{ClusterState, Facts};
+use ha_testkit::world::{Shape, World};
+use peer::Peer;
+use stateright::{Checker, Model};
+
+/// A cluster where all members serve and one at a time can be missed, seen at rest.
+fn seen(members: usize, capacity: u64) -> (World, ClusterState, Facts) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let world = World::from_toml_str(&Shape::active_active(members, capacity).to_toml()).unwrap();
+        let seen = world.engine().observe().await.unwrap();
+        (world, seen.state, seen.facts)
+    })
+}
+
+fn planned(members: usize, capacity: u64) -> (World, Planned) {
+    let (world, state, facts) = seen(members, capacity);
+    let planned = patch(world.topology(), &state, &facts, &world.patch_to("2.0")).unwrap();
+    (world, planned)
+}
+
+/// Reads the highest resident size so far from /proc, in MiB.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Checks the plan with stateright; returns how many states a second it visited, and how many.
+fn stateright_rate(world: &World, plan: &Plan) -> (f64, usize) {
+    let peer = Peer { topology: world.topology().clone(), plan: plan.clone() };
+    let began = Instant::now();
+    let checker = peer.checker().threads(1).spawn_bfs().join();
+    let took = began.elapsed().as_secs_f64();
+    checker.assert_properties();
+    let states = checker.unique_state_count();
+    (rate(states, took), states)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+fn rate(states: usize, seconds: f64) -> f64 {
+    states as f64 / seconds
+}
+
+fn our_rate(world: &World, plan: &Plan) -> (f64, usize) {
+    let began = Instant::now();
+    let proof = prove(world.topology(), plan).unwrap();
+    (rate(proof.states, began.elapsed().as_secs_f64()), proof.states)
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+fn proof(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("plan and proof");
+    group.sample_size(10);
+    let (world, state, facts) = seen(10, 120);
+    let request = world.patch_to("2.0");
+    group.bench_function("10 nodes", |bench| {
+        bench.iter(|| black_box(patch(world.topology(), &state, &facts, &request).unwrap()));
+    });
+    let (large, large_state, large_facts) = seen(100, 12);
+    group.bench_function("100 nodes, in waves", |bench| {
+        bench.iter(|| black_box(patch(large.topology(), &large_state, &large_facts, &request).unwrap()));
+    });
+    group.finish();
+    let (world, planned) = planned(10, 120);
+    println!(
+        "10 nodes: {} steps, {} states; highest resident size so far {} MiB",
+        planned.plan.steps(),
+        planned.proof.states,
+        peak_mib()
+    );
+    let rounds = 9;
+    let ours = median((0..rounds).map(|_| our_rate(&world, &planned.plan).0).collect());
+    let (theirs, states): (Vec<f64>, Vec<usize>) = (0..rounds).map(|_| stateright_rate(&world, &planned.plan)).unzip();
+    let theirs = median(theirs);
+    println!(
+        "states a second, median of {rounds}: {ours:.0} here ({} states), {theirs:.0} in stateright ({} states): ratio {:.1}",
+        planned.proof.states,
+        states[0],
+        ours / theirs
+    );
+}
+
+criterion_group!(benches, proof);
+criterion_main!(benches);
