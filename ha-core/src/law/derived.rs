@@ -69,31 +69,25 @@ impl Law<'_> {
 
     /// Returns the failure domain whose loss leaves the least, and what the serving and the reserve nodes carry then.
     pub fn worst_loss(&self, state: &ClusterState) -> Option<(u64, DomainIx)> {
-        let counted: Vec<Option<u64>> =
-            self.topology.nodes().map(|(index, node)| self.counted(state, index, node)).collect();
         let mut worst: Option<(u64, DomainIx)> = None;
-        let mut without = vec![0_u64; self.topology.domains.len()];
-        let mut primaries = vec![0_u32; self.topology.domains.len()];
+        let mut by_domain = vec![(0_u64, 0_u32); self.topology.domains.len()];
         for balancer in state.balancers() {
-            without.fill(0);
-            primaries.fill(0);
+            by_domain.fill((0, 0));
             let (mut total, mut count) = (0_u64, 0_u32);
             for (index, node) in self.topology.nodes() {
-                let Some(capacity) = counted[index.index()] else { continue };
-                if state.row(index, balancer).kind == RowKind::Primary {
-                    total = total.saturating_add(capacity);
-                    count += 1;
-                    let domain = node.domain.index();
-                    without[domain] = without[domain].saturating_add(capacity);
-                    primaries[domain] += 1;
+                if state.row(index, balancer).kind != RowKind::Primary {
+                    continue;
                 }
+                let Some(capacity) = self.counted(state, index, node) else { continue };
+                (total, count) = (total.saturating_add(capacity), count + 1);
+                let (sum, primaries) = &mut by_domain[node.domain.index()];
+                (*sum, *primaries) = (sum.saturating_add(capacity), *primaries + 1);
             }
-            for domain in self.topology.domains() {
-                let index = domain.index();
-                let left = if count > primaries[index] {
-                    total.saturating_sub(without[index])
+            for (domain, (sum, primaries)) in self.topology.domains().zip(&by_domain) {
+                let left = if count > *primaries {
+                    total.saturating_sub(*sum)
                 } else {
-                    self.backup_without(state, balancer, domain, &counted)
+                    self.backup_without(state, balancer, domain)
                 };
                 if worst.is_none_or(|(least, _)| left < least) {
                     worst = Some((left, domain));
@@ -103,18 +97,12 @@ impl Law<'_> {
         worst
     }
 
-    fn backup_without(
-        &self,
-        state: &ClusterState,
-        balancer: BalancerIx,
-        domain: DomainIx,
-        counted: &[Option<u64>],
-    ) -> u64 {
+    fn backup_without(&self, state: &ClusterState, balancer: BalancerIx, domain: DomainIx) -> u64 {
         let rows = self
             .topology
             .nodes()
             .filter(|(index, node)| node.domain != domain && state.row(*index, balancer).kind == RowKind::Backup);
-        rows.filter_map(|(index, _)| counted[index.index()]).min().unwrap_or(0)
+        rows.filter_map(|(index, node)| self.counted(state, index, node)).min().unwrap_or(0)
     }
 
     /// Returns what a node counts for after a loss; `None` where it neither serves nor is a reserve.

@@ -249,9 +249,8 @@ fn compensate(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -
         match state.node(*node).progress {
             Progress::Idle if action::holds(law, state, order) => {}
             Progress::Idle => {
-                let breaks = |state: &ClusterState| law.broken(state).len();
                 if action::precondition(law, state, order).is_err()
-                    || breaks(&foreseen(law, state, order)) > breaks(state)
+                    || makes_worse(law, state, &foreseen(law, state, order))
                 {
                     return Decision::End(End::NeedsOperator(Why::LawWouldBreak));
                 }
@@ -358,6 +357,11 @@ fn reassert(law: Law<'_>, state: &ClusterState) -> Option<Decision> {
     }
     let in_flight = state.nodes().any(|(_, node)| node.progress == Progress::InFlight);
     Some(if in_flight { Decision::Await } else { Decision::End(End::NeedsOperator(Why::BalancerForgot)) })
+}
+
+/// Tells whether more would be broken than is.
+fn makes_worse(law: Law<'_>, state: &ClusterState, next: &ClusterState) -> bool {
+    law.check(next, Phase::Quiet).is_err() && law.broken(next).len() > law.broken(state).len()
 }
 
 /// Foresees the state in which the order, and all orders in flight beside it, have happened.

@@ -22,6 +22,18 @@ pub struct Cursor {
 impl Cursor {
     /// The beginning of every plan.
     pub const START: Self = Self { stage: 0, step: 0, phase: 0, attempt: 0, mode: Mode::Forward };
+
+    /// Packs the cursor into one number below 2^63; `None` once the run has ended.
+    pub(crate) fn packed(self) -> Option<u64> {
+        let mode = match self.mode {
+            Mode::Forward => 0,
+            Mode::Compensating => 1,
+            Mode::Reacting => 2,
+            Mode::Ended(_) => return None,
+        };
+        let place = u64::from(self.stage) << 16 | u64::from(self.step);
+        Some(place << 24 | u64::from(self.phase) << 16 | u64::from(self.attempt) << 8 | mode)
+    }
 }
 
 /// The direction of a run.

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashSet;
@@ -47,6 +47,7 @@ fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Co
         open: VecDeque::new(),
         seen: HashSet::with_hasher(FixedState::with_seed(0)),
         hashers: [FixedState::with_seed(1), FixedState::with_seed(2)],
+        words: Vec::new(),
         proof: Proof::begin(plan, faults),
     };
     let start = Spot { state: plan.start.clone(), cursor: Cursor::START, faults_left: faults, back: false };
@@ -60,7 +61,7 @@ fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Co
 
 /// A state of the product that is explored: the cluster, the place in the plan, the faults that may still come, and
 /// whether a person has asked for the way back.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug)]
 struct Spot {
     state: ClusterState,
     cursor: Cursor,
@@ -83,6 +84,7 @@ struct Explorer<'a> {
     open: VecDeque<(usize, Spot)>,
     seen: HashSet<(u64, u64), FixedState>,
     hashers: [FixedState; 2],
+    words: Vec<u64>,
     proof: Proof,
 }
 
@@ -94,8 +96,8 @@ impl Explorer<'_> {
         self.normalize(&mut spot.state);
         // Once a fault has come, nobody asks any more why the run is on its way back.
         spot.back &= spot.faults_left == self.budget;
-        let [one, other] = &self.hashers;
-        if !self.seen.insert((one.hash_one(&spot), other.hash_one(&spot))) {
+        let fingerprint = self.fingerprint(&spot);
+        if !self.seen.insert(fingerprint) {
             return Ok(());
         }
         let number = self.found.len();
@@ -106,6 +108,25 @@ impl Explorer<'_> {
         }
         self.open.push_back((number, spot));
         Ok(())
+    }
+
+    /// Two hashes of 64 bits stand for a state that was visited.
+    fn fingerprint(&mut self, spot: &Spot) -> (u64, u64) {
+        self.words.clear();
+        spot.state.pack(&mut self.words);
+        match spot.cursor.packed() {
+            Some(place) => self.words.push(place),
+            None => self.words.push(self.hashers[0].hash_one(spot.cursor) | 1 << 63),
+        }
+        self.words.push(u64::from(spot.faults_left) << 1 | u64::from(spot.back));
+        let of = |hasher: &FixedState| {
+            let mut hasher = hasher.build_hasher();
+            for word in &self.words {
+                hasher.write_u64(*word);
+            }
+            hasher.finish()
+        };
+        (of(&self.hashers[0]), of(&self.hashers[1]))
     }
 
     /// Where a balancer that forgets admits a node again, nothing tells whether the run said so too.
@@ -311,37 +332,37 @@ impl Explorer<'_> {
         if let (Verb::Stop, Err(violation)) = (order.verb, self.law.drained(&spot.state, order.node)) {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
-        let mut begun = spot.clone();
+        let mut begun = spot;
         action::begin(self.law, &mut begun.state, order);
+        if begun.faults_left == 0 {
+            resolve(self.law, &mut begun.state, order, OutcomeKind::Done);
+            return self.visit(begun, Some(number), Event::Acted(order));
+        }
         let mut done = begun.clone();
         resolve(self.law, &mut done.state, order, OutcomeKind::Done);
-        if spot.faults_left > 0 {
-            let found = |state: ClusterState| Spot { state, faults_left: spot.faults_left - 1, ..begun.clone() };
-            let mut outcomes = vec![
-                (found(begun.state.clone()), OutcomeKind::NotDone, Happened::Not),
-                (found(done.state.clone()), OutcomeKind::NotDone, Happened::Fully),
-            ];
-            for partial in action::partial_effects(&begun.state, order) {
-                outcomes.push((found(partial.clone()), OutcomeKind::NotDone, Happened::Partly));
-                outcomes.push((found(partial), OutcomeKind::Unknown, Happened::Partly));
-            }
-            outcomes.push((found(begun.state.clone()), OutcomeKind::Unknown, Happened::Not));
-            outcomes.push((found(done.state.clone()), OutcomeKind::Unknown, Happened::Fully));
-            for (mut next, outcome, happened) in outcomes {
-                self.proof.faults += 1;
-                let event = if outcome == OutcomeKind::Unknown {
-                    // Nobody knows: the call was lost, or the controller died before it wrote the outcome down.
-                    next.state.node_mut(order.node).progress = begun.state.node(order.node).progress;
-                    put_in_doubt(&mut next.state);
-                    Event::Lost(order, happened)
-                } else {
-                    resolve(self.law, &mut next.state, order, outcome);
-                    Event::Failed(order, happened)
-                };
-                self.visit(next, Some(number), event)?;
-            }
-        }
+        self.step_faults(number, &begun, &done, order)?;
         self.visit(done, Some(number), Event::Acted(order))
+    }
+
+    /// The step does nothing, happens in part or happens, and is reported as failed, or nobody knows.
+    fn step_faults(&mut self, number: usize, begun: &Spot, done: &Spot, order: Order) -> Step {
+        let partial = action::partial_effects(&begun.state, order);
+        let mut extents = vec![(begun.state.clone(), Happened::Not), (done.state.clone(), Happened::Fully)];
+        extents.extend(partial.into_iter().map(|state| (state, Happened::Partly)));
+        for (state, happened) in extents {
+            let spot = Spot { state, cursor: begun.cursor, faults_left: begun.faults_left - 1, back: begun.back };
+            let mut failed = spot.clone();
+            resolve(self.law, &mut failed.state, order, OutcomeKind::NotDone);
+            self.visit(failed, Some(number), Event::Failed(order, happened))?;
+            let mut lost = spot;
+            // The call was lost, or the controller died before it wrote the outcome down.
+            let node = lost.state.node_mut(order.node);
+            (node.progress, node.moving) = (begun.state.node(order.node).progress, begun.state.node(order.node).moving);
+            put_in_doubt(&mut lost.state);
+            self.visit(lost, Some(number), Event::Lost(order, happened))?;
+            self.proof.faults += 2;
+        }
+        Ok(())
     }
 
     /// Tells domains apart by what stands in them. After a loss the run never goes on along its plan, so that of domains

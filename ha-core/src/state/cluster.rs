@@ -47,6 +47,15 @@ pub struct NodeState {
 /// Written by hand, since the explorer hashes millions of nodes: the small fields go in as one number.
 impl Hash for NodeState {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
+        for word in self.packed() {
+            hasher.write_u64(word);
+        }
+    }
+}
+
+impl NodeState {
+    /// Packs every field into three numbers: two nodes stand alike exactly when these are equal.
+    pub(crate) fn packed(&self) -> [u64; 3] {
         let process = match self.process {
             Process::Absent => 0,
             Process::Stopped => 1,
@@ -78,9 +87,7 @@ impl Hash for NodeState {
             (progress, 9),
         ];
         let packed = fields.iter().fold(0_u64, |packed, (value, width)| packed << width | value);
-        hasher.write_u64(packed);
-        hasher.write_u64(self.tested.bits());
-        hasher.write_u64(self.writer.number());
+        [packed, self.tested.bits(), self.writer.number()]
     }
 }
 
@@ -299,6 +306,17 @@ impl ClusterState {
         for node in self.nodes.iter_mut().filter(|node| node.progress != Progress::InFlight) {
             node.progress = Progress::Idle;
         }
+    }
+
+    /// Packs every field into numbers: two states of one topology are equal exactly when these are.
+    pub(crate) fn pack(&self, words: &mut Vec<u64>) {
+        words.extend(self.nodes.iter().flat_map(NodeState::packed));
+        for chunk in self.rows.chunks(8) {
+            words.push(chunk.iter().fold(0, |packed, row| packed << 8 | u64::from(row.packed())));
+        }
+        let lost = self.lost.map_or(0, |domain| 1 + domain.index() as u64);
+        words.extend([lost << 8 | self.schema as u64, self.writer_epoch.number()]);
+        words.extend(self.sites.iter().map(|site| site.epoch.number() << 8 | site.site as u64));
     }
 
     /// Tells whether a balancer instance has forgotten what this run said about a node. What cannot be seen, or is being

@@ -58,4 +58,9 @@ impl SiteEpoch {
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
+
+    /// Returns the number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
 }
