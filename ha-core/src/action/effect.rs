@@ -179,7 +179,11 @@ pub fn holds(law: Law<'_>, state: &ClusterState, order: Order) -> bool {
                 && rows.iter().all(|row| row.traffic == Traffic::Out)
                 && !open(LoanKind::SpareAdmitted)
         }
-        Verb::Stop => node.process == Process::Stopped && !(spare && open(LoanKind::SpareRunning)),
+        Verb::Stop => {
+            node.process == Process::Stopped
+                && !(spare && open(LoanKind::SpareRunning))
+                && !open(LoanKind::InTestDomain)
+        }
         Verb::Apply { to } | Verb::Restore { to } => node.release == Some(to) && !node.half_changed,
         Verb::Start => {
             node.process.is_ready() && node.server_domain == ServerDomain::Production && !open(LoanKind::Stopped)

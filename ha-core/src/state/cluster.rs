@@ -333,7 +333,9 @@ impl ClusterState {
             _ if self.node(node).moving => false,
             Said::Nothing => false,
             Said::Out => self.rows(node).iter().any(admitted),
-            Said::Admitted => self.rows(node).iter().any(|row| row.traffic == Traffic::Out),
+            Said::Admitted => {
+                self.rows(node).iter().any(|row| matches!(row.traffic, Traffic::Out | Traffic::Draining { .. }))
+            }
         }
     }
 
