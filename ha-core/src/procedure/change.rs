@@ -55,8 +55,9 @@ impl Change<'_> {
                 Err(refusal) => last = refusal,
             }
         }
-        let (plan, counterexample) = last;
-        Err(PlanError::Unprovable { plan: Box::new(plan), counterexample, remedy: self.remedy(spares.len()) })
+        let (plan, counterexample) = *last;
+        let (plan, counterexample) = (Box::new(plan), Box::new(counterexample));
+        Err(PlanError::Unprovable { plan, counterexample, remedy: self.remedy(spares.len()) })
     }
 
     fn remedy(&self, declared: usize) -> String {
@@ -73,11 +74,11 @@ impl Change<'_> {
         )
     }
 
-    fn proven(&self, spares: &[NodeIx]) -> Result<Planned, (Plan, Box<Counterexample>)> {
+    fn proven(&self, spares: &[NodeIx]) -> Result<Planned, Box<(Plan, Counterexample)>> {
         let plan = self.plan(spares);
         match prove(self.topology, &plan) {
             Ok(proof) => Ok(Planned { plan, proof }),
-            Err(counterexample) => Err((plan, counterexample)),
+            Err(counterexample) => Err(Box::new((plan, *counterexample))),
         }
     }
 

@@ -28,7 +28,7 @@ pub fn mutants(plan: &Plan) -> Vec<Mutant> {
                 plan.stages[at].steps.remove(step);
             });
             add(format!("{place} duplicated"), &|plan| {
-                let again = plan.stages[at].steps[step].clone();
+                let again = plan.stages[at].steps[step];
                 plan.stages[at].steps.insert(step, again);
             });
             if step + 1 < stage.steps.len() {
@@ -56,7 +56,7 @@ fn keep_from_last_target(plan: &mut Plan, at: usize, step: usize) {
     let mut only = before.clone();
     let mut after = before.clone();
     before.steps.truncate(step);
-    only.steps = vec![only.steps[step].clone()];
+    only.steps = vec![only.steps[step]];
     only.targets.pop();
     after.steps.drain(..=step);
     let parts: Vec<_> = [before, only, after].into_iter().filter(|stage| !stage.steps.is_empty()).collect();
