@@ -37,7 +37,7 @@ async fn every_kind_of_failure_is_counted_exactly() {
     assert_eq!(report.counts.failed, expected);
     assert_eq!(report.counts.ok, (40 * rounds) as u64);
     assert_eq!(report.counts.sent, report.counts.ok + report.counts.failures());
-    println!("counted exactly: {} requests, failures {:?}", report.counts.sent, report.counts.failed);
+    ha_testkit::figures!("counted exactly: {} requests, failures {:?}", report.counts.sent, report.counts.failed);
 }
 
 #[tokio::test]
