@@ -13,8 +13,8 @@ mod probe;
 mod workload;
 
 pub use balancer::{
-    Admin, BalancerCapabilities, Health, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence,
-    SetAdmin,
+    AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, Counters, CutConsent, Health, Instance,
+    LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Weight,
 };
 pub use database::{Database, ObserveDatabase};
 pub use error::{Effect, ErrorKind, Retry, StepError};

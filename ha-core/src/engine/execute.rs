@@ -7,7 +7,7 @@ use super::build::Shared;
 use super::rotate::rotate;
 use crate::action::{Order, Verb};
 use crate::backend::{Admin, Applied, Effect, Health, Installed, Ready, RunCommand, ServerProcess, StepError};
-use crate::machine::rotation::{Goal, Outcome as Rotated};
+use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated};
 use crate::plan::Plan;
 use crate::record::OutcomeKind;
 use crate::state::{LeaseEpoch, ReleaseId, ServerDomain};
@@ -40,7 +40,8 @@ impl Executor {
     pub(super) async fn act(self, deadline: Duration) -> Outcome {
         let until = Instant::now() + deadline;
         match self.order.verb {
-            Verb::TakeOut | Verb::Reassert { admitted: false } => self.rotate(Goal::Out).await,
+            Verb::TakeOut => self.rotate(Goal::Out).await,
+            Verb::Reassert { admitted: false } => self.rotate(Goal::HeldOut).await,
             Verb::Admit | Verb::Reassert { admitted: true } => self.rotate(Goal::Back).await,
             Verb::Stop => self.stop(until).await,
             Verb::Start => self.start(until, ServerDomain::Production).await,
@@ -89,11 +90,13 @@ impl Executor {
     }
 
     async fn rotate(&self, goal: Goal) -> Outcome {
-        let drain = self.shared.topology.policy.drain_deadline;
-        match rotate(&self.shared, self.epoch, self.order.node, goal, drain).await {
-            Rotated::Reached if goal == Goal::Out => done("out of traffic, nothing connects to it"),
-            Rotated::Reached => done("in traffic, confirmed by every balancer"),
-            Rotated::Restored { why } => not_done(format!("{why}; the node is as it was on every balancer")),
+        match rotate(&self.shared, self.epoch, self.order.node, goal).await {
+            Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
+                done(format!("out of traffic, {killed} requests were cut at the drain deadline as the policy says"))
+            }
+            Rotated::Reached { drain: Some(_) } => done("out of traffic, nothing connects to it"),
+            Rotated::Reached { drain: None } => done("in traffic, confirmed by every balancer"),
+            Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),
             Rotated::Stuck { why, instances } => {
                 let names = instances.iter().filter_map(|index| self.shared.topology.balancers.get(*index));
                 let names: Vec<&str> = names.map(|balancer| balancer.name.as_str()).collect();

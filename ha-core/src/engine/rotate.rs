@@ -5,10 +5,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::build::Shared;
-use crate::backend::{LoadBalancer, MemberRef, SetAdmin};
-use crate::machine::rotation::{Call, Goal, Outcome, Reply, Rotation};
+use crate::backend::{
+    CloseSessions, CutConsent, Effect, ErrorKind, LoadBalancer, MemberRef, SetAdmin, SetWeight,
+};
+use crate::machine::rotation::{
+    AtDeadline, Call, Canary, Failure, Goal, Outcome, Reply, Rotation, RotationPolicy,
+};
 use crate::state::LeaseEpoch;
-use crate::topology::NodeIx;
+use crate::topology::{NodeIx, OnDrainDeadline, Policy};
 
 /// A call that takes longer counts as failed; a write may have happened all the same.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -19,10 +23,10 @@ pub(super) async fn rotate(
     epoch: LeaseEpoch,
     node: NodeIx,
     goal: Goal,
-    drain: Duration,
 ) -> Outcome {
     let began = Instant::now();
-    let mut rotation = Rotation::new(goal, shared.balancers.len(), Duration::ZERO, drain);
+    let (policy, member) = (policy_of(&shared.topology.policy), shared.member(node));
+    let mut rotation = Rotation::new(goal, member.member, shared.balancers.len(), Duration::ZERO, policy);
     let mut calls: JoinSet<(usize, Reply)> = JoinSet::new();
     loop {
         while let Some((instance, call)) = rotation.poll_call(began.elapsed()) {
@@ -54,16 +58,45 @@ pub(super) async fn rotate(
 async fn answer(backend: &dyn LoadBalancer, epoch: LeaseEpoch, member: MemberRef, call: Call) -> Reply {
     let answered = timeout(CALL_LIMIT, async {
         match call {
+            Call::Identify => backend.identify().await.map(Reply::Instance),
             Call::ReadMember => backend.member(&member).await.map(Reply::Member),
+            Call::ReadPool => backend.members(&member.pool).await.map(Reply::Pool),
             Call::ReadQuiescence => backend.quiescence(&member).await.map(Reply::Quiescence),
             Call::SetAdmin(admin) => {
                 backend.set_admin(epoch, SetAdmin::new(member.clone(), admin)).await.map(|_| Reply::Set)
+            }
+            Call::SetWeight(weight) => {
+                backend.set_weight(epoch, SetWeight::new(member.clone(), weight)).await.map(|_| Reply::Set)
+            }
+            Call::CloseSessions => {
+                let request = CloseSessions::new(member.clone(), consent());
+                backend.close_sessions(epoch, request).await.map(|closed| Reply::Closed(closed.sessions))
             }
         }
     });
     match answered.await {
         Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => Reply::Failed(error.to_string()),
-        Err(_) => Reply::Failed(format!("no answer about {member} in {CALL_LIMIT:?}")),
+        Ok(Err(error)) => Reply::Failed(Failure::from(&error)),
+        Err(_) => {
+            let words = format!("no answer about {member} in {CALL_LIMIT:?}");
+            Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, words))
+        }
     }
+}
+
+fn policy_of(policy: &Policy) -> RotationPolicy {
+    let at_deadline = match policy.on_drain_deadline {
+        OnDrainDeadline::Cut => AtDeadline::Cut(consent()),
+        OnDrainDeadline::RollBack | OnDrainDeadline::Hold => AtDeadline::TurnBack,
+    };
+    RotationPolicy::new(policy.drain_deadline)
+        .with_at_deadline(at_deadline)
+        .with_persistence_grace(policy.persistence_grace)
+        .with_longest_request(policy.longest_request)
+        .with_canary(policy.canary.map(|share| Canary::new(share, policy.canary_watch)))
+}
+
+/// The rotation asks for this only where the topology's owner has declared it.
+fn consent() -> CutConsent {
+    CutConsent::by("policy.on_drain_deadline = \"cut\"")
 }
