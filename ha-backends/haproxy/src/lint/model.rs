@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::server::{Server, servers};
 use super::words::{Line, lines};
 
@@ -32,6 +34,13 @@ pub(super) struct Proxy<'c> {
     /// The lines in force: those of the `defaults` sections first, then its own.
     lines: Vec<Found<'c>>,
     pub(super) servers: Vec<Server<'c>>,
+}
+
+/// Where requests may go to; a name with a variable may be any.
+#[derive(Debug)]
+pub(super) struct Targets<'c> {
+    names: HashSet<&'c str>,
+    any: bool,
 }
 
 impl Section {
@@ -138,12 +147,21 @@ impl<'c> Proxy<'c> {
         self.last(&["mode"]).is_some_and(|found| found.line.word(1) == "http")
     }
 
-    /// Tells whether requests may come from here to the backend `pool`; a name with a variable may be any.
-    pub(super) fn leads_to(&self, pool: &str) -> bool {
-        let computed = |name: &str| name.contains("%[") || name.contains('$');
-        let targets = self.all(&["use_backend"]).chain(self.last(&["default_backend"]));
-        (self.section.kind() == "listen" && self.section.name() == pool)
-            || targets.map(|found| found.line.word(1)).any(|name| name == pool || computed(name))
+    /// Collects the backends that requests may go to from here.
+    pub(super) fn targets(&self) -> Targets<'c> {
+        let found = self.all(&["use_backend"]).chain(self.last(&["default_backend"]));
+        let mut names: HashSet<&str> = found.map(|found| found.line.word(1)).collect();
+        if self.section.kind() == "listen" {
+            names.insert(self.section.name());
+        }
+        let any = names.iter().any(|name| name.contains("%[") || name.contains('$'));
+        Targets { names, any }
+    }
+}
+
+impl Targets<'_> {
+    pub(super) fn contains(&self, pool: &str) -> bool {
+        self.any || self.names.contains(pool)
     }
 }
 
@@ -180,6 +198,6 @@ frontend f from one
         assert_eq!(word(&proxies[1], &["option", "redispatch"]), None);
         assert_eq!(word(&proxies[1], &["timeout", "server"]), Some((5, "defaults two".into())));
         assert!(proxies[1].is_http());
-        assert!(proxies[2].leads_to("a") && !proxies[0].leads_to("a"));
+        assert!(proxies[2].targets().contains("a") && !proxies[0].targets().contains("a"));
     }
 }

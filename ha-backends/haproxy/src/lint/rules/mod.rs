@@ -83,13 +83,16 @@ pub(super) fn run(config: &Config, expect: &LintExpectations) -> Vec<Warning> {
     for name in &expect.pools {
         pool::exists(&proxies, name, &mut out);
     }
-    for proxy in proxies.iter().filter(|proxy| proxy.section.kind() != "backend") {
-        if asked.iter().any(|pool| proxy.leads_to(pool.section.name())) {
+    let in_front = proxies.iter().filter(|proxy| proxy.section.kind() != "backend");
+    let in_front: Vec<_> = in_front.map(|proxy| (proxy, proxy.targets())).collect();
+    for (proxy, targets) in &in_front {
+        if asked.iter().any(|pool| targets.contains(pool.section.name())) {
             frontend::run(proxy, &mut out);
         }
     }
     for proxy in asked {
-        let frontends = proxies.iter().filter(|from| from.leads_to(proxy.section.name())).collect();
+        let leads_here = in_front.iter().filter(|(_, targets)| targets.contains(proxy.section.name()));
+        let frontends = leads_here.map(|(from, _)| *from).collect();
         let pool = Pool { proxy, frontends, expect };
         pool::run(&pool, &mut out);
         retry::run(&pool, &mut out);
