@@ -3,8 +3,10 @@
 mod backend;
 mod config;
 mod error;
+mod lint;
 mod transport;
 mod wire;
 
 pub use backend::HaProxy;
 pub use config::{ConfigError, HaProxyConfig};
+pub use lint::{Checks, LintExpectations, PoolFacts, ServerFacts, Severity, Warning, lint, lint_bytes, pool_facts};
