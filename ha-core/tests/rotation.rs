@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use ha_core::backend::{
-    Admin, Completeness, Counters, CutConsent, Effect, ErrorKind, Health, Instance as Process, Member, Quiescence, Weight,
+    Admin, Completeness, Counters, CutConsent, Effect, ErrorKind, Health, Instance as Process, Member, Quiescence,
+    Weight,
 };
 use ha_core::machine::rotation::{
     AtDeadline, Call, Canary, DrainOutcome, Failure, Goal, Outcome, POLL, Reply, Rotation, RotationPolicy,
@@ -125,7 +126,8 @@ impl Instance {
             Call::Identify => Reply::Instance(self.process.clone()),
             Call::ReadMember => Reply::Member(self.stands(now)),
             Call::ReadPool => {
-                let other = Member::new(if self.other { Admin::Ready } else { Admin::Maint }, Health::Up, RowKind::Backup);
+                let other =
+                    Member::new(if self.other { Admin::Ready } else { Admin::Maint }, Health::Up, RowKind::Backup);
                 Reply::Pool(vec![(name("esb1"), self.stands(now)), (name("esb2"), other)])
             }
             Call::ReadQuiescence => {
@@ -366,10 +368,11 @@ fn a_node_is_not_believed_idle_while_older_processes_may_serve_unseen() {
     let mut instances = [Instance::serving(&[5_000])];
     instances[0].completeness = Completeness::OlderGenerationsInvisible;
     let mut ended = Duration::ZERO;
-    let outcome = run(Goal::Out, &mut instances, policy().with_longest_request(Duration::from_secs(6)), |calls, now, i| {
-        hidden(calls, now, i);
-        ended = now;
-    });
+    let outcome =
+        run(Goal::Out, &mut instances, policy().with_longest_request(Duration::from_secs(6)), |calls, now, i| {
+            hidden(calls, now, i);
+            ended = now;
+        });
     assert_eq!(outcome, DRAINED);
     assert!(ended >= Duration::from_secs(6), "{ended:?}");
 }
@@ -452,7 +455,8 @@ fn a_canary_that_fails_is_taken_back_everywhere() {
     let mut instances = [Instance::held_out(), Instance::held_out()];
     let outcome = run(Goal::Back, &mut instances, canary(), |calls, _, instances| {
         if instances[0].admin == Admin::Ready {
-            instances[0].member = instances[0].member.with_counters(Counters::new(u64::from(calls), u64::from(calls) / 10));
+            instances[0].member =
+                instances[0].member.with_counters(Counters::new(u64::from(calls), u64::from(calls) / 10));
         }
     });
     assert!(is_restored(&outcome, "requests failed"), "{outcome:?}");

@@ -89,7 +89,10 @@ async fn the_explorer_refuses_what_a_tool_without_a_law_would_break() {
     }
     ha_testkit::figures!(
         "mutants of plans: {} tried, {} harmful, {} of them refused; {} harmless ones refused as well",
-        count.tried, count.harmful, count.refused, count.harmless_refused
+        count.tried,
+        count.harmful,
+        count.refused,
+        count.harmless_refused
     );
     for survivor in &count.survivors {
         ha_testkit::figures!("survivor: {survivor}");

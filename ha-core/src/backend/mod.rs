@@ -13,8 +13,9 @@ mod probe;
 mod workload;
 
 pub use balancer::{
-    AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, Counters, CutConsent, Health, Instance,
-    LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Weight,
+    AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, Counters, CutConsent,
+    Expectations, Health, Instance, LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin,
+    SetWeight, Weight,
 };
 pub use database::{Database, ObserveDatabase};
 pub use error::{Effect, ErrorKind, Retry, StepError};

@@ -5,12 +5,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::build::Shared;
-use crate::backend::{
-    CloseSessions, CutConsent, Effect, ErrorKind, LoadBalancer, MemberRef, SetAdmin, SetWeight,
-};
-use crate::machine::rotation::{
-    AtDeadline, Call, Canary, Failure, Goal, Outcome, Reply, Rotation, RotationPolicy,
-};
+use crate::backend::{CloseSessions, CutConsent, Effect, ErrorKind, LoadBalancer, MemberRef, SetAdmin, SetWeight};
+use crate::machine::rotation::{AtDeadline, Call, Canary, Failure, Goal, Outcome, Reply, Rotation, RotationPolicy};
 use crate::state::LeaseEpoch;
 use crate::topology::{NodeIx, OnDrainDeadline, Policy};
 
@@ -18,12 +14,7 @@ use crate::topology::{NodeIx, OnDrainDeadline, Policy};
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Drives the rotation of one node over the real balancers.
-pub(super) async fn rotate(
-    shared: &Arc<Shared>,
-    epoch: LeaseEpoch,
-    node: NodeIx,
-    goal: Goal,
-) -> Outcome {
+pub(super) async fn rotate(shared: &Arc<Shared>, epoch: LeaseEpoch, node: NodeIx, goal: Goal) -> Outcome {
     let began = Instant::now();
     let (policy, member) = (policy_of(&shared.topology.policy), shared.member(node));
     let mut rotation = Rotation::new(goal, member.member, shared.balancers.len(), Duration::ZERO, policy);

@@ -2,8 +2,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ErrorKind, Health, Instance, LoadBalancer, Member,
-    MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Health, Instance,
+    LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -116,6 +116,10 @@ impl ObserveBalancer for FakeBalancer {
             return Err(StepError::new(ErrorKind::NotFound, "members", pool.to_string()).without_effect());
         }
         Ok(named.map(|(name, row)| (name, self.stands(&row))).collect())
+    }
+
+    async fn concerns(&self, _expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        Ok(Vec::new())
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

@@ -120,7 +120,9 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
 fn choose(inner: &Inner, balancer: &str) -> Option<String> {
     let rows = inner.balancers.get(balancer)?;
     let checked_up = |row: &&FakeRow| {
-        row.admin == Admin::Ready && row.weight > Weight::new(0) && inner.nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready)
+        row.admin == Admin::Ready
+            && row.weight > Weight::new(0)
+            && inner.nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready)
     };
     let primary =
         rows.iter().filter(|row| row.kind == RowKind::Primary).filter(checked_up).min_by_key(|row| row.in_flight);

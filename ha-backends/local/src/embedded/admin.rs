@@ -43,9 +43,13 @@ fn decide(line: &str, rows: &Rows) -> Result<Reply, Refusal> {
     match request {
         Request::Identify => Ok(Reply::Instance(rows.identify())),
         Request::Member { pool, member } => rows.member(&pool, &member).map(Reply::Member),
+        Request::Members { pool } => rows.members(&pool).map(Reply::Members),
         Request::Quiescence { pool, member } => rows.quiescence(&pool, &member).map(Reply::Quiescence),
         Request::SetAdmin { pool, member, admin, epoch } => {
             rows.set_admin(&pool, &member, admin, epoch).map(Reply::Applied)
+        }
+        Request::SetWeight { pool, member, weight, epoch } => {
+            rows.set_weight(&pool, &member, weight, epoch).map(Reply::Applied)
         }
     }
 }

@@ -7,10 +7,12 @@ use super::{Applied, StepError};
 use crate::state::LeaseEpoch;
 use crate::topology::Name;
 
+mod concern;
 mod member;
 mod reading;
 mod request;
 
+pub use concern::{Concern, Expectations};
 pub use member::{Admin, Counters, Health, Member, MemberRef, Weight};
 pub use reading::{BalancerCapabilities, Completeness, Instance, Quiescence};
 pub use request::{AddMember, CloseSessions, Closed, CutConsent, SetAdmin, SetWeight};
@@ -44,6 +46,15 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError>;
+
+    /// Reads what in the balancer's own configuration endangers a change. Empty where nothing does, or where the
+    /// configuration cannot be seen from here and was not declared.
+    ///
+    /// # Errors
+    /// `NotFound` for a declared configuration that is not there; otherwise as [`identify`](Self::identify).
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError>;
 
     /// Reads what still runs on a member.
     ///
@@ -134,6 +145,10 @@ impl<B: ObserveBalancer + ?Sized> ObserveBalancer for Arc<B> {
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         (**self).members(pool).await
+    }
+
+    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        (**self).concerns(expect).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

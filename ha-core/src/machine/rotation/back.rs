@@ -17,7 +17,8 @@ impl Rotation {
             let Some(stands) = seen.now else { continue };
             // A canary that nobody brought to its end is not taken for the weight that somebody chose.
             let left_over = canary.is_some_and(|canary| small_weight(canary.share, stands) == stands.weight);
-            let weight = if left_over || stands.weight == Weight::new(0) { stands.configured_weight } else { stands.weight };
+            let weight =
+                if left_over || stands.weight == Weight::new(0) { stands.configured_weight } else { stands.weight };
             seen.weight = Some(weight);
         }
         let there = |member: &Member| member.admin == Admin::Ready && is_up(member.health);
@@ -55,7 +56,8 @@ impl Rotation {
             }
             if self.any_now(|member| member.admin == Admin::Maint && member.checked) {
                 // The way to the checks was lost: a write without an answer, a reload.
-                return match self.is_hopeless(now, "a balancer holds the node in maintenance though it was told not to") {
+                return match self.is_hopeless(now, "a balancer holds the node in maintenance though it was told not to")
+                {
                     true => {}
                     false => self.enter_where(
                         Phase::Warming,

@@ -347,7 +347,9 @@ impl Rotation {
     fn ask(&mut self) {
         match self.phase {
             Phase::Preflight => self.ask_all(&[Call::Identify, Call::ReadPool]),
-            Phase::Draining | Phase::Purging | Phase::Warming | Phase::UndoDraining => self.ask_todo(Call::SetAdmin(Admin::Drain)),
+            Phase::Draining | Phase::Purging | Phase::Warming | Phase::UndoDraining => {
+                self.ask_todo(Call::SetAdmin(Admin::Drain))
+            }
             Phase::Closing => self.ask_todo(Call::SetAdmin(Admin::Maint)),
             Phase::ConfirmDrain | Phase::ConfirmIdle | Phase::ConfirmClosing => {
                 self.ask_all(&[Call::Identify, Call::ReadMember]);

@@ -26,7 +26,10 @@ impl Rotation {
 
     fn last_usable(&self, instance: usize) -> String {
         let member = &self.member;
-        format!("balancer {}: {member} is the last usable server there: bring another one into traffic first", instance + 1)
+        format!(
+            "balancer {}: {member} is the last usable server there: bring another one into traffic first",
+            instance + 1
+        )
     }
 
     /// Drains where the node is ready. Where it is in maintenance already it stays there: draining would let persistent
@@ -83,9 +86,8 @@ impl Rotation {
     }
 
     fn hides(&self, now: Duration, replies: &[(usize, Reply)]) -> bool {
-        figures(replies).any(|(instance, figure)| {
-            self.seen[instance].may_hide(now, figure, self.policy.longest_request)
-        })
+        figures(replies)
+            .any(|(instance, figure)| self.seen[instance].may_hide(now, figure, self.policy.longest_request))
     }
 
     /// Tells whether maintenance is to follow although requests are in flight: persistent clients come back to a drained
@@ -128,7 +130,8 @@ impl Rotation {
             let why = format!("{in_flight} requests were still in flight at the drain deadline{old}{cut}");
             return self.turn_back(now, why);
         }
-        self.todo = figures(replies).filter(|(_, figure)| figure.in_flight() > 0).map(|(instance, _)| instance).collect();
+        self.todo =
+            figures(replies).filter(|(_, figure)| figure.in_flight() > 0).map(|(instance, _)| instance).collect();
         self.enter(Phase::Cutting);
     }
 

@@ -1,0 +1,193 @@
+use ha_core::backend::{Admin, Counters, Health, Quiescence};
+use ha_core::state::RowKind;
+
+use super::{Malformed, csv, table};
+
+/// One server's line of `show stat`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Stat {
+    pub(crate) server: String,
+    pub(crate) row: RowKind,
+    pub(crate) quiescence: Quiescence,
+    pub(crate) counters: Counters,
+    /// Whether it has no checks of its own, but those of another server.
+    pub(crate) tracks: bool,
+    check: Option<Check>,
+}
+
+/// The pool's own line of `show stat`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PoolRow {
+    /// Whether its clients are bound to servers by a cookie. Stick tables do not show here.
+    pub(crate) cookie: bool,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Check {
+    ok: bool,
+    health: u64,
+    rise: u64,
+    fall: u64,
+}
+
+impl Stat {
+    /// Judges by the figures of the check: the status text hides a failing check in DRAIN.
+    pub(crate) fn health(&self, admin: Admin, checked: bool) -> Health {
+        match &self.check {
+            _ if admin == Admin::Maint => Health::Paused,
+            None if checked => Health::Rising,
+            None => Health::Unchecked,
+            Some(check) if check.ok && check.health + 1 >= check.rise + check.fall => Health::Up,
+            Some(check) if check.ok || check.health >= check.rise => Health::Rising,
+            Some(_) => Health::Down,
+        }
+    }
+}
+
+/// Reads the lines of `show stat` by the names of its columns: the servers, and the pool's own where it was asked for.
+pub(crate) fn parse_stats(answer: &str) -> Result<(Vec<Stat>, Option<PoolRow>), Malformed> {
+    let (mut servers, mut pool) = (Vec::new(), None);
+    let (mut rest, mut tables) = (answer, 0);
+    while let Some(at) = rest.find("# pxname,") {
+        rest = &rest[at..];
+        read_table(rest, &mut servers, &mut pool)?;
+        rest = &rest[1..];
+        tables += 1;
+    }
+    if tables == 0 { Err(Malformed("the answer has no show stat".into())) } else { Ok((servers, pool)) }
+}
+
+fn read_table(answer: &str, servers: &mut Vec<Stat>, pool: &mut Option<PoolRow>) -> Result<(), Malformed> {
+    let (header, lines) = table(answer, "# pxname,").ok_or_else(|| Malformed("show stat has no header".into()))?;
+    let header = csv::split(header.trim_start_matches("# "))?;
+    for line in lines {
+        let fields = csv::split(line)?;
+        let field = |name: &str| {
+            let place = header.iter().position(|column| column == name);
+            let found = place.and_then(|place| fields.get(place));
+            found.map(String::as_str).ok_or_else(|| Malformed(format!("show stat has no {name}")))
+        };
+        match field("svname")? {
+            "BACKEND" => {
+                // Only shown to level operator and above; without the column nothing is known, and nothing is claimed.
+                let cookie = header.iter().any(|column| column == "cookie") && !field("cookie")?.is_empty();
+                *pool = Some(PoolRow { cookie });
+            }
+            "FRONTEND" => {}
+            server => servers.push(read_server(server, &header, &field)?),
+        }
+    }
+    Ok(())
+}
+
+fn read_server<'a>(
+    server: &str,
+    header: &[String],
+    field: &impl Fn(&str) -> Result<&'a str, Malformed>,
+) -> Result<Stat, Malformed> {
+    let number = |name: &str| {
+        let text = field(name)?;
+        text.parse::<u64>().map_err(|_| Malformed(format!("{name} of show stat is {text:?}, not a number")))
+    };
+    // Empty where a server of this kind never has any: TCP servers have no answers to count.
+    let counted = |name: &str| if field(name)?.is_empty() { Ok(0) } else { number(name) };
+    // Columns that came with a later version: 3.3 shows the idle connections that belong to one client.
+    let has = |name: &str| header.iter().any(|column| column == name);
+    let private = if has("priv_idle_cur") { number("priv_idle_cur")? } else { 0 };
+    let idle = number("srv_icur")?.saturating_add(private);
+    let status = field("check_status")?;
+    let check = if status.is_empty() {
+        None
+    } else {
+        let ok = status.trim_start_matches("* ").ends_with("OK");
+        Some(Check { ok, health: number("check_health")?, rise: number("check_rise")?, fall: number("check_fall")? })
+    };
+    let failed = [counted("econ")?, counted("eresp")?, counted("hrsp_5xx")?];
+    Ok(Stat {
+        server: server.to_string(),
+        row: if number("bck")? == 1 { RowKind::Backup } else { RowKind::Primary },
+        quiescence: Quiescence::new(number("scur")?, number("qcur")?, number("used_conn_cur")?, idle),
+        counters: Counters::new(number("stot")?, failed.iter().fold(0, |sum: u64, part| sum.saturating_add(*part))),
+        tracks: has("tracked") && !field("tracked")?.is_empty(),
+        check,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "# pxname,svname,qcur,scur,stot,econ,eresp,hrsp_5xx,bck,tracked,check_status,last_chk,\
+        check_health,check_rise,check_fall,srv_icur,used_conn_cur,";
+    const ROW: &str = "be,s1,0,3,900,1,2,4,1,,L7OK,\"Bad, \"\"very\"\" bad; #thing\",4,2,3,5,2,";
+
+    fn one(answer: &str) -> Result<Stat, Malformed> {
+        parse_stats(answer).map(|(servers, _)| servers.into_iter().next().unwrap())
+    }
+
+    #[test]
+    fn figures_are_found_by_name_whatever_the_order_of_the_columns() {
+        let stat = one(&format!("{HEADER}\n{ROW}\n\n")).unwrap();
+        assert_eq!(stat.quiescence, Quiescence::new(3, 0, 2, 5));
+        assert_eq!((stat.row, stat.health(Admin::Ready, true)), (RowKind::Backup, Health::Up));
+        assert_eq!(stat.counters, Counters::new(900, 7));
+        let turned = "# pxname,used_conn_cur,srv_icur,scur,qcur,bck,stot,econ,eresp,hrsp_5xx,check_status,new,svname,";
+        let stat = one(&format!("\n{turned}\nbe,2,5,3,0,0,9,0,0,0,,x,s1,\n")).unwrap();
+        assert_eq!((stat.quiescence, stat.row), (Quiescence::new(3, 0, 2, 5), RowKind::Primary));
+    }
+
+    #[test]
+    fn private_idle_connections_count_where_they_are_shown() {
+        let header = HEADER.replace("srv_icur,", "srv_icur,priv_idle_cur,");
+        let row = ROW.replace("4,2,3,5,2,", "4,2,3,5,4,2,");
+        assert_eq!(one(&format!("{header}\n{row}\n")).unwrap().quiescence, Quiescence::new(3, 0, 2, 9));
+    }
+
+    #[test]
+    fn the_servers_of_two_tables_and_the_pools_own_row_are_read_together() {
+        let pool = "# pxname,svname,cookie,\nbe,BACKEND,SRV,\n";
+        let answer = format!("\n1\n# be_id\n\n{HEADER}\n{ROW}\n\n{pool}\nName: HAProxy\nPid: 1\n\n");
+        let (servers, pool) = parse_stats(&answer).unwrap();
+        assert_eq!((servers.len(), pool), (1, Some(PoolRow { cookie: true })));
+    }
+
+    #[test]
+    fn a_missing_figure_is_an_error_and_never_zero() {
+        for column in
+            ["scur", "qcur", "used_conn_cur", "srv_icur", "bck", "check_status", "check_health", "svname", "stot"]
+        {
+            let header = HEADER.replace(&format!(",{column},"), ",something,");
+            assert!(one_or_none(&format!("{header}\n{ROW}\n")).is_err(), "{column}");
+        }
+        let empty = ROW.replacen("s1,0,3,", "s1,0,,", 1);
+        assert!(one_or_none(&format!("{HEADER}\n{empty}\n")).is_err());
+    }
+
+    fn one_or_none(answer: &str) -> Result<(), Malformed> {
+        parse_stats(answer).map(|_| ())
+    }
+
+    #[test]
+    fn no_cut_answer_shows_an_idle_server() {
+        let answer = format!("{HEADER}\n{ROW}\n");
+        for cut in 0..answer.len() - 2 {
+            let servers = parse_stats(&answer[..cut]).map(|(servers, _)| servers).unwrap_or_default();
+            assert!(servers.iter().all(|stat| stat.quiescence.in_flight() > 0), "{cut}");
+        }
+    }
+
+    #[test]
+    fn checks_that_have_not_passed_in_full_are_rising() {
+        let health = |from: &str, to: &str| {
+            one(&format!("{HEADER}\n{}\n", ROW.replace(from, to))).unwrap().health(Admin::Drain, true)
+        };
+        assert_eq!(health("bad; #thing\",4,", "bad; #thing\",4,"), Health::Up);
+        assert_eq!(health("bad; #thing\",4,", "bad; #thing\",1,"), Health::Rising);
+        assert_eq!(health("L7OK,\"Bad, \"\"very\"\" bad; #thing\",4,", "L4CON,\"\",0,"), Health::Down);
+        assert_eq!(health("L7OK,\"Bad, \"\"very\"\" bad; #thing\",4,", "L4CON,\"\",3,"), Health::Rising);
+        let unchecked = one(&format!("{HEADER}\n{}\n", ROW.replace("L7OK", ""))).unwrap();
+        assert_eq!(unchecked.health(Admin::Ready, false), Health::Unchecked);
+        assert_eq!(unchecked.health(Admin::Ready, true), Health::Rising, "not checked yet");
+        assert_eq!(unchecked.health(Admin::Maint, true), Health::Paused);
+    }
+}
