@@ -1,12 +1,14 @@
 //! Real processes on loopback for tests: servers, HAProxy, and the certainty that none outlives the lab.
 //!
 //! Servers hold a connection to the lab's lifeline socket and end when it breaks; foreign programs run under a warden,
-//! a small process that ends them when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
+//! a small process that ends them, and all that they started, when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
 
 mod haproxy;
+mod pause;
 mod warden;
 
-pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec};
+pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers};
+pub use pause::Paused;
 pub use warden::Warded;
 pub(crate) use warden::warden;
 

@@ -5,9 +5,11 @@ mod executions;
 mod faulty;
 mod generator;
 mod request;
+mod request_log;
 mod tally;
 
 pub use executions::double_executions;
 pub use faulty::{FaultyServer, Misbehaviour};
 pub use generator::{Class, Load, RunningLoad};
+pub use request_log::RequestLog;
 pub use tally::{FailureKind, LoadReport, Snapshot};
