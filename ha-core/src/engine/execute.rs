@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::build::Shared;
-use super::rotate::rotate;
+use super::rotate::{policy_of, rotate};
 use crate::action::{Order, Verb};
 use crate::backend::{Admin, Applied, Effect, Health, Installed, Ready, RunCommand, ServerProcess, StepError};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated};
@@ -90,7 +90,9 @@ impl Executor {
     }
 
     async fn rotate(&self, goal: Goal) -> Outcome {
-        match rotate(&self.shared, self.epoch, self.order.node, goal).await {
+        let (shared, policy) = (&self.shared, policy_of(&self.shared.topology.policy));
+        let member = shared.member(self.order.node);
+        match rotate(self.epoch, &shared.balancers, &member, goal, policy).await {
             Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
                 done(format!("out of traffic, {killed} requests were cut at the drain deadline as the policy says"))
             }
