@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::CarbonHome;
 use crate::lab::Paused;
@@ -74,7 +74,8 @@ impl CarbonHome {
             Err(rustix::io::Errno::SRCH) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        if within(PATIENCE, || self.pid() != Some(pid)) {
+        // Its parent must have taken note too: to the script, a process that is only not yet reaped still runs.
+        if within(PATIENCE, || test_kill_process(process).is_err()) {
             return Ok(true);
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {pid} does not end")))

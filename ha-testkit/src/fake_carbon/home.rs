@@ -2,6 +2,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -180,9 +181,15 @@ impl CarbonHome {
     }
 }
 
+/// Writes a script that may be run at once. Another process writes the file: were it open for writing here, a thread
+/// that starts a process in that moment would hand it down, and running the script would fail (text file busy).
 fn script(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755))?;
+    let copied = Command::new("cp").arg("-p").args([draft.as_path(), path]).status()?;
+    fs::remove_file(draft)?;
+    copied.success().then_some(()).ok_or_else(|| io::Error::other(format!("cp could not write {}", path.display())))
 }
 
 /// Quotes a word for sh.
