@@ -4,12 +4,14 @@
 //! a small process that ends them when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
 
 mod haproxy;
+mod machine;
 mod ssh;
 mod warden;
 
 pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec};
+pub use machine::{Direction, SshMachine};
 pub(crate) use ssh::guardian;
-pub use ssh::{SshAccess, SshHost, SshSpec};
+pub use ssh::{SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
 pub use warden::Warded;
 pub(crate) use warden::warden;
 

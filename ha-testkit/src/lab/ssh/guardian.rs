@@ -47,7 +47,8 @@ pub(crate) struct Guardian {
     slot: u8,
     hosts: AtomicU8,
     line: Mutex<Option<Line>>,
-    pub(super) network: Mutex<bool>,
+    /// Whether the lab's bridge is there.
+    pub(super) bridged: Mutex<bool>,
 }
 
 #[derive(Debug)]
@@ -78,22 +79,22 @@ impl Guardian {
             Reply::Ready { slot } => slot,
             other => return Err(io::Error::other(format!("the guardian did not start: {other:?}"))),
         };
-        Ok(Self { slot, hosts: AtomicU8::new(0), line: Mutex::new(Some(line)), network: Mutex::new(false) })
+        Ok(Self { slot, hosts: AtomicU8::new(0), line: Mutex::new(Some(line)), bridged: Mutex::new(false) })
     }
 
     /// Returns the number that no other lab of this system has at the same time.
-    pub(super) fn slot(&self) -> u8 {
+    pub(in crate::lab) fn slot(&self) -> u8 {
         self.slot
     }
 
     /// Gives out the number of the next host, from 1.
-    pub(super) fn next_host(&self) -> io::Result<u8> {
+    pub(in crate::lab) fn next_host(&self) -> io::Result<u8> {
         let next = self.hosts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < 250).then_some(n + 1));
         next.map(|before| before + 1).map_err(|_| io::Error::other("a lab has at most 250 hosts"))
     }
 
     /// Starts a program that ends with the lab and returns its pid.
-    pub(super) fn spawn(&self, key: &str, argv: Vec<String>, log: PathBuf) -> io::Result<i32> {
+    pub(in crate::lab) fn spawn(&self, key: &str, argv: Vec<String>, log: PathBuf) -> io::Result<i32> {
         match self.ask(&Request::Start { key: key.into(), argv, log })? {
             Reply::Started { pid } => Ok(pid),
             other => Err(refused("start", &other)),
@@ -101,7 +102,7 @@ impl Guardian {
     }
 
     /// Ends a program and all that it has started.
-    pub(super) fn stop(&self, key: &str) -> io::Result<()> {
+    pub(in crate::lab) fn stop(&self, key: &str) -> io::Result<()> {
         match self.ask(&Request::Stop { key: key.into() })? {
             Reply::Done(_) => Ok(()),
             other => Err(refused("stop", &other)),
@@ -109,7 +110,7 @@ impl Guardian {
     }
 
     /// Says whether a program runs.
-    pub(super) fn runs(&self, key: &str) -> io::Result<bool> {
+    pub(in crate::lab) fn runs(&self, key: &str) -> io::Result<bool> {
         match self.ask(&Request::Runs { key: key.into() })? {
             Reply::Runs(runs) => Ok(runs),
             other => Err(refused("look", &other)),
@@ -117,7 +118,7 @@ impl Guardian {
     }
 
     /// Runs a program to its end.
-    pub(super) fn run(&self, argv: &[&str], input: String) -> io::Result<String> {
+    pub(in crate::lab) fn run(&self, argv: &[&str], input: String) -> io::Result<String> {
         let argv = argv.iter().map(ToString::to_string).collect();
         match self.ask(&Request::Run { argv, input })? {
             Reply::Done(printed) => Ok(printed),

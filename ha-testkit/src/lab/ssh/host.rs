@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 
 use super::server::Server;
-use super::{SshAccess, SshSpec, launch};
+use super::{SshAccess, SshSpec, launch, reached_by_ssh};
 use crate::lab::Lab;
 
 /// A host on a loopback address of its own, with its own processes, `/tmp`, `/run`, `/root`, `/srv` and host name. It
@@ -77,4 +77,4 @@ fn free_address(address: Ipv4Addr) -> io::Result<SocketAddrV4> {
     ports.find(|at| TcpListener::bind(at).is_ok()).ok_or_else(|| io::Error::other(format!("no free port at {address}")))
 }
 
-super::reached_by_ssh!(SshHost);
+reached_by_ssh!(SshHost);

@@ -80,8 +80,10 @@ impl Files {
         fs::write(self.dir.join("sshd_config"), text)
     }
 
-    /// Gives the host a new boot id, as the kernel does when it boots.
-    pub(super) fn renew_boot_id(&self) -> io::Result<()> {
+    /// Makes what a boot makes: a new boot id and an empty `/run`.
+    pub(super) fn boot(&self) -> io::Result<()> {
+        fs::remove_dir_all(self.dir.join("run"))?;
+        fs::create_dir(self.dir.join("run"))?;
         fs::write(self.dir.join("boot_id"), uuid()?)
     }
 

@@ -8,16 +8,21 @@ mod guardian;
 mod guardian_role;
 mod host;
 mod launch;
+mod network;
 mod pid_space;
 mod server;
 mod spec;
+mod tarpit;
 mod tools;
 
 pub use access::SshAccess;
 pub(crate) use guardian::Guardian;
 pub(crate) use guardian_role::guardian;
 pub use host::SshHost;
+pub(super) use network::Network;
+pub(super) use server::Server;
 pub use spec::SshSpec;
+pub use tarpit::{Tarpit, TarpitKind};
 
 use std::io;
 use std::path::PathBuf;
@@ -39,7 +44,7 @@ impl Lab {
     }
 
     /// Returns the lab's guardian; the first call starts it.
-    fn guardian(&self) -> io::Result<Arc<Guardian>> {
+    pub(super) fn guardian(&self) -> io::Result<Arc<Guardian>> {
         let mut guardian = self.guardian.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(guardian) = &*guardian {
             return Ok(guardian.clone());
@@ -138,4 +143,4 @@ macro_rules! reached_by_ssh {
         }
     };
 }
-use reached_by_ssh;
+pub(super) use reached_by_ssh;

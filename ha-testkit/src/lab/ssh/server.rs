@@ -16,7 +16,7 @@ const READY: Duration = Duration::from_secs(20);
 
 /// An sshd that is process 1 of a process namespace, with mounts and a host name of its own.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(in crate::lab) struct Server {
     guardian: Arc<Guardian>,
     access: SshAccess,
     files: Files,
@@ -27,7 +27,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Installs it without starting it.
-    pub(super) fn install(
+    pub(in crate::lab) fn install(
         lab: &Lab,
         name: &str,
         address: SocketAddrV4,
@@ -48,23 +48,23 @@ impl Server {
         Ok(Self { guardian: lab.guardian()?, access, files, enter, running: Mutex::new(None) })
     }
 
-    pub(super) fn access(&self) -> &SshAccess {
+    pub(in crate::lab) fn access(&self) -> &SshAccess {
         &self.access
     }
 
-    pub(super) fn guardian(&self) -> &Guardian {
+    pub(in crate::lab) fn guardian(&self) -> &Guardian {
         &self.guardian
     }
 
-    pub(super) fn boot_id(&self) -> io::Result<String> {
+    pub(in crate::lab) fn boot_id(&self) -> io::Result<String> {
         self.files.boot_id()
     }
 
-    pub(super) fn log(&self) -> PathBuf {
+    pub(in crate::lab) fn log(&self) -> PathBuf {
         self.files.log()
     }
 
-    pub(super) fn outside(&self, inside: &Path) -> io::Result<PathBuf> {
+    pub(in crate::lab) fn outside(&self, inside: &Path) -> io::Result<PathBuf> {
         self.files.outside(inside).ok_or_else(|| {
             let text = format!("{} is the system's: a host has /tmp, /run, /root, /srv of its own", inside.display());
             io::Error::new(io::ErrorKind::InvalidInput, text)
@@ -72,12 +72,12 @@ impl Server {
     }
 
     /// Starts it with a new boot id and waits until it greets. One that runs stays as it is.
-    pub(super) fn start(&self) -> io::Result<()> {
+    pub(in crate::lab) fn start(&self) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_some() {
             return Ok(());
         }
-        self.files.renew_boot_id()?;
+        self.files.boot()?;
         let unshare = tools::program("unshare")?;
         let mut argv = self.enter.clone();
         argv.push(unshare);
@@ -97,18 +97,18 @@ impl Server {
     }
 
     /// Kills it and all that runs on it. One that does not run stays as it is.
-    pub(super) fn stop(&self) -> io::Result<()> {
+    pub(in crate::lab) fn stop(&self) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         *running = None;
         self.guardian.stop(self.access.name())
     }
 
-    pub(super) fn pids(&self) -> Vec<i32> {
+    pub(in crate::lab) fn pids(&self) -> Vec<i32> {
         self.space().map_or_else(Vec::new, |space| space.pids())
     }
 
     /// Sends a signal to the processes that serve one connection each, and returns how many they were.
-    pub(super) fn signal_sessions(&self, signal: Signal) -> usize {
+    pub(in crate::lab) fn signal_sessions(&self, signal: Signal) -> usize {
         let Some(space) = self.space() else { return 0 };
         let sessions = space.sessions();
         space.signal(&sessions, signal);
