@@ -98,9 +98,15 @@ fn run(argv: &[String], input: &str) -> io::Result<String> {
 /// Kills a program and waits until its process namespace is empty.
 fn end(mut child: Child) -> io::Result<()> {
     let space = i32::try_from(child.id()).ok().and_then(PidSpace::below);
+    // What is inside goes first: its parent is there to bury it then, and the system's init may take seconds to.
+    let emptied = space.as_ref().map_or(Ok(()), empty);
     child.kill()?;
     child.wait()?;
-    let Some(space) = space else { return Ok(()) };
+    // Once more, for what was started when the namespace was new.
+    emptied.and_then(|()| space.as_ref().map_or(Ok(()), empty))
+}
+
+fn empty(space: &PidSpace) -> io::Result<()> {
     let until = Instant::now() + GONE;
     loop {
         let left = space.pids();

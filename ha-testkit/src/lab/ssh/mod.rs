@@ -95,6 +95,9 @@ macro_rules! reached_by_ssh {
             }
 
             /// Returns where the home of root on it is on this system.
+            ///
+            /// # Errors
+            /// None at present.
             pub fn home(&self) -> io::Result<PathBuf> {
                 self.outside("/root")
             }

@@ -15,11 +15,11 @@ impl PidSpace {
         (made != own).then_some(Self(made))
     }
 
-    /// Lists the processes in it, by the pids they have outside.
+    /// Lists the processes in it, by the pids they have outside; not those that have ended and are not buried yet.
     pub(super) fn pids(&self) -> Vec<i32> {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| self.has(*pid)).collect()
+        pids.filter(|pid| self.has(*pid) && !has_ended(*pid)).collect()
     }
 
     /// Lists the processes that serve one ssh connection each.
@@ -41,6 +41,11 @@ impl PidSpace {
     fn has(&self, pid: i32) -> bool {
         std::fs::read_link(Path::new("/proc").join(pid.to_string()).join("ns/pid")).is_ok_and(|link| link == self.0)
     }
+}
+
+fn has_ended(pid: i32) -> bool {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    line.rsplit_once(')').is_none_or(|(_, rest)| rest.starts_with(" Z") || rest.starts_with(" X"))
 }
 
 /// Sends a signal to one process; one that is gone is no error.

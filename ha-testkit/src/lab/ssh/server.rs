@@ -74,7 +74,8 @@ impl Server {
     /// Starts it with a new boot id and waits until it greets. One that runs stays as it is.
     pub(in crate::lab) fn start(&self) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.is_some() {
+        // A closed lab answers with an error.
+        if self.guardian.runs(self.access.name())? {
             return Ok(());
         }
         self.files.boot()?;

@@ -9,9 +9,10 @@ use std::time::Duration;
 pub enum TarpitKind {
     /// Accepts and never says a word.
     NoBanner,
-    /// Greets as an sshd and says nothing more.
+    /// Greets as an sshd and says nothing more. `ConnectTimeout` of ssh does not help, `ServerAliveInterval` does.
     BannerThenSilence,
-    /// Sends a banner that never ends, a byte every 200 ms.
+    /// Sends a banner that never ends, a byte every 200 ms. ssh 9.2 forgets its `ConnectTimeout` when a byte arrives just as
+    /// it ends, and stays for a quarter of an hour.
     Drip,
     /// Nobody listens: the connection is refused.
     Refused,
