@@ -81,7 +81,7 @@ impl Instance {
             _ if !self.member.checked => Health::Unchecked,
             Admin::Maint => Health::Paused,
             Admin::Ready | Admin::Drain if now >= self.healthy_after => Health::Up,
-            Admin::Ready | Admin::Drain => Health::Rising,
+            Admin::Ready | Admin::Drain => Health::UpInPart,
         };
         let mut member = self.member;
         (member.admin, member.health, member.weight) = (self.admin, health, self.weight);

@@ -152,7 +152,7 @@ impl HaProxy {
     fn describe(&self, pool: &Name, state: &ServerState, stat: &Stat, row: &PoolRow) -> Member {
         let checked = state.checked() || stat.tracks;
         let (persistent, cuts) = self.declared.of_pool(pool);
-        Member::new(state.admin(), stat.health(state.admin(), state.checked()), stat.row)
+        Member::new(state.admin(), stat.health(state), stat.row)
             .with_checks(checked)
             .with_weight(state.weight, state.configured_weight)
             .with_address(state.address)

@@ -255,7 +255,7 @@ impl Executor {
                 return not_done(format!("{member} is {:?} on a balancer", stands.admin));
             }
             match wanted {
-                Admin::Ready if matches!(stands.health, Health::Down | Health::Paused) => {
+                Admin::Ready if matches!(stands.health, Health::Down | Health::Rising | Health::Paused) => {
                     return not_done(format!("{member} is admitted and not up on a balancer"));
                 }
                 Admin::Maint => match self.read(backend.quiescence(&member)).await {

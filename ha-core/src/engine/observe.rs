@@ -343,9 +343,9 @@ async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row
     };
     let row = |traffic: Traffic| Row::new(stands.row, traffic);
     match (stands.admin, stands.health, stands.row) {
-        (Admin::Ready, Health::Down | Health::Paused, _) => (row(Traffic::Down), None),
-        (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
-        (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Backup) => {
+        (Admin::Ready, Health::Down | Health::Rising | Health::Paused, _) => (row(Traffic::Down), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Backup) => {
             (row(Traffic::Backup), None)
         }
         (Admin::Drain | Admin::Maint, ..) => match timeout(READ_LIMIT, backend.quiescence(&member)).await {

@@ -4,11 +4,16 @@
 //! a small process that ends them, and all that they started, when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
 
 mod haproxy;
+mod machine;
 mod pause;
+mod ssh;
 mod warden;
 
 pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers};
+pub use machine::{Direction, SshMachine};
 pub use pause::Paused;
+pub(crate) use ssh::guardian;
+pub use ssh::{SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
 pub use warden::Warded;
 pub(crate) use warden::warden;
 
@@ -31,6 +36,7 @@ pub struct Lab {
     lifelines: Lifelines,
     closed: Arc<AtomicBool>,
     reserved: Mutex<Vec<u16>>,
+    guardian: Mutex<Option<Arc<ssh::Guardian>>>,
 }
 
 type Lifelines = Arc<Mutex<Vec<UnixStream>>>;
@@ -55,7 +61,7 @@ impl Lab {
                 }
             }
         });
-        Ok(Self { dir, relaunch, lifelines, closed, reserved: Mutex::new(Vec::new()) })
+        Ok(Self { dir, relaunch, lifelines, closed, reserved: Mutex::default(), guardian: Mutex::default() })
     }
 
     /// Returns the lab's folder.
@@ -102,6 +108,9 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if let Some(guardian) = self.guardian.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            guardian.close();
+        }
         self.closed.store(true, Ordering::SeqCst);
         self.lifelines.lock().unwrap_or_else(PoisonError::into_inner).clear();
         // Wakes the thread that accepts, so that it ends.

@@ -1,7 +1,7 @@
 use ha_core::backend::{Admin, Counters, Health, Quiescence};
 use ha_core::state::RowKind;
 
-use super::{Malformed, csv, table};
+use super::{Malformed, ServerState, csv, table};
 
 /// One server's line of `show stat`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,14 +32,14 @@ struct Check {
 
 impl Stat {
     /// Judges by the figures of the check: the status text hides a failing check in DRAIN.
-    pub(crate) fn health(&self, admin: Admin, checked: bool) -> Health {
+    pub(crate) fn health(&self, state: &ServerState) -> Health {
         match &self.check {
-            _ if admin == Admin::Maint => Health::Paused,
-            None if checked => Health::Rising,
-            None => Health::Unchecked,
+            _ if state.admin() == Admin::Maint => Health::Paused,
+            None if !state.checked() => Health::Unchecked,
             Some(check) if check.ok && check.health + 1 >= check.rise + check.fall => Health::Up,
-            Some(check) if check.ok || check.health >= check.rise => Health::Rising,
-            Some(_) => Health::Down,
+            Some(_) | None if state.takes_requests() => Health::UpInPart,
+            Some(check) if check.ok => Health::Rising,
+            Some(_) | None => Health::Down,
         }
     }
 }
@@ -129,7 +129,7 @@ mod tests {
     fn figures_are_found_by_name_whatever_the_order_of_the_columns() {
         let stat = one(&format!("{HEADER}\n{ROW}\n\n")).unwrap();
         assert_eq!(stat.quiescence, Quiescence::new(3, 0, 2, 5));
-        assert_eq!((stat.row, stat.health(Admin::Ready, true)), (RowKind::Backup, Health::Up));
+        assert_eq!((stat.row, stat.health(&state(2, 0, 6))), (RowKind::Backup, Health::Up));
         assert_eq!(stat.counters, Counters::new(900, 7));
         let turned = "# pxname,used_conn_cur,srv_icur,scur,qcur,bck,stot,econ,eresp,hrsp_5xx,check_status,new,svname,";
         let stat = one(&format!("\n{turned}\nbe,2,5,3,0,0,9,0,0,0,,x,s1,\n")).unwrap();
@@ -176,18 +176,30 @@ mod tests {
         }
     }
 
+    /// A server's line of `show servers state` with these bits.
+    fn state(operational: u32, admin: u32, check: u32) -> ServerState {
+        let answer = format!(
+            "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
+             srv_check_state srv_port\n4 be 1 s1 127.0.0.1 {operational} {admin} 1 1 {check} 8280\n"
+        );
+        let pool = ha_core::topology::Name::new("be").unwrap();
+        super::super::parse_states(&answer, &pool).unwrap().remove(0)
+    }
+
     #[test]
-    fn checks_that_have_not_passed_in_full_are_rising() {
-        let health = |from: &str, to: &str| {
-            one(&format!("{HEADER}\n{}\n", ROW.replace(from, to))).unwrap().health(Admin::Drain, true)
+    fn health_is_what_the_checks_figures_and_the_operational_state_say_together() {
+        let health = |from: &str, to: &str, state: &ServerState| {
+            one(&format!("{HEADER}\n{}\n", ROW.replace(from, to))).unwrap().health(state)
         };
-        assert_eq!(health("bad; #thing\",4,", "bad; #thing\",4,"), Health::Up);
-        assert_eq!(health("bad; #thing\",4,", "bad; #thing\",1,"), Health::Rising);
-        assert_eq!(health("L7OK,\"Bad, \"\"very\"\" bad; #thing\",4,", "L4CON,\"\",0,"), Health::Down);
-        assert_eq!(health("L7OK,\"Bad, \"\"very\"\" bad; #thing\",4,", "L4CON,\"\",3,"), Health::Rising);
-        let unchecked = one(&format!("{HEADER}\n{}\n", ROW.replace("L7OK", ""))).unwrap();
-        assert_eq!(unchecked.health(Admin::Ready, false), Health::Unchecked);
-        assert_eq!(unchecked.health(Admin::Ready, true), Health::Rising, "not checked yet");
-        assert_eq!(unchecked.health(Admin::Maint, true), Health::Paused);
+        let (up, down, drained) = (state(2, 0, 6), state(0, 0, 6), state(2, 8, 6));
+        assert_eq!(health("", "", &up), Health::Up);
+        assert_eq!(health("", "", &drained), Health::Up);
+        assert_eq!(health("#thing\",4,", "#thing\",2,", &up), Health::UpInPart);
+        assert_eq!(health("#thing\",4,", "#thing\",1,", &down), Health::Rising);
+        assert_eq!(health("L7OK", "L4CON", &down), Health::Down);
+        assert_eq!(health("L7OK", "L4CON", &up), Health::UpInPart);
+        assert_eq!(health("L7OK", "", &state(2, 0, 0)), Health::Unchecked);
+        assert_eq!(health("L7OK", "", &up), Health::UpInPart, "not checked yet");
+        assert_eq!(health("L7OK", "", &state(0, 5, 14)), Health::Paused);
     }
 }

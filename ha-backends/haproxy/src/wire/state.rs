@@ -11,6 +11,7 @@ pub(crate) struct ServerState {
     pub(crate) name: String,
     pub(crate) id: u32,
     admin_bits: u32,
+    operational: u32,
     check_bits: u32,
     pub(crate) weight: Weight,
     pub(crate) configured_weight: Weight,
@@ -28,6 +29,11 @@ impl ServerState {
         } else {
             Admin::Ready
         }
+    }
+
+    /// It takes requests where it runs (2) or starts slowly (1); 0 is stopped, 3 is stopping.
+    pub(crate) fn takes_requests(&self) -> bool {
+        matches!(self.operational, 1 | 2)
     }
 
     /// Checks are configured by 0x02 of the check's state, also while they are paused.
@@ -54,7 +60,7 @@ pub(crate) fn parse_states(answer: &str, pool: &Name) -> Result<Vec<ServerState>
     let (backend, name, id, bits) =
         (column("be_name")?, column("srv_name")?, column("srv_id")?, column("srv_admin_state")?);
     let (weight, configured, check) = (column("srv_uweight")?, column("srv_iweight")?, column("srv_check_state")?);
-    let (address, port) = (column("srv_addr")?, column("srv_port")?);
+    let (address, port, operational) = (column("srv_addr")?, column("srv_port")?, column("srv_op_state")?);
     let mut servers = Vec::new();
     for line in lines {
         let fields: Vec<&str> = line.split(' ').collect();
@@ -73,6 +79,7 @@ pub(crate) fn parse_states(answer: &str, pool: &Name) -> Result<Vec<ServerState>
             name: fields[name].to_string(),
             id: number(id)?,
             admin_bits: number(bits)?,
+            operational: number(operational)?,
             check_bits: number(check)?,
             weight: weight_at(weight)?,
             configured_weight: weight_at(configured)?,

@@ -39,8 +39,10 @@ async fn clients_bound_by_their_source_address_are_moved_and_none_of_their_reque
     let load =
         Saturate::new(cluster.lbs[0].address()).with_class(Class::new("/orders?ms=5", "orders ", 1)).start().unwrap();
     a_while(&load, 300).await;
-    // All of them come from one address, so one server has them all.
-    let all_on_first = !cluster.homes[0].requests().unwrap().begun_since(&Default::default()).is_empty();
+    // All of them come from one address, so one server has them all once its entry is there.
+    let served = cluster.homes[0].requests().unwrap();
+    a_while(&load, 300).await;
+    let all_on_first = !cluster.homes[0].requests().unwrap().begun_since(&served).is_empty();
     let (server, name) = if all_on_first { (0, "esb1") } else { (1, "esb2") };
     // A stick table does not show on the socket: it is declared.
     let config = ha_haproxy::HaProxyConfig::new(cluster.lbs[0].socket()).with_persistence(true, false);

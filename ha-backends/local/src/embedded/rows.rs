@@ -252,7 +252,8 @@ impl Row {
         match (self.admin, self.checked, self.up) {
             (Admin::Maint, ..) => Health::Paused,
             (_, false, _) => Health::Unchecked,
-            (_, true, true) => Health::Up,
+            (_, true, true) if self.streak == 0 => Health::Up,
+            (_, true, true) => Health::UpInPart,
             (_, true, false) if self.streak > 0 => Health::Rising,
             (_, true, false) => Health::Down,
         }

@@ -48,9 +48,12 @@ pub enum Admin {
 pub enum Health {
     /// The last check run has passed in full.
     Up,
-    /// Checks have begun to pass, not yet often enough; or they have begun to fail.
+    /// It takes requests, though its last checks have not passed in full: none has run yet, or one has failed (HAProxy:
+    /// `UP 1/2`).
+    UpInPart,
+    /// It takes none; its checks have begun to pass, not yet often enough (HAProxy: `DOWN 1/2`).
     Rising,
-    /// Checks fail.
+    /// It takes none; its checks fail.
     Down,
     /// The balancer runs no checks on this member.
     Unchecked,
@@ -192,6 +195,8 @@ impl Member {
 
     /// Tells whether the balancer gives it new requests, or would if all primary members were gone.
     pub fn is_usable(&self) -> bool {
-        self.admin == Admin::Ready && self.weight.0 > 0 && matches!(self.health, Health::Up | Health::Unchecked)
+        self.admin == Admin::Ready
+            && self.weight.0 > 0
+            && matches!(self.health, Health::Up | Health::UpInPart | Health::Unchecked)
     }
 }

@@ -167,5 +167,5 @@ fn small_weight(share: Permille, member: Member) -> Weight {
 
 /// A server that comes from maintenance is up before its checks have passed in full.
 fn is_up(health: Health) -> bool {
-    matches!(health, Health::Up | Health::Rising | Health::Unchecked)
+    matches!(health, Health::Up | Health::UpInPart | Health::Unchecked)
 }
