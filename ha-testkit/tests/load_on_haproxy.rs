@@ -103,8 +103,9 @@ async fn a_server_that_is_killed_cuts_streams_and_upgraded_connections_where_the
         .with_limit(6);
     let load = load.start().unwrap();
     until("the requests at the server", || cluster.homes[0].requests().unwrap().begun.len() == 6).await;
-    // The answers of streams and upgrades are under way once the client has echoed; the log alone does not tell.
-    sleep(Duration::from_millis(100)).await;
+    // The server has one thread: when a later request is answered, the answers of streams and upgrades have begun.
+    let later = Load::new(address, 100).with_class(Class::new("/orders", "orders ", 1)).with_limit(5);
+    assert_eq!(later.start().unwrap().finish().await.counts.ok, 5);
     assert!(cluster.homes[0].kill().unwrap());
     let failed = load.finish().await.counts.failed;
     let cut = |kind| failed.get(&kind).copied().unwrap_or(0);

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::CarbonHome;
 use crate::lab::Paused;
@@ -14,11 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The running server, past its scripts.
 impl CarbonHome {
-    /// Starts the server by its script and waits until its port is open; a warm-up is not waited for.
+    /// Starts the server by its script and waits until its port is open; a warm-up is not waited for. The pid file of a
+    /// server that has ended is removed first, as operators do: the script takes whatever has that pid for the server,
+    /// even a process that only waits to be reaped.
     ///
     /// # Errors
     /// When the script fails, and when the port is not open in 20 s, with what the server printed.
     pub fn start(&self) -> io::Result<()> {
+        if self.pid().is_none() {
+            let _ = fs::remove_file(self.path().join("wso2carbon.pid"));
+        }
         let script = self.path().join("bin/wso2server.sh");
         let status = Command::new(script).arg("start").status()?;
         let out = self.path().join("repository/logs/wso2carbon.out");
@@ -74,12 +79,18 @@ impl CarbonHome {
             Err(rustix::io::Errno::SRCH) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        // Its parent must have taken note too: to the script, a process that is only not yet reaped still runs.
-        if within(PATIENCE, || test_kill_process(process).is_err()) {
+        if within(PATIENCE, || has_ended(pid)) {
             return Ok(true);
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {pid} does not end")))
     }
+}
+
+/// Tells whether nothing is left of the process but what its parent has to reap: its ports are then closed.
+fn has_ended(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    threads <= 1 && stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 fn within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
