@@ -4,6 +4,9 @@ mod backend;
 mod config;
 mod declared;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod lint;
 mod transport;
 mod wire;

@@ -4,6 +4,9 @@ mod balancer;
 mod config;
 mod embedded;
 mod fence;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod identity;
 mod probe;

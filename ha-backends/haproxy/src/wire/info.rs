@@ -13,7 +13,9 @@ pub(crate) struct Info {
 
 pub(crate) fn parse_info(answer: &str) -> Result<Info, Malformed> {
     let field = |name: &str| {
-        let found = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        // A line without its end is cut off, and so may be its number.
+        let mut lines = answer.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         found.map(str::trim).ok_or_else(|| Malformed(format!("show info has no {name}")))
     };
     let number = |name: &str| {
@@ -41,6 +43,14 @@ mod tests {
             Info { pid: 8902, version: "2.6.12-1+deb12u4".into(), uptime: Duration::from_secs(71), stopping: false };
         assert_eq!(info, expected);
         assert!(parse_info(&ANSWER.replace("Stopping: 0", "Stopping: 1")).unwrap().stopping);
+    }
+
+    #[test]
+    fn a_cut_answer_never_tells_another_pid() {
+        let turned = "\nVersion: 2.6\nUptime_sec: 71\nStopping: 0\nPid: 8902\n\n";
+        for cut in 0..turned.len() {
+            assert!(parse_info(&turned[..cut]).map_or(8902, |info| info.pid) == 8902, "{cut}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use super::Malformed;
+use super::{Malformed, table};
 
 /// One worker of a master, as `show proc` lists it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -10,11 +10,10 @@ pub(crate) struct Worker {
 
 /// Reads the workers of `show proc`, current and old; programs and the master itself are left out.
 pub(crate) fn parse_proc(answer: &str) -> Result<Vec<Worker>, Malformed> {
-    if !answer.lines().any(|line| line.starts_with("#<PID>")) {
-        return Err(Malformed("show proc has no header: is this the master socket?".into()));
-    }
+    let list = table(answer, "\n#<PID>")?;
+    let list = list.ok_or_else(|| Malformed("show proc has no header: is this the master socket?".into()))?;
     let (mut workers, mut section) = (Vec::new(), "");
-    for line in answer.lines().map(str::trim) {
+    for line in list.lines.map(str::trim) {
         if let Some(name) = line.strip_prefix("# ") {
             section = name.trim();
             continue;
@@ -58,9 +57,16 @@ mod tests {
     #[test]
     fn what_is_no_list_of_workers_is_an_error_and_never_an_empty_list() {
         for answer in
-            ["", "\n", "Unknown command", "#<PID> <type>\n# workers\n", "#<PID> <type>\n# workers\nx worker\n"]
+            ["", "\n", "Unknown command", "#<PID> <type>\n# workers\n\n", "#<PID> <type>\n# workers\nx worker\n\n"]
         {
             assert!(parse_proc(answer).is_err(), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_list_is_an_error_and_never_one_without_an_old_worker() {
+        for cut in 0..TWO_SIX.len() {
+            assert!(parse_proc(&TWO_SIX[..cut]).is_err(), "{cut}");
         }
     }
 

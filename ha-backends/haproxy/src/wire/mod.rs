@@ -111,12 +111,24 @@ fn without_severity(words: &str) -> &str {
     }
 }
 
-/// Cuts one table out of an answer to several commands: its header, which begins like this, and its lines up to the first
-/// empty one.
-fn table<'a>(answer: &'a str, header: &str) -> Option<(&'a str, impl Iterator<Item = &'a str>)> {
-    let mut lines = answer.lines().skip_while(move |line| !line.starts_with(header));
-    let first = lines.next()?;
-    Some((first, lines.take_while(|line| !line.trim().is_empty())))
+/// One table in an answer to several commands.
+struct Table<'a> {
+    before: &'a str,
+    /// Its header and its lines.
+    lines: std::str::Lines<'a>,
+    after: &'a str,
+}
+
+/// Cuts the first table out of an answer to several commands: from the line that begins with `header` (a line break is its
+/// first character) to the empty line that HAProxy puts behind every table. Where that is missing the answer is cut off: a
+/// missing line would read as a server, or as an old worker, that is not there.
+fn table<'a>(answer: &'a str, header: &str) -> Result<Option<Table<'a>>, Malformed> {
+    let at = if answer.starts_with(header.trim_start()) { Some(0) } else { answer.find(header).map(|at| at + 1) };
+    let Some((before, rest)) = at.and_then(|at| answer.split_at_checked(at)) else { return Ok(None) };
+    let Some((lines, after)) = rest.split_once("\n\n") else {
+        return Err(Malformed(format!("the table that begins with {:?} is cut off", header.trim_start())));
+    };
+    Ok(Some(Table { before, lines: lines.lines(), after }))
 }
 
 #[cfg(test)]

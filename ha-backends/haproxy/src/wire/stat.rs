@@ -1,3 +1,6 @@
+use std::borrow::Cow;
+use std::str::Lines;
+
 use ha_core::backend::{Admin, Counters, Health, Quiescence};
 use ha_core::state::RowKind;
 
@@ -33,10 +36,11 @@ struct Check {
 impl Stat {
     /// Judges by the figures of the check: the status text hides a failing check in DRAIN.
     pub(crate) fn health(&self, state: &ServerState) -> Health {
+        let full = |check: &Check| check.health.saturating_add(1) >= check.rise.saturating_add(check.fall);
         match &self.check {
             _ if state.admin() == Admin::Maint => Health::Paused,
             None if !state.checked() => Health::Unchecked,
-            Some(check) if check.ok && check.health + 1 >= check.rise + check.fall => Health::Up,
+            Some(check) if check.ok && full(check) => Health::Up,
             Some(_) | None if state.takes_requests() => Health::UpInPart,
             Some(check) if check.ok => Health::Rising,
             Some(_) | None => Health::Down,
@@ -48,24 +52,21 @@ impl Stat {
 pub(crate) fn parse_stats(answer: &str) -> Result<(Vec<Stat>, Option<PoolRow>), Malformed> {
     let (mut servers, mut pool) = (Vec::new(), None);
     let (mut rest, mut tables) = (answer, 0);
-    while let Some(at) = rest.find("# pxname,") {
-        rest = &rest[at..];
-        read_table(rest, &mut servers, &mut pool)?;
-        rest = &rest[1..];
-        tables += 1;
+    while let Some(found) = table(rest, "\n# pxname,")? {
+        read_table(found.lines, &mut servers, &mut pool)?;
+        (rest, tables) = (found.after, tables + 1);
     }
     if tables == 0 { Err(Malformed("the answer has no show stat".into())) } else { Ok((servers, pool)) }
 }
 
-fn read_table(answer: &str, servers: &mut Vec<Stat>, pool: &mut Option<PoolRow>) -> Result<(), Malformed> {
-    let (header, lines) = table(answer, "# pxname,").ok_or_else(|| Malformed("show stat has no header".into()))?;
-    let header = csv::split(header.trim_start_matches("# "))?;
+fn read_table(mut lines: Lines<'_>, servers: &mut Vec<Stat>, pool: &mut Option<PoolRow>) -> Result<(), Malformed> {
+    let header = csv::split(lines.next().unwrap_or_default().trim_start_matches("# "))?;
     for line in lines {
         let fields = csv::split(line)?;
         let field = |name: &str| {
             let place = header.iter().position(|column| column == name);
             let found = place.and_then(|place| fields.get(place));
-            found.map(String::as_str).ok_or_else(|| Malformed(format!("show stat has no {name}")))
+            found.map(AsRef::as_ref).ok_or_else(|| Malformed(format!("show stat has no {name}")))
         };
         match field("svname")? {
             "BACKEND" => {
@@ -82,7 +83,7 @@ fn read_table(answer: &str, servers: &mut Vec<Stat>, pool: &mut Option<PoolRow>)
 
 fn read_server<'a>(
     server: &str,
-    header: &[String],
+    header: &[Cow<'_, str>],
     field: &impl Fn(&str) -> Result<&'a str, Malformed>,
 ) -> Result<Stat, Malformed> {
     let number = |name: &str| {
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!((stat.row, stat.health(&state(2, 0, 6))), (RowKind::Backup, Health::Up));
         assert_eq!(stat.counters, Counters::new(900, 7));
         let turned = "# pxname,used_conn_cur,srv_icur,scur,qcur,bck,stot,econ,eresp,hrsp_5xx,check_status,new,svname,";
-        let stat = one(&format!("\n{turned}\nbe,2,5,3,0,0,9,0,0,0,,x,s1,\n")).unwrap();
+        let stat = one(&format!("\n{turned}\nbe,2,5,3,0,0,9,0,0,0,,x,s1,\n\n")).unwrap();
         assert_eq!((stat.quiescence, stat.row), (Quiescence::new(3, 0, 2, 5), RowKind::Primary));
     }
 
@@ -140,7 +141,7 @@ mod tests {
     fn private_idle_connections_count_where_they_are_shown() {
         let header = HEADER.replace("srv_icur,", "srv_icur,priv_idle_cur,");
         let row = ROW.replace("4,2,3,5,2,", "4,2,3,5,4,2,");
-        assert_eq!(one(&format!("{header}\n{row}\n")).unwrap().quiescence, Quiescence::new(3, 0, 2, 9));
+        assert_eq!(one(&format!("{header}\n{row}\n\n")).unwrap().quiescence, Quiescence::new(3, 0, 2, 9));
     }
 
     #[test]
@@ -157,10 +158,10 @@ mod tests {
             ["scur", "qcur", "used_conn_cur", "srv_icur", "bck", "check_status", "check_health", "svname", "stot"]
         {
             let header = HEADER.replace(&format!(",{column},"), ",something,");
-            assert!(one_or_none(&format!("{header}\n{ROW}\n")).is_err(), "{column}");
+            assert!(one_or_none(&format!("{header}\n{ROW}\n\n")).is_err(), "{column}");
         }
         let empty = ROW.replacen("s1,0,3,", "s1,0,,", 1);
-        assert!(one_or_none(&format!("{HEADER}\n{empty}\n")).is_err());
+        assert!(one_or_none(&format!("{HEADER}\n{empty}\n\n")).is_err());
     }
 
     fn one_or_none(answer: &str) -> Result<(), Malformed> {
@@ -168,11 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn no_cut_answer_shows_an_idle_server() {
-        let answer = format!("{HEADER}\n{ROW}\n");
-        for cut in 0..answer.len() - 2 {
-            let servers = parse_stats(&answer[..cut]).map(|(servers, _)| servers).unwrap_or_default();
-            assert!(servers.iter().all(|stat| stat.quiescence.in_flight() > 0), "{cut}");
+    fn a_cut_answer_is_an_error_and_never_one_that_leaves_a_server_out() {
+        let answer = format!("{HEADER}\n{}\n{ROW}\n\n", ROW.replace("s1", "s0"));
+        for cut in 0..answer.len() {
+            assert!(parse_stats(&answer[..cut]).is_err(), "{cut}");
         }
     }
 
@@ -180,16 +180,28 @@ mod tests {
     fn state(operational: u32, admin: u32, check: u32) -> ServerState {
         let answer = format!(
             "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
-             srv_check_state srv_port\n4 be 1 s1 127.0.0.1 {operational} {admin} 1 1 {check} 8280\n"
+             srv_check_state srv_port\n4 be 1 s1 127.0.0.1 {operational} {admin} 1 1 {check} 8280\n\n"
         );
         let pool = ha_core::topology::Name::new("be").unwrap();
         super::super::parse_states(&answer, &pool).unwrap().remove(0)
     }
 
     #[test]
+    fn the_words_of_a_servers_check_are_never_a_table() {
+        let row = ROW.replace("#thing", "# pxname,svname,scur,");
+        assert_eq!(parse_stats(&format!("{HEADER}\n{row}\n\n")).unwrap().0.len(), 1);
+    }
+
+    #[test]
+    fn figures_of_a_check_that_are_too_large_are_no_panic() {
+        let row = ROW.replace(",4,2,3,5,2,", &format!(",{0},{0},{0},5,2,", u64::MAX));
+        assert_eq!(one(&format!("{HEADER}\n{row}\n\n")).unwrap().health(&state(2, 0, 6)), Health::Up);
+    }
+
+    #[test]
     fn health_is_what_the_checks_figures_and_the_operational_state_say_together() {
         let health = |from: &str, to: &str, state: &ServerState| {
-            one(&format!("{HEADER}\n{}\n", ROW.replace(from, to))).unwrap().health(state)
+            one(&format!("{HEADER}\n{}\n\n", ROW.replace(from, to))).unwrap().health(state)
         };
         let (up, down, drained) = (state(2, 0, 6), state(0, 0, 6), state(2, 8, 6));
         assert_eq!(health("", "", &up), Health::Up);

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use ha_core::backend::{Admin, Weight};
 use ha_core::topology::Name;
 
-use super::{Malformed, table};
+use super::{Malformed, Table, table};
 
 /// One server's line of `show servers state`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,17 +42,16 @@ impl ServerState {
     }
 }
 
-/// Reads the servers of a pool; an empty list is an error, since every pool here has members.
+/// Reads the servers of a pool.
 pub(crate) fn parse_states(answer: &str, pool: &Name) -> Result<Vec<ServerState>, Malformed> {
-    let version = answer.lines().zip(answer.lines().skip(1)).find(|(_, next)| next.starts_with("# be_id"));
-    match version {
-        Some(("1", _)) => {}
-        Some((other, _)) => return Err(Malformed(format!("show servers state is version {other:?}, 1 is known"))),
-        None => return Err(Malformed("the answer has no show servers state".into())),
+    let found = table(answer, "\n# be_id")?;
+    let Table { before, mut lines, .. } =
+        found.ok_or_else(|| Malformed("the answer has no show servers state".into()))?;
+    let version = before.lines().last().unwrap_or_default();
+    if version != "1" {
+        return Err(Malformed(format!("show servers state is version {version:?}, 1 is known")));
     }
-    let (header, lines) =
-        table(answer, "# be_id").ok_or_else(|| Malformed("show servers state has no header".into()))?;
-    let header: Vec<&str> = header.trim_start_matches("# ").split(' ').collect();
+    let header: Vec<&str> = lines.next().unwrap_or_default().trim_start_matches("# ").split(' ').collect();
     let column = |name: &str| {
         let place = header.iter().position(|column| *column == name);
         place.ok_or_else(|| Malformed(format!("show servers state has no column {name}")))
@@ -139,5 +138,8 @@ mod tests {
             assert!(read(&ANSWER.replace(column, "something")).is_err(), "{column}");
         }
         assert!(read(&ANSWER.replace(" 6 8280", "")).is_err());
+        for cut in 0..ANSWER.find("\n\nName").unwrap() + 2 {
+            assert!(read(&ANSWER[..cut]).is_err(), "a list without {}", &ANSWER[cut..]);
+        }
     }
 }
