@@ -231,6 +231,17 @@ fn requests_reach_the_backend_that_their_path_names() {
     }
 }
 
+#[test]
+fn a_warden_does_not_depend_on_a_pipe_that_nobody_reads() {
+    let lab = lab();
+    let haproxy = lab.haproxy("lb1", &HaProxySpec::new("esb", vec![nobody(&lab, "esb1")]).without_checks()).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", haproxy.pid().unwrap())).unwrap();
+    let warden = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
+    wait_for("its output in the log", || {
+        std::fs::read_link(format!("/proc/{warden}/fd/1")).unwrap() == lab.path().join("lb1/haproxy.log")
+    });
+}
+
 const VICTIM: &str = "HA_LAB_MASTER_VICTIM";
 
 #[test]

@@ -100,6 +100,9 @@ pub(crate) fn warden() -> i32 {
     };
     println!("{ANNOUNCED}{}", child.id());
     let _ = io::stdout().flush();
+    // Nobody reads on. Were this still the pipe, a test harness that reports a slow test (after 60 s) would die of it,
+    // and leave the program without a warden.
+    let _ = rustix::stdio::dup2_stdout(rustix::stdio::stderr());
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     // The group's number stays taken until its leader is reaped; nobody signals it after that.
     let reaped = Arc::new(Mutex::new(false));
