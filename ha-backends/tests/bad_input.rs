@@ -45,7 +45,7 @@ impl Cluster {
                 ServerSpec::new("spare1", homes[2].port()).as_backup().held_out(),
             ],
         );
-        spec.level = level.into();
+        spec = spec.with_level(level).with_master();
         let balancer = lab.haproxy("lb1", &spec).unwrap();
         let cluster = Self { lab, homes, balancer };
         let until = std::time::Instant::now() + Duration::from_secs(30);
@@ -61,8 +61,9 @@ impl Cluster {
         let mut text = format!(
             "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\nsoak = \"500ms\"\nready_deadline = \"3s\"\n\
              lease_ttl = \"4s\"\n[pool]\nname = \"esb\"\nserve = 1\n\
-             [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"{}\"\n",
-            self.balancer.socket().display()
+             [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{}\"\n",
+            self.balancer.socket().display(),
+            self.balancer.master_socket().unwrap().display()
         );
         for (name, home) in NAMES.iter().zip(&self.homes) {
             text.push_str(&format!(

@@ -6,6 +6,8 @@ use super::seen::figures;
 use super::{AtDeadline, CALM_ROUNDS, DrainOutcome, Goal, Outcome, Phase, Reply, Rotation, SETTLE};
 use crate::backend::{Admin, Quiescence};
 
+const HIDDEN: &str = "the balancer's process is young, and older ones may serve on unseen: give the backend its master \
+                      socket, or a drain deadline above the longest request";
 const FOUGHT: &str = "somebody else keeps admitting the node: find out who";
 
 impl Rotation {
@@ -16,7 +18,7 @@ impl Rotation {
         match self.goal {
             Goal::Back => self.prepare_back(now),
             Goal::HeldOut => self.close(),
-            Goal::Out if self.all_now(|member| member.admin == Admin::Maint) => self.wait_closed(now, now),
+            Goal::Out if self.all_now(|member| member.admin == Admin::Maint) => self.wait_closed(now),
             Goal::Out => match self.nothing_else_usable() {
                 Some(instance) => self.turn_back(now, self.last_usable(instance)),
                 None => self.drain(),
@@ -119,9 +121,7 @@ impl Rotation {
         let in_flight = self.in_flight;
         let older: u64 = figures(replies).map(|(_, figure)| figure.older_sessions).sum();
         if in_flight == 0 {
-            let why = "the balancer's process is young, and older ones may serve on unseen: give the backend its master \
-                       socket, or a drain deadline above the longest request";
-            return self.turn_back(now, why.into());
+            return self.turn_back(now, HIDDEN.into());
         }
         if self.policy.at_deadline == AtDeadline::TurnBack || older > 0 || self.killed.is_some() {
             self.drain = Some(DrainOutcome::DeadlineReached { in_flight });
@@ -161,7 +161,7 @@ impl Rotation {
     pub(super) fn closing_confirmed(&mut self, now: Duration) {
         let replaced = self.take_replaced();
         if !replaced && self.all_now(|member| member.admin == Admin::Maint) {
-            return self.wait_closed(now, self.began.saturating_add(self.policy.drain_deadline));
+            return self.wait_closed(now);
         }
         if self.is_hopeless(now, "a balancer does not hold the node out though it was told to") {
             return;
@@ -173,8 +173,9 @@ impl Rotation {
         }
     }
 
-    fn wait_closed(&mut self, now: Duration, until: Duration) {
-        self.deadline = until.max(now.saturating_add(SETTLE));
+    fn wait_closed(&mut self, now: Duration) {
+        let drained = self.began.saturating_add(self.policy.drain_deadline);
+        self.deadline = drained.max(now.saturating_add(SETTLE));
         self.enter(Phase::WaitClosed);
     }
 
@@ -201,7 +202,8 @@ impl Rotation {
                 return self.end(Outcome::Reached { drain: Some(DrainOutcome::Drained) });
             }
             self.drain = (in_flight > 0).then_some(DrainOutcome::DeadlineReached { in_flight });
-            return self.turn_back(now, "connections to the node stayed open in maintenance".into());
+            let why = if hides { HIDDEN } else { "connections to the node stayed open in maintenance" };
+            return self.turn_back(now, why.into());
         }
         let only_idle = all(|figure| figure.in_flight() == 0 && figure.used_connections == 0);
         // Before HAProxy 3.3 a second `maint` does not purge connections that went back to the pool meanwhile;
