@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod conformance;
 pub mod fake_carbon;
 pub mod golden;
 pub mod lab;

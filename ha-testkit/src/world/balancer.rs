@@ -2,20 +2,20 @@ use std::fmt;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Health, Instance,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Counters, ErrorKind, Expectations, Health, Instance,
     LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 
-use super::model::{FakeRow, WEIGHT, World, after, before};
+use super::model::{FakeRow, World, after, before};
 use super::{Controller, Fault, Operation};
 
 /// A balancer of the simulated world.
 pub struct FakeBalancer {
-    world: World,
-    controller: Controller,
-    name: String,
+    pub(super) world: World,
+    pub(super) controller: Controller,
+    pub(super) name: String,
 }
 
 impl FakeBalancer {
@@ -66,7 +66,10 @@ impl FakeBalancer {
             Admin::Ready | Admin::Drain if up => Health::Up,
             Admin::Ready | Admin::Drain => Health::Down,
         };
-        Member::new(row.admin, health, row.kind).with_weight(row.weight, WEIGHT)
+        Member::new(row.admin, health, row.kind)
+            .with_weight(row.weight, row.configured_weight)
+            .with_address(row.added)
+            .with_counters(Counters::new(row.counters.0, row.counters.1))
     }
 
     fn generation(&self) -> u64 {
@@ -124,6 +127,8 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         self.controller.round_trip().await;
+        before(self.world.take_fault(Operation::Quiescence, &self.name), "quiescence", &self.name)
+            .map_err(StepError::without_effect)?;
         let generation = self.generation();
         let figures = |row: &mut FakeRow| Quiescence::new(row.in_flight, 0, row.in_flight, row.idle);
         self.row("quiescence", member, figures).map(|figures| figures.with_generation(generation))

@@ -6,6 +6,8 @@ pub enum Operation {
     SetAdmin,
     /// `ObserveBalancer::member`; the name is the balancer's.
     Member,
+    /// `ObserveBalancer::quiescence`; the name is the balancer's.
+    Quiescence,
     /// `Host::start`; the name is the node's.
     Start,
     /// `Host::stop`; the name is the node's.
@@ -28,6 +30,8 @@ pub enum Operation {
 pub enum Fault {
     /// It is refused and changes nothing.
     Refused,
+    /// Nobody listens: it changes nothing.
+    Unreachable,
     /// It changes nothing, and nobody can tell.
     LostBefore,
     /// It happens, and nobody can tell.
