@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod fake_carbon;
+pub mod faulty;
 pub mod golden;
 pub mod lab;
 pub mod load;

@@ -133,7 +133,11 @@ async fn accept(listener: Listener, ends: Arc<Ends>, trouble: watch::Receiver<Op
 }
 
 /// Carries one call, or loses it.
-async fn carry(mut near: Box<dyn Stream>, ends: &Ends, mut trouble: watch::Receiver<Option<Trouble>>) -> io::Result<()> {
+async fn carry(
+    mut near: Box<dyn Stream>,
+    ends: &Ends,
+    mut trouble: watch::Receiver<Option<Trouble>>,
+) -> io::Result<()> {
     let mut line = Vec::new();
     let mut byte = [0_u8; 1];
     while !line.ends_with(b"\n") && near.read(&mut byte).await? == 1 {

@@ -2,8 +2,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Counters, ErrorKind, Expectations, Health, Instance,
-    LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Counters, ErrorKind, Expectations, Health,
+    Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;

@@ -121,7 +121,8 @@ pub(super) async fn a_stale_epoch_closes_no_sessions_where_it_is_fenced(fixture:
 pub(super) async fn the_same_epoch_and_a_higher_one_are_taken(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     let higher = LeaseEpoch::new(EPOCH.number() + 5);
-    for (epoch, admin) in [(EPOCH, Admin::Drain), (EPOCH, Admin::Maint), (higher, Admin::Drain), (higher, Admin::Ready)] {
+    for (epoch, admin) in [(EPOCH, Admin::Drain), (EPOCH, Admin::Maint), (higher, Admin::Drain), (higher, Admin::Ready)]
+    {
         let applied = scene.balancer.set_admin(epoch, SetAdmin::new(scene.row(0), admin)).await?;
         same(format!("{admin:?} with epoch {epoch}"), applied, Applied::Applied)?;
         same(format!("the truth after epoch {epoch}"), scene.truth(0).await?.admin, admin)?;

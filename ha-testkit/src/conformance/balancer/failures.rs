@@ -66,7 +66,9 @@ where
 /// Breaches when an error claims to be without effect and the truth has moved.
 async fn bears_out<T: Debug>(scene: &Scene, answer: &Result<T, StepError>, old: super::Truth) -> Done {
     match answer {
-        Err(error) if error.effect() == Effect::None => same(format!("the truth after {error}"), scene.truth(0).await?, old),
+        Err(error) if error.effect() == Effect::None => {
+            same(format!("the truth after {error}"), scene.truth(0).await?, old)
+        }
         Err(_) | Ok(_) => Ok(()),
     }
 }
@@ -102,7 +104,9 @@ pub(super) async fn a_read_without_an_answer_times_out_without_effect(fixture: &
     heals(&scene).await
 }
 
-pub(super) async fn a_write_to_a_hung_balancer_times_out_and_claims_no_more_than_is_true(fixture: &dyn Fixture) -> Done {
+pub(super) async fn a_write_to_a_hung_balancer_times_out_and_claims_no_more_than_is_true(
+    fixture: &dyn Fixture,
+) -> Done {
     let scene = scene(fixture, Trouble::Hung).await?;
     scene.subject.trouble(Some(Trouble::Hung)).await?;
     writes(&scene, |what, error| same(format!("{what}: {error}"), error.kind(), ErrorKind::Timeout)).await?;

@@ -1,8 +1,8 @@
 //! The suite for [`LoadBalancer`](ha_core::backend::LoadBalancer) and its reading half.
 
 mod claims;
-mod fake;
 mod failures;
+mod fake;
 mod fixture;
 mod generations;
 mod interruptions;

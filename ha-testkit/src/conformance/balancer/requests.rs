@@ -44,7 +44,8 @@ async fn gets_nothing(scene: &Scene, why: &str) -> Done {
 }
 
 async fn gets_some(scene: &Scene, why: &str) -> Done {
-    eventually(&format!("requests reach the first member {why}"), || async { Ok(scene.share_of(0, MANY).await? > 0) }).await
+    eventually(&format!("requests reach the first member {why}"), || async { Ok(scene.share_of(0, MANY).await? > 0) })
+        .await
 }
 
 pub(super) async fn a_drained_member_gets_no_new_requests(fixture: &dyn Fixture) -> Done {
@@ -105,7 +106,8 @@ pub(super) async fn after_maintenance_and_the_last_request_nothing_connects_to_a
     scene.set(0, Admin::Drain).await?;
     held.release().await?;
     scene.set(0, Admin::Maint).await?;
-    eventually("a drained member in maintenance is closed", || async { Ok(scene.quiescence(0).await?.is_closed()) }).await
+    eventually("a drained member in maintenance is closed", || async { Ok(scene.quiescence(0).await?.is_closed()) })
+        .await
 }
 
 pub(super) async fn closing_sessions_counts_and_cuts_them(fixture: &dyn Fixture) -> Done {

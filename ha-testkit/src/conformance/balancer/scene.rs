@@ -114,7 +114,11 @@ impl Scene {
     /// Breaches unless all members really are as they were configured, but for one.
     pub(crate) async fn all_ready_but(&self, except: Option<usize>) -> Done {
         for index in (0..self.members.len()).filter(|index| Some(*index) != except) {
-            same(format!("how {} really stands, which nobody touched", self.members[index]), self.truth(index).await?, READY)?;
+            same(
+                format!("how {} really stands, which nobody touched", self.members[index]),
+                self.truth(index).await?,
+                READY,
+            )?;
         }
         Ok(())
     }

@@ -15,7 +15,11 @@ pub(super) async fn a_fresh_member_stands_as_it_was_configured(fixture: &dyn Fix
     let scene = Scene::open(fixture).await?;
     for index in 0..scene.members.len() {
         let member = scene.member(index).await?;
-        same("its state", (member.admin, member.weight, member.configured_weight), (Admin::Ready, CONFIGURED, CONFIGURED))?;
+        same(
+            "its state",
+            (member.admin, member.weight, member.configured_weight),
+            (Admin::Ready, CONFIGURED, CONFIGURED),
+        )?;
         same("its row, and whether another's state counts", (member.row, member.inherited), (RowKind::Primary, false))?;
         ensure(member.is_usable(), || format!("a fresh member is not usable: {member:?}"))?;
     }
