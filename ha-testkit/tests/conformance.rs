@@ -1,13 +1,10 @@
 //! The conformance suites on the fake balancer, and on wrappers around it.
 
-/// What the fake cannot be made to do.
+/// The fake itself.
 mod the_fake {
     use ha_testkit::conformance::balancer::FakeFixture;
 
-    ha_testkit::load_balancer_conformance!(
-        FakeFixture::new(),
-        skips = ["fixture: broken after a write", "fixture: late write"]
-    );
+    ha_testkit::load_balancer_conformance!(FakeFixture::new());
 }
 
 /// Its rows.
@@ -24,10 +21,9 @@ mod a_faulty_balancer_without_faults {
     use ha_testkit::conformance::balancer::{FakeFixture, Layered};
     use ha_testkit::faulty::FaultyBalancer;
 
-    ha_testkit::load_balancer_conformance!(
-        Layered::new(FakeFixture::new(), "FaultyBalancer", |inner| Arc::new(FaultyBalancer::new(inner))),
-        skips = ["fixture: broken after a write", "fixture: late write"]
-    );
+    ha_testkit::load_balancer_conformance!(Layered::new(FakeFixture::new(), "FaultyBalancer", |inner| Arc::new(
+        FaultyBalancer::new(inner)
+    )));
 }
 
 mod a_slow_balancer {
@@ -39,12 +35,9 @@ mod a_slow_balancer {
 
     const SLOW: Duration = Duration::from_millis(3);
 
-    ha_testkit::load_balancer_conformance!(
-        Layered::new(FakeFixture::new(), "a slow FaultyBalancer", |inner| {
-            Arc::new(FaultyBalancer::new(inner).with_delay(SLOW))
-        }),
-        skips = ["fixture: broken after a write", "fixture: late write"]
-    );
+    ha_testkit::load_balancer_conformance!(Layered::new(FakeFixture::new(), "a slow FaultyBalancer", |inner| {
+        Arc::new(FaultyBalancer::new(inner).with_delay(SLOW))
+    }));
 }
 
 /// The forwards of `Arc`.
@@ -53,8 +46,9 @@ mod a_balancer_behind_a_pointer {
 
     use ha_testkit::conformance::balancer::{FakeFixture, Layered};
 
-    ha_testkit::load_balancer_conformance!(
-        Layered::new(FakeFixture::new(), "Arc<dyn LoadBalancer>", |inner| Arc::new(inner)),
-        skips = ["fixture: broken after a write", "fixture: late write"]
-    );
+    ha_testkit::load_balancer_conformance!(Layered::new(
+        FakeFixture::new(),
+        "Arc<dyn LoadBalancer>",
+        |inner| Arc::new(inner)
+    ));
 }

@@ -36,6 +36,11 @@ pub enum Fault {
     LostBefore,
     /// It happens, and nobody can tell.
     LostAfter,
+    /// It happens, and the connection breaks.
+    Broken,
+    /// It happens a second later, when it has long been given up: a frozen server carries out what it finds as it wakes.
+    /// Writes of balancers only; elsewhere as `LostBefore`.
+    Late,
     /// It answers well and does nothing.
     Lies,
     /// It happens in half.

@@ -419,11 +419,11 @@ impl World {
 /// Answers a call that a fault was planned for: `Ok(true)` to go on and do it, `Ok(false)` to do nothing and say well.
 pub(crate) fn before(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<bool, StepError> {
     match fault {
-        None | Some(Fault::LostAfter | Fault::Half) => Ok(true),
+        None | Some(Fault::LostAfter | Fault::Broken | Fault::Half) => Ok(true),
         Some(Fault::Lies) => Ok(false),
         Some(Fault::Refused) => Err(StepError::new(ErrorKind::Denied, operation, target).without_effect()),
         Some(Fault::Unreachable) => Err(StepError::new(ErrorKind::Unreachable, operation, target).without_effect()),
-        Some(Fault::LostBefore) => Err(lost(operation, target)),
+        Some(Fault::LostBefore | Fault::Late) => Err(lost(operation, target)),
     }
 }
 
@@ -431,7 +431,8 @@ pub(crate) fn before(fault: Option<Fault>, operation: &'static str, target: &str
 pub(crate) fn after(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<(), StepError> {
     match fault {
         Some(Fault::LostAfter | Fault::Half) => Err(lost(operation, target)),
-        None | Some(Fault::Lies | Fault::Refused | Fault::Unreachable | Fault::LostBefore) => Ok(()),
+        Some(Fault::Broken) => Err(StepError::new(ErrorKind::Unreachable, operation, target)),
+        None | Some(Fault::Lies | Fault::Refused | Fault::Unreachable | Fault::LostBefore | Fault::Late) => Ok(()),
     }
 }
 

@@ -34,8 +34,8 @@ impl Fixture for FakeFixture {
         "the fake balancer".into()
     }
 
-    fn can(&self, ability: Ability) -> bool {
-        !matches!(ability, Ability::Fail(Trouble::BrokenAfterWrite | Trouble::LateWrite))
+    fn can(&self, _ability: Ability) -> bool {
+        true
     }
 
     async fn fresh(&self, pool: &Name, members: &[Name]) -> Result<Box<dyn Subject>, Breach> {
@@ -110,7 +110,8 @@ impl Subject for FakeSubject {
             Some(Trouble::Denied) => (None, Some(Fault::Refused)),
             Some(Trouble::Hung) => (Some(Fault::LostBefore), Some(Fault::LostBefore)),
             Some(Trouble::HungAfterWrite) => (None, Some(Fault::LostAfter)),
-            Some(other) => return Err(Breach::new(format!("the fake cannot be made to fail by {other:?}"))),
+            Some(Trouble::BrokenAfterWrite) => (None, Some(Fault::Broken)),
+            Some(Trouble::LateWrite) => (None, Some(Fault::Late)),
         };
         let mut inner = self.world.truth();
         let faults = [(Operation::Member, reads), (Operation::Quiescence, reads), (Operation::SetAdmin, writes)];

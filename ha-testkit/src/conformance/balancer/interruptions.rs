@@ -149,11 +149,18 @@ pub(super) async fn many_callers_on_different_members_all_get_their_way(fixture:
 pub(super) async fn a_state_and_a_weight_set_at_once_both_hold(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     needs(scene.claims().sets_weights, "capability: sets_weights")?;
-    for (admin, weight) in [(Admin::Drain, 3), (Admin::Maint, 200), (Admin::Ready, 17), (Admin::Drain, 0)] {
-        let (state, weighed) = tokio::join!(scene.set(1, admin), scene.weigh(1, weight));
-        same("a state set beside a weight", state?, Applied::Applied)?;
-        same("a weight set beside a state", weighed?, Applied::Applied)?;
-        scene.stands(1, admin, Weight::new(weight)).await?;
+    // The weight comes before, inside and after the state's own steps.
+    for pause in 0..5 {
+        for (admin, weight) in [(Admin::Drain, 3), (Admin::Maint, 200), (Admin::Ready, 17)] {
+            let late = async {
+                sleep(Duration::from_millis(pause)).await;
+                scene.weigh(1, weight).await
+            };
+            let (weighed, state) = tokio::join!(late, scene.set(1, admin));
+            same("a state set beside a weight", state?, Applied::Applied)?;
+            same("a weight set beside a state", weighed?, Applied::Applied)?;
+            scene.stands(1, admin, Weight::new(weight)).await?;
+        }
     }
     Ok(())
 }
