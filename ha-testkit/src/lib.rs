@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod conformance;
 pub mod fake_carbon;
+pub mod faulty;
 pub mod golden;
 pub mod lab;
 pub mod load;

@@ -9,11 +9,12 @@ use ha_core::backend::{
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
+use tokio::time::sleep;
 
 use crate::config::HaProxyConfig;
 use crate::declared::Declared;
 use crate::error;
-use crate::transport::{About, Socket};
+use crate::transport::{About, PAUSE, Socket};
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 
 /// Makes errors of HAProxy's machine readable on all versions from 2.4 on.
@@ -126,11 +127,7 @@ impl HaProxy {
         }
         let (mut sessions, mut older) = (0_u64, false);
         for worker in workers.iter().filter(|worker| worker.pid != current) {
-            let asked = wire::worker_stats(worker.pid, &member.pool);
-            let answer = master.ask(about, &asked).await.map_err(StepError::without_effect)?;
-            if wire::is_gone(&answer) {
-                continue;
-            }
+            let Some(answer) = self.ask_older(master, about, worker.pid, &member.pool).await? else { continue };
             older = true;
             if let Some(refused) = wire::refused(&answer) {
                 // An older configuration may not have had this pool.
@@ -147,6 +144,29 @@ impl HaProxy {
             self.lock().alone = Some(current);
         }
         Ok(sessions)
+    }
+
+    /// Asks an older worker for the figures of a pool; `None` when it has ended, be it while it was asked.
+    async fn ask_older(
+        &self,
+        master: &Socket,
+        about: About<'_>,
+        pid: u64,
+        pool: &Name,
+    ) -> Result<Option<String>, StepError> {
+        let mut tries = 0;
+        loop {
+            let answer = master.ask(about, &wire::worker_stats(pid, pool)).await.map_err(StepError::without_effect);
+            match answer {
+                Ok(answer) if wire::is_gone(&answer) => return Ok(None),
+                // The master closes the connection when the worker behind it ends, a moment before it forgets the worker.
+                Err(error) if tries < 5 && matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Unreachable) => {
+                    tries += 1;
+                    sleep(PAUSE).await;
+                }
+                answer => return answer.map(Some),
+            }
+        }
     }
 
     fn describe(&self, pool: &Name, state: &ServerState, stat: &Stat, row: &PoolRow) -> Member {

@@ -12,7 +12,7 @@ use crate::config::Endpoint;
 use crate::error;
 
 /// The pause before a full backlog, or a master that reloads, is tried again.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// How long a master may refuse connections while it reloads; 100 to 420 ms were measured.
 const RELOADING: Duration = Duration::from_secs(1);
 

@@ -1,21 +1,29 @@
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Health, Instance,
-    LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Counters, ErrorKind, Expectations, Health,
+    Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
+use tokio::time::sleep;
 
-use super::model::{FakeRow, WEIGHT, World, after, before};
+use super::model::{FakeRow, World, after, before};
 use super::{Controller, Fault, Operation};
 
+/// How much later a late write happens.
+const LATE: Duration = Duration::from_secs(1);
+
 /// A balancer of the simulated world.
+#[derive(Clone)]
 pub struct FakeBalancer {
-    world: World,
-    controller: Controller,
-    name: String,
+    pub(super) world: World,
+    pub(super) controller: Controller,
+    pub(super) name: String,
 }
 
 impl FakeBalancer {
@@ -47,11 +55,19 @@ impl FakeBalancer {
         epoch: LeaseEpoch,
         operation: &'static str,
         member: &MemberRef,
-        change: impl FnOnce(&mut FakeRow) -> Applied + Send,
+        change: impl FnOnce(&mut FakeRow) -> Applied + Send + 'static,
     ) -> Result<Applied, StepError> {
         self.controller.round_trip().await;
         self.world.fence(epoch.number(), operation, &self.name)?;
         let fault = self.world.take_fault(Operation::SetAdmin, &self.name);
+        if fault == Some(Fault::Late) {
+            let (late, member) = (self.clone(), member.clone());
+            tokio::spawn(async move {
+                sleep(LATE).await;
+                let _ = late.row(operation, &member, change);
+            });
+            return before(fault, operation, &self.name).map(|_| Applied::Applied);
+        }
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
             return after(fault, operation, &self.name).map(|()| Applied::Applied);
         }
@@ -66,7 +82,10 @@ impl FakeBalancer {
             Admin::Ready | Admin::Drain if up => Health::Up,
             Admin::Ready | Admin::Drain => Health::Down,
         };
-        Member::new(row.admin, health, row.kind).with_weight(row.weight, WEIGHT)
+        Member::new(row.admin, health, row.kind)
+            .with_weight(row.weight, row.configured_weight)
+            .with_address(row.added)
+            .with_counters(Counters::new(row.counters.0, row.counters.1))
     }
 
     fn generation(&self) -> u64 {
@@ -124,6 +143,8 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         self.controller.round_trip().await;
+        before(self.world.take_fault(Operation::Quiescence, &self.name), "quiescence", &self.name)
+            .map_err(StepError::without_effect)?;
         let generation = self.generation();
         let figures = |row: &mut FakeRow| Quiescence::new(row.in_flight, 0, row.in_flight, row.idle);
         self.row("quiescence", member, figures).map(|figures| figures.with_generation(generation))
@@ -133,7 +154,7 @@ impl ObserveBalancer for FakeBalancer {
 #[async_trait]
 impl LoadBalancer for FakeBalancer {
     async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
-        self.write(epoch, "set_admin", &request.member, |row| {
+        self.write(epoch, "set_admin", &request.member, move |row| {
             if row.admin == request.admin {
                 return Applied::AlreadySo;
             }
@@ -147,7 +168,7 @@ impl LoadBalancer for FakeBalancer {
     }
 
     async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
-        self.write(epoch, "set_weight", &request.member, |row| {
+        self.write(epoch, "set_weight", &request.member, move |row| {
             let before = std::mem::replace(&mut row.weight, request.weight);
             if before == request.weight { Applied::AlreadySo } else { Applied::Applied }
         })
@@ -155,13 +176,14 @@ impl LoadBalancer for FakeBalancer {
     }
 
     async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
-        let mut closed = 0;
-        self.write(epoch, "close_sessions", &request.member, |row| {
-            closed = std::mem::take(&mut row.in_flight);
+        let sessions = Arc::new(AtomicU64::new(0));
+        let closed = sessions.clone();
+        self.write(epoch, "close_sessions", &request.member, move |row| {
+            closed.store(std::mem::take(&mut row.in_flight), Ordering::SeqCst);
             row.cuts += 1;
-            if closed == 0 { Applied::AlreadySo } else { Applied::Applied }
+            Applied::Applied
         })
         .await?;
-        Ok(Closed::new(closed))
+        Ok(Closed::new(sessions.load(Ordering::SeqCst)))
     }
 }

@@ -87,6 +87,7 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
         let node = choose(&inner, &balancer).ok_or("no usable server")?;
         let row = row(&mut inner, &balancer, &node).ok_or("no such row")?;
         row.in_flight += 1;
+        row.counters.0 += 1;
         let cuts = row.cuts;
         let shared = (world.topology().files.is_some(), world.topology().database.is_some());
         let schema = inner.schema;
@@ -98,6 +99,7 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
                 let reason = format!("{node} was sent a request and did not serve");
                 if let Some(row) = self::row(&mut inner, &balancer, &node) {
                     row.in_flight -= 1;
+                    row.counters.1 += 1;
                 }
                 return Err(reason);
             }
@@ -107,6 +109,9 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
     let mut inner = world.lock();
     let alive = inner.nodes.get(&node).and_then(|fake| fake.process.as_ref()).is_some_and(|now| now.number == life);
     if let Some(row) = row(&mut inner, &balancer, &node) {
+        if row.cuts != cuts || !alive {
+            row.counters.1 += 1;
+        }
         if row.cuts != cuts {
             return Err(format!("{node}'s sessions were closed by force"));
         }
@@ -117,7 +122,7 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
 }
 
 /// Chooses as HAProxy does: the ready primaries in turn, and where none is usable the first usable backup.
-fn choose(inner: &Inner, balancer: &str) -> Option<String> {
+pub(crate) fn choose(inner: &Inner, balancer: &str) -> Option<String> {
     let rows = inner.balancers.get(balancer)?;
     let checked_up = |row: &&FakeRow| {
         row.admin == Admin::Ready
@@ -130,6 +135,6 @@ fn choose(inner: &Inner, balancer: &str) -> Option<String> {
     chosen.map(|row| row.node.clone())
 }
 
-fn row<'a>(inner: &'a mut Inner, balancer: &str, node: &str) -> Option<&'a mut FakeRow> {
+pub(crate) fn row<'a>(inner: &'a mut Inner, balancer: &str, node: &str) -> Option<&'a mut FakeRow> {
     inner.balancers.get_mut(balancer)?.iter_mut().find(|row| row.node == node)
 }

@@ -6,6 +6,8 @@ pub enum Operation {
     SetAdmin,
     /// `ObserveBalancer::member`; the name is the balancer's.
     Member,
+    /// `ObserveBalancer::quiescence`; the name is the balancer's.
+    Quiescence,
     /// `Host::start`; the name is the node's.
     Start,
     /// `Host::stop`; the name is the node's.
@@ -28,10 +30,17 @@ pub enum Operation {
 pub enum Fault {
     /// It is refused and changes nothing.
     Refused,
+    /// Nobody listens: it changes nothing.
+    Unreachable,
     /// It changes nothing, and nobody can tell.
     LostBefore,
     /// It happens, and nobody can tell.
     LostAfter,
+    /// It happens, and the connection breaks.
+    Broken,
+    /// It happens a second later, when it has long been given up: a frozen server carries out what it finds as it wakes.
+    /// Writes of balancers only; elsewhere as `LostBefore`.
+    Late,
     /// It answers well and does nothing.
     Lies,
     /// It happens in half.

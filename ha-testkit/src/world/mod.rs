@@ -22,10 +22,11 @@
 //! ```
 
 mod balancer;
-mod clients;
+pub(crate) mod clients;
 mod controller;
 mod fault;
 mod host;
+mod membership;
 pub(crate) mod model;
 mod shape;
 mod shared;

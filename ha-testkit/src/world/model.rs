@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(crate) struct Inner {
     /// How often each balancer has been restarted.
     pub(crate) restarts: BTreeMap<String, u64>,
     pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,
+    /// What goes wrong with every call for which nothing else is planned.
+    pub(crate) standing: BTreeMap<(Operation, String), Fault>,
     pub(crate) lives: u64,
     pub(crate) epoch: u64,
     pub(crate) schema: Schema,
@@ -47,6 +50,11 @@ pub(crate) struct FakeRow {
     pub(crate) in_flight: u64,
     pub(crate) idle: u64,
     pub(crate) weight: Weight,
+    pub(crate) configured_weight: Weight,
+    /// Requests that it was given, and those of them that were lost, since the balancer began.
+    pub(crate) counters: (u64, u64),
+    /// Where it is, for a row that was added at run time.
+    pub(crate) added: Option<SocketAddr>,
     /// How often its sessions were closed by force.
     pub(crate) cuts: u64,
 }
@@ -118,6 +126,7 @@ impl World {
             balancers: BTreeMap::new(),
             restarts: BTreeMap::new(),
             faults: BTreeMap::new(),
+            standing: BTreeMap::new(),
             lives: 0,
             epoch: 0,
             schema: Schema::Base,
@@ -167,6 +176,9 @@ impl World {
                     in_flight: 0,
                     idle: 0,
                     weight: WEIGHT,
+                    configured_weight: WEIGHT,
+                    counters: (0, 0),
+                    added: None,
                     cuts: 0,
                 }
             });
@@ -258,12 +270,15 @@ impl World {
         UpgradeRequest::new(self.patch_to(release).with_facts(old).with_facts(new))
     }
 
-    /// Restarts a balancer: it has its configured state again, and its connections are gone to an older process.
+    /// Restarts a balancer: it has its configured state and rows again, and its connections are gone to an older process.
     pub fn restart_balancer(&self, name: &str) {
         let mut inner = self.lock();
         *inner.restarts.entry(name.into()).or_default() += 1;
-        for row in inner.balancers.get_mut(name).into_iter().flatten() {
-            (row.admin, row.weight) = (row.configured, WEIGHT);
+        if let Some(rows) = inner.balancers.get_mut(name) {
+            rows.retain(|row| row.added.is_none());
+            for row in rows {
+                (row.admin, row.weight, row.counters) = (row.configured, row.configured_weight, (0, 0));
+            }
         }
     }
 
@@ -374,8 +389,11 @@ impl World {
 
     pub(crate) fn take_fault(&self, operation: Operation, name: &str) -> Option<Fault> {
         let mut inner = self.lock();
-        let planned = inner.faults.get_mut(&(operation, name.to_string()))?;
-        if planned.is_empty() { None } else { planned.remove(0) }
+        let key = (operation, name.to_string());
+        match inner.faults.get_mut(&key).filter(|planned| !planned.is_empty()) {
+            Some(planned) => planned.remove(0),
+            None => inner.standing.get(&key).copied(),
+        }
     }
 
     /// Refuses a lower epoch than the highest seen, and remembers a higher one.
@@ -401,10 +419,11 @@ impl World {
 /// Answers a call that a fault was planned for: `Ok(true)` to go on and do it, `Ok(false)` to do nothing and say well.
 pub(crate) fn before(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<bool, StepError> {
     match fault {
-        None | Some(Fault::LostAfter | Fault::Half) => Ok(true),
+        None | Some(Fault::LostAfter | Fault::Broken | Fault::Half) => Ok(true),
         Some(Fault::Lies) => Ok(false),
         Some(Fault::Refused) => Err(StepError::new(ErrorKind::Denied, operation, target).without_effect()),
-        Some(Fault::LostBefore) => Err(lost(operation, target)),
+        Some(Fault::Unreachable) => Err(StepError::new(ErrorKind::Unreachable, operation, target).without_effect()),
+        Some(Fault::LostBefore | Fault::Late) => Err(lost(operation, target)),
     }
 }
 
@@ -412,7 +431,8 @@ pub(crate) fn before(fault: Option<Fault>, operation: &'static str, target: &str
 pub(crate) fn after(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<(), StepError> {
     match fault {
         Some(Fault::LostAfter | Fault::Half) => Err(lost(operation, target)),
-        None | Some(Fault::Lies | Fault::Refused | Fault::LostBefore) => Ok(()),
+        Some(Fault::Broken) => Err(StepError::new(ErrorKind::Unreachable, operation, target)),
+        None | Some(Fault::Lies | Fault::Refused | Fault::Unreachable | Fault::LostBefore | Fault::Late) => Ok(()),
     }
 }
 

@@ -1,0 +1,149 @@
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ha_core::backend::{Admin, LoadBalancer};
+use ha_core::topology::Name;
+
+use super::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
+use crate::conformance::Breach;
+use crate::world::clients::{choose, row};
+use crate::world::{Controller, FakeBalancer, Fault, Operation, World};
+
+/// Builds balancers of the simulated world, each in a world of its own; the truth is the world's inner state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FakeFixture;
+
+impl FakeFixture {
+    /// Builds fakes.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// Makes the world of a subject.
+    pub(in crate::conformance) fn subject(pool: &Name, members: &[Name]) -> Result<FakeSubject, Breach> {
+        let world = World::from_toml_str(&topology(pool, members)).map_err(|error| Breach::new(error.to_string()))?;
+        let balancer = Arc::new(FakeBalancer::new(world.clone(), Controller::new(), BALANCER.into()));
+        Ok(FakeSubject { world, balancer })
+    }
+}
+
+#[async_trait]
+impl Fixture for FakeFixture {
+    fn name(&self) -> String {
+        "the fake balancer".into()
+    }
+
+    fn can(&self, _ability: Ability) -> bool {
+        true
+    }
+
+    async fn fresh(&self, pool: &Name, members: &[Name]) -> Result<Box<dyn Subject>, Breach> {
+        Ok(Box::new(Self::subject(pool, members)?))
+    }
+}
+
+const BALANCER: &str = "lb1";
+
+fn topology(pool: &Name, members: &[Name]) -> String {
+    let mut text = format!(
+        "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 1\n[pool]\nname = \"{pool}\"\nserve = {}\n\
+         [[balancer]]\nname = \"{BALANCER}\"\nbackend = \"fake\"\n",
+        members.len()
+    );
+    for member in members {
+        let _ = writeln!(
+            text,
+            "[[node]]\nname = \"{member}\"\ncapacity = 1000\nhost = {{ backend = \"fake\" }}\n\
+             probe = {{ backend = \"fake\" }}"
+        );
+    }
+    text
+}
+
+/// A fake balancer in its world.
+pub(in crate::conformance) struct FakeSubject {
+    pub(in crate::conformance) world: World,
+    pub(in crate::conformance) balancer: Arc<FakeBalancer>,
+}
+
+#[async_trait]
+impl Subject for FakeSubject {
+    fn balancer(&self) -> Arc<dyn LoadBalancer> {
+        self.balancer.clone()
+    }
+
+    async fn truth(&self, member: &Name) -> Result<Option<Truth>, Breach> {
+        let mut inner = self.world.truth();
+        let row = row(&mut inner, BALANCER, member.as_str());
+        Ok(row.map(|row| Truth::new(row.admin, row.weight)))
+    }
+
+    async fn request(&self) -> Result<Option<Name>, Breach> {
+        let mut inner = self.world.truth();
+        let Some(chosen) = choose(&inner, BALANCER) else { return Ok(None) };
+        if let Some(row) = row(&mut inner, BALANCER, &chosen) {
+            row.counters.0 += 1;
+            row.idle = 1;
+        }
+        Name::new(&chosen).map(Some).map_err(|error| Breach::new(error.to_string()))
+    }
+
+    async fn hold(&self, member: &Name) -> Result<Box<dyn HeldRequest>, Breach> {
+        let mut inner = self.world.truth();
+        let row = row(&mut inner, BALANCER, member.as_str()).filter(|row| row.admin == Admin::Ready);
+        let row = row.ok_or_else(|| Breach::new(format!("{member} is not usable")))?;
+        row.in_flight += 1;
+        row.counters.0 += 1;
+        Ok(Box::new(FakeRequest { world: self.world.clone(), member: member.clone(), cuts: row.cuts }))
+    }
+
+    async fn restart(&self) -> Result<(), Breach> {
+        self.world.restart_balancer(BALANCER);
+        Ok(())
+    }
+
+    async fn trouble(&self, trouble: Option<Trouble>) -> Result<(), Breach> {
+        let (reads, writes) = match trouble {
+            None => (None, None),
+            Some(Trouble::Unreachable) => (Some(Fault::Unreachable), Some(Fault::Unreachable)),
+            Some(Trouble::Denied) => (None, Some(Fault::Refused)),
+            Some(Trouble::Hung) => (Some(Fault::LostBefore), Some(Fault::LostBefore)),
+            Some(Trouble::HungAfterWrite) => (None, Some(Fault::LostAfter)),
+            Some(Trouble::BrokenAfterWrite) => (None, Some(Fault::Broken)),
+            Some(Trouble::LateWrite) => (None, Some(Fault::Late)),
+        };
+        let mut inner = self.world.truth();
+        let faults = [(Operation::Member, reads), (Operation::Quiescence, reads), (Operation::SetAdmin, writes)];
+        for (operation, fault) in faults {
+            let key = (operation, BALANCER.to_string());
+            match fault {
+                Some(fault) => inner.standing.insert(key, fault),
+                None => inner.standing.remove(&key),
+            };
+        }
+        Ok(())
+    }
+}
+
+struct FakeRequest {
+    world: World,
+    member: Name,
+    cuts: u64,
+}
+
+#[async_trait]
+impl HeldRequest for FakeRequest {
+    async fn release(self: Box<Self>) -> Result<bool, Breach> {
+        let mut inner = self.world.truth();
+        // A row that was forgotten by a restart leaves its request alone.
+        let Some(row) = row(&mut inner, BALANCER, self.member.as_str()) else { return Ok(true) };
+        if row.cuts != self.cuts {
+            row.counters.1 += 1;
+            return Ok(false);
+        }
+        row.in_flight = row.in_flight.saturating_sub(1);
+        row.idle = if row.admin == Admin::Maint { 0 } else { 1 };
+        Ok(true)
+    }
+}

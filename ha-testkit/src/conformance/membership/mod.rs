@@ -1,0 +1,144 @@
+//! The suite for [`Membership`](ha_core::backend::Membership): rows added and removed at run time.
+
+mod cases;
+mod fake;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ha_core::backend::Membership;
+use ha_core::topology::Name;
+
+use super::balancer::{Ability, Subject};
+use super::tally::Tally;
+use super::verdict::{Breach, Done, Stop, Verdict};
+
+/// Builds balancers to whose pools rows can be added.
+#[async_trait]
+pub trait MembershipFixture: Send + Sync {
+    /// Names what is tested, for reports.
+    fn name(&self) -> String;
+
+    /// Tells whether subjects can do this. Constant.
+    fn can(&self, ability: Ability) -> bool;
+
+    /// Builds a balancer that nobody else sees, as [`Fixture::fresh`](super::balancer::Fixture::fresh), and a spare server
+    /// without a row.
+    ///
+    /// # Errors
+    /// What went wrong; the case fails.
+    async fn fresh(&self, pool: &Name, members: &[Name]) -> Result<Box<dyn MembershipSubject>, Breach>;
+}
+
+/// One balancer under test with its truth and a spare server.
+pub trait MembershipSubject: Subject {
+    /// Returns the value under test as what changes rows; it is the same balancer as
+    /// [`balancer`](Subject::balancer).
+    fn membership(&self) -> Arc<dyn Membership>;
+
+    /// Returns the name and the address of a server that runs, serves, and has no row.
+    fn spare(&self) -> (Name, SocketAddr);
+}
+
+/// One case of the suite: a sentence that must be true of every balancer whose rows can be changed.
+#[derive(Clone, Copy)]
+pub struct Case {
+    name: &'static str,
+    run: for<'a> fn(&'a dyn MembershipFixture) -> Running<'a>,
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
+
+impl Case {
+    /// Returns the sentence, with underscores.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs it on a fresh subject.
+    ///
+    /// # Errors
+    /// What is broken.
+    pub async fn run(&self, fixture: &dyn MembershipFixture) -> Result<Verdict, Breach> {
+        match (self.run)(fixture).await {
+            Ok(()) => Ok(Verdict::Held),
+            Err(Stop::Skipped(reason)) => Ok(Verdict::Skipped(reason)),
+            Err(Stop::Breach(breach)) => Err(breach),
+        }
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Case").field(&self.name).finish()
+    }
+}
+
+pub use fake::FakeMembershipFixture;
+
+/// Lists all cases for another macro, after its own arguments.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __membership_cases {
+    ([$($then:tt)*] [$($arguments:tt)*]) => {
+        $($then)* ! {
+            [$($arguments)*]
+            cases::an_added_row_is_in_maintenance_as_it_was_asked_for
+            cases::a_row_added_twice_is_applied_once
+            cases::a_row_of_the_same_name_and_another_address_is_a_conflict
+            cases::an_added_row_gets_requests_once_it_is_ready
+            cases::a_removed_row_is_gone
+            cases::a_row_that_is_not_there_is_already_removed
+            cases::a_row_in_service_is_not_removed
+            cases::a_row_with_a_request_in_flight_is_not_removed
+            cases::a_row_is_added_again_after_its_removal
+            cases::an_unknown_pool_is_refused_without_effect
+            cases::a_stale_epoch_changes_no_rows_where_it_is_fenced
+            cases::a_restart_forgets_added_rows
+            cases::a_dropped_add_leaves_a_whole_row_or_none
+            cases::an_unreachable_balancer_changes_no_rows
+            cases::a_change_that_is_not_answered_has_an_unknown_effect
+        }
+    };
+}
+
+macro_rules! table {
+    ([] $($module:ident :: $case:ident)*) => {
+        &[$(Case { name: stringify!($case), run: |fixture| Box::pin($module::$case(fixture)) }),*]
+    };
+}
+
+/// All cases.
+pub const CASES: &[Case] = __membership_cases!([table] []);
+
+/// Runs one case by its name, for [`membership_conformance!`](crate::membership_conformance).
+///
+/// # Panics
+/// As [`Tally::check`].
+pub fn check(tally: &Tally, fixture: &dyn MembershipFixture, case: &str) {
+    let found = CASES.iter().find(|known| known.name == case);
+    tally.check(&fixture.name(), case, async {
+        match found {
+            Some(found) => found.run(fixture).await,
+            None => Err(Breach::new("there is no such case")),
+        }
+    });
+}
+
+/// Makes one test of every case of the membership suite, as
+/// [`load_balancer_conformance!`](crate::load_balancer_conformance) does. Once a module.
+#[macro_export]
+macro_rules! membership_conformance {
+    ($fixture:expr) => {
+        $crate::membership_conformance!($fixture, skips = []);
+    };
+    ($fixture:expr, skips = [$($reason:expr),* $(,)?]) => {
+        $crate::__membership_cases! {
+            [$crate::__conformance_tests] ["membership" membership ($fixture) ($($reason),*)]
+        }
+    };
+}

@@ -1,0 +1,79 @@
+use async_trait::async_trait;
+use ha_core::backend::{AddMember, Admin, Applied, ErrorKind, MemberRef, Membership, StepError};
+use ha_core::state::LeaseEpoch;
+
+use super::model::{FakeRow, Rows, after, before};
+use super::{FakeBalancer, Fault, Operation};
+
+impl FakeBalancer {
+    /// Changes the rows of the pool, unless a fault was planned for it.
+    async fn change_rows(
+        &self,
+        epoch: LeaseEpoch,
+        operation: &'static str,
+        member: &MemberRef,
+        change: impl FnOnce(&mut Rows) -> Result<Applied, &'static str> + Send,
+    ) -> Result<Applied, StepError> {
+        self.controller.round_trip().await;
+        self.world.fence(epoch.number(), operation, &self.name)?;
+        let fault = self.world.take_fault(Operation::SetAdmin, &self.name);
+        if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
+            return after(fault, operation, &self.name).map(|()| Applied::Applied);
+        }
+        let refused = |kind: ErrorKind, words: &str| {
+            StepError::new(kind, operation, member.to_string()).with_context(words).without_effect()
+        };
+        if member.pool != self.world.topology().pool.name {
+            return Err(refused(ErrorKind::NotFound, "there is no such pool"));
+        }
+        let changed = self.world.lock().balancers.get_mut(&self.name).map(change);
+        let applied = changed.unwrap_or(Err("there is no such balancer"));
+        let applied = applied.map_err(|words| refused(ErrorKind::Conflict, words))?;
+        after(fault, operation, &self.name).map(|()| applied)
+    }
+}
+
+#[async_trait]
+impl Membership for FakeBalancer {
+    async fn add(&self, epoch: LeaseEpoch, request: AddMember) -> Result<Applied, StepError> {
+        let (node, member) = (request.member.member.to_string(), request.member.clone());
+        let add = move |rows: &mut Rows| {
+            if let Some(row) = rows.iter().find(|row| row.node == node) {
+                let same = row.added == Some(request.address);
+                return if same { Ok(Applied::AlreadySo) } else { Err("a row of this name has another address") };
+            }
+            rows.push(FakeRow {
+                node,
+                kind: request.row,
+                admin: Admin::Maint,
+                configured: Admin::Maint,
+                in_flight: 0,
+                idle: 0,
+                weight: request.weight,
+                configured_weight: request.weight,
+                counters: (0, 0),
+                added: Some(request.address),
+                cuts: 0,
+            });
+            Ok(Applied::Applied)
+        };
+        self.change_rows(epoch, "add", &member, add).await
+    }
+
+    async fn remove(&self, epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError> {
+        let node = member.member.to_string();
+        let remove = move |rows: &mut Rows| {
+            let Some(index) = rows.iter().position(|row| row.node == node) else { return Ok(Applied::AlreadySo) };
+            let row = &rows[index];
+            if row.admin != Admin::Maint {
+                return Err("the row is not in maintenance");
+            }
+            if row.in_flight > 0 || row.idle > 0 {
+                return Err("the row still has connections");
+            }
+            rows.remove(index);
+            Ok(Applied::Applied)
+        };
+        self.change_rows(epoch, "remove", &member, remove).await
+    }
+}

@@ -1,0 +1,518 @@
+//! A balancer with one defect.
+
+pub(crate) mod rows;
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use ha_core::backend::{
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, Counters, Effect, ErrorKind,
+    Expectations, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight,
+    StepError, Weight,
+};
+use ha_core::state::LeaseEpoch;
+use ha_core::topology::Name;
+
+/// Lists the defects once, so that none is left untried.
+macro_rules! defects {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What is wrong with a balancer.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum Defect { $($(#[$doc])* $name,)* }
+
+        pub(crate) const DEFECTS: &[Defect] = &[$(Defect::$name,)*];
+    };
+}
+
+defects! {
+    SaysAppliedAndDoesNothing,
+    AlwaysSaysAlreadySo,
+    NeverSaysAlreadySo,
+    RemembersWhatItSetAndAsksNobody,
+    SetsANeighbour,
+    SetsAllMembers,
+    DrainIsMaintenance,
+    MaintenanceIsDrain,
+    TogglesInsteadOfSetting,
+    GoesToMaintenanceOverDrain,
+    ReadyResetsTheWeight,
+    ReadyForgetsItsEffect,
+    StateWritesTheWeightBack,
+    DrainCutsRequests,
+    WeightIsOneMore,
+    WeightZeroIsOne,
+    WeightIsCutTo255,
+    WeightMakesReady,
+    WeightIsOfAllMembers,
+    WeightSaysAlreadySo,
+    ClaimsNoWeightsAndSetsThem,
+    ClaimsWeightsAndRefusesThem,
+    ClaimsToCloseAndRefuses,
+    ClaimsNotToCloseAndCloses,
+    ClaimsNoFenceAndFences,
+    ClaimsChangeAfterAWrite,
+    CloseCountsNothing,
+    CloseCountsOneTooMany,
+    ClosesNothing,
+    ClosesTheNeighboursToo,
+    ClosesAndHoldsOut,
+    NothingIsEverInFlight,
+    CountsRequestsOnce,
+    CountsRequestsTwice,
+    CountsThoseOfANeighbour,
+    DropsIdleConnections,
+    IdleNeverEnds,
+    OldRequestsAreForgotten,
+    OlderGenerationsAreAdmittedWrongly,
+    ReadingIsOfGenerationZero,
+    GenerationIsConstant,
+    GenerationIsNewAtEachCall,
+    IsAlwaysStopping,
+    MembersOmitsOne,
+    MembersListsOneTwice,
+    MembersAreAllReady,
+    MembersOfAnUnknownPoolAreNone,
+    ReadsAreCached,
+    ReadsMakeReady,
+    ConfiguredWeightFollows,
+    CountersAreNotKept,
+    CountersAreResetByMaintenance,
+    CountersGrowByReading,
+    ConcernsHoldOut,
+    BrokenConnectionIsWithoutEffect,
+    RowIsBackup,
+    UnknownMemberIsAlreadySo,
+    UnknownMemberIsIdle,
+    UnknownMemberIsAConflict,
+    NotFoundIsOfUnknownEffect,
+    PoolIsIgnored,
+    CaseIsIgnored,
+    NamesAreCut,
+    EpochIsIgnored,
+    EpochOfWeightsIsIgnored,
+    EpochOfClosingIsIgnored,
+    StaleCallsAreRefusedAndCarriedOut,
+    HigherEpochsAreRefused,
+    TimeoutIsWithoutEffect,
+    TimeoutIsSuccess,
+    TimeoutIsUnreachable,
+    HangsForEver,
+    DenialIsOfUnknownEffect,
+    DenialIsUnreachable,
+    UnreachableIsOfUnknownEffect,
+    UnreachableIsNotFound,
+    ReadErrorsAreOfUnknownEffect,
+    ErrorsNameAnotherOperation,
+    NeverHeals,
+    ADroppedCallBlocksTheNext,
+    AFailedCallBlocksTheNext,
+}
+
+pub(crate) struct Broken {
+    pub(crate) defect: Defect,
+    pub(crate) inner: Arc<dyn LoadBalancer>,
+    state: Mutex<State>,
+    wrote: AtomicBool,
+    busy: AtomicBool,
+    calls: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    admins: HashMap<MemberRef, Admin>,
+    members: HashMap<MemberRef, Member>,
+    counters: HashMap<MemberRef, Counters>,
+    generation: Option<u64>,
+}
+
+impl std::fmt::Debug for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broken").field("defect", &self.defect).finish_non_exhaustive()
+    }
+}
+
+/// Makes a worse error of an error.
+fn worse(error: &StepError, kind: ErrorKind, effect: Effect) -> StepError {
+    let worse = StepError::new(kind, error.operation(), error.target());
+    if effect == Effect::None { worse.without_effect() } else { worse }
+}
+
+impl Broken {
+    pub(crate) fn new(defect: Defect, inner: Arc<dyn LoadBalancer>) -> Self {
+        let (wrote, busy, calls) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+        Self { defect, inner, state: Mutex::default(), wrote, busy, calls }
+    }
+
+    fn is(&self, defect: Defect) -> bool {
+        self.defect == defect
+    }
+
+    /// Names the row that is touched instead of the one that was meant.
+    async fn meant(&self, row: &MemberRef) -> MemberRef {
+        let mut row = row.clone();
+        let name = row.member.to_string();
+        match self.defect {
+            Defect::SetsANeighbour => row = self.neighbour(&row).await.unwrap_or(row),
+            Defect::CaseIsIgnored => row.member = Name::new(&name.to_lowercase()).unwrap(),
+            Defect::NamesAreCut => row.member = Name::new(&name[..name.len().min(127)]).unwrap(),
+            Defect::PoolIsIgnored => row.pool = Name::new("esb").unwrap(),
+            _ => {}
+        }
+        row
+    }
+
+    async fn neighbour(&self, row: &MemberRef) -> Option<MemberRef> {
+        let others = self.inner.members(&row.pool).await.ok()?;
+        let other = others.into_iter().map(|(name, _)| name).find(|name| *name != row.member)?;
+        Some(MemberRef::new(row.pool.clone(), other))
+    }
+
+    /// Distorts what a call ends with.
+    async fn ended<T>(&self, reads: bool, answer: Result<T, StepError>) -> Result<T, StepError> {
+        let Err(error) = answer else { return answer };
+        let (kind, effect) = (error.kind(), error.effect());
+        let distorted = match (self.defect, kind) {
+            (Defect::NotFoundIsOfUnknownEffect, ErrorKind::NotFound) => (kind, Effect::Unknown),
+            (Defect::UnknownMemberIsAConflict, ErrorKind::NotFound) => (ErrorKind::Conflict, effect),
+            (Defect::TimeoutIsWithoutEffect, ErrorKind::Timeout) => (kind, Effect::None),
+            (Defect::TimeoutIsUnreachable, ErrorKind::Timeout) => (ErrorKind::Unreachable, effect),
+            (Defect::BrokenConnectionIsWithoutEffect, ErrorKind::Unreachable) => (kind, Effect::None),
+            (Defect::DenialIsOfUnknownEffect, ErrorKind::Denied) => (kind, Effect::Unknown),
+            (Defect::DenialIsUnreachable, ErrorKind::Denied) => (ErrorKind::Unreachable, effect),
+            (Defect::UnreachableIsOfUnknownEffect, ErrorKind::Unreachable) => (kind, Effect::Unknown),
+            (Defect::UnreachableIsNotFound, ErrorKind::Unreachable) => (ErrorKind::NotFound, effect),
+            (Defect::ReadErrorsAreOfUnknownEffect, _) if reads => (kind, Effect::Unknown),
+            (Defect::ErrorsNameAnotherOperation, _) => {
+                let other = StepError::new(kind, "request", error.target());
+                return Err(if effect == Effect::None { other.without_effect() } else { other });
+            }
+            (Defect::HangsForEver, ErrorKind::Timeout) => pending().await,
+            (Defect::NeverHeals, ErrorKind::Unreachable) => {
+                self.busy.store(true, Ordering::SeqCst);
+                (kind, effect)
+            }
+            _ => (kind, effect),
+        };
+        Err(worse(&error, distorted.0, distorted.1))
+    }
+
+    fn blocked(&self, operation: &'static str) -> Result<(), StepError> {
+        if self.busy.load(Ordering::SeqCst) {
+            return Err(StepError::new(ErrorKind::Unreachable, operation, "lb1").without_effect());
+        }
+        Ok(())
+    }
+
+    async fn write(&self, operation: &'static str, epoch: LeaseEpoch) -> Result<LeaseEpoch, StepError> {
+        self.blocked(operation)?;
+        self.wrote.store(true, Ordering::SeqCst);
+        if matches!(self.defect, Defect::ADroppedCallBlocksTheNext | Defect::AFailedCallBlocksTheNext) {
+            self.busy.store(true, Ordering::SeqCst);
+        }
+        let ignored = match self.defect {
+            Defect::EpochIsIgnored => true,
+            Defect::EpochOfWeightsIsIgnored => operation == "set_weight",
+            Defect::EpochOfClosingIsIgnored => operation == "close_sessions",
+            Defect::HigherEpochsAreRefused if epoch.number() > 10 => {
+                return Err(StepError::new(ErrorKind::Fenced, operation, "lb1").without_effect());
+            }
+            _ => false,
+        };
+        Ok(if ignored { LeaseEpoch::new(10) } else { epoch })
+    }
+
+    fn wrote<T>(&self, answer: &Result<T, StepError>) {
+        if self.is(Defect::ADroppedCallBlocksTheNext) || (self.is(Defect::AFailedCallBlocksTheNext) && answer.is_ok()) {
+            self.busy.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn distort(&self, row: &MemberRef, mut member: Member) -> Member {
+        let mut state = self.state.lock().unwrap();
+        match self.defect {
+            Defect::ReadsAreCached => member = *state.members.entry(row.clone()).or_insert(member),
+            Defect::ConfiguredWeightFollows => member.configured_weight = member.weight,
+            Defect::CountersAreNotKept => member.counters = Counters::default(),
+            Defect::CountersAreResetByMaintenance => {
+                let base = state.counters.entry(row.clone()).or_default();
+                member.counters.taken = member.counters.taken.saturating_sub(base.taken);
+            }
+            Defect::CountersGrowByReading => member.counters.taken += self.calls.fetch_add(1, Ordering::SeqCst),
+            Defect::RowIsBackup => member.row = ha_core::state::RowKind::Backup,
+            _ => {}
+        }
+        member
+    }
+
+    async fn admin_of(&self, epoch: LeaseEpoch, row: &MemberRef, admin: Admin) -> Result<Applied, StepError> {
+        self.inner.set_admin(epoch, SetAdmin::new(row.clone(), admin)).await
+    }
+
+    async fn weight_of(&self, epoch: LeaseEpoch, row: &MemberRef, weight: Weight) -> Result<Applied, StepError> {
+        self.inner.set_weight(epoch, SetWeight::new(row.clone(), weight)).await
+    }
+
+    async fn close_of(&self, epoch: LeaseEpoch, row: &MemberRef) -> Result<Closed, StepError> {
+        let consent = ha_core::backend::CutConsent::by("a defect");
+        self.inner.close_sessions(epoch, CloseSessions::new(row.clone(), consent)).await
+    }
+
+    async fn broken_set_admin(&self, epoch: LeaseEpoch, row: &MemberRef, admin: Admin) -> Result<Applied, StepError> {
+        match self.defect {
+            Defect::SaysAppliedAndDoesNothing => self.inner.member(row).await.map(|_| Applied::Applied),
+            Defect::AlwaysSaysAlreadySo => self.admin_of(epoch, row, admin).await.map(|_| Applied::AlreadySo),
+            Defect::NeverSaysAlreadySo => self.admin_of(epoch, row, admin).await.map(|_| Applied::Applied),
+            Defect::RemembersWhatItSetAndAsksNobody => {
+                if self.state.lock().unwrap().admins.get(row) == Some(&admin) {
+                    return Ok(Applied::AlreadySo);
+                }
+                let applied = self.admin_of(epoch, row, admin).await?;
+                self.state.lock().unwrap().admins.insert(row.clone(), admin);
+                Ok(applied)
+            }
+            Defect::SetsAllMembers => {
+                let applied = self.admin_of(epoch, row, admin).await?;
+                for (name, _) in self.inner.members(&row.pool).await? {
+                    self.admin_of(epoch, &MemberRef::new(row.pool.clone(), name), admin).await?;
+                }
+                Ok(applied)
+            }
+            Defect::DrainIsMaintenance if admin == Admin::Drain => self.admin_of(epoch, row, Admin::Maint).await,
+            Defect::MaintenanceIsDrain if admin == Admin::Maint => self.admin_of(epoch, row, Admin::Drain).await,
+            Defect::TogglesInsteadOfSetting if self.inner.member(row).await?.admin == admin => {
+                self.admin_of(epoch, row, Admin::Ready).await.map(|_| Applied::AlreadySo)
+            }
+            Defect::GoesToMaintenanceOverDrain if admin == Admin::Maint => {
+                if self.inner.member(row).await?.admin == Admin::Ready {
+                    self.admin_of(epoch, row, Admin::Drain).await?;
+                }
+                self.admin_of(epoch, row, Admin::Maint).await
+            }
+            Defect::CountersAreResetByMaintenance if admin == Admin::Maint => {
+                let applied = self.admin_of(epoch, row, admin).await?;
+                let counters = self.inner.member(row).await?.counters;
+                self.state.lock().unwrap().counters.insert(row.clone(), counters);
+                Ok(applied)
+            }
+            Defect::ReadyResetsTheWeight if admin == Admin::Ready => {
+                self.weight_of(epoch, row, Weight::new(100)).await?;
+                self.admin_of(epoch, row, admin).await
+            }
+            Defect::ReadyForgetsItsEffect if admin == Admin::Ready => {
+                self.admin_of(epoch, row, admin).await.map(|_| Applied::AlreadySo)
+            }
+            Defect::StateWritesTheWeightBack => {
+                let weight = self.inner.member(row).await?.weight;
+                let applied = self.admin_of(epoch, row, admin).await?;
+                self.weight_of(epoch, row, weight).await?;
+                Ok(applied)
+            }
+            Defect::DrainCutsRequests if admin == Admin::Drain => {
+                let applied = self.admin_of(epoch, row, admin).await?;
+                self.close_of(epoch, row).await?;
+                Ok(applied)
+            }
+            _ => self.admin_of(epoch, row, admin).await,
+        }
+    }
+
+    async fn broken_set_weight(
+        &self,
+        epoch: LeaseEpoch,
+        row: &MemberRef,
+        weight: Weight,
+    ) -> Result<Applied, StepError> {
+        let number = weight.number();
+        let off = |kind| Err(StepError::new(kind, "set_weight", row.to_string()).without_effect());
+        match self.defect {
+            Defect::ClaimsWeightsAndRefusesThem => off(ErrorKind::Unsupported),
+            Defect::WeightIsOneMore => self.weight_of(epoch, row, Weight::new(number + 1)).await,
+            Defect::WeightZeroIsOne => self.weight_of(epoch, row, Weight::new(number.max(1))).await,
+            Defect::WeightIsCutTo255 => self.weight_of(epoch, row, Weight::new(number.min(255))).await,
+            Defect::WeightSaysAlreadySo => self.weight_of(epoch, row, weight).await.map(|_| Applied::AlreadySo),
+            Defect::WeightMakesReady => {
+                let applied = self.weight_of(epoch, row, weight).await?;
+                self.admin_of(epoch, row, Admin::Ready).await?;
+                Ok(applied)
+            }
+            Defect::WeightIsOfAllMembers => {
+                let applied = self.weight_of(epoch, row, weight).await?;
+                for (name, _) in self.inner.members(&row.pool).await? {
+                    self.weight_of(epoch, &MemberRef::new(row.pool.clone(), name), weight).await?;
+                }
+                Ok(applied)
+            }
+            _ => self.weight_of(epoch, row, weight).await,
+        }
+    }
+
+    async fn broken_close(&self, epoch: LeaseEpoch, row: &MemberRef) -> Result<Closed, StepError> {
+        match self.defect {
+            Defect::ClaimsToCloseAndRefuses => {
+                Err(StepError::new(ErrorKind::Unsupported, "close_sessions", row.to_string()).without_effect())
+            }
+            Defect::CloseCountsNothing => self.close_of(epoch, row).await.map(|_| Closed::new(0)),
+            Defect::CloseCountsOneTooMany => self.close_of(epoch, row).await.map(|some| Closed::new(some.sessions + 1)),
+            Defect::ClosesNothing => {
+                let there = self.inner.quiescence(row).await?;
+                Ok(Closed::new(there.sessions))
+            }
+            Defect::ClosesTheNeighboursToo => {
+                let closed = self.close_of(epoch, row).await?;
+                for (name, _) in self.inner.members(&row.pool).await? {
+                    self.close_of(epoch, &MemberRef::new(row.pool.clone(), name)).await?;
+                }
+                Ok(closed)
+            }
+            Defect::ClosesAndHoldsOut => {
+                let closed = self.close_of(epoch, row).await?;
+                self.admin_of(epoch, row, Admin::Maint).await?;
+                Ok(closed)
+            }
+            _ => self.close_of(epoch, row).await,
+        }
+    }
+}
+
+#[async_trait]
+impl ObserveBalancer for Broken {
+    fn capabilities(&self) -> BalancerCapabilities {
+        let claimed = self.inner.capabilities();
+        match self.defect {
+            Defect::ClaimsNoWeightsAndSetsThem => claimed.with_weights(false),
+            Defect::ClaimsNotToCloseAndCloses => claimed.with_close(false),
+            Defect::ClaimsNoFenceAndFences => claimed.with_fences(false),
+            Defect::ClaimsChangeAfterAWrite if self.wrote.load(Ordering::SeqCst) => claimed.with_fences(false),
+            _ => claimed,
+        }
+    }
+
+    async fn identify(&self) -> Result<Instance, StepError> {
+        self.blocked("identify")?;
+        let mut instance = self.ended(true, self.inner.identify().await).await?;
+        match self.defect {
+            Defect::GenerationIsConstant => instance.generation = 1,
+            Defect::GenerationIsNewAtEachCall => {
+                instance.generation += 1000 * self.calls.fetch_add(1, Ordering::SeqCst);
+            }
+            Defect::IsAlwaysStopping => instance.stopping = true,
+            _ => {}
+        }
+        Ok(instance)
+    }
+
+    async fn member(&self, row: &MemberRef) -> Result<Member, StepError> {
+        self.blocked("member")?;
+        if self.is(Defect::ReadsMakeReady) && self.calls.fetch_add(1, Ordering::SeqCst) > 2 {
+            let _ = self.admin_of(LeaseEpoch::new(10), row, Admin::Ready).await;
+        }
+        let answer = self.inner.member(&self.meant(row).await).await;
+        Ok(self.distort(row, self.ended(true, answer).await?))
+    }
+
+    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
+        self.blocked("members")?;
+        let answer = self.inner.members(pool).await;
+        if self.is(Defect::MembersOfAnUnknownPoolAreNone)
+            && answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
+            return Ok(Vec::new());
+        }
+        let mut rows = self.ended(true, answer).await?;
+        match self.defect {
+            Defect::MembersOmitsOne => drop(rows.pop()),
+            Defect::MembersListsOneTwice => rows.extend(rows.first().cloned()),
+            Defect::MembersAreAllReady => rows.iter_mut().for_each(|(_, row)| row.admin = Admin::Ready),
+            _ => {}
+        }
+        let row = |name: &Name| MemberRef::new(pool.clone(), name.clone());
+        Ok(rows.into_iter().map(|(name, member)| (name.clone(), self.distort(&row(&name), member))).collect())
+    }
+
+    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        if self.is(Defect::ConcernsHoldOut) {
+            for (name, _) in self.inner.members(&expect.pool).await? {
+                let row = MemberRef::new(expect.pool.clone(), name);
+                self.admin_of(LeaseEpoch::new(10), &row, Admin::Maint).await?;
+            }
+        }
+        self.inner.concerns(expect).await
+    }
+
+    async fn quiescence(&self, row: &MemberRef) -> Result<Quiescence, StepError> {
+        self.blocked("quiescence")?;
+        let mut meant = self.meant(row).await;
+        if self.is(Defect::CountsThoseOfANeighbour) {
+            meant = self.neighbour(row).await.unwrap_or(meant);
+        }
+        let answer = self.inner.quiescence(&meant).await;
+        if self.is(Defect::UnknownMemberIsIdle)
+            && answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
+            return Ok(Quiescence::new(0, 0, 0, 0));
+        }
+        let mut reading = self.ended(true, answer).await?;
+        match self.defect {
+            Defect::NothingIsEverInFlight => (reading.sessions, reading.used_connections) = (0, 0),
+            Defect::CountsRequestsOnce => reading.sessions = reading.sessions.min(1),
+            Defect::CountsRequestsTwice => reading.queued = reading.sessions,
+            Defect::DropsIdleConnections => reading.idle_connections = 0,
+            Defect::IdleNeverEnds => reading.idle_connections += 1,
+            Defect::OldRequestsAreForgotten => {
+                let first = *self.state.lock().unwrap().generation.get_or_insert(reading.generation);
+                if reading.generation != first {
+                    (reading.sessions, reading.used_connections) = (0, 0);
+                }
+            }
+            Defect::OlderGenerationsAreAdmittedWrongly => {
+                reading.completeness = Completeness::OlderGenerationsInvisible;
+            }
+            Defect::ReadingIsOfGenerationZero => reading.generation = 0,
+            Defect::GenerationIsConstant => reading.generation = 1,
+            _ => {}
+        }
+        Ok(reading)
+    }
+}
+
+/// What a write answers although it was not carried out as meant.
+fn covered_up(defect: Defect, answer: Result<Applied, StepError>) -> Result<Applied, StepError> {
+    match (defect, answer.as_ref().map_err(StepError::kind)) {
+        (Defect::UnknownMemberIsAlreadySo, Err(ErrorKind::NotFound)) => Ok(Applied::AlreadySo),
+        (Defect::TimeoutIsSuccess, Err(ErrorKind::Timeout)) => Ok(Applied::Applied),
+        _ => answer,
+    }
+}
+
+#[async_trait]
+impl LoadBalancer for Broken {
+    async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
+        let epoch = self.write("set_admin", epoch).await?;
+        let row = self.meant(&request.member).await;
+        let answer = self.broken_set_admin(epoch, &row, request.admin).await;
+        self.wrote(&answer);
+        if self.is(Defect::StaleCallsAreRefusedAndCarriedOut) && answer.is_err() {
+            let _ = self.admin_of(LeaseEpoch::new(10), &row, request.admin).await;
+        }
+        self.ended(false, covered_up(self.defect, answer)).await
+    }
+
+    async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
+        let epoch = self.write("set_weight", epoch).await?;
+        let row = self.meant(&request.member).await;
+        let answer = self.broken_set_weight(epoch, &row, request.weight).await;
+        self.wrote(&answer);
+        self.ended(false, covered_up(self.defect, answer)).await
+    }
+
+    async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
+        let epoch = self.write("close_sessions", epoch).await?;
+        let row = self.meant(&request.member).await;
+        let answer = self.broken_close(epoch, &row).await;
+        self.wrote(&answer);
+        self.ended(false, answer).await
+    }
+}

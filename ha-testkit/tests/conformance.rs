@@ -1,0 +1,54 @@
+//! The conformance suites on the fake balancer, and on wrappers around it.
+
+/// The fake itself.
+mod the_fake {
+    use ha_testkit::conformance::balancer::FakeFixture;
+
+    ha_testkit::load_balancer_conformance!(FakeFixture::new());
+}
+
+/// Its rows.
+mod rows_of_the_fake {
+    use ha_testkit::conformance::membership::FakeMembershipFixture;
+
+    ha_testkit::membership_conformance!(FakeMembershipFixture::new());
+}
+
+/// Wrappers conform when nothing is planned.
+mod a_faulty_balancer_without_faults {
+    use std::sync::Arc;
+
+    use ha_testkit::conformance::balancer::{FakeFixture, Layered};
+    use ha_testkit::faulty::FaultyBalancer;
+
+    ha_testkit::load_balancer_conformance!(Layered::new(FakeFixture::new(), "FaultyBalancer", |inner| Arc::new(
+        FaultyBalancer::new(inner)
+    )));
+}
+
+mod a_slow_balancer {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use ha_testkit::conformance::balancer::{FakeFixture, Layered};
+    use ha_testkit::faulty::FaultyBalancer;
+
+    const SLOW: Duration = Duration::from_millis(3);
+
+    ha_testkit::load_balancer_conformance!(Layered::new(FakeFixture::new(), "a slow FaultyBalancer", |inner| {
+        Arc::new(FaultyBalancer::new(inner).with_delay(SLOW))
+    }));
+}
+
+/// The forwards of `Arc`.
+mod a_balancer_behind_a_pointer {
+    use std::sync::Arc;
+
+    use ha_testkit::conformance::balancer::{FakeFixture, Layered};
+
+    ha_testkit::load_balancer_conformance!(Layered::new(
+        FakeFixture::new(),
+        "Arc<dyn LoadBalancer>",
+        |inner| Arc::new(inner)
+    ));
+}
