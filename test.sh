@@ -18,7 +18,11 @@ say() { printf '\n== %s\n' "$*"; }
 # Debian package, and the program of it that must be there.
 missing=""
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
-for pair in haproxy:haproxy gcc:cc openssh-server:sshd openssh-client:ssh iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh; do
+pairs="haproxy:haproxy gcc:cc openssh-server:sshd openssh-client:ssh iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh"
+if [ "$long" = yes ]; then
+    pairs="$pairs g++:c++"
+fi
+for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null 2>&1 || missing="$missing ${pair%%:*}"
 done
 if [ -n "$missing" ]; then
@@ -68,6 +72,11 @@ if [ "$long" = yes ]; then
 
     say "long: benchmarks"
     cargo bench -p benches
+
+    say "long: fuzz targets, ${FUZZ_SECONDS:-300} s each, two at a time"
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+    RUSTFLAGS="--cfg fuzzing" cargo test --manifest-path fuzz/Cargo.toml --no-default-features --lib --target-dir fuzz/target/seeds
+    fuzz/run.sh "${FUZZ_SECONDS:-300}"
 fi
 
 say "all checks passed"

@@ -44,7 +44,10 @@ pub fn haproxy_proc(data: &[u8]) {
     if let Some(workers) = &workers {
         assert!(workers.iter().any(|(_, old)| !old), "a list without a current worker");
         for (pid, _) in workers {
-            assert!(whole.contains(&pid.to_string()) || whole.contains('+') || whole.contains("00"), "{pid} is made up");
+            assert!(
+                whole.contains(&pid.to_string()) || whole.contains('+') || whole.contains("00"),
+                "{pid} is made up"
+            );
         }
     }
     same(workers, fuzz::proc(beginning));
@@ -78,7 +81,8 @@ pub fn haproxy_answer(data: &[u8]) {
 pub fn haproxy_cfg(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let last = text.lines().count().max(1);
-    let expect = LintExpectations::new().with_pool("esb").with_spare("esb2").with_canary_percent(1).with_master_socket(true);
+    let expect =
+        LintExpectations::new().with_pool("esb").with_spare("esb2").with_canary_percent(1).with_master_socket(true);
     let warnings = lint_bytes(data, &expect);
     assert_eq!(warnings, lint(&text, &expect));
     assert!(warnings.is_sorted_by_key(|warning| warning.line), "in the order of the lines");

@@ -28,6 +28,8 @@ pub(crate) fn goes_on(data: &[u8]) -> bool {
     let _ = fold(&cluster.topology, &entries);
     let Ok(opened) = serde_json::from_value::<Entry>(opened) else { return false };
     entries.insert(0, opened);
+    let _ = fold(&cluster.topology, &entries);
+    entries.iter_mut().zip(0..).for_each(|(entry, number)| entry.sequence = number);
     let Ok(folded) = fold(&cluster.topology, &entries) else { return false };
     assert_eq!(Some(folded.epoch), entries.iter().map(|entry| entry.epoch).max());
     go_on(cluster, folded);

@@ -64,14 +64,14 @@ impl HaProxy {
         wire::changed(&answer).map_err(|refused| error::refused(about, &refused))
     }
 
-    async fn states(&self, about: About<'_>, pool: &Name) -> Result<Vec<ServerState>, StepError> {
-        let answer = self.read(about, &[wire::states(pool)]).await?;
-        wire::parse_states(&answer, pool).map_err(|malformed| error::malformed(about, malformed))
+    /// Reads how a server stands; `None` where its pool has none of this name.
+    async fn find(&self, about: About<'_>, member: &MemberRef) -> Result<Option<ServerState>, StepError> {
+        let answer = self.read(about, &[wire::states(&member.pool)]).await?;
+        wire::parse_state(&answer, member).map_err(|malformed| error::malformed(about, malformed))
     }
 
     async fn state(&self, about: About<'_>, member: &MemberRef) -> Result<ServerState, StepError> {
-        let states = self.states(about, &member.pool).await?;
-        find(states, member).ok_or_else(|| missing(about, member))
+        self.find(about, member).await?.ok_or_else(|| missing(about, member))
     }
 
     /// Returns the number of a server, read anew where it is not known.
@@ -82,8 +82,7 @@ impl HaProxy {
         let answer = self.read(about, &[wire::INFO.into(), wire::states(&member.pool)]).await?;
         let malformed = |malformed: Malformed| error::malformed(about, malformed);
         let info = wire::parse_info(&answer).map_err(malformed)?;
-        let states = wire::parse_states(&answer, &member.pool).map_err(malformed)?;
-        let state = find(states, member).ok_or_else(|| missing(about, member))?;
+        let state = wire::parse_state(&answer, member).map_err(malformed)?.ok_or_else(|| missing(about, member))?;
         self.lock().ids.insert(member.clone(), (info.pid, state.id));
         Ok(state.id)
     }
@@ -201,10 +200,6 @@ impl HaProxy {
     }
 }
 
-fn find(states: Vec<ServerState>, member: &MemberRef) -> Option<ServerState> {
-    states.into_iter().find(|state| state.name == member.member.as_str())
-}
-
 fn missing(about: About<'_>, member: &MemberRef) -> StepError {
     error::not_found(about, format!("backend {} has no server {}", member.pool, member.member))
 }
@@ -237,7 +232,7 @@ impl ObserveBalancer for HaProxy {
             let commands = [wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)];
             let answer = self.read(about, &commands).await?;
             let malformed = |malformed: Malformed| error::malformed(about, malformed);
-            let state = find(wire::parse_states(&answer, pool).map_err(malformed)?, member);
+            let state = wire::parse_state(&answer, member).map_err(malformed)?;
             let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
             let state = state.ok_or_else(|| missing(about, member))?;
             let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
@@ -336,7 +331,7 @@ impl Membership for HaProxy {
         let member = request.member.clone();
         let target = member.to_string();
         let about = About { operation: "add", target: &target };
-        if let Some(state) = find(self.states(about, &member.pool).await?, &member) {
+        if let Some(state) = self.find(about, &member).await? {
             if state.address == Some(request.address) {
                 return Ok(Applied::AlreadySo);
             }
@@ -361,12 +356,12 @@ impl Membership for HaProxy {
     async fn remove(&self, _epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError> {
         let target = member.to_string();
         let about = About { operation: "remove", target: &target };
-        if find(self.states(about, &member.pool).await?, &member).is_none() {
+        if self.find(about, &member).await?.is_none() {
             return Ok(Applied::AlreadySo);
         }
         self.command(about, &wire::del_server(&member)).await?;
         self.lock().ids.remove(&member);
-        match self.states(about, &member.pool).await.map(|states| find(states, &member)) {
+        match self.find(about, &member).await {
             Ok(None) => Ok(Applied::Applied),
             Ok(Some(_)) => {
                 let words = "it was removed and is there again: somebody else's change";

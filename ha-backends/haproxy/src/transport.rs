@@ -15,6 +15,8 @@ use crate::error;
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// How long a master may refuse connections while it reloads; 100 to 420 ms were measured.
 const RELOADING: Duration = Duration::from_secs(1);
+/// HAProxy's buffer: what it sends at once.
+const FIRST_READ: usize = 16 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -76,7 +78,8 @@ impl Socket {
             if self.master {
                 stream.shutdown().await?;
             }
-            let mut answer = Vec::new();
+            // Most answers are one read, HAProxy's buffer; from empty on a vector would grow in eight.
+            let mut answer = Vec::with_capacity(FIRST_READ);
             (&mut stream).take(self.max_reply.saturating_add(1)).read_to_end(&mut answer).await?;
             Ok::<Vec<u8>, io::Error>(answer)
         };

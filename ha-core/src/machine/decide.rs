@@ -121,7 +121,7 @@ pub fn put_in_doubt(state: &mut ClusterState) {
         let node = state.node_mut(node);
         node.moving = false;
         // What was being said again may have been said in part.
-        node.told_again += u8::from(node.progress != Progress::InFlight);
+        node.told_again = node.told_again.saturating_add(u8::from(node.progress != Progress::InFlight));
     }
     for node in in_flight {
         state.node_mut(node).progress = Progress::Unknown { looks: 0 };
@@ -201,7 +201,7 @@ fn forward(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -> D
         return Decision::Move(after(plan, cursor), Turn::NextStep);
     }
     let attempts = if redo { step.attempts.max(2) } else { step.attempts };
-    if cursor.attempt + 1 < attempts {
+    if cursor.attempt < attempts.saturating_sub(1) {
         return Decision::Move(Cursor { attempt: cursor.attempt + 1, ..cursor }, Turn::Retry);
     }
     failed(Turn::StepFailed)
@@ -269,7 +269,7 @@ fn compensate(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -
         return Decision::Await;
     }
     if not_done {
-        if cursor.attempt + 1 < COMPENSATION_ATTEMPTS {
+        if cursor.attempt < COMPENSATION_ATTEMPTS - 1 {
             return Decision::Move(Cursor { attempt: cursor.attempt + 1, ..cursor }, Turn::Retry);
         }
         return Decision::End(End::NeedsOperator(Why::CompensationFailed));

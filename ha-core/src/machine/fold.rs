@@ -1,10 +1,10 @@
 use super::decide::{Turn, enter, put_in_doubt, resolve};
-use crate::action;
+use crate::action::{self, Order, Verb};
 use crate::law::Law;
 use crate::plan::{PLAN_FORMAT, Plan};
 use crate::record::{Cursor, End, Entry, Mode, Record};
 use crate::state::{ClusterState, LeaseEpoch};
-use crate::topology::Topology;
+use crate::topology::{NodeIx, Topology};
 
 /// Where a recorded run stands.
 #[derive(Clone, Debug)]
@@ -66,18 +66,27 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     }
     let plan = (**plan).clone();
     let nodes = topology.nodes.len();
-    let fits = plan.start.nodes().count() == nodes
+    let known = |node: NodeIx| node.index() < nodes;
+    let can_be_given = |verb: Verb| !matches!(verb, Verb::HandWriter { to } if !known(to));
+    let fits = plan.start.fits(topology)
         && plan.known_good.len() == nodes
-        && plan.stages.iter().flat_map(|stage| &stage.targets).all(|node| node.index() < nodes);
+        && plan.known_good.iter().flatten().all(|known_good| known_good.writer.is_none_or(known))
+        && plan.stages.iter().flat_map(|stage| &stage.targets).all(|node| known(*node))
+        && plan.stages.iter().flat_map(|stage| &stage.steps).all(|step| can_be_given(step.verb));
     if !fits {
         return Err(FoldError::DoesNotFit { sequence: first.sequence });
     }
     let law = Law::new(topology, &plan.facts);
     let mut state = plan.start.clone();
     let (mut cursor, mut end) = (Cursor::START, None);
-    for entry in entries {
-        let in_range = |node: crate::topology::NodeIx| {
-            if node.index() < nodes { Ok(()) } else { Err(FoldError::DoesNotFit { sequence: entry.sequence }) }
+    for (entry, number) in entries.iter().zip(0..) {
+        let does_not_fit = FoldError::DoesNotFit { sequence: entry.sequence };
+        // Entries are numbered without a gap: one that is missing may be the outcome of a step.
+        if entry.sequence != number {
+            return Err(does_not_fit);
+        }
+        let in_range = |order: Order| {
+            if known(order.node) && can_be_given(order.verb) { Ok(()) } else { Err(does_not_fit.clone()) }
         };
         match &entry.record {
             Record::Opened { .. } => {}
@@ -94,7 +103,7 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
                 cursor = *to;
             }
             Record::Intent { order, at } => {
-                in_range(order.node)?;
+                in_range(*order)?;
                 if (at.stage, at.step, at.phase, at.mode) != (cursor.stage, cursor.step, cursor.phase, cursor.mode) {
                     enter(&mut state, Turn::NextStep);
                 }
@@ -102,12 +111,12 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
                 action::begin(law, &mut state, *order);
             }
             Record::Outcome { order, result, .. } => {
-                in_range(order.node)?;
+                in_range(*order)?;
                 resolve(law, &mut state, *order, *result);
             }
             Record::DomainLost { domain } => {
                 if domain.index() >= topology.domains.len() {
-                    return Err(FoldError::DoesNotFit { sequence: entry.sequence });
+                    return Err(does_not_fit);
                 }
                 state.set_lost(*domain);
             }
@@ -118,9 +127,8 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
         }
     }
     put_in_doubt(&mut state);
-    let last = entries.last().unwrap_or(first);
     let epoch = entries.iter().map(|entry| entry.epoch).max().unwrap_or(first.epoch);
-    Ok(Folded { plan, state, cursor, next_sequence: last.sequence + 1, epoch, end })
+    Ok(Folded { plan, state, cursor, next_sequence: entries.len() as u64, epoch, end })
 }
 
 /// Tells which turn a recorded move was.

@@ -6,7 +6,7 @@ use super::{
     GenerationId, LoanSet, Process, Progress, ReleaseId, ReleaseSet, RowKind, Schema, ServerDomain, Site, SiteEpoch,
     Sync, Traffic, Work, WriterEpoch,
 };
-use crate::topology::{BalancerIx, DomainIx, NodeIx};
+use crate::topology::{BalancerIx, DomainIx, NodeIx, Topology};
 
 /// How one node stands, its rows on the balancers apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -224,6 +224,15 @@ impl ClusterState {
         let writer_epoch = nodes.iter().map(|node| node.writer).max().unwrap_or_default();
         let (schema, sites) = (Schema::default(), Vec::new());
         Self { nodes, rows, balancers, lost: None, schema, writer_epoch, sites }
+    }
+
+    /// Tells whether every index of a topology leads somewhere here; a damaged journal may hold another state.
+    pub(crate) fn fits(&self, topology: &Topology) -> bool {
+        self.nodes.len() == topology.nodes.len()
+            && usize::from(self.balancers) == topology.balancers.len()
+            && self.rows.len() == self.nodes.len() * topology.balancers.len()
+            && self.sites.len() == topology.sites.len()
+            && self.lost.is_none_or(|domain| domain.index() < topology.domains.len())
     }
 
     /// Returns a node.

@@ -4,7 +4,7 @@ use super::SchemaRange;
 
 /// Stands for one release inside a state: an index into [`Releases`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "u8", try_from = "u8")]
 pub struct ReleaseId(u8);
 
 /// The releases that a plan knows, and what was declared of them. At most 64.
@@ -28,6 +28,21 @@ pub struct TooManyReleases;
 impl ReleaseId {
     pub(super) fn number(self) -> u64 {
         u64::from(self.0)
+    }
+}
+
+impl From<ReleaseId> for u8 {
+    fn from(id: ReleaseId) -> Self {
+        id.0
+    }
+}
+
+impl TryFrom<u8> for ReleaseId {
+    type Error = TooManyReleases;
+
+    /// Reads a recorded id: one past the 64th would be another release's place in a [`ReleaseSet`].
+    fn try_from(number: u8) -> Result<Self, TooManyReleases> {
+        if number < 64 { Ok(Self(number)) } else { Err(TooManyReleases) }
     }
 }
 
@@ -124,5 +139,6 @@ mod tests {
         }
         assert_eq!(releases.enter("one more"), Err(TooManyReleases));
         assert_eq!(releases.name(releases.id("63").unwrap()), "63");
+        assert_eq!((ReleaseId::try_from(63).map(u8::from), ReleaseId::try_from(64)), (Ok(63), Err(TooManyReleases)));
     }
 }

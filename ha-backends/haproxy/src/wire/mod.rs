@@ -9,7 +9,7 @@ mod state;
 pub(crate) use info::parse_info;
 pub(crate) use master::{is_gone, parse_proc};
 pub(crate) use stat::{PoolRow, Stat, parse_stats};
-pub(crate) use state::{ServerState, parse_states};
+pub(crate) use state::{ServerState, parse_state, parse_states};
 
 use ha_core::backend::{AddMember, Admin, MemberRef, Weight};
 use ha_core::state::RowKind;
@@ -95,10 +95,10 @@ pub(crate) fn changed(answer: &str) -> Result<(), Refused> {
 
 /// Tells whether a reading command was answered with an error, by the severity in front of it.
 pub(crate) fn refused(answer: &str) -> Option<Refused> {
-    let words = answer.lines().map(str::trim).find(|line| {
+    let words = answer.lines().map(str::trim_start).find(|line| {
         without_severity(line).len() < line.len() || KNOWN_REFUSALS.iter().any(|refusal| line.starts_with(refusal))
     })?;
-    Some(Refused(without_severity(words).to_string()))
+    Some(Refused(without_severity(words.trim_end()).to_string()))
 }
 
 const KNOWN_REFUSALS: [&str; 4] = ["Permission denied", "Unknown command", "Can't find", "No such"];

@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use ha_core::backend::{Admin, Weight};
+use ha_core::backend::{Admin, MemberRef, Weight};
 use ha_core::topology::Name;
 
 use super::{Malformed, Table, table};
@@ -44,6 +44,16 @@ impl ServerState {
 
 /// Reads the servers of a pool.
 pub(crate) fn parse_states(answer: &str, pool: &Name) -> Result<Vec<ServerState>, Malformed> {
+    read(answer, pool, |_| true)
+}
+
+/// Reads one server of a pool that may have thousands: the lines of the others are passed over.
+pub(crate) fn parse_state(answer: &str, member: &MemberRef) -> Result<Option<ServerState>, Malformed> {
+    let servers = read(answer, &member.pool, |name| name == member.member.as_str())?;
+    Ok(servers.into_iter().next())
+}
+
+fn read(answer: &str, pool: &Name, wanted: impl Fn(&str) -> bool) -> Result<Vec<ServerState>, Malformed> {
     let found = table(answer, "\n# be_id")?;
     let Table { before, mut lines, .. } =
         found.ok_or_else(|| Malformed("the answer has no show servers state".into()))?;
@@ -62,6 +72,9 @@ pub(crate) fn parse_states(answer: &str, pool: &Name) -> Result<Vec<ServerState>
     let (address, port, operational) = (column("srv_addr")?, column("srv_port")?, column("srv_op_state")?);
     let mut servers = Vec::new();
     for line in lines {
+        if line.split(' ').nth(name).is_some_and(|name| !wanted(name)) {
+            continue;
+        }
         let fields: Vec<&str> = line.split(' ').collect();
         if fields.len() < header.len() {
             return Err(Malformed("a line of show servers state is cut off".into()));
@@ -99,6 +112,16 @@ mod tests {
 
     fn read(answer: &str) -> Result<Vec<ServerState>, Malformed> {
         parse_states(answer, &Name::new("be").unwrap())
+    }
+
+    #[test]
+    fn one_server_is_read_as_among_all() {
+        let one = |pool: &str, name: &str| {
+            parse_state(ANSWER, &MemberRef::new(Name::new(pool).unwrap(), Name::new(name).unwrap())).unwrap()
+        };
+        assert_eq!(one("be", "s2"), read(ANSWER).unwrap().into_iter().nth(1));
+        assert_eq!((one("be", "s3"), one("nobody", "s1")), (None, None));
+        assert_eq!(one("other", "s1").map(|state| state.admin()), Some(Admin::Maint));
     }
 
     #[test]
