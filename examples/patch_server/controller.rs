@@ -13,12 +13,11 @@ use ha_core::topology::Topology;
 use tokio::time::sleep;
 
 use super::Fallible;
-use super::cluster::{NEW, OLD};
 
 /// Patches the cluster that is described in a folder, or goes on with a run that is recorded there. Prints one line of
 /// JSON an event.
-pub(crate) async fn run(folder: &Path) -> ExitCode {
-    match patch(folder).await {
+pub(crate) async fn run(folder: &Path, from: &str, to: &str) -> ExitCode {
+    match patch(folder, from, to).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("controller: {error}");
@@ -27,7 +26,7 @@ pub(crate) async fn run(folder: &Path) -> ExitCode {
     }
 }
 
-async fn patch(folder: &Path) -> Fallible<()> {
+async fn patch(folder: &Path, from: &str, to: &str) -> Fallible<()> {
     let topology = Topology::from_toml_str(&std::fs::read_to_string(folder.join("cluster.toml"))?)?;
     let store = Arc::new(SqliteStore::open(folder.join("journal.db"))?);
     let engine = connect(&topology)?
@@ -35,11 +34,11 @@ async fn patch(folder: &Path) -> Fallible<()> {
         .with_store(store.clone(), store.clone())
         .with_owner(format!("controller {}", std::process::id()))
         .build()?;
-    let run = RunId::new("patch-1");
+    let run = RunId::new(format!("patch-{to}"));
     let mut handle = if store.runs().await?.contains(&run) {
         resume(&engine, &run).await?
     } else {
-        let request = PatchRequest::new(NEW, argv("apply"), argv("restore")).with_beside(OLD);
+        let request = PatchRequest::new(to, argv("apply"), argv("restore")).with_beside(from);
         let planned = match engine.plan_patch(&request).await {
             Ok(planned) => planned,
             Err(error) => {

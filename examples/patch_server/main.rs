@@ -1,7 +1,7 @@
 //! The main job: a server patch goes through a running two-node cluster under load, without losing a request.
 //!
 //! ```text
-//! cargo run --release --example patch_server -- [--haproxy] [--pair] [--reload] [--naive] [--fail-test] \
+//! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--naive] [--fail-test] \
 //!     [--kill-controller] [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
 //! ```
 //!
@@ -11,10 +11,11 @@
 
 mod cluster;
 mod controller;
+mod over_ssh;
 mod show;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// What was asked for on the command line.
 #[derive(Clone, Debug)]
 struct Options {
+    ssh: bool,
     haproxy: bool,
     pair: bool,
     reload: bool,
@@ -53,8 +55,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    if let Some(("controller", folder)) = arguments.first().map(String::as_str).zip(arguments.get(1)) {
-        return runtime.block_on(controller::run(folder.as_ref()));
+    if let [role, folder, from, to] = &arguments[..]
+        && role == "controller"
+    {
+        return runtime.block_on(controller::run(folder.as_ref(), from, to));
     }
     let demonstrated = parse(&arguments).map(|options| runtime.block_on(demonstrate(options)));
     match demonstrated {
@@ -71,6 +75,7 @@ fn failed(error: &dyn Error) -> ExitCode {
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
     let mut options = Options {
+        ssh: false,
         haproxy: false,
         pair: false,
         reload: false,
@@ -85,6 +90,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
+            "--ssh" => options.ssh = true,
             "--haproxy" => options.haproxy = true,
             "--pair" => (options.haproxy, options.pair) = (true, true),
             "--reload" => (options.haproxy, options.reload) = (true, true),
@@ -99,7 +105,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--haproxy, --pair, --reload, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -110,6 +116,9 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
 
 async fn demonstrate(options: Options) -> Fallible<bool> {
     let show = Show::new();
+    if options.ssh {
+        return over_ssh::run(&options, &show).await;
+    }
     show.line("starting the active, the passive and the spare server, and the balancer in front");
     let cluster = Cluster::start(&options).await?;
     let [first, others @ ..] = &cluster.addresses()[..] else { return Err("there is no balancer".into()) };
@@ -275,8 +284,13 @@ fn output_of(child: &mut Child) -> Fallible<Output> {
 }
 
 fn controller_process(cluster: &Cluster) -> Fallible<Child> {
+    controller_of(cluster.folder(), cluster::OLD, cluster::NEW)
+}
+
+/// Starts a controller that patches the cluster in a folder, or goes on with what another one began there.
+fn controller_of(folder: &Path, from: &str, to: &str) -> Fallible<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("controller").arg(cluster.folder()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.arg("controller").arg(folder).args([from, to]).stdout(Stdio::piped()).kill_on_drop(true);
     Ok(command.spawn()?)
 }
 

@@ -1,0 +1,335 @@
+//! The main job over ssh: four servers on four hosts behind real HAProxy are patched by the engine and, on the same
+//! cluster in the same run, by a hand-written script over a multiplexed ssh and the admin socket: the floor.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
+use ha_testkit::load::{Class, Load};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use super::show::Show;
+use super::{Fallible, Moment, Options, controller_of, follow, output_of};
+
+const HOSTS: [&str; 4] = ["esb1", "esb2", "esb3", "esb4"];
+/// How often each way is gone, in turns.
+const TURNS: u32 = 2;
+
+struct Cluster {
+    lab: Lab,
+    hosts: Vec<SshHost>,
+    homes: Vec<CarbonHome>,
+    balancer: HaProxyProcess,
+    config: PathBuf,
+}
+
+/// What one way of patching took.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    wall: Duration,
+    /// Of the controller and all that it started.
+    cpu: Duration,
+    /// The most that the controller itself held in memory, and it with all that it started, in KiB.
+    own_peak: u64,
+    tree_peak: u64,
+}
+
+/// Patches the cluster both ways in turns; tells whether no request failed and every server has the last release.
+pub(crate) async fn run(options: &Options, show: &Show) -> Fallible<bool> {
+    for program in ["socat", "bash"] {
+        if !has(program) {
+            return Err(
+                format!("{program} is not installed: the floor's script needs it: apt-get install {program}").into()
+            );
+        }
+    }
+    show.line("starting four hosts with sshd, a server on each, and HAProxy in front");
+    let cluster = Cluster::start().await?;
+    let load = Load::new(cluster.balancer.address(), 150)
+        .with_class(Class::new("/orders", "orders ", 5))
+        .with_class(Class::new("/orders", "orders ", 5).closing())
+        .with_class(Class::new("/orders?ms=50", "orders ", 1))
+        .start()?;
+    show.line("load: 150 requests/s, open loop, half of them on connections of their own");
+    sleep(Duration::from_secs(1)).await;
+    let (mut floors, mut engines) = (Vec::new(), Vec::new());
+    let mut report = serde_json::Value::Null;
+    for turn in 0..TURNS {
+        let releases = [format!("4.2.{}", 2 * turn), format!("4.2.{}", 2 * turn + 1), format!("4.2.{}", 2 * turn + 2)];
+        floors.push(cluster.floor(&releases[1]).await?);
+        show.line(&format!("hand-written script: {}", floors[floors.len() - 1]));
+        let (cost, told) = cluster.engine(&releases[1], &releases[2], show, &load).await?;
+        engines.push(cost);
+        report = told;
+        show.line(&format!("engine:              {cost}"));
+    }
+    let load = load.stop().await;
+    let best = |costs: &[Cost], of: fn(&Cost) -> Duration| costs.iter().map(of).min().unwrap_or_default();
+    let ratio = best(&engines, |cost| cost.wall).as_secs_f64() / best(&floors, |cost| cost.wall).as_secs_f64();
+    println!("requests           {:>9}", load.counts.sent);
+    println!("failed             {:>9}", load.counts.failures());
+    println!(
+        "wall, engine/floor {ratio:>12.2}  (best of {TURNS} each; the floor proves, records and rolls back nothing)"
+    );
+    let last = format!("4.2.{}", 2 * TURNS);
+    let releases: Vec<String> = cluster.homes.iter().map(CarbonHome::release).collect();
+    std::fs::create_dir_all(&options.out)?;
+    let costs = |costs: &[Cost]| costs.iter().map(|cost| cost.to_json()).collect::<Vec<_>>();
+    let written = options.out.join("report.json");
+    let told = serde_json::json!({
+        "run": report, "load": load, "member_releases": releases,
+        "engine": costs(&engines), "floor": costs(&floors), "wall_ratio": ratio,
+    });
+    std::fs::write(&written, serde_json::to_vec_pretty(&told)?)?;
+    show.line(&format!("report: {}", written.display()));
+    Ok(load.counts.failures() == 0 && report["end"] == "all-new" && releases.iter().all(|release| *release == last))
+}
+
+fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+impl Cluster {
+    async fn start() -> Fallible<Self> {
+        let lab = Lab::open(Relaunch::program()?)?;
+        let (mut hosts, mut homes) = (Vec::new(), Vec::new());
+        for name in HOSTS {
+            hosts.push(lab.ssh_host(name)?);
+            homes.push(lab.carbon(&format!("{name}-home"), CarbonConfig::new(0, "4.2.0"))?);
+        }
+        let config = lab.ssh_config(hosts.iter().map(SshHost::access))?;
+        let rows = HOSTS.iter().zip(&homes).map(|(name, home)| ServerSpec::new(*name, home.port())).collect();
+        let spec = HaProxySpec::new("esb", rows).with_master().with_checks_every(Duration::from_millis(100), 2, 3);
+        let balancer = lab.haproxy("lb1", &spec)?;
+        let cluster = Self { lab, hosts, homes, balancer, config };
+        for (name, home) in HOSTS.iter().zip(&cluster.homes) {
+            let script = home.path().join("bin/wso2server.sh");
+            let started = Command::new("ssh")
+                .args(["-F".as_ref(), cluster.config.as_os_str(), (*name).as_ref()])
+                .arg(format!("{} start", script.display()))
+                .stdin(Stdio::null())
+                .status()
+                .await?;
+            if !started.success() {
+                return Err(format!("the server on {name} could not be started over ssh: {started}").into());
+            }
+        }
+        let until = Instant::now() + Duration::from_secs(30);
+        while cluster.balancer.ask("show stat esb 4 -1")?.matches(",UP,").count() < HOSTS.len() {
+            if Instant::now() >= until {
+                return Err("the servers did not come up in 30 s".into());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        std::fs::write(cluster.lab.path().join("cluster.toml"), cluster.topology())?;
+        std::fs::write(cluster.lab.path().join("floor.sh"), FLOOR)?;
+        Ok(cluster)
+    }
+
+    fn topology(&self) -> String {
+        let master = self.balancer.master_socket().map_or_else(String::new, |path| path.display().to_string());
+        let mut text = format!(
+            "[cluster]\nname = \"ssh-demo\"\n[policy]\npeak_load = 1000\ndrain_deadline = \"20s\"\nready_deadline = \"30s\"\n\
+             stop_deadline = \"30s\"\ncommand_deadline = \"30s\"\nsoak = \"0s\"\nlease_ttl = \"30s\"\n\
+             [pool]\nname = \"esb\"\nserve = 4\n\
+             [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n",
+            self.balancer.socket().display(),
+        );
+        for ((name, host), home) in HOSTS.iter().zip(&self.hosts).zip(&self.homes) {
+            text.push_str(&format!(
+                r#"
+[[node]]
+name = "{name}"
+capacity = 500
+[node.host]
+backend = "ssh"
+host = "{host}"
+ssh_config = "{config}"
+home = "{home}"
+start = ["bin/wso2server.sh", "start"]
+stop = ["bin/wso2server.sh", "stop"]
+version = ["bin/wso2server.sh", "version"]
+pid_file = "wso2carbon.pid"
+identity = "{identity}"
+[node.probe]
+backend = "http"
+url = "http://127.0.0.1:{port}/services/Version"
+test_url = "http://127.0.0.1:{port}/selftest"
+test_expect = "ok"
+"#,
+                host = host.name(),
+                config = self.config.display(),
+                home = home.path().display(),
+                identity = home.identity(),
+                port = home.port(),
+            ));
+        }
+        text
+    }
+
+    /// Patches all servers by the hand-written script.
+    async fn floor(&self, release: &str) -> Fallible<Cost> {
+        let mut command = Command::new("bash");
+        command
+            .arg(self.lab.path().join("floor.sh"))
+            .args([self.config.as_os_str(), self.balancer.socket().as_os_str()]);
+        command.arg(release);
+        for (name, home) in HOSTS.iter().zip(&self.homes) {
+            command.arg(format!("{name}:{}:{}", home.port(), home.path().display()));
+        }
+        let meter = Meter::begin()?;
+        let mut child = command.stdin(Stdio::null()).kill_on_drop(true).spawn()?;
+        meter.watch(child.id());
+        let status = child.wait().await?;
+        if !status.success() {
+            return Err(format!("the hand-written script failed: {status}").into());
+        }
+        meter.end()
+    }
+
+    /// Patches all servers by the engine.
+    async fn engine(
+        &self,
+        from: &str,
+        to: &str,
+        show: &Show,
+        load: &ha_testkit::load::RunningLoad,
+    ) -> Fallible<(Cost, serde_json::Value)> {
+        let meter = Meter::begin()?;
+        let mut child = controller_of(self.lab.path(), from, to)?;
+        meter.watch(child.id());
+        let mut lines = output_of(&mut child)?;
+        let followed = follow(&mut child, &mut lines, show, load, None::<Moment>).await?;
+        let super::Followed::Ended(report) = followed else {
+            return Err("the controller stopped in the middle".into());
+        };
+        Ok((meter.end()?, report))
+    }
+}
+
+/// Measures a child: from before it is started until after it was waited for.
+struct Meter {
+    began: Instant,
+    cpu: Duration,
+    peaks: Arc<(AtomicU64, AtomicU64)>,
+    done: Arc<AtomicBool>,
+}
+
+impl Meter {
+    fn begin() -> Fallible<Self> {
+        Ok(Self { began: Instant::now(), cpu: cpu_of_children()?, peaks: Arc::default(), done: Arc::default() })
+    }
+
+    /// Looks at the memory of the process and of all that it started, every 50 ms.
+    fn watch(&self, pid: Option<u32>) {
+        let (peaks, done) = (self.peaks.clone(), self.done.clone());
+        let Some(pid) = pid else { return };
+        std::thread::spawn(move || {
+            while !done.load(Ordering::SeqCst) {
+                let own = pss(pid);
+                peaks.0.fetch_max(own, Ordering::SeqCst);
+                peaks.1.fetch_max(descendants(pid).into_iter().map(pss).sum::<u64>() + own, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+    }
+
+    fn end(self) -> Fallible<Cost> {
+        let wall = self.began.elapsed();
+        self.done.store(true, Ordering::SeqCst);
+        let cpu = cpu_of_children()?.saturating_sub(self.cpu);
+        let (own_peak, tree_peak) = (self.peaks.0.load(Ordering::SeqCst), self.peaks.1.load(Ordering::SeqCst));
+        Ok(Cost { wall, cpu, own_peak, tree_peak })
+    }
+}
+
+/// The CPU time of all children that were waited for, and of theirs.
+fn cpu_of_children() -> Fallible<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let field = |number: usize| after_name.split_whitespace().nth(number).and_then(|text| text.parse::<u64>().ok());
+    let ticks = field(13).zip(field(14)).map(|(user, system)| user + system).ok_or("/proc/self/stat is odd")?;
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+fn pss(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+fn descendants(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of_tasks: String =
+        tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default()).collect();
+    let text = if of_tasks.is_empty() { text } else { of_tasks };
+    let children: Vec<u32> = text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    children.iter().copied().chain(children.iter().flat_map(|child| descendants(*child))).collect()
+}
+
+impl Cost {
+    fn to_json(self) -> serde_json::Value {
+        serde_json::json!({
+            "wall_ms": self.wall.as_millis(), "cpu_ms": self.cpu.as_millis(),
+            "own_peak_kib": self.own_peak, "tree_peak_kib": self.tree_peak,
+        })
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (wall, cpu) = (self.wall.as_secs_f64(), self.cpu.as_secs_f64());
+        let (own, tree) = (self.own_peak / 1024, self.tree_peak / 1024);
+        write!(
+            f,
+            "{wall:.2} s wall, {cpu:.2} s CPU with all its processes, {own} MiB, {tree} MiB with all its processes"
+        )
+    }
+}
+
+/// The floor: what a careful person writes, and nothing that a product needs: no proof, no record, no way back.
+const FLOOR: &str = r#"#!/bin/bash
+# usage: floor.sh SSH_CONFIG ADMIN_SOCKET RELEASE NAME:PORT:HOME...
+set -eu
+config=$1 socket=$2 release=$3
+shift 3
+dir=$(mktemp -d)
+trap 'for name in $(ls "$dir"); do ssh -F "$config" -S "$dir/$name" -O exit "$name" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
+ask() { printf '%s\n' "$1" | socat - "UNIX-CONNECT:$socket"; }
+field() { ask "show stat esb 4 -1" | awk -F, -v name="$1" -v column="$2" '
+    NR == 1 { for (i = 1; i <= NF; i++) if ($i == column) at = i } $2 == name { print $at }'; }
+remote() { ssh -F "$config" -S "$dir/$1" "$1" "$2"; }
+answer() { exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+    printf 'GET /services/Version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n' >&3
+    cat <&3; exec 3<&- 3>&-; }
+for node in "$@"; do
+    name=${node%%:*}
+    ssh -F "$config" -M -N -S "$dir/$name" "$name" &
+done
+for node in "$@"; do
+    name=${node%%:*}
+    until ssh -F "$config" -S "$dir/$name" -O check "$name" 2>/dev/null; do sleep 0.02; done
+done
+for node in "$@"; do
+    IFS=: read -r name port home <<<"$node"
+    ask "set server esb/$name state drain" >/dev/null
+    until [ "$(field "$name" scur)" = 0 ]; do sleep 0.02; done
+    ask "set server esb/$name state maint" >/dev/null
+    remote "$name" "HA_RELEASE=$release $home/bin/patch.sh apply && $home/bin/wso2server.sh stop
+        pid=\$(tr -d '\\000\\n' <$home/wso2carbon.pid)
+        while kill -0 \$pid 2>/dev/null; do sleep 0.02; done
+        $home/bin/wso2server.sh start" >/dev/null
+    until answer "$port" 2>/dev/null | grep -q "^$release"; do sleep 0.02; done
+    ask "set server esb/$name state drain" >/dev/null
+    until [ "$(field "$name" check_health)" = 4 ]; do sleep 0.02; done
+    ask "set server esb/$name state ready" >/dev/null
+    until [ "$(field "$name" status)" = UP ]; do sleep 0.02; done
+done
+"#;
