@@ -18,7 +18,7 @@ say() { printf '\n== %s\n' "$*"; }
 # Debian package, and the program of it that must be there.
 missing=""
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
-for pair in haproxy:haproxy gcc:cc; do
+for pair in haproxy:haproxy gcc:cc openssh-server:sshd openssh-client:ssh iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh; do
     command -v "${pair#*:}" >/dev/null 2>&1 || missing="$missing ${pair%%:*}"
 done
 if [ -n "$missing" ]; then

@@ -20,6 +20,8 @@ pub fn run_if_asked() {
         server::run(&argument("carbon.home="))
     } else if role == "warden" {
         crate::lab::warden()
+    } else if role == "guardian" {
+        crate::lab::guardian()
     } else {
         eprintln!("{ROLE}={} is no role", role.to_string_lossy());
         2

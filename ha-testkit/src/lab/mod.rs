@@ -4,9 +4,14 @@
 //! a small process that ends them when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
 
 mod haproxy;
+mod machine;
+mod ssh;
 mod warden;
 
 pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec};
+pub use machine::{Direction, SshMachine};
+pub(crate) use ssh::guardian;
+pub use ssh::{SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
 pub use warden::Warded;
 pub(crate) use warden::warden;
 
@@ -29,6 +34,7 @@ pub struct Lab {
     lifelines: Lifelines,
     closed: Arc<AtomicBool>,
     reserved: Mutex<Vec<u16>>,
+    guardian: Mutex<Option<Arc<ssh::Guardian>>>,
 }
 
 type Lifelines = Arc<Mutex<Vec<UnixStream>>>;
@@ -53,7 +59,7 @@ impl Lab {
                 }
             }
         });
-        Ok(Self { dir, relaunch, lifelines, closed, reserved: Mutex::new(Vec::new()) })
+        Ok(Self { dir, relaunch, lifelines, closed, reserved: Mutex::default(), guardian: Mutex::default() })
     }
 
     /// Returns the lab's folder.
@@ -100,6 +106,9 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if let Some(guardian) = self.guardian.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            guardian.close();
+        }
         self.closed.store(true, Ordering::SeqCst);
         self.lifelines.lock().unwrap_or_else(PoisonError::into_inner).clear();
         // Wakes the thread that accepts, so that it ends.
