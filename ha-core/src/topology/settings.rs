@@ -101,6 +101,18 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// Reads an integer from `least` to `most`, both included, that may be missing.
+    ///
+    /// # Errors
+    /// [`SettingError`] when it is something else.
+    pub fn integer(&mut self, key: &'static str, least: i64, most: i64) -> Result<Option<i64>, SettingError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Setting::Integer(value)) if (least..=most).contains(value) => Ok(Some(*value)),
+            Some(_) => Err(SettingError::new(key, format!("give an integer from {least} to {most}"))),
+        }
+    }
+
     /// Refuses what nobody has asked for.
     ///
     /// # Errors
