@@ -108,7 +108,7 @@ pub struct SshHostConfig {
 
 impl SshHostConfig {
     /// Reads the settings `host`, `port`, `ssh_config`, `identity_file`, `known_hosts`, `jump`, `connect_deadline_ms`,
-    /// `keepalive_ms`, `sessions` (all but `host` optional), `home`, `start`, `start_test` (optional), `stop`, `version`,
+    /// `keepalive_ms`, `keepalive_count`, `sessions` (all but `host` optional), `home`, `start`, `start_test` (optional), `stop`, `version`,
     /// `diagnose` (optional), `pid_file`, `identity`, and optionally `state_dir`, `command_deadline_ms`, `lock_wait_ms`,
     /// `read_deadline_ms`.
     ///
@@ -124,6 +124,8 @@ impl SshHostConfig {
         ssh.jump = settings.text("jump")?;
         ssh.connect_deadline = settings.millis("connect_deadline_ms", ssh.connect_deadline)?;
         ssh.keepalive = settings.millis("keepalive_ms", ssh.keepalive)?.max(Duration::from_secs(1));
+        let missing = settings.integer("keepalive_count", 1, 1000)?.and_then(|count| u32::try_from(count).ok());
+        ssh.keepalive_count = missing.unwrap_or(ssh.keepalive_count);
         let sessions = settings.integer("sessions", 1, 1024)?.and_then(|sessions| usize::try_from(sessions).ok());
         ssh.sessions = sessions.unwrap_or(ssh.sessions);
         ssh.check()?;

@@ -120,7 +120,7 @@ impl Inner {
             let wait = WAIT.min(until.saturating_duration_since(Instant::now()));
             let after = format!(
                 "command exec 8<\"$d/alive\" || exit 78\nflock -s -w {} 8\nexec 8<&-\nha_state\n\
-                 tail -c {limit} \"$d/out\" 2>/dev/null\ntail -c {limit} \"$d/err\" 2>/dev/null >&2\n",
+                 [ ! -s \"$d/out\" ] || tail -c {limit} \"$d/out\"\n[ ! -s \"$d/err\" ] || tail -c {limit} \"$d/err\" >&2\n",
                 seconds(wait),
                 limit = command.output_limit
             );
@@ -220,11 +220,12 @@ impl ObserveDetachedWork for SshHost {
 
 #[async_trait]
 impl DetachedWork for SshHost {
-    async fn start(&self, epoch: LeaseEpoch, id: WorkId, command: RunCommand) -> Result<Applied, StepError> {
+    async fn launch(&self, epoch: LeaseEpoch, id: WorkId, command: RunCommand) -> Result<Applied, StepError> {
         let inner = self.inner.clone();
-        let body = inner.start_script("start", epoch, &id, &command, "echo \"$known\"\n")?;
+        let body = inner.start_script("launch", epoch, &id, &command, "echo \"$known\"\n")?;
         let limit = inner.config.read_deadline + inner.config.command_deadline;
-        let answer = self.apart("start", async move { inner.change("start", Script::new(body), limit).await }).await?;
+        let answer =
+            self.apart("launch", async move { inner.change("launch", Script::new(body), limit).await }).await?;
         Ok(if answer.out().trim() == "fresh" { Applied::Applied } else { Applied::AlreadySo })
     }
 

@@ -118,7 +118,7 @@ pub trait DetachedWork: ObserveDetachedWork {
     /// `Fenced`, `Unsupported`: no effect. `Timeout`, `Unreachable` after it was sent: unknown; read `state`.
     /// # Cancel safety
     /// Not cancel safe: it may start; read `state`.
-    async fn start(&self, epoch: LeaseEpoch, id: WorkId, command: RunCommand) -> Result<Applied, StepError>;
+    async fn launch(&self, epoch: LeaseEpoch, id: WorkId, command: RunCommand) -> Result<Applied, StepError>;
 
     /// Ends a piece of work with its process group.
     ///

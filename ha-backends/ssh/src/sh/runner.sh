@@ -12,6 +12,8 @@ ha_done() {
     printf '%s\n' "$1" >"$d/rc.t"
     sync "$d/rc.t"
     mv -f "$d/rc.t" "$d/rc"
+    # Whoever waits learns it now: what a power cut could take back from here on is this word, and then the work is lost.
+    exec 8>&- 9>&-
     sync "$d"
     find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} + 2>/dev/null
     exit 0

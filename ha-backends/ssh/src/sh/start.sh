@@ -1,7 +1,7 @@
 # Starts the work in $d unless it was started before; the command stands in $command, the runner in $runner.
 u=$(umask)
 umask 077
-mkdir -p "$d" || exit 78
+[ -d "$d" ] || mkdir "$d" 2>/dev/null || [ -d "$d" ] || exit 78
 if [ -e "$d/started" ]; then
     known=known
 else
@@ -12,7 +12,7 @@ else
         known=fresh
         ha_seen || exit 78
         [ "$epoch" -ge "$seen" ] || exit 77
-        printf '%s\n' "$command" >"$d/cmd.$$" && mv -f "$d/cmd.$$" "$d/cmd" || exit 78
+        printf '%s\n' "$command" >"$d/cmd" || exit 78
         # The runner inherits the lock and keeps it until it ends. It claims the work itself.
         (umask "$u" && exec setsid -f /bin/sh -c "$runner" ha-work "$d" "$G" "$home" "$epoch" "$wait" "$deadline" </dev/null >/dev/null 2>&1)
     fi

@@ -1,7 +1,7 @@
 # Prints how the work in $d stands. Its runner holds a lock for as long as it lives, on this boot of the machine.
 ha_state() {
-    if [ -e "$d/rc" ]; then
-        cat "$d/rc"
+    if read -r rc 2>/dev/null <"$d/rc"; then
+        echo "$rc"
         return
     fi
     if [ ! -e "$d/alive" ]; then
@@ -11,8 +11,8 @@ ha_state() {
     command exec 7<"$d/alive" || return 78
     if flock -n -s 7; then
         exec 7<&-
-        if [ -e "$d/rc" ]; then
-            cat "$d/rc"
+        if read -r rc 2>/dev/null <"$d/rc"; then
+            echo "$rc"
         elif [ -e "$d/started" ]; then
             echo lost
         else
