@@ -56,7 +56,8 @@ else
     exit 0
 fi
 case $expect in any | "$now") ;; *) exit 65 ;; esac
-rm -f -- "$p" && sync "${p%/*}/" || exit 66
+rm -f -- "$p" || exit 66
+sync "${p%/*}/" || exit 1
 echo removed
 "#;
 
@@ -75,7 +76,8 @@ elif [ -e "$p" ]; then
 fi
 t=$dir/.ha-put.$nonce
 ha_last() { rm -f -- "$t"; }
-ln -s -- "$to" "$t" && mv -fT -- "$t" "$p" && sync "$dir/" || exit 66
+ln -s -- "$to" "$t" && mv -fT -- "$t" "$p" || exit 66
+sync "$dir/" || exit 1
 echo switched
 "#;
 

@@ -145,3 +145,49 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// An ssh that runs everything on this machine, which calls itself by what `machine` says.
+    const STUB: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+case " $* " in *" -M "*)
+    echo x >>"$here/logins"
+    while [ "$1" != -S ]; do shift; done
+    : >"$2"
+    exec sleep 60
+    ;;
+esac
+sed "s#/etc/machine-id#$here/machine#" | /bin/sh -s
+"#;
+
+    #[tokio::test]
+    async fn another_machine_at_the_same_address_is_refused_before_anything_is_asked_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("ssh");
+        std::fs::write(&program, STUB).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(dir.path().join("machine"), "one\n").unwrap();
+        let mut config = SshConfig::new("host");
+        config.program = program;
+        let session = Session::new(config);
+        let soon = || Instant::now() + Duration::from_secs(20);
+        assert_eq!(&*session.identify(soon()).await.unwrap().machine, "one");
+        let logins = || std::fs::read_to_string(dir.path().join("logins")).unwrap().lines().count();
+        // The connection is lost, and the address goes to another machine.
+        session.link.lock().await.master = None;
+        std::fs::write(dir.path().join("machine"), "two\n").unwrap();
+        let touched = dir.path().join("touched");
+        for _ in 0..3 {
+            let script = Script::new(format!("touch '{}'", touched.display()));
+            let failure = session.run(script, soon()).await.unwrap_err();
+            assert_eq!(failure, SshFailure::OtherMachine { was: "one".into(), is: "two".into() });
+            assert!(failure.is_permanent() && !failure.may_have_run());
+        }
+        assert!(!touched.exists() && logins() == 2, "{} logins", logins());
+    }
+}

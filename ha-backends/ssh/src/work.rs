@@ -119,7 +119,7 @@ impl Inner {
         loop {
             let wait = WAIT.min(until.saturating_duration_since(Instant::now()));
             let after = format!(
-                "command exec 8<\"$d/alive\" || exit 78\nflock -s -w {} 8\nexec 8<&-\nha_state\n\
+                "command exec 8<\"$d/alive\" || exit 1\nflock -s -w {} 8\nexec 8<&-\nha_state\n\
                  [ ! -s \"$d/out\" ] || tail -c {limit} \"$d/out\"\n[ ! -s \"$d/err\" ] || tail -c {limit} \"$d/err\" >&2\n",
                 seconds(wait),
                 limit = command.output_limit

@@ -16,5 +16,5 @@ else
     sleep 0.5
 fi
 ha_lives || { echo killed; exit 0; }
-if [ "$group" -gt 1 ]; then kill -KILL "-$group"; else kill -KILL "$pid"; fi || exit 66
+if [ "$group" -gt 1 ]; then kill -KILL "-$group"; else kill -KILL "$pid"; fi || exit 1
 echo killed

@@ -39,5 +39,6 @@ got=$(sha256sum <"$t") && [ "${got%% *}" = "$want" ] || exit 70
 chmod "$mode" -- "$t" && sync "$t" || exit 66
 ha_guard "$epoch" "$wait" || exit $?
 ha_check
-mv -fT -- "$t" "$p" && sync "$dir" || exit 66
+mv -fT -- "$t" "$p" || exit 66
+sync "$dir" || exit 1
 echo put

@@ -24,13 +24,20 @@ start)
     ;;
 serve)
     printf '%s\0\0\0\0' "$$" >wso2carbon.pid
-    [ ! -e deaf ] && trap 'exit 0' TERM || trap '' TERM
+    [ ! -e deaf ] && trap 'rm -f running; exit 0' TERM || trap '' TERM
     trap 'echo "thread dump" >>dump' QUIT
     [ ! -e dies ] || { sleep 0.2; exit 1; }
+    cat release >running
     while :; do sleep 0.05; done
     ;;
 stop) kill -TERM "$(tr -d '\0' <wso2carbon.pid)" ;;
 version) cat release ;;
+patch)
+    echo x >>begun
+    sleep 6
+    echo "$HA_RELEASE" >release
+    echo x >>patched
+    ;;
 esac
 "#;
 

@@ -5,6 +5,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod connection;
+mod controller;
 mod fence;
 mod files;
 mod fixture;
