@@ -29,7 +29,7 @@ pub(crate) struct Cluster {
 
 enum Front {
     Embedded(EmbeddedBalancer),
-    HaProxy(HaProxyProcess),
+    HaProxy(Vec<HaProxyProcess>),
 }
 
 impl Cluster {
@@ -46,7 +46,9 @@ impl Cluster {
                 ServerSpec::new("esb2", members[1].port()).as_backup(),
                 ServerSpec::new("spare1", spare.port()).as_backup().held_out(),
             ];
-            Front::HaProxy(lab.haproxy("lb1", &HaProxySpec::new("esb", servers))?)
+            let spec = HaProxySpec::new("esb", servers).with_master();
+            let names = if options.pair { &["lb1", "lb2"][..] } else { &["lb1"] };
+            Front::HaProxy(names.iter().map(|name| lab.haproxy(name, &spec)).collect::<Result<_, _>>()?)
         } else {
             let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
             let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
@@ -88,10 +90,19 @@ impl Cluster {
         &self.members
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Returns where clients send their requests; the instances of a pair share them.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         match &self.balancer {
-            Front::Embedded(embedded) => embedded.address(),
-            Front::HaProxy(process) => SocketAddr::from(([127, 0, 0, 1], process.port())),
+            Front::Embedded(embedded) => vec![embedded.address()],
+            Front::HaProxy(instances) => instances.iter().map(HaProxyProcess::address).collect(),
+        }
+    }
+
+    /// Reloads the first HAProxy.
+    pub(crate) fn reload_first(&self) -> Fallible<()> {
+        match &self.balancer {
+            Front::HaProxy(instances) => Ok(instances.first().ok_or("there is no HAProxy")?.reload()?),
+            Front::Embedded(_) => Err("the embedded balancer is not reloaded".into()),
         }
     }
 
@@ -109,7 +120,8 @@ impl Cluster {
 
     async fn wait_until_served(&self) -> Fallible<()> {
         let until = Instant::now() + Duration::from_secs(30);
-        for address in [self.address(), SocketAddr::from(([127, 0, 0, 1], self.members[1].port()))] {
+        let passive = SocketAddr::from(([127, 0, 0, 1], self.members[1].port()));
+        for address in self.addresses().into_iter().chain([passive]) {
             while !answers(address).await {
                 if Instant::now() >= until {
                     return Err(format!("no server answered through {address} in 30 s").into());
@@ -120,12 +132,29 @@ impl Cluster {
         Ok(())
     }
 
+    fn balancers(&self) -> String {
+        match &self.balancer {
+            Front::Embedded(embedded) => {
+                format!(
+                    "[[balancer]]\nname = \"lb1\"\nbackend = \"local\"\nsocket = \"{}\"\n",
+                    embedded.socket().display()
+                )
+            }
+            Front::HaProxy(instances) => {
+                let row = |(process, number): (&HaProxyProcess, u32)| {
+                    let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
+                    format!(
+                        "[[balancer]]\nname = \"lb{number}\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n",
+                        process.socket().display(),
+                    )
+                };
+                instances.iter().zip(1..).map(row).collect()
+            }
+        }
+    }
+
     fn topology(&self) -> String {
-        let (backend, socket) = match &self.balancer {
-            Front::Embedded(embedded) => ("local", embedded.socket()),
-            Front::HaProxy(process) => ("haproxy", process.socket()),
-        };
-        let mut text = format!(
+        let mut text = String::from(
             r#"[cluster]
 name = "demo"
 
@@ -142,13 +171,9 @@ lease_ttl = "4s"
 name = "esb"
 serve = 1
 
-[[balancer]]
-name = "lb1"
-backend = "{backend}"
-socket = "{}"
 "#,
-            socket.display()
         );
+        text.push_str(&self.balancers());
         let spare = self.declares_spare.then_some((&self.spare, true));
         let nodes = self.members.iter().map(|home| (home, false)).chain(spare);
         for ((home, spare), name) in nodes.zip(["esb1", "esb2", "spare1"]) {

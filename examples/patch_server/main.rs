@@ -1,8 +1,8 @@
 //! The main job: a server patch goes through a running two-node cluster under load, without losing a request.
 //!
 //! ```text
-//! cargo run --release --example patch_server -- [--haproxy] [--naive] [--fail-test] [--kill-controller] \
-//!     [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
+//! cargo run --release --example patch_server -- [--haproxy] [--pair] [--reload] [--naive] [--fail-test] \
+//!     [--kill-controller] [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! Balancer, servers and load live in this process and its servers; the controller is a child process, so that killing it
@@ -33,6 +33,8 @@ type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 #[derive(Clone, Debug)]
 struct Options {
     haproxy: bool,
+    pair: bool,
+    reload: bool,
     naive: bool,
     fail_test: bool,
     kill_controller: bool,
@@ -70,6 +72,8 @@ fn failed(error: &dyn Error) -> ExitCode {
 fn parse(arguments: &[String]) -> Fallible<Options> {
     let mut options = Options {
         haproxy: false,
+        pair: false,
+        reload: false,
         naive: false,
         fail_test: false,
         kill_controller: false,
@@ -82,6 +86,8 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--haproxy" => options.haproxy = true,
+            "--pair" => (options.haproxy, options.pair) = (true, true),
+            "--reload" => (options.haproxy, options.reload) = (true, true),
             "--naive" => options.naive = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
@@ -93,7 +99,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--haproxy, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
+                let known = "--haproxy, --pair, --reload, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -106,7 +112,10 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let show = Show::new();
     show.line("starting the active, the passive and the spare server, and the balancer in front");
     let cluster = Cluster::start(&options).await?;
-    let load = Load::new(cluster.address(), RATE)
+    let [first, others @ ..] = &cluster.addresses()[..] else { return Err("there is no balancer".into()) };
+    let load = others
+        .iter()
+        .fold(Load::new(*first, RATE), |load, address| load.with_address(*address))
         .with_class(Class::new("/orders", "orders ", 193))
         .with_class(Class::new("/orders?ms=50", "orders ", 6))
         .with_class(Class::new("/orders?ms=2000", "orders ", 1))
@@ -205,12 +214,20 @@ async fn controlled(
     load: &RunningLoad,
     outage: &mut Option<Outage>,
 ) -> Fallible<serde_json::Value> {
-    let mut stop_at = (options.kill_controller || options.kill_active).then_some(KILL_AFTER_STEPS);
+    let mut stop_at = match options {
+        Options { reload: true, .. } => Some(Moment::Drain),
+        Options { kill_controller: true, .. } | Options { kill_active: true, .. } => Some(Moment::Patch),
+        _ => None,
+    };
     let mut child = controller_process(cluster)?;
     let mut lines = output_of(&mut child)?;
     loop {
         match follow(&mut child, &mut lines, show, load, stop_at.take()).await? {
             Followed::Ended(report) => return Ok(report),
+            Followed::Reached if options.reload => {
+                tokio::task::block_in_place(|| cluster.reload_first())?;
+                show.line("lb1 was reloaded while the active server drains: it has forgotten the drain");
+            }
             Followed::Reached if options.kill_active => {
                 show.line("the active server is killed with -9");
                 *outage = Some(kill_active(cluster, load).await?);
@@ -225,7 +242,24 @@ async fn controlled(
     }
 }
 
-/// In the passive node's patch: its server is stopped, traffic is on the active one.
+/// When something is done to the cluster or its controller.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// In the passive node's patch: its server is stopped, traffic is on the active one.
+    Patch,
+    /// While the active server drains.
+    Drain,
+}
+
+impl Moment {
+    fn has_come(self, steps: u32, told: &serde_json::Value) -> bool {
+        match self {
+            Self::Patch => steps >= KILL_AFTER_STEPS,
+            Self::Drain => told["verb"] == "take out" && told["node"] == "esb1" && told["event"] == "step-started",
+        }
+    }
+}
+
 const KILL_AFTER_STEPS: u32 = 6;
 
 enum Followed {
@@ -246,13 +280,13 @@ fn controller_process(cluster: &Cluster) -> Fallible<Child> {
     Ok(command.spawn()?)
 }
 
-/// Shows what the controller tells until it ends, or until it has begun so many steps.
+/// Shows what the controller tells until it ends, or until a moment has come.
 async fn follow(
     child: &mut Child,
     lines: &mut Output,
     show: &Show,
     load: &RunningLoad,
-    stop_at: Option<u32>,
+    stop_at: Option<Moment>,
 ) -> Fallible<Followed> {
     let (mut steps, mut report) = (0, serde_json::Value::Null);
     let mut tick = tokio::time::interval(Duration::from_millis(200));
@@ -273,7 +307,7 @@ async fn follow(
                     show.event(&told);
                 }
                 steps += u32::from(told["event"] == "step-started");
-                if stop_at.is_some_and(|at| steps >= at) {
+                if stop_at.is_some_and(|moment| moment.has_come(steps, &told)) {
                     return Ok(Followed::Reached);
                 }
             }

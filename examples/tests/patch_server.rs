@@ -54,6 +54,13 @@ fn a_patch_behind_haproxy_loses_no_request() {
 }
 
 #[test]
+fn a_patch_behind_a_pair_of_haproxys_of_which_one_is_reloaded_in_mid_drain_loses_no_request() {
+    let told = run(&["--pair", "--reload"]);
+    assert_patched(&told, "all-new", "4.2.1");
+    assert!(told.printed.contains("lb1 was reloaded"), "{}", told.printed);
+}
+
+#[test]
 fn a_patch_that_fails_its_test_ends_all_old() {
     assert_patched(&run(&["--fail-test"]), "all-old", "4.2.0");
     assert_patched(&run(&["--fail-test", "--haproxy"]), "all-old", "4.2.0");

@@ -45,7 +45,7 @@ impl Cluster {
                 ServerSpec::new("spare1", homes[2].port()).as_backup().held_out(),
             ],
         );
-        spec.level = level.into();
+        spec = spec.with_level(level).with_master();
         let balancer = lab.haproxy("lb1", &spec).unwrap();
         let cluster = Self { lab, homes, balancer };
         let until = std::time::Instant::now() + Duration::from_secs(30);
@@ -61,8 +61,9 @@ impl Cluster {
         let mut text = format!(
             "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\nsoak = \"500ms\"\nready_deadline = \"3s\"\n\
              lease_ttl = \"4s\"\n[pool]\nname = \"esb\"\nserve = 1\n\
-             [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"{}\"\n",
-            self.balancer.socket().display()
+             [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{}\"\n",
+            self.balancer.socket().display(),
+            self.balancer.master_socket().unwrap().display()
         );
         for (name, home) in NAMES.iter().zip(&self.homes) {
             text.push_str(&format!(
@@ -134,6 +135,37 @@ async fn an_unknown_pool_or_member_is_named_as_haproxy_names_it() {
     )
     .await;
     assert!(words.contains("esb/esb9") && words.contains("no server esb9"), "{words}");
+}
+
+#[tokio::test]
+async fn a_configuration_that_would_lose_requests_is_refused_at_plan_time_with_its_lines() {
+    let cluster = Cluster::start("admin").await;
+    let with_config = |text: &str, accept: &str| {
+        let path = cluster.lab.path().join("declared.cfg");
+        std::fs::write(&path, text).unwrap();
+        let lines = format!("backend = \"haproxy\"\nconfig_file = \"{}\"\naccept = [{accept}]\n", path.display());
+        cluster.topology().replacen("backend = \"haproxy\"\n", &lines, 1)
+    };
+    let good = "global\n  master-worker\n  stats socket /run/admin.sock level admin expose-fd listeners\n  stats maxconn 20\n\
+                defaults\n  mode http\n  retries 2\n  option redispatch 1\n  option idle-close-on-response\n  \
+                timeout server 90s\n  timeout client 90s\n  timeout connect 2s\n  option httpchk GET /health\n\
+                backend esb\n  server esb1 127.0.0.1:1 check\n  server esb2 127.0.0.1:2 check backup\n";
+    // A check that only connects does not see a frozen server.
+    let tcp_only = good.replace("  option httpchk GET /health\n", "");
+    let words = refusal(&cluster, &with_config(&tcp_only, "")).await;
+    assert!(words.contains("lb1: ") && words.contains("line ") && words.contains("[tcp-check]"), "{words}");
+    let words = refusal(&cluster, &with_config(&tcp_only.replace("esb\n", "crm\n"), "\"tcp-check\"")).await;
+    assert!(words.contains("[pool-missing]") && !words.contains("[tcp-check]"), "{words}");
+    for (text, accept) in [(good, ""), (&tcp_only, "\"tcp-check\"")] {
+        let planned = cluster.engine(&with_config(text, accept)).plan_patch(&request()).await;
+        assert!(planned.is_ok(), "{planned:?}");
+    }
+    let absent = cluster.topology().replacen(
+        "backend = \"haproxy\"\n",
+        "backend = \"haproxy\"\nconfig_file = \"/nowhere/haproxy.cfg\"\n",
+        1,
+    );
+    assert!(refusal(&cluster, &absent).await.contains("/nowhere/haproxy.cfg"));
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ async fn a_controller_that_is_killed_in_the_middle_of_an_act_is_replaced_without
         assert!(report.open.is_empty(), "{after:?}\n{report}");
         *ends.entry(report.end_words).or_default() += 1;
     }
-    println!("ends: {ends:?}");
+    ha_testkit::figures!("ends: {ends:?}");
 }
 
 #[tokio::test(start_paused = true)]

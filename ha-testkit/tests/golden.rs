@@ -10,12 +10,12 @@ async fn each_literal_reading_is_refused_and_each_corrected_order_is_proven() {
     let mut wrong = Vec::new();
     for case in cases().await.unwrap() {
         match (case.expected, prove(case.topology(), &case.plan)) {
-            (Expected::Proven, Ok(proof)) => println!("proven   {}: {proof}", case.name),
+            (Expected::Proven, Ok(proof)) => ha_testkit::figures!("proven   {}: {proof}", case.name),
             (Expected::Refused(invariant, last), Err(refused))
                 if refused.violation.invariant == invariant
                     && refused.trace.last().is_some_and(|event| event.contains(last)) =>
             {
-                println!("refused  {}: {refused}", case.name);
+                ha_testkit::figures!("refused  {}: {refused}", case.name);
             }
             (_, Ok(proof)) => wrong.push(format!("{}: {proof}", case.name)),
             (_, Err(refused)) => {

@@ -6,38 +6,59 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use ha_testkit::load::{Class, FailureKind, FaultyServer, Load, Misbehaviour, double_executions};
+use ha_testkit::load::{Class, FailureKind, FaultyServer, Load, LoadReport, Misbehaviour, Saturate, double_executions};
+
+/// Treatments, the kind that each is to be counted as, and how often it comes.
+const KINDS: [(Misbehaviour, Option<FailureKind>, usize); 8] = [
+    (Misbehaviour::None, None, 40),
+    (Misbehaviour::Reset, Some(FailureKind::Reset), 7),
+    (Misbehaviour::Eof, Some(FailureKind::EofBeforeAnswer), 6),
+    (Misbehaviour::Truncate, Some(FailureKind::Truncated), 5),
+    (Misbehaviour::Status503, Some(FailureKind::Status5xx), 9),
+    (Misbehaviour::Status404, Some(FailureKind::OtherStatus), 3),
+    (Misbehaviour::Silence, Some(FailureKind::Timeout), 4),
+    (Misbehaviour::WrongBody, Some(FailureKind::WrongBody), 8),
+];
+const ROUNDS: usize = 3;
+
+fn treatments() -> Vec<Misbehaviour> {
+    KINDS.iter().flat_map(|(treatment, _, count)| std::iter::repeat_n(*treatment, *count)).collect()
+}
+
+fn assert_counted_exactly(report: &LoadReport) {
+    let expected: BTreeMap<FailureKind, u64> =
+        KINDS.iter().filter_map(|(_, kind, count)| Some(((*kind)?, (count * ROUNDS) as u64))).collect();
+    assert_eq!(report.counts.failed, expected);
+    assert_eq!(report.counts.ok, (40 * ROUNDS) as u64);
+    assert_eq!(report.counts.sent, report.counts.ok + report.counts.failures());
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_failure_is_counted_exactly() {
-    let kinds = [
-        (Misbehaviour::None, None, 40),
-        (Misbehaviour::Reset, Some(FailureKind::Reset), 7),
-        (Misbehaviour::Eof, Some(FailureKind::EofBeforeAnswer), 6),
-        (Misbehaviour::Truncate, Some(FailureKind::Truncated), 5),
-        (Misbehaviour::Status503, Some(FailureKind::Status5xx), 9),
-        (Misbehaviour::Status404, Some(FailureKind::OtherStatus), 3),
-        (Misbehaviour::Silence, Some(FailureKind::Timeout), 4),
-        (Misbehaviour::WrongBody, Some(FailureKind::WrongBody), 8),
-    ];
-    let treatments: Vec<Misbehaviour> =
-        kinds.iter().flat_map(|(treatment, _, count)| std::iter::repeat_n(*treatment, *count)).collect();
-    let rounds = 3;
-    let server = FaultyServer::start(treatments.clone()).await.unwrap();
-    let report = Load::new(server.address(), 400)
+    let server = FaultyServer::start(treatments()).await.unwrap();
+    let load = Load::new(server.address(), 400)
         .with_class(Class::new("/orders", "orders", 1))
         .with_timeout(Duration::from_secs(5))
-        .with_limit((treatments.len() * rounds) as u64)
-        .start()
-        .unwrap()
-        .finish()
-        .await;
-    let expected: BTreeMap<FailureKind, u64> =
-        kinds.iter().filter_map(|(_, kind, count)| Some(((*kind)?, (count * rounds) as u64))).collect();
-    assert_eq!(report.counts.failed, expected);
-    assert_eq!(report.counts.ok, (40 * rounds) as u64);
-    assert_eq!(report.counts.sent, report.counts.ok + report.counts.failures());
-    println!("counted exactly: {} requests, failures {:?}", report.counts.sent, report.counts.failed);
+        .with_limit((treatments().len() * ROUNDS) as u64);
+    assert_counted_exactly(&load.start().unwrap().finish().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn saturating_clients_count_every_kind_of_failure_exactly() {
+    let server = FaultyServer::start(treatments()).await.unwrap();
+    let load = Saturate::new(server.address())
+        .with_class(Class::new("/orders", "orders", 1))
+        .with_timeout(Duration::from_secs(2))
+        .with_limit((treatments().len() * ROUNDS) as u64);
+    assert_counted_exactly(&load.start().unwrap().finish().await);
+}
+
+#[tokio::test]
+async fn saturating_clients_of_a_closed_port_are_refused_each_time() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let load = Saturate::new(address).with_clients(3).with_class(Class::new("/", "", 1)).with_limit(25);
+    let report = load.start().unwrap().finish().await;
+    assert_eq!(report.counts.failed, BTreeMap::from([(FailureKind::Refused, 25)]));
 }
 
 #[tokio::test]

@@ -87,12 +87,15 @@ async fn the_explorer_refuses_what_a_tool_without_a_law_would_break() {
             .plan;
         try_all(&format!("upgrade {name}"), &database, world.topology(), &plan, &mut count);
     }
-    println!(
+    ha_testkit::figures!(
         "mutants of plans: {} tried, {} harmful, {} of them refused; {} harmless ones refused as well",
-        count.tried, count.harmful, count.refused, count.harmless_refused
+        count.tried,
+        count.harmful,
+        count.refused,
+        count.harmless_refused
     );
     for survivor in &count.survivors {
-        println!("survivor: {survivor}");
+        ha_testkit::figures!("survivor: {survivor}");
     }
     assert!(count.harmful > 200, "{}", count.harmful);
     assert!(
@@ -112,7 +115,7 @@ async fn each_literal_reading_does_the_harm_that_it_is_refused_for() {
             Expected::Proven => assert_eq!(harm, Vec::<String>::new(), "{}", case.name),
             _ => {
                 assert!(!harm.is_empty(), "{}: refused, and does no harm", case.name);
-                println!("{}: {}", case.name, harm[0]);
+                ha_testkit::figures!("{}: {}", case.name, harm[0]);
             }
         }
     }

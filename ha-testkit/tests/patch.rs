@@ -123,7 +123,7 @@ async fn every_single_planned_fault_ends_in_a_named_state_without_losing_a_reque
             *ends.entry(report.end_words).or_default() += 1;
         }
     }
-    println!("ends: {ends:?}");
+    ha_testkit::figures!("ends: {ends:?}");
     assert!(ends.contains_key("all new") && ends.contains_key("all old"), "{ends:?}");
 }
 

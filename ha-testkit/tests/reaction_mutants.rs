@@ -101,7 +101,7 @@ fn every_wrong_reaction_is_seen() {
         let runs = deaths(wrong);
         let seen: Vec<String> =
             runs.iter().filter_map(|death| run(wrong, *death).map(|what| format!("{death:?}: {what}"))).collect();
-        println!("{wrong:?}: {} runs, seen in {}, first: {:?}", runs.len(), seen.len(), seen.first());
+        ha_testkit::figures!("{wrong:?}: {} runs, seen in {}, first: {:?}", runs.len(), seen.len(), seen.first());
         if seen.is_empty() {
             survivors.push(wrong);
         }

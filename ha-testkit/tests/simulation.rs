@@ -53,7 +53,7 @@ fn simulate_seeds(range: std::ops::Range<u64>, faults: usize, binds: impl Fn(&st
         };
         *ends.entry(kind).or_default() += 1;
     }
-    println!("{faults} faults: {ends:?}");
+    ha_testkit::figures!("{faults} faults: {ends:?}");
     assert!(broken.is_empty(), "{} runs broke the law:\n{}", broken.len(), broken.join("\n"));
     ends
 }

@@ -1,81 +1,269 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, ErrorKind, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer,
-    Quiescence, SetAdmin, StepError,
+    AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, ErrorKind,
+    Expectations, Instance, LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin,
+    SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
+use ha_core::topology::Name;
 
 use crate::config::HaProxyConfig;
-use crate::wire::{self, ServerState, Stat};
-use crate::{error, transport};
+use crate::declared::Declared;
+use crate::error;
+use crate::transport::{About, Socket};
+use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 
-/// One HAProxy instance, driven over its admin socket.
+/// Makes errors of HAProxy's machine readable on all versions from 2.4 on.
+const SEVERITY: &str = "set severity-output number;";
+
+/// One HAProxy instance, driven over its admin socket. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct HaProxy {
-    config: HaProxyConfig,
+    admin: Socket,
+    master: Option<Socket>,
+    declared: Declared,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What was read before and is checked against each answer.
+#[derive(Debug, Default)]
+struct Known {
+    /// The numbers of servers in the process of this pid.
+    ids: HashMap<MemberRef, (u64, u32)>,
+    /// The pid of a worker that had no older ones beside it: as long as it is the current one there are none.
+    alone: Option<u64>,
 }
 
 impl HaProxy {
     /// Drives the instance behind `config`. Nothing is touched yet.
     pub fn new(config: HaProxyConfig) -> Self {
-        Self { config }
+        let socket =
+            |endpoint, master| Socket::new(endpoint, config.deadline, config.max_reply, config.connections, master);
+        let (admin, master) = (socket(config.socket.clone(), false), config.master.clone());
+        let master = master.map(|endpoint| socket(endpoint, true));
+        Self { admin, master, declared: Declared::of(&config), known: Arc::default() }
     }
 
-    async fn read(&self, operation: &'static str, target: &str, command: &str) -> Result<String, StepError> {
-        let answer = transport::ask(&self.config, operation, target, command).await;
+    /// Asks reading commands, several in one line.
+    async fn read(&self, about: About<'_>, commands: &[String]) -> Result<String, StepError> {
+        let answer = self.admin.ask(about, &format!("{SEVERITY}{}", commands.join(";"))).await;
         let answer = answer.map_err(StepError::without_effect)?;
         match wire::refused(&answer) {
-            Some(refused) => Err(error::refused(operation, target, &refused)),
+            Some(refused) => Err(error::refused(about, &refused)),
             None => Ok(answer),
         }
     }
 
-    async fn state(&self, operation: &'static str, member: &MemberRef) -> Result<ServerState, StepError> {
-        let target = member.to_string();
-        let answer = self.read(operation, &target, &wire::servers_state(member)).await?;
-        let found = wire::parse_servers_state(&answer, member.member.as_str());
-        found
-            .map_err(|malformed| error::malformed(operation, &target, malformed))?
-            .ok_or_else(|| not_found(operation, member))
+    /// Gives one changing command; what it did is for the caller to read.
+    async fn command(&self, about: About<'_>, command: &str) -> Result<(), StepError> {
+        let answer = self.admin.ask(about, &format!("{SEVERITY}{command}")).await?;
+        wire::changed(&answer).map_err(|refused| error::refused(about, &refused))
     }
 
-    async fn stat(&self, operation: &'static str, member: &MemberRef, id: u32) -> Result<Stat, StepError> {
-        let target = member.to_string();
-        let answer = self.read(operation, &target, &wire::stat(member, id)).await?;
-        let found = wire::parse_stat(&answer, member.member.as_str());
-        found
-            .map_err(|malformed| error::malformed(operation, &target, malformed))?
-            .ok_or_else(|| not_found(operation, member))
+    async fn states(&self, about: About<'_>, pool: &Name) -> Result<Vec<ServerState>, StepError> {
+        let answer = self.read(about, &[wire::states(pool)]).await?;
+        wire::parse_states(&answer, pool).map_err(|malformed| error::malformed(about, malformed))
+    }
+
+    async fn state(&self, about: About<'_>, member: &MemberRef) -> Result<ServerState, StepError> {
+        let states = self.states(about, &member.pool).await?;
+        find(states, member).ok_or_else(|| missing(about, member))
+    }
+
+    /// Returns the number of a server, read anew where it is not known.
+    async fn id(&self, about: About<'_>, member: &MemberRef) -> Result<u32, StepError> {
+        if let Some((_, id)) = self.lock().ids.get(member) {
+            return Ok(*id);
+        }
+        let answer = self.read(about, &[wire::INFO.into(), wire::states(&member.pool)]).await?;
+        let malformed = |malformed: Malformed| error::malformed(about, malformed);
+        let info = wire::parse_info(&answer).map_err(malformed)?;
+        let states = wire::parse_states(&answer, &member.pool).map_err(malformed)?;
+        let state = find(states, member).ok_or_else(|| missing(about, member))?;
+        self.lock().ids.insert(member.clone(), (info.pid, state.id));
+        Ok(state.id)
+    }
+
+    /// Reads figures of one server by its number, which another process may have given to another server.
+    async fn figures(&self, about: About<'_>, member: &MemberRef) -> Result<(u64, Stat), StepError> {
+        for _ in 0..2 {
+            let id = self.id(about, member).await?;
+            let answer = self.read(about, &[wire::INFO.into(), wire::server_stat(&member.pool, id)]).await?;
+            let malformed = |malformed: Malformed| error::malformed(about, malformed);
+            let info = wire::parse_info(&answer).map_err(malformed)?;
+            let (stats, _) = wire::parse_stats(&answer).map_err(malformed)?;
+            let stat = stats.into_iter().find(|stat| stat.server == member.member.as_str());
+            let known = self.lock().ids.get(member).copied();
+            match stat {
+                Some(stat) if known == Some((info.pid, id)) => return Ok((info.pid, stat)),
+                Some(_) | None => {
+                    self.lock().ids.remove(member);
+                }
+            }
+        }
+        Err(missing(about, member))
+    }
+
+    /// Counts what older workers still do for a server: all of them are asked, over the master.
+    async fn older_sessions(&self, about: About<'_>, member: &MemberRef, current: u64) -> Result<u64, StepError> {
+        let Some(master) = &self.master else { return Ok(0) };
+        if self.lock().alone == Some(current) {
+            return Ok(0);
+        }
+        let malformed = |malformed: Malformed| error::malformed(about, malformed);
+        let answer = master.ask(about, wire::PROC).await.map_err(StepError::without_effect)?;
+        let workers = wire::parse_proc(&answer).map_err(malformed)?;
+        if !workers.iter().any(|worker| worker.pid == current && !worker.old) {
+            // A reload is under way: the admin socket was answered by a worker that is not the current one any more.
+            let words =
+                format!("worker {current} answered, and the master does not call it current: a reload is under way");
+            return Err(StepError::new(ErrorKind::Busy, about.operation, about.target)
+                .with_context(words)
+                .without_effect());
+        }
+        let (mut sessions, mut older) = (0_u64, false);
+        for worker in workers.iter().filter(|worker| worker.pid != current) {
+            let asked = wire::worker_stats(worker.pid, &member.pool);
+            let answer = master.ask(about, &asked).await.map_err(StepError::without_effect)?;
+            if wire::is_gone(&answer) {
+                continue;
+            }
+            older = true;
+            if let Some(refused) = wire::refused(&answer) {
+                // An older configuration may not have had this pool.
+                if error::refused(about, &refused).kind() == ErrorKind::NotFound {
+                    continue;
+                }
+                return Err(error::refused(about, &refused));
+            }
+            let (stats, _) = wire::parse_stats(&answer).map_err(malformed)?;
+            let of_member = stats.iter().filter(|stat| stat.server == member.member.as_str());
+            sessions = of_member.fold(sessions, |sum, stat| sum.saturating_add(stat.quiescence.in_flight()));
+        }
+        if !older {
+            self.lock().alone = Some(current);
+        }
+        Ok(sessions)
+    }
+
+    fn describe(&self, pool: &Name, state: &ServerState, stat: &Stat, row: &PoolRow) -> Member {
+        let checked = state.checked() || stat.tracks;
+        let (persistent, cuts) = self.declared.of_pool(pool);
+        Member::new(state.admin(), stat.health(state), stat.row)
+            .with_checks(checked)
+            .with_weight(state.weight, state.configured_weight)
+            .with_address(state.address)
+            .with_inherited(stat.tracks)
+            .with_persistence(row.cookie || persistent, cuts)
+            .with_counters(stat.counters)
+    }
+
+    /// Reads a change back; the words say how the server stands instead.
+    async fn confirm(
+        &self,
+        about: About<'_>,
+        member: &MemberRef,
+        stands: impl Fn(&ServerState) -> Result<(), String>,
+    ) -> Result<Applied, StepError> {
+        let conflict =
+            |words: String| StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(words);
+        match self.state(about, member).await {
+            Ok(state) => stands(&state).map(|()| Applied::Applied).map_err(conflict),
+            Err(error) => Err(conflict(format!("it was set, and could not be read back: {error}"))),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn not_found(operation: &'static str, member: &MemberRef) -> StepError {
-    let words = format!("backend {} has no server {}", member.pool, member.member);
-    StepError::new(ErrorKind::NotFound, operation, member.to_string()).with_context(words).without_effect()
+fn find(states: Vec<ServerState>, member: &MemberRef) -> Option<ServerState> {
+    states.into_iter().find(|state| state.name == member.member.as_str())
+}
+
+fn missing(about: About<'_>, member: &MemberRef) -> StepError {
+    error::not_found(about, format!("backend {} has no server {}", member.pool, member.member))
 }
 
 #[async_trait]
 impl ObserveBalancer for HaProxy {
     fn capabilities(&self) -> BalancerCapabilities {
-        BalancerCapabilities::new(false, true)
+        BalancerCapabilities::none()
+            .with_idle_connections(true)
+            .with_older_generations(self.master.is_some())
+            .with_weights(true)
+            .with_close(true)
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {
-        let target = self.config.socket.display().to_string();
-        let answer = self.read("identify", &target, wire::INFO).await?;
-        let info = wire::parse_info(&answer).map_err(|malformed| error::malformed("identify", &target, malformed))?;
-        Ok(Instance::new(format!("HAProxy {}", info.version), info.pid))
+        let target = self.admin.endpoint.to_string();
+        let about = About { operation: "identify", target: &target };
+        let answer = self.read(about, &[wire::INFO.into()]).await?;
+        let info = wire::parse_info(&answer).map_err(|malformed| error::malformed(about, malformed))?;
+        let instance = Instance::new(format!("HAProxy {}", info.version), info.pid);
+        Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
-        let state = self.state("member", member).await?;
-        let stat = self.stat("member", member, state.id).await?;
-        Ok(Member::new(state.admin(), stat.health(state.admin()), stat.row))
+        let target = member.to_string();
+        let about = About { operation: "member", target: &target };
+        for _ in 0..2 {
+            let id = self.id(about, member).await?;
+            let pool = &member.pool;
+            let commands = [wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)];
+            let answer = self.read(about, &commands).await?;
+            let malformed = |malformed: Malformed| error::malformed(about, malformed);
+            let state = find(wire::parse_states(&answer, pool).map_err(malformed)?, member);
+            let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
+            let state = state.ok_or_else(|| missing(about, member))?;
+            let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
+            match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
+                Some(stat) if state.id == id => return Ok(self.describe(pool, &state, &stat, &row)),
+                Some(_) | None => {
+                    self.lock().ids.remove(member);
+                }
+            }
+        }
+        Err(missing(about, member))
+    }
+
+    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
+        let about = About { operation: "members", target: pool.as_str() };
+        self.declared.refresh(pool).await?;
+        let answer = self.read(about, &[wire::states(pool), wire::pool_stats(pool)]).await?;
+        let malformed = |malformed: Malformed| error::malformed(about, malformed);
+        let states = wire::parse_states(&answer, pool).map_err(malformed)?;
+        let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
+        let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
+        let mut stats: HashMap<&str, &Stat> = stats.iter().map(|stat| (stat.server.as_str(), stat)).collect();
+        let mut members = Vec::with_capacity(states.len());
+        for state in &states {
+            let stat = stats.remove(state.name.as_str());
+            let stat = stat.ok_or_else(|| malformed(Malformed(format!("show stat has no server {}", state.name))))?;
+            let name = Name::new(&state.name).map_err(|error| malformed(Malformed(error.to_string())))?;
+            members.push((name, self.describe(pool, state, stat, &row)));
+        }
+        Ok(members)
+    }
+
+    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        self.declared.concerns(expect).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
-        let state = self.state("quiescence", member).await?;
-        Ok(self.stat("quiescence", member, state.id).await?.quiescence)
+        let target = member.to_string();
+        let about = About { operation: "quiescence", target: &target };
+        let (pid, stat) = self.figures(about, member).await?;
+        let older = self.older_sessions(about, member, pid).await?;
+        let seen = match self.master {
+            Some(_) => Completeness::Proven,
+            None => Completeness::OlderGenerationsInvisible,
+        };
+        Ok(stat.quiescence.with_generation(pid).with_older(older, seen))
     }
 }
 
@@ -83,18 +271,91 @@ impl ObserveBalancer for HaProxy {
 impl LoadBalancer for HaProxy {
     async fn set_admin(&self, _epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
         let SetAdmin { member, admin, .. } = request;
-        if self.state("set_admin", &member).await?.admin() == admin {
+        let target = member.to_string();
+        let about = About { operation: "set_admin", target: &target };
+        if self.state(about, &member).await?.admin() == admin {
             return Ok(Applied::AlreadySo);
         }
+        self.command(about, &wire::set_state(&member, admin)).await?;
+        let is_so = |state: &ServerState| match state.admin() {
+            found if found == admin => Ok(()),
+            found => Err(differs(admin, found)),
+        };
+        self.confirm(about, &member, is_so).await
+    }
+
+    async fn set_weight(&self, _epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
+        let SetWeight { member, weight, .. } = request;
         let target = member.to_string();
-        let answer = transport::ask(&self.config, "set_admin", &target, &wire::set_state(&member, admin)).await?;
-        wire::changed(&answer).map_err(|refused| error::refused("set_admin", &target, &refused))?;
-        let unknown =
-            |words: String| StepError::new(ErrorKind::Conflict, "set_admin", target.as_str()).with_context(words);
-        match self.state("set_admin", &member).await {
-            Ok(state) if state.admin() == admin => Ok(Applied::Applied),
-            Ok(state) => Err(unknown(differs(admin, state.admin()))),
-            Err(error) => Err(unknown(format!("it was set, and could not be read back: {error}"))),
+        let about = About { operation: "set_weight", target: &target };
+        if self.state(about, &member).await?.weight == weight {
+            return Ok(Applied::AlreadySo);
+        }
+        self.command(about, &wire::set_weight(&member, weight)).await?;
+        let is_so = |state: &ServerState| match state.weight {
+            found if found == weight => Ok(()),
+            found => Err(format!("weight {weight} was set and {found} is read back: somebody else's change")),
+        };
+        self.confirm(about, &member, is_so).await
+    }
+
+    async fn close_sessions(&self, _epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
+        let member = request.member;
+        let target = member.to_string();
+        let about = About { operation: "close_sessions", target: &target };
+        // Its answer is empty whatever it closes: what was there is read before.
+        let (_, stat) = self.figures(about, &member).await?;
+        self.command(about, &wire::close_sessions(&member)).await?;
+        Ok(Closed::new(stat.quiescence.sessions))
+    }
+}
+
+#[async_trait]
+impl Membership for HaProxy {
+    async fn add(&self, _epoch: LeaseEpoch, request: AddMember) -> Result<Applied, StepError> {
+        let member = request.member.clone();
+        let target = member.to_string();
+        let about = About { operation: "add", target: &target };
+        if let Some(state) = find(self.states(about, &member.pool).await?, &member) {
+            if state.address == Some(request.address) {
+                return Ok(Applied::AlreadySo);
+            }
+            let words = format!("a server of this name is there with another address, {:?}", state.address);
+            return Err(StepError::new(ErrorKind::Conflict, "add", target).with_context(words).without_effect());
+        }
+        self.command(about, &wire::add_server(&request)).await?;
+        if request.check_every.is_some() {
+            // Checks of an added server rest until they are asked for; they begin when it leaves maintenance.
+            self.command(about, &wire::enable_health(&member)).await.map_err(|error| {
+                let words = format!("it was added, its checks could not be enabled: {error}");
+                StepError::new(error.kind(), "add", target.as_str()).with_context(words)
+            })?;
+        }
+        let is_so = |state: &ServerState| match (state.address, state.admin()) {
+            (address, Admin::Maint) if address == Some(request.address) => Ok(()),
+            (address, admin) => Err(format!("it was added, and is read back as {admin:?} with address {address:?}")),
+        };
+        self.confirm(about, &member, is_so).await
+    }
+
+    async fn remove(&self, _epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError> {
+        let target = member.to_string();
+        let about = About { operation: "remove", target: &target };
+        if find(self.states(about, &member.pool).await?, &member).is_none() {
+            return Ok(Applied::AlreadySo);
+        }
+        self.command(about, &wire::del_server(&member)).await?;
+        self.lock().ids.remove(&member);
+        match self.states(about, &member.pool).await.map(|states| find(states, &member)) {
+            Ok(None) => Ok(Applied::Applied),
+            Ok(Some(_)) => {
+                let words = "it was removed and is there again: somebody else's change";
+                Err(StepError::new(ErrorKind::Conflict, "remove", target).with_context(words))
+            }
+            Err(error) => {
+                let words = format!("it was removed, and could not be read back: {error}");
+                Err(StepError::new(ErrorKind::Conflict, "remove", target).with_context(words))
+            }
         }
     }
 }

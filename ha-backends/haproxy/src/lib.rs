@@ -2,9 +2,15 @@
 
 mod backend;
 mod config;
+mod declared;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
+mod lint;
 mod transport;
 mod wire;
 
 pub use backend::HaProxy;
-pub use config::{ConfigError, HaProxyConfig};
+pub use config::{ConfigError, Endpoint, HaProxyConfig};
+pub use lint::{Checks, LintExpectations, PoolFacts, ServerFacts, Severity, Warning, lint, lint_bytes, pool_facts};

@@ -28,8 +28,8 @@ enum Trick {
     TracksAnother,
 }
 
-const STATE: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight\n\
-                     4 esb 1 esb1 127.0.0.1 2 0 1\n\n";
+const STATE: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight \
+                     srv_iweight srv_check_state srv_port\n4 esb 1 esb1 127.0.0.1 2 0 1 1 6 8280\n\n";
 
 async fn answer(mut stream: UnixStream, trick: Trick, writes: Arc<AtomicU32>) -> std::io::Result<()> {
     let mut command = [0_u8; 512];
@@ -100,5 +100,5 @@ async fn a_read_has_no_effect_whatever_comes_back() {
     serve(&path, Trick::Hangs);
     let error = HaProxy::new(HaProxyConfig::new(&path)).identify().await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Protocol, Effect::None), "{error}");
-    assert!(error.to_string().contains("no Pid"), "{error}");
+    assert!(error.to_string().contains("has no "), "{error}");
 }

@@ -172,8 +172,7 @@ impl Drop for Frozen {
 async fn a_frozen_haproxy_ends_in_a_timeout_and_not_in_a_hang() {
     let lab = lab();
     let (process, _) = start(&lab, "admin");
-    let mut config = HaProxyConfig::new(process.socket());
-    config.deadline = Duration::from_millis(300);
+    let config = HaProxyConfig::new(process.socket()).with_deadline(Duration::from_millis(300));
     let backend = HaProxy::new(config);
     let frozen = Frozen::new(&process);
     let error = backend.set_admin(EPOCH, set("esb1", Admin::Maint)).await.unwrap_err();

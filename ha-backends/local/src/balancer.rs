@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, BalancerCapabilities, ErrorKind, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence,
-    SetAdmin, StepError,
+    Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance, LoadBalancer,
+    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
-use ha_core::topology::{Component, SettingError as ConfigError, Settings};
+use ha_core::topology::{Component, Name, SettingError as ConfigError, Settings};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -41,7 +41,7 @@ impl LocalBalancer {
     }
 
     async fn ask(&self, operation: &'static str, target: String, request: Request) -> Result<Reply, StepError> {
-        let writes = matches!(request, Request::SetAdmin { .. });
+        let writes = matches!(request, Request::SetAdmin { .. } | Request::SetWeight { .. });
         let failed = |kind: ErrorKind, error: io::Error| {
             StepError::new(kind, operation, target.clone())
                 .with_context(format!("{}: {error}", self.socket.display()))
@@ -90,7 +90,11 @@ fn unexpected(operation: &'static str, target: String, writes: bool) -> StepErro
 #[async_trait]
 impl ObserveBalancer for LocalBalancer {
     fn capabilities(&self) -> BalancerCapabilities {
-        BalancerCapabilities::new(true, true)
+        BalancerCapabilities::none()
+            .with_fences(true)
+            .with_idle_connections(true)
+            .with_older_generations(true)
+            .with_weights(true)
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {
@@ -107,6 +111,18 @@ impl ObserveBalancer for LocalBalancer {
             Reply::Member(stands) => Ok(stands),
             _ => Err(unexpected("member", member.to_string(), false)),
         }
+    }
+
+    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
+        let request = Request::Members { pool: pool.to_string() };
+        match self.ask("members", pool.to_string(), request).await? {
+            Reply::Members(members) => Ok(members),
+            _ => Err(unexpected("members", pool.to_string(), false)),
+        }
+    }
+
+    async fn concerns(&self, _expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        Ok(Vec::new())
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
@@ -128,5 +144,20 @@ impl LoadBalancer for LocalBalancer {
             Reply::Applied(applied) => Ok(applied),
             _ => Err(unexpected("set_admin", member.to_string(), true)),
         }
+    }
+
+    async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
+        let (member, weight) = (request.member, request.weight);
+        let (pool, name) = (member.pool.to_string(), member.member.to_string());
+        let ask = Request::SetWeight { pool, member: name, weight, epoch: epoch.number() };
+        match self.ask("set_weight", member.to_string(), ask).await? {
+            Reply::Applied(applied) => Ok(applied),
+            _ => Err(unexpected("set_weight", member.to_string(), true)),
+        }
+    }
+
+    async fn close_sessions(&self, _epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
+        let error = StepError::new(ErrorKind::Unsupported, "close_sessions", request.member.to_string());
+        Err(error.with_context("the embedded balancer lets every request end by itself").without_effect())
     }
 }

@@ -3,6 +3,9 @@
 mod balancer;
 mod embedded;
 mod fence;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod identity;
 mod probe;

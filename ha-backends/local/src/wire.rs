@@ -1,4 +1,5 @@
-use ha_core::backend::{Admin, Applied, ErrorKind, Instance, Member, Quiescence};
+use ha_core::backend::{Admin, Applied, ErrorKind, Instance, Member, Quiescence, Weight};
+use ha_core::topology::Name;
 use serde::{Deserialize, Serialize};
 
 /// One question to the embedded balancer: a line of JSON, one a connection.
@@ -7,8 +8,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Request {
     Identify,
     Member { pool: String, member: String },
+    Members { pool: String },
     Quiescence { pool: String, member: String },
     SetAdmin { pool: String, member: String, admin: Admin, epoch: u64 },
+    SetWeight { pool: String, member: String, weight: Weight, epoch: u64 },
 }
 
 /// Its answer: a line of JSON.
@@ -17,6 +20,7 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     Instance(Instance),
     Member(Member),
+    Members(Vec<(Name, Member)>),
     Quiescence(Quiescence),
     Applied(Applied),
     Error { kind: ErrorKind, message: String },

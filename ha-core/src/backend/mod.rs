@@ -17,8 +17,9 @@ mod probe;
 mod workload;
 
 pub use balancer::{
-    Admin, BalancerCapabilities, Health, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence,
-    SetAdmin,
+    AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, Counters, CutConsent,
+    Expectations, Health, Instance, LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin,
+    SetWeight, Weight,
 };
 pub use database::{Database, ObserveDatabase};
 pub use digest::ContentDigest;

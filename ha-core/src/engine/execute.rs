@@ -4,12 +4,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::build::Shared;
-use super::rotate::rotate;
+use super::rotate::{policy_of, rotate};
 use crate::action::{Order, Verb};
 use crate::backend::{
     Admin, Applied, Effect, Health, Installed, Ready, RunCommand, ServerProcess, StepError, WorkId, WorkState,
 };
-use crate::machine::rotation::{Goal, Outcome as Rotated};
+use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated};
 use crate::plan::Plan;
 use crate::record::OutcomeKind;
 use crate::state::{LeaseEpoch, ReleaseId, ServerDomain};
@@ -46,7 +46,8 @@ impl Executor {
     pub(super) async fn act(self, deadline: Duration) -> Outcome {
         let until = Instant::now() + deadline;
         match self.order.verb {
-            Verb::TakeOut | Verb::Reassert { admitted: false } => self.rotate(Goal::Out).await,
+            Verb::TakeOut => self.rotate(Goal::Out).await,
+            Verb::Reassert { admitted: false } => self.rotate(Goal::HeldOut).await,
             Verb::Admit | Verb::Reassert { admitted: true } => self.rotate(Goal::Back).await,
             Verb::Stop => self.stop(until, until - deadline / KILL_SHARE).await,
             Verb::Start => self.start(until, ServerDomain::Production).await,
@@ -100,11 +101,15 @@ impl Executor {
     }
 
     async fn rotate(&self, goal: Goal) -> Outcome {
-        let drain = self.shared.topology.policy.drain_deadline;
-        match rotate(&self.shared, self.epoch, self.order.node, goal, drain).await {
-            Rotated::Reached if goal == Goal::Out => done("out of traffic, nothing connects to it"),
-            Rotated::Reached => done("in traffic, confirmed by every balancer"),
-            Rotated::Restored { why } => not_done(format!("{why}; the node is as it was on every balancer")),
+        let (shared, policy) = (&self.shared, policy_of(&self.shared.topology.policy));
+        let member = shared.member(self.order.node);
+        match rotate(self.epoch, &shared.balancers, &member, goal, policy).await {
+            Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
+                done(format!("out of traffic, {killed} requests were cut at the drain deadline as the policy says"))
+            }
+            Rotated::Reached { drain: Some(_) } => done("out of traffic, nothing connects to it"),
+            Rotated::Reached { drain: None } => done("in traffic, confirmed by every balancer"),
+            Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),
             Rotated::Stuck { why, instances } => {
                 let names = instances.iter().filter_map(|index| self.shared.topology.balancers.get(*index));
                 let names: Vec<&str> = names.map(|balancer| balancer.name.as_str()).collect();
@@ -283,7 +288,7 @@ impl Executor {
                 return not_done(format!("{member} is {:?} on a balancer", stands.admin));
             }
             match wanted {
-                Admin::Ready if matches!(stands.health, Health::Down | Health::Paused) => {
+                Admin::Ready if matches!(stands.health, Health::Down | Health::Rising | Health::Paused) => {
                     return not_done(format!("{member} is admitted and not up on a balancer"));
                 }
                 Admin::Maint => match self.read(backend.quiescence(&member)).await {

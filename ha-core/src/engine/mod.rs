@@ -22,3 +22,4 @@ pub use build::{Engine, EngineBuilder};
 pub use drive::RunHandle;
 pub use error::{BuildError, RunError};
 pub use observe::Observed;
+pub use rotate::rotate;

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use crate::backend::{Admin, Health, Installed, ServerProcess, Shared};
+use crate::backend::{Admin, Concern, Expectations, Health, Installed, ServerProcess, Shared};
 use crate::procedure::{PatchRequest, PlanError, Planned, UpdateRequest, UpgradeRequest, patch, update, upgrade};
 use crate::state::{
     ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
@@ -24,6 +24,8 @@ pub struct Observed {
     pub facts: Facts,
     /// What could not be seen, or was seen to be wrong, one line each.
     pub notes: Vec<String>,
+    /// What in a balancer's own configuration would lose requests; nothing is planned over it.
+    pub dangers: Vec<String>,
 }
 
 /// A read that takes longer is given up: what it would have seen is unknown.
@@ -90,7 +92,9 @@ impl Engine {
         let seen = nodes.iter().filter_map(|node| node.shared.as_ref()).map(|shared| shared.seen);
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
         state.sites = self.shared.topology.sites.iter().map(site_at_rest).collect();
-        Ok(Observed { state, facts, notes })
+        let mut notes = notes;
+        let dangers = concerns(&self.shared, &mut notes).await;
+        Ok(Observed { state, facts, notes, dangers })
     }
 
     /// Observes the cluster, then plans a patch and proves the plan. Changes nothing.
@@ -98,7 +102,7 @@ impl Engine {
     /// # Errors
     /// [`RunError::Plan`].
     pub async fn plan_patch(&self, request: &PatchRequest) -> Result<Planned, RunError> {
-        let seen = self.observe().await?;
+        let seen = self.observe().await?.safe_to_plan()?;
         patch(&self.shared.topology, &seen.state, &seen.facts, request)
             .map_err(|source| RunError::Plan { source, seen: seen.notes })
     }
@@ -108,7 +112,7 @@ impl Engine {
     /// # Errors
     /// [`RunError::Plan`].
     pub async fn plan_update(&self, request: &UpdateRequest) -> Result<Planned, RunError> {
-        let seen = self.observe().await?;
+        let seen = self.observe().await?.safe_to_plan()?;
         update(&self.shared.topology, &seen.state, &seen.facts, request)
             .map_err(|source| RunError::Plan { source, seen: seen.notes })
     }
@@ -118,9 +122,42 @@ impl Engine {
     /// # Errors
     /// [`RunError::Plan`].
     pub async fn plan_upgrade(&self, request: &UpgradeRequest) -> Result<Planned, RunError> {
-        let seen = self.observe().await?;
+        let seen = self.observe().await?.safe_to_plan()?;
         upgrade(&self.shared.topology, &seen.state, &seen.facts, request)
             .map_err(|source| RunError::Plan { source, seen: seen.notes })
+    }
+}
+
+/// Asks every balancer what in its configuration endangers a change: advice becomes notes, dangers are returned.
+async fn concerns(shared: &Parts, notes: &mut Vec<String>) -> Vec<String> {
+    let (topology, policy) = (&shared.topology, &shared.topology.policy);
+    let spares = topology.spares().map(|(_, node)| node.member.clone()).collect();
+    let expect = Expectations::new(topology.pool.name.clone(), policy.longest_request)
+        .with_canary(policy.canary)
+        .with_spares(spares);
+    let mut dangers = Vec::new();
+    for (balancer, backend) in topology.balancers.iter().zip(&shared.balancers) {
+        let found = match timeout(READ_LIMIT, backend.concerns(&expect)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => vec![Concern::danger(error.to_string())],
+            Err(_) => vec![Concern::danger(format!("its configuration was not read in {READ_LIMIT:?}"))],
+        };
+        for concern in found {
+            let words = format!("{}: {}", balancer.name, concern.words);
+            if concern.danger { dangers.push(words) } else { notes.push(words) }
+        }
+    }
+    dangers
+}
+
+impl Observed {
+    /// Refuses to plan over what would lose requests.
+    fn safe_to_plan(self) -> Result<Self, RunError> {
+        if self.dangers.is_empty() {
+            return Ok(self);
+        }
+        let words = format!("a balancer's configuration would lose requests:\n  {}", self.dangers.join("\n  "));
+        Err(RunError::Plan { source: PlanError::Incomplete(words), seen: self.notes })
     }
 }
 
@@ -306,9 +343,9 @@ async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row
     };
     let row = |traffic: Traffic| Row::new(stands.row, traffic);
     match (stands.admin, stands.health, stands.row) {
-        (Admin::Ready, Health::Down | Health::Paused, _) => (row(Traffic::Down), None),
-        (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
-        (Admin::Ready, Health::Up | Health::Rising | Health::Unchecked, RowKind::Backup) => {
+        (Admin::Ready, Health::Down | Health::Rising | Health::Paused, _) => (row(Traffic::Down), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Backup) => {
             (row(Traffic::Backup), None)
         }
         (Admin::Drain | Admin::Maint, ..) => match timeout(READ_LIMIT, backend.quiescence(&member)).await {

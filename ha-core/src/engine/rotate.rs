@@ -4,30 +4,41 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::build::Shared;
-use crate::backend::{LoadBalancer, MemberRef, SetAdmin};
-use crate::machine::rotation::{Call, Goal, Outcome, Reply, Rotation};
+use crate::backend::{CloseSessions, CutConsent, Effect, ErrorKind, LoadBalancer, MemberRef, SetAdmin, SetWeight};
+use crate::machine::rotation::{AtDeadline, Call, Canary, Failure, Goal, Outcome, Reply, Rotation, RotationPolicy};
 use crate::state::LeaseEpoch;
-use crate::topology::NodeIx;
+use crate::topology::{OnDrainDeadline, Policy};
 
 /// A call that takes longer counts as failed; a write may have happened all the same.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Drives the rotation of one node over the real balancers.
-pub(super) async fn rotate(
-    shared: &Arc<Shared>,
+/// Takes one member out of all its balancer instances, or puts it back: drives a [`Rotation`] to its end.
+///
+/// The engine does this for every take-out and admission; it is here for those who rotate members by themselves. The
+/// instances must be all that the pool has, standby ones included: one that is not asked sends traffic to a stopped server.
+///
+/// # Errors
+/// None: how it ended, and how the member stands then, is the [`Outcome`].
+/// # Cancel safety
+/// Not cancel safe: a dropped future leaves the member drained or in maintenance on some instances; rotate it again.
+pub async fn rotate(
     epoch: LeaseEpoch,
-    node: NodeIx,
+    balancers: &[Arc<dyn LoadBalancer>],
+    member: &MemberRef,
     goal: Goal,
-    drain: Duration,
+    policy: RotationPolicy,
 ) -> Outcome {
     let began = Instant::now();
-    let mut rotation = Rotation::new(goal, shared.balancers.len(), Duration::ZERO, drain);
+    let consent = match &policy.at_deadline {
+        AtDeadline::Cut(consent) => Some(consent.clone()),
+        AtDeadline::TurnBack => None,
+    };
+    let mut rotation = Rotation::new(goal, member.member.clone(), balancers.len(), Duration::ZERO, policy);
     let mut calls: JoinSet<(usize, Reply)> = JoinSet::new();
     loop {
         while let Some((instance, call)) = rotation.poll_call(began.elapsed()) {
-            let (backend, member) = (shared.balancers[instance].clone(), shared.member(node));
-            calls.spawn(async move { (instance, answer(&*backend, epoch, member, call).await) });
+            let (backend, member, consent) = (balancers[instance].clone(), member.clone(), consent.clone());
+            calls.spawn(async move { (instance, answer(&*backend, epoch, member, call, consent).await) });
         }
         if let Some(outcome) = rotation.outcome() {
             return outcome.clone();
@@ -39,31 +50,66 @@ pub(super) async fn rotate(
                 Ok((instance, reply)) => rotation.handle(began.elapsed(), instance, reply),
                 Err(error) => {
                     let why = format!("a balancer call ended unexpectedly: {error}");
-                    return Outcome::Stuck { why, instances: (0..shared.balancers.len()).collect() };
+                    return Outcome::Stuck { why, instances: (0..balancers.len()).collect() };
                 }
             },
             () = sleep_until(began + wake.unwrap_or(CALL_LIMIT)), if wake.is_some() => {}
             else => {
                 let why = String::from("the rotation waits for nothing");
-                return Outcome::Stuck { why, instances: (0..shared.balancers.len()).collect() };
+                return Outcome::Stuck { why, instances: (0..balancers.len()).collect() };
             }
         }
     }
 }
 
-async fn answer(backend: &dyn LoadBalancer, epoch: LeaseEpoch, member: MemberRef, call: Call) -> Reply {
+async fn answer(
+    backend: &dyn LoadBalancer,
+    epoch: LeaseEpoch,
+    member: MemberRef,
+    call: Call,
+    consent: Option<CutConsent>,
+) -> Reply {
     let answered = timeout(CALL_LIMIT, async {
         match call {
+            Call::Identify => backend.identify().await.map(Reply::Instance),
             Call::ReadMember => backend.member(&member).await.map(Reply::Member),
+            Call::ReadPool => backend.members(&member.pool).await.map(Reply::Pool),
             Call::ReadQuiescence => backend.quiescence(&member).await.map(Reply::Quiescence),
             Call::SetAdmin(admin) => {
                 backend.set_admin(epoch, SetAdmin::new(member.clone(), admin)).await.map(|_| Reply::Set)
+            }
+            Call::SetWeight(weight) => {
+                backend.set_weight(epoch, SetWeight::new(member.clone(), weight)).await.map(|_| Reply::Set)
+            }
+            Call::CloseSessions => {
+                let Some(consent) = consent else {
+                    let words = format!("nobody consents to cut requests on {member}");
+                    return Ok(Reply::Failed(Failure::new(ErrorKind::Denied, Effect::None, words)));
+                };
+                let request = CloseSessions::new(member.clone(), consent);
+                backend.close_sessions(epoch, request).await.map(|closed| Reply::Closed(closed.sessions))
             }
         }
     });
     match answered.await {
         Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => Reply::Failed(error.to_string()),
-        Err(_) => Reply::Failed(format!("no answer about {member} in {CALL_LIMIT:?}")),
+        Ok(Err(error)) => Reply::Failed(Failure::from(&error)),
+        Err(_) => {
+            let words = format!("no answer about {member} in {CALL_LIMIT:?}");
+            Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, words))
+        }
     }
+}
+
+/// Returns how the policy of a topology wants members rotated.
+pub(super) fn policy_of(policy: &Policy) -> RotationPolicy {
+    let at_deadline = match policy.on_drain_deadline {
+        OnDrainDeadline::Cut => AtDeadline::Cut(CutConsent::by("policy.on_drain_deadline = \"cut\"")),
+        OnDrainDeadline::RollBack | OnDrainDeadline::Hold => AtDeadline::TurnBack,
+    };
+    RotationPolicy::new(policy.drain_deadline)
+        .with_at_deadline(at_deadline)
+        .with_persistence_grace(policy.persistence_grace)
+        .with_longest_request(policy.longest_request)
+        .with_canary(policy.canary.map(|share| Canary::new(share, policy.canary_watch)))
 }

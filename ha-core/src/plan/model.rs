@@ -222,10 +222,15 @@ impl Plan {
     }
 }
 
-/// Returns how long a verb may take by policy. A take-out gets ten seconds beyond the drain, to close and to read back.
+/// What a rotation may take beyond the drain deadline and the canary's watch: to close, to read back, and to turn back.
+const ROTATION_OVERHEAD: Duration = Duration::from_secs(30);
+
+/// Returns how long a verb may take by policy.
 pub fn deadline_of(verb: Verb, policy: &Policy) -> Duration {
     match verb {
-        Verb::TakeOut | Verb::Reassert { .. } => policy.drain_deadline.saturating_add(Duration::from_secs(10)),
+        Verb::TakeOut | Verb::Admit | Verb::Reassert { .. } => {
+            policy.drain_deadline.saturating_add(policy.canary_watch).saturating_add(ROTATION_OVERHEAD)
+        }
         Verb::Stop => policy.stop_deadline,
         Verb::Start | Verb::StartInTest => policy.ready_deadline,
         Verb::Apply { .. }
@@ -237,6 +242,6 @@ pub fn deadline_of(verb: Verb, policy: &Policy) -> Duration {
         | Verb::Migrate { .. } => policy.command_deadline,
         Verb::Quiesce => policy.drain_deadline,
         Verb::Soak => policy.soak.saturating_mul(2).saturating_add(Duration::from_secs(5)),
-        Verb::Gate | Verb::Admit | Verb::StandBy | Verb::Resume => Duration::from_secs(30),
+        Verb::Gate | Verb::StandBy | Verb::Resume => Duration::from_secs(30),
     }
 }

@@ -177,6 +177,8 @@ pub enum OnDrainDeadline {
     RollBack,
     /// The node goes back into traffic and the run ends for a person to decide.
     Hold,
+    /// The requests are cut, counted and reported.
+    Cut,
 }
 
 /// What is owed to the users of the cluster, and how long things may take.
@@ -194,6 +196,15 @@ pub struct Policy {
     pub drain_deadline: Duration,
     /// What happens then. Default `roll-back`.
     pub on_drain_deadline: OnDrainDeadline,
+    /// How long the longest request takes: what a reloaded balancer may still hide, where its older processes cannot be
+    /// asked. Default: the drain deadline.
+    pub longest_request: Duration,
+    /// How long clients bound to a node (a cookie, a stick table) keep it once it drains; then they are moved. Default 2 s.
+    pub persistence_grace: Duration,
+    /// The share of its weight that a node gets first when it comes back. Default: none, it gets all at once.
+    pub canary: Option<Permille>,
+    /// How long that is watched. Default 10 s; without `canary` it means nothing.
+    pub canary_watch: Duration,
     /// How long a started server may take to be ready. Default 300 s.
     pub ready_deadline: Duration,
     /// How long a stopped server may take to be gone. Default 300 s.

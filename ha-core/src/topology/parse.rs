@@ -152,12 +152,13 @@ fn read_policy(policy: &Reader<'_, '_>, all_serve: bool) -> Option<At<Policy>> {
     let on_drain_deadline = policy.text("on_drain_deadline").and_then(|text| match text.value.as_str() {
         "roll-back" => Some(OnDrainDeadline::RollBack),
         "hold" => Some(OnDrainDeadline::Hold),
+        "cut" => Some(OnDrainDeadline::Cut),
         other => {
             policy.wrong(
                 text.line,
                 "on_drain_deadline",
                 format!("{other:?} is unknown"),
-                "give \"roll-back\" or \"hold\"",
+                "give \"roll-back\", \"hold\" or \"cut\"",
             );
             None
         }
@@ -167,11 +168,16 @@ fn read_policy(policy: &Reader<'_, '_>, all_serve: bool) -> Option<At<Policy>> {
         let fix = "give at least \"3s\"; below 20 s a busy machine loses its lease";
         policy.wrong(ttl.line, "lease_ttl", "too short to be renewed in time", fix);
     }
+    let drain_deadline = duration("drain_deadline", 60);
     let read = Policy {
         peak_load: peak.map_or(1, |peak| peak.value),
         serve_now: policy.share("serve_now").unwrap_or(Permille::WHOLE),
         survive_one: policy.share("survive_one").unwrap_or(default_survive),
-        drain_deadline: duration("drain_deadline", 60),
+        drain_deadline,
+        longest_request: policy.duration("longest_request").map_or(drain_deadline, |longest| longest.value),
+        persistence_grace: duration("persistence_grace", 2),
+        canary: policy.share("canary"),
+        canary_watch: duration("canary_watch", 10),
         on_drain_deadline: on_drain_deadline.unwrap_or(OnDrainDeadline::RollBack),
         ready_deadline: duration("ready_deadline", 300),
         stop_deadline: duration("stop_deadline", 300),

@@ -2,8 +2,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+
+use crate::load::RequestLog;
 
 /// How a server of the lab behaves. Times in milliseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +47,18 @@ impl CarbonConfig {
             never_ready: false,
             lifeline: PathBuf::new(),
         }
+    }
+
+    /// Describes a well-behaved server on a free port that serves a few milliseconds after its start.
+    pub fn fast(release: impl Into<String>) -> Self {
+        Self { port_delay_ms: 0, ready_delay_ms: 0, ..Self::new(0, release) }
+    }
+
+    /// Lets it listen at once after its start and answer 503 for so many milliseconds.
+    #[must_use]
+    pub fn with_warm_up(mut self, ms: u64) -> Self {
+        (self.port_delay_ms, self.ready_delay_ms) = (0, ms);
+        self
     }
 }
 
@@ -112,24 +127,27 @@ impl CarbonHome {
         self.path.join("repository/logs/requests.log")
     }
 
+    /// Reads that log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn requests(&self) -> io::Result<RequestLog> {
+        RequestLog::read(self.request_log())
+    }
+
     /// Returns the argument that identifies the server's process: one whole argument of its command line.
     pub fn identity(&self) -> String {
         format!("carbon.home={}", self.path.display())
     }
 
-    /// Ends the running server with kill -9; `false` when none runs. A process that is not this server is left alone.
+    /// Sets the status of `/health`, which is 200 at first. The server's other paths are not affected.
     ///
     /// # Errors
-    /// When the signal cannot be sent.
-    pub fn kill(&self) -> io::Result<bool> {
-        let pid_file = fs::read(self.path.join("wso2carbon.pid")).unwrap_or_default();
-        let digits: String = pid_file.iter().map(|byte| char::from(*byte)).take_while(char::is_ascii_digit).collect();
-        let command_line = fs::read(format!("/proc/{digits}/cmdline")).unwrap_or_default();
-        let identity = self.identity();
-        if digits.is_empty() || !command_line.split(|byte| *byte == 0).any(|word| word == identity.as_bytes()) {
-            return Ok(false);
-        }
-        Ok(std::process::Command::new("kill").args(["-9", &digits]).status()?.success())
+    /// What the file system says.
+    pub fn set_health(&self, status: u16) -> io::Result<()> {
+        let new = self.path.join(".health.new");
+        fs::write(&new, status.to_string())?;
+        fs::rename(new, self.path.join("health"))
     }
 
     /// Makes the next `patch.sh apply` fail, with half of the patch in place.
@@ -163,9 +181,15 @@ impl CarbonHome {
     }
 }
 
+/// Writes a script that may be run at once. Another process writes the file: were it open for writing here, a thread
+/// that starts a process in that moment would hand it down, and running the script would fail (text file busy).
 fn script(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755))?;
+    let copied = Command::new("cp").arg("-p").args([draft.as_path(), path]).status()?;
+    fs::remove_file(draft)?;
+    copied.success().then_some(()).ok_or_else(|| io::Error::other(format!("cp could not write {}", path.display())))
 }
 
 /// Quotes a word for sh.

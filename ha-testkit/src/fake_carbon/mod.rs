@@ -1,6 +1,8 @@
 //! A server that behaves as a WSO2 Carbon one: its directory tree, its script with the same verbs and the same lies, and
 //! its process.
 
+mod answer;
+mod control;
 mod home;
 mod server;
 
@@ -10,6 +12,11 @@ use std::ffi::OsString;
 
 /// The environment variable that names the role to play.
 pub(crate) const ROLE: &str = "HA_TESTKIT_ROLE";
+
+/// The example key of RFC 6455 and its answer: the one handshake that the load generator sends and the server knows, so
+/// that neither needs SHA-1. HAProxy passes it on.
+pub(crate) const HANDSHAKE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub(crate) const HANDSHAKE_ANSWER: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Plays the role that this process was started for, and never returns then; otherwise returns at once.
 ///

@@ -4,22 +4,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::CarbonConfig;
+use super::answer::answer;
 
 /// Runs the server of one home to its end; returns the exit code.
 pub(super) fn run(home: &OsStr) -> i32 {
@@ -63,13 +61,28 @@ fn hold_lifeline(socket: &Path) -> io::Result<()> {
     Ok(())
 }
 
-struct Server {
-    home: PathBuf,
-    release: String,
-    boot: String,
+/// The running server.
+pub(super) struct Server {
+    pub(super) home: PathBuf,
+    pub(super) release: String,
+    /// What tells this start of the process from every other.
+    pub(super) boot: String,
     ready_at: Instant,
     never_ready: bool,
     log: File,
+}
+
+impl Server {
+    /// Returns whether it serves.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.never_ready && Instant::now() >= self.ready_at
+    }
+
+    /// Notes that a request began (`S`) or ended (`E`).
+    pub(super) fn note(&self, what: &str, id: &str) {
+        // One write a line, so that a killed server leaves whole lines behind.
+        let _ = (&self.log).write_all(format!("{what} {id}\n").as_bytes());
+    }
 }
 
 async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
@@ -92,7 +105,7 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
         home,
     });
     println!("WSO2 Carbon started in {} sec", began.elapsed().as_secs());
-    let graceful = GracefulShutdown::new();
+    let (ending, told) = watch::channel(false);
     loop {
         tokio::select! {
             biased;
@@ -103,12 +116,17 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
                 let server = server.clone();
                 let service = service_fn(move |request| {
                     let server = server.clone();
-                    async move { Ok::<_, Infallible>(answer(&server, request).await) }
+                    async move { Ok::<_, Infallible>(answer(server, request).await) }
                 });
                 let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                let watched = graceful.watch(connection);
+                let mut told = told.clone();
                 tokio::spawn(async move {
-                    let _ = watched.await;
+                    let mut connection = pin!(connection.with_upgrades());
+                    tokio::select! {
+                        _ = connection.as_mut() => return,
+                        _ = told.changed() => connection.as_mut().graceful_shutdown(),
+                    }
+                    let _ = connection.await;
                 });
             }
         }
@@ -117,51 +135,11 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
     if config.hang_on_stop {
         std::future::pending::<()>().await;
     }
-    let _ = timeout(Duration::from_millis(config.grace_ms), graceful.shutdown()).await;
+    // Ends idle connections at once, the others after their request; upgraded ones are cut.
+    let _ = ending.send(true);
+    drop(told);
+    let _ = timeout(Duration::from_millis(config.grace_ms), ending.closed()).await;
     Ok(())
-}
-
-async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let ready = !server.never_ready && Instant::now() >= server.ready_at;
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or(""));
-    match path {
-        "/liveness" => return reply(StatusCode::OK, "alive\n"),
-        "/__boot" => return reply(StatusCode::OK, &server.boot),
-        _ if !ready => return reply(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        "/services/Version" => return reply(StatusCode::OK, &format!("{}\n", server.release)),
-        "/healthz" => {
-            let health = serde_json::json!({ "version": server.release, "status": "ready" });
-            return reply(StatusCode::OK, &health.to_string());
-        }
-        "/selftest" => {
-            let fails = server.home.join(format!("fail-test-{}", server.release)).exists();
-            return if fails {
-                reply(StatusCode::INTERNAL_SERVER_ERROR, "order 4711 came back empty\n")
-            } else {
-                reply(StatusCode::OK, &format!("ok {}\n", server.release))
-            };
-        }
-        _ => {}
-    }
-    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-").to_string();
-    note(server, "S", &id);
-    let pause = query.split('&').find_map(|pair| pair.strip_prefix("ms=")).and_then(|ms| ms.parse().ok());
-    if let Some(pause) = pause {
-        sleep(Duration::from_millis(pause)).await;
-    }
-    note(server, "E", &id);
-    reply(StatusCode::OK, &format!("{} {} {}\n", path.trim_start_matches('/'), server.release, server.boot))
-}
-
-fn note(server: &Server, what: &str, id: &str) {
-    // One write a line, so that a killed server leaves whole lines behind.
-    let _ = (&server.log).write_all(format!("{what} {id}\n").as_bytes());
-}
-
-fn reply(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
-    *response.status_mut() = status;
-    response
 }
 
 fn boot_time() -> u128 {

@@ -1,15 +1,23 @@
 //! Real processes on loopback for tests: servers, HAProxy, and the certainty that none outlives the lab.
 //!
 //! Servers hold a connection to the lab's lifeline socket and end when it breaks; foreign programs run under a warden,
-//! a small process that ends them when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
+//! a small process that ends them, and all that they started, when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
 
+mod endpoint;
+mod fault_proxy;
 mod haproxy;
 mod machine;
+mod pause;
+mod scripted;
 mod ssh;
 mod warden;
 
-pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec};
+pub use endpoint::Endpoint;
+pub use fault_proxy::{FaultProxy, Leg, LinkFault};
+pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers};
 pub use machine::{Direction, SshMachine};
+pub use pause::Paused;
+pub use scripted::{ScriptedAnswer, ScriptedSocket};
 pub(crate) use ssh::guardian;
 pub use ssh::{SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
 pub use warden::Warded;

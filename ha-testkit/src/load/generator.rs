@@ -1,56 +1,55 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::request::{Pool, Shot};
-use super::tally::{LoadReport, Snapshot, Tally};
+use super::class::{Class, Mix};
+use super::client::{Jar, Shot};
+use super::running::{RunningLoad, lock};
+use super::tally::Tally;
+use super::wire::Wire;
 
-/// One kind of request.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Class {
-    /// Path and query.
-    pub path: String,
-    /// How the body of a right answer begins.
-    pub expect: String,
-    /// Its share: this many of the sum of all shares.
-    pub share: u32,
-}
-
-impl Class {
-    /// Describes a kind of request.
-    pub fn new(path: impl Into<String>, expect: impl Into<String>, share: u32) -> Self {
-        Self { path: path.into(), expect: expect.into(), share }
-    }
-}
-
-/// A load to put on one address.
+/// A load to put on one address, or on several in turn.
 #[derive(Clone, Debug)]
 pub struct Load {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     per_second: u32,
     classes: Vec<Class>,
     timeout: Duration,
     limit: Option<u64>,
-    prefix: String,
+    sessions: usize,
 }
 
 impl Load {
     /// Describes a load of `per_second` requests (at least 1) on `address`. Each request carries an `x-request-id`.
     pub fn new(address: SocketAddr, per_second: u32) -> Self {
         Self {
-            address,
+            addresses: vec![address],
             per_second: per_second.max(1),
             classes: Vec::new(),
             timeout: Duration::from_secs(15),
             limit: None,
-            prefix: format!("{}-", std::process::id()),
+            sessions: 0,
         }
+    }
+
+    /// Adds an address; the requests of each class go to all of them in turn.
+    #[must_use]
+    pub fn with_address(mut self, address: SocketAddr) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Lets the requests come from so many clients in turn, each of which keeps the cookie that it is given. Default 0:
+    /// nobody keeps cookies.
+    #[must_use]
+    pub fn with_cookie_clients(mut self, clients: usize) -> Self {
+        self.sessions = clients;
+        self
     }
 
     /// Adds a kind of request.
@@ -79,23 +78,15 @@ impl Load {
     /// # Errors
     /// When the load has no class with a share.
     pub fn start(self) -> io::Result<RunningLoad> {
-        let shares: Vec<Class> = self
-            .classes
-            .iter()
-            .flat_map(|class| std::iter::repeat_n(class.clone(), usize::try_from(class.share).unwrap_or(0)))
-            .collect();
-        if shares.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the load has no class with a share"));
-        }
-        let tally = Tally::new().map_err(io::Error::other)?;
-        let (tally, stop) = (Arc::new(Mutex::new(tally)), Arc::new(AtomicBool::new(false)));
-        let task = tokio::spawn(self.fire(shares, tally.clone(), stop.clone()));
-        Ok(RunningLoad { tally, stop, task, began: Instant::now() })
+        let mix = Mix::new(&self.classes)?;
+        RunningLoad::start(|tally, stop| self.fire(mix, tally, stop))
     }
 
-    async fn fire(self, shares: Vec<Class>, tally: Arc<Mutex<Tally>>, stop: Arc<AtomicBool>) {
-        let (pool, began) = (Arc::new(Pool::new(self.address)), Instant::now());
+    async fn fire(self, mix: Mix, tally: Arc<Mutex<Tally>>, stop: Arc<AtomicBool>) {
+        let (began, prefix) = (Instant::now(), super::running::prefix());
         let gap = Duration::from_secs(1) / self.per_second;
+        let pools: Vec<Arc<Pool>> = self.addresses.iter().map(|_| Arc::default()).collect();
+        let jars: Vec<Arc<Jar>> = (0..self.sessions).map(|_| Arc::default()).collect();
         let mut requests: JoinSet<()> = JoinSet::new();
         let mut due = began;
         for number in 0_u64.. {
@@ -103,18 +94,16 @@ impl Load {
                 break;
             }
             sleep_until(due).await;
-            let place = number.wrapping_mul(STRIDE) % u64::try_from(shares.len()).unwrap_or(1);
-            let class = &shares[usize::try_from(place).unwrap_or(0)];
-            let shot = Shot {
-                path: class.path.clone(),
-                id: format!("{}{number}", self.prefix),
-                timeout: self.timeout,
-                expect: class.expect.clone(),
-            };
-            let (pool, tally, scheduled) = (pool.clone(), tally.clone(), due);
+            let (class, turn) = (mix.class(number).clone(), mix.turn(number, pools.len()));
+            let jar = jars.get(mix.turn(number, jars.len())).cloned();
+            let (address, pool, tally, scheduled) = (self.addresses[turn], pools[turn].clone(), tally.clone(), due);
+            let (id, timeout) = (format!("{prefix}{number}"), self.timeout);
             lock(&tally).sent();
             requests.spawn(async move {
-                let outcome = pool.fire(&shot).await;
+                let shot = Shot { address, class: &class, id, timeout, jar: jar.as_deref() };
+                let mut wire = if class.closing { None } else { pool.take() };
+                let outcome = shot.fire(&mut wire).await;
+                pool.put_back(wire);
                 lock(&tally).ended(began.elapsed(), scheduled.elapsed(), outcome);
             });
             while requests.try_join_next().is_some() {}
@@ -124,44 +113,18 @@ impl Load {
     }
 }
 
-/// Spreads the classes over the sequence; coprime to any usual sum of shares.
-const STRIDE: u64 = 7919;
+/// The kept-alive connections of all clients of one address.
+#[derive(Debug, Default)]
+struct Pool(Mutex<Vec<Wire>>);
 
-/// A load that runs.
-#[derive(Debug)]
-pub struct RunningLoad {
-    tally: Arc<Mutex<Tally>>,
-    stop: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-    began: Instant,
-}
-
-impl RunningLoad {
-    /// Returns the counts so far.
-    pub fn snapshot(&self) -> Snapshot {
-        lock(&self.tally).snapshot()
+impl Pool {
+    /// Takes the connection that was used last, of those that the server has not closed meanwhile.
+    fn take(&self) -> Option<Wire> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::from_fn(|| idle.pop()).find(Wire::is_fresh)
     }
 
-    /// Returns how long the load has been running: the clock of the report's first and last failure.
-    pub fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+    fn put_back(&self, wire: Option<Wire>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(wire);
     }
-
-    /// Sends no more, waits for every request under way, and reports.
-    pub async fn stop(self) -> LoadReport {
-        self.stop.store(true, Ordering::SeqCst);
-        self.finish().await
-    }
-
-    /// Waits for the limit of the load, and reports.
-    pub async fn finish(self) -> LoadReport {
-        if let Err(error) = self.task.await {
-            std::panic::resume_unwind(error.into_panic());
-        }
-        lock(&self.tally).report()
-    }
-}
-
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
 }

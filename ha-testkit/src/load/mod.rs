@@ -1,13 +1,24 @@
-//! An open-loop load generator: every request is due at its own moment, whatever became of the ones before it, and its
-//! latency counts from that moment. Failures are counted at the client, the only place where none is hidden.
+//! Load generators that count at the client, the only place where no failure is hidden.
+//!
+//! [`Load`] is an open loop: every request is due at its own moment, whatever became of the ones before it, and its
+//! latency counts from that moment. [`Saturate`] is a closed loop of clients that are never idle.
 
+mod class;
+mod client;
 mod executions;
 mod faulty;
 mod generator;
-mod request;
+mod request_log;
+mod running;
+mod saturate;
 mod tally;
+mod wire;
 
+pub use class::Class;
 pub use executions::double_executions;
 pub use faulty::{FaultyServer, Misbehaviour};
-pub use generator::{Class, Load, RunningLoad};
+pub use generator::Load;
+pub use request_log::RequestLog;
+pub use running::RunningLoad;
+pub use saturate::Saturate;
 pub use tally::{FailureKind, LoadReport, Snapshot};

@@ -5,6 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::client::Served;
+
 /// How a request failed, as the client saw it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -58,6 +60,13 @@ pub struct Snapshot {
     pub failed: BTreeMap<FailureKind, u64>,
     /// Whole, right answers by the second word of their body: the release that gave them.
     pub by_release: BTreeMap<String, u64>,
+    /// Answers that replaced the cookie a request carried by another one: the client was moved to another server.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub moved: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Snapshot {
@@ -74,7 +83,8 @@ pub struct LoadReport {
     /// The counts; every request sent is answered or failed.
     #[serde(flatten)]
     pub counts: Snapshot,
-    /// Median latency in microseconds, from the moment a request was due to the end of its answer; failures included.
+    /// Median latency in microseconds, from the moment a request was due (in a closed loop: was sent) to the end of its
+    /// answer; failures included.
     pub p50_us: u64,
     /// The 99th percentile of the same.
     pub p99_us: u64,
@@ -107,12 +117,13 @@ impl Tally {
         self.counts.sent += 1;
     }
 
-    pub(super) fn ended(&mut self, at: Duration, latency: Duration, outcome: Result<String, FailureKind>) {
+    pub(super) fn ended(&mut self, at: Duration, latency: Duration, outcome: Result<Served, FailureKind>) {
         self.latency.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         match outcome {
-            Ok(release) => {
+            Ok(served) => {
                 self.counts.ok += 1;
-                *self.counts.by_release.entry(release).or_default() += 1;
+                self.counts.moved += u64::from(served.moved);
+                *self.counts.by_release.entry(served.release).or_default() += 1;
             }
             Err(kind) => {
                 *self.counts.failed.entry(kind).or_default() += 1;

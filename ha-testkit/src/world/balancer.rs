@@ -2,12 +2,13 @@ use std::fmt;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, ErrorKind, Health, Instance, LoadBalancer, Member, MemberRef,
-    ObserveBalancer, Quiescence, SetAdmin, StepError,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Health, Instance,
+    LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
+use ha_core::topology::Name;
 
-use super::model::{FakeRow, World, after, before};
+use super::model::{FakeRow, WEIGHT, World, after, before};
 use super::{Controller, Fault, Operation};
 
 /// A balancer of the simulated world.
@@ -39,6 +40,40 @@ impl FakeBalancer {
     }
 }
 
+impl FakeBalancer {
+    /// Writes to one row, unless a fault was planned for it.
+    async fn write(
+        &self,
+        epoch: LeaseEpoch,
+        operation: &'static str,
+        member: &MemberRef,
+        change: impl FnOnce(&mut FakeRow) -> Applied + Send,
+    ) -> Result<Applied, StepError> {
+        self.controller.round_trip().await;
+        self.world.fence(epoch.number(), operation, &self.name)?;
+        let fault = self.world.take_fault(Operation::SetAdmin, &self.name);
+        if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
+            return after(fault, operation, &self.name).map(|()| Applied::Applied);
+        }
+        let applied = self.row(operation, member, change)?;
+        after(fault, operation, &self.name).map(|()| applied)
+    }
+
+    fn stands(&self, row: &FakeRow) -> Member {
+        let up = self.world.lock().nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready);
+        let health = match row.admin {
+            Admin::Maint => Health::Paused,
+            Admin::Ready | Admin::Drain if up => Health::Up,
+            Admin::Ready | Admin::Drain => Health::Down,
+        };
+        Member::new(row.admin, health, row.kind).with_weight(row.weight, WEIGHT)
+    }
+
+    fn generation(&self) -> u64 {
+        1 + self.world.lock().restarts.get(&self.name).copied().unwrap_or(0)
+    }
+}
+
 impl fmt::Debug for FakeBalancer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FakeBalancer").field("name", &self.name).finish_non_exhaustive()
@@ -48,43 +83,57 @@ impl fmt::Debug for FakeBalancer {
 #[async_trait]
 impl ObserveBalancer for FakeBalancer {
     fn capabilities(&self) -> BalancerCapabilities {
-        BalancerCapabilities::new(true, true)
+        BalancerCapabilities::none()
+            .with_fences(true)
+            .with_idle_connections(true)
+            .with_older_generations(true)
+            .with_weights(true)
+            .with_close(true)
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {
-        Ok(Instance::new("fake", 1))
+        self.controller.round_trip().await;
+        before(self.world.take_fault(Operation::Member, &self.name), "identify", &self.name)
+            .map_err(StepError::without_effect)?;
+        Ok(Instance::new("fake", self.generation()))
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         self.controller.round_trip().await;
         before(self.world.take_fault(Operation::Member, &self.name), "member", &self.name)
             .map_err(StepError::without_effect)?;
-        let (admin, kind, node) = self.row("member", member, |row| (row.admin, row.kind, row.node.clone()))?;
-        let up = self.world.lock().nodes.get(&node).is_some_and(super::model::FakeNode::is_ready);
-        let health = match admin {
-            Admin::Maint => Health::Paused,
-            Admin::Ready | Admin::Drain if up => Health::Up,
-            Admin::Ready | Admin::Drain => Health::Down,
-        };
-        Ok(Member::new(admin, health, kind))
+        let row = self.row("member", member, |row| row.clone())?;
+        Ok(self.stands(&row))
+    }
+
+    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
+        self.controller.round_trip().await;
+        before(self.world.take_fault(Operation::Member, &self.name), "members", &self.name)
+            .map_err(StepError::without_effect)?;
+        let rows = self.world.lock().balancers.get(&self.name).cloned();
+        let named = rows.into_iter().flatten().filter_map(|row| Some((Name::new(&row.node).ok()?, row)));
+        if *pool != self.world.topology().pool.name {
+            return Err(StepError::new(ErrorKind::NotFound, "members", pool.to_string()).without_effect());
+        }
+        Ok(named.map(|(name, row)| (name, self.stands(&row))).collect())
+    }
+
+    async fn concerns(&self, _expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        Ok(Vec::new())
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         self.controller.round_trip().await;
-        self.row("quiescence", member, |row| Quiescence::new(row.in_flight, 0, row.in_flight, row.idle))
+        let generation = self.generation();
+        let figures = |row: &mut FakeRow| Quiescence::new(row.in_flight, 0, row.in_flight, row.idle);
+        self.row("quiescence", member, figures).map(|figures| figures.with_generation(generation))
     }
 }
 
 #[async_trait]
 impl LoadBalancer for FakeBalancer {
     async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
-        self.controller.round_trip().await;
-        self.world.fence(epoch.number(), "set_admin", &self.name)?;
-        let fault = self.world.take_fault(Operation::SetAdmin, &self.name);
-        if !before(fault, "set_admin", &self.name)? || fault == Some(Fault::Half) {
-            return after(fault, "set_admin", &self.name).map(|()| Applied::Applied);
-        }
-        let applied = self.row("set_admin", &request.member, |row| {
+        self.write(epoch, "set_admin", &request.member, |row| {
             if row.admin == request.admin {
                 return Applied::AlreadySo;
             }
@@ -93,7 +142,26 @@ impl LoadBalancer for FakeBalancer {
                 row.idle = 0;
             }
             Applied::Applied
-        })?;
-        after(fault, "set_admin", &self.name).map(|()| applied)
+        })
+        .await
+    }
+
+    async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
+        self.write(epoch, "set_weight", &request.member, |row| {
+            let before = std::mem::replace(&mut row.weight, request.weight);
+            if before == request.weight { Applied::AlreadySo } else { Applied::Applied }
+        })
+        .await
+    }
+
+    async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
+        let mut closed = 0;
+        self.write(epoch, "close_sessions", &request.member, |row| {
+            closed = std::mem::take(&mut row.in_flight);
+            row.cuts += 1;
+            if closed == 0 { Applied::AlreadySo } else { Applied::Applied }
+        })
+        .await?;
+        Ok(Closed::new(closed))
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ha_core::backend::Admin;
+use ha_core::backend::{Admin, Weight};
 use ha_core::state::RowKind;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -82,17 +82,18 @@ impl Served {
 }
 
 async fn request(world: World, balancer: String, long: bool) -> Result<String, String> {
-    let (node, life, release) = {
+    let (node, life, release, cuts) = {
         let mut inner = world.lock();
         let node = choose(&inner, &balancer).ok_or("no usable server")?;
         let row = row(&mut inner, &balancer, &node).ok_or("no such row")?;
         row.in_flight += 1;
+        let cuts = row.cuts;
         let shared = (world.topology().files.is_some(), world.topology().database.is_some());
         let schema = inner.schema;
         let fake = inner.nodes.get(&node).ok_or("no such node")?;
         let works = fake.is_ready() && !fake.stopping && fake.answers_well(shared, schema);
         match fake.process.as_ref().filter(|_| works) {
-            Some(life) => (node.clone(), life.number, life.release.clone()),
+            Some(life) => (node.clone(), life.number, life.release.clone(), cuts),
             None => {
                 let reason = format!("{node} was sent a request and did not serve");
                 if let Some(row) = self::row(&mut inner, &balancer, &node) {
@@ -106,6 +107,9 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
     let mut inner = world.lock();
     let alive = inner.nodes.get(&node).and_then(|fake| fake.process.as_ref()).is_some_and(|now| now.number == life);
     if let Some(row) = row(&mut inner, &balancer, &node) {
+        if row.cuts != cuts {
+            return Err(format!("{node}'s sessions were closed by force"));
+        }
         row.in_flight = row.in_flight.saturating_sub(1);
         row.idle = if row.admin == Admin::Maint { 0 } else { 1 };
     }
@@ -116,7 +120,9 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
 fn choose(inner: &Inner, balancer: &str) -> Option<String> {
     let rows = inner.balancers.get(balancer)?;
     let checked_up = |row: &&FakeRow| {
-        row.admin == Admin::Ready && inner.nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready)
+        row.admin == Admin::Ready
+            && row.weight > Weight::new(0)
+            && inner.nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready)
     };
     let primary =
         rows.iter().filter(|row| row.kind == RowKind::Primary).filter(checked_up).min_by_key(|row| row.in_flight);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
+use ha_core::backend::{Admin, Effect, ErrorKind, StepError, Weight};
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
@@ -27,6 +27,8 @@ pub struct World {
 pub(crate) struct Inner {
     pub(crate) nodes: BTreeMap<String, FakeNode>,
     pub(crate) balancers: BTreeMap<String, Rows>,
+    /// How often each balancer has been restarted.
+    pub(crate) restarts: BTreeMap<String, u64>,
     pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,
     pub(crate) lives: u64,
     pub(crate) epoch: u64,
@@ -44,6 +46,9 @@ pub(crate) struct FakeRow {
     pub(crate) configured: Admin,
     pub(crate) in_flight: u64,
     pub(crate) idle: u64,
+    pub(crate) weight: Weight,
+    /// How often its sessions were closed by force.
+    pub(crate) cuts: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -111,6 +116,7 @@ impl World {
         let mut inner = Inner {
             nodes: BTreeMap::new(),
             balancers: BTreeMap::new(),
+            restarts: BTreeMap::new(),
             faults: BTreeMap::new(),
             lives: 0,
             epoch: 0,
@@ -160,6 +166,8 @@ impl World {
                     configured: admin,
                     in_flight: 0,
                     idle: 0,
+                    weight: WEIGHT,
+                    cuts: 0,
                 }
             });
             inner.balancers.insert(balancer.name.to_string(), rows.collect());
@@ -252,10 +260,10 @@ impl World {
 
     /// Restarts a balancer: it has its configured state again, and its connections are gone to an older process.
     pub fn restart_balancer(&self, name: &str) {
-        if let Some(rows) = self.lock().balancers.get_mut(name) {
-            for row in rows {
-                row.admin = row.configured;
-            }
+        let mut inner = self.lock();
+        *inner.restarts.entry(name.into()).or_default() += 1;
+        for row in inner.balancers.get_mut(name).into_iter().flatten() {
+            (row.admin, row.weight) = (row.configured, WEIGHT);
         }
     }
 
@@ -413,6 +421,9 @@ fn lost(operation: &'static str, target: &str) -> StepError {
     debug_assert_eq!(error.effect(), Effect::Unknown);
     error
 }
+
+/// The configured weight of every row.
+pub(crate) const WEIGHT: Weight = Weight::new(100);
 
 const ACTIVE_PASSIVE: &str = r#"
 [cluster]

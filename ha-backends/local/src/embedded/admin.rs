@@ -30,12 +30,15 @@ async fn answer(mut stream: UnixStream, rows: &Rows) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
     BufReader::new(reader.take(LINE_LIMIT)).read_line(&mut line).await?;
-    // A line that was cut off is not carried out.
-    let reply = if line.ends_with('\n') { decide(&line, rows) } else { Err(refused("the question is not whole")) };
-    let reply = reply.unwrap_or_else(|(kind, message)| Reply::Error { kind, message });
-    let mut bytes = serde_json::to_vec(&reply)?;
+    let mut bytes = serde_json::to_vec(&reply_to(&line, rows))?;
     bytes.push(b'\n');
     writer.write_all(&bytes).await
+}
+
+/// Carries a question out and answers it; a line that was cut off is not carried out.
+pub(super) fn reply_to(line: &str, rows: &Rows) -> Reply {
+    let reply = if line.ends_with('\n') { decide(line, rows) } else { Err(refused("the question is not whole")) };
+    reply.unwrap_or_else(|(kind, message)| Reply::Error { kind, message })
 }
 
 fn decide(line: &str, rows: &Rows) -> Result<Reply, Refusal> {
@@ -43,9 +46,13 @@ fn decide(line: &str, rows: &Rows) -> Result<Reply, Refusal> {
     match request {
         Request::Identify => Ok(Reply::Instance(rows.identify())),
         Request::Member { pool, member } => rows.member(&pool, &member).map(Reply::Member),
+        Request::Members { pool } => rows.members(&pool).map(Reply::Members),
         Request::Quiescence { pool, member } => rows.quiescence(&pool, &member).map(Reply::Quiescence),
         Request::SetAdmin { pool, member, admin, epoch } => {
             rows.set_admin(&pool, &member, admin, epoch).map(Reply::Applied)
+        }
+        Request::SetWeight { pool, member, weight, epoch } => {
+            rows.set_weight(&pool, &member, weight, epoch).map(Reply::Applied)
         }
     }
 }

@@ -1,6 +1,8 @@
 mod admin;
 mod check;
 mod connector;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod proxy;
 mod rows;
 

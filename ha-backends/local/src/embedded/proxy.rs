@@ -51,10 +51,16 @@ async fn forward(rows: &Arc<Rows>, mut request: Request<Incoming>) -> Answer {
     match session.client.request(request).await {
         Ok(response) => {
             let (mut head, body) = response.into_parts();
+            if head.status.is_server_error() {
+                session.failed();
+            }
             strip(&mut head.headers);
             Response::from_parts(head, Guarded { body, _session: session }.boxed_unsync())
         }
-        Err(error) => refusal(StatusCode::BAD_GATEWAY, &format!("the server was lost: {error}\n")),
+        Err(error) => {
+            session.failed();
+            refusal(StatusCode::BAD_GATEWAY, &format!("the server was lost: {error}\n"))
+        }
     }
 }
 

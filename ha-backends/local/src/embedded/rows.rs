@@ -2,8 +2,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use ha_core::backend::{Admin, Applied, ErrorKind, Health, Instance, Member, Quiescence};
+use ha_core::backend::{Admin, Applied, Counters, ErrorKind, Health, Instance, Member, Quiescence, Weight};
 use ha_core::state::RowKind;
 use ha_core::topology::Name;
 
@@ -16,8 +17,8 @@ pub(super) struct Rows {
 }
 
 struct Inner {
+    began: Instant,
     rows: Vec<Row>,
-    turn: usize,
     epoch: u64,
     generation: u64,
 }
@@ -27,6 +28,11 @@ struct Row {
     address: SocketAddr,
     kind: RowKind,
     admin: Admin,
+    weight: Weight,
+    /// What smooth weighted round robin owes it.
+    owed: i64,
+    taken: u64,
+    failed: u64,
     checked: bool,
     up: bool,
     streak: u32,
@@ -44,6 +50,15 @@ pub(super) struct Session {
     row: usize,
     pub(super) client: MemberClient,
     pub(super) address: SocketAddr,
+}
+
+impl Session {
+    /// Counts that the request failed at the server.
+    pub(super) fn failed(&self) {
+        if let Some(row) = self.rows.lock().rows.get_mut(self.row) {
+            row.failed += 1;
+        }
+    }
 }
 
 impl Drop for Session {
@@ -64,7 +79,7 @@ impl fmt::Debug for Rows {
 impl Rows {
     pub(super) fn new(pool: Name) -> Self {
         let generation = u64::from(std::process::id()) << 20 | NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { pool, inner: Mutex::new(Inner { rows: Vec::new(), turn: 0, epoch: 0, generation }) }
+        Self { pool, inner: Mutex::new(Inner { began: Instant::now(), rows: Vec::new(), epoch: 0, generation }) }
     }
 
     pub(super) fn add(&mut self, name: Name, address: SocketAddr, kind: RowKind, held_out: bool) {
@@ -76,6 +91,10 @@ impl Rows {
             address,
             kind,
             admin,
+            weight: WEIGHT,
+            owed: 0,
+            taken: 0,
+            failed: 0,
             checked: false,
             up: !held_out,
             streak: 0,
@@ -100,46 +119,71 @@ impl Rows {
     /// be on its way to it uncounted.
     pub(super) fn choose(self: &Arc<Self>) -> Option<Session> {
         let mut inner = self.lock();
-        let usable = |row: &Row| row.admin == Admin::Ready && (!row.checked || row.up);
+        let usable = |row: &Row| row.admin == Admin::Ready && row.weight > Weight::new(0) && (!row.checked || row.up);
         let primaries: Vec<usize> = (0..inner.rows.len())
             .filter(|index| inner.rows[*index].kind == RowKind::Primary && usable(&inner.rows[*index]))
             .collect();
         let chosen = if primaries.is_empty() {
             inner.rows.iter().position(|row| row.kind == RowKind::Backup && usable(row))?
         } else {
-            inner.turn = inner.turn.wrapping_add(1);
-            primaries[inner.turn % primaries.len()]
+            take_turn(&mut inner.rows, &primaries)?
         };
         let row = &mut inner.rows[chosen];
         row.sessions += 1;
+        row.taken += 1;
         Some(Session { rows: self.clone(), row: chosen, client: row.client.clone(), address: row.address })
     }
 
     pub(super) fn identify(&self) -> Instance {
-        Instance::new(concat!("embedded ", env!("CARGO_PKG_VERSION")), self.lock().generation)
+        let inner = self.lock();
+        let instance = Instance::new(concat!("embedded ", env!("CARGO_PKG_VERSION")), inner.generation);
+        instance.with_uptime(inner.began.elapsed())
     }
 
     pub(super) fn member(&self, pool: &str, member: &str) -> Result<Member, Refusal> {
         let mut inner = self.lock();
-        let row = self.find(&mut inner, pool, member)?;
-        Ok(Member::new(row.admin, row.health(), row.kind))
+        self.find(&mut inner, pool, member).map(|row| row.stands())
+    }
+
+    pub(super) fn members(&self, pool: &str) -> Result<Vec<(Name, Member)>, Refusal> {
+        self.known(pool)?;
+        Ok(self.lock().rows.iter().map(|row| (row.name.clone(), row.stands())).collect())
     }
 
     pub(super) fn quiescence(&self, pool: &str, member: &str) -> Result<Quiescence, Refusal> {
         let mut inner = self.lock();
+        let generation = inner.generation;
         let row = self.find(&mut inner, pool, member)?;
         let open = row.connections.open();
-        Ok(Quiescence::new(row.sessions, 0, open.min(row.sessions), open.saturating_sub(row.sessions)))
+        let figures = Quiescence::new(row.sessions, 0, open.min(row.sessions), open.saturating_sub(row.sessions));
+        Ok(figures.with_generation(generation))
     }
 
     pub(super) fn set_admin(&self, pool: &str, member: &str, admin: Admin, epoch: u64) -> Result<Applied, Refusal> {
+        self.write(pool, member, epoch, |row| row.set(admin))
+    }
+
+    pub(super) fn set_weight(&self, pool: &str, member: &str, weight: Weight, epoch: u64) -> Result<Applied, Refusal> {
+        self.write(pool, member, epoch, |row| {
+            let before = std::mem::replace(&mut row.weight, weight);
+            if before == weight { Applied::AlreadySo } else { Applied::Applied }
+        })
+    }
+
+    fn write(
+        &self,
+        pool: &str,
+        member: &str,
+        epoch: u64,
+        change: impl FnOnce(&mut Row) -> Applied,
+    ) -> Result<Applied, Refusal> {
         let mut inner = self.lock();
         let seen = inner.epoch;
         if epoch < seen {
             let words = format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts");
             return Err((ErrorKind::Fenced, words));
         }
-        let applied = self.find(&mut inner, pool, member)?.set(admin);
+        let applied = change(self.find(&mut inner, pool, member)?);
         inner.epoch = epoch;
         Ok(applied)
     }
@@ -160,11 +204,16 @@ impl Rows {
     }
 
     fn find<'a>(&self, inner: &'a mut Inner, pool: &str, member: &str) -> Result<&'a mut Row, Refusal> {
-        if pool != self.pool.as_str() {
-            return Err((ErrorKind::NotFound, format!("no pool {pool:?}; this balancer has {}", self.pool)));
-        }
+        self.known(pool)?;
         let row = inner.rows.iter_mut().find(|row| row.name.as_str() == member);
         row.ok_or_else(|| (ErrorKind::NotFound, format!("no member {member:?} in pool {pool}")))
+    }
+
+    fn known(&self, pool: &str) -> Result<(), Refusal> {
+        if pool == self.pool.as_str() {
+            return Ok(());
+        }
+        Err((ErrorKind::NotFound, format!("no pool {pool:?}; this balancer has {}", self.pool)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -172,14 +221,39 @@ impl Rows {
     }
 }
 
+/// The weight of every row at first: a canary of one hundredth still gets traffic.
+const WEIGHT: Weight = Weight::new(100);
+
+/// Chooses the next of these rows by their weights, smoothly.
+fn take_turn(rows: &mut [Row], usable: &[usize]) -> Option<usize> {
+    let mut sum = 0;
+    for index in usable {
+        let row = &mut rows[*index];
+        let weight = i64::from(row.weight.number());
+        (row.owed, sum) = (row.owed + weight, sum + weight);
+    }
+    let chosen = usable.iter().copied().max_by_key(|index| rows[*index].owed)?;
+    rows[chosen].owed -= sum;
+    Some(chosen)
+}
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Row {
+    fn stands(&self) -> Member {
+        Member::new(self.admin, self.health(), self.kind)
+            .with_checks(self.checked)
+            .with_weight(self.weight, WEIGHT)
+            .with_address(Some(self.address))
+            .with_counters(Counters::new(self.taken, self.failed))
+    }
+
     fn health(&self) -> Health {
         match (self.admin, self.checked, self.up) {
             (Admin::Maint, ..) => Health::Paused,
             (_, false, _) => Health::Unchecked,
-            (_, true, true) => Health::Up,
+            (_, true, true) if self.streak == 0 => Health::Up,
+            (_, true, true) => Health::UpInPart,
             (_, true, false) if self.streak > 0 => Health::Rising,
             (_, true, false) => Health::Down,
         }

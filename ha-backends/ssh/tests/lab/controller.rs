@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, Health, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Probe,
-    Quiescence, Ready, SetAdmin, StepError,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Health, Instance,
+    LoadBalancer, Member, MemberRef, ObserveBalancer, Probe, Quiescence, Ready, SetAdmin, SetWeight, StepError,
 };
 use ha_core::engine::{Engine, RunError};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::PatchRequest;
 use ha_core::record::End;
 use ha_core::state::{LeaseEpoch, RowKind};
-use ha_core::topology::Topology;
+use ha_core::topology::{Name, Topology};
 use ha_testkit::lab::SshHost;
 
 use crate::fixture::{drive, install, lab, lines};
@@ -24,10 +24,22 @@ use crate::fixture::{drive, install, lab, lines};
 #[derive(Debug)]
 struct Obedient(Mutex<BTreeMap<String, Admin>>);
 
+impl Obedient {
+    fn stands(name: &str, admin: Admin) -> Member {
+        let health = if admin == Admin::Maint { Health::Paused } else { Health::Up };
+        let row = if name == "esb1" { RowKind::Primary } else { RowKind::Backup };
+        Member::new(admin, health, row)
+    }
+
+    fn unsupported<T>(operation: &'static str) -> Result<T, StepError> {
+        Err(StepError::new(ErrorKind::Unsupported, operation, "obedient").without_effect())
+    }
+}
+
 #[async_trait]
 impl ObserveBalancer for Obedient {
     fn capabilities(&self) -> BalancerCapabilities {
-        BalancerCapabilities::new(false, true)
+        BalancerCapabilities::none().with_idle_connections(true).with_older_generations(true)
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {
@@ -35,14 +47,21 @@ impl ObserveBalancer for Obedient {
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
-        let admin = self.0.lock().unwrap()[member.member.as_str()];
-        let health = if admin == Admin::Maint { Health::Paused } else { Health::Up };
-        let row = if member.member.as_str() == "esb1" { RowKind::Primary } else { RowKind::Backup };
-        Ok(Member::new(admin, health, row))
+        let name = member.member.as_str();
+        Ok(Self::stands(name, self.0.lock().unwrap()[name]))
+    }
+
+    async fn members(&self, _: &Name) -> Result<Vec<(Name, Member)>, StepError> {
+        let rows = self.0.lock().unwrap();
+        Ok(rows.iter().map(|(name, admin)| (Name::new(name).unwrap(), Self::stands(name, *admin))).collect())
+    }
+
+    async fn concerns(&self, _: &Expectations) -> Result<Vec<Concern>, StepError> {
+        Ok(Vec::new())
     }
 
     async fn quiescence(&self, _: &MemberRef) -> Result<Quiescence, StepError> {
-        Ok(Quiescence::new(0, 0, 0, 0))
+        Ok(Quiescence::new(0, 0, 0, 0).with_generation(1))
     }
 }
 
@@ -51,6 +70,14 @@ impl LoadBalancer for Obedient {
     async fn set_admin(&self, _: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
         self.0.lock().unwrap().insert(request.member.member.to_string(), request.admin);
         Ok(Applied::Applied)
+    }
+
+    async fn set_weight(&self, _: LeaseEpoch, _: SetWeight) -> Result<Applied, StepError> {
+        Self::unsupported("set_weight")
+    }
+
+    async fn close_sessions(&self, _: LeaseEpoch, _: CloseSessions) -> Result<Closed, StepError> {
+        Self::unsupported("close_sessions")
     }
 }
 
@@ -70,7 +97,7 @@ impl Probe for Look {
     async fn test(&self) -> Result<Box<str>, StepError> {
         match self.ready().await? {
             Ready::Yes { release } => Ok(release),
-            _ => Err(StepError::new(ha_core::backend::ErrorKind::Conflict, "test", "server").without_effect()),
+            _ => Err(StepError::new(ErrorKind::Conflict, "test", "server").without_effect()),
         }
     }
 }

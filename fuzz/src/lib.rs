@@ -1,0 +1,75 @@
+//! What each fuzz target checks, as plain functions: `cargo fuzz run <target>` feeds them, and `cargo test` the seeds.
+//!
+//! Beyond never panicking: a reading that was cut short never says something else than the whole one.
+
+mod cluster;
+mod haproxy;
+mod journal;
+mod local;
+mod topology;
+
+pub use haproxy::{haproxy_answer, haproxy_cfg, haproxy_info, haproxy_proc, haproxy_stat, haproxy_state};
+pub use journal::journal_entry;
+pub use local::{embedded_wire, pid_file};
+pub use topology::topology_toml;
+
+/// Takes a place in the rest of the input from its first two bytes, so that the fuzzer chooses where an answer is cut.
+fn cut(data: &[u8]) -> Option<(&str, &str)> {
+    let (place, text) = data.split_at_checked(2)?;
+    let text = std::str::from_utf8(text).ok()?;
+    let place = usize::from(u16::from_be_bytes([place[0], place[1]])) % (text.len() + 1);
+    Some((text, text.get(..place)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+        let files = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let seeds: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        assert!(!seeds.is_empty(), "{target} has no seeds");
+        seeds
+    }
+
+    #[test]
+    fn every_seed_passes_and_so_does_every_beginning_of_it() {
+        let targets: [(&str, fn(&[u8])); 10] = [
+            ("haproxy_stat", haproxy_stat),
+            ("haproxy_state", haproxy_state),
+            ("haproxy_info", haproxy_info),
+            ("haproxy_proc", haproxy_proc),
+            ("haproxy_answer", haproxy_answer),
+            ("haproxy_cfg", haproxy_cfg),
+            ("topology_toml", topology_toml),
+            ("journal_entry", journal_entry),
+            ("embedded_wire", embedded_wire),
+            ("pid_file", pid_file),
+        ];
+        for (target, check) in targets {
+            for seed in seeds(target) {
+                (0..=seed.len()).for_each(|end| check(&seed[..end]));
+                for place in 0..=u16::try_from(seed.len()).unwrap() {
+                    let mut with_place = place.to_be_bytes().to_vec();
+                    with_place.extend_from_slice(&seed[seed.len().min(2)..]);
+                    check(&with_place);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_seeds_reach_what_lies_behind_the_parsers() {
+        let whole = |target: &str| -> Vec<String> {
+            let text = |seed: Vec<u8>| String::from_utf8(seed[2..].to_vec()).unwrap();
+            seeds(target).into_iter().map(text).collect()
+        };
+        let pool = ha_core::topology::Name::new("esb").unwrap();
+        assert!(whole("haproxy_stat").iter().all(|seed| ha_haproxy::fuzz::stat(seed).is_some()));
+        assert!(whole("haproxy_state").iter().all(|seed| ha_haproxy::fuzz::states(seed, &pool).is_some()));
+        assert!(whole("haproxy_info").iter().all(|seed| ha_haproxy::fuzz::info(seed).is_some()));
+        assert!(whole("haproxy_proc").iter().all(|seed| ha_haproxy::fuzz::proc(seed).is_some()));
+        assert!(seeds("journal_entry").iter().any(|seed| journal::goes_on(seed)), "a journal that can be gone on with");
+    }
+}

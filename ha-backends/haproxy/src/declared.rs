@@ -1,0 +1,98 @@
+//! What HAProxy's socket does not show and its configuration does.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ha_core::backend::{Concern, ErrorKind, Expectations, StepError};
+use ha_core::topology::{Name, Permille};
+
+use crate::config::HaProxyConfig;
+use crate::lint::{LintExpectations, Severity, lint, pool_facts};
+
+/// What was declared of one instance, by its settings or by its configuration file.
+#[derive(Clone, Debug)]
+pub(crate) struct Declared {
+    persistent: Option<bool>,
+    cuts_on_maint: Option<bool>,
+    file: Option<PathBuf>,
+    accept: Vec<String>,
+    has_master: bool,
+    /// What the file said of each pool at the last look.
+    pools: Arc<Mutex<HashMap<Name, (bool, bool)>>>,
+}
+
+impl Declared {
+    pub(crate) fn of(config: &HaProxyConfig) -> Self {
+        Self {
+            persistent: config.persistent,
+            cuts_on_maint: config.cuts_on_maint,
+            file: config.config_file.clone(),
+            accept: config.accept.clone(),
+            has_master: config.master.is_some(),
+            pools: Arc::default(),
+        }
+    }
+
+    /// Tells whether a pool's clients are bound to servers, and whether maintenance cuts what is in flight.
+    pub(crate) fn of_pool(&self, pool: &Name) -> (bool, bool) {
+        let read = self.pools.lock().unwrap_or_else(PoisonError::into_inner).get(pool).copied();
+        let (persistent, cuts) = read.unwrap_or_default();
+        (self.persistent.unwrap_or(persistent), self.cuts_on_maint.unwrap_or(cuts))
+    }
+
+    /// Reads the file anew, where there is one: a reload may have brought another.
+    pub(crate) async fn refresh(&self, pool: &Name) -> Result<(), StepError> {
+        let Some(text) = self.text("members").await? else { return Ok(()) };
+        if let Some(facts) = pool_facts(&text, pool.as_str()) {
+            let declared = (facts.persistent, facts.cuts_sessions_on_mark_down);
+            self.pools.lock().unwrap_or_else(PoisonError::into_inner).insert(pool.clone(), declared);
+        }
+        Ok(())
+    }
+
+    /// Lints the file, where there is one.
+    pub(crate) async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        let Some(text) = self.text("concerns").await? else { return Ok(Vec::new()) };
+        let mut lints = LintExpectations::new()
+            .with_pool(expect.pool.as_str())
+            .with_longest_request(expect.longest_request)
+            .with_master_socket(self.has_master);
+        for spare in &expect.spares {
+            lints = lints.with_spare(spare.as_str());
+        }
+        if let Some(canary) = expect.canary {
+            lints = lints.with_canary_percent(percent(canary));
+        }
+        let path = self.file.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        let warnings =
+            lint(&text, &lints).into_iter().filter(|warning| !self.accept.iter().any(|rule| rule == warning.rule));
+        let concern =
+            |danger: bool, words: String| if danger { Concern::danger(words) } else { Concern::advice(words) };
+        Ok(warnings
+            .map(|warning| concern(warning.severity == Severity::Danger, format!("{path}: {warning}")))
+            .collect())
+    }
+
+    async fn text(&self, operation: &'static str) -> Result<Option<String>, StepError> {
+        let Some(path) = self.file.clone() else { return Ok(None) };
+        let target = path.display().to_string();
+        let failed = |words: String| {
+            StepError::new(ErrorKind::NotFound, operation, target.as_str())
+                .with_context(format!(
+                    "HAProxy's configuration cannot be read: {words}; correct config_file or leave it out"
+                ))
+                .without_effect()
+        };
+        match tokio::task::spawn_blocking(move || std::fs::read(path)).await {
+            Ok(Ok(bytes)) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}
+
+/// Rounds down, as HAProxy does.
+fn percent(share: Permille) -> u8 {
+    u8::try_from(share.at_most(100)).unwrap_or(100)
+}

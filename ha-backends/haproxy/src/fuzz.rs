@@ -1,0 +1,64 @@
+//! The parsers of what HAProxy sends, for the fuzz targets alone: `fuzz/` at the root of the repository.
+
+use ha_core::backend::{Admin, Health, Quiescence, StepError};
+use ha_core::topology::Name;
+
+use crate::transport::About;
+use crate::{error, wire};
+
+/// What `show stat` tells of one server: its name, its figures, and its health as it would be judged.
+pub type Figures = (String, Quiescence, Vec<Health>);
+
+/// Reads `show stat`; also whether the pool's own row is there.
+pub fn stat(answer: &str) -> Option<(Vec<Figures>, bool)> {
+    let (stats, pool) = wire::parse_stats(answer).ok()?;
+    let admins = [Admin::Ready, Admin::Drain, Admin::Maint];
+    let judged = |stat: wire::Stat| {
+        let health = admins.iter().flat_map(|admin| [true, false].map(|checked| stat.health(*admin, checked)));
+        let health = health.collect();
+        (stat.server, stat.quiescence, health)
+    };
+    Some((stats.into_iter().map(judged).collect(), pool.is_some()))
+}
+
+/// Reads `show servers state`: name, number, administrative state, and everything else in words.
+pub fn states(answer: &str, pool: &Name) -> Option<Vec<(String, u32, Admin, String)>> {
+    let states = wire::parse_states(answer, pool).ok()?;
+    let told = |state: wire::ServerState| {
+        let words = format!("{state:?} {}", state.checked());
+        (state.name.clone(), state.id, state.admin(), words)
+    };
+    Some(states.into_iter().map(told).collect())
+}
+
+/// Reads `show info`: the pid, and everything else in words.
+pub fn info(answer: &str) -> Option<(u64, String)> {
+    wire::parse_info(answer).ok().map(|info| (info.pid, format!("{info:?}")))
+}
+
+/// Reads `show proc`: the pids, and which of them are old.
+pub fn proc(answer: &str) -> Option<Vec<(u64, bool)>> {
+    let workers = wire::parse_proc(answer).ok()?;
+    Some(workers.into_iter().map(|worker| (worker.pid, worker.old)).collect())
+}
+
+/// Reads the answer to a changing command: `None` for success.
+pub fn changed(answer: &str) -> Option<(String, StepError)> {
+    wire::changed(answer).err().map(with_error)
+}
+
+/// Reads a refusal out of the answer to reading commands.
+pub fn refused(answer: &str) -> Option<(String, StepError)> {
+    wire::refused(answer).map(with_error)
+}
+
+/// Tells whether the master says that a worker is gone.
+pub fn is_gone(answer: &str) -> bool {
+    wire::is_gone(answer)
+}
+
+fn with_error(refused: wire::Refused) -> (String, StepError) {
+    let about = About { operation: "set_admin", target: "be/s1" };
+    let error = error::refused(about, &refused);
+    (refused.0, error)
+}

@@ -1,0 +1,191 @@
+//! What goes over the admin socket: commands out, tables in. No I/O.
+
+mod csv;
+mod info;
+mod master;
+mod stat;
+mod state;
+
+pub(crate) use info::parse_info;
+pub(crate) use master::{is_gone, parse_proc};
+pub(crate) use stat::{PoolRow, Stat, parse_stats};
+pub(crate) use state::{ServerState, parse_states};
+
+use ha_core::backend::{AddMember, Admin, MemberRef, Weight};
+use ha_core::state::RowKind;
+use ha_core::topology::Name;
+
+/// An answer that does not have the form that this backend knows.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Malformed(pub(crate) String);
+
+/// Says that the answer is an error in HAProxy's own words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Refused(pub(crate) String);
+
+pub(crate) const INFO: &str = "show info";
+pub(crate) const PROC: &str = "show proc";
+
+/// Asks for the administrative state of every server of a pool.
+pub(crate) fn states(pool: &Name) -> String {
+    format!("show servers state {pool}")
+}
+
+/// Asks for the figures of every server of a pool, and of the pool itself; 2 is "backend", 4 is "server".
+pub(crate) fn pool_stats(pool: &Name) -> String {
+    format!("show stat {pool} 6 -1")
+}
+
+/// Asks for the figures of one server: the narrowest question that tells whether it is idle.
+pub(crate) fn server_stat(pool: &Name, server_id: u32) -> String {
+    format!("show stat {pool} 4 {server_id}")
+}
+
+/// Asks for the figures of the pool itself.
+pub(crate) fn backend_stat(pool: &Name) -> String {
+    format!("show stat {pool} 2 -1")
+}
+
+/// Asks an older worker, over the master socket, for the figures of every server of a pool.
+pub(crate) fn worker_stats(pid: u64, pool: &Name) -> String {
+    format!("@!{pid} show stat {pool} 4 -1")
+}
+
+pub(crate) fn set_state(member: &MemberRef, admin: Admin) -> String {
+    let state = match admin {
+        Admin::Ready => "ready",
+        Admin::Drain => "drain",
+        Admin::Maint => "maint",
+    };
+    format!("set server {member} state {state}")
+}
+
+pub(crate) fn set_weight(member: &MemberRef, weight: Weight) -> String {
+    format!("set server {member} weight {weight}")
+}
+
+pub(crate) fn close_sessions(member: &MemberRef) -> String {
+    format!("shutdown sessions server {member}")
+}
+
+pub(crate) fn add_server(request: &AddMember) -> String {
+    let backup = if request.row == RowKind::Backup { " backup" } else { "" };
+    let check =
+        request.check_every.map_or_else(String::new, |every| format!(" check inter {}ms", every.as_millis().max(1)));
+    format!("add server {} {} weight {}{backup}{check}", request.member, request.address, request.weight)
+}
+
+/// Lets the checks of an added server begin.
+pub(crate) fn enable_health(member: &MemberRef) -> String {
+    format!("enable health {member}")
+}
+
+pub(crate) fn del_server(member: &MemberRef) -> String {
+    format!("del server {member}")
+}
+
+/// Reads the answer to a changing command: an empty one is success, and so are two notices; all else is HAProxy's refusal.
+pub(crate) fn changed(answer: &str) -> Result<(), Refused> {
+    match without_severity(answer.trim()) {
+        "" | "New server registered." | "Server deleted." => Ok(()),
+        words => Err(Refused(words.to_string())),
+    }
+}
+
+/// Tells whether a reading command was answered with an error, by the severity in front of it.
+pub(crate) fn refused(answer: &str) -> Option<Refused> {
+    let words = answer.lines().map(str::trim).find(|line| {
+        without_severity(line).len() < line.len() || KNOWN_REFUSALS.iter().any(|refusal| line.starts_with(refusal))
+    })?;
+    Some(Refused(without_severity(words).to_string()))
+}
+
+const KNOWN_REFUSALS: [&str; 4] = ["Permission denied", "Unknown command", "Can't find", "No such"];
+
+fn without_severity(words: &str) -> &str {
+    let rest = words.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+    match rest {
+        Some((digits, rest)) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        Some(_) | None => words,
+    }
+}
+
+/// One table in an answer to several commands.
+struct Table<'a> {
+    before: &'a str,
+    /// Its header and its lines.
+    lines: std::str::Lines<'a>,
+    after: &'a str,
+}
+
+/// Cuts the first table out of an answer to several commands: from the line that begins with `header` (a line break is its
+/// first character) to the empty line that HAProxy puts behind every table. Where that is missing the answer is cut off: a
+/// missing line would read as a server, or as an old worker, that is not there.
+fn table<'a>(answer: &'a str, header: &str) -> Result<Option<Table<'a>>, Malformed> {
+    let at = if answer.starts_with(header.trim_start()) { Some(0) } else { answer.find(header).map(|at| at + 1) };
+    let Some((before, rest)) = at.and_then(|at| answer.split_at_checked(at)) else { return Ok(None) };
+    let Some((lines, after)) = rest.split_once("\n\n") else {
+        return Err(Malformed(format!("the table that begins with {:?} is cut off", header.trim_start())));
+    };
+    Ok(Some(Table { before, lines: lines.lines(), after }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn member(pool: &str, name: &str) -> MemberRef {
+        MemberRef::new(Name::new(pool).unwrap(), Name::new(name).unwrap())
+    }
+
+    #[test]
+    fn an_empty_answer_and_two_notices_are_success_and_all_else_is_not() {
+        for good in ["\n", "\n\n", "\n[6]: New server registered.\n\n", "\n[6]: Server deleted.\n"] {
+            assert_eq!(changed(good), Ok(()), "{good:?}");
+        }
+        for bad in ["\n[3]: No such server.\n\n", "[6]: Unknown command: 'x'", "\n\nServer deleted. And more.\n"] {
+            assert!(changed(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_found_beside_the_answers_of_other_commands() {
+        let answer = "\n[3]: No such proxy.\n\nName: HAProxy\nPid: 12\n\n";
+        assert_eq!(refused(answer), Some(Refused("No such proxy.".into())));
+        assert_eq!(refused("\nName: HAProxy\ndescription: [x]: y\n"), None);
+    }
+
+    #[test]
+    fn a_spare_is_added_with_all_that_its_row_needs() {
+        let request = AddMember::new(member("be", "s9"), ([127, 0, 0, 1], 8280).into())
+            .with_weight(Weight::new(100))
+            .with_checks(Duration::from_millis(200));
+        assert_eq!(add_server(&request), "add server be/s9 127.0.0.1:8280 weight 100 backup check inter 200ms");
+    }
+
+    proptest! {
+        #[test]
+        fn a_member_is_always_one_command_of_five_words(
+            pool in "[A-Za-z0-9_.:-]{1,20}",
+            server in "\\PC{0,20}|[ -~\n\0;#/]{0,20}",
+        ) {
+            if let Ok(name) = Name::new(&server) {
+                let command = set_state(&MemberRef::new(Name::new(&pool).unwrap(), name), Admin::Maint);
+                prop_assert_eq!(command.split(' ').count(), 5);
+                prop_assert!(!command.contains([';', '\n', '\r', '\0', '\t', '#', '\\']));
+            }
+        }
+
+        #[test]
+        fn no_answer_makes_a_parser_panic(answer in "[\\[\\]#a-z_,\" 0-9\n:]{0,300}") {
+            let pool = Name::new("be").unwrap();
+            let _ = (parse_stats(&answer), parse_states(&answer, &pool), parse_info(&answer), parse_proc(&answer));
+            let _ = (refused(&answer), changed(&answer));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+use std::borrow::Cow;
+use std::str::Lines;
+
+use ha_core::backend::{Admin, Counters, Health, Quiescence};
+use ha_core::state::RowKind;
+
+use super::{Malformed, ServerState, csv, table};
+
+/// One server's line of `show stat`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Stat {
+    pub(crate) server: String,
+    pub(crate) row: RowKind,
+    pub(crate) quiescence: Quiescence,
+    pub(crate) counters: Counters,
+    /// Whether it has no checks of its own, but those of another server.
+    pub(crate) tracks: bool,
+    check: Option<Check>,
+}
+
+/// The pool's own line of `show stat`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PoolRow {
+    /// Whether its clients are bound to servers by a cookie. Stick tables do not show here.
+    pub(crate) cookie: bool,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Check {
+    ok: bool,
+    health: u64,
+    rise: u64,
+    fall: u64,
+}
+
+impl Stat {
+    /// Judges by the figures of the check: the status text hides a failing check in DRAIN.
+    pub(crate) fn health(&self, state: &ServerState) -> Health {
+        let full = |check: &Check| check.health.saturating_add(1) >= check.rise.saturating_add(check.fall);
+        match &self.check {
+            _ if state.admin() == Admin::Maint => Health::Paused,
+            None if !state.checked() => Health::Unchecked,
+            Some(check) if check.ok && full(check) => Health::Up,
+            Some(_) | None if state.takes_requests() => Health::UpInPart,
+            Some(check) if check.ok => Health::Rising,
+            Some(_) | None => Health::Down,
+        }
+    }
+}
+
+/// Reads the lines of `show stat` by the names of its columns: the servers, and the pool's own where it was asked for.
+pub(crate) fn parse_stats(answer: &str) -> Result<(Vec<Stat>, Option<PoolRow>), Malformed> {
+    let (mut servers, mut pool) = (Vec::new(), None);
+    let (mut rest, mut tables) = (answer, 0);
+    while let Some(found) = table(rest, "\n# pxname,")? {
+        read_table(found.lines, &mut servers, &mut pool)?;
+        (rest, tables) = (found.after, tables + 1);
+    }
+    if tables == 0 { Err(Malformed("the answer has no show stat".into())) } else { Ok((servers, pool)) }
+}
+
+fn read_table(mut lines: Lines<'_>, servers: &mut Vec<Stat>, pool: &mut Option<PoolRow>) -> Result<(), Malformed> {
+    let header = csv::split(lines.next().unwrap_or_default().trim_start_matches("# "))?;
+    for line in lines {
+        let fields = csv::split(line)?;
+        let field = |name: &str| {
+            let place = header.iter().position(|column| column == name);
+            let found = place.and_then(|place| fields.get(place));
+            found.map(AsRef::as_ref).ok_or_else(|| Malformed(format!("show stat has no {name}")))
+        };
+        match field("svname")? {
+            "BACKEND" => {
+                // Only shown to level operator and above; without the column nothing is known, and nothing is claimed.
+                let cookie = header.iter().any(|column| column == "cookie") && !field("cookie")?.is_empty();
+                *pool = Some(PoolRow { cookie });
+            }
+            "FRONTEND" => {}
+            server => servers.push(read_server(server, &header, &field)?),
+        }
+    }
+    Ok(())
+}
+
+fn read_server<'a>(
+    server: &str,
+    header: &[Cow<'_, str>],
+    field: &impl Fn(&str) -> Result<&'a str, Malformed>,
+) -> Result<Stat, Malformed> {
+    let number = |name: &str| {
+        let text = field(name)?;
+        text.parse::<u64>().map_err(|_| Malformed(format!("{name} of show stat is {text:?}, not a number")))
+    };
+    // Empty where a server of this kind never has any: TCP servers have no answers to count.
+    let counted = |name: &str| if field(name)?.is_empty() { Ok(0) } else { number(name) };
+    // Columns that came with a later version: 3.3 shows the idle connections that belong to one client.
+    let has = |name: &str| header.iter().any(|column| column == name);
+    let private = if has("priv_idle_cur") { number("priv_idle_cur")? } else { 0 };
+    let idle = number("srv_icur")?.saturating_add(private);
+    let status = field("check_status")?;
+    let check = if status.is_empty() {
+        None
+    } else {
+        let ok = status.trim_start_matches("* ").ends_with("OK");
+        Some(Check { ok, health: number("check_health")?, rise: number("check_rise")?, fall: number("check_fall")? })
+    };
+    let failed = [counted("econ")?, counted("eresp")?, counted("hrsp_5xx")?];
+    Ok(Stat {
+        server: server.to_string(),
+        row: if number("bck")? == 1 { RowKind::Backup } else { RowKind::Primary },
+        quiescence: Quiescence::new(number("scur")?, number("qcur")?, number("used_conn_cur")?, idle),
+        counters: Counters::new(number("stot")?, failed.iter().fold(0, |sum: u64, part| sum.saturating_add(*part))),
+        tracks: has("tracked") && !field("tracked")?.is_empty(),
+        check,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "# pxname,svname,qcur,scur,stot,econ,eresp,hrsp_5xx,bck,tracked,check_status,last_chk,\
+        check_health,check_rise,check_fall,srv_icur,used_conn_cur,";
+    const ROW: &str = "be,s1,0,3,900,1,2,4,1,,L7OK,\"Bad, \"\"very\"\" bad; #thing\",4,2,3,5,2,";
+
+    fn one(answer: &str) -> Result<Stat, Malformed> {
+        parse_stats(answer).map(|(servers, _)| servers.into_iter().next().unwrap())
+    }
+
+    #[test]
+    fn figures_are_found_by_name_whatever_the_order_of_the_columns() {
+        let stat = one(&format!("{HEADER}\n{ROW}\n\n")).unwrap();
+        assert_eq!(stat.quiescence, Quiescence::new(3, 0, 2, 5));
+        assert_eq!((stat.row, stat.health(&state(2, 0, 6))), (RowKind::Backup, Health::Up));
+        assert_eq!(stat.counters, Counters::new(900, 7));
+        let turned = "# pxname,used_conn_cur,srv_icur,scur,qcur,bck,stot,econ,eresp,hrsp_5xx,check_status,new,svname,";
+        let stat = one(&format!("\n{turned}\nbe,2,5,3,0,0,9,0,0,0,,x,s1,\n\n")).unwrap();
+        assert_eq!((stat.quiescence, stat.row), (Quiescence::new(3, 0, 2, 5), RowKind::Primary));
+    }
+
+    #[test]
+    fn private_idle_connections_count_where_they_are_shown() {
+        let header = HEADER.replace("srv_icur,", "srv_icur,priv_idle_cur,");
+        let row = ROW.replace("4,2,3,5,2,", "4,2,3,5,4,2,");
+        assert_eq!(one(&format!("{header}\n{row}\n\n")).unwrap().quiescence, Quiescence::new(3, 0, 2, 9));
+    }
+
+    #[test]
+    fn the_servers_of_two_tables_and_the_pools_own_row_are_read_together() {
+        let pool = "# pxname,svname,cookie,\nbe,BACKEND,SRV,\n";
+        let answer = format!("\n1\n# be_id\n\n{HEADER}\n{ROW}\n\n{pool}\nName: HAProxy\nPid: 1\n\n");
+        let (servers, pool) = parse_stats(&answer).unwrap();
+        assert_eq!((servers.len(), pool), (1, Some(PoolRow { cookie: true })));
+    }
+
+    #[test]
+    fn a_missing_figure_is_an_error_and_never_zero() {
+        for column in
+            ["scur", "qcur", "used_conn_cur", "srv_icur", "bck", "check_status", "check_health", "svname", "stot"]
+        {
+            let header = HEADER.replace(&format!(",{column},"), ",something,");
+            assert!(one_or_none(&format!("{header}\n{ROW}\n\n")).is_err(), "{column}");
+        }
+        let empty = ROW.replacen("s1,0,3,", "s1,0,,", 1);
+        assert!(one_or_none(&format!("{HEADER}\n{empty}\n\n")).is_err());
+    }
+
+    fn one_or_none(answer: &str) -> Result<(), Malformed> {
+        parse_stats(answer).map(|_| ())
+    }
+
+    #[test]
+    fn a_cut_answer_is_an_error_and_never_one_that_leaves_a_server_out() {
+        let answer = format!("{HEADER}\n{}\n{ROW}\n\n", ROW.replace("s1", "s0"));
+        for cut in 0..answer.len() {
+            assert!(parse_stats(&answer[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    /// A server's line of `show servers state` with these bits.
+    fn state(operational: u32, admin: u32, check: u32) -> ServerState {
+        let answer = format!(
+            "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
+             srv_check_state srv_port\n4 be 1 s1 127.0.0.1 {operational} {admin} 1 1 {check} 8280\n\n"
+        );
+        let pool = ha_core::topology::Name::new("be").unwrap();
+        super::super::parse_states(&answer, &pool).unwrap().remove(0)
+    }
+
+    #[test]
+    fn the_words_of_a_servers_check_are_never_a_table() {
+        let row = ROW.replace("#thing", "# pxname,svname,scur,");
+        assert_eq!(parse_stats(&format!("{HEADER}\n{row}\n\n")).unwrap().0.len(), 1);
+    }
+
+    #[test]
+    fn figures_of_a_check_that_are_too_large_are_no_panic() {
+        let row = ROW.replace(",4,2,3,5,2,", &format!(",{0},{0},{0},5,2,", u64::MAX));
+        assert_eq!(one(&format!("{HEADER}\n{row}\n\n")).unwrap().health(&state(2, 0, 6)), Health::Up);
+    }
+
+    #[test]
+    fn health_is_what_the_checks_figures_and_the_operational_state_say_together() {
+        let health = |from: &str, to: &str, state: &ServerState| {
+            one(&format!("{HEADER}\n{}\n\n", ROW.replace(from, to))).unwrap().health(state)
+        };
+        let (up, down, drained) = (state(2, 0, 6), state(0, 0, 6), state(2, 8, 6));
+        assert_eq!(health("", "", &up), Health::Up);
+        assert_eq!(health("", "", &drained), Health::Up);
+        assert_eq!(health("#thing\",4,", "#thing\",2,", &up), Health::UpInPart);
+        assert_eq!(health("#thing\",4,", "#thing\",1,", &down), Health::Rising);
+        assert_eq!(health("L7OK", "L4CON", &down), Health::Down);
+        assert_eq!(health("L7OK", "L4CON", &up), Health::UpInPart);
+        assert_eq!(health("L7OK", "", &state(2, 0, 0)), Health::Unchecked);
+        assert_eq!(health("L7OK", "", &up), Health::UpInPart, "not checked yet");
+        assert_eq!(health("L7OK", "", &state(0, 5, 14)), Health::Paused);
+    }
+}

@@ -1,0 +1,48 @@
+use std::net::SocketAddr;
+
+use ha_core::state::RowKind;
+use ha_core::topology::{InvalidName, Name};
+
+use super::admin::reply_to;
+use super::rows::Rows;
+use crate::wire::{Reply, Request};
+
+/// An embedded balancer of a pool `esb` with two rows, `esb1` and `esb2`, without sockets.
+#[derive(Debug)]
+pub struct Embedded {
+    rows: Rows,
+}
+
+impl Embedded {
+    /// Puts the rows together.
+    ///
+    /// # Errors
+    /// Never: the names are names.
+    pub fn new() -> Result<Self, InvalidName> {
+        let mut rows = Rows::new(Name::new("esb")?);
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+        rows.add(Name::new("esb1")?, nowhere, RowKind::Primary, false);
+        rows.add(Name::new("esb2")?, nowhere, RowKind::Backup, false);
+        Ok(Self { rows })
+    }
+
+    /// Answers one line: whether it was refused, and the answer.
+    pub fn answer(&self, line: &str) -> (bool, String) {
+        let reply = reply_to(line, &self.rows);
+        (matches!(reply, Reply::Error { .. }), serde_json::to_string(&reply).unwrap_or_default())
+    }
+}
+
+/// Tells whether a line is a question, and the epoch with which it would change something.
+pub fn question(line: &str) -> Option<Option<u64>> {
+    match serde_json::from_str(line).ok()? {
+        Request::Identify | Request::Member { .. } | Request::Members { .. } | Request::Quiescence { .. } => Some(None),
+        Request::SetAdmin { epoch, .. } | Request::SetWeight { epoch, .. } => Some(Some(epoch)),
+    }
+}
+
+/// Reads an answer as its asker does, and writes it again.
+pub fn reply(line: &str) -> Option<String> {
+    let reply = serde_json::from_str::<Reply>(line).ok()?;
+    serde_json::to_string(&reply).ok()
+}

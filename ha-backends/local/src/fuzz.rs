@@ -1,0 +1,8 @@
+//! The parsers of what others write, for the fuzz targets alone: `fuzz/` at the root of the repository.
+
+pub use crate::embedded::fuzz::{Embedded, question, reply};
+
+/// Reads a pid file.
+pub fn pid(bytes: &[u8]) -> Option<u32> {
+    crate::identity::parse_pid(bytes)
+}

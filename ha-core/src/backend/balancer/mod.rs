@@ -1,0 +1,173 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Applied, StepError};
+use crate::state::LeaseEpoch;
+use crate::topology::Name;
+
+mod concern;
+mod member;
+mod reading;
+mod request;
+
+pub use concern::{Concern, Expectations};
+pub use member::{Admin, Counters, Health, Member, MemberRef, Weight};
+pub use reading::{BalancerCapabilities, Completeness, Instance, Quiescence};
+pub use request::{AddMember, CloseSessions, Closed, CutConsent, SetAdmin, SetWeight};
+
+/// Reads one balancer instance. Planning and observation get this half only.
+#[async_trait]
+pub trait ObserveBalancer: Debug + Send + Sync + 'static {
+    /// Returns what this value can do.
+    fn capabilities(&self) -> BalancerCapabilities;
+
+    /// Reads which process answers.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Denied`, `Timeout`, `Protocol`; all without effect.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn identify(&self) -> Result<Instance, StepError>;
+
+    /// Reads how a member stands.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown pool or member; `Unreachable`, `Denied`, `Timeout`, `Protocol`; all without effect.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn member(&self, member: &MemberRef) -> Result<Member, StepError>;
+
+    /// Reads how all members of a pool stand.
+    ///
+    /// # Errors
+    /// As [`member`](Self::member).
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError>;
+
+    /// Reads what in the balancer's own configuration endangers a change. Empty where nothing does, or where the
+    /// configuration cannot be seen from here and was not declared.
+    ///
+    /// # Errors
+    /// `NotFound` for a declared configuration that is not there; otherwise as [`identify`](Self::identify).
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError>;
+
+    /// Reads what still runs on a member.
+    ///
+    /// # Errors
+    /// As [`member`](Self::member); `Protocol` when a figure is missing, since a missing figure is never 0.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError>;
+}
+
+/// Changes one balancer instance. A pool behind several instances has one value for each.
+#[async_trait]
+pub trait LoadBalancer: ObserveBalancer {
+    /// Sets a member's administrative state and reads it back.
+    ///
+    /// # Idempotency
+    /// An absolute value: twice equals once; the second answers `AlreadySo`.
+    /// # Errors
+    /// `NotFound`, `Denied`, `Unsupported`, `Fenced`: no effect. `Timeout` or a broken connection after the command
+    /// was sent: effect unknown, since a frozen balancer may still execute it when it wakes; read `member`.
+    /// `Conflict` when the read-back differs.
+    /// # Cancel safety
+    /// Not cancel safe: a dropped future leaves the effect unknown; read `member`.
+    async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError>;
+
+    /// Sets a member's weight and reads it back.
+    ///
+    /// # Idempotency
+    /// An absolute value: twice equals once; the second answers `AlreadySo`.
+    /// # Errors
+    /// As [`set_admin`](Self::set_admin); `Unsupported` without effect where the balancer has no weights.
+    /// # Cancel safety
+    /// Not cancel safe: a dropped future leaves the effect unknown; read `member`.
+    async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError>;
+
+    /// Closes the sessions of a member by force, and says how many there were. Older generations are not reached.
+    ///
+    /// # Idempotency
+    /// Twice closes what came between; on a drained member nothing.
+    /// # Errors
+    /// As [`set_admin`](Self::set_admin); `Unsupported` without effect where the balancer cannot.
+    /// # Cancel safety
+    /// Not cancel safe: the sessions may be closed; read `quiescence`.
+    async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError>;
+}
+
+/// Adds server rows to one balancer instance and takes them away again, for spares that its configuration does not know.
+/// A reload forgets them.
+#[async_trait]
+pub trait Membership: ObserveBalancer {
+    /// Adds a row in maintenance and reads it back.
+    ///
+    /// # Idempotency
+    /// A row of this name with the same address answers `AlreadySo`.
+    /// # Errors
+    /// `Conflict` without effect for a row of this name with another address; otherwise as
+    /// [`LoadBalancer::set_admin`].
+    /// # Cancel safety
+    /// Not cancel safe: the row may be there; read `members`.
+    async fn add(&self, epoch: LeaseEpoch, request: AddMember) -> Result<Applied, StepError>;
+
+    /// Removes a row that is in maintenance and carries nothing.
+    ///
+    /// # Idempotency
+    /// A row that is not there answers `AlreadySo`; a pool that is not there is `NotFound`.
+    /// # Errors
+    /// `Conflict` without effect for a row that is not in maintenance, still has connections, or is referred to by the
+    /// balancer's configuration; otherwise as [`LoadBalancer::set_admin`].
+    /// # Cancel safety
+    /// Not cancel safe: the row may be gone; read `members`.
+    async fn remove(&self, epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError>;
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<B: ObserveBalancer + ?Sized> ObserveBalancer for Arc<B> {
+    fn capabilities(&self) -> BalancerCapabilities {
+        (**self).capabilities()
+    }
+
+    async fn identify(&self) -> Result<Instance, StepError> {
+        (**self).identify().await
+    }
+
+    async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
+        (**self).member(member).await
+    }
+
+    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
+        (**self).members(pool).await
+    }
+
+    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        (**self).concerns(expect).await
+    }
+
+    async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
+        (**self).quiescence(member).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<B: LoadBalancer + ?Sized> LoadBalancer for Arc<B> {
+    async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
+        (**self).set_admin(epoch, request).await
+    }
+
+    async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
+        (**self).set_weight(epoch, request).await
+    }
+
+    async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
+        (**self).close_sessions(epoch, request).await
+    }
+}

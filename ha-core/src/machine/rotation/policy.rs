@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use crate::backend::CutConsent;
+use crate::topology::Permille;
+
+/// What happens to requests that are still in flight at the drain deadline.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum AtDeadline {
+    /// The node goes back into traffic, and nothing is lost.
+    TurnBack,
+    /// The requests are cut and counted, on somebody's word.
+    Cut(CutConsent),
+}
+
+/// A small share of the traffic for a node that comes back, before it gets all of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Canary {
+    /// The share of its configured weight. It must come to a weight of at least 1.
+    pub share: Permille,
+    /// How long it is watched, on the first instance only.
+    pub watch: Duration,
+    /// The share of its answers that may fail meanwhile. Default 0.01.
+    pub failures: Permille,
+}
+
+impl Canary {
+    /// Gives `share` of its weight for `watch`.
+    pub fn new(share: Permille, watch: Duration) -> Self {
+        Self { share, watch, failures: Permille::new(10) }
+    }
+
+    /// Sets the share of its answers that may fail.
+    #[must_use]
+    pub fn with_failures(mut self, failures: Permille) -> Self {
+        self.failures = failures;
+        self
+    }
+}
+
+/// How a node is taken out of its balancers and put back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RotationPolicy {
+    /// How long requests in flight may take to end.
+    pub drain_deadline: Duration,
+    /// What happens to them then. Default: the node goes back.
+    pub at_deadline: AtDeadline,
+    /// How long a persistent client (a cookie, a stick table) keeps its server after the drain began; maintenance moves it
+    /// then, and lets what is in flight end. Default 2 s.
+    pub persistence_grace: Duration,
+    /// How long the longest request takes. A young balancer process whose older generations cannot be asked is believed
+    /// idle only after that. Default: the drain deadline.
+    pub longest_request: Duration,
+    /// What a node that comes back gets first. Default: all of its traffic.
+    pub canary: Option<Canary>,
+}
+
+impl RotationPolicy {
+    /// Gives requests in flight `drain_deadline` to end.
+    pub fn new(drain_deadline: Duration) -> Self {
+        Self {
+            drain_deadline,
+            at_deadline: AtDeadline::TurnBack,
+            persistence_grace: Duration::from_secs(2),
+            longest_request: drain_deadline,
+            canary: None,
+        }
+    }
+
+    /// Says what happens at the drain deadline.
+    #[must_use]
+    pub fn with_at_deadline(mut self, at_deadline: AtDeadline) -> Self {
+        self.at_deadline = at_deadline;
+        self
+    }
+
+    /// Sets how long persistent clients keep their server.
+    #[must_use]
+    pub fn with_persistence_grace(mut self, grace: Duration) -> Self {
+        self.persistence_grace = grace;
+        self
+    }
+
+    /// Sets how long the longest request takes.
+    #[must_use]
+    pub fn with_longest_request(mut self, longest: Duration) -> Self {
+        self.longest_request = longest;
+        self
+    }
+
+    /// Puts a canary before the full return.
+    #[must_use]
+    pub fn with_canary(mut self, canary: Option<Canary>) -> Self {
+        self.canary = canary;
+        self
+    }
+}

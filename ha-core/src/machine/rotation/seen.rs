@@ -1,0 +1,163 @@
+//! What a rotation has seen of its instances.
+
+use std::time::Duration;
+
+use super::{Failure, Goal, Reply, Rotation};
+use crate::backend::{Completeness, Counters, Member, Quiescence, Weight};
+use crate::topology::Name;
+
+/// One balancer instance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// How the member stood before anything was changed.
+    pub(super) before: Option<Member>,
+    /// How it stood at the last look.
+    pub(super) now: Option<Member>,
+    /// Which process answered last.
+    generation: Option<u64>,
+    /// How long that process had been running, and when it said so.
+    uptime: (Duration, Duration),
+    /// Whether another process than the first one answers.
+    pub(super) replaced: bool,
+    /// Whether another member was usable at the last look at the pool.
+    pub(super) other_usable: bool,
+    /// The weight that it is to have in the end.
+    pub(super) weight: Option<Weight>,
+    /// What had been counted when the canary began.
+    pub(super) counted: Option<Counters>,
+}
+
+impl Seen {
+    /// Tells whether a young process whose older generations cannot be asked may still hide requests.
+    pub(super) fn may_hide(&self, now: Duration, figures: Quiescence, longest: Duration) -> bool {
+        let (uptime, said_at) = self.uptime;
+        figures.completeness == Completeness::OlderGenerationsInvisible
+            && uptime.saturating_add(now.saturating_sub(said_at)) < longest
+    }
+}
+
+impl Rotation {
+    /// Takes a round's answers in.
+    ///
+    /// # Errors
+    /// Why the rotation must turn back: what answers is not what it began with.
+    pub(super) fn note(&mut self, now: Duration, replies: &[(usize, Reply)]) -> Result<(), String> {
+        for (instance, reply) in replies {
+            let (member, name) = (self.member.clone(), instance + 1);
+            let seen = &mut self.seen[*instance];
+            match reply {
+                Reply::Instance(process) if process.stopping => {
+                    return Err(format!("balancer {name}: its process is stopping, another one takes over: try again"));
+                }
+                Reply::Instance(process) => {
+                    seen.replaced |= seen.generation.is_some_and(|known| known != process.generation);
+                    (seen.generation, seen.uptime) = (Some(process.generation), (process.uptime, now));
+                }
+                Reply::Pool(members) => {
+                    let own = members.iter().find(|(found, _)| *found == member);
+                    let Some((_, own)) = own else {
+                        return Err(format!("balancer {name}: its pool has no {member} any more"));
+                    };
+                    seen.other_usable = members.iter().any(|(other, stands)| *other != member && stands.is_usable());
+                    note_member(seen, name, &member, *own)?;
+                }
+                Reply::Member(own) => note_member(seen, name, &member, *own)?,
+                Reply::Quiescence(figures) => {
+                    // A process that did not answer `Identify` yet has forgotten what was set.
+                    seen.replaced |= seen.generation.is_some_and(|known| known != figures.generation);
+                }
+                Reply::Set | Reply::Closed(_) | Reply::Failed(_) => {}
+            }
+        }
+        self.same_address()
+    }
+
+    fn same_address(&self) -> Result<(), String> {
+        let mut known = None;
+        for (instance, seen) in self.seen.iter().enumerate() {
+            let Some(address) = seen.now.and_then(|member| member.address) else { continue };
+            match known {
+                None => known = Some((instance, address)),
+                Some((first, other)) if other != address => {
+                    return Err(format!(
+                        "{} is {other} on balancer {} and {address} on balancer {}: the name means two servers",
+                        self.member,
+                        first + 1,
+                        instance + 1
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether another process than before answers somewhere, and forgets it.
+    pub(super) fn take_replaced(&mut self) -> bool {
+        let replaced = self.seen.iter().any(|seen| seen.replaced);
+        for seen in &mut self.seen {
+            seen.replaced = false;
+        }
+        replaced
+    }
+
+    /// Returns the instance on which nothing else could take the traffic of a node that serves there.
+    pub(super) fn nothing_else_usable(&self) -> Option<usize> {
+        self.seen.iter().position(|seen| seen.before.is_some_and(|member| member.is_usable()) && !seen.other_usable)
+    }
+
+    pub(super) fn all_now(&self, stands: impl Fn(&Member) -> bool) -> bool {
+        self.seen.iter().all(|seen| seen.now.is_some_and(|member| stands(&member)))
+    }
+
+    pub(super) fn any_now(&self, stands: impl Fn(&Member) -> bool) -> bool {
+        self.seen.iter().any(|seen| seen.now.is_some_and(|member| stands(&member)))
+    }
+
+    pub(super) fn goes_out(&self) -> bool {
+        self.goal != Goal::Back
+    }
+}
+
+fn note_member(seen: &mut Seen, instance: usize, name: &Name, stands: Member) -> Result<(), String> {
+    let Some(before) = seen.before else {
+        if stands.inherited {
+            return Err(format!(
+                "balancer {instance}: {name} tracks another server, setting its own state has no effect: take that one out"
+            ));
+        }
+        (seen.before, seen.now) = (Some(stands), Some(stands));
+        return Ok(());
+    };
+    if before.address.is_some() && stands.address.is_some() && before.address != stands.address {
+        let (old, new) = (before.address.map_or_else(String::new, |at| at.to_string()), stands.address);
+        let new = new.map_or_else(String::new, |at| at.to_string());
+        return Err(format!("balancer {instance}: {name} was {old} and is {new} now: the same name, another server"));
+    }
+    seen.now = Some(stands);
+    Ok(())
+}
+
+/// Finds the first failed call like this.
+pub(super) fn failure(replies: &[(usize, Reply)], like: impl Fn(&Failure) -> bool) -> Option<(usize, &Failure)> {
+    replies.iter().find_map(|(instance, reply)| match reply {
+        Reply::Failed(failure) if like(failure) => Some((*instance, failure)),
+        Reply::Instance(_)
+        | Reply::Member(_)
+        | Reply::Pool(_)
+        | Reply::Quiescence(_)
+        | Reply::Set
+        | Reply::Closed(_)
+        | Reply::Failed(_) => None,
+    })
+}
+
+/// Lists what runs on the member, by instance.
+pub(super) fn figures(replies: &[(usize, Reply)]) -> impl Iterator<Item = (usize, Quiescence)> {
+    replies.iter().filter_map(|(instance, reply)| match reply {
+        Reply::Quiescence(figures) => Some((*instance, *figures)),
+        Reply::Instance(_) | Reply::Member(_) | Reply::Pool(_) | Reply::Set | Reply::Closed(_) | Reply::Failed(_) => {
+            None
+        }
+    })
+}

@@ -1,0 +1,105 @@
+//! Rolling back: every instance that was or may have been touched goes back to what it was.
+
+use std::time::Duration;
+
+use super::seen::figures;
+use super::{Call, Goal, Outcome, POLL, Phase, Reply, Rotation, UNDO};
+use crate::backend::{Admin, Member};
+
+impl Rotation {
+    pub(super) fn turn_back(&mut self, now: Duration, why: String) {
+        (self.why, self.wake_at, self.deadline) = (why, None, now.saturating_add(UNDO));
+        self.queue.clear();
+        let untouched = matches!(self.phase, Phase::Preflight | Phase::Restarted);
+        self.todo = (0..self.seen.len()).filter(|instance| self.seen[*instance].before.is_some()).collect();
+        if untouched || self.todo.is_empty() {
+            return self.end(Outcome::Restored { why: self.why.clone(), drain: self.drain });
+        }
+        if self.goal == Goal::HeldOut {
+            // A node that may not serve is never put back into traffic.
+            let open = |instance: &usize| self.seen[*instance].now.is_none_or(|member| member.admin != Admin::Maint);
+            let instances: Vec<usize> = self.todo.iter().copied().filter(open).collect();
+            let instances = if instances.is_empty() { self.todo.clone() } else { instances };
+            return self.end(Outcome::Stuck { why: self.why.clone(), instances });
+        }
+        if self.goes_out() {
+            return self.enter(Phase::Undoing);
+        }
+        // Requests may have come to it meanwhile: it is drained before it is held out again.
+        self.deadline = self.deadline.saturating_add(self.policy.drain_deadline);
+        let held = |instance: &usize| self.seen[*instance].before.is_some_and(|member| member.admin == Admin::Maint);
+        self.todo = self.todo.iter().copied().filter(held).collect();
+        if self.todo.is_empty() { self.begin_undo() } else { self.enter(Phase::UndoDraining) }
+    }
+
+    fn begin_undo(&mut self) {
+        self.todo = (0..self.seen.len()).filter(|instance| self.seen[*instance].before.is_some()).collect();
+        self.enter(Phase::Undoing);
+    }
+
+    pub(super) fn ask_undo(&mut self) {
+        for instance in &self.todo {
+            let seen = &self.seen[*instance];
+            let Some(before) = seen.before else { continue };
+            self.queue.push_back((*instance, Call::SetAdmin(before.admin)));
+            if !self.goes_out() && seen.now.is_some_and(|member| member.weight != before.weight) {
+                self.queue.push_back((*instance, Call::SetWeight(before.weight)));
+            }
+        }
+    }
+
+    pub(super) fn undo_round(&mut self, now: Duration, replies: &[(usize, Reply)]) {
+        // What is not answered for now is looked at again; only the deadline ends this.
+        let _ = self.note(now, replies);
+        self.take_replaced();
+        match self.phase {
+            Phase::UndoDraining => self.enter(Phase::UndoWaiting),
+            Phase::UndoWaiting => {
+                let idle = figures(replies).filter(|(_, figure)| figure.in_flight() == 0).count();
+                if idle == self.todo.len() || now.saturating_add(UNDO) >= self.deadline {
+                    self.begin_undo();
+                } else {
+                    self.wait(now, Phase::UndoWaiting);
+                }
+            }
+            Phase::Undoing => {
+                let unset = |reply: &Reply| matches!(reply, Reply::Failed(_));
+                let failed = replies.iter().any(|(_, reply)| unset(reply));
+                if failed && now < self.deadline {
+                    self.wake_at = Some(now.saturating_add(POLL * 5));
+                    let instances = replies.iter().filter(|(_, reply)| unset(reply)).map(|(instance, _)| *instance);
+                    self.todo = instances.collect();
+                    self.todo.dedup();
+                } else {
+                    self.todo = (0..self.seen.len()).filter(|at| self.seen[*at].before.is_some()).collect();
+                    self.enter(Phase::ConfirmUndo);
+                }
+            }
+            _ => self.undo_confirmed(now, replies),
+        }
+    }
+
+    fn undo_confirmed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
+        let weighs = !self.goes_out();
+        let as_before = |before: &Member, member: &Member| {
+            before.admin == member.admin && (!weighs || before.weight == member.weight)
+        };
+        let stands = |instance: usize| {
+            let before = self.seen[instance].before;
+            replies.iter().any(|(of, reply)| match (reply, before) {
+                (Reply::Member(member), Some(before)) => *of == instance && as_before(&before, member),
+                _ => false,
+            })
+        };
+        let wrong: Vec<usize> = self.todo.iter().copied().filter(|instance| !stands(*instance)).collect();
+        if wrong.is_empty() {
+            return self.end(Outcome::Restored { why: self.why.clone(), drain: self.drain });
+        }
+        if now >= self.deadline {
+            return self.end(Outcome::Stuck { why: self.why.clone(), instances: wrong });
+        }
+        self.todo = wrong;
+        self.phase = Phase::Undoing;
+        self.wake_at = Some(now.saturating_add(POLL * 5));
+    }
+}
