@@ -101,7 +101,12 @@ fn build_host(key: &str, component: &Component) -> Result<Arc<dyn Host>, Connect
             let config = ha_local::LocalHostConfig::from_component(component).map_err(|error| setting(key, error))?;
             Ok(Arc::new(ha_local::LocalHost::new(config)))
         }
-        other => Err(unknown(key, other, &[("local", cfg!(feature = "local"))])),
+        #[cfg(feature = "ssh")]
+        "ssh" => {
+            let config = ha_ssh::SshHostConfig::from_component(component).map_err(|error| setting(key, error))?;
+            Ok(Arc::new(ha_ssh::SshHost::new(config)))
+        }
+        other => Err(unknown(key, other, &[("local", cfg!(feature = "local")), ("ssh", cfg!(feature = "ssh"))])),
     }
 }
 
@@ -116,7 +121,7 @@ fn build_probe(key: &str, component: &Component) -> Result<Arc<dyn Probe>, Conne
     }
 }
 
-#[cfg(any(feature = "haproxy", feature = "local"))]
+#[cfg(any(feature = "haproxy", feature = "local", feature = "ssh"))]
 fn setting(key: &str, error: impl ToString) -> ConnectError {
     ConnectError::Setting { key: key.into(), what: error.to_string() }
 }

@@ -10,3 +10,5 @@ pub use ha_haproxy as haproxy;
 pub use ha_local as local;
 #[cfg(feature = "sqlite")]
 pub use ha_sqlite as sqlite;
+#[cfg(feature = "ssh")]
+pub use ha_ssh as ssh;

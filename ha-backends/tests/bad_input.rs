@@ -254,3 +254,24 @@ fn a_backend_that_is_not_compiled_in_is_named_with_those_that_are() {
     assert!(matches!(&error, ConnectError::Unknown { .. }), "{error}");
     assert!(error.to_string().contains("balancer lb1.backend") && error.to_string().contains("haproxy"), "{error}");
 }
+
+#[test]
+fn a_wrong_setting_of_an_ssh_host_is_named_with_its_key() {
+    let node = |name, host: &str| {
+        format!("[[node]]\nname = \"{name}\"\ncapacity = 100\nhost = {host}\nprobe = {{ backend = \"x\" }}\n")
+    };
+    let whole = "{ backend = \"ssh\", host = \"esb1\", home = \"/opt/esb\", start = [\"a\"], stop = [\"b\"], \
+                 version = [\"c\"], pid_file = \"p\", identity = \"i\" }";
+    for (from, to, key) in [
+        ("host = \"esb1\", ", "", "setting host: is missing"),
+        ("\"esb1\"", "\"-oProxyCommand=x\"", "setting host: "),
+        ("\"/opt/esb\"", "\"opt\"", "setting home: give an absolute path"),
+        ("pid_file", "pidfile", "setting pid_file: is missing"),
+    ] {
+        let text = "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\n[pool]\nname = \"esb\"\nserve = 1\n\
+                    [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"/run/x.sock\"\n";
+        let nodes = node("a", &whole.replacen(from, to, 1)) + &node("b", whole);
+        let error = connect(&Topology::from_toml_str(&format!("{text}{nodes}")).unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("node a.host: {key}")), "{error}");
+    }
+}

@@ -59,6 +59,17 @@ async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_stop_is_killed_and_the_report_says_so() {
+    let world = World::active_passive();
+    world.plan_fault(Operation::Stop, "esb1", Fault::Lies);
+    let (report, served) = patch(&world).await;
+    assert_eq!(report.end, End::AllNew, "{report}");
+    assert_eq!(served.lost, 0, "{:?}", served.reasons);
+    assert_eq!(report.to_string().matches("forced").count(), 1, "{report}");
+    assert_at_rest(&world, "2.0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_patch_that_fails_its_test_on_the_passive_node_ends_all_old() {
     let world = World::active_passive();
     world.fail_test_of("esb2", "2.0");

@@ -8,12 +8,11 @@ use ha_core::backend::{
     Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
-use ha_core::topology::{Component, Name};
+use ha_core::topology::{Component, Name, SettingError as ConfigError, Settings};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::config::{ConfigError, Settings};
 use crate::wire::{LINE_LIMIT, Reply, Request};
 
 /// Drives an [`EmbeddedBalancer`](crate::EmbeddedBalancer) over its admin socket, from its own process or another one.

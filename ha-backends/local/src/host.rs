@@ -2,13 +2,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, ErrorKind, Host, Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError};
+use ha_core::backend::linux::parse_pid_file;
+use ha_core::backend::{
+    Applied, DetachedWork, ErrorKind, Fencing, Host, HostCapabilities, HostFiles, HostIdentity, Incarnation, Installed,
+    ObserveHost, Ran, RunCommand, ServerProcess, StepError,
+};
 use ha_core::state::{LeaseEpoch, ServerDomain};
-use ha_core::topology::Component;
+use ha_core::topology::{Component, SettingError as ConfigError, Settings};
 
-use crate::config::{ConfigError, Settings};
 use crate::fence::Fence;
-use crate::{identity, runner};
+use crate::identity::{self, Life};
+use crate::runner;
 
 /// How a server of this machine is driven.
 #[derive(Clone, Debug)]
@@ -66,7 +70,7 @@ impl LocalHost {
         Self { config }
     }
 
-    fn find(&self) -> Option<(u32, ha_core::backend::Incarnation)> {
+    fn find(&self) -> Option<Life> {
         identity::find(&self.pid_file(), &self.config.identity)
     }
 
@@ -93,10 +97,10 @@ impl LocalHost {
 
     async fn script(&self, epoch: LeaseEpoch, operation: &'static str, argv: &[String]) -> Result<Applied, StepError> {
         let ran = self.fenced(epoch, operation, RunCommand::new(argv.to_vec(), self.config.command_deadline)).await?;
-        if ran.code == Some(0) {
+        if ran.is_success() {
             return Ok(Applied::Applied);
         }
-        let words = format!("{} ended with {:?}: {}{}", argv.join(" "), ran.code, ran.stderr.trim(), ran.stdout.trim());
+        let words = format!("{} ended with {}: {}{}", argv.join(" "), ran.ended, ran.stderr.trim(), ran.stdout.trim());
         Err(StepError::new(ErrorKind::Conflict, operation, self.target()).with_context(words))
     }
 }
@@ -112,11 +116,21 @@ async fn pass(home: &Path, epoch: LeaseEpoch, operation: &'static str, wait: Dur
 
 #[async_trait]
 impl ObserveHost for LocalHost {
+    fn capabilities(&self) -> HostCapabilities {
+        // Lower epochs are refused; but a command goes on without its lock when its controller is killed.
+        HostCapabilities::new(Fencing::TimeBounded, false)
+    }
+
+    async fn identify(&self) -> Result<HostIdentity, StepError> {
+        let failed = |error| StepError::new(ErrorKind::Protocol, "identify", self.target()).caused_by(error);
+        identity::machine().map_err(|error| failed(error).without_effect())
+    }
+
     async fn process(&self) -> Result<ServerProcess, StepError> {
         let host = self.clone();
         let found = tokio::task::spawn_blocking(move || host.find()).await;
         match found {
-            Ok(Some((_, incarnation))) => Ok(ServerProcess::Running(incarnation)),
+            Ok(Some(life)) => Ok(ServerProcess::Running(life.incarnation)),
             Ok(None) => Ok(ServerProcess::Stopped),
             Err(error) => {
                 Err(StepError::new(ErrorKind::Protocol, "process", self.target()).caused_by(error).without_effect())
@@ -131,11 +145,11 @@ impl ObserveHost for LocalHost {
         let command = RunCommand::new(self.config.version.clone(), self.config.command_deadline);
         let ran = runner::run(&self.config.home, "installed", command).await.map_err(StepError::without_effect)?;
         let release = ran.stdout.lines().next().map(str::trim).filter(|line| !line.is_empty());
-        match (ran.code, release) {
-            (Some(0), Some(release)) => Ok(Installed::Release(release.into())),
-            (code, _) => {
+        match release {
+            Some(release) if ran.is_success() => Ok(Installed::Release(release.into())),
+            Some(_) | None => {
                 let words =
-                    format!("its version command ended with {code:?} and printed no release: {}", ran.stderr.trim());
+                    format!("its version command ended with {} and no release: {}", ran.ended, ran.stderr.trim());
                 let error = StepError::new(ErrorKind::Protocol, "installed", self.target());
                 Err(error.with_context(words).without_effect())
             }
@@ -145,6 +159,14 @@ impl ObserveHost for LocalHost {
 
 #[async_trait]
 impl Host for LocalHost {
+    fn files(&self) -> Option<&dyn HostFiles> {
+        None
+    }
+
+    fn work(&self) -> Option<&dyn DetachedWork> {
+        None
+    }
+
     async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
         let argv = match domain {
             ServerDomain::Production => &self.config.start,
@@ -170,9 +192,9 @@ impl Host for LocalHost {
     }
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
-        let Some((pid, _)) = self.find() else { return Ok(Applied::AlreadySo) };
+        let Some(Life { pid, .. }) = self.find() else { return Ok(Applied::AlreadySo) };
         // The script signals whoever the pid file names: it must name this server.
-        let named = std::fs::read(self.pid_file()).ok().and_then(|bytes| identity::parse_pid(&bytes));
+        let named = std::fs::read(self.pid_file()).ok().and_then(|bytes| parse_pid_file(&bytes));
         if named.is_some_and(|named| named != pid) {
             let words =
                 format!("its pid file names process {named:?}, the server is {pid}: correct the file, then resume");
@@ -180,6 +202,21 @@ impl Host for LocalHost {
             return Err(mismatch.with_context(words).without_effect());
         }
         self.script(epoch, "stop", &self.config.stop).await
+    }
+
+    async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError> {
+        let host = self.clone();
+        let task = tokio::spawn(async move {
+            let _fence = pass(&host.config.home, epoch, "kill", host.config.command_deadline).await?;
+            let Some(found) = host.find().filter(|found| found.incarnation == life) else {
+                return Ok(Applied::AlreadySo);
+            };
+            runner::kill(found.pid, found.group).await.map_err(|error| {
+                StepError::new(ErrorKind::Denied, "kill", host.target()).caused_by(error).without_effect()
+            })
+        });
+        task.await
+            .unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, "kill", self.target()).caused_by(error)))
     }
 
     async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {

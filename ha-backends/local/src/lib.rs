@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod balancer;
-mod config;
 mod embedded;
 mod fence;
 #[cfg(fuzzing)]
@@ -14,7 +13,7 @@ mod runner;
 mod wire;
 
 pub use balancer::LocalBalancer;
-pub use config::ConfigError;
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
+pub use ha_core::topology::SettingError as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
 pub use probe::{HttpProbe, HttpProbeConfig};

@@ -4,15 +4,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ha_core::backend::{ErrorKind, Probe, Ready, StepError};
-use ha_core::topology::Component;
+use ha_core::topology::{Component, SettingError as ConfigError, Settings};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use crate::config::{ConfigError, Settings};
 
 /// What an HTTP probe asks a node directly.
 #[derive(Clone, Debug)]

@@ -1,18 +1,22 @@
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ha_core::backend::{ErrorKind, Ran, RunCommand, StepError};
-use rustix::process::{Pid, Signal, kill_process_group};
+use ha_core::backend::{Applied, Ended, ErrorKind, Ran, RunCommand, StepError};
+use rustix::process::{Pid, Signal, getpgrp, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long output may still come after the command itself has ended: a server that it left behind holds the pipes open.
 const AFTERWARDS: Duration = Duration::from_millis(100);
+
+/// How long a server may write down what it does before it is killed.
+const DUMP_TIME: Duration = Duration::from_millis(500);
 
 /// Runs a command in `home`, in a process group of its own, to its end or its deadline.
 pub(crate) async fn run(home: &Path, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
@@ -64,7 +68,24 @@ pub(crate) async fn run(home: &Path, operation: &'static str, command: RunComman
     };
     let stdout = ended(out_reader, &out).await;
     let stderr = ended(err_reader, &err).await;
-    Ok(Ran::new(status.code(), stdout, stderr))
+    let ended = status.code().map_or_else(|| Ended::Signaled(status.signal().unwrap_or_default()), Ended::Exited);
+    Ok(Ran::new(ended, stdout, stderr))
+}
+
+/// Ends a server by force: it is asked for a thread dump, then its process group is killed, unless that is our own.
+pub(crate) async fn kill(pid: u32, group: i32) -> io::Result<Applied> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(Applied::AlreadySo) };
+    kill_process(pid, Signal::QUIT)?;
+    sleep(DUMP_TIME).await;
+    let group = Pid::from_raw(group).filter(|group| *group != getpgrp());
+    let killed = match group {
+        Some(group) => kill_process_group(group, Signal::KILL),
+        None => kill_process(pid, Signal::KILL),
+    };
+    match killed {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(Applied::Applied),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The end of a stream so far, readable while it still comes.
@@ -105,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_holds_the_output_open_does_not_hold_the_command_open() {
         let ran = sh("sleep 20 & echo started", Duration::from_secs(10)).await.unwrap();
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "started\n"));
+        assert_eq!((ran.ended, ran.stdout.as_str()), (Ended::Exited(0), "started\n"));
     }
 
     #[tokio::test]
@@ -120,7 +141,14 @@ mod tests {
         let mut command = RunCommand::new(argv, Duration::from_secs(10));
         command.output_limit = 7;
         let ran = run(Path::new("/"), "run", command).await.unwrap();
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(7), "100000\n"));
+        assert_eq!((ran.ended, ran.stdout.as_str()), (Ended::Exited(7), "100000\n"));
+    }
+
+    #[tokio::test]
+    async fn a_signal_is_no_exit_code() {
+        let ran = sh("kill -TERM $$", Duration::from_secs(10)).await.unwrap();
+        assert_eq!(ran.ended, Ended::Signaled(15));
+        assert_eq!(sh("exit 143", Duration::from_secs(10)).await.unwrap().ended, Ended::Exited(143));
     }
 
     #[tokio::test]

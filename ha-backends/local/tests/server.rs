@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ha_core::backend::{
-    Admin, Applied, Effect, ErrorKind, Health, Host, Installed, LoadBalancer, MemberRef, ObserveBalancer, ObserveHost,
-    Probe, Ready, RunCommand, ServerProcess, SetAdmin,
+    Admin, Applied, Effect, Ended, ErrorKind, Health, Host, Installed, LoadBalancer, MemberRef, ObserveBalancer,
+    ObserveHost, Probe, Ready, RunCommand, ServerProcess, SetAdmin,
 };
 use ha_core::state::{LeaseEpoch, RowKind, ServerDomain};
 use ha_core::topology::{Component, Name, Setting};
@@ -117,13 +117,11 @@ async fn a_failing_command_shows_its_code_and_words_and_a_slow_one_is_unknown() 
         RunCommand::new(argv, Duration::from_secs(seconds)).with_env("HA_RELEASE", "1.1")
     };
     let ran = host.run(FIRST, apply(30)).await.unwrap();
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.ended, Ended::Exited(1));
     assert!(ran.stderr.contains("no space left"), "{ran:?}");
     assert!(host.installed().await.is_err(), "half a patch is no release");
-    assert_eq!(
-        host.run(FIRST, RunCommand::new(vec!["true".into()], Duration::from_secs(30))).await.unwrap().code,
-        Some(0)
-    );
+    let well = RunCommand::new(vec!["true".into()], Duration::from_secs(30));
+    assert!(host.run(FIRST, well).await.unwrap().is_success());
     let slow = RunCommand::new(vec!["sleep".into(), "60".into()], Duration::from_millis(100));
     let error = host.run(FIRST, slow).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error}");

@@ -91,6 +91,11 @@ impl Verb {
         }
     }
 
+    /// Tells whether the verb is a command of the user's, run on the node's host.
+    pub fn is_command(self) -> bool {
+        matches!(self, Self::Apply { .. } | Self::Restore { .. } | Self::Deploy { .. })
+    }
+
     /// Tells whether the verb changes the node's traffic.
     pub fn moves_traffic(self) -> bool {
         matches!(self, Self::TakeOut | Self::Admit | Self::Reassert { .. })

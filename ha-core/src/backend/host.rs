@@ -4,8 +4,76 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Applied, StepError};
+use super::{Applied, DetachedWork, HostFiles, StepError, WorkId};
 use crate::state::{LeaseEpoch, ServerDomain};
+
+/// How far a host keeps an older controller from acting.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Fencing {
+    /// It refuses no epoch by itself: an effect is over when its deadline is, and a new controller waits that long.
+    TimeBounded,
+    /// It refuses lower epochs, durably, and lets one effect at a time through: a new controller's waits for the old one's.
+    Guarded,
+}
+
+/// What a host value can do, its layers included. Constant for the value's life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HostCapabilities {
+    /// How it keeps an older controller from acting.
+    pub fencing: Fencing,
+    /// A command goes on, and its end is found again, when the connection or the controller is lost.
+    pub survives_connection: bool,
+}
+
+impl HostCapabilities {
+    /// States the capabilities.
+    pub fn new(fencing: Fencing, survives_connection: bool) -> Self {
+        Self { fencing, survives_connection }
+    }
+}
+
+/// Which machine answers, and what is found on it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HostIdentity {
+    /// Names the machine, whatever its address (Linux: the machine id). A changed value is another machine.
+    pub machine: Box<str>,
+    /// Names this boot of it. A changed value means that every process seen before is gone.
+    pub boot: Box<str>,
+    /// How far its clock is ahead of the controller's, in milliseconds, give or take the time of the question.
+    pub clock_ahead_ms: Option<i64>,
+    /// The programs that were looked for and found, sorted.
+    pub tools: Vec<Box<str>>,
+}
+
+impl HostIdentity {
+    /// Describes a machine.
+    pub fn new(machine: impl Into<Box<str>>, boot: impl Into<Box<str>>) -> Self {
+        Self { machine: machine.into(), boot: boot.into(), clock_ahead_ms: None, tools: Vec::new() }
+    }
+
+    /// Adds how far its clock is ahead of the controller's.
+    #[must_use]
+    pub fn with_clock_ahead_ms(mut self, ahead: i64) -> Self {
+        self.clock_ahead_ms = Some(ahead);
+        self
+    }
+
+    /// Adds the programs that were found.
+    #[must_use]
+    pub fn with_tools(mut self, mut tools: Vec<Box<str>>) -> Self {
+        tools.sort();
+        self.tools = tools;
+        self
+    }
+
+    /// Tells whether a program was found.
+    pub fn has(&self, tool: &str) -> bool {
+        self.tools.iter().any(|found| **found == *tool)
+    }
+}
 
 /// Identifies one life of a server process, so that a restart is proven by a changed value and never by a pid alone.
 ///
@@ -59,14 +127,23 @@ pub struct RunCommand {
     pub env: Vec<(String, String)>,
     /// When the command is ended with its whole process group; its effect is then unknown.
     pub deadline: Duration,
-    /// Bytes of output that are kept, of standard output and of standard error each; the rest is read and counted.
+    /// Bytes of output that are kept, of standard output and of standard error each; the rest is read and dropped.
     pub output_limit: usize,
+    /// Names this one execution, where the host can find it again under that name. Default: a name of its own.
+    pub id: Option<WorkId>,
 }
 
 impl RunCommand {
     /// Runs `argv` with a `deadline`; 64 KiB of output are kept.
     pub fn new(argv: Vec<String>, deadline: Duration) -> Self {
-        Self { argv, env: Vec::new(), deadline, output_limit: 64 * 1024 }
+        Self { argv, env: Vec::new(), deadline, output_limit: 64 * 1024, id: None }
+    }
+
+    /// Names this one execution: a host that survives its connection runs it at most once under this name.
+    #[must_use]
+    pub fn with_id(mut self, id: WorkId) -> Self {
+        self.id = Some(id);
+        self
     }
 
     /// Adds a variable to the command's environment.
@@ -77,12 +154,30 @@ impl RunCommand {
     }
 }
 
+/// What ended a command.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Ended {
+    /// It ended by itself, with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Signaled(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
 /// How a command ended. A command that was not seen to end is an error with an unknown effect instead.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Ran {
-    /// Its exit code, or `None` when a signal ended it.
-    pub code: Option<i32>,
+    /// What ended it.
+    pub ended: Ended,
     /// The kept end of its standard output, as text; bytes that are not UTF-8 are replaced.
     pub stdout: String,
     /// The kept end of its standard error, likewise.
@@ -91,14 +186,30 @@ pub struct Ran {
 
 impl Ran {
     /// Describes an ended command.
-    pub fn new(code: Option<i32>, stdout: impl Into<String>, stderr: impl Into<String>) -> Self {
-        Self { code, stdout: stdout.into(), stderr: stderr.into() }
+    pub fn new(ended: Ended, stdout: impl Into<String>, stderr: impl Into<String>) -> Self {
+        Self { ended, stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    /// Tells whether it ended by itself with code 0.
+    pub fn is_success(&self) -> bool {
+        self.ended == Ended::Exited(0)
     }
 }
 
 /// Reads the server of one node.
 #[async_trait]
 pub trait ObserveHost: Debug + Send + Sync + 'static {
+    /// Returns what this value can do.
+    fn capabilities(&self) -> HostCapabilities;
+
+    /// Reads which machine answers.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Denied`, `Timeout`, `Protocol`; all without effect.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn identify(&self) -> Result<HostIdentity, StepError>;
+
     /// Reads whether the server's process exists, by its identity and not by its pid alone.
     ///
     /// # Errors
@@ -120,6 +231,12 @@ pub trait ObserveHost: Debug + Send + Sync + 'static {
 /// real servers return at once; the caller waits for what [`ObserveHost::process`] and the probe show.
 #[async_trait]
 pub trait Host: ObserveHost {
+    /// Returns its files, where this value can reach them.
+    fn files(&self) -> Option<&dyn HostFiles>;
+
+    /// Returns its work that outlives a connection, where [`HostCapabilities::survives_connection`] says so.
+    fn work(&self) -> Option<&dyn DetachedWork>;
+
     /// Asks the server to start, in one of the servers' own cluster domains.
     ///
     /// # Idempotency
@@ -141,12 +258,25 @@ pub trait Host: ObserveHost {
     /// Not cancel safe: the server may stop; read `process`.
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError>;
 
+    /// Ends one life of the server by force, its process group with it, after it was asked to write down what it does:
+    /// for a server that does not stop. Whoever calls this reports the stop as forced.
+    ///
+    /// # Idempotency
+    /// A life that is over answers `AlreadySo`; another life is never signalled.
+    /// # Errors
+    /// `Fenced`, `Denied`: no effect. `Timeout`, `Unreachable`: effect unknown; read `process`.
+    /// # Cancel safety
+    /// Not cancel safe: the server may end; read `process`.
+    async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError>;
+
     /// Runs a command to its end.
     ///
     /// # Idempotency
-    /// That of the command. The engine repeats it only after it has looked (`installed`).
+    /// That of the command; under one [`RunCommand::id`] a host with [`work`](Self::work) runs it at most once, and
+    /// another call waits for the first one's end. The engine repeats it only after it has looked (`installed`).
     /// # Errors
-    /// `Fenced`, `NotFound` (no such program): no effect. `Timeout`: the process group was ended, effect unknown.
+    /// `Fenced`, `Busy`, `NotFound` (no such program): no effect. `Timeout`: the process group was ended, effect
+    /// unknown. `Unreachable` after the command was sent: effect unknown; look for its id in [`work`](Self::work).
     /// # Cancel safety
     /// Not cancel safe: the command may go on; look at what it changes.
     async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError>;

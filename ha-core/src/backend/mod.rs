@@ -6,9 +6,13 @@
 
 mod balancer;
 mod database;
+mod digest;
 mod error;
 mod file_sync;
 mod host;
+mod host_files;
+mod host_work;
+pub mod linux;
 mod probe;
 mod workload;
 
@@ -18,9 +22,15 @@ pub use balancer::{
     SetWeight, Weight,
 };
 pub use database::{Database, ObserveDatabase};
+pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};
 pub use file_sync::{FileSync, ObserveFileSync, Shared};
-pub use host::{Host, Incarnation, Installed, ObserveHost, Ran, RunCommand, ServerProcess};
+pub use host::{
+    Ended, Fencing, Host, HostCapabilities, HostIdentity, Incarnation, Installed, ObserveHost, Ran, RunCommand,
+    ServerProcess,
+};
+pub use host_files::{Content, Expect, FileStat, HostFiles, ObserveHostFiles, PutFile, SwitchLink, TreeDigest};
+pub use host_work::{DetachedWork, InvalidWorkId, ObserveDetachedWork, WorkId, WorkOutput, WorkState};
 pub use probe::{Probe, Ready};
 pub use workload::{ObserveWorkload, Workload};
 

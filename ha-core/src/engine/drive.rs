@@ -13,6 +13,7 @@ use super::execute::{Executor, Outcome};
 use super::lease::HeldLease;
 use super::observe::observe;
 use crate::action::Order;
+use crate::backend::{ContentDigest, WorkId};
 use crate::machine::{Command, Input, RunMachine, Ticket, fold};
 use crate::plan::Plan;
 use crate::procedure::Planned;
@@ -84,7 +85,7 @@ impl Engine {
         }
         let (state, cursor) = (plan.start.clone(), Cursor::START);
         let record = Record::Opened { plan: Box::new(plan.clone()) };
-        self.spawn(run, plan, Some(proof), state, cursor, lease, 0, record).await
+        self.spawn(run, plan, Some(proof), state, cursor, lease, 0, record, BTreeMap::new()).await
     }
 
     /// Goes on with a recorded run, wherever its controller left it: a run that needs an operator is taken back from
@@ -125,7 +126,12 @@ impl Engine {
             None => {}
         }
         let record = Record::TakenOver { owner: self.shared.owner.clone(), at: cursor };
-        self.spawn(run, folded.plan, None, state, cursor, lease, folded.next_sequence, record).await
+        let intents = entries.iter().filter_map(|entry| match &entry.record {
+            Record::Intent { order, .. } => Some((*order, entry.sequence)),
+            _ => None,
+        });
+        let intents = intents.collect();
+        self.spawn(run, folded.plan, None, state, cursor, lease, folded.next_sequence, record, intents).await
     }
 
     async fn prepare(&self, run: &RunId, plan: &Plan) -> Result<(), RunError> {
@@ -160,6 +166,7 @@ impl Engine {
         lease: HeldLease,
         next_sequence: u64,
         first: Record,
+        intents: BTreeMap<Order, u64>,
     ) -> Result<RunHandle, RunError> {
         let (events, receiver) = mpsc::unbounded_channel();
         let (abort, aborted) = mpsc::unbounded_channel();
@@ -176,6 +183,7 @@ impl Engine {
             report,
             began: Instant::now(),
             started: BTreeMap::new(),
+            intents,
         };
         drive.record(first).await?;
         let opened = Event::Opened {
@@ -201,6 +209,8 @@ struct Drive {
     report: ReportBuilder,
     began: Instant,
     started: BTreeMap<Order, Instant>,
+    /// The sequence number of the last intent of each order: what the host knows its command by.
+    intents: BTreeMap<Order, u64>,
 }
 
 enum Ended {
@@ -229,9 +239,9 @@ impl Drive {
                         let act = async move { Ended::Order(ticket, executor.act(deadline).await) };
                         tasks.spawn(act.in_current_span());
                     }
-                    Command::Look { ticket, order } => {
+                    Command::Look { ticket, order, deadline } => {
                         let executor = self.executor(order);
-                        let look = async move { Ended::Order(ticket, executor.look().await) };
+                        let look = async move { Ended::Order(ticket, executor.look(deadline).await) };
                         tasks.spawn(look.in_current_span());
                     }
                     Command::Close { end } => return Ok(self.close(end).await),
@@ -264,6 +274,9 @@ impl Drive {
     async fn record(&mut self, record: Record) -> Result<(), RunError> {
         let entry = Entry::new(self.next_sequence, self.lease.epoch(), unix_ms(), record.clone());
         self.shared.journal.append(&self.run, entry).await?;
+        if let Record::Intent { order, .. } = &record {
+            self.intents.insert(*order, self.next_sequence);
+        }
         self.next_sequence += 1;
         self.tell_of(&record);
         Ok(())
@@ -309,7 +322,8 @@ impl Drive {
     }
 
     fn executor(&self, order: Order) -> Executor {
-        Executor { shared: self.shared.clone(), plan: self.plan.clone(), epoch: self.lease.epoch(), order }
+        let work = self.intents.get(&order).and_then(|sequence| work_id(&self.run, *sequence));
+        Executor { shared: self.shared.clone(), plan: self.plan.clone(), epoch: self.lease.epoch(), order, work }
     }
 
     async fn close(self, end: End) -> RunReport {
@@ -318,6 +332,12 @@ impl Drive {
         self.lease.release().await;
         report
     }
+}
+
+/// Names the command of one intent for good, so that a host can be asked for it after the death of its controller.
+fn work_id(run: &RunId, sequence: u64) -> Option<WorkId> {
+    let plain = WorkId::new(&format!("{run}.{sequence}")).ok();
+    plain.or_else(|| WorkId::new(&format!("{}.{sequence}", ContentDigest::of(run.as_str().as_bytes()))).ok())
 }
 
 fn is_settled(entries: &[Entry]) -> bool {

@@ -6,7 +6,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::build::Shared;
 use super::rotate::{policy_of, rotate};
 use crate::action::{Order, Verb};
-use crate::backend::{Admin, Applied, Effect, Health, Installed, Ready, RunCommand, ServerProcess, StepError};
+use crate::backend::{
+    Admin, Applied, Effect, Health, Installed, Ready, RunCommand, ServerProcess, StepError, WorkId, WorkState,
+};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated};
 use crate::plan::Plan;
 use crate::record::OutcomeKind;
@@ -24,6 +26,8 @@ const WATCH: Duration = Duration::from_millis(200);
 const WATCH_FAILURES: u8 = 3;
 /// How long a server may be gone after its start: some wrappers start it again by themselves.
 const RESPAWN: Duration = Duration::from_secs(5);
+/// The last part of a stop's time, as 1/n, is for ending the server by force.
+const KILL_SHARE: u32 = 6;
 /// How long one read may take.
 const READ: Duration = Duration::from_secs(5);
 
@@ -34,6 +38,8 @@ pub(super) struct Executor {
     pub(super) plan: Arc<Plan>,
     pub(super) epoch: LeaseEpoch,
     pub(super) order: Order,
+    /// What the host knows the order's command by.
+    pub(super) work: Option<WorkId>,
 }
 
 impl Executor {
@@ -43,7 +49,7 @@ impl Executor {
             Verb::TakeOut => self.rotate(Goal::Out).await,
             Verb::Reassert { admitted: false } => self.rotate(Goal::HeldOut).await,
             Verb::Admit | Verb::Reassert { admitted: true } => self.rotate(Goal::Back).await,
-            Verb::Stop => self.stop(until).await,
+            Verb::Stop => self.stop(until, until - deadline / KILL_SHARE).await,
             Verb::Start => self.start(until, ServerDomain::Production).await,
             Verb::StartInTest => self.start(until, ServerDomain::Test).await,
             Verb::Apply { to } => self.run(&self.plan.commands.apply, to, deadline).await,
@@ -62,7 +68,12 @@ impl Executor {
     }
 
     /// Finds out whether the order has happened, by looking.
-    pub(super) async fn look(self) -> Outcome {
+    pub(super) async fn look(self, deadline: Duration) -> Outcome {
+        if self.order.verb.is_command()
+            && let Err(unsettled) = self.settle(Instant::now() + deadline).await
+        {
+            return unsettled;
+        }
         match self.order.verb {
             Verb::TakeOut | Verb::Reassert { admitted: false } => self.rows(Admin::Maint).await,
             Verb::Admit | Verb::Reassert { admitted: true } => self.rows(Admin::Ready).await,
@@ -107,15 +118,23 @@ impl Executor {
         }
     }
 
-    async fn stop(&self, until: Instant) -> Outcome {
+    /// Asks the server to stop and waits; one that has not stopped at `kill_at` is ended by force.
+    async fn stop(&self, until: Instant, kill_at: Instant) -> Outcome {
         let host = &self.shared.hosts[self.order.node.index()];
         let asked = host.stop(self.epoch).await;
         if let Some(refused) = refused(&asked) {
             return refused;
         }
+        let mut forced = "";
         loop {
             match self.process().await {
-                Ok(ServerProcess::Stopped) => return done("the server is gone"),
+                Ok(ServerProcess::Stopped) => return done(format!("the server is gone{forced}")),
+                Ok(ServerProcess::Running(life)) if Instant::now() >= kill_at && forced.is_empty() => {
+                    if matches!(host.kill(self.epoch, life).await, Ok(Applied::Applied)) {
+                        forced = ", forced: it did not stop by itself and was killed";
+                    }
+                    sleep(POLL).await;
+                }
                 Ok(ServerProcess::Running(_)) if Instant::now() >= until => {
                     return not_done(format!("the server still runs at the stop deadline{}", said(&asked)));
                 }
@@ -165,20 +184,34 @@ impl Executor {
     async fn run(&self, argv: &[String], to: ReleaseId, deadline: Duration) -> Outcome {
         let host = &self.shared.hosts[self.order.node.index()];
         let release = self.plan.facts.releases.name(to);
-        let command = RunCommand::new(argv.to_vec(), deadline)
+        let mut command = RunCommand::new(argv.to_vec(), deadline)
             .with_env("HA_NODE", self.shared.topology.node(self.order.node).name.as_str())
             .with_env("HA_RELEASE", release);
+        command.id.clone_from(&self.work);
         match host.run(self.epoch, command).await {
-            Ok(ran) if ran.code == Some(0) => match self.installed(to).await {
+            Ok(ran) if ran.is_success() => match self.installed(to).await {
                 (OutcomeKind::NotDone, note) => not_done(format!("the command ended well, and yet {note}")),
                 outcome => outcome,
             },
-            Ok(ran) => {
-                let code = ran.code.map_or_else(|| "a signal".into(), |code| format!("exit code {code}"));
-                not_done(format!("the command ended with {code}: {}", tail(&ran.stderr, &ran.stdout)))
-            }
+            Ok(ran) => not_done(format!("the command ended with {}: {}", ran.ended, tail(&ran.stderr, &ran.stdout))),
             Err(error) if error.effect() == Effect::None => not_done(error),
             Err(error) => unknown(error),
+        }
+    }
+
+    /// Waits until the order's command, which another controller may have started, runs no more.
+    async fn settle(&self, until: Instant) -> Result<(), Outcome> {
+        let host = &self.shared.hosts[self.order.node.index()];
+        let (Some(work), Some(id)) = (host.work(), &self.work) else { return Ok(()) };
+        loop {
+            let state = self.read(work.state(id)).await;
+            match state {
+                Ok(WorkState::Absent) => return Ok(()),
+                Ok(state) if state.is_final() => return Ok(()),
+                Ok(_) if Instant::now() >= until => return Err(unknown("its command still runs")),
+                Err(error) if Instant::now() >= until => return Err(unknown(error)),
+                Ok(_) | Err(_) => sleep(POLL).await,
+            }
         }
     }
 

@@ -117,15 +117,13 @@ impl Executor {
     async fn deploy(&self, to: GenerationId, deadline: Duration) -> Outcome {
         let host = &self.shared.hosts[self.order.node.index()];
         let sequence = self.plan.facts.generations.sequence(to);
-        let command = RunCommand::new(self.plan.commands.deploy.clone(), deadline)
+        let mut command = RunCommand::new(self.plan.commands.deploy.clone(), deadline)
             .with_env("HA_NODE", self.shared.topology.node(self.order.node).name.as_str())
             .with_env("HA_GENERATION", sequence.to_string());
+        command.id.clone_from(&self.work);
         match host.run(self.epoch, command).await {
-            Ok(ran) if ran.code == Some(0) => self.look_at_generation(to).await,
-            Ok(ran) => {
-                let code = ran.code.map_or_else(|| "a signal".into(), |code| format!("exit code {code}"));
-                not_done(format!("the command ended with {code}: {}", tail(&ran.stderr, &ran.stdout)))
-            }
+            Ok(ran) if ran.is_success() => self.look_at_generation(to).await,
+            Ok(ran) => not_done(format!("the command ended with {}: {}", ran.ended, tail(&ran.stderr, &ran.stdout))),
             Err(error) if error.effect() == Effect::None => not_done(error),
             Err(error) => unknown(error),
         }

@@ -37,6 +37,8 @@ pub enum Command {
         ticket: Ticket,
         /// What may have happened.
         order: Order,
+        /// How long it may take.
+        deadline: Duration,
     },
     /// The run is over and recorded as such.
     Close {
@@ -205,10 +207,16 @@ impl RunMachine {
                         return None;
                     }
                     let ticket = self.ticket();
-                    let overdue_at = now.saturating_add(LOOK_DEADLINE).saturating_add(GRACE);
+                    // A command whose controller has died may still run: the look waits for its end.
+                    let deadline = if order.verb.is_command() {
+                        self.deadline_of(order).max(LOOK_DEADLINE)
+                    } else {
+                        LOOK_DEADLINE
+                    };
+                    let overdue_at = now.saturating_add(deadline).saturating_add(GRACE);
                     self.pending.insert(ticket, Pending { order, overdue_at });
                     self.observed = false;
-                    return Some(Command::Look { ticket, order });
+                    return Some(Command::Look { ticket, order, deadline });
                 }
                 Decision::End(end) => self.close(end),
             }

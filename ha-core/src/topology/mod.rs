@@ -9,6 +9,7 @@ mod model;
 mod name;
 mod parse;
 mod reader;
+mod settings;
 
 pub use diagnostic::{Diagnostic, TopologyError};
 pub use index::{BalancerIx, DomainIx, NodeIx, SiteIx};
@@ -16,3 +17,4 @@ pub use model::{
     Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Setting, SiteRole, SiteSpec, Topology,
 };
 pub use name::{InvalidName, Name};
+pub use settings::{SettingError, Settings};

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, ErrorKind, Host, Incarnation, Installed, ObserveHost, Probe, Ran, Ready, RunCommand, ServerProcess,
-    StepError,
+    Applied, DetachedWork, Ended, ErrorKind, Fencing, Host, HostCapabilities, HostFiles, HostIdentity, Incarnation,
+    Installed, ObserveHost, Probe, Ran, Ready, RunCommand, ServerProcess, StepError,
 };
 use ha_core::state::{Generation, LeaseEpoch, ServerDomain};
 use tokio::time::{Instant, sleep};
@@ -54,6 +54,14 @@ impl fmt::Debug for FakeHost {
 
 #[async_trait]
 impl ObserveHost for FakeHost {
+    fn capabilities(&self) -> HostCapabilities {
+        HostCapabilities::new(Fencing::Guarded, false)
+    }
+
+    async fn identify(&self) -> Result<HostIdentity, StepError> {
+        self.with("identify", |_| HostIdentity::new(self.node.as_str(), "1").with_clock_ahead_ms(0)).await
+    }
+
     async fn process(&self) -> Result<ServerProcess, StepError> {
         self.with("process", |node| match &node.process {
             Some(life) => ServerProcess::Running(Incarnation::new(life.number.to_string())),
@@ -73,6 +81,14 @@ impl ObserveHost for FakeHost {
 
 #[async_trait]
 impl Host for FakeHost {
+    fn files(&self) -> Option<&dyn HostFiles> {
+        None
+    }
+
+    fn work(&self) -> Option<&dyn DetachedWork> {
+        None
+    }
+
     async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
         self.controller.lives().await;
         self.world.fence(epoch.number(), "start", &self.node)?;
@@ -126,12 +142,22 @@ impl Host for FakeHost {
         after(fault, "stop", &self.node).map(|()| Applied::Applied)
     }
 
+    async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError> {
+        self.controller.lives().await;
+        self.world.fence(epoch.number(), "kill", &self.node)?;
+        self.with("kill", |node| match node.process.take_if(|found| found.number.to_string() == life.as_str()) {
+            Some(_) => Applied::Applied,
+            None => Applied::AlreadySo,
+        })
+        .await
+    }
+
     async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {
         self.controller.lives().await;
         self.world.fence(epoch.number(), "run", &self.node)?;
         let fault = self.world.take_fault(Operation::Run, &self.node);
         if !before(fault, "run", &self.node)? {
-            return Ok(Ran::new(Some(0), "", ""));
+            return Ok(Ran::new(Ended::Exited(0), "", ""));
         }
         sleep(Duration::from_millis(200)).await;
         let asked = |key: &str| command.env.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
@@ -140,9 +166,11 @@ impl Host for FakeHost {
             let set = Generation::new(sequence, format!("g{sequence}"));
             self.with("run", |node| node.generation = (!half).then_some(set)).await?;
             self.world.copy();
-            return after(fault, "run", &self.node).map(|()| Ran::new(Some(i32::from(half)), "", ""));
+            return after(fault, "run", &self.node).map(|()| Ran::new(Ended::Exited(i32::from(half)), "", ""));
         }
-        let Some(release) = asked("HA_RELEASE") else { return Ok(Ran::new(Some(2), "", "HA_RELEASE is not set")) };
+        let Some(release) = asked("HA_RELEASE") else {
+            return Ok(Ran::new(Ended::Exited(2), "", "HA_RELEASE is not set"));
+        };
         let half = fault == Some(Fault::Half);
         self.with("run", |node| {
             node.damaged = half;
@@ -151,9 +179,9 @@ impl Host for FakeHost {
         })
         .await?;
         if half {
-            return Ok(Ran::new(Some(1), "", "no space left on device"));
+            return Ok(Ran::new(Ended::Exited(1), "", "no space left on device"));
         }
-        after(fault, "run", &self.node).map(|()| Ran::new(Some(0), "", ""))
+        after(fault, "run", &self.node).map(|()| Ran::new(Ended::Exited(0), "", ""))
     }
 }
 

@@ -1,0 +1,217 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ha_core::topology::{Component, SettingError, Settings};
+
+/// How a host is reached. The host key is always checked: there is no setting that turns it off.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SshConfig {
+    /// The destination, as `user@host` or as a name of the configuration file. Jump hosts, ports, agents and the rest
+    /// stand in that file.
+    pub destination: String,
+    /// The port. Default: what the configuration file says, else 22.
+    pub port: Option<u16>,
+    /// The client's configuration file. Default: the user's own.
+    pub config_file: Option<PathBuf>,
+    /// The private key to log in with; no other is tried. Default: what the configuration file or an agent offers.
+    pub identity_file: Option<PathBuf>,
+    /// The file with the host keys to believe in, and no other. Default: what the configuration file says.
+    pub known_hosts: Option<PathBuf>,
+    /// Jump hosts, as ssh's `ProxyJump`. Default: what the configuration file says.
+    pub jump: Option<String>,
+    /// How long connecting may take, the login included. Default 10 s.
+    pub connect_deadline: Duration,
+    /// How often a silent connection is asked for a sign of life. Default 5 s, at least 1 s.
+    pub keepalive: Duration,
+    /// How many signs of life may be missing before the connection counts as lost. Default 4.
+    pub keepalive_count: u32,
+    /// How many executions may run on the host at once; others wait. Default 8; a stock sshd allows 10.
+    pub sessions: usize,
+    /// The ssh client. Default `ssh`.
+    pub program: PathBuf,
+}
+
+impl SshConfig {
+    /// Reaches `destination` with the defaults.
+    pub fn new(destination: impl Into<String>) -> Self {
+        Self {
+            destination: destination.into(),
+            port: None,
+            config_file: None,
+            identity_file: None,
+            known_hosts: None,
+            jump: None,
+            connect_deadline: Duration::from_secs(10),
+            keepalive: Duration::from_secs(5),
+            keepalive_count: 4,
+            sessions: 8,
+            program: "ssh".into(),
+        }
+    }
+
+    /// Refuses what would be read as something else by ssh.
+    fn check(&self) -> Result<(), SettingError> {
+        let plain = |text: &str| !text.is_empty() && !text.starts_with('-') && !text.contains(['\0', '\n', '"']);
+        if !plain(&self.destination) {
+            return Err(SettingError::new("host", "give user@host, or a name of the ssh configuration file"));
+        }
+        if self.jump.as_deref().is_some_and(|jump| !plain(jump)) {
+            return Err(SettingError::new("jump", "give jump hosts as user@host:port, with commas between them"));
+        }
+        for (key, path) in [
+            ("ssh_config", &self.config_file),
+            ("identity_file", &self.identity_file),
+            ("known_hosts", &self.known_hosts),
+        ] {
+            if path.as_ref().is_some_and(|path| path.to_str().is_none_or(|path| !plain(path))) {
+                return Err(SettingError::new(key, "give a path without quotes and line feeds"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a server of another machine is driven.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SshHostConfig {
+    /// How its machine is reached.
+    pub ssh: SshConfig,
+    /// Its home directory there; commands run in it, and a program with a slash in its name is looked up from there.
+    pub home: String,
+    /// Starts it. May return before the server does anything.
+    pub start: Vec<String>,
+    /// Starts it in its test domain; empty where it has none.
+    pub start_test: Vec<String>,
+    /// Stops it. May return before the server is gone.
+    pub stop: Vec<String>,
+    /// Prints the installed release in its first line.
+    pub version: Vec<String>,
+    /// Writes down what the server does before it is killed, with its pid in `HA_PID`. Empty: the server is sent SIGQUIT,
+    /// at which a JVM prints its threads.
+    pub diagnose: Vec<String>,
+    /// The pid file, inside the home.
+    pub pid_file: String,
+    /// One whole argument of the server's command line that no other process has.
+    pub identity: String,
+    /// Where the highest epoch and the work are kept on the machine: an absolute path, or one from the login's home.
+    /// Default `.ha`. Not inside the server's home, which a patch may replace.
+    pub state_dir: String,
+    /// How long each of the commands above, and a file transfer, may take. Default 15 s.
+    pub command_deadline: Duration,
+    /// How long a command waits for another controller's to end. Default: the command deadline.
+    pub lock_wait: Option<Duration>,
+    /// How long one look may take. Default 5 s.
+    pub read_deadline: Duration,
+}
+
+impl SshHostConfig {
+    /// Reads the settings `host`, `port`, `ssh_config`, `identity_file`, `known_hosts`, `jump`, `connect_deadline_ms`,
+    /// `keepalive_ms`, `keepalive_count`, `sessions` (all but `host` optional), `home`, `start`, `start_test` (optional), `stop`, `version`,
+    /// `diagnose` (optional), `pid_file`, `identity`, and optionally `state_dir`, `command_deadline_ms`, `lock_wait_ms`,
+    /// `read_deadline_ms`.
+    ///
+    /// # Errors
+    /// [`SettingError`] with the key.
+    pub fn from_component(component: &Component) -> Result<Self, SettingError> {
+        let mut settings = Settings::of(component);
+        let mut ssh = SshConfig::new(settings.required_text("host")?);
+        ssh.port = settings.integer("port", 1, i64::from(u16::MAX))?.and_then(|port| u16::try_from(port).ok());
+        ssh.config_file = settings.text("ssh_config")?.map(PathBuf::from);
+        ssh.identity_file = settings.text("identity_file")?.map(PathBuf::from);
+        ssh.known_hosts = settings.text("known_hosts")?.map(PathBuf::from);
+        ssh.jump = settings.text("jump")?;
+        ssh.connect_deadline = settings.millis("connect_deadline_ms", ssh.connect_deadline)?;
+        ssh.keepalive = settings.millis("keepalive_ms", ssh.keepalive)?.max(Duration::from_secs(1));
+        let missing = settings.integer("keepalive_count", 1, 1000)?.and_then(|count| u32::try_from(count).ok());
+        ssh.keepalive_count = missing.unwrap_or(ssh.keepalive_count);
+        let sessions = settings.integer("sessions", 1, 1024)?.and_then(|sessions| usize::try_from(sessions).ok());
+        ssh.sessions = sessions.unwrap_or(ssh.sessions);
+        ssh.check()?;
+        let command_deadline = settings.millis("command_deadline_ms", Duration::from_secs(15))?;
+        let config = Self {
+            ssh,
+            home: remote_path("home", &settings.required_text("home")?)?,
+            start: settings.argv("start")?,
+            start_test: settings.optional_argv("start_test")?,
+            stop: settings.argv("stop")?,
+            version: settings.argv("version")?,
+            diagnose: settings.optional_argv("diagnose")?,
+            pid_file: settings.required_text("pid_file")?,
+            identity: settings.required_text("identity")?,
+            state_dir: settings.text("state_dir")?.unwrap_or_else(|| ".ha".into()),
+            command_deadline,
+            lock_wait: Some(settings.millis("lock_wait_ms", command_deadline)?),
+            read_deadline: settings.millis("read_deadline_ms", Duration::from_secs(5))?,
+        };
+        settings.finish()?;
+        if config.identity.contains('\n') {
+            return Err(SettingError::new("identity", "give one argument without line feeds"));
+        }
+        Ok(config)
+    }
+
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.lock_wait.unwrap_or(self.command_deadline)
+    }
+}
+
+fn remote_path(key: &'static str, text: &str) -> Result<String, SettingError> {
+    if text.starts_with('/') { Ok(text.into()) } else { Err(SettingError::new(key, "give an absolute path")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ha_core::topology::{Name, Setting};
+
+    use super::*;
+
+    fn component() -> Component {
+        let mut component = Component::new(Name::new("ssh").unwrap());
+        let text = |text: &str| Setting::Text(text.into());
+        let argv = |verb: &str| Setting::List(vec!["bin/server.sh".into(), verb.into()]);
+        component.settings.extend([
+            ("host".into(), text("wso2@esb1")),
+            ("home".into(), text("/opt/esb")),
+            ("start".into(), argv("start")),
+            ("stop".into(), argv("stop")),
+            ("version".into(), argv("version")),
+            ("pid_file".into(), text("wso2carbon.pid")),
+            ("identity".into(), text("-Dcarbon.home=/opt/esb")),
+        ]);
+        component
+    }
+
+    #[test]
+    fn the_defaults_stand_for_themselves() {
+        let config = SshHostConfig::from_component(&component()).unwrap();
+        assert_eq!((config.ssh.sessions, config.ssh.keepalive_count), (8, 4));
+        assert_eq!(config.state_dir, ".ha");
+        assert_eq!(config.lock_wait(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused_by_its_key() {
+        let refused = |key: &str, setting: Setting| {
+            let mut component = component();
+            component.settings.insert(key.into(), setting);
+            SshHostConfig::from_component(&component).unwrap_err().to_string()
+        };
+        let text = |text: &str| Setting::Text(text.into());
+        for (key, setting) in [
+            ("host", text("-oProxyCommand=reboot")),
+            ("jump", text("-x")),
+            ("known_hosts", text("a\"b")),
+            ("home", text("opt/esb")),
+            ("port", Setting::Integer(0)),
+            ("port", Setting::Integer(70_000)),
+            ("sessions", Setting::Integer(0)),
+            ("start", text("bin/server.sh start")),
+            ("identity", text("a\nb")),
+            ("StrictHostKeyChecking", text("no")),
+        ] {
+            assert!(refused(key, setting.clone()).starts_with(&format!("setting {key}: ")), "{key} {setting:?}");
+        }
+    }
+}

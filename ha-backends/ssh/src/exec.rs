@@ -1,0 +1,150 @@
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::process::Child;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+
+use crate::failure::SshFailure;
+use crate::frame::{Frame, Nonce};
+use crate::master::reap;
+use crate::script::{Input, Script};
+
+/// What a script that has reported its end has said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    /// A part of the output was dropped.
+    pub(crate) is_cut: bool,
+}
+
+impl Answer {
+    pub(crate) fn out(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    pub(crate) fn words(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).trim().into()
+    }
+}
+
+/// Runs one script over one client, until it reports its end, the connection is lost, or `until`.
+pub(crate) async fn execute(
+    mut client: Child,
+    script: Script,
+    nonce: &Nonce,
+    until: Instant,
+    permit: OwnedSemaphorePermit,
+) -> Result<Answer, SshFailure> {
+    let pipes = (client.stdin.take(), client.stdout.take(), client.stderr.take());
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+        return Err(SshFailure::Settings("ssh has no pipes".into()));
+    };
+    let begun = Arc::new(Notify::new());
+    let sent = AtomicBool::new(false);
+    let (mut out, mut err) = (Frame::new(nonce, script.keep), Frame::new(nonce, script.keep));
+    let began = Instant::now();
+    let write = async {
+        let text = script.wrap(nonce);
+        // From the first byte on the script may run; braces see to it that half of it does not.
+        sent.store(true, Ordering::SeqCst);
+        stdin.write_all(text.as_bytes()).await?;
+        stdin.flush().await?;
+        if !matches!(script.input, Input::Nothing) {
+            // The shell has read its script to the end by then, and takes nothing of what comes behind it.
+            begun.notified().await;
+            feed(&mut stdin, script.input).await?;
+        }
+        drop(stdin);
+        Ok::<(), io::Error>(())
+    };
+    let read = async {
+        let (out, err) = tokio::join!(read(stdout, &mut out, Some(&begun)), read(stderr, &mut err, None));
+        out.and(err)
+    };
+    let whole = async {
+        tokio::pin!(write, read);
+        let mut written = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut read => return ended,
+                // A script may end without reading its input: only what it reports counts.
+                _ = &mut write, if !written => written = true,
+            }
+        }
+    };
+    let ended = timeout_at(until, whole).await;
+    let (code, is_cut) = (out.code(), out.is_cut() || err.is_cut());
+    if let Some(code) = code {
+        tokio::spawn(async move {
+            reap(client).await;
+            drop(permit);
+        });
+        return Ok(Answer { code, stdout: out.into_content(), stderr: err.into_content(), is_cut });
+    }
+    let began_there = out.has_begun() || err.has_begun();
+    let words = String::from_utf8_lossy(&err.into_content()).trim().to_string();
+    if ended.is_err() {
+        drop(client);
+        return Err(match sent.load(Ordering::SeqCst) {
+            true => SshFailure::Unanswered(until.saturating_duration_since(began)),
+            false => SshFailure::ConnectTimedOut(words),
+        });
+    }
+    reap(client).await;
+    let refused = words.lines().find(|line| SESSION_REFUSED.iter().any(|part| line.contains(part)));
+    match refused {
+        Some(line) if !began_there => Err(SshFailure::SessionRefused(line.trim().into())),
+        Some(_) | None => Err(SshFailure::LinkLost(if words.is_empty() { "ssh ended".into() } else { words })),
+    }
+}
+
+/// What ssh says when the script cannot have reached a shell.
+const SESSION_REFUSED: [&str; 3] = [
+    "mux_client_request_session: session request failed",
+    "Control socket connect(",
+    "muxclient: master hello exchange",
+];
+
+/// Reads one stream until the script reports its end there, or the stream ends.
+async fn read(mut stream: impl AsyncRead + Unpin, frame: &mut Frame, begun: Option<&Notify>) -> io::Result<()> {
+    let mut chunk = vec![0_u8; 32 * 1024];
+    loop {
+        let count = stream.read(&mut chunk).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        let before = frame.has_begun();
+        frame.push(&chunk[..count]);
+        if let (false, true, Some(begun)) = (before, frame.has_begun(), begun) {
+            begun.notify_one();
+        }
+        if frame.code().is_some() {
+            return Ok(());
+        }
+    }
+}
+
+async fn feed(stdin: &mut (impl AsyncWrite + Unpin), input: Input) -> io::Result<()> {
+    match input {
+        Input::Nothing => {}
+        Input::Bytes(bytes) => stdin.write_all(&bytes).await?,
+        Input::Local(path) => {
+            let mut file = tokio::fs::File::open(path).await?;
+            let mut chunk = vec![0_u8; 64 * 1024];
+            loop {
+                let count = file.read(&mut chunk).await?;
+                if count == 0 {
+                    break;
+                }
+                stdin.write_all(&chunk[..count]).await?;
+            }
+        }
+    }
+    stdin.flush().await
+}

@@ -1,0 +1,291 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::backend::{
+    Applied, ContentDigest, DetachedWork, ErrorKind, Fencing, Host, HostCapabilities, HostFiles, HostIdentity,
+    Incarnation, Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError, WorkId,
+};
+use ha_core::state::{LeaseEpoch, ServerDomain};
+use tokio::time::Instant;
+
+use crate::config::SshHostConfig;
+use crate::exec::Answer;
+use crate::frame::Keep;
+use crate::master::random;
+use crate::probe::{Processes, split};
+use crate::quote::{HoldsNul, quote, quote_all};
+use crate::script::{GUARD, Head, KILL, PROCESS, Script, refusal, seconds};
+use crate::session::Session;
+
+/// A server of another machine, driven by its own scripts over the system's ssh.
+///
+/// Cheap to clone; clones share one connection, which is made when it is first needed and ends with the last clone.
+#[derive(Clone, Debug)]
+pub struct SshHost {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) session: Session,
+    pub(crate) config: SshHostConfig,
+    target: String,
+}
+
+/// What the guard and the runner of detached work need on the machine.
+const TOOLS: [&str; 7] = ["flock", "mktemp", "setsid", "sha256sum", "stat", "sync", "timeout"];
+/// How much longer than a command's own deadline its end is waited for.
+pub(crate) const LATE: Duration = Duration::from_millis(800);
+
+impl SshHost {
+    /// Drives the server of `config`. Nothing is touched yet.
+    pub fn new(config: SshHostConfig) -> Self {
+        let session = Session::new(config.ssh.clone());
+        let target = format!("{}:{}", session.destination(), config.home);
+        Self { inner: Arc::new(Inner { session, config, target }) }
+    }
+
+    /// Runs something that changes the host in a task of its own: a dropped future does not cut it.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        act: impl Future<Output = Result<T, StepError>> + Send + 'static,
+    ) -> Result<T, StepError> {
+        let died = |error| self.inner.error(ErrorKind::Protocol, operation).caused_by(error);
+        tokio::spawn(act).await.unwrap_or_else(|error| Err(died(error)))
+    }
+}
+
+impl Inner {
+    pub(crate) fn error(&self, kind: ErrorKind, operation: &'static str) -> StepError {
+        StepError::new(kind, operation, self.target.as_str())
+    }
+
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub(crate) fn refuse(&self, kind: ErrorKind, operation: &'static str, words: impl Into<String>) -> StepError {
+        self.error(kind, operation).with_context(words).without_effect()
+    }
+
+    pub(crate) fn nul(&self, operation: &'static str) -> impl Fn(HoldsNul) -> StepError + '_ {
+        move |error| self.refuse(ErrorKind::Unsupported, operation, error.to_string())
+    }
+
+    /// Begins a script that uses the state directory of this server.
+    pub(crate) fn head(&self) -> Result<Head, HoldsNul> {
+        let key = &ContentDigest::of(self.config.home.as_bytes()).to_string()[..16];
+        let dir = quote(&self.config.state_dir)?;
+        let base = if self.config.state_dir.starts_with('/') { dir } else { format!("\"${{HOME:?}}\"/{dir}") };
+        let made = format!(
+            "G={base}/{key}\n[ -d \"$G/put\" ] || (umask 077 && mkdir -p \"$G/work\" \"$G/put\") || exit {}\n",
+            refusal::BROKEN
+        );
+        Head::new().raw(&made).text("home", &self.config.home)
+    }
+
+    /// Asks something that changes nothing.
+    pub(crate) async fn ask(
+        &self,
+        operation: &'static str,
+        body: &str,
+        keep: Keep,
+        limit: Duration,
+    ) -> Result<Answer, StepError> {
+        let answer = self.session.read(body, keep, Instant::now() + limit).await;
+        answer.map_err(|failure| failure.into_step(operation, &self.target).without_effect())
+    }
+
+    /// Runs a script that changes something, and reads its refusals.
+    pub(crate) async fn change(
+        &self,
+        operation: &'static str,
+        script: Script,
+        limit: Duration,
+    ) -> Result<Answer, StepError> {
+        let until = Instant::now() + limit;
+        self.need_tools(operation, until).await?;
+        let answer = self.session.run(script, until).await;
+        let answer = answer.map_err(|failure| failure.into_step(operation, &self.target))?;
+        match self.refusal(operation, &answer) {
+            Some(refused) => Err(refused),
+            None => Ok(answer),
+        }
+    }
+
+    pub(crate) async fn need_tools(&self, operation: &'static str, until: Instant) -> Result<(), StepError> {
+        let missing = self.session.missing(&TOOLS, until).await;
+        let missing = missing.map_err(|failure| failure.into_step(operation, &self.target).without_effect())?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let words = format!("install on the machine: {}", missing.join(", "));
+        Err(self.refuse(ErrorKind::Unsupported, operation, words))
+    }
+
+    pub(crate) fn refusal(&self, operation: &'static str, answer: &Answer) -> Option<StepError> {
+        let (kind, words) = match answer.code {
+            0 => return None,
+            refusal::NOT_FOUND => (ErrorKind::NotFound, "no such file or directory".into()),
+            refusal::CONFLICT => (ErrorKind::Conflict, "something else stands there".into()),
+            refusal::DENIED => (ErrorKind::Denied, answer.words()),
+            refusal::DAMAGED => (ErrorKind::Protocol, "what arrived is not what was sent".into()),
+            refusal::BUSY => (ErrorKind::Busy, "another controller's effect still runs there".into()),
+            refusal::FENCED => (ErrorKind::Fenced, "a higher epoch was seen there: this controller must stop".into()),
+            refusal::BROKEN => {
+                let words = format!("its state directory {} cannot be used: {}", self.config.state_dir, answer.words());
+                (ErrorKind::Denied, words)
+            }
+            code => {
+                let words = format!("its shell ended with {code}: {}", answer.words());
+                return Some(self.error(ErrorKind::Protocol, operation).with_context(words));
+            }
+        };
+        Some(self.refuse(kind, operation, words))
+    }
+
+    async fn processes(&self, operation: &'static str) -> Result<Processes, StepError> {
+        let body = Head::new()
+            .text("home", &self.config.home)
+            .and_then(|head| head.text("pid_file", &self.config.pid_file))
+            .and_then(|head| head.text("identity", &self.config.identity))
+            .map_err(self.nul(operation))?
+            .then([PROCESS]);
+        let answer = self.ask(operation, &body, Keep::Begin(64 * 1024), self.config.read_deadline).await?;
+        let failed = |failure: crate::SshFailure| failure.into_step(operation, &self.target).without_effect();
+        Processes::parse(&answer.out()).map_err(failed)
+    }
+
+    /// Runs one of the server's own scripts, under a name that is used once.
+    async fn script(
+        self: &Arc<Self>,
+        epoch: LeaseEpoch,
+        operation: &'static str,
+        argv: &[String],
+    ) -> Result<Applied, StepError> {
+        let command = RunCommand::new(argv.to_vec(), self.config.command_deadline);
+        let ran = self.work(epoch, operation, command).await?;
+        if ran.is_success() {
+            return Ok(Applied::Applied);
+        }
+        let words = format!("{} ended with {}: {}{}", argv.join(" "), ran.ended, ran.stderr.trim(), ran.stdout.trim());
+        Err(self.error(ErrorKind::Conflict, operation).with_context(words))
+    }
+
+    /// Makes a name of work that nobody has used before.
+    pub(crate) fn own_id(&self, epoch: LeaseEpoch, operation: &'static str) -> Result<WorkId, StepError> {
+        let broken = |words: String| self.refuse(ErrorKind::Unsupported, operation, words);
+        let nonce = random().map_err(|error| broken(error.to_string()))?;
+        WorkId::new(&format!("{operation}-{}-{}", epoch.number(), nonce.as_str()))
+            .map_err(|error| broken(error.to_string()))
+    }
+}
+
+#[async_trait]
+impl ObserveHost for SshHost {
+    fn capabilities(&self) -> HostCapabilities {
+        HostCapabilities::new(Fencing::Guarded, true)
+    }
+
+    async fn identify(&self) -> Result<HostIdentity, StepError> {
+        let until = Instant::now() + self.inner.config.read_deadline.max(self.inner.config.ssh.connect_deadline);
+        let answer = self.inner.session.identify(until).await;
+        answer.map_err(|failure| failure.into_step("identify", self.inner.target()).without_effect())
+    }
+
+    async fn process(&self) -> Result<ServerProcess, StepError> {
+        Ok(self.inner.processes("process").await?.state())
+    }
+
+    async fn installed(&self) -> Result<Installed, StepError> {
+        let inner = &self.inner;
+        let limit = inner.config.command_deadline;
+        let nul = inner.nul("installed");
+        let argv = quote_all(inner.config.version.iter().map(String::as_str)).map_err(&nul)?;
+        let body = Head::new().text("home", &inner.config.home).map_err(&nul)?.then([
+            "[ -d \"$home\" ] || exit 64\ncd -- \"$home\" || exit 66\n",
+            &format!("timeout -s KILL {} {argv} </dev/null\nexit $?\n", seconds(limit)),
+        ]);
+        let answer = inner.ask("installed", &body, Keep::Begin(4096), limit + LATE).await?;
+        let text = answer.out();
+        let release = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
+        match (answer.code, release) {
+            (refusal::NOT_FOUND, None) => Ok(Installed::Absent),
+            (0, Some(release)) => Ok(Installed::Release(release.into())),
+            (code, _) => {
+                let words = format!("its version command ended with {code} and no release: {}", answer.words());
+                Err(inner.refuse(ErrorKind::Protocol, "installed", words))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Host for SshHost {
+    fn files(&self) -> Option<&dyn HostFiles> {
+        Some(self)
+    }
+
+    fn work(&self) -> Option<&dyn DetachedWork> {
+        Some(self)
+    }
+
+    async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
+        let inner = self.inner.clone();
+        let argv = match domain {
+            ServerDomain::Production => &inner.config.start,
+            ServerDomain::Test => &inner.config.start_test,
+        };
+        if argv.is_empty() {
+            let words = "no start_test is set for it: it cannot be started in a test domain";
+            return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
+        }
+        let processes = inner.processes("start").await?;
+        if processes.server().is_some() {
+            return Ok(Applied::AlreadySo);
+        }
+        // A pid file without its server makes the scripts believe in a stranger: the fenced command moves it aside first.
+        let aside = "if [ -e \"$0\" ]; then mv -f -- \"$0\" \"$0.stale\" || exit; fi; exec \"$@\"";
+        let mut wrapped: Vec<String> = ["/bin/sh", "-c", aside, &inner.config.pid_file].map(String::from).to_vec();
+        wrapped.extend_from_slice(argv);
+        self.apart("start", async move { inner.script(epoch, "start", &wrapped).await }).await
+    }
+
+    async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
+        let inner = self.inner.clone();
+        let processes = inner.processes("stop").await?;
+        let Some(server) = processes.server() else { return Ok(Applied::AlreadySo) };
+        // The script signals whoever the pid file names: it must name this server.
+        if let Some(named) = processes.named.filter(|named| *named != server.pid) {
+            let pid = server.pid;
+            let words =
+                format!("its pid file names process {named}, the server is {pid}: correct the file, then resume");
+            return Err(inner.refuse(ErrorKind::Conflict, "stop", words));
+        }
+        self.apart("stop", async move { inner.script(epoch, "stop", &inner.config.stop).await }).await
+    }
+
+    async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError> {
+        let inner = self.inner.clone();
+        let Some((boot, pid, began)) = split(&life) else {
+            return Err(inner.refuse(ErrorKind::Unsupported, "kill", format!("{life} is no life of a process")));
+        };
+        let nul = inner.nul("kill");
+        let diagnose = quote_all(inner.config.diagnose.iter().map(String::as_str)).map_err(&nul)?;
+        let head = inner.head().and_then(|head| head.text("boot", boot)).map_err(&nul)?;
+        let head = head.text("diagnose", &diagnose).map_err(&nul)?;
+        let head = head.number("pid", pid).number("began", began).number("epoch", epoch.number());
+        let body = head.text("wait", &seconds(inner.config.lock_wait())).map_err(&nul)?.then([GUARD, KILL]);
+        drop(nul);
+        let limit = inner.config.lock_wait() + Duration::from_secs(11) + LATE;
+        let answer = self.apart("kill", async move { inner.change("kill", Script::new(body), limit).await }).await?;
+        Ok(if answer.out().trim() == "killed" { Applied::Applied } else { Applied::AlreadySo })
+    }
+
+    async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {
+        let inner = self.inner.clone();
+        self.apart("run", async move { inner.work(epoch, "run", command).await }).await
+    }
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod exec;
+mod failure;
+mod files;
+mod frame;
+mod host;
+mod master;
+mod probe;
+mod quote;
+mod script;
+mod session;
+mod work;
+
+pub use config::{SshConfig, SshHostConfig};
+pub use failure::SshFailure;
+pub use host::SshHost;
+
+/// The backend's name in a topology.
+pub const NAME: &str = "ssh";

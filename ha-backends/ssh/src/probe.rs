@@ -1,0 +1,111 @@
+//! Reads what the machine has printed about itself and its processes. Pure.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ha_core::backend::linux::{ProcessStat, parse_pid_file};
+use ha_core::backend::{HostIdentity, Incarnation, ServerProcess};
+
+use crate::failure::SshFailure;
+
+/// Reads the answer of `probe.sh`, asked and answered at these times of our own clock.
+pub(crate) fn identity(text: &str, asked: SystemTime, answered: SystemTime) -> Result<HostIdentity, SshFailure> {
+    let mut lines = text.lines().map(str::trim);
+    let (machine, boot) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    if machine.is_empty() || boot.is_empty() {
+        return Err(SshFailure::Protocol(format!("it does not say which machine it is: {:?}", brief(text))));
+    }
+    let identity = HostIdentity::new(machine, boot);
+    let theirs = lines.next().and_then(|nanoseconds| nanoseconds.parse::<u64>().ok()).map(Duration::from_nanos);
+    let ours = [asked, answered].map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis());
+    let ahead = theirs.and_then(|theirs| {
+        let [theirs, asked, answered] = [theirs.as_millis(), ours[0], ours[1]].map(|ms| i64::try_from(ms).ok());
+        Some(theirs? - (asked? + answered?) / 2)
+    });
+    let identity = ahead.map_or(identity.clone(), |ahead| identity.with_clock_ahead_ms(ahead));
+    let tools = lines.next().unwrap_or_default().split_whitespace().map(Box::from).collect();
+    Ok(identity.with_tools(tools))
+}
+
+/// What `process.sh` has seen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Processes {
+    boot: String,
+    /// The pid that the pid file names.
+    pub(crate) named: Option<u32>,
+    found: Vec<ProcessStat>,
+}
+
+impl Processes {
+    pub(crate) fn parse(text: &str) -> Result<Self, SshFailure> {
+        let mut lines = text.lines();
+        let boot = lines.next().map(str::trim).filter(|boot| boot.len() == 36);
+        let boot = boot.ok_or_else(|| SshFailure::Protocol(format!("no boot id: {:?}", brief(text))))?.to_string();
+        let named = parse_pid_file(lines.next().unwrap_or_default().as_bytes());
+        let found = lines.filter_map(ProcessStat::parse).filter(ProcessStat::is_alive).collect();
+        Ok(Self { boot, named, found })
+    }
+
+    /// Returns the server's process: the one that the pid file names if it is the server's, else the first found.
+    pub(crate) fn server(&self) -> Option<&ProcessStat> {
+        self.found.iter().find(|stat| Some(stat.pid) == self.named).or(self.found.first())
+    }
+
+    pub(crate) fn state(&self) -> ServerProcess {
+        self.server().map_or(ServerProcess::Stopped, |stat| ServerProcess::Running(stat.incarnation(&self.boot)))
+    }
+}
+
+/// Takes an incarnation apart: boot id, pid, start time.
+pub(crate) fn split(life: &Incarnation) -> Option<(&str, u32, u64)> {
+    let mut parts = life.as_str().split(':');
+    let (boot, pid, began) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some((boot, pid, began))
+}
+
+fn brief(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOOT: &str = "0f3e2d1c-0000-4000-8000-123456789abc";
+
+    fn stat(pid: u32, state: char, began: u64) -> String {
+        format!("{pid} (java) {state} 1 {pid} {pid} 0 -1 0 1 0 0 0 0 0 0 0 20 0 1 0 {began} 1000 1")
+    }
+
+    #[test]
+    fn the_pid_file_chooses_among_the_servers_processes_and_names_no_stranger() {
+        let text = format!("{BOOT}\n4712 \n{}\n{}\n", stat(4711, 'S', 10), stat(4712, 'S', 20));
+        let life = |text: &str| Processes::parse(text).unwrap().state();
+        let running = |pid, began| ServerProcess::Running(Incarnation::new(format!("{BOOT}:{pid}:{began}")));
+        assert_eq!(life(&text), running(4712, 20));
+        assert_eq!(life(&format!("{BOOT}\n99 \n{}\n", stat(4711, 'S', 10))), running(4711, 10));
+        assert_eq!(life(&format!("{BOOT}\n4711\n")), ServerProcess::Stopped);
+        assert_eq!(life(&format!("{BOOT}\n4711\n{}\n", stat(4711, 'Z', 10))), ServerProcess::Stopped);
+        assert!(Processes::parse("").is_err());
+        assert!(Processes::parse("bash: /proc: no such file\n").is_err());
+    }
+
+    #[test]
+    fn a_life_is_boot_pid_and_start() {
+        let life = Incarnation::new(format!("{BOOT}:4711:10"));
+        assert_eq!(split(&life), Some((BOOT, 4711, 10)));
+        for wrong in ["", "b:1", "b:x:1", "b:1:2:3"] {
+            assert_eq!(split(&Incarnation::new(wrong)), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_machine_says_who_it_is_and_how_its_clock_goes() {
+        let at = |ms| UNIX_EPOCH + Duration::from_millis(ms);
+        let text = format!("m1\n{BOOT}\n10500000000\nflock sh \n");
+        let seen = identity(&text, at(10_000), at(10_200)).unwrap();
+        assert_eq!((&*seen.machine, &*seen.boot, seen.clock_ahead_ms), ("m1", BOOT, Some(400)));
+        assert!(seen.has("flock") && !seen.has("setsid"));
+        assert_eq!(identity(&format!("m1\n{BOOT}\n10%N\n"), at(0), at(0)).unwrap().clock_ahead_ms, None);
+        assert!(identity("", at(0), at(0)).is_err());
+    }
+}

@@ -1,0 +1,176 @@
+use std::path::PathBuf;
+
+use crate::frame::{Keep, Nonce};
+use crate::quote::{HoldsNul, quote};
+
+/// One script for a host, with what it is fed and what is kept of its output.
+#[derive(Debug)]
+pub(crate) struct Script {
+    /// POSIX shell. Data stands in it only as quoted words.
+    pub(crate) body: String,
+    /// What the script reads from standard input, sent once it has begun.
+    pub(crate) input: Input,
+    /// Which part of each stream is kept.
+    pub(crate) keep: Keep,
+}
+
+/// What a script reads from standard input.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Nothing,
+    Bytes(Vec<u8>),
+    Local(PathBuf),
+}
+
+impl Script {
+    /// A script that reads nothing; the first 64 KiB of its output are kept.
+    pub(crate) fn new(body: String) -> Self {
+        Self { body, input: Input::Nothing, keep: Keep::Begin(64 * 1024) }
+    }
+
+    pub(crate) fn with_input(mut self, input: Input) -> Self {
+        self.input = input;
+        self
+    }
+
+    pub(crate) fn with_keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Wraps the script so that it reports its own beginning and end.
+    ///
+    /// A shell executes a script while it reads it. The braces make it read the whole first: half a script, of a
+    /// connection that was lost while it was sent, is a syntax error and does nothing.
+    pub(crate) fn wrap(&self, nonce: &Nonce) -> String {
+        let (nonce, body) = (nonce.as_str(), self.body.trim_end());
+        format!(
+            "{{\nha_end() {{ ha_code=$?; ha_last; printf '\\n{nonce} e %s\\n' \"$ha_code\"; \
+             printf '\\n{nonce} e %s\\n' \"$ha_code\" >&2; }}\nha_last() {{ :; }}\ntrap ha_end EXIT\n\
+             printf '\\n{nonce} b\\n'; printf '\\n{nonce} b\\n' >&2\n{body}\nexit 0\n}}\n"
+        )
+    }
+}
+
+/// The parts that scripts are put together from.
+pub(crate) const GUARD: &str = include_str!("sh/guard.sh");
+pub(crate) const STATE: &str = include_str!("sh/state.sh");
+pub(crate) const START: &str = include_str!("sh/start.sh");
+pub(crate) const RUNNER: &str = include_str!("sh/runner.sh");
+pub(crate) const CANCEL: &str = include_str!("sh/cancel.sh");
+pub(crate) const PUT: &str = include_str!("sh/put.sh");
+pub(crate) const SWEEP: &str = include_str!("sh/sweep.sh");
+pub(crate) const PROCESS: &str = include_str!("sh/process.sh");
+pub(crate) const KILL: &str = include_str!("sh/kill.sh");
+pub(crate) const PROBE: &str = include_str!("sh/probe.sh");
+pub(crate) const TREE: &str = include_str!("sh/tree.sh");
+
+/// What scripts end with when they refuse. Below the codes of signals, beside those of sysexits.
+pub(crate) mod refusal {
+    /// No such directory, file or program.
+    pub(crate) const NOT_FOUND: i32 = 64;
+    /// Something else stands there.
+    pub(crate) const CONFLICT: i32 = 65;
+    /// The system refused it.
+    pub(crate) const DENIED: i32 = 66;
+    /// What arrived is not what was sent.
+    pub(crate) const DAMAGED: i32 = 70;
+    /// Another controller's effect still runs.
+    pub(crate) const BUSY: i32 = 75;
+    /// A higher epoch was seen.
+    pub(crate) const FENCED: i32 = 77;
+    /// The state directory cannot be used.
+    pub(crate) const BROKEN: i32 = 78;
+}
+
+/// Builds the assignments at the head of a script.
+#[derive(Debug, Default)]
+pub(crate) struct Head(String);
+
+impl Head {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a variable to a text, whatever is in it.
+    pub(crate) fn text(mut self, name: &str, value: &str) -> Result<Self, HoldsNul> {
+        self.0.push_str(&format!("{name}={}\n", quote(value)?));
+        Ok(self)
+    }
+
+    /// Sets a variable to a number.
+    pub(crate) fn number(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.0.push_str(&format!("{name}={value}\n"));
+        self
+    }
+
+    /// Adds a part of a script.
+    pub(crate) fn raw(mut self, part: &str) -> Self {
+        self.0.push_str(part);
+        self
+    }
+
+    /// Adds parts of a script.
+    pub(crate) fn then<'a>(mut self, parts: impl IntoIterator<Item = &'a str>) -> String {
+        parts.into_iter().for_each(|part| self.0.push_str(part));
+        self.0
+    }
+}
+
+/// Writes a time as seconds, as sleep, flock and timeout read it.
+pub(crate) fn seconds(time: std::time::Duration) -> String {
+    format!("{}.{:03}", time.as_secs(), time.subsec_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::frame::Frame;
+
+    fn sh(text: &[u8]) -> (Frame, Frame) {
+        let mut child = Command::new("/bin/sh")
+            .arg("-s")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(text).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let (mut out, mut err) = (Frame::new(&nonce(), Keep::End(1000)), Frame::new(&nonce(), Keep::End(1000)));
+        out.push(&output.stdout);
+        err.push(&output.stderr);
+        (out, err)
+    }
+
+    fn nonce() -> Nonce {
+        Nonce::new([7; 16])
+    }
+
+    #[test]
+    fn every_exit_code_comes_back_and_a_killed_shell_reports_none() {
+        for (body, code) in
+            [("true", Some(0)), ("exit 255", Some(255)), ("(exit 3); exit $?", Some(3)), ("kill -9 $$", None)]
+        {
+            let (out, err) = sh(Script::new(body.into()).wrap(&nonce()).as_bytes());
+            assert_eq!((out.code(), err.code()), (code, code), "{body}");
+            assert!(out.has_begun(), "{body}");
+        }
+    }
+
+    #[test]
+    fn half_a_script_does_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let touched = dir.path().join("touched");
+        let text = Script::new(format!("touch {0}\ntouch {0}", touched.display())).wrap(&nonce());
+        for length in 0..text.len() - 2 {
+            let (out, _) = sh(&text.as_bytes()[..length]);
+            assert!(out.code().is_none() && !touched.exists(), "{length} bytes: {}", &text[..length]);
+        }
+        sh(text.as_bytes());
+        assert!(touched.exists());
+    }
+}

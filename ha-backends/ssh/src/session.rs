@@ -1,0 +1,193 @@
+use std::sync::Arc;
+
+use ha_core::backend::HostIdentity;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Duration, Instant, timeout_at};
+
+use crate::config::SshConfig;
+use crate::exec::{Answer, execute};
+use crate::failure::{RECONNECT, SshFailure};
+use crate::frame::Keep;
+use crate::master::{Master, random};
+use crate::probe;
+use crate::script::{PROBE, Script};
+
+/// The way to one machine: a connection that is made when it is needed, and made again when it was lost.
+#[derive(Debug)]
+pub(crate) struct Session {
+    config: SshConfig,
+    permits: Arc<Semaphore>,
+    link: Mutex<Link>,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    master: Option<Arc<Master>>,
+    refused: Option<(Instant, SshFailure)>,
+    machine: Option<Box<str>>,
+    tools: Vec<Box<str>>,
+}
+
+/// How long a refused login is not tried again: trying on may lock the account.
+const REFUSED: Duration = Duration::from_secs(30);
+
+impl Session {
+    pub(crate) fn new(config: SshConfig) -> Self {
+        let permits = Arc::new(Semaphore::new(config.sessions.max(1)));
+        Self { config, permits, link: Mutex::default() }
+    }
+
+    pub(crate) fn destination(&self) -> &str {
+        &self.config.destination
+    }
+
+    /// Runs a script that changes something, once.
+    pub(crate) async fn run(&self, script: Script, until: Instant) -> Result<Answer, SshFailure> {
+        let late = |what: &str| SshFailure::ConnectTimedOut(what.into());
+        let permit = timeout_at(until, self.permits.clone().acquire_owned()).await;
+        let permit = permit
+            .map_err(|_| late("every session of the host was in use"))?
+            .map_err(|_| late("the sessions are closed"))?;
+        let master = timeout_at(until, self.master()).await.map_err(|_| late("no connection yet"))??;
+        self.over(&master, script, until, permit).await
+    }
+
+    /// Runs a script that only reads; a connection lost meanwhile is made again, once.
+    pub(crate) async fn read(&self, body: &str, keep: Keep, until: Instant) -> Result<Answer, SshFailure> {
+        let script = || Script::new(body.into()).with_keep(keep);
+        match self.run(script(), until).await {
+            Err(SshFailure::LinkLost(_) | SshFailure::SessionRefused(_)) if Instant::now() < until => {
+                self.run(script(), until).await
+            }
+            ended => ended,
+        }
+    }
+
+    /// Returns which of `tools` the machine does not have.
+    pub(crate) async fn missing(&self, tools: &[&str], until: Instant) -> Result<Vec<String>, SshFailure> {
+        let late = |_| SshFailure::ConnectTimedOut("no connection yet".into());
+        timeout_at(until, self.master()).await.map_err(late)??;
+        let link = self.link.lock().await;
+        let missing = tools.iter().filter(|tool| !link.tools.iter().any(|found| **found == ***tool));
+        Ok(missing.map(|tool| (*tool).to_string()).collect())
+    }
+
+    /// Asks the machine which one it is.
+    pub(crate) async fn identify(&self, until: Instant) -> Result<HostIdentity, SshFailure> {
+        let asked = std::time::SystemTime::now();
+        let answer = self.read(PROBE, Keep::Begin(4096), until).await?;
+        probe::identity(&answer.out(), asked, std::time::SystemTime::now())
+    }
+
+    async fn over(
+        &self,
+        master: &Master,
+        script: Script,
+        until: Instant,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) -> Result<Answer, SshFailure> {
+        let refused = |error: std::io::Error| SshFailure::Settings(format!("ssh cannot be started: {error}"));
+        let nonce = random().map_err(refused)?;
+        let client = master.client(&self.config).spawn().map_err(refused)?;
+        execute(client, script, &nonce, until, permit).await
+    }
+
+    async fn master(&self) -> Result<Arc<Master>, SshFailure> {
+        let mut link = self.link.lock().await;
+        if let Some(master) = link.master.as_ref().filter(|master| !master.is_dead()) {
+            return Ok(master.clone());
+        }
+        link.master = None;
+        if let Some((when, failure)) = &link.refused {
+            let pause = if failure.is_permanent() { REFUSED } else { RECONNECT / 4 };
+            if when.elapsed() < pause {
+                return Err(failure.clone());
+            }
+        }
+        match self.connect(&link).await {
+            Ok((master, identity)) => {
+                let master = Arc::new(master);
+                tracing::debug!(host = self.config.destination, machine = %identity.machine, "connected");
+                let machine = link.machine.take().unwrap_or(identity.machine);
+                *link =
+                    Link { master: Some(master.clone()), refused: None, machine: Some(machine), tools: identity.tools };
+                Ok(master)
+            }
+            Err(failure) => {
+                link.refused = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+
+    /// Connects, and makes sure that the machine is the one that answered before.
+    async fn connect(&self, link: &Link) -> Result<(Master, HostIdentity), SshFailure> {
+        let until = Instant::now() + self.config.connect_deadline;
+        let master = Master::open(&self.config).await?;
+        let alone = Arc::new(Semaphore::new(1));
+        let closed = |_| SshFailure::ConnectTimedOut("the sessions are closed".into());
+        let permit = alone.acquire_owned().await.map_err(closed)?;
+        let asked = std::time::SystemTime::now();
+        // Nothing was asked of the host yet: whatever fails here has no effect.
+        let answer =
+            self.over(&master, Script::new(PROBE.into()), until, permit).await.map_err(|failure| match failure {
+                SshFailure::Unanswered(_) => SshFailure::ConnectTimedOut("its shell did not answer".into()),
+                SshFailure::LinkLost(words) => SshFailure::Unreachable(words),
+                other => other,
+            })?;
+        let identity = probe::identity(&answer.out(), asked, std::time::SystemTime::now())
+            .map_err(|failure| SshFailure::Unreachable(failure.to_string()))?;
+        match &link.machine {
+            Some(was) if *was != identity.machine => {
+                Err(SshFailure::OtherMachine { was: was.to_string(), is: identity.machine.to_string() })
+            }
+            Some(_) | None => Ok((master, identity)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// An ssh that runs everything on this machine, which calls itself by what `machine` says.
+    const STUB: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+case " $* " in *" -M "*)
+    echo x >>"$here/logins"
+    while [ "$1" != -S ]; do shift; done
+    : >"$2"
+    exec sleep 60
+    ;;
+esac
+sed "s#/etc/machine-id#$here/machine#" | /bin/sh -s
+"#;
+
+    #[tokio::test]
+    async fn another_machine_at_the_same_address_is_refused_before_anything_is_asked_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("ssh");
+        std::fs::write(&program, STUB).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(dir.path().join("machine"), "one\n").unwrap();
+        let mut config = SshConfig::new("host");
+        config.program = program;
+        let session = Session::new(config);
+        let soon = || Instant::now() + Duration::from_secs(20);
+        assert_eq!(&*session.identify(soon()).await.unwrap().machine, "one");
+        let logins = || std::fs::read_to_string(dir.path().join("logins")).unwrap().lines().count();
+        // The connection is lost, and the address goes to another machine.
+        session.link.lock().await.master = None;
+        std::fs::write(dir.path().join("machine"), "two\n").unwrap();
+        let touched = dir.path().join("touched");
+        for _ in 0..3 {
+            let script = Script::new(format!("touch '{}'", touched.display()));
+            let failure = session.run(script, soon()).await.unwrap_err();
+            assert_eq!(failure, SshFailure::OtherMachine { was: "one".into(), is: "two".into() });
+            assert!(failure.is_permanent() && !failure.may_have_run());
+        }
+        assert!(!touched.exists() && logins() == 2, "{} logins", logins());
+    }
+}

@@ -1,0 +1,81 @@
+//! An older controller is refused, a newer one waits.
+
+use std::time::Duration;
+
+use ha_core::backend::{
+    Content, DetachedWork, Effect, ErrorKind, Expect, Host, HostFiles, ObserveDetachedWork, PutFile, StepError,
+    SwitchLink, WorkState,
+};
+use ha_core::state::ServerDomain;
+use tokio::time::{Instant, sleep};
+
+use crate::fixture::{FIRST, SECOND, build, drive, id, install, lab, lines, settings, sh};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn fenced<T: std::fmt::Debug>(what: &str, answer: Result<T, StepError>) {
+    let error = answer.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Fenced, Effect::None), "{what}: {error}");
+}
+
+#[tokio::test]
+async fn a_controller_of_an_older_epoch_is_refused_whatever_it_asks_and_changes_nothing() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let (old, new) = (drive(machine.access()), drive(machine.access()));
+    new.run(SECOND, sh("true", LONG)).await.unwrap();
+    new.launch(SECOND, id("w"), sh("sleep 5", LONG)).await.unwrap();
+    let put = PutFile::new("/srv/esb/put", Content::Bytes(b"x".to_vec()));
+    fenced("run", old.run(FIRST, sh("echo x >>ran", LONG)).await);
+    fenced("start", old.launch(FIRST, id("z"), sh("echo x >>ran", LONG)).await);
+    fenced("cancel", old.cancel(FIRST, &id("w")).await);
+    fenced("server start", Host::start(&old, FIRST, ServerDomain::Production).await);
+    new.cancel(SECOND, &id("w")).await.unwrap();
+    fenced("put", old.put(FIRST, put).await);
+    fenced("remove", old.remove(FIRST, "/srv/esb/release", Expect::Anything).await);
+    fenced("switch", old.switch(FIRST, SwitchLink::new("/srv/esb/link", "x")).await);
+    assert_eq!(old.state(&id("z")).await.unwrap(), WorkState::Absent);
+    assert!(home.join("release").exists() && !home.join("put").exists() && !home.join("link").exists());
+    assert_eq!(lines(home.join("ran")), 0);
+    let kept = std::fs::read_dir(machine.home().unwrap().join(".ha")).unwrap().flatten().next().unwrap();
+    assert_eq!(std::fs::read_to_string(kept.path().join("epoch")).unwrap(), "2\n");
+}
+
+#[tokio::test]
+async fn a_new_controller_waits_for_the_old_ones_effect_and_no_longer() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let (old, new) = (drive(machine.access()), drive(machine.access()));
+    old.launch(FIRST, id("old"), sh("echo begin >>order; sleep 1; echo end >>order", LONG)).await.unwrap();
+    while lines(home.join("order")) == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let began = Instant::now();
+    new.run(SECOND, sh("echo new >>order", LONG)).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(std::fs::read_to_string(home.join("order")).unwrap(), "begin\nend\nnew\n");
+    let mut impatient = settings(machine.access());
+    impatient.insert("lock_wait_ms".into(), ha_core::topology::Setting::Integer(200));
+    let impatient = build(impatient);
+    new.launch(SECOND, id("long"), sh("echo x >>long; sleep 5", LONG)).await.unwrap();
+    while lines(home.join("long")) == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let error = impatient.run(SECOND, sh("echo x >>second", LONG)).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Busy, Effect::None), "{error}");
+    assert_eq!(lines(home.join("second")), 0);
+}
+
+#[tokio::test]
+async fn a_daemon_that_a_command_leaves_behind_does_not_hold_the_lock() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    host.run(FIRST, sh("setsid sleep 30 >/dev/null 2>&1 & sleep 30 &", LONG)).await.unwrap();
+    let began = Instant::now();
+    host.run(SECOND, sh("true", LONG)).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}

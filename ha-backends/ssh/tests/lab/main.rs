@@ -1,0 +1,17 @@
+//! Hosts over real ssh, on the lab's machines: what is promised about commands, connections, files and servers.
+//!
+//! The long form of the trials runs with `HA_SSH_TRIALS=200`.
+
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod connection;
+mod controller;
+mod fence;
+mod files;
+mod fixture;
+mod outcome;
+mod server;
+mod words;
+mod work;
+
+ha_testkit::roles!();

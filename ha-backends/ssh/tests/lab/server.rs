@@ -1,0 +1,125 @@
+//! Servers: H13, H14, stale pid files, servers that do not stop.
+
+use std::time::Duration;
+
+use ha_core::backend::{Applied, Effect, ErrorKind, Host, Installed, ObserveHost, ServerProcess};
+use ha_core::state::ServerDomain;
+use ha_ssh::SshHost;
+use tokio::time::sleep;
+
+use crate::fixture::{FIRST, drive, install, lab, lines};
+
+async fn until(host: &SshHost, running: bool) -> ServerProcess {
+    for _ in 0..500 {
+        let process = host.process().await.unwrap();
+        if matches!(process, ServerProcess::Running(_)) == running {
+            return process;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the server never was {}", if running { "running" } else { "stopped" });
+}
+
+async fn start(host: &SshHost) -> Applied {
+    Host::start(host, FIRST, ServerDomain::Production).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_server_is_started_and_stopped_and_each_life_is_another() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    assert!(matches!(host.installed().await.unwrap(), Installed::Release(release) if &*release == "4.2.0"));
+    assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped);
+    assert_eq!(host.stop(FIRST).await.unwrap(), Applied::AlreadySo);
+    assert_eq!(start(&host).await, Applied::Applied);
+    let first = until(&host, true).await;
+    assert_eq!(start(&host).await, Applied::AlreadySo);
+    assert_eq!(host.stop(FIRST).await.unwrap(), Applied::Applied);
+    until(&host, false).await;
+    assert!(home.join("wso2carbon.pid").exists(), "it stays behind");
+    assert_eq!(start(&host).await, Applied::Applied);
+    assert_ne!(until(&host, true).await, first);
+    let error = Host::start(&host, FIRST, ServerDomain::Test).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::None), "{error}");
+    std::fs::remove_dir_all(&home).unwrap();
+    assert_eq!(host.installed().await.unwrap(), Installed::Absent);
+}
+
+#[tokio::test]
+async fn a_reused_pid_and_another_boot_never_read_as_alive() {
+    let lab = lab();
+    let machine = lab.ssh_machine("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    // Pid 1 of the machine is its sshd; the pid file names a living stranger, the second one a shell of this call.
+    for stranger in ["1", "2", "999999", "4711\0\0", "", "-1", "no number"] {
+        std::fs::write(home.join("wso2carbon.pid"), stranger).unwrap();
+        assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped, "{stranger:?}");
+    }
+    start(&host).await;
+    let before = until(&host, true).await;
+    machine.power_cycle().unwrap();
+    let after = loop {
+        match host.process().await {
+            Ok(after) => break after,
+            Err(error) => assert_eq!(error.effect(), Effect::None, "{error}"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(after, ServerProcess::Stopped);
+    start(&host).await;
+    assert_ne!(until(&host, true).await, before);
+}
+
+#[tokio::test]
+async fn a_pid_file_that_names_a_stranger_is_moved_aside_at_start_and_refused_at_stop() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    std::fs::write(home.join("wso2carbon.pid"), "1").unwrap();
+    start(&host).await;
+    until(&host, true).await;
+    assert!(home.join("wso2carbon.pid.stale").exists());
+    std::fs::write(home.join("wso2carbon.pid"), "4242").unwrap();
+    let error = host.stop(FIRST).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::None), "{error}");
+    assert!(matches!(host.process().await.unwrap(), ServerProcess::Running(_)), "nobody was signalled");
+}
+
+#[tokio::test]
+async fn a_server_that_dies_right_after_its_start_is_seen_to_be_gone() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    std::fs::write(home.join("dies"), "").unwrap();
+    let host = drive(machine.access());
+    // The script says that all is well; what counts is the process.
+    assert_eq!(start(&host).await, Applied::Applied);
+    until(&host, false).await;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stop_writes_its_threads_down_and_is_killed_and_no_other_life_is() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    std::fs::write(home.join("deaf"), "").unwrap();
+    let host = drive(machine.access());
+    start(&host).await;
+    let ServerProcess::Running(life) = until(&host, true).await else { panic!("it runs") };
+    host.stop(FIRST).await.unwrap();
+    sleep(Duration::from_millis(500)).await;
+    assert!(matches!(host.process().await.unwrap(), ServerProcess::Running(_)), "it is deaf");
+    let other = ha_core::backend::Incarnation::new(format!("{}0", life.as_str()));
+    assert_eq!(host.kill(FIRST, other).await.unwrap(), Applied::AlreadySo);
+    assert_eq!(lines(home.join("dump")), 0);
+    assert_eq!(host.kill(FIRST, life.clone()).await.unwrap(), Applied::Applied);
+    until(&host, false).await;
+    assert_eq!(lines(home.join("dump")), 1);
+    assert_eq!(host.kill(FIRST, life).await.unwrap(), Applied::AlreadySo);
+}
