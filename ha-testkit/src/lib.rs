@@ -6,6 +6,8 @@ pub mod faulty;
 pub mod golden;
 pub mod lab;
 pub mod load;
+#[cfg(feature = "mock")]
+pub mod mock;
 pub mod simulate;
 pub mod world;
 

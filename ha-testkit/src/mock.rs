@@ -1,0 +1,42 @@
+//! A balancer that is scripted call by call, for a test that needs exactly one failure at exactly one place. Prefer the
+//! fakes of [`world`](crate::world), and [`FaultyBalancer`](crate::faulty::FaultyBalancer) around anything: a mock believes
+//! whatever its test believes.
+
+use std::fmt;
+
+use async_trait::async_trait;
+// mockall's own code has a name `Expectations`.
+use ha_core::backend::{
+    Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Expectations as Expected, Instance, LoadBalancer,
+    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+};
+use ha_core::state::LeaseEpoch;
+use ha_core::topology::Name;
+
+mockall::mock! {
+    /// A scripted balancer: `expect_set_admin()` and so on. A call that was not expected panics.
+    pub Balancer {}
+
+    #[async_trait]
+    impl ObserveBalancer for Balancer {
+        fn capabilities(&self) -> BalancerCapabilities;
+        async fn identify(&self) -> Result<Instance, StepError>;
+        async fn member(&self, member: &MemberRef) -> Result<Member, StepError>;
+        async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError>;
+        async fn concerns(&self, expect: &Expected) -> Result<Vec<Concern>, StepError>;
+        async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError>;
+    }
+
+    #[async_trait]
+    impl LoadBalancer for Balancer {
+        async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError>;
+        async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError>;
+        async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError>;
+    }
+}
+
+impl fmt::Debug for MockBalancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MockBalancer")
+    }
+}
