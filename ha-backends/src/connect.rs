@@ -112,16 +112,17 @@ fn build_host(key: &str, component: &Component) -> Result<Arc<dyn Host>, Connect
 
 fn build_probe(key: &str, component: &Component) -> Result<Arc<dyn Probe>, ConnectError> {
     match component.backend.as_str() {
-        #[cfg(feature = "local")]
-        "http" => {
-            let config = ha_local::HttpProbeConfig::from_component(component).map_err(|error| setting(key, error))?;
-            Ok(Arc::new(ha_local::HttpProbe::new(config)))
+        #[cfg(feature = "probe")]
+        kind if ha_probe::BACKENDS.contains(&kind) => {
+            ha_probe::from_component(component).map_err(|error| setting(key, error))
         }
-        other => Err(unknown(key, other, &[("http", cfg!(feature = "local"))])),
+        other => {
+            Err(unknown(key, other, &["http", "tcp", "command", "log"].map(|kind| (kind, cfg!(feature = "probe")))))
+        }
     }
 }
 
-#[cfg(any(feature = "haproxy", feature = "local", feature = "ssh"))]
+#[cfg(any(feature = "haproxy", feature = "local", feature = "probe", feature = "ssh"))]
 fn setting(key: &str, error: impl ToString) -> ConnectError {
     ConnectError::Setting { key: key.into(), what: error.to_string() }
 }

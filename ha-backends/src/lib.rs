@@ -8,6 +8,8 @@ pub use connect::{Backends, ConnectError, connect};
 pub use ha_haproxy as haproxy;
 #[cfg(feature = "local")]
 pub use ha_local as local;
+#[cfg(feature = "probe")]
+pub use ha_probe as probe;
 #[cfg(feature = "sqlite")]
 pub use ha_sqlite as sqlite;
 #[cfg(feature = "ssh")]

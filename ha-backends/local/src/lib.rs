@@ -8,7 +8,6 @@ mod fence;
 pub mod fuzz;
 mod host;
 mod identity;
-mod probe;
 mod runner;
 mod wire;
 
@@ -16,4 +15,3 @@ pub use balancer::LocalBalancer;
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
 pub use ha_core::topology::SettingError as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
-pub use probe::{HttpProbe, HttpProbeConfig};

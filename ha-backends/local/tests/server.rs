@@ -11,7 +11,8 @@ use ha_core::backend::{
 };
 use ha_core::state::{LeaseEpoch, RowKind, ServerDomain};
 use ha_core::topology::{Component, Name, Setting};
-use ha_local::{Check, EmbeddedBalancer, HttpProbe, HttpProbeConfig, LocalBalancer, LocalHost, LocalHostConfig};
+use ha_local::{Check, EmbeddedBalancer, LocalBalancer, LocalHost, LocalHostConfig};
+use ha_probe::{HttpProbe, HttpProbeConfig};
 use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_testkit::lab::Lab;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

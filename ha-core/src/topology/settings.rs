@@ -89,6 +89,21 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// Reads a list of texts; a text alone is a list of one, and a missing list is empty.
+    ///
+    /// # Errors
+    /// [`SettingError`] when it is something else, or empty, or a text in it is.
+    pub fn texts(&mut self, key: &'static str) -> Result<Vec<String>, SettingError> {
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(Setting::Text(text)) if !text.is_empty() => Ok(vec![text.clone()]),
+            Some(Setting::List(list)) if !list.is_empty() && list.iter().all(|text| !text.is_empty()) => {
+                Ok(list.clone())
+            }
+            Some(_) => Err(SettingError::new(key, "give a list of texts, none of them empty")),
+        }
+    }
+
     /// Reads a time in milliseconds, at least 1.
     ///
     /// # Errors

@@ -1,0 +1,26 @@
+use std::sync::Arc;
+
+use ha_core::backend::Probe;
+use ha_core::topology::{Component, SettingError};
+
+use crate::{
+    CommandProbe, CommandProbeConfig, HttpProbe, HttpProbeConfig, LogProbe, LogProbeConfig, TcpProbe, TcpProbeConfig,
+};
+
+/// The names that probes have in a topology.
+pub const BACKENDS: &[&str] = &["http", "tcp", "command", "log"];
+
+/// Builds the probe that a component names with its `backend`. Opens no socket and starts no process; a file with the
+/// certificates of an authority is read.
+///
+/// # Errors
+/// [`SettingError`] with the key: `backend` when it is none of [`BACKENDS`].
+pub fn from_component(component: &Component) -> Result<Arc<dyn Probe>, SettingError> {
+    match component.backend.as_str() {
+        "http" => Ok(Arc::new(HttpProbe::new(HttpProbeConfig::from_component(component)?))),
+        "tcp" => Ok(Arc::new(TcpProbe::new(TcpProbeConfig::from_component(component)?))),
+        "command" => Ok(Arc::new(CommandProbe::new(CommandProbeConfig::from_component(component)?))),
+        "log" => Ok(Arc::new(LogProbe::new(LogProbeConfig::from_component(component)?))),
+        _ => Err(SettingError::new("backend", format!("is none of {}", BACKENDS.join(", ")))),
+    }
+}

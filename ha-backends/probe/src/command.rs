@@ -1,0 +1,115 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::backend::{ErrorKind, Probe, Ready, StepError};
+use ha_core::topology::{Component, SettingError, Settings};
+
+use crate::answer::{Asked, release};
+use crate::ports::{Doors, Ports};
+use crate::run::{checked, run};
+use crate::trial::{Tested, trial};
+
+/// What a command probe runs.
+#[derive(Clone, Debug)]
+pub struct CommandProbeConfig {
+    pub(crate) command: Vec<String>,
+    pub(crate) test: Vec<String>,
+    pub(crate) ports: Ports,
+    pub(crate) limits: Limits,
+}
+
+/// How long questions may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) ready: Duration,
+    pub(crate) test: Duration,
+}
+
+impl Limits {
+    /// Reads the settings `timeout_ms` and `test_timeout_ms`.
+    pub(crate) fn read(settings: &mut Settings<'_>) -> Result<Self, SettingError> {
+        let ready = settings.millis("timeout_ms", Duration::from_secs(2))?;
+        Ok(Self { ready, test: settings.millis("test_timeout_ms", Duration::from_secs(30))? })
+    }
+}
+
+impl CommandProbeConfig {
+    /// Reads the settings `command`, `test`, `ports`, `timeout_ms` and `test_timeout_ms`.
+    ///
+    /// # Errors
+    /// [`SettingError`] with the key.
+    pub fn from_component(component: &Component) -> Result<Self, SettingError> {
+        let mut settings = Settings::of(component);
+        let config = Self {
+            command: checked("command", settings.argv("command")?)?,
+            test: checked("test", settings.optional_argv("test")?)?,
+            ports: Ports::read(&mut settings)?,
+            limits: Limits::read(&mut settings)?,
+        };
+        settings.finish()?;
+        Ok(config)
+    }
+}
+
+/// Runs a program here: exit code 0 is ready, the first line that it prints is the release.
+#[derive(Clone, Debug)]
+pub struct CommandProbe {
+    config: CommandProbeConfig,
+    target: String,
+}
+
+impl CommandProbe {
+    /// Asks as `config` says.
+    pub fn new(config: CommandProbeConfig) -> Self {
+        let target = config.command.first().cloned().unwrap_or_default();
+        Self { config, target }
+    }
+
+    pub(crate) fn with_target(self, target: String) -> Self {
+        Self { target, ..self }
+    }
+
+    async fn look(&self, operation: &'static str) -> Result<Ready, StepError> {
+        let asked = Asked { operation, target: &self.target };
+        let question = async {
+            match self.config.ports.look(asked).await? {
+                Doors::Open => said(asked, &self.config.command).await,
+                Doors::Partly(words) => Ok(Ready::NotYet(words)),
+                Doors::Closed => Ok(Ready::Closed),
+            }
+        };
+        asked.within(self.config.limits.ready, question).await
+    }
+}
+
+/// Runs a program that tells the release.
+pub(crate) async fn said(asked: Asked<'_>, argv: &[String]) -> Result<Ready, StepError> {
+    let ran = run(asked, argv).await?;
+    if ran.code != 0 {
+        return Ok(Ready::NotYet(ran.words()));
+    }
+    match release(ran.first_line()) {
+        Ok(release) => Ok(Ready::Yes { release }),
+        Err(words) => Err(asked.failed(ErrorKind::Protocol, words)),
+    }
+}
+
+/// Runs a program that tests.
+pub(crate) async fn passes(asked: Asked<'_>, argv: &[String], limit: Duration) -> Result<Tested, StepError> {
+    let ran = asked.within(limit, run(asked, argv)).await?;
+    Ok(if ran.code == 0 { Tested::Passed } else { Tested::Failed(ran.words()) })
+}
+
+#[async_trait]
+impl Probe for CommandProbe {
+    async fn ready(&self) -> Result<Ready, StepError> {
+        self.look("ready").await
+    }
+
+    async fn test(&self) -> Result<Box<str>, StepError> {
+        let asked = Asked { operation: "test", target: &self.target };
+        let argv = &self.config.test;
+        let test = (!argv.is_empty()).then(|| passes(asked, argv, self.config.limits.test));
+        trial(asked, || self.look("test"), test).await
+    }
+}

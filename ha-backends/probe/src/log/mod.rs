@@ -1,0 +1,133 @@
+mod config;
+mod tail;
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ha_core::backend::{ErrorKind, Probe, Ready, StepError};
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use crate::answer::{Asked, brief, release};
+use crate::command::{passes, said};
+use crate::ports::Doors;
+use crate::trial::trial;
+
+use config::Identity;
+pub use config::LogProbeConfig;
+use tail::{Seen, Tail};
+
+/// Looks for a line in a log, written since the server was last seen closed, while its ports are open. Clones share what
+/// they have seen.
+#[derive(Clone, Debug)]
+pub struct LogProbe {
+    config: LogProbeConfig,
+    target: String,
+    watch: Arc<Mutex<Watch>>,
+}
+
+#[derive(Debug)]
+struct Watch {
+    tail: Tail,
+    /// The ports were open at the last look.
+    open: bool,
+}
+
+impl LogProbe {
+    /// Asks as `config` says.
+    pub fn new(config: LogProbeConfig) -> Self {
+        let target = config.log.display().to_string();
+        let tail = Tail::new(config.log.clone(), config.line.clone(), config.start_line.clone());
+        Self { config, target, watch: Arc::new(Mutex::new(Watch { tail, open: true })) }
+    }
+
+    /// Forgets what was seen: only lines that are written from now on count. For callers that start the server
+    /// themselves, right before they do.
+    ///
+    /// # Errors
+    /// `Denied` when the log cannot be read, `Timeout`; both without effect.
+    /// # Cancel safety
+    /// Cancel safe: it is done, or not.
+    pub async fn mark(&self) -> Result<(), StepError> {
+        let asked = Asked { operation: "mark", target: &self.target };
+        asked.within(self.config.limits.ready, self.with_tail(asked, |watch| watch.tail.mark())).await
+    }
+
+    async fn look(&self, operation: &'static str) -> Result<Ready, StepError> {
+        let asked = Asked { operation, target: &self.target };
+        asked.within(self.config.limits.ready, self.question(asked)).await
+    }
+
+    async fn question(&self, asked: Asked<'_>) -> Result<Ready, StepError> {
+        // One at a time: a port that was seen closed must not forget what was seen after it had opened.
+        let mut watch = self.watch.clone().lock_owned().await;
+        let doors = self.config.ports.look(asked).await?;
+        let open = doors == Doors::Open;
+        let looked = spawn_blocking(move || {
+            if !open && (watch.open || watch.tail.is_new()) {
+                watch.tail.mark()?;
+            }
+            watch.open = open;
+            if open { watch.tail.look() } else { Ok(Seen::Nothing) }
+        });
+        let seen = looked.await.map_err(io::Error::other).flatten().map_err(|error| refused(asked, &error))?;
+        match (doors, seen) {
+            (Doors::Closed, _) => Ok(Ready::Closed),
+            (Doors::Partly(words), _) => Ok(Ready::NotYet(words)),
+            (Doors::Open, Seen::Absent) => Ok(Ready::NotYet("the log is not there yet".into())),
+            (Doors::Open, Seen::Behind(bytes)) => {
+                Ok(Ready::NotYet(format!("{bytes} bytes of the log are still to be read")))
+            }
+            (Doors::Open, Seen::Nothing) => {
+                Ok(Ready::NotYet(format!("no line with {:?} was seen since its start", self.config.line)))
+            }
+            (Doors::Open, Seen::Line(line)) => self.identify(asked, &line).await,
+        }
+    }
+
+    async fn identify(&self, asked: Asked<'_>, line: &str) -> Result<Ready, StepError> {
+        let prefix = match &self.config.identity {
+            Identity::Command(argv) => return said(asked, argv).await,
+            Identity::Prefix(prefix) => prefix,
+        };
+        let ends = |c: char| c.is_whitespace() || ",;\"')]}".contains(c);
+        let named = line.split_once(prefix.as_str()).and_then(|(_, rest)| rest.split(ends).next());
+        match release(named.unwrap_or_default()) {
+            Ok(release) => Ok(Ready::Yes { release }),
+            Err(words) => Err(asked.failed(ErrorKind::Protocol, format!("{words}, in {:?}", brief(line)))),
+        }
+    }
+
+    async fn with_tail<T: Send + 'static>(
+        &self,
+        asked: Asked<'_>,
+        act: impl FnOnce(&mut Watch) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StepError> {
+        let mut watch = self.watch.clone().lock_owned().await;
+        let acted = spawn_blocking(move || act(&mut watch)).await;
+        acted.map_err(io::Error::other).flatten().map_err(|error| refused(asked, &error))
+    }
+}
+
+fn refused(asked: Asked<'_>, error: &io::Error) -> StepError {
+    let kind = match error.kind() {
+        io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+        _ => ErrorKind::Protocol,
+    };
+    asked.failed(kind, format!("the log cannot be read: {error}"))
+}
+
+#[async_trait]
+impl Probe for LogProbe {
+    async fn ready(&self) -> Result<Ready, StepError> {
+        self.look("ready").await
+    }
+
+    async fn test(&self) -> Result<Box<str>, StepError> {
+        let asked = Asked { operation: "test", target: &self.target };
+        let argv = &self.config.test;
+        let test = (!argv.is_empty()).then(|| passes(asked, argv, self.config.limits.test));
+        trial(asked, || self.look("test"), test).await
+    }
+}

@@ -1,0 +1,57 @@
+use async_trait::async_trait;
+use ha_core::backend::{Probe, Ready, StepError};
+use ha_core::topology::{Component, SettingError, Settings};
+
+use crate::command::{CommandProbe, CommandProbeConfig, Limits};
+use crate::ports::Ports;
+use crate::run::checked;
+
+/// Where a TCP probe connects to.
+#[derive(Clone, Debug)]
+pub struct TcpProbeConfig {
+    inner: CommandProbeConfig,
+}
+
+impl TcpProbeConfig {
+    /// Reads the settings `ports`, `release_command`, `test`, `timeout_ms` and `test_timeout_ms`. An open port does not
+    /// tell who answers, so that `release_command` is not optional.
+    ///
+    /// # Errors
+    /// [`SettingError`] with the key.
+    pub fn from_component(component: &Component) -> Result<Self, SettingError> {
+        let mut settings = Settings::of(component);
+        let inner = CommandProbeConfig {
+            ports: Ports::require(&mut settings)?,
+            command: checked("release_command", settings.argv("release_command")?)?,
+            test: checked("test", settings.optional_argv("test")?)?,
+            limits: Limits::read(&mut settings)?,
+        };
+        settings.finish()?;
+        Ok(Self { inner })
+    }
+}
+
+/// Connects to ports, all of which must accept, and has a program tell the release.
+#[derive(Clone, Debug)]
+pub struct TcpProbe {
+    inner: CommandProbe,
+}
+
+impl TcpProbe {
+    /// Asks as `config` says.
+    pub fn new(config: TcpProbeConfig) -> Self {
+        let target = config.inner.ports.names();
+        Self { inner: CommandProbe::new(config.inner).with_target(target) }
+    }
+}
+
+#[async_trait]
+impl Probe for TcpProbe {
+    async fn ready(&self) -> Result<Ready, StepError> {
+        self.inner.ready().await
+    }
+
+    async fn test(&self) -> Result<Box<str>, StepError> {
+        self.inner.test().await
+    }
+}
