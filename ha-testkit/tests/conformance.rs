@@ -52,3 +52,22 @@ mod a_balancer_behind_a_pointer {
         |inner| Arc::new(inner)
     ));
 }
+
+/// Probes of the simulated world do not hang, and answer no nonsense.
+mod the_fake_probe {
+    use ha_testkit::conformance::probe::FakeProbeFixture;
+
+    ha_testkit::probe_conformance!(
+        FakeProbeFixture::new(),
+        skips = [
+            "fixture: hung",
+            "fixture: hung test",
+            "fixture: endless",
+            "fixture: dribbled",
+            "fixture: garbage",
+            "fixture: broken",
+            "fixture: nameless",
+            "fixture: open questions",
+        ]
+    );
+}

@@ -4,6 +4,7 @@ pub mod balancer;
 pub mod membership;
 mod origins;
 mod patience;
+pub mod probe;
 mod tally;
 mod verdict;
 mod wire;

@@ -190,6 +190,20 @@ impl FakeProbe {
     pub fn new(world: World, controller: Controller, node: String) -> Self {
         Self { world, controller, node }
     }
+
+    async fn look(&self, operation: &'static str) -> Result<Ready, StepError> {
+        self.controller.round_trip().await;
+        let inner = self.world.lock();
+        let Some(node) = inner.nodes.get(&self.node) else { return Ok(Ready::Closed) };
+        match &node.process {
+            _ if node.host_lost => {
+                Err(StepError::new(ErrorKind::Unreachable, operation, self.node.as_str()).without_effect())
+            }
+            Some(life) if node.is_ready() => Ok(Ready::Yes { release: life.release.as_str().into() }),
+            Some(_) => Ok(Ready::NotYet("503 starting".into())),
+            None => Ok(Ready::Closed),
+        }
+    }
 }
 
 impl fmt::Debug for FakeProbe {
@@ -201,17 +215,7 @@ impl fmt::Debug for FakeProbe {
 #[async_trait]
 impl Probe for FakeProbe {
     async fn ready(&self) -> Result<Ready, StepError> {
-        self.controller.round_trip().await;
-        let inner = self.world.lock();
-        let Some(node) = inner.nodes.get(&self.node) else { return Ok(Ready::Closed) };
-        match &node.process {
-            _ if node.host_lost => {
-                Err(StepError::new(ErrorKind::Unreachable, "ready", self.node.as_str()).without_effect())
-            }
-            Some(life) if node.is_ready() => Ok(Ready::Yes { release: life.release.as_str().into() }),
-            Some(_) => Ok(Ready::NotYet("503 starting".into())),
-            None => Ok(Ready::Closed),
-        }
+        self.look("ready").await
     }
 
     async fn test(&self) -> Result<Box<str>, StepError> {
@@ -221,7 +225,7 @@ impl Probe for FakeProbe {
         let failed = |words: &str| {
             Err(StepError::new(ErrorKind::Conflict, "test", self.node.as_str()).with_context(words).without_effect())
         };
-        match self.ready().await? {
+        match self.look("test").await? {
             Ready::Yes { release } => {
                 let mut inner = self.world.lock();
                 let Some(node) = inner.nodes.get_mut(&self.node) else { return failed("there is no such node") };
@@ -231,6 +235,7 @@ impl Probe for FakeProbe {
                 node.pass_test();
                 Ok(release)
             }
+            Ready::NotYet(words) => failed(&words),
             _ => failed("the server does not serve"),
         }
     }

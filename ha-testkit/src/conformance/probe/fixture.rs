@@ -1,0 +1,116 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::backend::Probe;
+
+use crate::conformance::Breach;
+
+/// What a server that is not ready says, among other words.
+pub const STARTING: &str = "starting";
+/// What a failed business test says, among other words.
+pub const FAILED: &str = "order 4711 came back empty";
+
+/// How a server stands, as its probe meets it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Stance {
+    /// It is ready and passes its test.
+    Serving,
+    /// It answers that it is not ready: [`STARTING`].
+    NotReady,
+    /// Nothing listens there.
+    Closed,
+    /// It is ready and its test fails: [`FAILED`].
+    FailingTest,
+    /// It is ready and its test never ends.
+    HungTest,
+    /// Its machine cannot be reached.
+    Unreachable,
+    /// It takes questions and never answers.
+    Hung,
+    /// It answers and does not stop.
+    Endless,
+    /// It answers byte by byte, too slowly for the deadline.
+    Dribbled,
+    /// It answers what nobody understands.
+    Garbage,
+    /// It begins the answer of a ready server and breaks off.
+    Broken,
+    /// It answers as ready and names no release.
+    Nameless,
+}
+
+/// Something that a fixture may be able to do with its subjects. What it cannot do skips the cases that need it, by name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Ability {
+    /// Makes the server stand like this.
+    Stand(Stance),
+    /// Its servers say [`STARTING`] themselves.
+    Words,
+    /// Counts the questions that are open.
+    Open,
+}
+
+impl Ability {
+    /// Names it, for the report of what was skipped.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Words => "fixture: words",
+            Self::Open => "fixture: open questions",
+            Self::Stand(Stance::Serving) => "fixture: serving",
+            Self::Stand(Stance::NotReady) => "fixture: not ready",
+            Self::Stand(Stance::Closed) => "fixture: closed",
+            Self::Stand(Stance::FailingTest) => "fixture: failing test",
+            Self::Stand(Stance::HungTest) => "fixture: hung test",
+            Self::Stand(Stance::Unreachable) => "fixture: unreachable",
+            Self::Stand(Stance::Hung) => "fixture: hung",
+            Self::Stand(Stance::Endless) => "fixture: endless",
+            Self::Stand(Stance::Dribbled) => "fixture: dribbled",
+            Self::Stand(Stance::Garbage) => "fixture: garbage",
+            Self::Stand(Stance::Broken) => "fixture: broken",
+            Self::Stand(Stance::Nameless) => "fixture: nameless",
+        }
+    }
+}
+
+/// Builds subjects: probes of a kind, each with a server of its own.
+#[async_trait]
+pub trait ProbeFixture: Send + Sync {
+    /// Names what is tested, for reports.
+    fn name(&self) -> String;
+
+    /// Tells whether subjects can do this. Constant. Serving is never asked for: all can.
+    fn can(&self, ability: Ability) -> bool;
+
+    /// Builds a probe of a server that nobody else sees, which serves this release.
+    ///
+    /// # Errors
+    /// What went wrong; the case fails.
+    async fn fresh(&self, release: &str) -> Result<Box<dyn ProbeSubject>, Breach>;
+}
+
+/// One probe under test with its server. Dropping it ends all that was started for it.
+///
+/// A method whose [`Ability`] the fixture denies is never called; it returns a breach.
+#[async_trait]
+pub trait ProbeSubject: Send + Sync {
+    /// Returns the value under test; always the same.
+    fn probe(&self) -> Arc<dyn Probe>;
+
+    /// Returns the deadline of one question, as the probe was told.
+    fn deadline(&self) -> Duration;
+
+    /// Makes the server stand like this, with this release, as soon as it returns. Whatever stood before is gone.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach>;
+
+    /// Counts the questions that the server, or the machine, still works on.
+    ///
+    /// # Errors
+    /// When they cannot be counted.
+    async fn open(&self) -> Result<usize, Breach>;
+}
