@@ -25,7 +25,8 @@ pub trait Probe: Debug + Send + Sync + 'static {
     /// Asks whether the server is ready on its traffic port, and which release answers.
     ///
     /// # Errors
-    /// `Timeout`, `Protocol`, `Unreachable`; all without effect. A refused connection is `Ready::Closed`, not an error.
+    /// `Timeout`, `Protocol`, `Unreachable`; `NotFound` or `Denied` when what asks is missing or may not be used. All
+    /// without effect. A refused connection is `Ready::Closed`, not an error.
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn ready(&self) -> Result<Ready, StepError>;
@@ -33,8 +34,8 @@ pub trait Probe: Debug + Send + Sync + 'static {
     /// Runs the business test on the node. The answer is the tested release.
     ///
     /// # Errors
-    /// `Conflict` when the test ran and failed, with what it said; `Timeout`, `Protocol`, `Unreachable` when it could
-    /// not be run to its end. All without effect: a test must not change business data.
+    /// `Conflict` when the test ran and failed, or the server is not ready, with what it said; those of
+    /// [`ready`](Self::ready) when it could not be run to its end. All without effect: a test must not change business data.
     /// # Cancel safety
     /// Cancel safe.
     async fn test(&self) -> Result<Box<str>, StepError>;

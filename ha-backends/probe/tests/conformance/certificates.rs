@@ -50,11 +50,17 @@ impl Certificate {
         self.dir.path().join("certificate.pem")
     }
 
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![CertificateDer::from_pem_file(self.path()).unwrap()]
+    }
+
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_file(self.dir.path().join("key.pem")).unwrap()
+    }
+
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        let chain = vec![CertificateDer::from_pem_file(self.path()).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(self.dir.path().join("key.pem")).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        TlsAcceptor::from(Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap()))
+        TlsAcceptor::from(Arc::new(builder.with_no_client_auth().with_single_cert(self.chain(), self.key()).unwrap()))
     }
 }

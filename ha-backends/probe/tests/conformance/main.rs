@@ -4,6 +4,9 @@
 
 mod certificates;
 mod commands;
+mod details;
+#[cfg(feature = "tls")]
+mod https;
 mod logs;
 mod server;
 mod web;

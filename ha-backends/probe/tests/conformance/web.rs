@@ -16,7 +16,7 @@ pub(crate) struct Web {
     name: &'static str,
     scheme: &'static str,
     json: bool,
-    settings: Vec<(&'static str, Setting)>,
+    pub(crate) settings: Vec<(&'static str, Setting)>,
 }
 
 impl Web {
