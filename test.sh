@@ -46,6 +46,7 @@ done
 
 say "format"
 cargo fmt --all --check
+cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 say "clippy"
 cargo clippy --workspace --all-targets --all-features -- -D warnings
