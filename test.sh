@@ -18,7 +18,7 @@ say() { printf '\n== %s\n' "$*"; }
 # Debian package, and the program of it that must be there.
 missing=""
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
-pairs="haproxy:haproxy gcc:cc openssh-server:sshd openssh-client:ssh iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh"
+pairs="haproxy:haproxy gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat"
 if [ "$long" = yes ]; then
     pairs="$pairs g++:c++"
 fi
@@ -46,6 +46,7 @@ done
 
 say "format"
 cargo fmt --all --check
+cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 say "clippy"
 cargo clippy --workspace --all-targets --all-features -- -D warnings

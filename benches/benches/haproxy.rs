@@ -20,14 +20,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::time::{MissedTickBehavior, interval};
 
-const SEVERITY: &str = "set severity-output number;";
 const POLL: Duration = Duration::from_millis(20);
 const POLLED_FOR: Duration = Duration::from_secs(5);
 
 /// One exchange of the floor.
 fn raw(socket: &Path, line: &str) -> usize {
     let mut stream = UnixStream::connect(socket).unwrap();
-    stream.write_all(format!("{SEVERITY}{line}\n").as_bytes()).unwrap();
+    stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap()
 }
@@ -35,7 +34,7 @@ fn raw(socket: &Path, line: &str) -> usize {
 /// The same over tokio, which the backend stands on.
 async fn raw_tokio(socket: &Path, line: &str) -> usize {
     let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
-    stream.write_all(format!("{SEVERITY}{line}\n").as_bytes()).await.unwrap();
+    stream.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap()
 }
@@ -108,7 +107,8 @@ impl Bench<'_> {
         );
         let admin = |round: usize| if round.is_multiple_of(2) { Admin::Drain } else { Admin::Ready };
         let word = |round: usize| if round.is_multiple_of(2) { "drain" } else { "ready" };
-        let change = |round: usize| format!("set server {pool}/s1 state {}", word(round));
+        // As the backend sends it: what changes something asks for errors with their severity.
+        let change = |round: usize| format!("set severity-output number;set server {pool}/s1 state {}", word(round));
         self.compare(
             &named("set_admin (read, write, read)"),
             |round| vec![states.clone(), change(round), states.clone()],

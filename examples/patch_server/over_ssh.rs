@@ -1,7 +1,7 @@
 //! The main job over ssh: four servers on four hosts behind real HAProxy are patched by the engine and, on the same
 //! cluster in the same run, by a hand-written script over a multiplexed ssh and the admin socket: the floor.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -61,6 +61,19 @@ fn a_patch_behind_a_pair_of_haproxys_of_which_one_is_reloaded_in_mid_drain_loses
 }
 
 #[test]
+fn four_hosts_are_patched_over_ssh_beside_a_hand_written_script_and_no_request_is_lost() {
+    let told = run(&["--ssh"]);
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert_eq!(told.report["load"]["failed"], serde_json::json!({}), "{}", told.printed);
+    assert_eq!(told.report["run"]["end"], "all-new", "{}", told.printed);
+    assert_eq!(told.report["run"]["open"], serde_json::json!([]));
+    for way in ["engine", "floor"] {
+        let costs = told.report[way].as_array().unwrap();
+        assert!(costs.iter().all(|cost| cost["wall_ms"].as_u64() > Some(0)), "{way}: {costs:?}");
+    }
+}
+
+#[test]
 fn a_patch_that_fails_its_test_ends_all_old() {
     assert_patched(&run(&["--fail-test"]), "all-old", "4.2.0");
     assert_patched(&run(&["--fail-test", "--haproxy"]), "all-old", "4.2.0");

@@ -48,9 +48,10 @@ impl HaProxy {
         Self { admin, master, declared: Declared::of(&config), known: Arc::default() }
     }
 
-    /// Asks reading commands, several in one line.
+    /// Asks reading commands, several in one line. Without the severity: its empty answer is a write of HAProxy's and a
+    /// wake-up here of its own, and whatever is neither a table nor a known refusal is an error all the same.
     async fn read(&self, about: About<'_>, commands: &[String]) -> Result<String, StepError> {
-        let answer = self.admin.ask(about, &format!("{SEVERITY}{}", commands.join(";"))).await;
+        let answer = self.admin.ask(about, &commands.join(";")).await;
         let answer = answer.map_err(StepError::without_effect)?;
         match wire::refused(&answer) {
             Some(refused) => Err(error::refused(about, &refused)),

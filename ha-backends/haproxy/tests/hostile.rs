@@ -151,9 +151,9 @@ async fn exactly_one_line_goes_out_for_each_command_and_it_names_exactly_the_mem
     let backend = HaProxy::new(HaProxyConfig::new(&path));
     let _ = backend.set_admin(EPOCH, set(Admin::Maint)).await;
     let expected = [
-        "set severity-output number;show servers state esb",
+        "show servers state esb",
         "set severity-output number;set server esb/esb1 state maint",
-        "set severity-output number;show servers state esb",
+        "show servers state esb",
     ];
     assert_eq!(socket.lines(), expected);
 }

@@ -81,6 +81,9 @@ sync "$dir/" || exit 1
 echo switched
 "#;
 
+/// What may be longer is read over a session of its own.
+const MUCH: usize = 64 * 1024;
+
 impl Inner {
     /// Begins a script about one path.
     fn path_head(&self, operation: &'static str, head: Head, path: &str) -> Result<Head, StepError> {
@@ -178,7 +181,11 @@ impl ObserveHostFiles for SshHost {
         let inner = &self.inner;
         let head = inner.path_head("read", Head::new(), path)?.number("limit", limit);
         let body = head.then([READ]);
-        let answer = inner.ask("read", &body, Keep::Begin(limit), inner.config.command_deadline).await?;
+        let (keep, deadline) = (Keep::Begin(limit), inner.config.command_deadline);
+        let answer = match limit {
+            ..=MUCH => inner.ask("read", &body, keep, deadline).await?,
+            _ => inner.ask_apart("read", &body, keep, deadline).await?,
+        };
         match inner.refusal("read", &answer) {
             Some(_) if answer.code == refusal::CONFLICT => {
                 Err(inner.refuse(ErrorKind::Unsupported, "read", format!("it is longer than {limit} bytes")))
@@ -193,7 +200,11 @@ impl ObserveHostFiles for SshHost {
         let inner = &self.inner;
         let head = Head::new().text("deadline", &seconds(inner.config.command_deadline)).map_err(inner.nul("tree"))?;
         let head = inner.path_head("tree", head, path)?;
-        let answer = inner.ask_of_path("tree", head, TREE, Keep::Begin(4096)).await?;
+        let deadline = inner.config.command_deadline;
+        let answer = inner.ask_apart("tree", &head.then([TREE]), Keep::Begin(4096), deadline).await?;
+        if let Some(refused) = inner.refusal("tree", &answer) {
+            return Err(refused.without_effect());
+        }
         let words = answer.words();
         if !words.is_empty() {
             let denied = words.contains("Permission denied");

@@ -15,7 +15,7 @@ use crate::frame::Keep;
 use crate::master::random;
 use crate::probe::{Processes, split};
 use crate::quote::{HoldsNul, quote, quote_all};
-use crate::script::{GUARD, Head, KILL, PROCESS, Script, refusal, seconds};
+use crate::script::{GUARD, Head, INSTALLED, KILL, PROCESS, Script, refusal, seconds};
 use crate::session::Session;
 
 /// A server of another machine, driven by its own scripts over the system's ssh.
@@ -98,6 +98,18 @@ impl Inner {
         answer.map_err(|failure| failure.into_step(operation, &self.target).without_effect())
     }
 
+    /// Asks something that changes nothing and may take long.
+    pub(crate) async fn ask_apart(
+        &self,
+        operation: &'static str,
+        body: &str,
+        keep: Keep,
+        limit: Duration,
+    ) -> Result<Answer, StepError> {
+        let answer = self.session.read_apart(body, keep, Instant::now() + limit).await;
+        answer.map_err(|failure| failure.into_step(operation, &self.target).without_effect())
+    }
+
     /// Runs a script that changes something, and reads its refusals.
     pub(crate) async fn change(
         &self,
@@ -158,6 +170,19 @@ impl Inner {
         Processes::parse(&answer.out()).map_err(failed)
     }
 
+    /// Asks the version command over the reading shell. What it leaves behind cannot write into later answers. `None`
+    /// unless it is short, quick and good: then it is asked again over a session of its own.
+    async fn installed_quickly(&self, version: &str, limit: Duration) -> Result<Option<Installed>, StepError> {
+        let nul = self.nul("installed");
+        let mark = random().map_err(|error| self.refuse(ErrorKind::Unsupported, "installed", error.to_string()))?;
+        let head = Head::new().text("home", &self.config.home).and_then(|head| head.text("version", version));
+        let head = head.and_then(|head| head.text("mark", mark.as_str())?.text("limit", &seconds(limit)));
+        let body = head.map_err(&nul)?.then([INSTALLED]);
+        let answer = self.session.read_quickly(&body, Keep::Begin(4096), Instant::now() + limit).await;
+        let answer = answer.map_err(|failure| failure.into_step("installed", &self.target).without_effect())?;
+        Ok(answer.as_ref().and_then(installed))
+    }
+
     /// Runs one of the server's own scripts, under a name that is used once.
     async fn script(
         self: &Arc<Self>,
@@ -183,6 +208,17 @@ impl Inner {
     }
 }
 
+/// Reads what the version command has said.
+fn installed(answer: &Answer) -> Option<Installed> {
+    let text = answer.out();
+    let release = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
+    match (answer.code, release) {
+        (refusal::NOT_FOUND, None) => Some(Installed::Absent),
+        (0, Some(release)) => Some(Installed::Release(release.into())),
+        _ => None,
+    }
+}
+
 #[async_trait]
 impl ObserveHost for SshHost {
     fn capabilities(&self) -> HostCapabilities {
@@ -204,21 +240,19 @@ impl ObserveHost for SshHost {
         let limit = inner.config.command_deadline;
         let nul = inner.nul("installed");
         let argv = quote_all(inner.config.version.iter().map(String::as_str)).map_err(&nul)?;
+        if let Some(installed) = inner.installed_quickly(&argv, limit).await? {
+            return Ok(installed);
+        }
         let body = Head::new().text("home", &inner.config.home).map_err(&nul)?.then([
             "[ -d \"$home\" ] || exit 64\ncd -- \"$home\" || exit 66\n",
             &format!("timeout -s KILL {} {argv} </dev/null\nexit $?\n", seconds(limit)),
         ]);
-        let answer = inner.ask("installed", &body, Keep::Begin(4096), limit + LATE).await?;
-        let text = answer.out();
-        let release = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
-        match (answer.code, release) {
-            (refusal::NOT_FOUND, None) => Ok(Installed::Absent),
-            (0, Some(release)) => Ok(Installed::Release(release.into())),
-            (code, _) => {
-                let words = format!("its version command ended with {code} and no release: {}", answer.words());
-                Err(inner.refuse(ErrorKind::Protocol, "installed", words))
-            }
-        }
+        let answer = inner.ask_apart("installed", &body, Keep::Begin(4096), limit + LATE).await?;
+        installed(&answer).ok_or_else(|| {
+            let (code, words) = (answer.code, answer.words());
+            let words = format!("its version command ended with {code} and no release: {words}");
+            inner.refuse(ErrorKind::Protocol, "installed", words)
+        })
     }
 }
 

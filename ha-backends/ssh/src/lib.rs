@@ -11,6 +11,7 @@ mod probe;
 mod quote;
 mod script;
 mod session;
+mod shell;
 mod work;
 
 pub use config::{SshConfig, SshHostConfig};

@@ -37,10 +37,12 @@ pub(crate) struct Processes {
 
 impl Processes {
     pub(crate) fn parse(text: &str) -> Result<Self, SshFailure> {
-        let mut lines = text.lines();
-        let boot = lines.next().map(str::trim).filter(|boot| boot.len() == 36);
-        let boot = boot.ok_or_else(|| SshFailure::Protocol(format!("no boot id: {:?}", brief(text))))?.to_string();
-        let named = parse_pid_file(lines.next().unwrap_or_default().as_bytes());
+        let strange = || SshFailure::Protocol(format!("no boot id: {:?}", brief(text)));
+        // The pid file stands behind an empty line, as it is.
+        let (seen, pid_file) = text.split_once("\n\n").ok_or_else(strange)?;
+        let mut lines = seen.lines();
+        let boot = lines.next().map(str::trim).filter(|boot| boot.len() == 36).ok_or_else(strange)?.to_string();
+        let named = parse_pid_file(pid_file.replace(['\0', '\n'], " ").as_bytes());
         let found = lines.filter_map(ProcessStat::parse).filter(ProcessStat::is_alive).collect();
         Ok(Self { boot, named, found })
     }
@@ -78,13 +80,13 @@ mod tests {
 
     #[test]
     fn the_pid_file_chooses_among_the_servers_processes_and_names_no_stranger() {
-        let text = format!("{BOOT}\n4712 \n{}\n{}\n", stat(4711, 'S', 10), stat(4712, 'S', 20));
+        let text = format!("{BOOT}\n{}\n{}\n\n4712\n", stat(4711, 'S', 10), stat(4712, 'S', 20));
         let life = |text: &str| Processes::parse(text).unwrap().state();
         let running = |pid, began| ServerProcess::Running(Incarnation::new(format!("{BOOT}:{pid}:{began}")));
         assert_eq!(life(&text), running(4712, 20));
-        assert_eq!(life(&format!("{BOOT}\n99 \n{}\n", stat(4711, 'S', 10))), running(4711, 10));
-        assert_eq!(life(&format!("{BOOT}\n4711\n")), ServerProcess::Stopped);
-        assert_eq!(life(&format!("{BOOT}\n4711\n{}\n", stat(4711, 'Z', 10))), ServerProcess::Stopped);
+        assert_eq!(life(&format!("{BOOT}\n{}\n\n99\0\0", stat(4711, 'S', 10))), running(4711, 10));
+        assert_eq!(life(&format!("{BOOT}\n\n4711\n")), ServerProcess::Stopped);
+        assert_eq!(life(&format!("{BOOT}\n{}\n\n4711\n", stat(4711, 'Z', 10))), ServerProcess::Stopped);
         assert!(Processes::parse("").is_err());
         assert!(Processes::parse("bash: /proc: no such file\n").is_err());
     }

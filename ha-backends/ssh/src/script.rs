@@ -50,6 +50,16 @@ impl Script {
              printf '\\n{nonce} b\\n'; printf '\\n{nonce} b\\n' >&2\n{body}\nexit 0\n}}\n"
         )
     }
+
+    /// Wraps the script for a shell that goes on to others: nothing of it stays in the shell, and the shell reports its
+    /// end, however it ends.
+    pub(crate) fn wrap_apart(&self, nonce: &Nonce) -> String {
+        let (nonce, body) = (nonce.as_str(), self.body.trim_end());
+        format!(
+            "(\nprintf '\\n{nonce} b\\n'; printf '\\n{nonce} b\\n' >&2\n{body}\nexit 0\n) </dev/null\n\
+             ha_code=$?; printf '\\n{nonce} e %s\\n' \"$ha_code\"; printf '\\n{nonce} e %s\\n' \"$ha_code\" >&2\n"
+        )
+    }
 }
 
 /// The parts that scripts are put together from.
@@ -61,6 +71,7 @@ pub(crate) const CANCEL: &str = include_str!("sh/cancel.sh");
 pub(crate) const PUT: &str = include_str!("sh/put.sh");
 pub(crate) const SWEEP: &str = include_str!("sh/sweep.sh");
 pub(crate) const PROCESS: &str = include_str!("sh/process.sh");
+pub(crate) const INSTALLED: &str = include_str!("sh/installed.sh");
 pub(crate) const KILL: &str = include_str!("sh/kill.sh");
 pub(crate) const PROBE: &str = include_str!("sh/probe.sh");
 pub(crate) const TREE: &str = include_str!("sh/tree.sh");
@@ -159,6 +170,29 @@ mod tests {
             assert_eq!((out.code(), err.code()), (code, code), "{body}");
             assert!(out.has_begun(), "{body}");
         }
+    }
+
+    #[test]
+    fn scripts_of_one_shell_leave_nothing_to_the_next_one() {
+        let leaving = [
+            ("cd /; x=1; umask 0; trap 'echo trapped' EXIT; exec >&2; exit 7", 7),
+            ("cat; read -r line; exit 3", 3),
+            ("kill -9 $(exec sh -c 'echo $PPID')", 137),
+            ("exec true", 0),
+            ("exec 0<&-; false; return 5", 5),
+        ];
+        for (body, code) in leaving {
+            let mut text = Script::new(body.into()).wrap_apart(&Nonce::new([1; 16]));
+            text.push_str("ha_before=$ha_code\n");
+            let next =
+                format!("[ \"$ha_before\" = {code} ] && [ -z \"${{x-}}\" ] && [ \"$PWD\" != / ] && ! read -r line");
+            text.push_str(&Script::new(next).wrap_apart(&nonce()));
+            let (out, err) = sh(text.as_bytes());
+            assert_eq!((out.code(), err.code()), (Some(0), Some(0)), "{body}");
+            assert_eq!((out.into_content(), err.into_content()), (Vec::new(), Vec::new()), "{body}");
+        }
+        let (out, _) = sh(Script::new("kill -9 $$".into()).wrap_apart(&nonce()).as_bytes());
+        assert_eq!(out.code(), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ha_core::backend::HostIdentity;
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::config::SshConfig;
 use crate::exec::{Answer, execute};
@@ -11,6 +11,7 @@ use crate::frame::Keep;
 use crate::master::{Master, random};
 use crate::probe;
 use crate::script::{PROBE, Script};
+use crate::shell::Slot;
 
 /// The way to one machine: a connection that is made when it is needed, and made again when it was lost.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Session {
     config: SshConfig,
     permits: Arc<Semaphore>,
     link: Mutex<Link>,
+    /// The shell that answers reads; none where the host allows one session only.
+    reader: Option<Mutex<Slot>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,11 +33,15 @@ struct Link {
 
 /// How long a refused login is not tried again: trying on may lock the account.
 const REFUSED: Duration = Duration::from_secs(30);
+/// How long a read waits for the one before it. Then it goes over a session of its own.
+const QUEUE: Duration = Duration::from_millis(25);
 
 impl Session {
     pub(crate) fn new(config: SshConfig) -> Self {
-        let permits = Arc::new(Semaphore::new(config.sessions.max(1)));
-        Self { config, permits, link: Mutex::default() }
+        // The reading shell is one of the sessions.
+        let reader = (config.sessions > 1).then(Mutex::default);
+        let permits = Arc::new(Semaphore::new(config.sessions.saturating_sub(1).max(1)));
+        Self { config, permits, link: Mutex::default(), reader }
     }
 
     pub(crate) fn destination(&self) -> &str {
@@ -43,17 +50,39 @@ impl Session {
 
     /// Runs a script that changes something, once.
     pub(crate) async fn run(&self, script: Script, until: Instant) -> Result<Answer, SshFailure> {
-        let late = |what: &str| SshFailure::ConnectTimedOut(what.into());
         let permit = timeout_at(until, self.permits.clone().acquire_owned()).await;
         let permit = permit
             .map_err(|_| late("every session of the host was in use"))?
             .map_err(|_| late("the sessions are closed"))?;
-        let master = timeout_at(until, self.master()).await.map_err(|_| late("no connection yet"))??;
+        let master = self.master_until(until).await?;
         self.over(&master, script, until, permit).await
     }
 
-    /// Runs a script that only reads; a connection lost meanwhile is made again, once.
+    /// Runs a script that only reads and takes little time.
     pub(crate) async fn read(&self, body: &str, keep: Keep, until: Instant) -> Result<Answer, SshFailure> {
+        match self.read_quickly(body, keep, until).await? {
+            Some(answer) => Ok(answer),
+            None => self.read_apart(body, keep, until).await,
+        }
+    }
+
+    /// Runs a script that only reads over the reading shell; `None` if that is busy or does not answer soon.
+    pub(crate) async fn read_quickly(
+        &self,
+        body: &str,
+        keep: Keep,
+        until: Instant,
+    ) -> Result<Option<Answer>, SshFailure> {
+        let Some(reader) = &self.reader else { return Ok(None) };
+        let master = self.master_until(until).await?;
+        let Ok(mut slot) = timeout(QUEUE, reader.lock()).await else { return Ok(None) };
+        let nonce = random().map_err(|error| SshFailure::Settings(format!("no random bytes: {error}")))?;
+        let script = Script::new(body.into()).with_keep(keep);
+        Ok(slot.ask(&master, &self.config, &script, &nonce, until).await)
+    }
+
+    /// Runs a script that only reads over a session of its own; a connection lost meanwhile is made again, once.
+    pub(crate) async fn read_apart(&self, body: &str, keep: Keep, until: Instant) -> Result<Answer, SshFailure> {
         let script = || Script::new(body.into()).with_keep(keep);
         match self.run(script(), until).await {
             Err(SshFailure::LinkLost(_) | SshFailure::SessionRefused(_)) if Instant::now() < until => {
@@ -65,8 +94,7 @@ impl Session {
 
     /// Returns which of `tools` the machine does not have.
     pub(crate) async fn missing(&self, tools: &[&str], until: Instant) -> Result<Vec<String>, SshFailure> {
-        let late = |_| SshFailure::ConnectTimedOut("no connection yet".into());
-        timeout_at(until, self.master()).await.map_err(late)??;
+        self.master_until(until).await?;
         let link = self.link.lock().await;
         let missing = tools.iter().filter(|tool| !link.tools.iter().any(|found| **found == ***tool));
         Ok(missing.map(|tool| (*tool).to_string()).collect())
@@ -90,6 +118,10 @@ impl Session {
         let nonce = random().map_err(refused)?;
         let client = master.client(&self.config).spawn().map_err(refused)?;
         execute(client, script, &nonce, until, permit).await
+    }
+
+    async fn master_until(&self, until: Instant) -> Result<Arc<Master>, SshFailure> {
+        timeout_at(until, self.master()).await.map_err(|_| late("no connection yet"))?
     }
 
     async fn master(&self) -> Result<Arc<Master>, SshFailure> {
@@ -146,6 +178,10 @@ impl Session {
     }
 }
 
+fn late(what: &str) -> SshFailure {
+    SshFailure::ConnectTimedOut(what.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -162,7 +198,7 @@ case " $* " in *" -M "*)
     exec sleep 60
     ;;
 esac
-sed "s#/etc/machine-id#$here/machine#" | /bin/sh -s
+sed -u "s#/etc/machine-id#$here/machine#" | /bin/sh -s
 "#;
 
     #[tokio::test]

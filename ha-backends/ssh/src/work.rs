@@ -17,8 +17,8 @@ use crate::script::{CANCEL, GUARD, Head, RUNNER, START, STATE, Script, seconds};
 
 /// How long one question waits for the end of work: then the next one does.
 const WAIT: Duration = Duration::from_secs(15);
-/// The pause before a host that did not answer is asked again.
-const AGAIN: Duration = Duration::from_millis(100);
+/// The first and the longest pause before a host that did not answer is asked again; each is twice the one before.
+const AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(200)];
 
 /// How a run file says that work stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,7 +115,7 @@ impl Inner {
         let id = command.id.clone().map_or_else(|| self.own_id(epoch, operation), Ok)?;
         let until = Instant::now() + command.deadline + LATE;
         self.need_tools(operation, until).await?;
-        let mut may_have_begun = false;
+        let (mut may_have_begun, mut pause) = (false, AGAIN[0]);
         loop {
             let wait = WAIT.min(until.saturating_duration_since(Instant::now()));
             let after = format!(
@@ -138,13 +138,14 @@ impl Inner {
                 Err(failure) => failure,
             };
             may_have_begun = true;
-            if Instant::now() + AGAIN >= until {
+            if Instant::now() + pause >= until {
                 let error = self.error(ErrorKind::Timeout, operation);
                 let words = format!("it was not seen to end; ask for its state under {id}: {failed}");
                 return Err(error.with_context(words).caused_by(failed));
             }
             tracing::debug!(work = %id, failure = %failed, "asking again");
-            sleep(AGAIN).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(AGAIN[1]);
         }
     }
 

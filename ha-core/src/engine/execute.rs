@@ -18,8 +18,14 @@ use crate::topology::NodeIx;
 /// What came of an act or a look, and what was seen.
 pub(super) type Outcome = (OutcomeKind, String);
 
-/// The pause between two looks at a server that starts or stops.
-pub(super) const POLL: Duration = Duration::from_millis(50);
+/// Returns the pause before the next look at what was asked for at `since`: short for what takes short, and a look costs
+/// the more the longer it may still take.
+pub(super) fn pause(since: Instant) -> Duration {
+    (since.elapsed() / 8).clamp(Duration::from_millis(10), Duration::from_millis(250))
+}
+
+/// While a server starts, its process is looked at in one of so many looks at its probe, which costs less.
+const LOOK_EVERY: u32 = 8;
 /// The pause between two looks at a server under watch.
 const WATCH: Duration = Duration::from_millis(200);
 /// How often in a row a server under watch may fail its probe.
@@ -125,7 +131,7 @@ impl Executor {
         if let Some(refused) = refused(&asked) {
             return refused;
         }
-        let mut forced = "";
+        let (mut forced, asked_at) = ("", Instant::now());
         loop {
             match self.process().await {
                 Ok(ServerProcess::Stopped) => return done(format!("the server is gone{forced}")),
@@ -133,13 +139,13 @@ impl Executor {
                     if matches!(host.kill(self.epoch, life).await, Ok(Applied::Applied)) {
                         forced = ", forced: it did not stop by itself and was killed";
                     }
-                    sleep(POLL).await;
+                    sleep(pause(Instant::now())).await;
                 }
                 Ok(ServerProcess::Running(_)) if Instant::now() >= until => {
                     return not_done(format!("the server still runs at the stop deadline{}", said(&asked)));
                 }
                 Err(error) if Instant::now() >= until => return unknown(error),
-                Ok(ServerProcess::Running(_)) | Err(_) => sleep(POLL).await,
+                Ok(ServerProcess::Running(_)) | Err(_) => sleep(pause(asked_at)).await,
             }
         }
     }
@@ -151,22 +157,26 @@ impl Executor {
             return refused;
         }
         let (mut seen_running, mut gone_since) = (false, None::<Instant>);
-        loop {
-            let (process, ready) = (self.process().await, self.ready().await);
+        let asked_at = Instant::now();
+        for look in 0_u32.. {
+            let ready = self.ready().await;
+            // That something answers proves nothing before the process is seen too.
+            let looks = look.is_multiple_of(LOOK_EVERY) || matches!(ready, Ok(Ready::Yes { .. }));
+            let process = if looks { self.process().await.map(Some) } else { Ok(None) };
             match process {
-                Ok(ServerProcess::Running(incarnation)) => {
+                Ok(Some(ServerProcess::Running(incarnation))) => {
                     (seen_running, gone_since) = (true, None);
                     if let Ok(Ready::Yes { release }) = &ready {
                         return done(format!("ready with release {release}, process {incarnation}"));
                     }
                 }
-                Ok(ServerProcess::Stopped) if seen_running => {
+                Ok(Some(ServerProcess::Stopped)) if seen_running => {
                     let since = *gone_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= RESPAWN {
                         return not_done("the server ended right after its start: see its log");
                     }
                 }
-                Ok(ServerProcess::Stopped) | Err(_) => {}
+                Ok(Some(ServerProcess::Stopped) | None) | Err(_) => {}
             }
             if Instant::now() >= until {
                 let last = match ready {
@@ -177,8 +187,9 @@ impl Executor {
                 };
                 return not_done(format!("the server did not become ready{}; {last}", said(&asked)));
             }
-            sleep(POLL).await;
+            sleep(pause(asked_at)).await;
         }
+        not_done("the server was not seen to become ready")
     }
 
     async fn run(&self, argv: &[String], to: ReleaseId, deadline: Duration) -> Outcome {
@@ -203,6 +214,7 @@ impl Executor {
     async fn settle(&self, until: Instant) -> Result<(), Outcome> {
         let host = &self.shared.hosts[self.order.node.index()];
         let (Some(work), Some(id)) = (host.work(), &self.work) else { return Ok(()) };
+        let began = Instant::now();
         loop {
             let state = self.read(work.state(id)).await;
             match state {
@@ -210,7 +222,7 @@ impl Executor {
                 Ok(state) if state.is_final() => return Ok(()),
                 Ok(_) if Instant::now() >= until => return Err(unknown("its command still runs")),
                 Err(error) if Instant::now() >= until => return Err(unknown(error)),
-                Ok(_) | Err(_) => sleep(POLL).await,
+                Ok(_) | Err(_) => sleep(pause(began)).await,
             }
         }
     }

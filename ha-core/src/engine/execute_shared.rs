@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::execute::{Executor, Outcome, POLL, done, not_done, refused, said, tail, unknown};
+use super::execute::{Executor, Outcome, done, not_done, pause, refused, said, tail, unknown};
 use crate::action::Verb;
 use crate::backend::{Effect, RunCommand, Shared};
 use crate::record::OutcomeKind;
@@ -24,12 +24,13 @@ impl Executor {
         if let Some(refused) = refused(&asked) {
             return refused;
         }
+        let asked_at = Instant::now();
         loop {
             let (kind, note) = self.look_at_shared().await;
             if kind == OutcomeKind::Done || Instant::now() >= until {
                 return (kind, format!("{note}{}", said(&asked)));
             }
-            sleep(POLL).await;
+            sleep(pause(asked_at)).await;
         }
     }
 

@@ -1,4 +1,64 @@
-//! Conformance suites.
+//! Conformance suites: what every backend must do, one named test for each sentence. For authors of a balancer backend.
+//!
+//! A backend of a balancer conforms when [`load_balancer_conformance!`](crate::load_balancer_conformance) passes on it,
+//! and, where it adds and removes rows, [`membership_conformance!`](crate::membership_conformance). The suites are proven
+//! themselves: `tests/conformance_mutants.rs` runs them on balancers with one defect each, and fails if one survives.
+//!
+//! # What to write
+//!
+//! 1. A [`Fixture`](balancer::Fixture) that builds a *fresh* balancer for each case: members that are primary, ready, of
+//!    weight 100 by configuration, and nobody else's.
+//! 2. Its [`Subject`](balancer::Subject) with the *truth by another route*: a raw socket, a file, the inner state of a
+//!    fake; never the backend under test, which could be wrong both ways.
+//! 3. Requests: [`Origins`] has small servers whose requests stay in flight until they are released.
+//! 4. Failures: a [`Wire`] between backend and balancer loses commands, answers and connections as it is told to.
+//! 5. One line in a test file. Whatever the fixture [cannot do](balancer::Ability), and whatever capability the backend
+//!    does not claim, skips cases; the reasons must be listed, and are printed with their number. Nothing is skipped in
+//!    silence.
+//!
+//! ```text
+//! figures: balancer conformance of HAProxy as TcpSocket: 68 cases, 67 held, 1 skipped (1 capability: sees_older_generations), 0 breached
+//! ```
+//!
+//! # What breaks most often
+//!
+//! - An error that says "no effect" although the command had been sent: a frozen balancer carries it out as it wakes.
+//! - A missing figure that becomes 0, or a figure of another generation.
+//! - A value that believes what it learnt of a process that has been replaced.
+//! - A write in two steps: a dropped future leaves what is neither the old nor the new state.
+//! - "Drained" without the requests that wait or that an older process still has.
+//!
+//! # Examples
+//!
+//! A wrapper of one's own around any balancer, here around the fake; a backend gives its own fixture instead of
+//! [`Layered`](balancer::Layered).
+//!
+//! ```
+//! use std::sync::Arc;
+//! use ha_testkit::conformance::Verdict;
+//! use ha_testkit::conformance::balancer::{CASES, FakeFixture, Layered};
+//! use ha_testkit::faulty::FaultyBalancer;
+//!
+//! mod my_wrapper {
+//!     # use super::*;
+//!     // In a test file this line makes a test of each case:
+//!     ha_testkit::load_balancer_conformance!(
+//!         Layered::new(FakeFixture::new(), "my wrapper", |inner| Arc::new(FaultyBalancer::new(inner))),
+//!         skips = []
+//!     );
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+//! // And this is what such a test does:
+//! let fixture = Layered::new(FakeFixture::new(), "my wrapper", |inner| Arc::new(FaultyBalancer::new(inner)));
+//! for case in CASES {
+//!     match case.run(&fixture).await {
+//!         Ok(verdict) => assert_eq!(verdict, Verdict::Held),
+//!         Err(breach) => panic!("{}: {breach}", case.name()),
+//!     }
+//! }
+//! # });
+//! ```
 
 pub mod balancer;
 pub mod membership;

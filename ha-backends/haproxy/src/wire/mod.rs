@@ -93,15 +93,19 @@ pub(crate) fn changed(answer: &str) -> Result<(), Refused> {
     }
 }
 
-/// Tells whether a reading command was answered with an error, by the severity in front of it.
+/// Tells whether a reading command was answered with an error, by its words or the severity in front of them.
 pub(crate) fn refused(answer: &str) -> Option<Refused> {
     let words = answer.lines().map(str::trim_start).find(|line| {
-        without_severity(line).len() < line.len() || KNOWN_REFUSALS.iter().any(|refusal| line.starts_with(refusal))
+        // Looked at first: a pool may have thousands of lines.
+        let may_be = line.starts_with(['[', 'P', 'T', 'U', 'C', 'N']);
+        let known = || KNOWN_REFUSALS.iter().any(|refusal| line.starts_with(refusal));
+        may_be && (without_severity(line).len() < line.len() || known())
     })?;
     Some(Refused(without_severity(words.trim_end()).to_string()))
 }
 
-const KNOWN_REFUSALS: [&str; 4] = ["Permission denied", "Unknown command", "Can't find", "No such"];
+const KNOWN_REFUSALS: [&str; 5] =
+    ["Permission denied", "This command is restricted", "Unknown command", "Can't find", "No such"];
 
 fn without_severity(words: &str) -> &str {
     let rest = words.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
@@ -157,6 +161,10 @@ mod tests {
     fn a_refusal_is_found_beside_the_answers_of_other_commands() {
         let answer = "\n[3]: No such proxy.\n\nName: HAProxy\nPid: 12\n\n";
         assert_eq!(refused(answer), Some(Refused("No such proxy.".into())));
+        assert_eq!(refused("No such proxy.\n\nName: HAProxy\n\n"), Some(Refused("No such proxy.".into())));
+        for refusal in KNOWN_REFUSALS {
+            assert_eq!(refused(&format!("\n  {refusal}\n")), Some(Refused(refusal.into())));
+        }
         assert_eq!(refused("\nName: HAProxy\ndescription: [x]: y\n"), None);
     }
 

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::str::Lines;
 
 use ha_core::backend::{Admin, Counters, Health, Quiescence};
@@ -59,23 +58,50 @@ pub(crate) fn parse_stats(answer: &str) -> Result<(Vec<Stat>, Option<PoolRow>), 
     if tables == 0 { Err(Malformed("the answer has no show stat".into())) } else { Ok((servers, pool)) }
 }
 
+/// The columns that are read, of more than a hundred, and where they stand.
+type Places<'a> = Vec<(&'a str, usize)>;
+
+fn is_read(column: &str) -> bool {
+    matches!(
+        column,
+        "svname"
+            | "cookie"
+            | "bck"
+            | "tracked"
+            | "scur"
+            | "qcur"
+            | "stot"
+            | "econ"
+            | "eresp"
+            | "hrsp_5xx"
+            | "check_status"
+            | "check_health"
+            | "check_rise"
+            | "check_fall"
+            | "srv_icur"
+            | "priv_idle_cur"
+            | "used_conn_cur"
+    )
+}
+
 fn read_table(mut lines: Lines<'_>, servers: &mut Vec<Stat>, pool: &mut Option<PoolRow>) -> Result<(), Malformed> {
     let header = csv::split(lines.next().unwrap_or_default().trim_start_matches("# "))?;
+    let places: Places<'_> = header.iter().map(AsRef::as_ref).zip(0..).filter(|(column, _)| is_read(column)).collect();
+    let place = |name: &str| places.iter().find(|(column, _)| *column == name).map(|(_, place)| *place);
     for line in lines {
         let fields = csv::split(line)?;
         let field = |name: &str| {
-            let place = header.iter().position(|column| column == name);
-            let found = place.and_then(|place| fields.get(place));
+            let found = place(name).and_then(|place| fields.get(place));
             found.map(AsRef::as_ref).ok_or_else(|| Malformed(format!("show stat has no {name}")))
         };
         match field("svname")? {
             "BACKEND" => {
                 // Only shown to level operator and above; without the column nothing is known, and nothing is claimed.
-                let cookie = header.iter().any(|column| column == "cookie") && !field("cookie")?.is_empty();
+                let cookie = place("cookie").is_some() && !field("cookie")?.is_empty();
                 *pool = Some(PoolRow { cookie });
             }
             "FRONTEND" => {}
-            server => servers.push(read_server(server, &header, &field)?),
+            server => servers.push(read_server(server, &|name| place(name).is_some(), &field)?),
         }
     }
     Ok(())
@@ -83,7 +109,7 @@ fn read_table(mut lines: Lines<'_>, servers: &mut Vec<Stat>, pool: &mut Option<P
 
 fn read_server<'a>(
     server: &str,
-    header: &[Cow<'_, str>],
+    has: &impl Fn(&str) -> bool,
     field: &impl Fn(&str) -> Result<&'a str, Malformed>,
 ) -> Result<Stat, Malformed> {
     let number = |name: &str| {
@@ -93,7 +119,6 @@ fn read_server<'a>(
     // Empty where a server of this kind never has any: TCP servers have no answers to count.
     let counted = |name: &str| if field(name)?.is_empty() { Ok(0) } else { number(name) };
     // Columns that came with a later version: 3.3 shows the idle connections that belong to one client.
-    let has = |name: &str| header.iter().any(|column| column == name);
     let private = if has("priv_idle_cur") { number("priv_idle_cur")? } else { 0 };
     let idle = number("srv_icur")?.saturating_add(private);
     let status = field("check_status")?;

@@ -1,25 +1,29 @@
 d=$1 G=$2 home=$3 epoch=$4 wait=$5 deadline=$6
-# The one claim: whoever makes this directory runs the command, and nobody else ever does.
-mkdir "$d/started" 2>/dev/null || exit 0
+# The one claim: whoever makes this file runs the command, and nobody else ever does.
+set -C
+{ true >"$d/started"; } 2>/dev/null || exit 0
+set +C
 IFS= read -r stat </proc/$$/stat
 read -r boot </proc/sys/kernel/random/boot_id
 # shellcheck disable=SC2086 # a list of words
 set -- ${stat##*) }
 printf '%s %s %s\n' "$$" "${20}" "$boot" >"$d/pid"
 # A claim that a power cut takes back would let the command run twice.
-sync "$d" "$G/work"
+sync "$d" "$G/work" 8>&- 9>&- &
+claim=$!
 ha_done() {
-    printf '%s\n' "$1" >"$d/rc.t"
-    sync "$d/rc.t"
-    mv -f "$d/rc.t" "$d/rc"
-    # Whoever waits learns it now: what a power cut could take back from here on is this word, and then the work is lost.
+    # One line at once; without its line feed it does not count. Whoever waits learns it as soon as the lock is free: what
+    # a power cut could take back from here on is this word, and then the work is lost.
+    printf '%s\n' "$1" >"$d/rc"
     exec 8>&- 9>&-
-    sync "$d"
-    find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} + 2>/dev/null
+    sync "$d/rc" "$d"
+    [ -z "$raised" ] || find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} + 2>/dev/null
     exit 0
 }
 ha_guard "$epoch" "$wait"
-case $? in
+guarded=$?
+wait "$claim" || ha_done broken
+case $guarded in
 0) ;;
 75) ha_done busy ;;
 77) ha_done fenced ;;

@@ -10,6 +10,7 @@ mod fence;
 mod files;
 mod fixture;
 mod outcome;
+mod reads;
 mod server;
 mod words;
 mod work;

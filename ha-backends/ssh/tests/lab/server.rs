@@ -83,6 +83,10 @@ async fn a_pid_file_that_names_a_stranger_is_moved_aside_at_start_and_refused_at
     start(&host).await;
     until(&host, true).await;
     assert!(home.join("wso2carbon.pid.stale").exists());
+    // It is seen before it has written its pid down.
+    while !std::fs::read(home.join("wso2carbon.pid")).is_ok_and(|pid| pid.ends_with(b"\0\0\0\0")) {
+        sleep(Duration::from_millis(5)).await;
+    }
     std::fs::write(home.join("wso2carbon.pid"), "4242").unwrap();
     let error = host.stop(FIRST).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::None), "{error}");

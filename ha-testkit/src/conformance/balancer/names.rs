@@ -85,10 +85,10 @@ pub(super) async fn names_at_the_edge_of_the_grammar_are_told_apart(fixture: &dy
     let names = ["2", "1", "a", "A", "a.b:c-d_e", "a.b:c-d_", "-", &long, &shorter];
     for pool in ["7", "Pool.x:y-z_", &long] {
         let scene = Scene::of(fixture, pool, &names).await?;
-        for (index, name) in names.into_iter().enumerate() {
+        for (index, name) in names.iter().enumerate() {
             scene.set(index, Admin::Maint).await?;
             scene.stands(index, Admin::Maint, CONFIGURED).await?;
-            same(format!("what is read of {}", name), scene.member(index).await?.admin, Admin::Maint)?;
+            same(format!("what is read of {name}"), scene.member(index).await?.admin, Admin::Maint)?;
             same("what is in flight", scene.quiescence(index).await?.in_flight(), 0)?;
             scene.all_ready_but(Some(index)).await?;
             scene.set(index, Admin::Ready).await?;

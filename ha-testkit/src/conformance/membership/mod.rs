@@ -1,4 +1,4 @@
-//! The suite for [`Membership`](ha_core::backend::Membership): rows added and removed at run time.
+//! The suite for [`Membership`]: rows added and removed at run time.
 
 mod cases;
 mod fake;

@@ -1,0 +1,137 @@
+use std::io;
+use std::sync::{Arc, Weak};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::time::{Duration, Instant, timeout_at};
+
+use crate::config::SshConfig;
+use crate::exec::Answer;
+use crate::frame::{Frame, Nonce};
+use crate::master::Master;
+use crate::script::Script;
+
+/// A shell on the host that answers one reading script after another, over one channel: a fraction of what a client and a
+/// session for each would cost.
+///
+/// Each script runs in a subshell without input, between marks of its own nonce. A shell that has not answered in full is
+/// never used again.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    // It ends with its connection, which it does not keep open.
+    master: Weak<Master>,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+    _client: Child,
+}
+
+/// More output than this is better read over a session of its own.
+const OUTPUT: usize = 1 << 20;
+
+impl Shell {
+    /// Begins one.
+    pub(crate) fn open(master: &Arc<Master>, config: &SshConfig) -> io::Result<Self> {
+        let mut client = master.client(config).spawn()?;
+        let pipes = (client.stdin.take(), client.stdout.take(), client.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(io::Error::other("ssh has no pipes"));
+        };
+        Ok(Self { master: Arc::downgrade(master), stdin, stdout, stderr, _client: client })
+    }
+
+    /// Tells whether it runs over this connection.
+    pub(crate) fn is_of(&self, master: &Arc<Master>) -> bool {
+        std::ptr::eq(self.master.as_ptr(), Arc::as_ptr(master))
+    }
+
+    /// Runs a script that reads nothing from its input. Without an answer the shell is ended.
+    ///
+    /// # Cancel safety
+    /// A dropped future ends the shell.
+    pub(crate) async fn ask(mut self, script: &Script, nonce: &Nonce, until: Instant) -> Option<(Self, Answer)> {
+        let (mut out, mut err) = (Frame::new(nonce, script.keep), Frame::new(nonce, script.keep));
+        let text = script.wrap_apart(nonce);
+        let (stdin, stdout, stderr) = (&mut self.stdin, &mut self.stdout, &mut self.stderr);
+        let write = async {
+            stdin.write_all(text.as_bytes()).await?;
+            stdin.flush().await
+        };
+        let exchange = async { tokio::try_join!(write, answer(stdout, &mut out), answer(stderr, &mut err)) };
+        let answered = timeout_at(until, exchange).await;
+        if !matches!(answered, Ok(Ok(_))) || out.code() != err.code() {
+            tracing::debug!(?answered, "a reading shell is given up");
+            return None;
+        }
+        let (code, is_cut) = (out.code()?, out.is_cut() || err.is_cut());
+        Some((self, Answer { code, stdout: out.into_content(), stderr: err.into_content(), is_cut }))
+    }
+}
+
+/// Reads one stream until the script reports its end there.
+async fn answer(stream: &mut (impl AsyncRead + Unpin), frame: &mut Frame) -> io::Result<()> {
+    let (mut chunk, mut total) = (vec![0_u8; 8 * 1024], 0);
+    while frame.code().is_none() {
+        let count = stream.read(&mut chunk).await?;
+        total += count;
+        if count == 0 || total > OUTPUT {
+            return Err(io::Error::other(if count == 0 { "it ended" } else { "it says too much" }));
+        }
+        frame.push(&chunk[..count]);
+    }
+    Ok(())
+}
+
+/// The reading shell of a session, with what is known of how well it works.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    shell: Option<Shell>,
+    /// How many shells in a row never answered.
+    failures: u32,
+    /// None is tried before.
+    not_before: Option<Instant>,
+}
+
+/// How long an answer of a reading shell is waited for. Then the question is asked again over a session of its own.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// After so many shells that never answered there is a pause.
+const FAILURES: u32 = 2;
+const PAUSE: Duration = Duration::from_secs(30);
+
+impl Slot {
+    /// Asks the shell, or a new one; `None` if it does not answer.
+    pub(crate) async fn ask(
+        &mut self,
+        master: &Arc<Master>,
+        config: &SshConfig,
+        script: &Script,
+        nonce: &Nonce,
+        until: Instant,
+    ) -> Option<Answer> {
+        let now = Instant::now();
+        if self.not_before.is_some_and(|time| now < time) {
+            return None;
+        }
+        let until = until.min(now + PATIENCE.min(until.saturating_duration_since(now) / 2));
+        let known = self.shell.take().filter(|shell| shell.is_of(master));
+        let is_new = known.is_none();
+        let shell = match known {
+            Some(shell) => shell,
+            None => Shell::open(master, config).ok()?,
+        };
+        let answered = shell.ask(script, nonce, until).await;
+        match (answered, is_new) {
+            (Some((shell, answer)), _) => {
+                self.failures = 0;
+                self.shell = Some(shell);
+                return Some(answer);
+            }
+            (None, true) => self.failures += 1,
+            (None, false) => {}
+        }
+        if self.failures >= FAILURES {
+            (self.failures, self.not_before) = (0, Some(Instant::now() + PAUSE));
+        }
+        None
+    }
+}
