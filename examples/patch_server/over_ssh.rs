@@ -34,6 +34,8 @@ struct Cost {
     wall: Duration,
     /// Of the controller and all that it started.
     cpu: Duration,
+    /// Of the controller alone.
+    own_cpu: Duration,
     /// The most that the controller itself held in memory, and it with all that it started, in KiB.
     own_peak: u64,
     tree_peak: u64,
@@ -217,7 +219,8 @@ test_expect = "ok"
 struct Meter {
     began: Instant,
     cpu: Duration,
-    peaks: Arc<(AtomicU64, AtomicU64)>,
+    /// The most that was seen: memory alone, memory with all, CPU ticks alone.
+    peaks: Arc<[AtomicU64; 3]>,
     done: Arc<AtomicBool>,
 }
 
@@ -233,8 +236,9 @@ impl Meter {
         std::thread::spawn(move || {
             while !done.load(Ordering::SeqCst) {
                 let own = pss(pid);
-                peaks.0.fetch_max(own, Ordering::SeqCst);
-                peaks.1.fetch_max(descendants(pid).into_iter().map(pss).sum::<u64>() + own, Ordering::SeqCst);
+                peaks[0].fetch_max(own, Ordering::SeqCst);
+                peaks[2].fetch_max(ticks(&format!("/proc/{pid}/stat"), 11).unwrap_or(0), Ordering::SeqCst);
+                peaks[1].fetch_max(descendants(pid).into_iter().map(pss).sum::<u64>() + own, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
@@ -244,18 +248,25 @@ impl Meter {
         let wall = self.began.elapsed();
         self.done.store(true, Ordering::SeqCst);
         let cpu = cpu_of_children()?.saturating_sub(self.cpu);
-        let (own_peak, tree_peak) = (self.peaks.0.load(Ordering::SeqCst), self.peaks.1.load(Ordering::SeqCst));
-        Ok(Cost { wall, cpu, own_peak, tree_peak })
+        let [own_peak, tree_peak, own] = [0, 1, 2].map(|kind: usize| self.peaks[kind].load(Ordering::SeqCst));
+        Ok(Cost { wall, cpu, own_cpu: Duration::from_millis(own * TICK_MS), own_peak, tree_peak })
     }
 }
 
 /// The CPU time of all children that were waited for, and of theirs.
 fn cpu_of_children() -> Fallible<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let field = |number: usize| after_name.split_whitespace().nth(number).and_then(|text| text.parse::<u64>().ok());
-    let ticks = field(13).zip(field(14)).map(|(user, system)| user + system).ok_or("/proc/self/stat is odd")?;
-    Ok(Duration::from_millis(ticks * 10))
+    let ticks = ticks("/proc/self/stat", 13).ok_or("/proc/self/stat is odd")?;
+    Ok(Duration::from_millis(ticks * TICK_MS))
+}
+
+/// Linux counts CPU time for users in hundredths of a second, whatever its own clock does.
+const TICK_MS: u64 = 10;
+
+/// Adds user and system time, which stand at `first` and behind it after the name.
+fn ticks(stat: &str, first: usize) -> Option<u64> {
+    let text = std::fs::read_to_string(stat).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(first);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
 fn pss(pid: u32) -> u64 {
@@ -277,7 +288,7 @@ fn descendants(pid: u32) -> Vec<u32> {
 impl Cost {
     fn to_json(self) -> serde_json::Value {
         serde_json::json!({
-            "wall_ms": self.wall.as_millis(), "cpu_ms": self.cpu.as_millis(),
+            "wall_ms": self.wall.as_millis(), "cpu_ms": self.cpu.as_millis(), "own_cpu_ms": self.own_cpu.as_millis(),
             "own_peak_kib": self.own_peak, "tree_peak_kib": self.tree_peak,
         })
     }
@@ -285,12 +296,10 @@ impl Cost {
 
 impl std::fmt::Display for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (wall, cpu) = (self.wall.as_secs_f64(), self.cpu.as_secs_f64());
+        let (wall, cpu, own_cpu) = (self.wall.as_secs_f64(), self.cpu.as_secs_f64(), self.own_cpu.as_secs_f64());
         let (own, tree) = (self.own_peak / 1024, self.tree_peak / 1024);
-        write!(
-            f,
-            "{wall:.2} s wall, {cpu:.2} s CPU with all its processes, {own} MiB, {tree} MiB with all its processes"
-        )
+        write!(f, "{wall:.2} s wall; CPU {own_cpu:.2} s, {cpu:.2} s with all its processes; ")?;
+        write!(f, "memory {own} MiB, {tree} MiB with all its processes")
     }
 }
 

@@ -4,5 +4,5 @@ pub use crate::embedded::fuzz::{Embedded, question, reply};
 
 /// Reads a pid file.
 pub fn pid(bytes: &[u8]) -> Option<u32> {
-    crate::identity::parse_pid(bytes)
+    ha_core::backend::linux::parse_pid_file(bytes)
 }

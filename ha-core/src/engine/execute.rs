@@ -21,7 +21,7 @@ pub(super) type Outcome = (OutcomeKind, String);
 /// Returns the pause before the next look at what was asked for at `since`: short for what takes short, and a look costs
 /// the more the longer it may still take.
 pub(super) fn pause(since: Instant) -> Duration {
-    (since.elapsed() / 8).clamp(Duration::from_millis(10), Duration::from_millis(250))
+    (since.elapsed() / 16).clamp(Duration::from_millis(10), Duration::from_millis(250))
 }
 
 /// While a server starts, its process is looked at in one of so many looks at its probe, which costs less.
