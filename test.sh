@@ -51,6 +51,9 @@ cargo fmt --manifest-path fuzz/Cargo.toml --check
 say "clippy"
 cargo clippy --workspace --all-targets --all-features -- -D warnings
 
+say "fuzz targets compile"
+RUSTFLAGS="--cfg fuzzing" cargo check -q --manifest-path fuzz/Cargo.toml --no-default-features --lib --target-dir target/fuzzing
+
 say "tests and doc tests"
 cargo test --workspace --all-features
 

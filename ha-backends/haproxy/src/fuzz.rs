@@ -12,13 +12,25 @@ pub type Figures = (String, Quiescence, Vec<Health>);
 /// Reads `show stat`; also whether the pool's own row is there.
 pub fn stat(answer: &str) -> Option<(Vec<Figures>, bool)> {
     let (stats, pool) = wire::parse_stats(answer).ok()?;
-    let admins = [Admin::Ready, Admin::Drain, Admin::Maint];
+    let states = server_states();
     let judged = |stat: wire::Stat| {
-        let health = admins.iter().flat_map(|admin| [true, false].map(|checked| stat.health(*admin, checked)));
-        let health = health.collect();
+        let health = states.iter().map(|state| stat.health(state)).collect();
         (stat.server, stat.quiescence, health)
     };
     Some((stats.into_iter().map(judged).collect(), pool.is_some()))
+}
+
+/// Every way in which a server's state changes how its figures are judged: running, stopped, drained, held out, unchecked.
+fn server_states() -> Vec<wire::ServerState> {
+    let mut answer = String::from(
+        "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
+         srv_check_state srv_port\n",
+    );
+    for (number, bits) in ["2 0 1 1 6", "0 0 1 1 6", "2 8 1 1 6", "0 5 1 1 14", "2 0 1 1 0"].into_iter().enumerate() {
+        answer.push_str(&format!("4 be {number} s{number} 127.0.0.1 {bits} 8280\n"));
+    }
+    answer.push('\n');
+    Name::new("be").ok().and_then(|pool| wire::parse_states(&answer, &pool).ok()).unwrap_or_default()
 }
 
 /// Reads `show servers state`: name, number, administrative state, and everything else in words.
