@@ -61,7 +61,7 @@ async fn what_a_version_command_leaves_behind_does_not_write_into_other_answers(
     let lab = lab();
     let machine = lab.ssh_host("esb1").unwrap();
     install(&machine.outside("/srv").unwrap());
-    let noisy = "(while :; do echo 9.9.9; echo 9.9.9 >&2; sleep 0.01; done) & echo 4.2.0";
+    let noisy = "echo 4.2.0; (while :; do echo 9.9.9; echo 9.9.9 >&2; sleep 0.01; done) &";
     let host = with_version(&machine, noisy);
     for _ in 0..20 {
         let began = Instant::now();
