@@ -38,6 +38,7 @@ fn drive(access: &SshAccess, sessions: i64) -> SshHost {
         ("identity".into(), text("-Dno.such.server".into())),
         ("sessions".into(), Setting::Integer(sessions)),
         ("connect_deadline_ms".into(), Setting::Integer(60_000)),
+        ("read_deadline_ms".into(), Setting::Integer(60_000)),
     ]);
     SshHost::new(SshHostConfig::from_component(&component).unwrap())
 }

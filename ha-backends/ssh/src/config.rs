@@ -26,7 +26,8 @@ pub struct SshConfig {
     pub keepalive: Duration,
     /// How many signs of life may be missing before the connection counts as lost. Default 4.
     pub keepalive_count: u32,
-    /// How many executions may run on the host at once; others wait. Default 8; a stock sshd allows 10.
+    /// How many executions may run on the host at once; others wait. Default 8; a stock sshd allows 10. From 2 on, one of
+    /// them is a shell that stays and answers short reads, one after another.
     pub sessions: usize,
     /// The ssh client. Default `ssh`.
     pub program: PathBuf,

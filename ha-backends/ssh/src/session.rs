@@ -138,7 +138,6 @@ impl Session {
         }
         match self.connect(&link).await {
             Ok((master, identity)) => {
-                let master = Arc::new(master);
                 tracing::debug!(host = self.config.destination, machine = %identity.machine, "connected");
                 let machine = link.machine.take().unwrap_or(identity.machine);
                 *link =
@@ -153,20 +152,16 @@ impl Session {
     }
 
     /// Connects, and makes sure that the machine is the one that answered before.
-    async fn connect(&self, link: &Link) -> Result<(Master, HostIdentity), SshFailure> {
+    async fn connect(&self, link: &Link) -> Result<(Arc<Master>, HostIdentity), SshFailure> {
         let until = Instant::now() + self.config.connect_deadline;
-        let master = Master::open(&self.config).await?;
-        let alone = Arc::new(Semaphore::new(1));
-        let closed = |_| SshFailure::ConnectTimedOut("the sessions are closed".into());
-        let permit = alone.acquire_owned().await.map_err(closed)?;
+        let master = Arc::new(Master::open(&self.config).await?);
         let asked = std::time::SystemTime::now();
         // Nothing was asked of the host yet: whatever fails here has no effect.
-        let answer =
-            self.over(&master, Script::new(PROBE.into()), until, permit).await.map_err(|failure| match failure {
-                SshFailure::Unanswered(_) => SshFailure::ConnectTimedOut("its shell did not answer".into()),
-                SshFailure::LinkLost(words) => SshFailure::Unreachable(words),
-                other => other,
-            })?;
+        let answer = self.first(&master, until).await.map_err(|failure| match failure {
+            SshFailure::Unanswered(_) => SshFailure::ConnectTimedOut("its shell did not answer".into()),
+            SshFailure::LinkLost(words) => SshFailure::Unreachable(words),
+            other => other,
+        })?;
         let identity = probe::identity(&answer.out(), asked, std::time::SystemTime::now())
             .map_err(|failure| SshFailure::Unreachable(failure.to_string()))?;
         match &link.machine {
@@ -175,6 +170,20 @@ impl Session {
             }
             Some(_) | None => Ok((master, identity)),
         }
+    }
+
+    /// Asks a machine which one it is, over a connection that nobody else has yet.
+    async fn first(&self, master: &Arc<Master>, until: Instant) -> Result<Answer, SshFailure> {
+        let nonce = random().map_err(|error| SshFailure::Settings(format!("no random bytes: {error}")))?;
+        // Whoever holds the shell of the connection before still waits for its answer.
+        if let Some(mut slot) = self.reader.as_ref().and_then(|reader| reader.try_lock().ok())
+            && let Some(answer) = slot.ask(master, &self.config, &Script::new(PROBE.into()), &nonce, until).await
+        {
+            return Ok(answer);
+        }
+        let alone = Arc::new(Semaphore::new(1));
+        let permit = alone.acquire_owned().await.map_err(|_| late("the sessions are closed"))?;
+        self.over(master, Script::new(PROBE.into()), until, permit).await
     }
 }
 

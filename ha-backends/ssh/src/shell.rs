@@ -92,7 +92,8 @@ pub(crate) struct Slot {
     not_before: Option<Instant>,
 }
 
-/// How long an answer of a reading shell is waited for. Then the question is asked again over a session of its own.
+/// How long an answer of a shell that has answered before is waited for, at most half the deadline. Then the question is
+/// asked again over a session of its own.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// After so many shells that never answered there is a pause.
 const FAILURES: u32 = 2;
@@ -112,9 +113,11 @@ impl Slot {
         if self.not_before.is_some_and(|time| now < time) {
             return None;
         }
-        let until = until.min(now + PATIENCE.min(until.saturating_duration_since(now) / 2));
         let known = self.shell.take().filter(|shell| shell.is_of(master));
         let is_new = known.is_none();
+        // The login shell of a new one may be slow.
+        let half = until.saturating_duration_since(now) / 2;
+        let until = now + if is_new { half } else { half.min(PATIENCE) };
         let shell = match known {
             Some(shell) => shell,
             None => Shell::open(master, config).ok()?,
