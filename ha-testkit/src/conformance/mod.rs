@@ -1,6 +1,7 @@
 //! Conformance suites.
 
 pub mod balancer;
+pub mod host;
 pub mod membership;
 mod origins;
 mod patience;
