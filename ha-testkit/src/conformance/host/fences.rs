@@ -85,8 +85,7 @@ pub(super) async fn a_stale_epoch_starts_and_ends_no_work(fixture: &dyn Fixture)
 pub(super) async fn a_higher_epoch_is_taken_and_remembered(fixture: &dyn Fixture) -> Done {
     let scene = Scene::fenced(fixture, &[]).await?;
     scene.started().await?;
-    same("a stop of a newer controller", scene.subject.another().stop(NEW).await?, Applied::Applied)?;
-    scene.until(false).await?;
+    scene.stopped_by(&scene.subject.another(), NEW).await?;
     fenced("a start of the older one", scene.start().await)?;
     let again = scene.subject.another().start(NEW, ServerDomain::Production).await?;
     same("the same epoch again", again, Applied::Applied)?;
