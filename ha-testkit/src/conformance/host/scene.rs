@@ -94,6 +94,11 @@ impl Scene {
     pub(super) async fn started(&self) -> Result<Incarnation, Stop> {
         same("a start", self.start().await?, Applied::Applied)?;
         self.until(true).await?;
+        // A process that is just becoming another program has no arguments for a moment.
+        eventually("the server is read as running", || async {
+            Ok(self.host.process().await? != ServerProcess::Stopped)
+        })
+        .await?;
         self.running().await
     }
 
