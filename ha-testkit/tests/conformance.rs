@@ -71,3 +71,20 @@ mod the_fake_probe {
         ]
     );
 }
+
+/// The fake host on a machine in memory.
+mod the_fake_host {
+    use ha_testkit::conformance::host::FakeHostFixture;
+
+    ha_testkit::host_conformance!(FakeHostFixture::new(), skips = ["fixture: pid file"]);
+}
+
+/// The simulated world's own host: a server, and nothing else.
+mod the_bare_fake_host {
+    use ha_testkit::conformance::host::FakeHostFixture;
+
+    ha_testkit::host_conformance!(
+        FakeHostFixture::bare(),
+        skips = ["fixture: commands", "fixture: files", "fixture: hung", "fixture: pid file", "fixture: uninstalled"]
+    );
+}

@@ -194,10 +194,12 @@ impl Host for LocalHost {
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
         let Some(Life { pid, .. }) = self.find() else { return Ok(Applied::AlreadySo) };
         // The script signals whoever the pid file names: it must name this server.
-        let named = std::fs::read(self.pid_file()).ok().and_then(|bytes| parse_pid_file(&bytes));
-        if named.is_some_and(|named| named != pid) {
-            let words =
-                format!("its pid file names process {named:?}, the server is {pid}: correct the file, then resume");
+        // What is no number of a process is worse than a wrong one: -1 is everybody.
+        let bytes = std::fs::read(self.pid_file()).unwrap_or_default();
+        let is_blank = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
+        if !is_blank && parse_pid_file(&bytes) != Some(pid) {
+            let named = String::from_utf8_lossy(&bytes).chars().take(40).collect::<String>();
+            let words = format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
             let mismatch = StepError::new(ErrorKind::Conflict, "stop", self.target());
             return Err(mismatch.with_context(words).without_effect());
         }

@@ -108,6 +108,19 @@ async fn a_pid_file_that_names_a_stranger_does_not_keep_the_server_from_starting
 }
 
 #[tokio::test]
+async fn a_pid_file_that_names_no_process_is_given_to_no_script() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    let (host, probe) = drive(&home);
+    host.start(FIRST, ServerDomain::Production).await.unwrap();
+    until_ready(&probe).await;
+    // Such as -1, with which a script signals everybody.
+    std::fs::write(home.path().join("wso2carbon.pid"), "no-number\n").unwrap();
+    let error = host.stop(FIRST).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::None), "{error}");
+}
+
+#[tokio::test]
 async fn a_failing_command_shows_its_code_and_words_and_a_slow_one_is_unknown() {
     let lab = lab();
     let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();

@@ -292,10 +292,10 @@ impl Host for SshHost {
         let processes = inner.processes("stop").await?;
         let Some(server) = processes.server() else { return Ok(Applied::AlreadySo) };
         // The script signals whoever the pid file names: it must name this server.
-        if let Some(named) = processes.named.filter(|named| *named != server.pid) {
+        let other = processes.named.filter(|named| *named != server.pid).map(|named| named.to_string());
+        if let Some(named) = other.or_else(|| processes.nonsense.clone()) {
             let pid = server.pid;
-            let words =
-                format!("its pid file names process {named}, the server is {pid}: correct the file, then resume");
+            let words = format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
             return Err(inner.refuse(ErrorKind::Conflict, "stop", words));
         }
         self.apart("stop", async move { inner.script(epoch, "stop", &inner.config.stop).await }).await

@@ -32,6 +32,8 @@ pub(crate) struct Processes {
     boot: String,
     /// The pid that the pid file names.
     pub(crate) named: Option<u32>,
+    /// What the pid file says instead of a pid: `-1` or `1`, at which a script would signal everybody, or the first of all.
+    pub(crate) nonsense: Option<String>,
     found: Vec<ProcessStat>,
 }
 
@@ -42,9 +44,11 @@ impl Processes {
         let (seen, pid_file) = text.split_once("\n\n").ok_or_else(strange)?;
         let mut lines = seen.lines();
         let boot = lines.next().map(str::trim).filter(|boot| boot.len() == 36).ok_or_else(strange)?.to_string();
-        let named = parse_pid_file(pid_file.replace(['\0', '\n'], " ").as_bytes());
+        let said = pid_file.replace(['\0', '\n'], " ");
+        let named = parse_pid_file(said.as_bytes());
+        let nonsense = (named.is_none() && !said.trim().is_empty()).then(|| brief(said.trim()));
         let found = lines.filter_map(ProcessStat::parse).filter(ProcessStat::is_alive).collect();
-        Ok(Self { boot, named, found })
+        Ok(Self { boot, named, nonsense, found })
     }
 
     /// Returns the server's process: the one that the pid file names if it is the server's, else the first found.

@@ -61,6 +61,7 @@
 //! ```
 
 pub mod balancer;
+pub mod host;
 pub mod membership;
 mod origins;
 mod patience;

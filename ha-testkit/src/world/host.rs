@@ -169,6 +169,7 @@ impl Host for FakeHost {
             return after(fault, "run", &self.node).map(|()| Ran::new(Ended::Exited(i32::from(half)), "", ""));
         }
         let Some(release) = asked("HA_RELEASE") else {
+            self.with("run", |_| ()).await?;
             return Ok(Ran::new(Ended::Exited(2), "", "HA_RELEASE is not set"));
         };
         let half = fault == Some(Fault::Half);
