@@ -34,6 +34,8 @@ struct Instance {
     denied: bool,
     lies: bool,
     cut: u64,
+    /// Connections that come back to the pool after the first maintenance.
+    refills: u64,
     /// The state right before the node was made ready, and how often it was.
     made_ready: u32,
 }
@@ -57,6 +59,7 @@ impl Instance {
             denied: false,
             lies: false,
             cut: 0,
+            refills: 0,
             made_ready: 0,
         }
     }
@@ -109,7 +112,7 @@ impl Instance {
                 self.made_ready += u32::from(admin == Admin::Ready && self.admin != Admin::Ready);
                 self.admin = admin;
                 if admin == Admin::Maint {
-                    self.idle = 0;
+                    self.idle = std::mem::take(&mut self.refills);
                 }
                 Reply::Set
             }
@@ -232,6 +235,29 @@ fn what_an_older_process_serves_cannot_be_cut_and_brings_the_node_back() {
     let outcome = run(Goal::Out, &mut instances, cut, |_, _, _| {});
     assert!(is_restored(&outcome, "1 of them in older balancer processes"), "{outcome:?}");
     assert_eq!(instances[0].admin, Admin::Ready);
+}
+
+#[test]
+fn connections_that_come_back_to_the_pool_in_maintenance_are_purged() {
+    let mut instances = [Instance::serving(&[100]), Instance::serving(&[100])];
+    instances[1].refills = 3;
+    assert_eq!(quietly(Goal::Out, &mut instances), DRAINED);
+    assert!(instances.iter().all(|instance| instance.admin == Admin::Maint && instance.idle == 0));
+}
+
+#[test]
+fn a_reload_while_the_node_drains_is_answered_with_a_drain_within_two_polls() {
+    let mut instances = [Instance::serving(&[15_000])];
+    let mut reloaded = None;
+    let outcome = run(Goal::Out, &mut instances, policy(), |_, now, instances| {
+        if reloaded.is_none() && now >= Duration::from_millis(330) {
+            instances[0].reload();
+            reloaded = Some(now);
+        }
+        let late = reloaded.is_some_and(|at| now > at + POLL * 2);
+        assert!(!late || instances[0].admin != Admin::Ready, "{now:?}: still in traffic");
+    });
+    assert_eq!(outcome, DRAINED);
 }
 
 #[test]
@@ -535,6 +561,8 @@ fn an_instance_that_misses_an_answer_or_two_is_asked_again() {
 fn a_balancer_that_answers_well_and_does_nothing_is_not_believed() {
     for lies_at in 0..30 {
         let mut instances = [Instance::serving(&[100]), Instance::serving(&[100])];
+        // Nothing connects in either state, so that only the read-back can tell.
+        instances[1].idle = 0;
         let outcome = run(Goal::Out, &mut instances, policy(), |calls, _, instances| {
             instances[1].lies = calls == lies_at;
         });
