@@ -13,6 +13,7 @@ use ha_core::topology::{Component, SettingError as ConfigError, Settings};
 use crate::fence::Fence;
 use crate::identity::{self, Life};
 use crate::runner;
+use tokio::time::{Instant, sleep};
 
 /// How a server of this machine is driven.
 #[derive(Clone, Debug)]
@@ -100,10 +101,46 @@ impl LocalHost {
         if ran.is_success() {
             return Ok(Applied::Applied);
         }
-        let words = format!("{} ended with {}: {}{}", argv.join(" "), ran.ended, ran.stderr.trim(), ran.stdout.trim());
-        Err(StepError::new(ErrorKind::Conflict, operation, self.target()).with_context(words))
+        Err(self.failed(operation, &argv.join(" "), &ran))
+    }
+
+    fn failed(&self, operation: &'static str, script: &str, ran: &Ran) -> StepError {
+        let words = format!("{script} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim());
+        StepError::new(ErrorKind::Conflict, operation, self.target()).with_context(words)
+    }
+
+    /// Starts the server unless it is there. The fence is held until the server is seen, so that of several starts at once
+    /// one runs the script and the next one finds the server: scripts return before it is there.
+    async fn start_behind_fence(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Applied, StepError> {
+        let _fence = pass(&self.config.home, epoch, "start", self.config.command_deadline).await?;
+        if self.find().is_some() {
+            return Ok(Applied::AlreadySo);
+        }
+        // A pid file without its server makes the scripts believe in a stranger: it is moved aside, not deleted.
+        let pid_file = self.pid_file();
+        if pid_file.exists() {
+            let aside = pid_file.with_extension("stale");
+            if let Err(error) = std::fs::rename(&pid_file, aside) {
+                let stale = StepError::new(ErrorKind::Denied, "start", self.target()).caused_by(error);
+                return Err(stale.with_context("its stale pid file cannot be moved aside").without_effect());
+            }
+        }
+        let script = command.argv.join(" ");
+        let ran = runner::run(&self.config.home, "start", command).await?;
+        if !ran.is_success() {
+            return Err(self.failed("start", &script, &ran));
+        }
+        let until = Instant::now() + SEEN;
+        while self.find().is_none() && Instant::now() < until {
+            sleep(LOOK).await;
+        }
+        Ok(Applied::Applied)
     }
 }
+
+/// How long a start that went well may take to show a process; what comes to nothing is the next start's to find.
+const SEEN: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(10);
 
 async fn pass(home: &Path, epoch: LeaseEpoch, operation: &'static str, wait: Duration) -> Result<Fence, StepError> {
     let owned = home.to_path_buf();
@@ -176,19 +213,10 @@ impl Host for LocalHost {
             let missing = StepError::new(ErrorKind::Unsupported, "start", self.target()).without_effect();
             return Err(missing.with_context("no start_test is set for it: it cannot be started in a test domain"));
         }
-        if self.find().is_some() {
-            return Ok(Applied::AlreadySo);
-        }
-        // A pid file without its server makes the scripts believe in a stranger: it is moved aside, not deleted.
-        let pid_file = self.pid_file();
-        if pid_file.exists() {
-            let aside = pid_file.with_extension("stale");
-            if let Err(error) = std::fs::rename(&pid_file, aside) {
-                let stale = StepError::new(ErrorKind::Denied, "start", self.target()).caused_by(error);
-                return Err(stale.with_context("its stale pid file cannot be moved aside").without_effect());
-            }
-        }
-        self.script(epoch, "start", argv).await
+        let (host, command) = (self.clone(), RunCommand::new(argv.clone(), self.config.command_deadline));
+        let task = tokio::spawn(async move { host.start_behind_fence(epoch, command).await });
+        task.await
+            .unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, "start", self.target()).caused_by(error)))
     }
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
@@ -210,12 +238,15 @@ impl Host for LocalHost {
         let host = self.clone();
         let task = tokio::spawn(async move {
             let _fence = pass(&host.config.home, epoch, "kill", host.config.command_deadline).await?;
-            let Some(found) = host.find().filter(|found| found.incarnation == life) else {
-                return Ok(Applied::AlreadySo);
-            };
-            runner::kill(found.pid, found.group).await.map_err(|error| {
-                StepError::new(ErrorKind::Denied, "kill", host.target()).caused_by(error).without_effect()
-            })
+            let lives = || host.find().filter(|found| found.incarnation == life);
+            let Some(found) = lives() else { return Ok(Applied::AlreadySo) };
+            let denied = |error| StepError::new(ErrorKind::Denied, "kill", host.target()).caused_by(error);
+            runner::ask_for_dump(found.pid).await.map_err(|error| denied(error).without_effect())?;
+            // It may have ended meanwhile, and its number be another's.
+            match lives() {
+                Some(found) => runner::kill(found.pid, found.group).map_err(denied),
+                None => Ok(Applied::Applied),
+            }
         });
         task.await
             .unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, "kill", self.target()).caused_by(error)))

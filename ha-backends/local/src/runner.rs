@@ -72,11 +72,20 @@ pub(crate) async fn run(home: &Path, operation: &'static str, command: RunComman
     Ok(Ran::new(ended, stdout, stderr))
 }
 
-/// Ends a server by force: it is asked for a thread dump, then its process group is killed, unless that is our own.
-pub(crate) async fn kill(pid: u32, group: i32) -> io::Result<Applied> {
+/// Asks a server that is about to be killed for a thread dump, and gives it the time to write it.
+pub(crate) async fn ask_for_dump(pid: u32) -> io::Result<()> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    match kill_process(pid, Signal::QUIT) {
+        Ok(()) => sleep(DUMP_TIME).await,
+        Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Ends a server by force, with its process group unless that is our own.
+pub(crate) fn kill(pid: u32, group: i32) -> io::Result<Applied> {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(Applied::AlreadySo) };
-    kill_process(pid, Signal::QUIT)?;
-    sleep(DUMP_TIME).await;
     let group = Pid::from_raw(group).filter(|group| *group != getpgrp());
     let killed = match group {
         Some(group) => kill_process_group(group, Signal::KILL),

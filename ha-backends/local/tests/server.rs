@@ -30,12 +30,16 @@ fn lab() -> Lab {
 
 /// Builds host and probe from their settings, as the facade does.
 fn drive(home: &CarbonHome) -> (LocalHost, HttpProbe) {
+    drive_with(home, &["bin/wso2server.sh", "start"])
+}
+
+fn drive_with(home: &CarbonHome, start: &[&str]) -> (LocalHost, HttpProbe) {
     let text = |text: String| Setting::Text(text);
     let script = |verb: &str| Setting::List(vec!["bin/wso2server.sh".into(), verb.into()]);
     let mut host = Component::new(Name::new("local").unwrap());
     host.settings.extend([
         ("home".into(), text(home.path().display().to_string())),
-        ("start".into(), script("start")),
+        ("start".into(), Setting::List(start.iter().map(|word| (*word).to_string()).collect())),
         ("stop".into(), script("stop")),
         ("version".into(), script("version")),
         ("pid_file".into(), text("wso2carbon.pid".into())),
@@ -105,6 +109,25 @@ async fn a_pid_file_that_names_a_stranger_does_not_keep_the_server_from_starting
     let error = host.stop(FIRST).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::None), "{error}");
     assert!(matches!(host.process().await.unwrap(), ServerProcess::Running(_)), "nobody was signalled");
+}
+
+#[tokio::test]
+async fn starts_at_once_by_several_callers_run_the_start_script_once() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    // It returns before the server is there, as the scripts of real servers do.
+    let (host, probe) = drive_with(&home, &["/bin/sh", "-c", "echo x >> starts; bin/wso2server.sh start"]);
+    let starts = (0..5).map(|_| {
+        let host = host.clone();
+        tokio::spawn(async move { host.start(FIRST, ServerDomain::Production).await })
+    });
+    let mut applied = 0;
+    for start in starts.collect::<Vec<_>>() {
+        applied += u32::from(start.await.unwrap().unwrap() == Applied::Applied);
+    }
+    until_ready(&probe).await;
+    let scripts = std::fs::read_to_string(home.path().join("starts")).unwrap().lines().count();
+    assert_eq!((scripts, applied), (1, 1));
 }
 
 #[tokio::test]

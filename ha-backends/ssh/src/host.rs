@@ -15,8 +15,11 @@ use crate::frame::Keep;
 use crate::master::random;
 use crate::probe::{Processes, split};
 use crate::quote::{HoldsNul, quote, quote_all};
-use crate::script::{GUARD, Head, INSTALLED, KILL, PROCESS, Script, refusal, seconds};
+use crate::script::{GUARD, Head, INSTALLED, KILL, PROCESS, START_SERVER, Script, refusal, seconds};
 use crate::session::Session;
+
+/// What a start prints that finds the server there.
+const THERE: &str = "ha-start: the server is there";
 
 /// A server of another machine, driven by its own scripts over the system's ssh.
 ///
@@ -195,8 +198,12 @@ impl Inner {
         if ran.is_success() {
             return Ok(Applied::Applied);
         }
-        let words = format!("{} ended with {}: {}{}", argv.join(" "), ran.ended, ran.stderr.trim(), ran.stdout.trim());
-        Err(self.error(ErrorKind::Conflict, operation).with_context(words))
+        Err(self.failed(operation, &argv.join(" "), &ran))
+    }
+
+    fn failed(&self, operation: &'static str, script: &str, ran: &Ran) -> StepError {
+        let words = format!("{script} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim());
+        self.error(ErrorKind::Conflict, operation).with_context(words)
     }
 
     /// Makes a name of work that nobody has used before.
@@ -280,11 +287,22 @@ impl Host for SshHost {
         if processes.server().is_some() {
             return Ok(Applied::AlreadySo);
         }
-        // A pid file without its server makes the scripts believe in a stranger: the fenced command moves it aside first.
-        let aside = "if [ -e \"$0\" ]; then mv -f -- \"$0\" \"$0.stale\" || exit; fi; exec \"$@\"";
-        let mut wrapped: Vec<String> = ["/bin/sh", "-c", aside, &inner.config.pid_file].map(String::from).to_vec();
+        // Looked for once more behind the fence: another start may have come between.
+        let mut wrapped: Vec<String> =
+            ["/bin/sh", "-c", START_SERVER, &inner.config.pid_file].map(String::from).to_vec();
         wrapped.extend_from_slice(argv);
-        self.apart("start", async move { inner.script(epoch, "start", &wrapped).await }).await
+        let command = RunCommand::new(wrapped, inner.config.command_deadline)
+            .with_env("HA_IDENTITY", inner.config.identity.as_str())
+            .with_env("HA_THERE", THERE);
+        let said = argv.join(" ");
+        self.apart("start", async move {
+            let ran = inner.work(epoch, "start", command).await?;
+            if ran.is_success() {
+                return Ok(if ran.stdout.trim() == THERE { Applied::AlreadySo } else { Applied::Applied });
+            }
+            Err(inner.failed("start", &said, &ran))
+        })
+        .await
     }
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {

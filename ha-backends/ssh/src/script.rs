@@ -67,6 +67,7 @@ pub(crate) const GUARD: &str = include_str!("sh/guard.sh");
 pub(crate) const STATE: &str = include_str!("sh/state.sh");
 pub(crate) const START: &str = include_str!("sh/start.sh");
 pub(crate) const RUNNER: &str = include_str!("sh/runner.sh");
+pub(crate) const START_SERVER: &str = include_str!("sh/start_server.sh");
 pub(crate) const CANCEL: &str = include_str!("sh/cancel.sh");
 pub(crate) const PUT: &str = include_str!("sh/put.sh");
 pub(crate) const SWEEP: &str = include_str!("sh/sweep.sh");

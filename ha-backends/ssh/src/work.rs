@@ -232,8 +232,10 @@ impl DetachedWork for SshHost {
 
     async fn cancel(&self, epoch: LeaseEpoch, id: &WorkId) -> Result<Applied, StepError> {
         let inner = self.inner.clone();
-        // Not behind the lock, which the work itself holds; a lower epoch is refused all the same.
-        let fence = "ha_seen || exit 78\n[ \"$epoch\" -ge \"$seen\" ] || exit 77\n";
+        // Not behind the lock, which the work itself holds; a lower epoch is refused all the same. The work's own counts
+        // too: it says that it runs before its guard has kept it.
+        let fence = "ha_seen || exit 78\n[ \"$epoch\" -ge \"$seen\" ] || exit 77\n\
+                     if read -r own 2>/dev/null <\"$d/epoch\"; then [ \"$epoch\" -ge \"$own\" ] || exit 77; fi\n";
         let head = inner.work_head(id).map_err(inner.nul("cancel"))?.number("epoch", epoch.number());
         let body = head.then([GUARD, STATE, fence, CANCEL]);
         let limit = inner.config.read_deadline + Duration::from_secs(6);

@@ -221,9 +221,4 @@ impl Subject for SshSubject {
     }
 }
 
-ha_testkit::host_conformance!(
-    Ssh,
-    skips = [],
-    // Starts look for the server before their fence and not behind it. Work is said to run before its epoch is kept.
-    known = ["a_stale_epoch_starts_and_ends_no_work", "many_starts_at_once_start_one_server"]
-);
+ha_testkit::host_conformance!(Ssh);

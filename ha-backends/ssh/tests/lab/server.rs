@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use ha_core::backend::{Applied, Effect, ErrorKind, Host, Installed, ObserveHost, ServerProcess};
 use ha_core::state::ServerDomain;
+use ha_core::topology::Setting;
 use ha_ssh::SshHost;
 use tokio::time::sleep;
 
-use crate::fixture::{FIRST, drive, install, lab, lines};
+use crate::fixture::{FIRST, build, drive, install, lab, lines, settings};
 
 async fn until(host: &SshHost, running: bool) -> ServerProcess {
     for _ in 0..500 {
@@ -45,6 +46,27 @@ async fn a_server_is_started_and_stopped_and_each_life_is_another() {
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::None), "{error}");
     std::fs::remove_dir_all(&home).unwrap();
     assert_eq!(host.installed().await.unwrap(), Installed::Absent);
+}
+
+#[tokio::test]
+async fn starts_at_once_by_several_controllers_run_the_start_script_once() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let mut settings = settings(machine.access());
+    // It returns before the server is there, as the scripts of real servers do.
+    let script = ["/bin/sh", "-c", "echo x >> starts; bin/server.sh start"].map(String::from).to_vec();
+    settings.insert("start".into(), Setting::List(script));
+    let starts = (0..4).map(|_| {
+        let host = build(settings.clone());
+        tokio::spawn(async move { Host::start(&host, FIRST, ServerDomain::Production).await })
+    });
+    let mut applied = 0;
+    for start in starts.collect::<Vec<_>>() {
+        applied += u32::from(start.await.unwrap().unwrap() == Applied::Applied);
+    }
+    until(&drive(machine.access()), true).await;
+    assert_eq!((lines(home.join("starts")), applied), (1, 1));
 }
 
 #[tokio::test]

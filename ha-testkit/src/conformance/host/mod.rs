@@ -234,34 +234,21 @@ macro_rules! table {
 /// All cases.
 pub const CASES: &[Case] = __host_cases!([table] []);
 
-/// The reason under which a case that is known to be broken is counted as skipped.
-#[doc(hidden)]
-pub const KNOWN: &str = "known to be broken";
-
-/// Runs one case by its name, for [`host_conformance!`](crate::host_conformance). A breach of a case in `known` is printed,
-/// and counted as skipped.
+/// Runs one case by its name, for [`host_conformance!`](crate::host_conformance).
 ///
 /// # Panics
 /// As [`Tally::check`].
-pub fn check(tally: &Tally, fixture: &dyn Fixture, case: &str, known: &[&str]) {
+pub fn check(tally: &Tally, fixture: &dyn Fixture, case: &str) {
     let found = CASES.iter().find(|listed| listed.name == case);
     tally.check(&fixture.name(), case, async {
         let found = found.ok_or_else(|| Breach::new("there is no such case"))?;
-        match found.run(fixture).await {
-            Err(breach) if known.contains(&case) => {
-                crate::figures!("{} is known to break {case}: {breach}", fixture.name());
-                Ok(Verdict::Skipped(KNOWN))
-            }
-            ended => ended,
-        }
+        found.run(fixture).await
     });
 }
 
 /// Makes one test of every case of the host suite, on the fixture that the expression gives; cases may be skipped for the
 /// reasons in `skips` only. When the last has ended it prints how many held and how many were skipped, and why. Once a
 /// module.
-///
-/// A case in `known` may be broken: a bug that is reported and not yet mended. Its breach is printed and counted as skipped.
 ///
 /// # Examples
 ///
@@ -275,10 +262,7 @@ macro_rules! host_conformance {
         $crate::host_conformance!($fixture, skips = []);
     };
     ($fixture:expr, skips = [$($reason:expr),* $(,)?]) => {
-        $crate::host_conformance!($fixture, skips = [$($reason),*], known = []);
-    };
-    ($fixture:expr, skips = [$($reason:expr),* $(,)?], known = [$($known:expr),* $(,)?]) => {
-        $crate::__host_cases! { [$crate::__host_tests] [($fixture) ($($reason),*) [$($known),*]] }
+        $crate::__host_cases! { [$crate::__host_tests] [($fixture) ($($reason),*)] }
     };
 }
 
@@ -286,16 +270,16 @@ macro_rules! host_conformance {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __host_tests {
-    ([($fixture:expr) ($($reason:expr),*) $known:tt] $($module:ident :: $case:ident)*) => {
+    ([($fixture:expr) ($($reason:expr),*)] $($module:ident :: $case:ident)*) => {
         static CONFORMANCE: $crate::conformance::Tally = $crate::conformance::Tally::new(
             "host",
             $crate::conformance::host::CASES.len(),
-            &[$($reason,)* $crate::conformance::host::KNOWN],
+            &[$($reason),*],
         );
         $(
             #[test]
             fn $case() {
-                $crate::conformance::host::check(&CONFORMANCE, &$fixture, stringify!($case), &$known);
+                $crate::conformance::host::check(&CONFORMANCE, &$fixture, stringify!($case));
             }
         )*
     };
