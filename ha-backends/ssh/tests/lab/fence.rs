@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use ha_core::backend::{
-    Content, DetachedWork, Effect, ErrorKind, Expect, Host, HostFiles, ObserveDetachedWork, PutFile, StepError,
-    SwitchLink, WorkState,
+    Applied, Content, DetachedWork, Effect, ErrorKind, Expect, Host, HostFiles, ObserveDetachedWork, PutFile,
+    StepError, SwitchLink, WorkState,
 };
 use ha_core::state::ServerDomain;
 use tokio::time::{Instant, sleep};
 
-use crate::fixture::{FIRST, SECOND, build, drive, id, install, lab, lines, settings, sh};
+use crate::fixture::{FIRST, SECOND, build, drive, ended, id, install, lab, lines, settings, sh};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -78,4 +78,21 @@ async fn a_daemon_that_a_command_leaves_behind_does_not_hold_the_lock() {
     let began = Instant::now();
     host.run(SECOND, sh("true", LONG)).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn work_that_still_waits_for_its_fence_is_not_cancelled_by_an_older_controller() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    install(&machine.outside("/srv").unwrap());
+    let (host, long) = (drive(machine.access()), Duration::from_secs(60));
+    host.launch(FIRST, id("first"), sh("sleep 50", long)).await.unwrap();
+    while host.state(&id("first")).await.unwrap() != WorkState::Running {
+        sleep(Duration::from_millis(20)).await;
+    }
+    // The first one holds the lock: the second has not raised the epoch yet.
+    host.launch(SECOND, id("second"), sh("true", long)).await.unwrap();
+    fenced("cancel of newer work", host.cancel(FIRST, &id("second")).await);
+    assert_eq!(host.cancel(FIRST, &id("first")).await.unwrap(), Applied::Applied);
+    assert_eq!(ended(&host, &id("second")).await, WorkState::Exited(0));
 }
