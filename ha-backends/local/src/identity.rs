@@ -1,6 +1,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use ha_core::backend::linux::{ProcessStat, has_argument, parse_pid_file};
 use ha_core::backend::{HostIdentity, Incarnation};
@@ -17,25 +18,61 @@ pub(crate) struct Life {
     pub(crate) incarnation: Incarnation,
 }
 
+/// How often, and how far apart, it is looked again while a process is in the middle of an exec.
+const EXEC_LOOKS: u32 = 10;
+const EXEC_PAUSE: Duration = Duration::from_millis(2);
+
 /// Finds the process of a server: the one that the pid file names if it is the server's, else one whose command line has
-/// `identity` as a whole argument. The pid file of a starting server is late, and that of another life stays behind.
+/// `identity` as a whole argument. The pid file of a starting server is late, and that of another life stays behind. A
+/// process in the middle of an exec has no command line: that nothing was found then is no answer, and it is looked again.
 pub(crate) fn find(pid_file: &Path, identity: &str) -> Option<Life> {
-    let named = fs::read(pid_file).ok().and_then(|bytes| parse_pid_file(&bytes));
-    named.and_then(|pid| life(pid, identity)).or_else(|| {
-        let processes = fs::read_dir("/proc").ok()?.flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        pids.filter(|pid| *pid > 1).find_map(|pid| life(pid, identity))
-    })
+    for _ in 0..EXEC_LOOKS {
+        let named = fs::read(pid_file).ok().and_then(|bytes| parse_pid_file(&bytes));
+        let mut in_exec = false;
+        let mut look = |pid: u32| match life(pid, identity) {
+            Look::Found(life) => Some(life),
+            Look::InExec => {
+                in_exec = true;
+                None
+            }
+            Look::Other => None,
+        };
+        let found = named.and_then(&mut look).or_else(|| {
+            let processes = fs::read_dir("/proc").ok()?.flatten();
+            let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+            pids.filter(|pid| *pid > 1).find_map(look)
+        });
+        if found.is_some() || !in_exec {
+            return found;
+        }
+        std::thread::sleep(EXEC_PAUSE);
+    }
+    None
+}
+
+/// What one process is.
+enum Look {
+    Found(Life),
+    /// It has a program and no whole command line yet. (What has no program is a zombie or the kernel's own.)
+    InExec,
+    Other,
 }
 
 /// Identifies the life of a process that is this server's and is no zombie.
-fn life(pid: u32, identity: &str) -> Option<Life> {
-    if !has_argument(&fs::read(format!("/proc/{pid}/cmdline")).ok()?, identity) {
-        return None;
+fn life(pid: u32, identity: &str) -> Look {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return Look::Other };
+    if !has_argument(&line, identity) {
+        // Nothing or half of it stands there while the process becomes another program.
+        let is_whole = line.last() == Some(&0);
+        let has_program = !is_whole && fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        return if has_program { Look::InExec } else { Look::Other };
     }
-    let stat = ProcessStat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-    let boot = fs::read_to_string(BOOT_ID).ok()?;
-    stat.is_alive().then(|| Life { pid, group: stat.group, incarnation: stat.incarnation(&boot) })
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    let stat = stat.and_then(|stat| ProcessStat::parse(&stat)).filter(ProcessStat::is_alive);
+    match stat.zip(fs::read_to_string(BOOT_ID).ok()) {
+        Some((stat, boot)) => Look::Found(Life { pid, group: stat.group, incarnation: stat.incarnation(&boot) }),
+        None => Look::Other,
+    }
 }
 
 /// Reads which machine this is.
@@ -54,16 +91,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_server_in_the_middle_of_its_exec_is_found_at_every_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let (script, identity) = (dir.path().join("again.sh"), format!("carbon.home={}", dir.path().display()));
+        // It becomes itself again for ever, with the same arguments.
+        std::fs::write(&script, "exec /bin/sh \"$0\" \"$@\"\n").unwrap();
+        let mut server = std::process::Command::new("/bin/sh").arg(&script).arg(&identity).spawn().unwrap();
+        let pid_file = dir.path().join("server.pid");
+        while find(&pid_file, &identity).is_none() {}
+        let missed = (0..3_000).filter(|_| find(&pid_file, &identity).is_none()).count();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert_eq!(missed, 0);
+        assert!(find(&pid_file, &identity).is_none(), "it is gone");
+    }
+
+    #[test]
     fn a_pid_that_lives_and_is_another_program_is_not_the_server() {
         let mut stranger = std::process::Command::new("sleep").arg("30").spawn().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let pid_file = dir.path().join("server.pid");
         fs::write(&pid_file, stranger.id().to_string()).unwrap();
         assert!(find(&pid_file, "carbon.home=/nowhere").is_none());
-        // In the middle of an exec a process has no command line yet.
-        while fs::read(format!("/proc/{}/cmdline", stranger.id())).unwrap().is_empty() {
-            std::thread::yield_now();
-        }
         assert!(find(&pid_file, "30").is_some_and(|life| life.pid == stranger.id()), "a whole argument identifies");
         assert!(find(&pid_file, "3").is_none_or(|life| life.pid != stranger.id()), "a part of one does not");
         stranger.kill().unwrap();

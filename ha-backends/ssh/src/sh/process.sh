@@ -2,11 +2,19 @@
 # file says.
 IFS= read -r boot </proc/sys/kernel/random/boot_id
 printf '%s\n' "$boot"
-# Not as an argument of grep, which would find itself.
-for f in $(grep -lzxFf - /proc/[0-9]*/cmdline 2>/dev/null <<HA_IDENTITY
+ha_find() {
+    # Not as an argument of grep, which would find itself.
+    grep -lzxFf - /proc/[0-9]*/cmdline 2>/dev/null <<HA_IDENTITY
 $identity
 HA_IDENTITY
-); do
+}
+# A process that becomes another program has no command line for a moment: one look that finds nothing is no answer.
+looks=1
+until found=$(ha_find); [ -n "$found" ] || [ "$looks" -ge 3 ]; do
+    looks=$((looks + 1))
+    sleep 0.003
+done
+for f in $found; do
     if IFS= read -r line 2>/dev/null <"${f%cmdline}stat"; then printf '%s\n' "$line"; fi
 done
 echo

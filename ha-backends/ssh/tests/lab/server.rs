@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use ha_core::backend::{Applied, Effect, ErrorKind, Host, Installed, ObserveHost, ServerProcess};
+use ha_core::backend::{
+    Applied, DetachedWork, Effect, ErrorKind, Host, Installed, ObserveHost, RunCommand, ServerProcess,
+};
 use ha_core::state::ServerDomain;
 use ha_core::topology::Setting;
 use ha_ssh::SshHost;
 use tokio::time::sleep;
 
-use crate::fixture::{FIRST, build, drive, install, lab, lines, settings};
+use crate::fixture::{FIRST, IDENTITY, build, drive, id, install, lab, lines, settings};
 
 async fn until(host: &SshHost, running: bool) -> ServerProcess {
     for _ in 0..500 {
@@ -46,6 +48,30 @@ async fn a_server_is_started_and_stopped_and_each_life_is_another() {
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::None), "{error}");
     std::fs::remove_dir_all(&home).unwrap();
     assert_eq!(host.installed().await.unwrap(), Installed::Absent);
+}
+
+#[tokio::test]
+async fn a_server_in_the_middle_of_its_exec_is_found_at_every_look() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    // It becomes itself again every few milliseconds, with the same arguments.
+    std::fs::write(
+        home.join("again.sh"),
+        "n=0; while [ $n -lt 40000 ]; do n=$((n + 1)); done; exec /bin/sh \"$0\" \"$@\"\n",
+    )
+    .unwrap();
+    // Its identity stands in a file, so that nothing that waits for it is taken for it.
+    std::fs::write(home.join("storm.sh"), format!("exec /bin/sh again.sh {IDENTITY}\n")).unwrap();
+    let storm = RunCommand::new(["/bin/sh", "storm.sh"].map(String::from).to_vec(), Duration::from_secs(60));
+    host.launch(FIRST, id("storm"), storm).await.unwrap();
+    until(&host, true).await;
+    for look in 0..400 {
+        assert!(matches!(host.process().await.unwrap(), ServerProcess::Running(_)), "look {look}");
+    }
+    host.cancel(FIRST, &id("storm")).await.unwrap();
+    until(&host, false).await;
 }
 
 #[tokio::test]
