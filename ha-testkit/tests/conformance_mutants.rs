@@ -18,7 +18,7 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Returns the cases that this fixture breaks, with what is said of it.
-async fn broken_cases(fixture: &dyn Fixture) -> BTreeMap<&'static str, String> {
+async fn broken_cases(fixture: &(dyn Fixture + 'static)) -> BTreeMap<&'static str, String> {
     let mut caught = BTreeMap::new();
     for case in CASES {
         match timeout(LIMIT, case.run(fixture)).await {

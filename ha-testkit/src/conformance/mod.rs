@@ -61,6 +61,7 @@
 //! ```
 
 pub mod balancer;
+mod case;
 pub mod host;
 pub mod membership;
 mod origins;
@@ -70,6 +71,7 @@ mod tally;
 mod verdict;
 mod wire;
 
+pub use case::Case;
 pub use origins::Origins;
 pub use tally::Tally;
 pub use verdict::{Breach, Verdict};

@@ -13,51 +13,16 @@ pub(in crate::conformance) mod scene;
 mod states;
 mod weights;
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-
 pub use fake::FakeFixture;
 pub(in crate::conformance) use fake::FakeSubject;
 pub use fixture::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
 pub use layered::Layered;
 
+use super::case::{self, table};
 use super::tally::Tally;
-use super::verdict::{Breach, Done, Stop, Verdict};
 
 /// One case of the suite: a sentence that must be true of every balancer.
-#[derive(Clone, Copy)]
-pub struct Case {
-    name: &'static str,
-    run: for<'a> fn(&'a dyn Fixture) -> Running<'a>,
-}
-
-type Running<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
-
-impl Case {
-    /// Returns the sentence, with underscores.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Runs it on a fresh subject.
-    ///
-    /// # Errors
-    /// What is broken.
-    pub async fn run(&self, fixture: &dyn Fixture) -> Result<Verdict, Breach> {
-        match (self.run)(fixture).await {
-            Ok(()) => Ok(Verdict::Held),
-            Err(Stop::Skipped(reason)) => Ok(Verdict::Skipped(reason)),
-            Err(Stop::Breach(breach)) => Err(breach),
-        }
-    }
-}
-
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Case").field(&self.name).finish()
-    }
-}
+pub type Case = super::Case<dyn Fixture>;
 
 /// Lists all cases for another macro, after its own arguments.
 #[doc(hidden)]
@@ -138,12 +103,6 @@ macro_rules! __load_balancer_cases {
     };
 }
 
-macro_rules! table {
-    ([] $($module:ident :: $case:ident)*) => {
-        &[$(Case { name: stringify!($case), run: |fixture| Box::pin($module::$case(fixture)) }),*]
-    };
-}
-
 /// All cases.
 pub const CASES: &[Case] = __load_balancer_cases!([table] []);
 
@@ -151,14 +110,8 @@ pub const CASES: &[Case] = __load_balancer_cases!([table] []);
 ///
 /// # Panics
 /// As [`Tally::check`].
-pub fn check(tally: &Tally, fixture: &dyn Fixture, case: &str) {
-    let found = CASES.iter().find(|known| known.name == case);
-    tally.check(&fixture.name(), case, async {
-        match found {
-            Some(found) => found.run(fixture).await,
-            None => Err(Breach::new("there is no such case")),
-        }
-    });
+pub fn check(tally: &Tally, fixture: &(dyn Fixture + 'static), case: &str) {
+    case::check(tally, CASES, (fixture, fixture.name()), case);
 }
 
 /// Makes one test of every case of the balancer suite, on the fixture that the expression gives; cases may be skipped for

@@ -115,51 +115,16 @@ mod process;
 mod scene;
 mod work;
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-
 pub use act::Act;
 pub use fake::FakeHostFixture;
 pub use fixture::{Ability, Condition, Fixture, Found, PidFile, RELEASE, Subject};
 pub use layered::LayeredHost;
 
+use super::case::{self, table};
 use super::tally::Tally;
-use super::verdict::{Breach, Done, Stop, Verdict};
 
 /// One case of the suite: a sentence that must be true of every host.
-#[derive(Clone, Copy)]
-pub struct Case {
-    name: &'static str,
-    run: for<'a> fn(&'a dyn Fixture) -> Running<'a>,
-}
-
-type Running<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
-
-impl Case {
-    /// Returns the sentence, with underscores.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Runs it on a fresh subject.
-    ///
-    /// # Errors
-    /// What is broken.
-    pub async fn run(&self, fixture: &dyn Fixture) -> Result<Verdict, Breach> {
-        match (self.run)(fixture).await {
-            Ok(()) => Ok(Verdict::Held),
-            Err(Stop::Skipped(reason)) => Ok(Verdict::Skipped(reason)),
-            Err(Stop::Breach(breach)) => Err(breach),
-        }
-    }
-}
-
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Case").field(&self.name).finish()
-    }
-}
+pub type Case = super::Case<dyn Fixture>;
 
 /// Lists all cases for another macro, after its own arguments.
 #[doc(hidden)]
@@ -225,12 +190,6 @@ macro_rules! __host_cases {
     };
 }
 
-macro_rules! table {
-    ([] $($module:ident :: $case:ident)*) => {
-        &[$(Case { name: stringify!($case), run: |fixture| Box::pin($module::$case(fixture)) }),*]
-    };
-}
-
 /// All cases.
 pub const CASES: &[Case] = __host_cases!([table] []);
 
@@ -238,12 +197,8 @@ pub const CASES: &[Case] = __host_cases!([table] []);
 ///
 /// # Panics
 /// As [`Tally::check`].
-pub fn check(tally: &Tally, fixture: &dyn Fixture, case: &str) {
-    let found = CASES.iter().find(|listed| listed.name == case);
-    tally.check(&fixture.name(), case, async {
-        let found = found.ok_or_else(|| Breach::new("there is no such case"))?;
-        found.run(fixture).await
-    });
+pub fn check(tally: &Tally, fixture: &(dyn Fixture + 'static), case: &str) {
+    case::check(tally, CASES, (fixture, fixture.name()), case);
 }
 
 /// Makes one test of every case of the host suite, on the fixture that the expression gives; cases may be skipped for the
@@ -262,25 +217,8 @@ macro_rules! host_conformance {
         $crate::host_conformance!($fixture, skips = []);
     };
     ($fixture:expr, skips = [$($reason:expr),* $(,)?]) => {
-        $crate::__host_cases! { [$crate::__host_tests] [($fixture) ($($reason),*)] }
-    };
-}
-
-/// Makes a test of each case.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __host_tests {
-    ([($fixture:expr) ($($reason:expr),*)] $($module:ident :: $case:ident)*) => {
-        static CONFORMANCE: $crate::conformance::Tally = $crate::conformance::Tally::new(
-            "host",
-            $crate::conformance::host::CASES.len(),
-            &[$($reason),*],
-        );
-        $(
-            #[test]
-            fn $case() {
-                $crate::conformance::host::check(&CONFORMANCE, &$fixture, stringify!($case));
-            }
-        )*
+        $crate::__host_cases! {
+            [$crate::__conformance_tests] ["host" host ($fixture) ($($reason),*)]
+        }
     };
 }

@@ -3,10 +3,7 @@
 mod cases;
 mod fake;
 
-use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,8 +11,9 @@ use ha_core::backend::Membership;
 use ha_core::topology::Name;
 
 use super::balancer::{Ability, Subject};
+use super::case::{self, table};
 use super::tally::Tally;
-use super::verdict::{Breach, Done, Stop, Verdict};
+use super::verdict::Breach;
 
 /// Builds balancers to whose pools rows can be added.
 #[async_trait]
@@ -45,38 +43,7 @@ pub trait MembershipSubject: Subject {
 }
 
 /// One case of the suite: a sentence that must be true of every balancer whose rows can be changed.
-#[derive(Clone, Copy)]
-pub struct Case {
-    name: &'static str,
-    run: for<'a> fn(&'a dyn MembershipFixture) -> Running<'a>,
-}
-
-type Running<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
-
-impl Case {
-    /// Returns the sentence, with underscores.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Runs it on a fresh subject.
-    ///
-    /// # Errors
-    /// What is broken.
-    pub async fn run(&self, fixture: &dyn MembershipFixture) -> Result<Verdict, Breach> {
-        match (self.run)(fixture).await {
-            Ok(()) => Ok(Verdict::Held),
-            Err(Stop::Skipped(reason)) => Ok(Verdict::Skipped(reason)),
-            Err(Stop::Breach(breach)) => Err(breach),
-        }
-    }
-}
-
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Case").field(&self.name).finish()
-    }
-}
+pub type Case = super::Case<dyn MembershipFixture>;
 
 pub use fake::FakeMembershipFixture;
 
@@ -106,12 +73,6 @@ macro_rules! __membership_cases {
     };
 }
 
-macro_rules! table {
-    ([] $($module:ident :: $case:ident)*) => {
-        &[$(Case { name: stringify!($case), run: |fixture| Box::pin($module::$case(fixture)) }),*]
-    };
-}
-
 /// All cases.
 pub const CASES: &[Case] = __membership_cases!([table] []);
 
@@ -119,14 +80,8 @@ pub const CASES: &[Case] = __membership_cases!([table] []);
 ///
 /// # Panics
 /// As [`Tally::check`].
-pub fn check(tally: &Tally, fixture: &dyn MembershipFixture, case: &str) {
-    let found = CASES.iter().find(|known| known.name == case);
-    tally.check(&fixture.name(), case, async {
-        match found {
-            Some(found) => found.run(fixture).await,
-            None => Err(Breach::new("there is no such case")),
-        }
-    });
+pub fn check(tally: &Tally, fixture: &(dyn MembershipFixture + 'static), case: &str) {
+    case::check(tally, CASES, (fixture, fixture.name()), case);
 }
 
 /// Makes one test of every case of the membership suite, as

@@ -8,49 +8,14 @@ mod interruptions;
 mod scene;
 mod trials;
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-
 pub use fake::FakeProbeFixture;
 pub use fixture::{Ability, FAILED, ProbeFixture, ProbeSubject, STARTING, Stance};
 
+use super::case::{self, table};
 use super::tally::Tally;
-use super::verdict::{Breach, Done, Stop, Verdict};
 
 /// One case of the suite: a sentence that must be true of every probe.
-#[derive(Clone, Copy)]
-pub struct Case {
-    name: &'static str,
-    run: for<'a> fn(&'a dyn ProbeFixture) -> Running<'a>,
-}
-
-type Running<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
-
-impl Case {
-    /// Returns the sentence, with underscores.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Runs it on a fresh subject.
-    ///
-    /// # Errors
-    /// What is broken.
-    pub async fn run(&self, fixture: &dyn ProbeFixture) -> Result<Verdict, Breach> {
-        match (self.run)(fixture).await {
-            Ok(()) => Ok(Verdict::Held),
-            Err(Stop::Skipped(reason)) => Ok(Verdict::Skipped(reason)),
-            Err(Stop::Breach(breach)) => Err(breach),
-        }
-    }
-}
-
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Case").field(&self.name).finish()
-    }
-}
+pub type Case = super::Case<dyn ProbeFixture>;
 
 /// Lists all cases for another macro, after its own arguments.
 #[doc(hidden)]
@@ -95,12 +60,6 @@ macro_rules! __probe_cases {
     };
 }
 
-macro_rules! table {
-    ([] $($module:ident :: $case:ident)*) => {
-        &[$(Case { name: stringify!($case), run: |fixture| Box::pin($module::$case(fixture)) }),*]
-    };
-}
-
 /// All cases.
 pub const CASES: &[Case] = __probe_cases!([table] []);
 
@@ -108,14 +67,8 @@ pub const CASES: &[Case] = __probe_cases!([table] []);
 ///
 /// # Panics
 /// As [`Tally::check`].
-pub fn check(tally: &Tally, fixture: &dyn ProbeFixture, case: &str) {
-    let found = CASES.iter().find(|known| known.name == case);
-    tally.check(&fixture.name(), case, async {
-        match found {
-            Some(found) => found.run(fixture).await,
-            None => Err(Breach::new("there is no such case")),
-        }
-    });
+pub fn check(tally: &Tally, fixture: &(dyn ProbeFixture + 'static), case: &str) {
+    case::check(tally, CASES, (fixture, fixture.name()), case);
 }
 
 /// Makes one test of every case of the probe suite, as
