@@ -21,7 +21,8 @@ use tokio::runtime::Runtime;
 use tokio::time::{MissedTickBehavior, interval};
 
 const POLL: Duration = Duration::from_millis(20);
-const POLLED_FOR: Duration = Duration::from_secs(5);
+const TURN: Duration = Duration::from_secs(1);
+const TURNS: u32 = 6;
 
 /// One exchange of the floor.
 fn raw(socket: &Path, line: &str) -> usize {
@@ -134,24 +135,68 @@ fn cpu_of(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Polls every 20 ms for 5 s and prints what that cost, as a share of one core.
-fn polled(runtime: &Runtime, haproxy: u32, name: &str, mut poll: impl AsyncFnMut()) {
-    runtime.block_on(poll());
-    let (own, theirs, began) = (own_cpu(), cpu_of(haproxy), Instant::now());
-    let mut polls = 0_u32;
-    runtime.block_on(async {
-        let mut ticks = interval(POLL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while began.elapsed() < POLLED_FOR {
-            ticks.tick().await;
-            poll().await;
-            polls += 1;
+/// What is polled.
+#[derive(Clone, Copy)]
+enum Polled {
+    Nothing,
+    Quiescence,
+    QuiescenceUnparsed,
+    Members,
+    StatUnparsed,
+}
+
+/// What polling cost: CPU time here and in HAProxy.
+#[derive(Default)]
+struct Cost {
+    polls: u32,
+    own: Duration,
+    theirs: Duration,
+    took: Duration,
+}
+
+/// Polls in turns of a second, so that a busy moment of the machine falls on all alike, and prints what each cost.
+fn polling(runtime: &Runtime, haproxy: u32, socket: &Path, backend: &HaProxy) {
+    let pool = Name::new("many").unwrap();
+    let member = MemberRef::new(pool.clone(), Name::new("s500").unwrap());
+    let poll = async |what: Polled| match what {
+        Polled::Nothing => {}
+        Polled::Quiescence => drop(backend.quiescence(&member).await.unwrap()),
+        Polled::QuiescenceUnparsed => drop(raw_tokio(socket, "show info;show stat many 4 500").await),
+        Polled::Members => drop(backend.members(&pool).await.unwrap()),
+        Polled::StatUnparsed => drop(raw_tokio(socket, "show stat").await),
+    };
+    let rows = [
+        (Polled::Nothing, "nothing"),
+        (Polled::Quiescence, "quiescence of one member"),
+        (Polled::QuiescenceUnparsed, "the same lines on tokio, not parsed"),
+        (Polled::StatUnparsed, "show stat, not parsed"),
+        (Polled::Members, "members of the pool"),
+    ];
+    let mut costs = rows.map(|_| Cost::default());
+    for _ in 0..TURNS {
+        for ((what, _), cost) in rows.iter().zip(&mut costs) {
+            runtime.block_on(poll(*what));
+            let (own, theirs, began) = (own_cpu(), cpu_of(haproxy), Instant::now());
+            runtime.block_on(async {
+                let mut ticks = interval(POLL);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                while began.elapsed() < TURN {
+                    ticks.tick().await;
+                    poll(*what).await;
+                    cost.polls += 1;
+                }
+            });
+            cost.own += own_cpu() - own;
+            cost.theirs += cpu_of(haproxy) - theirs;
+            cost.took += began.elapsed();
         }
-    });
-    let (own, theirs, took) = (own_cpu() - own, cpu_of(haproxy) - theirs, began.elapsed());
-    let share = |cpu: Duration| cpu.as_secs_f64() / took.as_secs_f64() * 100.0;
-    let each = own.as_secs_f64() * 1e6 / f64::from(polls);
-    println!("{name:<44} {polls:>5} polls {each:>8.0} us {:>8.2} % {:>8.1} %", share(own), share(theirs));
+    }
+    for ((_, name), cost) in rows.iter().zip(&costs) {
+        let share = |cpu: Duration| cpu.as_secs_f64() / cost.took.as_secs_f64() * 100.0;
+        let each = cost.own.as_secs_f64() * 1e6 / f64::from(cost.polls);
+        let (own, theirs) = (share(cost.own), share(cost.theirs));
+        println!("{name:<44} {:>5} polls {each:>8.0} us {own:>8.2} % {theirs:>8.1} %", cost.polls);
+    }
 }
 
 fn start(lab: &Lab) -> HaProxyProcess {
@@ -171,22 +216,6 @@ fn main() {
     Bench { runtime: &runtime, socket, rounds: 2000 }.commands(&backend, "few", 2);
     Bench { runtime: &runtime, socket, rounds: 300 }.commands(&backend, "many", 1000);
 
-    let (pid, many) = (process.pid().unwrap(), Name::new("many").unwrap());
-    let member = MemberRef::new(many.clone(), Name::new("s500").unwrap());
-    println!(
-        "\npolling every 20 ms for 5 s, 1,000 servers: CPU a poll, share of a core of this process, and of HAProxy"
-    );
-    polled(&runtime, pid, "nothing", async || {});
-    polled(&runtime, pid, "quiescence of one member", async || {
-        backend.quiescence(&member).await.unwrap();
-    });
-    polled(&runtime, pid, "the same lines on tokio, not parsed", async || {
-        raw_tokio(socket, "show info;show stat many 4 500").await;
-    });
-    polled(&runtime, pid, "show stat, not parsed", async || {
-        raw_tokio(socket, "show stat").await;
-    });
-    polled(&runtime, pid, "members of the pool", async || {
-        backend.members(&many).await.unwrap();
-    });
+    println!("\npolling every 20 ms, 1,000 servers: CPU a poll, share of a core of this process, and of HAProxy");
+    polling(&runtime, process.pid().unwrap(), socket, &backend);
 }

@@ -40,6 +40,15 @@ pub(crate) struct About<'a> {
     pub(crate) target: &'a str,
 }
 
+/// How far a question came, which decides what its failure means.
+#[derive(Clone, Copy)]
+enum Stage {
+    Queued,
+    Connecting,
+    Sending,
+    Sent,
+}
+
 impl Socket {
     pub(crate) fn new(endpoint: Endpoint, deadline: Duration, max_reply: u64, places: usize, master: bool) -> Self {
         Self { endpoint, deadline, max_reply, places: Arc::new(Semaphore::new(places.max(1))), master }
@@ -50,79 +59,91 @@ impl Socket {
     /// An error from before the line was written has no effect. Later errors have an unknown one, which is the caller's
     /// to lift for lines that only read: a frozen HAProxy carries a command out when it wakes.
     pub(crate) async fn ask(&self, about: About<'_>, line: &str) -> Result<String, StepError> {
+        let mut stage = Stage::Queued;
+        // One deadline and one timer for all of it: this is asked every few milliseconds.
         let until = Instant::now() + self.deadline;
-        let failed = |kind: ErrorKind, words: String| {
-            StepError::new(kind, about.operation, about.target).with_context(format!("{}: {words}", self.endpoint))
-        };
-        let Ok(Ok(_place)) = timeout_at(until, self.places.acquire()).await else {
-            let words = "all of its connections are taken by calls that do not end: HAProxy may hang";
-            return Err(failed(ErrorKind::Busy, words.into()).without_effect().retry_after(PAUSE));
-        };
-        let connected = self.connect(until).await;
-        let mut stream = connected.map_err(|error| error::not_connected(about, &self.endpoint, error))?;
-        let mut bytes = line.as_bytes().to_vec();
-        bytes.push(b'\n');
-        // The line ends with its last byte: as long as that is not written, HAProxy carries nothing out.
-        match timeout_at(until, stream.write_all(&bytes)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                let words = format!("the connection broke before the command was sent: {error}");
-                return Err(failed(ErrorKind::Unreachable, words).without_effect().caused_by(error));
-            }
-            Err(_) => {
-                let words = format!("the command could not be sent in {:?}", self.deadline);
-                return Err(failed(ErrorKind::Timeout, words).without_effect());
-            }
-        }
-        let exchange = async {
-            if self.master {
-                stream.shutdown().await?;
-            }
-            // Most answers are one read, HAProxy's buffer; from empty on a vector would grow in eight.
-            let mut answer = Vec::with_capacity(FIRST_READ);
-            (&mut stream).take(self.max_reply.saturating_add(1)).read_to_end(&mut answer).await?;
-            Ok::<Vec<u8>, io::Error>(answer)
-        };
-        let answer = match timeout_at(until, exchange).await {
+        let answer = match timeout_at(until, self.exchange(line, until, &mut stage)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                let words = format!("the connection broke: {error}; look at the server before anything else");
-                return Err(failed(ErrorKind::Unreachable, words).caused_by(error));
-            }
-            Err(_) => {
-                let words =
-                    format!("no whole answer in {:?}: HAProxy may hang, and may still carry it out", self.deadline);
-                return Err(failed(ErrorKind::Timeout, words));
-            }
+            Ok(Err(error)) => return Err(self.broken(about, stage, error)),
+            Err(_) => return Err(self.overdue(about, stage)),
         };
         if u64::try_from(answer.len()).unwrap_or(u64::MAX) > self.max_reply {
-            return Err(failed(ErrorKind::Protocol, format!("the answer is longer than {} bytes", self.max_reply)));
+            let words = format!("the answer is longer than {} bytes", self.max_reply);
+            return Err(self.failed(about, ErrorKind::Protocol, words));
         }
         // Every command is answered with at least an empty line.
         if answer.is_empty() {
-            return Err(failed(ErrorKind::Protocol, "the connection was closed without an answer".into()));
+            return Err(self.failed(about, ErrorKind::Protocol, "the connection was closed without an answer".into()));
         }
         String::from_utf8(answer)
-            .map_err(|error| failed(ErrorKind::Protocol, "the answer is not UTF-8".into()).caused_by(error))
+            .map_err(|error| self.failed(about, ErrorKind::Protocol, "the answer is not UTF-8".into()).caused_by(error))
+    }
+
+    async fn exchange(&self, line: &str, until: Instant, stage: &mut Stage) -> io::Result<Vec<u8>> {
+        // Never closed.
+        let _place = self.places.acquire().await.map_err(io::Error::other)?;
+        *stage = Stage::Connecting;
+        let mut stream = self.connect(until).await?;
+        *stage = Stage::Sending;
+        let mut bytes = line.as_bytes().to_vec();
+        bytes.push(b'\n');
+        // The line ends with its last byte: as long as that is not written, HAProxy carries nothing out.
+        stream.write_all(&bytes).await?;
+        *stage = Stage::Sent;
+        if self.master {
+            stream.shutdown().await?;
+        }
+        // Most answers are one read, HAProxy's buffer; from empty on a vector would grow in eight.
+        let mut answer = Vec::with_capacity(FIRST_READ);
+        stream.take(self.max_reply.saturating_add(1)).read_to_end(&mut answer).await?;
+        Ok(answer)
+    }
+
+    fn failed(&self, about: About<'_>, kind: ErrorKind, words: String) -> StepError {
+        StepError::new(kind, about.operation, about.target).with_context(format!("{}: {words}", self.endpoint))
+    }
+
+    /// What an error of the connection means at this stage.
+    fn broken(&self, about: About<'_>, stage: Stage, error: io::Error) -> StepError {
+        match stage {
+            Stage::Queued | Stage::Connecting => error::not_connected(about, &self.endpoint, error),
+            Stage::Sending => {
+                let words = format!("the connection broke before the command was sent: {error}");
+                self.failed(about, ErrorKind::Unreachable, words).without_effect().caused_by(error)
+            }
+            Stage::Sent => {
+                let words = format!("the connection broke: {error}; look at the server before anything else");
+                self.failed(about, ErrorKind::Unreachable, words).caused_by(error)
+            }
+        }
+    }
+
+    /// What it means that the deadline passed at this stage.
+    fn overdue(&self, about: About<'_>, stage: Stage) -> StepError {
+        match stage {
+            Stage::Queued => {
+                let words = "all of its connections are taken by calls that do not end: HAProxy may hang";
+                self.failed(about, ErrorKind::Busy, words.into()).without_effect().retry_after(PAUSE)
+            }
+            Stage::Connecting => error::not_connected(about, &self.endpoint, io::ErrorKind::TimedOut.into()),
+            Stage::Sending => {
+                let words = format!("the command could not be sent in {:?}", self.deadline);
+                self.failed(about, ErrorKind::Timeout, words).without_effect()
+            }
+            Stage::Sent => {
+                let words =
+                    format!("no whole answer in {:?}: HAProxy may hang, and may still carry it out", self.deadline);
+                self.failed(about, ErrorKind::Timeout, words)
+            }
+        }
     }
 
     async fn connect(&self, until: Instant) -> io::Result<Box<dyn Stream>> {
         let reloaded = Instant::now() + RELOADING;
         loop {
-            let connected = timeout_at(until, async {
-                Ok::<Box<dyn Stream>, io::Error>(match &self.endpoint {
-                    Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
-                    Endpoint::Tcp(address) => {
-                        let stream = TcpStream::connect(address).await?;
-                        stream.set_nodelay(true)?;
-                        Box::new(stream)
-                    }
-                })
-            });
-            let error = match connected.await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            let error = match self.endpoint.connect().await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
             };
             let passes = match error.kind() {
                 io::ErrorKind::WouldBlock => true,
@@ -134,5 +155,18 @@ impl Socket {
             }
             sleep(PAUSE).await;
         }
+    }
+}
+
+impl Endpoint {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        })
     }
 }

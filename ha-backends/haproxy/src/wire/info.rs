@@ -12,22 +12,33 @@ pub(crate) struct Info {
 }
 
 pub(crate) fn parse_info(answer: &str) -> Result<Info, Malformed> {
-    let field = |name: &str| {
-        // A line without its end is cut off, and so may be its number.
-        let mut lines = answer.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        found.map(str::trim).ok_or_else(|| Malformed(format!("show info has no {name}")))
-    };
-    let number = |name: &str| {
-        let text = field(name)?;
+    let [mut pid, mut version, mut uptime, mut stopping] = [None; 4];
+    // A line without its end is cut off, and so may be its number.
+    for line in answer.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let place = match name {
+            "Pid" => &mut pid,
+            "Version" => &mut version,
+            "Uptime_sec" => &mut uptime,
+            "Stopping" => &mut stopping,
+            _ => continue,
+        };
+        place.get_or_insert(value.trim());
+    }
+    let number = |name, value| {
+        let text = required(name, value)?;
         text.parse::<u64>().map_err(|_| Malformed(format!("the {name} of show info is {text:?}, not a number")))
     };
     Ok(Info {
-        pid: number("Pid")?,
-        version: field("Version")?.to_string(),
-        uptime: Duration::from_secs(number("Uptime_sec")?),
-        stopping: number("Stopping")? != 0,
+        pid: number("Pid", pid)?,
+        version: required("Version", version)?.to_string(),
+        uptime: Duration::from_secs(number("Uptime_sec", uptime)?),
+        stopping: number("Stopping", stopping)? != 0,
     })
+}
+
+fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, Malformed> {
+    value.ok_or_else(|| Malformed(format!("show info has no {name}")))
 }
 
 #[cfg(test)]

@@ -58,83 +58,133 @@ pub(crate) fn parse_stats(answer: &str) -> Result<(Vec<Stat>, Option<PoolRow>), 
     if tables == 0 { Err(Malformed("the answer has no show stat".into())) } else { Ok((servers, pool)) }
 }
 
-/// The columns that are read, of more than a hundred, and where they stand.
-type Places<'a> = Vec<(&'a str, usize)>;
+/// The columns that are read, of more than a hundred; in the order of [`NAMES`].
+#[derive(Clone, Copy)]
+enum Column {
+    Server,
+    Cookie,
+    Backup,
+    Tracked,
+    Sessions,
+    Queued,
+    Total,
+    ConnectErrors,
+    AnswerErrors,
+    Answers5xx,
+    CheckStatus,
+    CheckHealth,
+    CheckRise,
+    CheckFall,
+    Idle,
+    PrivateIdle,
+    Used,
+}
 
-fn is_read(column: &str) -> bool {
-    matches!(
-        column,
-        "svname"
-            | "cookie"
-            | "bck"
-            | "tracked"
-            | "scur"
-            | "qcur"
-            | "stot"
-            | "econ"
-            | "eresp"
-            | "hrsp_5xx"
-            | "check_status"
-            | "check_health"
-            | "check_rise"
-            | "check_fall"
-            | "srv_icur"
-            | "priv_idle_cur"
-            | "used_conn_cur"
-    )
+const NAMES: [&str; 17] = [
+    "svname",
+    "cookie",
+    "bck",
+    "tracked",
+    "scur",
+    "qcur",
+    "stot",
+    "econ",
+    "eresp",
+    "hrsp_5xx",
+    "check_status",
+    "check_health",
+    "check_rise",
+    "check_fall",
+    "srv_icur",
+    "priv_idle_cur",
+    "used_conn_cur",
+];
+
+/// One line of the table: what stands in the columns that are read.
+struct Row<'a>([Option<&'a str>; NAMES.len()]);
+
+impl<'a> Row<'a> {
+    /// Reads a line; `places` says for each of its fields which column it is, if that is read.
+    fn read(line: &'a str, places: &[Option<usize>]) -> Result<Self, Malformed> {
+        let mut row = Self([None; NAMES.len()]);
+        let mut places = places.iter();
+        for field in csv::fields(line) {
+            let field = field?;
+            if let Some(Some(column)) = places.next() {
+                row.0[*column] = Some(field);
+            }
+        }
+        Ok(row)
+    }
+
+    fn get(&self, column: Column) -> Option<&'a str> {
+        self.0[column as usize]
+    }
+
+    fn text(&self, column: Column) -> Result<&'a str, Malformed> {
+        self.get(column).ok_or_else(|| Malformed(format!("show stat has no {}", NAMES[column as usize])))
+    }
+
+    fn number(&self, column: Column) -> Result<u64, Malformed> {
+        let text = self.text(column)?;
+        let wrong = |_| Malformed(format!("{} of show stat is {text:?}, not a number", NAMES[column as usize]));
+        text.parse().map_err(wrong)
+    }
+
+    /// Empty where a server of this kind never has any: TCP servers have no answers to count.
+    fn counted(&self, column: Column) -> Result<u64, Malformed> {
+        if self.text(column)?.is_empty() { Ok(0) } else { self.number(column) }
+    }
 }
 
 fn read_table(mut lines: Lines<'_>, servers: &mut Vec<Stat>, pool: &mut Option<PoolRow>) -> Result<(), Malformed> {
-    let header = csv::split(lines.next().unwrap_or_default().trim_start_matches("# "))?;
-    let places: Places<'_> = header.iter().map(AsRef::as_ref).zip(0..).filter(|(column, _)| is_read(column)).collect();
-    let place = |name: &str| places.iter().find(|(column, _)| *column == name).map(|(_, place)| *place);
+    let (mut places, mut met) = (Vec::with_capacity(144), [false; NAMES.len()]);
+    for name in csv::fields(lines.next().unwrap_or_default().trim_start_matches("# ")) {
+        let name = name?;
+        let column = NAMES.iter().position(|read| *read == name);
+        // Of two columns with one name the first counts.
+        places.push(column.filter(|column| !std::mem::replace(&mut met[*column], true)));
+    }
     for line in lines {
-        let fields = csv::split(line)?;
-        let field = |name: &str| {
-            let found = place(name).and_then(|place| fields.get(place));
-            found.map(AsRef::as_ref).ok_or_else(|| Malformed(format!("show stat has no {name}")))
-        };
-        match field("svname")? {
+        let row = Row::read(line, &places)?;
+        match row.text(Column::Server)? {
             "BACKEND" => {
                 // Only shown to level operator and above; without the column nothing is known, and nothing is claimed.
-                let cookie = place("cookie").is_some() && !field("cookie")?.is_empty();
-                *pool = Some(PoolRow { cookie });
+                let shown = met[Column::Cookie as usize];
+                *pool = Some(PoolRow { cookie: shown && !row.text(Column::Cookie)?.is_empty() });
             }
             "FRONTEND" => {}
-            server => servers.push(read_server(server, &|name| place(name).is_some(), &field)?),
+            server => servers.push(read_server(server, &row, &met)?),
         }
     }
     Ok(())
 }
 
-fn read_server<'a>(
-    server: &str,
-    has: &impl Fn(&str) -> bool,
-    field: &impl Fn(&str) -> Result<&'a str, Malformed>,
-) -> Result<Stat, Malformed> {
-    let number = |name: &str| {
-        let text = field(name)?;
-        text.parse::<u64>().map_err(|_| Malformed(format!("{name} of show stat is {text:?}, not a number")))
-    };
-    // Empty where a server of this kind never has any: TCP servers have no answers to count.
-    let counted = |name: &str| if field(name)?.is_empty() { Ok(0) } else { number(name) };
+fn read_server(server: &str, row: &Row<'_>, met: &[bool; NAMES.len()]) -> Result<Stat, Malformed> {
+    let has = |column: Column| met[column as usize];
     // Columns that came with a later version: 3.3 shows the idle connections that belong to one client.
-    let private = if has("priv_idle_cur") { number("priv_idle_cur")? } else { 0 };
-    let idle = number("srv_icur")?.saturating_add(private);
-    let status = field("check_status")?;
+    let private = if has(Column::PrivateIdle) { row.number(Column::PrivateIdle)? } else { 0 };
+    let idle = row.number(Column::Idle)?.saturating_add(private);
+    let status = row.text(Column::CheckStatus)?;
     let check = if status.is_empty() {
         None
     } else {
         let ok = status.trim_start_matches("* ").ends_with("OK");
-        Some(Check { ok, health: number("check_health")?, rise: number("check_rise")?, fall: number("check_fall")? })
+        let (rise, fall) = (row.number(Column::CheckRise)?, row.number(Column::CheckFall)?);
+        Some(Check { ok, health: row.number(Column::CheckHealth)?, rise, fall })
     };
-    let failed = [counted("econ")?, counted("eresp")?, counted("hrsp_5xx")?];
+    let failed = [Column::ConnectErrors, Column::AnswerErrors, Column::Answers5xx];
+    let mut errors = 0_u64;
+    for column in failed {
+        errors = errors.saturating_add(row.counted(column)?);
+    }
+    let (sessions, queued) = (row.number(Column::Sessions)?, row.number(Column::Queued)?);
     Ok(Stat {
         server: server.to_string(),
-        row: if number("bck")? == 1 { RowKind::Backup } else { RowKind::Primary },
-        quiescence: Quiescence::new(number("scur")?, number("qcur")?, number("used_conn_cur")?, idle),
-        counters: Counters::new(number("stot")?, failed.iter().fold(0, |sum: u64, part| sum.saturating_add(*part))),
-        tracks: has("tracked") && !field("tracked")?.is_empty(),
+        row: if row.number(Column::Backup)? == 1 { RowKind::Backup } else { RowKind::Primary },
+        quiescence: Quiescence::new(sessions, queued, row.number(Column::Used)?, idle),
+        counters: Counters::new(row.number(Column::Total)?, errors),
+        tracks: has(Column::Tracked) && !row.text(Column::Tracked)?.is_empty(),
         check,
     })
 }
