@@ -3,13 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::process::Child;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use crate::channel::Channel;
 use crate::failure::SshFailure;
 use crate::frame::{Frame, Nonce};
-use crate::master::reap;
 use crate::script::{Input, Script};
 
 /// What a script that has reported its end has said.
@@ -32,18 +31,15 @@ impl Answer {
     }
 }
 
-/// Runs one script over one client, until it reports its end, the connection is lost, or `until`.
+/// Runs one script over one session, until it reports its end, the connection is lost, or `until`.
 pub(crate) async fn execute(
-    mut client: Child,
+    channel: Channel,
     script: Script,
     nonce: &Nonce,
     until: Instant,
     permit: OwnedSemaphorePermit,
 ) -> Result<Answer, SshFailure> {
-    let pipes = (client.stdin.take(), client.stdout.take(), client.stderr.take());
-    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
-        return Err(SshFailure::Settings("ssh has no pipes".into()));
-    };
+    let Channel { mut stdin, stdout, stderr, session } = channel;
     let begun = Arc::new(Notify::new());
     let sent = AtomicBool::new(false);
     let (mut out, mut err) = (Frame::new(nonce, script.keep), Frame::new(nonce, script.keep));
@@ -82,34 +78,21 @@ pub(crate) async fn execute(
     let (code, is_cut) = (out.code(), out.is_cut() || err.is_cut());
     if let Some(code) = code {
         tokio::spawn(async move {
-            reap(client).await;
+            session.reap().await;
             drop(permit);
         });
         return Ok(Answer { code, stdout: out.into_content(), stderr: err.into_content(), is_cut });
     }
-    let began_there = out.has_begun() || err.has_begun();
-    let words = String::from_utf8_lossy(&err.into_content()).trim().to_string();
     if ended.is_err() {
-        drop(client);
         return Err(match sent.load(Ordering::SeqCst) {
             true => SshFailure::Unanswered(until.saturating_duration_since(began)),
-            false => SshFailure::ConnectTimedOut(words),
+            false => SshFailure::ConnectTimedOut("the script was not sent".into()),
         });
     }
-    reap(client).await;
-    let refused = words.lines().find(|line| SESSION_REFUSED.iter().any(|part| line.contains(part)));
-    match refused {
-        Some(line) if !began_there => Err(SshFailure::SessionRefused(line.trim().into())),
-        Some(_) | None => Err(SshFailure::LinkLost(if words.is_empty() { "ssh ended".into() } else { words })),
-    }
+    session.reap().await;
+    let words = String::from_utf8_lossy(&err.into_content()).trim().to_string();
+    Err(SshFailure::LinkLost(if words.is_empty() { "its streams ended".into() } else { words }))
 }
-
-/// What ssh says when the script cannot have reached a shell.
-const SESSION_REFUSED: [&str; 3] = [
-    "mux_client_request_session: session request failed",
-    "Control socket connect(",
-    "muxclient: master hello exchange",
-];
 
 /// Reads one stream until the script reports its end there, or the stream ends.
 async fn read(mut stream: impl AsyncRead + Unpin, frame: &mut Frame, begun: Option<&Notify>) -> io::Result<()> {

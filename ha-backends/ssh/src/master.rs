@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::time::{Duration, Instant, sleep};
 
+use crate::channel::Channel;
 use crate::config::SshConfig;
 use crate::failure::SshFailure;
 use crate::frame::Nonce;
@@ -90,15 +91,9 @@ impl Master {
         self.dead.load(Ordering::SeqCst)
     }
 
-    /// Begins one execution on the connection: a shell that reads its script from standard input. Without the
-    /// connection it fails: it never makes one of its own.
-    pub(crate) fn client(&self, config: &SshConfig) -> Command {
-        let mut command = Command::new(&config.program);
-        command.args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", "ControlMaster=no", "-o", "ProxyCommand=false"]);
-        command.args(["-o", "LogLevel=ERROR", "-S"]).arg(&self.socket).args(["--", "host", "exec /bin/sh -s"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        command.process_group(0);
-        command
+    /// Opens a session on the connection. Without the connection it fails: it never makes one of its own.
+    pub(crate) async fn open_session(&self) -> Result<Channel, SshFailure> {
+        Channel::open(&self.socket).await
     }
 }
 
@@ -189,13 +184,6 @@ pub(crate) fn random() -> io::Result<Nonce> {
     let mut bytes = [0; 16];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(Nonce::new(bytes))
-}
-
-/// Waits for a client that has said all it has to say, and ends one that does not end.
-pub(crate) async fn reap(mut client: Child) {
-    if timeout_at(Instant::now() + Duration::from_millis(500), client.wait()).await.is_err() {
-        let _ = client.kill().await;
-    }
 }
 
 #[cfg(test)]

@@ -76,9 +76,9 @@ impl Session {
         let Some(reader) = &self.reader else { return Ok(None) };
         let master = self.master_until(until).await?;
         let Ok(mut slot) = timeout(QUEUE, reader.lock()).await else { return Ok(None) };
-        let nonce = random().map_err(|error| SshFailure::Settings(format!("no random bytes: {error}")))?;
+        let nonce = random().map_err(no_nonce)?;
         let script = Script::new(body.into()).with_keep(keep);
-        Ok(slot.ask(&master, &self.config, &script, &nonce, until).await)
+        Ok(slot.ask(&master, &script, &nonce, until).await)
     }
 
     /// Runs a script that only reads over a session of its own; a connection lost meanwhile is made again, once.
@@ -114,10 +114,9 @@ impl Session {
         until: Instant,
         permit: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<Answer, SshFailure> {
-        let refused = |error: std::io::Error| SshFailure::Settings(format!("ssh cannot be started: {error}"));
-        let nonce = random().map_err(refused)?;
-        let client = master.client(&self.config).spawn().map_err(refused)?;
-        execute(client, script, &nonce, until, permit).await
+        let nonce = random().map_err(no_nonce)?;
+        let channel = timeout_at(until, master.open_session()).await.map_err(|_| late("no session was opened"))??;
+        execute(channel, script, &nonce, until, permit).await
     }
 
     async fn master_until(&self, until: Instant) -> Result<Arc<Master>, SshFailure> {
@@ -174,10 +173,10 @@ impl Session {
 
     /// Asks a machine which one it is, over a connection that nobody else has yet.
     async fn first(&self, master: &Arc<Master>, until: Instant) -> Result<Answer, SshFailure> {
-        let nonce = random().map_err(|error| SshFailure::Settings(format!("no random bytes: {error}")))?;
+        let nonce = random().map_err(no_nonce)?;
         // Whoever holds the shell of the connection before still waits for its answer.
         if let Some(mut slot) = self.reader.as_ref().and_then(|reader| reader.try_lock().ok())
-            && let Some(answer) = slot.ask(master, &self.config, &Script::new(PROBE.into()), &nonce, until).await
+            && let Some(answer) = slot.ask(master, &Script::new(PROBE.into()), &nonce, until).await
         {
             return Ok(answer);
         }
@@ -187,52 +186,10 @@ impl Session {
     }
 }
 
-fn late(what: &str) -> SshFailure {
-    SshFailure::ConnectTimedOut(what.into())
+fn no_nonce(error: std::io::Error) -> SshFailure {
+    SshFailure::Settings(format!("no random bytes: {error}"))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    /// An ssh that runs everything on this machine, which calls itself by what `machine` says.
-    const STUB: &str = r#"#!/bin/sh
-here=$(dirname "$0")
-case " $* " in *" -M "*)
-    echo x >>"$here/logins"
-    while [ "$1" != -S ]; do shift; done
-    : >"$2"
-    exec sleep 60
-    ;;
-esac
-sed -u "s#/etc/machine-id#$here/machine#" | /bin/sh -s
-"#;
-
-    #[tokio::test]
-    async fn another_machine_at_the_same_address_is_refused_before_anything_is_asked_of_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("ssh");
-        std::fs::write(&program, STUB).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::write(dir.path().join("machine"), "one\n").unwrap();
-        let mut config = SshConfig::new("host");
-        config.program = program;
-        let session = Session::new(config);
-        let soon = || Instant::now() + Duration::from_secs(20);
-        assert_eq!(&*session.identify(soon()).await.unwrap().machine, "one");
-        let logins = || std::fs::read_to_string(dir.path().join("logins")).unwrap().lines().count();
-        // The connection is lost, and the address goes to another machine.
-        session.link.lock().await.master = None;
-        std::fs::write(dir.path().join("machine"), "two\n").unwrap();
-        let touched = dir.path().join("touched");
-        for _ in 0..3 {
-            let script = Script::new(format!("touch '{}'", touched.display()));
-            let failure = session.run(script, soon()).await.unwrap_err();
-            assert_eq!(failure, SshFailure::OtherMachine { was: "one".into(), is: "two".into() });
-            assert!(failure.is_permanent() && !failure.may_have_run());
-        }
-        assert!(!touched.exists() && logins() == 2, "{} logins", logins());
-    }
+fn late(what: &str) -> SshFailure {
+    SshFailure::ConnectTimedOut(what.into())
 }

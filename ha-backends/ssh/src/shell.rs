@@ -2,17 +2,17 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use crate::config::SshConfig;
+use crate::channel::Channel;
 use crate::exec::Answer;
+use crate::failure::SshFailure;
 use crate::frame::{Frame, Nonce};
 use crate::master::Master;
 use crate::script::Script;
 
-/// A shell on the host that answers one reading script after another, over one channel: a fraction of what a client and a
-/// session for each would cost.
+/// A shell on the host that answers one reading script after another, over one session: a fraction of what a session
+/// for each would cost.
 ///
 /// Each script runs in a subshell without input, between marks of its own nonce. A shell that has not answered in full is
 /// never used again.
@@ -20,10 +20,7 @@ use crate::script::Script;
 pub(crate) struct Shell {
     // It ends with its connection, which it does not keep open.
     master: Weak<Master>,
-    stdin: ChildStdin,
-    stdout: ChildStdout,
-    stderr: ChildStderr,
-    _client: Child,
+    channel: Channel,
 }
 
 /// More output than this is better read over a session of its own.
@@ -31,13 +28,8 @@ const OUTPUT: usize = 1 << 20;
 
 impl Shell {
     /// Begins one.
-    pub(crate) fn open(master: &Arc<Master>, config: &SshConfig) -> io::Result<Self> {
-        let mut client = master.client(config).spawn()?;
-        let pipes = (client.stdin.take(), client.stdout.take(), client.stderr.take());
-        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-            return Err(io::Error::other("ssh has no pipes"));
-        };
-        Ok(Self { master: Arc::downgrade(master), stdin, stdout, stderr, _client: client })
+    async fn open(master: &Arc<Master>) -> Result<Self, SshFailure> {
+        Ok(Self { master: Arc::downgrade(master), channel: master.open_session().await? })
     }
 
     /// Tells whether it runs over this connection.
@@ -52,7 +44,7 @@ impl Shell {
     pub(crate) async fn ask(mut self, script: &Script, nonce: &Nonce, until: Instant) -> Option<(Self, Answer)> {
         let (mut out, mut err) = (Frame::new(nonce, script.keep), Frame::new(nonce, script.keep));
         let text = script.wrap_apart(nonce);
-        let (stdin, stdout, stderr) = (&mut self.stdin, &mut self.stdout, &mut self.stderr);
+        let Channel { stdin, stdout, stderr, .. } = &mut self.channel;
         let write = async {
             stdin.write_all(text.as_bytes()).await?;
             stdin.flush().await
@@ -104,7 +96,6 @@ impl Slot {
     pub(crate) async fn ask(
         &mut self,
         master: &Arc<Master>,
-        config: &SshConfig,
         script: &Script,
         nonce: &Nonce,
         until: Instant,
@@ -119,10 +110,13 @@ impl Slot {
         let half = until.saturating_duration_since(now) / 2;
         let until = now + if is_new { half } else { half.min(PATIENCE) };
         let shell = match known {
-            Some(shell) => shell,
-            None => Shell::open(master, config).ok()?,
+            Some(shell) => Some(shell),
+            None => timeout_at(until, Shell::open(master)).await.ok().and_then(Result::ok),
         };
-        let answered = shell.ask(script, nonce, until).await;
+        let answered = match shell {
+            Some(shell) => shell.ask(script, nonce, until).await,
+            None => None,
+        };
         match (answered, is_new) {
             (Some((shell, answer)), _) => {
                 self.failures = 0;

@@ -215,3 +215,32 @@ fn processes_with(mark: &str) -> usize {
     let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| String::from_utf8_lossy(line).contains(mark)).count()
 }
+
+#[tokio::test]
+async fn another_machine_at_the_same_address_is_refused_before_anything_is_asked_of_it() {
+    let lab = lab();
+    // From the moment on that the file is there, every script reads it as the machine's id.
+    let other = "if [ -e /srv/other ]; then sed -u s#/etc/machine-id#/srv/other# | /bin/sh -s; exit; fi\n";
+    let spec = SshSpec::new().with_login_shell("/usr/bin/bash").with_home_file(".bashrc", other);
+    let machine = lab.ssh_host_with("esb1", &spec).unwrap();
+    install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    let was = host.identify().await.unwrap().machine;
+    std::fs::write(machine.outside("/srv/other").unwrap(), "two\n").unwrap();
+    let logins = || std::fs::read_to_string(machine.log()).unwrap().matches("Accepted publickey").count();
+    assert_eq!((logins(), machine.kill_sessions() > 0), (1, true));
+    let mut refused = 0;
+    while refused < 3 {
+        let error = host.run(FIRST, sh("echo x >>ran", LONG)).await.unwrap_err();
+        assert_eq!(error.effect(), Effect::None, "{error}");
+        let SshFailure::OtherMachine { was: told, is } = failure(&error) else {
+            // That the connection is gone is noticed a moment after it is.
+            assert!(refused == 0 && matches!(failure(&error), SshFailure::SessionRefused(_)), "{error}");
+            sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        assert_eq!((told.as_str(), is.as_str(), error.retry()), (&*was, "two", Retry::Never), "{error}");
+        refused += 1;
+    }
+    assert_eq!((lines(machine.outside("/srv/esb/ran").unwrap()), logins()), (0, 2));
+}
