@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use crate::frame::Keep;
 use crate::master::random;
 use crate::probe::{Processes, split};
 use crate::quote::{HoldsNul, quote, quote_all};
-use crate::script::{GUARD, Head, INSTALLED, KILL, PROCESS, START_SERVER, Script, refusal, seconds};
+use crate::script::{GUARD, Head, INSTALLED, KILL, LIVES, PROCESS, START_SERVER, Script, refusal, seconds};
 use crate::session::Session;
 
 /// What a start prints that finds the server there.
@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) session: Session,
     pub(crate) config: SshHostConfig,
     target: String,
+    /// The server's life when it was last seen.
+    last_seen: Mutex<Option<Incarnation>>,
 }
 
 /// What the guard and the runner of detached work need on the machine.
@@ -46,7 +48,7 @@ impl SshHost {
     pub fn new(config: SshHostConfig) -> Self {
         let session = Session::new(config.ssh.clone());
         let target = format!("{}:{}", session.destination(), config.home);
-        Self { inner: Arc::new(Inner { session, config, target }) }
+        Self { inner: Arc::new(Inner { session, config, target, last_seen: Mutex::default() }) }
     }
 
     /// Runs something that changes the host in a task of its own: a dropped future does not cut it.
@@ -166,11 +168,19 @@ impl Inner {
             .text("home", &self.config.home)
             .and_then(|head| head.text("pid_file", &self.config.pid_file))
             .and_then(|head| head.text("identity", &self.config.identity))
-            .map_err(self.nul(operation))?
-            .then([PROCESS]);
+            .and_then(|head| {
+                let last = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let (boot, pid, start) = last.as_ref().and_then(split).unwrap_or_default();
+                Ok(head.text("seen", boot)?.number("pid", pid).number("start", start))
+            });
+        let body = body.map_err(self.nul(operation))?.then([LIVES, PROCESS]);
         let answer = self.ask(operation, &body, Keep::Begin(64 * 1024), self.config.read_deadline).await?;
         let failed = |failure: crate::SshFailure| failure.into_step(operation, &self.target).without_effect();
-        Processes::parse(&answer.out()).map_err(failed)
+        let processes = Processes::parse(&answer.out()).map_err(failed)?;
+        if let ServerProcess::Running(life) = processes.state() {
+            *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
+        }
+        Ok(processes)
     }
 
     /// Asks the version command over the reading shell. What it leaves behind cannot write into later answers. `None`
@@ -283,11 +293,7 @@ impl Host for SshHost {
             let words = "no start_test is set for it: it cannot be started in a test domain";
             return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
         }
-        let processes = inner.processes("start").await?;
-        if processes.server().is_some() {
-            return Ok(Applied::AlreadySo);
-        }
-        // Looked for once more behind the fence: another start may have come between.
+        // The server is looked for behind the fence, where no other start can come between.
         let mut wrapped: Vec<String> =
             ["/bin/sh", "-c", START_SERVER, &inner.config.pid_file].map(String::from).to_vec();
         wrapped.extend_from_slice(argv);
@@ -328,8 +334,8 @@ impl Host for SshHost {
         let diagnose = quote_all(inner.config.diagnose.iter().map(String::as_str)).map_err(&nul)?;
         let head = inner.head().and_then(|head| head.text("boot", boot)).map_err(&nul)?;
         let head = head.text("diagnose", &diagnose).map_err(&nul)?;
-        let head = head.number("pid", pid).number("began", began).number("epoch", epoch.number());
-        let body = head.text("wait", &seconds(inner.config.lock_wait())).map_err(&nul)?.then([GUARD, KILL]);
+        let head = head.number("pid", pid).number("start", began).number("epoch", epoch.number());
+        let body = head.text("wait", &seconds(inner.config.lock_wait())).map_err(&nul)?.then([GUARD, LIVES, KILL]);
         drop(nul);
         let limit = inner.config.lock_wait() + Duration::from_secs(11) + LATE;
         let answer = self.apart("kill", async move { inner.change("kill", Script::new(body), limit).await }).await?;
