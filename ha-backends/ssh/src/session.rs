@@ -11,7 +11,7 @@ use crate::frame::Keep;
 use crate::master::{Master, random};
 use crate::probe;
 use crate::script::{PROBE, Script};
-use crate::shell::Slot;
+use crate::shell::{NoAnswer, Slot};
 
 /// The way to one machine: a connection that is made when it is needed, and made again when it was lost.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Session {
     link: Mutex<Link>,
     /// The shell that answers reads; none where the host allows one session only.
     reader: Option<Mutex<Slot>>,
+    /// The shell that starts work; none where the host allows two sessions only.
+    starter: Option<Mutex<Slot>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,10 +40,11 @@ const QUEUE: Duration = Duration::from_millis(25);
 
 impl Session {
     pub(crate) fn new(config: SshConfig) -> Self {
-        // The reading shell is one of the sessions.
-        let reader = (config.sessions > 1).then(Mutex::default);
-        let permits = Arc::new(Semaphore::new(config.sessions.saturating_sub(1).max(1)));
-        Self { config, permits, link: Mutex::default(), reader }
+        // The shells that are kept are two of the sessions.
+        let (reader, starter) =
+            ((config.sessions > 1).then(Mutex::default), (config.sessions > 2).then(Mutex::default));
+        let permits = Arc::new(Semaphore::new(config.sessions.saturating_sub(2).max(1)));
+        Self { config, permits, link: Mutex::default(), reader, starter }
     }
 
     pub(crate) fn destination(&self) -> &str {
@@ -56,6 +59,29 @@ impl Session {
             .map_err(|_| late("the sessions are closed"))?;
         let master = self.master_until(until).await?;
         self.over(&master, script, until, permit).await
+    }
+
+    /// Runs a script that may be run again: over the shell that starts work, and over a session of its own if that is busy
+    /// or does not answer.
+    pub(crate) async fn run_again(&self, script: Script, until: Instant) -> Result<Answer, SshFailure> {
+        if let Some(mut slot) = self.starter.as_ref().and_then(|starter| starter.try_lock().ok()) {
+            let master = self.master_until(until).await?;
+            let nonce = random().map_err(no_nonce)?;
+            match slot.ask_long(&master, &script, &nonce, until).await {
+                Ok(answer) => return Ok(answer),
+                Err(NoAnswer::Unsent) => {}
+                Err(NoAnswer::Sent) => {
+                    drop(slot);
+                    // Whatever becomes of the second one, the first one may have run.
+                    let lost = |failure: SshFailure| match failure.may_have_run() {
+                        true => failure,
+                        false => SshFailure::LinkLost(failure.to_string()),
+                    };
+                    return self.run(script, until).await.map_err(lost);
+                }
+            }
+        }
+        self.run(script, until).await
     }
 
     /// Runs a script that only reads and takes little time.
@@ -78,7 +104,7 @@ impl Session {
         let Ok(mut slot) = timeout(QUEUE, reader.lock()).await else { return Ok(None) };
         let nonce = random().map_err(no_nonce)?;
         let script = Script::new(body.into()).with_keep(keep);
-        Ok(slot.ask(&master, &script, &nonce, until).await)
+        Ok(slot.ask(&master, &script, &nonce, until).await.ok())
     }
 
     /// Runs a script that only reads over a session of its own; a connection lost meanwhile is made again, once.
@@ -176,7 +202,7 @@ impl Session {
         let nonce = random().map_err(no_nonce)?;
         // Whoever holds the shell of the connection before still waits for its answer.
         if let Some(mut slot) = self.reader.as_ref().and_then(|reader| reader.try_lock().ok())
-            && let Some(answer) = slot.ask(master, &Script::new(PROBE.into()), &nonce, until).await
+            && let Ok(answer) = slot.ask(master, &Script::new(PROBE.into()), &nonce, until).await
         {
             return Ok(answer);
         }

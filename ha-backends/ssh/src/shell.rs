@@ -37,11 +37,17 @@ impl Shell {
         std::ptr::eq(self.master.as_ptr(), Arc::as_ptr(master))
     }
 
-    /// Runs a script that reads nothing from its input. Without an answer the shell is ended.
+    /// Runs a script that reads nothing from its input, if it begins by `begun_by`. Without an answer the shell is ended.
     ///
     /// # Cancel safety
     /// A dropped future ends the shell.
-    pub(crate) async fn ask(mut self, script: &Script, nonce: &Nonce, until: Instant) -> Option<(Self, Answer)> {
+    async fn ask(
+        mut self,
+        script: &Script,
+        nonce: &Nonce,
+        begun_by: Instant,
+        until: Instant,
+    ) -> Option<(Self, Answer)> {
         let (mut out, mut err) = (Frame::new(nonce, script.keep), Frame::new(nonce, script.keep));
         let text = script.wrap_apart(nonce);
         let Channel { stdin, stdout, stderr, .. } = &mut self.channel;
@@ -49,7 +55,8 @@ impl Shell {
             stdin.write_all(text.as_bytes()).await?;
             stdin.flush().await
         };
-        let exchange = async { tokio::try_join!(write, answer(stdout, &mut out), answer(stderr, &mut err)) };
+        let exchange =
+            async { tokio::try_join!(write, answer(stdout, &mut out, begun_by), answer(stderr, &mut err, begun_by)) };
         let answered = timeout_at(until, exchange).await;
         if !matches!(answered, Ok(Ok(_))) || out.code() != err.code() {
             tracing::debug!(?answered, "a reading shell is given up");
@@ -60,11 +67,12 @@ impl Shell {
     }
 }
 
-/// Reads one stream until the script reports its end there.
-async fn answer(stream: &mut (impl AsyncRead + Unpin), frame: &mut Frame) -> io::Result<()> {
+/// Reads one stream until the script reports its end there; it must report its beginning in time.
+async fn answer(stream: &mut (impl AsyncRead + Unpin), frame: &mut Frame, begun_by: Instant) -> io::Result<()> {
     let (mut chunk, mut total) = (vec![0_u8; 8 * 1024], 0);
     while frame.code().is_none() {
-        let count = stream.read(&mut chunk).await?;
+        let read = stream.read(&mut chunk);
+        let count = if frame.has_begun() { read.await? } else { timeout_at(begun_by, read).await?? };
         total += count;
         if count == 0 || total > OUTPUT {
             return Err(io::Error::other(if count == 0 { "it ended" } else { "it says too much" }));
@@ -74,7 +82,7 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin), frame: &mut Frame) -> io:
     Ok(())
 }
 
-/// The reading shell of a session, with what is known of how well it works.
+/// A shell that is kept from script to script, with what is known of how well it works.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     shell: Option<Shell>,
@@ -84,44 +92,81 @@ pub(crate) struct Slot {
     not_before: Option<Instant>,
 }
 
-/// How long an answer of a shell that has answered before is waited for, at most half the deadline. Then the question is
-/// asked again over a session of its own.
+/// A shell that is kept did not answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NoAnswer {
+    /// The script was not sent.
+    Unsent,
+    /// The script may have run.
+    Sent,
+}
+
+/// How long a shell that has answered before is waited for, at most half the deadline: for its whole answer, or for the
+/// beginning of a script that may take long. Then the question is asked again over a session of its own.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// After so many shells that never answered there is a pause.
 const FAILURES: u32 = 2;
 const PAUSE: Duration = Duration::from_secs(30);
 
 impl Slot {
-    /// Asks the shell, or a new one; `None` if it does not answer.
+    /// Asks the shell, or a new one, for what takes short.
     pub(crate) async fn ask(
         &mut self,
         master: &Arc<Master>,
         script: &Script,
         nonce: &Nonce,
         until: Instant,
-    ) -> Option<Answer> {
+    ) -> Result<Answer, NoAnswer> {
+        let begun_by = self.patience(master, until);
+        self.ask_patiently(master, script, nonce, begun_by, begun_by).await
+    }
+
+    /// Asks the shell, or a new one, for what may take until `until` once it has begun.
+    pub(crate) async fn ask_long(
+        &mut self,
+        master: &Arc<Master>,
+        script: &Script,
+        nonce: &Nonce,
+        until: Instant,
+    ) -> Result<Answer, NoAnswer> {
+        let begun_by = self.patience(master, until);
+        self.ask_patiently(master, script, nonce, begun_by, until).await
+    }
+
+    fn patience(&self, master: &Arc<Master>, until: Instant) -> Instant {
         let now = Instant::now();
-        if self.not_before.is_some_and(|time| now < time) {
-            return None;
+        let is_known = self.shell.as_ref().is_some_and(|shell| shell.is_of(master));
+        // The login shell of a new one may be slow.
+        let half = until.saturating_duration_since(now) / 2;
+        now + if is_known { half.min(PATIENCE) } else { half }
+    }
+
+    async fn ask_patiently(
+        &mut self,
+        master: &Arc<Master>,
+        script: &Script,
+        nonce: &Nonce,
+        begun_by: Instant,
+        until: Instant,
+    ) -> Result<Answer, NoAnswer> {
+        if self.not_before.is_some_and(|time| Instant::now() < time) {
+            return Err(NoAnswer::Unsent);
         }
         let known = self.shell.take().filter(|shell| shell.is_of(master));
         let is_new = known.is_none();
-        // The login shell of a new one may be slow.
-        let half = until.saturating_duration_since(now) / 2;
-        let until = now + if is_new { half } else { half.min(PATIENCE) };
         let shell = match known {
             Some(shell) => Some(shell),
-            None => timeout_at(until, Shell::open(master)).await.ok().and_then(Result::ok),
+            None => timeout_at(begun_by, Shell::open(master)).await.ok().and_then(Result::ok),
         };
-        let answered = match shell {
-            Some(shell) => shell.ask(script, nonce, until).await,
-            None => None,
+        let (answered, silence) = match shell {
+            Some(shell) => (shell.ask(script, nonce, begun_by, until).await, NoAnswer::Sent),
+            None => (None, NoAnswer::Unsent),
         };
         match (answered, is_new) {
             (Some((shell, answer)), _) => {
                 self.failures = 0;
                 self.shell = Some(shell);
-                return Some(answer);
+                return Ok(answer);
             }
             (None, true) => self.failures += 1,
             (None, false) => {}
@@ -129,6 +174,6 @@ impl Slot {
         if self.failures >= FAILURES {
             (self.failures, self.not_before) = (0, Some(Instant::now() + PAUSE));
         }
-        None
+        Err(silence)
     }
 }

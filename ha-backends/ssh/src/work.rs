@@ -127,7 +127,7 @@ impl Inner {
             let body = self.start_script(operation, epoch, &id, &command, &after)?;
             let keep = Keep::Begin(command.output_limit.saturating_add(64));
             let patience = (Instant::now() + wait + self.config.read_deadline).min(until);
-            let failed = match self.session.run(Script::new(body).with_keep(keep), patience).await {
+            let failed = match self.session.run_again(Script::new(body).with_keep(keep), patience).await {
                 Ok(answer) => match self.told(operation, &id, &answer)? {
                     Some(ended) => return ended,
                     None => SshFailure::Unanswered(command.deadline),
