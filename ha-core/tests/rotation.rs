@@ -456,6 +456,39 @@ fn an_unchecked_server_comes_back_from_maintenance_without_a_drain() {
 }
 
 #[test]
+fn a_restarted_server_gets_its_first_new_request_50_ms_after_it_was_seen_at_the_earliest() {
+    // Persistent clients come with the drain that lets the checks begin, all others when the node is made ready.
+    for (checked, persistent) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut instances = [Instance::held_out(), Instance::held_out()];
+        for instance in &mut instances {
+            instance.member = instance.member.with_checks(checked).with_persistence(persistent, false);
+        }
+        let outcome = run(Goal::Back, &mut instances, policy(), |_, now, instances| {
+            let admits = |instance: &Instance| match instance.admin {
+                Admin::Ready => true,
+                Admin::Drain => persistent,
+                Admin::Maint => false,
+            };
+            let early = now < Duration::from_millis(50) && instances.iter().any(admits);
+            assert!(!early, "checked {checked}, persistent {persistent}: admitted after {now:?}");
+        });
+        assert_eq!(outcome, BACK);
+        assert!(all_are(&instances, Admin::Ready));
+    }
+}
+
+#[test]
+fn the_time_since_a_servers_last_life_ended_counts() {
+    let back_after = |gone_for: u64| {
+        let (mut instances, mut last) = ([Instance::held_out()], Duration::ZERO);
+        let policy = policy().with_server_gone_for(Duration::from_millis(gone_for));
+        assert_eq!(run(Goal::Back, &mut instances, policy, |_, now, _| last = now), BACK);
+        last.as_millis()
+    };
+    assert_eq!([0, 20, 50, 9_000].map(back_after), [50, 30, 0, 0]);
+}
+
+#[test]
 fn a_node_that_is_back_already_is_left_alone() {
     let mut instances = [Instance::serving(&[100])];
     assert_eq!(quietly(Goal::Back, &mut instances), BACK);

@@ -22,7 +22,9 @@ async fn forty_cycles_under_saturation_with_haproxy_paused_over_the_restart_lose
         let paused = cluster.lbs[0].pause().unwrap();
         cluster.replace(server);
         drop(paused);
-        assert_eq!(cluster.put_back(name).await, BACK, "cycle {cycle}");
+        // Half of them as the engine does it, which has seen the last life end.
+        let back = if cycle % 4 < 2 { cluster.put_back(name).await } else { cluster.put_back_at_once(name).await };
+        assert_eq!(back, BACK, "cycle {cycle}");
         a_while(&load, 30).await;
     }
     let report = load.stop().await;

@@ -32,8 +32,15 @@ impl Rotation {
                        of this pool `weight 100` in the balancer's configuration";
             return self.turn_back(now, why.into());
         }
+        self.settled_at = now.saturating_add(AFTER_RESTART.saturating_sub(self.policy.server_gone_for));
         self.phase = Phase::Restarted;
-        self.wake_at = Some(now.saturating_add(AFTER_RESTART));
+        // The way to the checks admits persistent clients. All others come with the last step only, and the checks, on
+        // connections of their own, may begin at once.
+        if self.any_now(|member| member.persistent) {
+            self.wake_at = Some(self.settled_at);
+        } else {
+            self.ask();
+        }
     }
 
     pub(super) fn settled(&mut self, now: Duration) {
@@ -67,6 +74,10 @@ impl Rotation {
                 };
             }
             return self.wait(now, Phase::WaitHealthy);
+        }
+        if now < self.settled_at {
+            self.wake_at = Some(self.settled_at);
+            return;
         }
         if self.policy.canary.is_some() { self.enter(Phase::WeighingDown) } else { self.weigh_up() }
     }

@@ -146,8 +146,12 @@ pub enum Outcome {
     },
 }
 
-/// The pause between two looks at the same instance.
+/// The pause between two looks at the same instance, once it has lasted.
 pub const POLL: Duration = Duration::from_millis(20);
+/// The pause between the first looks of a wait: most requests take short.
+const FIRST_POLL: Duration = Duration::from_millis(5);
+/// How many looks of a wait are the first ones.
+const FIRST_LOOKS: u32 = 8;
 /// How long requests may take to be gone from connections after the last one ended, and checks to pass.
 const SETTLE: Duration = Duration::from_secs(8);
 /// How long the way back may take, beyond the end of requests that came meanwhile.
@@ -180,6 +184,10 @@ pub struct Rotation {
     deadline: Duration,
     wake_at: Option<Duration>,
     rounds: u32,
+    /// The looks of the wait under way.
+    looks: u32,
+    /// No new request goes to a restarted server before.
+    settled_at: Duration,
     calm: u8,
     misses: u8,
     interferences: u8,
@@ -237,6 +245,8 @@ impl Rotation {
             deadline: now.saturating_add(limit),
             wake_at: None,
             rounds: 0,
+            looks: 0,
+            settled_at: now,
             calm: 0,
             misses: 0,
             interferences: 0,
@@ -384,7 +394,7 @@ impl Rotation {
     }
 
     fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
+        (self.phase, self.looks) = (phase, 0);
         self.ask();
         if phase == Phase::WeighingDown && self.queue.is_empty() {
             // The weights are there already.
@@ -394,7 +404,8 @@ impl Rotation {
 
     fn wait(&mut self, now: Duration, phase: Phase) {
         self.phase = phase;
-        self.wake_at = Some(now.saturating_add(POLL));
+        self.looks = self.looks.saturating_add(1);
+        self.wake_at = Some(now.saturating_add(if self.looks <= FIRST_LOOKS { FIRST_POLL } else { POLL }));
     }
 
     /// Enters a phase that is about the instances whose last look was like this; goes on to `otherwise` where none was.

@@ -55,6 +55,9 @@ pub struct RotationPolicy {
     pub longest_request: Duration,
     /// What a node that comes back gets first. Default: all of its traffic.
     pub canary: Option<Canary>,
+    /// How long ago the last life of a server that comes back was seen to have ended. No new request goes to it in the first
+    /// 50 ms after that, nor before the balancer has answered: connections to that life are dead by then. Default 0.
+    pub server_gone_for: Duration,
 }
 
 impl RotationPolicy {
@@ -66,6 +69,7 @@ impl RotationPolicy {
             persistence_grace: Duration::from_secs(2),
             longest_request: drain_deadline,
             canary: None,
+            server_gone_for: Duration::ZERO,
         }
     }
 
@@ -94,6 +98,13 @@ impl RotationPolicy {
     #[must_use]
     pub fn with_canary(mut self, canary: Option<Canary>) -> Self {
         self.canary = canary;
+        self
+    }
+
+    /// Says how long ago the last life of a server that comes back was seen to have ended.
+    #[must_use]
+    pub fn with_server_gone_for(mut self, time: Duration) -> Self {
+        self.server_gone_for = time;
         self
     }
 }
