@@ -8,7 +8,7 @@ use ha_core::backend::Admin;
 use ha_core::engine::RunError;
 use ha_core::procedure::PlanError;
 use ha_core::record::{End, Why};
-use ha_core::report::RunReport;
+use ha_core::report::{Event, RunReport};
 use ha_testkit::world::{Fault, Operation, Served, World};
 
 async fn patch(world: &World) -> (RunReport, Served) {
@@ -40,6 +40,30 @@ async fn a_patch_ends_all_new_without_losing_a_request() {
     assert_eq!(report.open, Vec::<String>::new());
     assert!(report.lowest_margin.is_some_and(|margin| margin >= 0), "{report}");
     assert_at_rest(&world, "2.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_capacity_or_moves_traffic_waits_for_a_look_and_work_on_a_node_out_of_traffic_does_not() {
+    let world = World::active_passive();
+    let engine = world.engine();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let mut run = engine.run("patch-1".into(), planned).await.unwrap();
+    let (mut looked, mut begun) = (false, std::collections::BTreeMap::<String, Vec<bool>>::new());
+    while let Some(event) = run.next_event().await {
+        match event {
+            Event::Observed { .. } => looked = true,
+            Event::StepStarted { verb, .. } => begun.entry(verb).or_default().push(looked),
+            Event::StepEnded { .. } => looked = false,
+            _ => {}
+        }
+    }
+    assert_eq!(run.wait().await.unwrap().end, End::AllNew);
+    for verb in ["take out", "stop", "admit"] {
+        assert!(begun[verb].iter().all(|looked| *looked), "{verb}: {begun:?}");
+    }
+    for verb in ["apply", "gate"] {
+        assert!(begun[verb].iter().any(|looked| !looked), "{verb}: {begun:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

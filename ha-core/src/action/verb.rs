@@ -96,6 +96,28 @@ impl Verb {
         matches!(self, Self::Apply { .. } | Self::Restore { .. } | Self::Deploy { .. })
     }
 
+    /// Tells whether the verb begins only after a look at the whole cluster that is from after the step before: what takes
+    /// capacity away, moves traffic or touches what nodes share. The others change a node that is out of traffic already,
+    /// and begin beside that look.
+    pub fn waits_for_look(self) -> bool {
+        match self {
+            Self::Apply { .. } | Self::Restore { .. } | Self::Start | Self::StartInTest | Self::Gate => false,
+            Self::TakeOut
+            | Self::Stop
+            | Self::Admit
+            | Self::Reassert { .. }
+            | Self::StandBy
+            | Self::Soak
+            | Self::Hold
+            | Self::Release
+            | Self::HandWriter { .. }
+            | Self::Deploy { .. }
+            | Self::Quiesce
+            | Self::Resume
+            | Self::Migrate { .. } => true,
+        }
+    }
+
     /// Tells whether the verb changes the node's traffic.
     pub fn moves_traffic(self) -> bool {
         matches!(self, Self::TakeOut | Self::Admit | Self::Reassert { .. })

@@ -12,16 +12,16 @@ use super::error::RunError;
 use super::execute::{Executor, Outcome};
 use super::lease::HeldLease;
 use super::observe::observe;
-use crate::action::Order;
+use crate::action::{Order, Verb};
 use crate::backend::{ContentDigest, WorkId};
 use crate::machine::{Command, Input, RunMachine, Ticket, fold};
 use crate::plan::Plan;
 use crate::procedure::Planned;
-use crate::record::{Cursor, End, Entry, Mode, Record, RunId};
+use crate::record::{Cursor, End, Entry, Mode, OutcomeKind, Record, RunId};
 use crate::report::{Event, ReportBuilder, RunReport};
 use crate::safety::Proof;
 use crate::state::{ClusterState, Observation, Process};
-use crate::topology::Topology;
+use crate::topology::{NodeIx, Topology};
 
 /// Follows a run. Dropping it abandons the wait: the run goes on.
 #[derive(Debug)]
@@ -184,6 +184,7 @@ impl Engine {
             began: Instant::now(),
             started: BTreeMap::new(),
             intents,
+            gone_at: BTreeMap::new(),
         };
         drive.record(first).await?;
         let opened = Event::Opened {
@@ -211,6 +212,8 @@ struct Drive {
     started: BTreeMap<Order, Instant>,
     /// The sequence number of the last intent of each order: what the host knows its command by.
     intents: BTreeMap<Order, u64>,
+    /// When servers that this run has stopped were seen to be gone.
+    gone_at: BTreeMap<NodeIx, Instant>,
 }
 
 enum Ended {
@@ -294,6 +297,9 @@ impl Drive {
                 self.tell(Event::StepStarted { node: name(order), verb: order.verb.to_string(), compensating });
             }
             Record::Outcome { order, result, note } => {
+                if order.verb == Verb::Stop && *result == OutcomeKind::Done {
+                    self.gone_at.insert(order.node, Instant::now());
+                }
                 let took = self.started.get(order).map_or(Duration::ZERO, Instant::elapsed);
                 let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 self.tell(Event::StepEnded {
@@ -323,7 +329,15 @@ impl Drive {
 
     fn executor(&self, order: Order) -> Executor {
         let work = self.intents.get(&order).and_then(|sequence| work_id(&self.run, *sequence));
-        Executor { shared: self.shared.clone(), plan: self.plan.clone(), epoch: self.lease.epoch(), order, work }
+        let gone_at = self.gone_at.get(&order.node).copied();
+        Executor {
+            shared: self.shared.clone(),
+            plan: self.plan.clone(),
+            epoch: self.lease.epoch(),
+            order,
+            work,
+            gone_at,
+        }
     }
 
     async fn close(self, end: End) -> RunReport {

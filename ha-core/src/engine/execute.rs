@@ -21,9 +21,11 @@ pub(super) type Outcome = (OutcomeKind, String);
 /// Returns the pause before the next look at what was asked for at `since`: short for what takes short, and a look costs
 /// the more the longer it may still take.
 pub(super) fn pause(since: Instant) -> Duration {
-    (since.elapsed() / 16).clamp(Duration::from_millis(10), Duration::from_millis(250))
+    (since.elapsed() / 64).clamp(Duration::from_millis(3), Duration::from_millis(250))
 }
 
+/// The least pause between two looks at a server that starts.
+const START_POLL: Duration = Duration::from_millis(10);
 /// While a server starts, its process is looked at in one of so many looks at its probe, which costs less.
 const LOOK_EVERY: u32 = 8;
 /// The pause between two looks at a server under watch.
@@ -46,6 +48,8 @@ pub(super) struct Executor {
     pub(super) order: Order,
     /// What the host knows the order's command by.
     pub(super) work: Option<WorkId>,
+    /// When its server was last seen to have stopped, if this controller stopped it.
+    pub(super) gone_at: Option<Instant>,
 }
 
 impl Executor {
@@ -107,7 +111,9 @@ impl Executor {
     }
 
     async fn rotate(&self, goal: Goal) -> Outcome {
-        let (shared, policy) = (&self.shared, policy_of(&self.shared.topology.policy));
+        let shared = &self.shared;
+        let gone_for = self.gone_at.map(|at| at.elapsed()).unwrap_or_default();
+        let policy = policy_of(&shared.topology.policy).with_server_gone_for(gone_for);
         let member = shared.member(self.order.node);
         match rotate(self.epoch, &shared.balancers, &member, goal, policy).await {
             Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
@@ -187,7 +193,7 @@ impl Executor {
                 };
                 return not_done(format!("the server did not become ready{}; {last}", said(&asked)));
             }
-            sleep(pause(asked_at)).await;
+            sleep(pause(asked_at).max(START_POLL)).await;
         }
         not_done("the server was not seen to become ready")
     }
@@ -229,12 +235,15 @@ impl Executor {
 
     async fn gate(&self, deadline: Duration) -> Outcome {
         let probe = &self.shared.probes[self.order.node.index()];
-        let tested = match timeout(deadline, probe.test()).await {
+        let host = &self.shared.hosts[self.order.node.index()];
+        // Nothing is installed while it is tested.
+        let (tested, installed) = tokio::join!(timeout(deadline, probe.test()), self.read(host.installed()));
+        let tested = match tested {
             Ok(Ok(release)) => release,
             Ok(Err(error)) => return not_done(error),
             Err(_) => return not_done(format!("the test did not end in {deadline:?}")),
         };
-        match self.read(self.shared.hosts[self.order.node.index()].installed()).await {
+        match installed {
             Ok(Installed::Release(installed)) if installed == tested => {
                 done(format!("release {tested} passed its test"))
             }

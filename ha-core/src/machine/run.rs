@@ -185,7 +185,7 @@ impl RunMachine {
                 }
                 return Some(command);
             }
-            if self.closed || (self.observing && self.pending.is_empty()) {
+            if self.closed {
                 return None;
             }
             if !self.observing && now >= self.observe_at
@@ -198,7 +198,11 @@ impl RunMachine {
                 return None;
             }
             self.turn_back_if_asked();
-            match decide(&self.topology, &self.plan, &self.state, self.cursor) {
+            let decision = decide(&self.topology, &self.plan, &self.state, self.cursor);
+            if self.observing && self.pending.is_empty() && !self.may_begin_beside_look(now, decision) {
+                return None;
+            }
+            match decision {
                 Decision::Await => return None,
                 Decision::Move(to, turn) => self.go(to, turn),
                 Decision::Act(order) => self.act(order),
@@ -230,6 +234,15 @@ impl RunMachine {
             overdue
         } else {
             Some(overdue.map_or(self.observe_at, |at| at.min(self.observe_at)))
+        }
+    }
+
+    /// Tells whether an order may begin while the cluster is looked at: the look before must not be old either.
+    fn may_begin_beside_look(&self, now: Duration, decision: Decision) -> bool {
+        match decision {
+            Decision::Act(order) => !order.verb.waits_for_look() && now < self.observe_at,
+            Decision::Move(_, turn) => turn == Turn::NextStep,
+            Decision::Look(_) | Decision::Await | Decision::End(_) => false,
         }
     }
 
