@@ -51,15 +51,20 @@ const RATE: u32 = 500;
 fn main() -> ExitCode {
     fake_carbon::run_if_asked();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, folder, from, to] = &arguments[..]
+        && role == "controller"
+    {
+        // It waits for others most of the time: one thread costs the least.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        return runtime.map_or_else(
+            |error| failed(&error),
+            |runtime| runtime.block_on(controller::run(folder.as_ref(), from, to)),
+        );
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    if let [role, folder, from, to] = &arguments[..]
-        && role == "controller"
-    {
-        return runtime.block_on(controller::run(folder.as_ref(), from, to));
-    }
     let demonstrated = parse(&arguments).map(|options| runtime.block_on(demonstrate(options)));
     match demonstrated {
         Ok(Ok(true)) => ExitCode::SUCCESS,
