@@ -14,7 +14,8 @@ else
         [ "$epoch" -ge "$seen" ] || exit 77
         printf '%s\n' "$epoch" >"$d/epoch" && printf '%s\n' "$command" >"$d/cmd" || exit 78
         # The runner inherits the lock and keeps it until it ends. It claims the work itself.
-        (umask "$u" && exec setsid /bin/sh -c "$runner" ha-work "$d" "$G" "$home" "$epoch" "$wait" "$deadline" </dev/null >/dev/null 2>&1) &
+        # Not with "&", behind which a shell ignores SIGINT and SIGQUIT, and whatever it starts inherits that.
+        (umask "$u" && exec setsid -f /bin/sh -c "$runner" ha-work "$d" "$G" "$home" "$epoch" "$wait" "$deadline" </dev/null >/dev/null 2>&1)
     fi
     exec 8>&-
 fi
