@@ -94,10 +94,18 @@ pub(crate) async fn said(asked: Asked<'_>, argv: &[String]) -> Result<Ready, Ste
     }
 }
 
-/// Runs a program that tests.
-pub(crate) async fn passes(asked: Asked<'_>, argv: &[String], limit: Duration) -> Result<Tested, StepError> {
-    let ran = asked.within(limit, run(asked, argv)).await?;
-    Ok(if ran.code == 0 { Tested::Passed } else { Tested::Failed(ran.words()) })
+/// Tests a server that `look` looks at by a program, or by the look alone where none is set.
+pub(crate) async fn tested<A: Future<Output = Result<Ready, StepError>>>(
+    asked: Asked<'_>,
+    argv: &[String],
+    limit: Duration,
+    look: impl Fn() -> A,
+) -> Result<Box<str>, StepError> {
+    let passes = async {
+        let ran = asked.within(limit, run(asked, argv)).await?;
+        Ok(if ran.code == 0 { Tested::Passed } else { Tested::Failed(ran.words()) })
+    };
+    trial(asked, look, (!argv.is_empty()).then_some(passes)).await
 }
 
 #[async_trait]
@@ -108,8 +116,6 @@ impl Probe for CommandProbe {
 
     async fn test(&self) -> Result<Box<str>, StepError> {
         let asked = Asked { operation: "test", target: &self.target };
-        let argv = &self.config.test;
-        let test = (!argv.is_empty()).then(|| passes(asked, argv, self.config.limits.test));
-        trial(asked, || self.look("test"), test).await
+        tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
     }
 }

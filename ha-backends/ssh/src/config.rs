@@ -27,7 +27,7 @@ pub struct SshConfig {
     /// How many signs of life may be missing before the connection counts as lost. Default 4.
     pub keepalive_count: u32,
     /// How many executions may run on the host at once; others wait. Default 8; a stock sshd allows 10. From 2 on, one of
-    /// them is a shell that stays and answers short reads, one after another.
+    /// them is a shell that stays and answers short reads, one after another; from 3 on, another one starts commands.
     pub sessions: usize,
     /// The ssh client. Default `ssh`.
     pub program: PathBuf,

@@ -67,7 +67,8 @@ impl Session {
         if let Some(mut slot) = self.starter.as_ref().and_then(|starter| starter.try_lock().ok()) {
             let master = self.master_until(until).await?;
             let nonce = random().map_err(no_nonce)?;
-            match slot.ask_long(&master, &script, &nonce, until).await {
+            let begun_by = slot.patience(&master, until);
+            match slot.ask(&master, &script, &nonce, begun_by, until).await {
                 Ok(answer) => return Ok(answer),
                 Err(NoAnswer::Unsent) => {}
                 Err(NoAnswer::Sent) => {
@@ -104,7 +105,8 @@ impl Session {
         let Ok(mut slot) = timeout(QUEUE, reader.lock()).await else { return Ok(None) };
         let nonce = random().map_err(no_nonce)?;
         let script = Script::new(body.into()).with_keep(keep);
-        Ok(slot.ask(&master, &script, &nonce, until).await.ok())
+        let soon = slot.patience(&master, until);
+        Ok(slot.ask(&master, &script, &nonce, soon, soon).await.ok())
     }
 
     /// Runs a script that only reads over a session of its own; a connection lost meanwhile is made again, once.
@@ -201,10 +203,11 @@ impl Session {
     async fn first(&self, master: &Arc<Master>, until: Instant) -> Result<Answer, SshFailure> {
         let nonce = random().map_err(no_nonce)?;
         // Whoever holds the shell of the connection before still waits for its answer.
-        if let Some(mut slot) = self.reader.as_ref().and_then(|reader| reader.try_lock().ok())
-            && let Ok(answer) = slot.ask(master, &Script::new(PROBE.into()), &nonce, until).await
-        {
-            return Ok(answer);
+        if let Some(mut slot) = self.reader.as_ref().and_then(|reader| reader.try_lock().ok()) {
+            let soon = slot.patience(master, until);
+            if let Ok(answer) = slot.ask(master, &Script::new(PROBE.into()), &nonce, soon, soon).await {
+                return Ok(answer);
+            }
         }
         let alone = Arc::new(Semaphore::new(1));
         let permit = alone.acquire_owned().await.map_err(|_| late("the sessions are closed"))?;

@@ -11,7 +11,7 @@ use crate::frame::{Frame, Nonce};
 use crate::master::Master;
 use crate::script::Script;
 
-/// A shell on the host that answers one reading script after another, over one session: a fraction of what a session
+/// A shell on the host that answers one script after another, over one session: a fraction of what a session
 /// for each would cost.
 ///
 /// Each script runs in a subshell without input, between marks of its own nonce. A shell that has not answered in full is
@@ -59,7 +59,7 @@ impl Shell {
             async { tokio::try_join!(write, answer(stdout, &mut out, begun_by), answer(stderr, &mut err, begun_by)) };
         let answered = timeout_at(until, exchange).await;
         if !matches!(answered, Ok(Ok(_))) || out.code() != err.code() {
-            tracing::debug!(?answered, "a reading shell is given up");
+            tracing::debug!(?answered, "a shell that was kept is given up");
             return None;
         }
         let (code, is_cut) = (out.code()?, out.is_cut() || err.is_cut());
@@ -109,31 +109,8 @@ const FAILURES: u32 = 2;
 const PAUSE: Duration = Duration::from_secs(30);
 
 impl Slot {
-    /// Asks the shell, or a new one, for what takes short.
-    pub(crate) async fn ask(
-        &mut self,
-        master: &Arc<Master>,
-        script: &Script,
-        nonce: &Nonce,
-        until: Instant,
-    ) -> Result<Answer, NoAnswer> {
-        let begun_by = self.patience(master, until);
-        self.ask_patiently(master, script, nonce, begun_by, begun_by).await
-    }
-
-    /// Asks the shell, or a new one, for what may take until `until` once it has begun.
-    pub(crate) async fn ask_long(
-        &mut self,
-        master: &Arc<Master>,
-        script: &Script,
-        nonce: &Nonce,
-        until: Instant,
-    ) -> Result<Answer, NoAnswer> {
-        let begun_by = self.patience(master, until);
-        self.ask_patiently(master, script, nonce, begun_by, until).await
-    }
-
-    fn patience(&self, master: &Arc<Master>, until: Instant) -> Instant {
+    /// Returns until when an answer, or the beginning of a long one, is waited for.
+    pub(crate) fn patience(&self, master: &Arc<Master>, until: Instant) -> Instant {
         let now = Instant::now();
         let is_known = self.shell.as_ref().is_some_and(|shell| shell.is_of(master));
         // The login shell of a new one may be slow.
@@ -141,7 +118,8 @@ impl Slot {
         now + if is_known { half.min(PATIENCE) } else { half }
     }
 
-    async fn ask_patiently(
+    /// Asks the shell, or a new one. The script must begin by `begun_by` and end by `until`.
+    pub(crate) async fn ask(
         &mut self,
         master: &Arc<Master>,
         script: &Script,

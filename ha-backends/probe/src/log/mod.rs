@@ -10,9 +10,8 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::answer::{Asked, brief, release};
-use crate::command::{passes, said};
+use crate::command::{said, tested};
 use crate::ports::Doors;
-use crate::trial::trial;
 
 use config::Identity;
 pub use config::LogProbeConfig;
@@ -126,8 +125,6 @@ impl Probe for LogProbe {
 
     async fn test(&self) -> Result<Box<str>, StepError> {
         let asked = Asked { operation: "test", target: &self.target };
-        let argv = &self.config.test;
-        let test = (!argv.is_empty()).then(|| passes(asked, argv, self.config.limits.test));
-        trial(asked, || self.look("test"), test).await
+        tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
     }
 }

@@ -8,7 +8,7 @@ use ha_ssh::SshHost;
 use ha_testkit::lab::SshHost as Machine;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::fixture::{FIRST, build, drive, install, lab, settings, sh};
+use crate::fixture::{FIRST, build, drive, install, lab, lines, settings, sh};
 
 fn with_version(machine: &Machine, script: &str) -> SshHost {
     let mut settings = settings(machine.access());
@@ -54,6 +54,44 @@ async fn reads_go_through_one_shell_and_a_killed_or_frozen_one_is_replaced() {
         assert!(began.elapsed() < Duration::from_secs(1), "{signal}: {:?}", began.elapsed());
         assert!(shells().iter().any(|shell| *shell != victim), "{signal}");
     }
+}
+
+#[tokio::test]
+async fn commands_are_started_over_one_shell_and_run_once_though_it_is_killed_or_frozen() {
+    let lab = lab();
+    let machine = lab.ssh_machine("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    let line = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let shells = || machine.pids().into_iter().filter(|pid| line(pid).starts_with("/bin/sh\0-s\0")).collect::<Vec<_>>();
+    host.process().await.unwrap();
+    let reader = shells();
+    let count = || sh("echo x >>ran", Duration::from_secs(30));
+    for runs in 1..=20 {
+        assert!(host.run(FIRST, count()).await.unwrap().is_success());
+        assert_eq!((lines(home.join("ran")), shells().len()), (runs, 2));
+    }
+    let mut frozen = Vec::new();
+    for (runs, signal) in [(21, "KILL"), (22, "STOP")] {
+        let starter = shells().into_iter().find(|pid| !reader.contains(pid) && !frozen.contains(pid)).unwrap();
+        let status = std::process::Command::new("kill").args([format!("-{signal}"), starter.to_string()]).status();
+        assert!(status.unwrap().success());
+        let began = Instant::now();
+        assert!(host.run(FIRST, count()).await.unwrap().is_success(), "{signal}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{signal}: {:?}", began.elapsed());
+        assert_eq!(lines(home.join("ran")), runs, "{signal}");
+        // The next one finds a new shell.
+        assert!(host.run(FIRST, sh("true", Duration::from_secs(30))).await.unwrap().is_success());
+        if signal == "STOP" {
+            frozen.push(starter);
+        }
+    }
+    // It wakes up with the script that it was sent before: that command has run already.
+    for pid in frozen {
+        let _ = std::process::Command::new("kill").args(["-CONT".to_string(), pid.to_string()]).status();
+    }
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(lines(home.join("ran")), 22);
 }
 
 #[tokio::test]

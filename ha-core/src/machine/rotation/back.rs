@@ -6,8 +6,8 @@ use super::{Call, Outcome, Phase, Rotation};
 use crate::backend::{Admin, Health, Member, Weight};
 use crate::topology::Permille;
 
-/// How long a balancer is given between the restart of a server and its first new request: with one round trip in it, no
-/// connection from before the restart is used again.
+/// How long a balancer is given between the end of a server's last life and the first request to its next one: with one
+/// round trip in it, no connection to the last life is used again.
 const AFTER_RESTART: Duration = Duration::from_millis(50);
 
 impl Rotation {
