@@ -15,7 +15,7 @@ use crate::frame::Keep;
 use crate::master::random;
 use crate::probe::{Processes, split};
 use crate::quote::{HoldsNul, quote, quote_all};
-use crate::script::{GUARD, Head, INSTALLED, KILL, LIVES, PROCESS, START_SERVER, Script, refusal, seconds};
+use crate::script::{FIND, GUARD, Head, INSTALLED, KILL, LIVES, PROCESS, START_SERVER, Script, refusal, seconds};
 use crate::session::Session;
 
 /// What a start prints that finds the server there.
@@ -173,7 +173,7 @@ impl Inner {
                 let (boot, pid, start) = last.as_ref().and_then(split).unwrap_or_default();
                 Ok(head.text("seen", boot)?.number("pid", pid).number("start", start))
             });
-        let body = body.map_err(self.nul(operation))?.then([LIVES, PROCESS]);
+        let body = body.map_err(self.nul(operation))?.then([FIND, LIVES, PROCESS]);
         let answer = self.ask(operation, &body, Keep::Begin(64 * 1024), self.config.read_deadline).await?;
         let failed = |failure: crate::SshFailure| failure.into_step(operation, &self.target).without_effect();
         let processes = Processes::parse(&answer.out()).map_err(failed)?;
@@ -293,9 +293,12 @@ impl Host for SshHost {
             let words = "no start_test is set for it: it cannot be started in a test domain";
             return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
         }
-        // The server is looked for behind the fence, where no other start can come between.
-        let mut wrapped: Vec<String> =
-            ["/bin/sh", "-c", START_SERVER, &inner.config.pid_file].map(String::from).to_vec();
+        if inner.processes("start").await?.server().is_some() {
+            return Ok(Applied::AlreadySo);
+        }
+        // Looked for once more behind the fence: another start may have come between.
+        let wrapper = format!("{FIND}{START_SERVER}");
+        let mut wrapped: Vec<String> = ["/bin/sh", "-c", &wrapper, &inner.config.pid_file].map(String::from).to_vec();
         wrapped.extend_from_slice(argv);
         let command = RunCommand::new(wrapped, inner.config.command_deadline)
             .with_env("HA_IDENTITY", inner.config.identity.as_str())

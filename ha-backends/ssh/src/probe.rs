@@ -74,7 +74,11 @@ fn brief(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
     use super::*;
+    use crate::script::{FIND, Head, LIVES, PROCESS};
 
     const BOOT: &str = "0f3e2d1c-0000-4000-8000-123456789abc";
 
@@ -93,6 +97,59 @@ mod tests {
         assert_eq!(life(&format!("{BOOT}\n{}\n\n4711\n", stat(4711, 'Z', 10))), ServerProcess::Stopped);
         assert!(Processes::parse("").is_err());
         assert!(Processes::parse("bash: /proc: no such file\n").is_err());
+    }
+
+    /// Runs the look on this machine, for a server that was last seen as `seen`.
+    fn look(home: &std::path::Path, identity: &str, seen: (&str, u32, u64)) -> ServerProcess {
+        let head = Head::new().text("home", &home.display().to_string()).unwrap().text("pid_file", "pid").unwrap();
+        let head = head.text("identity", identity).unwrap().text("seen", seen.0).unwrap();
+        let script = head.number("pid", seen.1).number("start", seen.2).then([FIND, LIVES, PROCESS]);
+        let mut sh = Command::new("/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        sh.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        Processes::parse(&String::from_utf8(sh.wait_with_output().unwrap().stdout).unwrap()).unwrap().state()
+    }
+
+    fn running(home: &std::path::Path, identity: &str) -> (Incarnation, u32) {
+        loop {
+            if let ServerProcess::Running(life) = look(home, identity, ("", 0, 0)) {
+                let pid = split(&life).unwrap().1;
+                return (life, pid);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pid_and_a_start_of_another_boot_or_another_start_are_a_stranger() {
+        let home = tempfile::tempdir().unwrap();
+        let mut server = Command::new("/bin/sh").args(["-c", "sleep 60; :", "-Dhome=1"]).spawn().unwrap();
+        let (life, pid) = running(home.path(), "-Dhome=1");
+        let (boot, _, start) = split(&life).unwrap();
+        std::fs::write(home.path().join("pid"), pid.to_string()).unwrap();
+        // Its identity is not asked for again: it is the same life.
+        let same = look(home.path(), "-Dhome=2", (boot, pid, start));
+        let others = [(BOOT, pid, start), (boot, pid, start + 1), ("", 0, 0)];
+        let others = others.map(|seen| look(home.path(), "-Dhome=2", seen));
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert_eq!(same, ServerProcess::Running(life.clone()));
+        assert_eq!(others, [ServerProcess::Stopped, ServerProcess::Stopped, ServerProcess::Stopped]);
+        let (boot, _, start) = split(&life).unwrap();
+        assert_eq!(look(home.path(), "-Dhome=1", (boot, pid, start)), ServerProcess::Stopped, "it is gone");
+    }
+
+    #[test]
+    fn a_known_server_that_becomes_itself_again_and_again_is_found_at_every_look() {
+        let home = tempfile::tempdir().unwrap();
+        let (script, identity) = (home.path().join("again.sh"), format!("-Dhome={}", home.path().display()));
+        std::fs::write(&script, "exec /bin/sh \"$0\" \"$@\"\n").unwrap();
+        let mut server = Command::new("/bin/sh").arg(&script).arg(&identity).spawn().unwrap();
+        let (life, pid) = running(home.path(), &identity);
+        let (boot, _, start) = split(&life).unwrap();
+        let looks = (0..300).map(|_| look(home.path(), &identity, (boot, pid, start)));
+        let missed = looks.filter(|seen| *seen == ServerProcess::Stopped).count();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert_eq!(missed, 0);
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub(crate) const CANCEL: &str = include_str!("sh/cancel.sh");
 pub(crate) const PUT: &str = include_str!("sh/put.sh");
 pub(crate) const SWEEP: &str = include_str!("sh/sweep.sh");
 pub(crate) const PROCESS: &str = include_str!("sh/process.sh");
+pub(crate) const FIND: &str = include_str!("sh/find.sh");
 pub(crate) const INSTALLED: &str = include_str!("sh/installed.sh");
 pub(crate) const LIVES: &str = include_str!("sh/lives.sh");
 pub(crate) const KILL: &str = include_str!("sh/kill.sh");

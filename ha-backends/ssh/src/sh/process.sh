@@ -3,12 +3,6 @@
 IFS= read -r boot </proc/sys/kernel/random/boot_id
 printf '%s\n' "$boot"
 [ "$boot" = "$seen" ] || pid=0
-ha_find() {
-    # Not as an argument of grep, which would find itself.
-    grep -lzxFf - /proc/[0-9]*/cmdline 2>/dev/null <<HA_IDENTITY
-$identity
-HA_IDENTITY
-}
 # One process keeps its pid and its start through every exec. Another one that the pid file names is looked for.
 ha_same() {
     [ "$pid" != 0 ] && [ -f "$home/$pid_file" ] || return 1

@@ -2,21 +2,21 @@
 # several starts at once one runs the script, and the next one finds the server.
 identity=$HA_IDENTITY
 unset HA_IDENTITY
-ha_there() {
-    # Not as an argument of grep, which would find itself.
-    printf '%s\n' "$identity" | grep -qzxFf - /proc/[0-9]*/cmdline 2>/dev/null
-}
-if ha_there; then
-    echo "$HA_THERE"
-    exit 0
-fi
+# Between two programs a process has no command line for a moment: one look is not believed.
+for look in 1 2 3; do
+    if [ -n "$(ha_find)" ]; then
+        echo "$HA_THERE"
+        exit 0
+    fi
+    sleep 0.003
+done
 unset HA_THERE
 # A pid file without its server makes the script believe in a stranger.
 if [ -e "$0" ]; then mv -f -- "$0" "$0.stale" || exit; fi
 "$@" || exit
 # The script may return before the server is there; what comes to nothing in two seconds is the next start's to find.
 tries=0
-until ha_there || [ "$tries" -ge 40 ]; do
+until [ -n "$(ha_find)" ] || [ "$tries" -ge 40 ]; do
     tries=$((tries + 1))
     sleep 0.05
 done

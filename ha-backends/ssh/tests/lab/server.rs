@@ -70,6 +70,9 @@ async fn a_server_in_the_middle_of_its_exec_is_found_at_every_look() {
     for look in 0..400 {
         assert!(matches!(host.process().await.unwrap(), ServerProcess::Running(_)), "look {look}");
     }
+    for _ in 0..20 {
+        assert_eq!(host.start(FIRST, ServerDomain::Production).await.unwrap(), Applied::AlreadySo);
+    }
     host.cancel(FIRST, &id("storm")).await.unwrap();
     until(&host, false).await;
 }
