@@ -14,9 +14,10 @@ const WARM_UP: u64 = 1_500;
 
 async fn replaced_with_a_warm_up(shape: impl Fn(HaProxySpec) -> HaProxySpec) {
     let cluster = Cluster::start(1, CarbonConfig::fast("1").with_warm_up(WARM_UP), shape).await;
-    // What is not checked was usable before it was warm.
+    // What is not checked was usable before it was warm; what is checked may have gone down meanwhile.
     warm(&cluster, 0).await;
     warm(&cluster, 1).await;
+    cluster.until_usable().await;
     let load = cluster.mixed_load();
     a_while(&load, 150).await;
     assert_eq!(cluster.take_out("esb1").await, DRAINED);
