@@ -272,6 +272,9 @@ impl HostFiles for SshHost {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -286,5 +289,30 @@ mod tests {
         for strange in ["", "file 1\n", "file 1 644\nxyz\n", "fifo\n", "absent"] {
             assert_eq!(parse_stat(strange), None, "{strange:?}");
         }
+    }
+
+    #[test]
+    fn a_put_whose_list_another_one_sweeps_before_it_is_held_makes_it_again() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("put")).unwrap();
+        let head = Head::new().text("G", &dir.path().display().to_string()).unwrap();
+        let head = head.text("p", &dir.path().join("file").display().to_string()).unwrap();
+        let head = head.text("want", &ContentDigest::of(b"new").to_string()).unwrap().text("mode", "644").unwrap();
+        let head = head
+            .text("expect", "any")
+            .unwrap()
+            .number("length", 3)
+            .number("deadline", 5)
+            .number("epoch", 1)
+            .number("wait", 5);
+        // Another sweep comes between the making of the list and its lock.
+        let between = "ha_last() { :; }\nflock() {\n[ \"$1\" != 8 ] || [ -e \"$G/once\" ] || \
+                       { : >\"$G/once\"; rm -f -- \"$G\"/put/*; }\ncommand flock \"$@\"\n}\n";
+        let script = head.text("nonce", "n1").unwrap().then([between, GUARD, SWEEP, PUT]);
+        let mut sh = Command::new("/bin/sh").arg("-c").arg(script).stdin(Stdio::piped()).spawn().unwrap();
+        sh.stdin.take().unwrap().write_all(b"new").unwrap();
+        assert!(sh.wait().unwrap().success());
+        assert!(dir.path().join("once").exists());
+        assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"new");
     }
 }

@@ -8,6 +8,7 @@ mod fault_proxy;
 mod haproxy;
 mod machine;
 mod pause;
+mod port;
 mod scripted;
 mod ssh;
 mod warden;
@@ -24,12 +25,12 @@ pub use warden::Warded;
 pub(crate) use warden::warden;
 
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use port::ReservedPort;
 use tempfile::TempDir;
 
 use crate::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
@@ -41,7 +42,7 @@ pub struct Lab {
     relaunch: Relaunch,
     lifelines: Lifelines,
     closed: Arc<AtomicBool>,
-    reserved: Mutex<Vec<u16>>,
+    reserved: Mutex<Vec<ReservedPort>>,
     guardian: Mutex<Option<Arc<ssh::Guardian>>>,
 }
 
@@ -80,19 +81,15 @@ impl Lab {
         &self.relaunch
     }
 
-    /// Finds a free loopback port that the lab has not given out before.
+    /// Finds a free loopback port and keeps it from every other lab for as long as this one lives.
     ///
     /// # Errors
     /// When no port is free.
     pub fn free_port(&self) -> io::Result<u16> {
-        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-            if !reserved.contains(&port) {
-                reserved.push(port);
-                return Ok(port);
-            }
-        }
+        let port = ReservedPort::any()?;
+        let number = port.number();
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).push(port);
+        Ok(number)
     }
 
     /// Installs a server; its scripts start and stop it. A port of 0 is replaced by a free one.

@@ -27,8 +27,12 @@ ha_check
 ha_sweep
 u=$(umask)
 umask 077
-exec 8>"$G/put/$nonce"
-flock 8 && [ -e "$G/put/$nonce" ] || exit 78
+# Before it is locked another one may take it for left behind: then it is made again.
+made=0
+until exec 8>"$G/put/$nonce" && flock 8 && [ -e "$G/put/$nonce" ]; do
+    made=$((made + 1))
+    [ "$made" -lt 50 ] || exit 78
+done
 umask "$u"
 t=$dir/.ha-put.$nonce
 printf '%s\n' "$t" >&8
