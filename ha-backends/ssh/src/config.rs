@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ha_core::backend::linux::Supervisor;
 use ha_core::topology::{Component, SettingError, Settings};
 
 /// How a host is reached. The host key is always checked: there is no setting that turns it off.
@@ -81,21 +82,15 @@ pub struct SshHostConfig {
     pub ssh: SshConfig,
     /// Its home directory there; commands run in it, and a program with a slash in its name is looked up from there.
     pub home: String,
-    /// Starts it. May return before the server does anything.
-    pub start: Vec<String>,
+    /// What starts and stops it.
+    pub supervisor: Supervisor,
     /// Starts it in its test domain; empty where it has none.
     pub start_test: Vec<String>,
-    /// Stops it. May return before the server is gone.
-    pub stop: Vec<String>,
     /// Prints the installed release in its first line.
     pub version: Vec<String>,
     /// Writes down what the server does before it is killed, with its pid in `HA_PID`. Empty: the server is sent SIGQUIT,
     /// at which a JVM prints its threads.
     pub diagnose: Vec<String>,
-    /// The pid file, inside the home.
-    pub pid_file: String,
-    /// One whole argument of the server's command line that no other process has.
-    pub identity: String,
     /// Where the highest epoch and the work are kept on the machine: an absolute path, or one from the login's home.
     /// Default `.ha`. Not inside the server's home, which a patch may replace.
     pub state_dir: String,
@@ -109,8 +104,8 @@ pub struct SshHostConfig {
 
 impl SshHostConfig {
     /// Reads the settings `host`, `port`, `ssh_config`, `identity_file`, `known_hosts`, `jump`, `connect_deadline_ms`,
-    /// `keepalive_ms`, `keepalive_count`, `sessions` (all but `host` optional), `home`, `start`, `start_test` (optional), `stop`, `version`,
-    /// `diagnose` (optional), `pid_file`, `identity`, and optionally `state_dir`, `command_deadline_ms`, `lock_wait_ms`,
+    /// `keepalive_ms`, `keepalive_count`, `sessions` (all but `host` optional), `home`, `version`, those of its
+    /// [`Supervisor`], and optionally `start_test`, `diagnose`, `state_dir`, `command_deadline_ms`, `lock_wait_ms`,
     /// `read_deadline_ms`.
     ///
     /// # Errors
@@ -134,22 +129,16 @@ impl SshHostConfig {
         let config = Self {
             ssh,
             home: remote_path("home", &settings.required_text("home")?)?,
-            start: settings.argv("start")?,
+            supervisor: Supervisor::read(&mut settings)?,
             start_test: settings.optional_argv("start_test")?,
-            stop: settings.argv("stop")?,
             version: settings.argv("version")?,
             diagnose: settings.optional_argv("diagnose")?,
-            pid_file: settings.required_text("pid_file")?,
-            identity: settings.required_text("identity")?,
             state_dir: settings.text("state_dir")?.unwrap_or_else(|| ".ha".into()),
             command_deadline,
             lock_wait: Some(settings.millis("lock_wait_ms", command_deadline)?),
             read_deadline: settings.millis("read_deadline_ms", Duration::from_secs(5))?,
         };
         settings.finish()?;
-        if config.identity.contains('\n') {
-            return Err(SettingError::new("identity", "give one argument without line feeds"));
-        }
         Ok(config)
     }
 

@@ -1,7 +1,8 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ha_core::backend::linux::Supervisor;
 use ha_core::backend::{
     Applied, ContentDigest, DetachedWork, ErrorKind, Fencing, Host, HostCapabilities, HostFiles, HostIdentity,
     Incarnation, Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError, WorkId,
@@ -13,9 +14,8 @@ use crate::config::SshHostConfig;
 use crate::exec::Answer;
 use crate::frame::Keep;
 use crate::master::random;
-use crate::probe::{Processes, split};
 use crate::quote::{HoldsNul, quote, quote_all};
-use crate::script::{FIND, GUARD, Head, INSTALLED, KILL, LIVES, PROCESS, START_SERVER, Script, refusal, seconds};
+use crate::script::{Head, INSTALLED, Script, refusal, seconds};
 use crate::session::Session;
 
 /// What a start prints that finds the server there.
@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     pub(crate) config: SshHostConfig,
     target: String,
     /// The server's life when it was last seen.
-    last_seen: Mutex<Option<Incarnation>>,
+    pub(crate) last_seen: Mutex<Option<Incarnation>>,
 }
 
 /// What the guard and the runner of detached work need on the machine.
@@ -163,26 +163,6 @@ impl Inner {
         Some(self.refuse(kind, operation, words))
     }
 
-    async fn processes(&self, operation: &'static str) -> Result<Processes, StepError> {
-        let body = Head::new()
-            .text("home", &self.config.home)
-            .and_then(|head| head.text("pid_file", &self.config.pid_file))
-            .and_then(|head| head.text("identity", &self.config.identity))
-            .and_then(|head| {
-                let last = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let (boot, pid, start) = last.as_ref().and_then(split).unwrap_or_default();
-                Ok(head.text("seen", boot)?.number("pid", pid).number("start", start))
-            });
-        let body = body.map_err(self.nul(operation))?.then([FIND, LIVES, PROCESS]);
-        let answer = self.ask(operation, &body, Keep::Begin(64 * 1024), self.config.read_deadline).await?;
-        let failed = |failure: crate::SshFailure| failure.into_step(operation, &self.target).without_effect();
-        let processes = Processes::parse(&answer.out()).map_err(failed)?;
-        if let ServerProcess::Running(life) = processes.state() {
-            *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
-        }
-        Ok(processes)
-    }
-
     /// Asks the version command over the reading shell. What it leaves behind cannot write into later answers. `None`
     /// unless it is short, quick and good: then it is asked again over a session of its own.
     async fn installed_quickly(&self, version: &str, limit: Duration) -> Result<Option<Installed>, StepError> {
@@ -196,19 +176,17 @@ impl Inner {
         Ok(answer.as_ref().and_then(installed))
     }
 
-    /// Runs one of the server's own scripts, under a name that is used once.
-    async fn script(
-        self: &Arc<Self>,
-        epoch: LeaseEpoch,
-        operation: &'static str,
-        argv: &[String],
-    ) -> Result<Applied, StepError> {
-        let command = RunCommand::new(argv.to_vec(), self.config.command_deadline);
-        let ran = self.work(epoch, operation, command).await?;
-        if ran.is_success() {
-            return Ok(Applied::Applied);
+    /// Looks whether the server runs.
+    async fn process(&self, operation: &'static str) -> Result<ServerProcess, StepError> {
+        match &self.config.supervisor {
+            Supervisor::Scripts(scripts) => Ok(self.processes(operation, scripts).await?.state()),
+            Supervisor::Systemd(unit) => self.unit_process(operation, unit).await,
         }
-        Err(self.failed(operation, &argv.join(" "), &ran))
+    }
+
+    /// Makes a command with the deadline of the server's own.
+    pub(crate) fn command(&self, argv: Vec<String>) -> RunCommand {
+        RunCommand::new(argv, self.config.command_deadline)
     }
 
     fn failed(&self, operation: &'static str, script: &str, ran: &Ran) -> StepError {
@@ -249,7 +227,7 @@ impl ObserveHost for SshHost {
     }
 
     async fn process(&self) -> Result<ServerProcess, StepError> {
-        Ok(self.inner.processes("process").await?.state())
+        self.inner.process("process").await
     }
 
     async fn installed(&self) -> Result<Installed, StepError> {
@@ -271,6 +249,13 @@ impl ObserveHost for SshHost {
             inner.refuse(ErrorKind::Protocol, "installed", words)
         })
     }
+
+    async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
+        match &self.inner.config.supervisor {
+            Supervisor::Scripts(_) => Ok(None),
+            Supervisor::Systemd(unit) => Ok(self.inner.unit_status("stop budget", unit).await?.1.stop_budget),
+        }
+    }
 }
 
 #[async_trait]
@@ -285,25 +270,24 @@ impl Host for SshHost {
 
     async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
         let inner = self.inner.clone();
-        let argv = match domain {
-            ServerDomain::Production => &inner.config.start,
-            ServerDomain::Test => &inner.config.start_test,
-        };
-        if argv.is_empty() {
+        if domain == ServerDomain::Test && inner.config.start_test.is_empty() {
             let words = "no start_test is set for it: it cannot be started in a test domain";
             return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
         }
-        if inner.processes("start").await?.server().is_some() {
+        if inner.process("start").await? != ServerProcess::Stopped {
             return Ok(Applied::AlreadySo);
         }
-        // Looked for once more behind the fence: another start may have come between.
-        let wrapper = format!("{FIND}{START_SERVER}");
-        let mut wrapped: Vec<String> = ["/bin/sh", "-c", &wrapper, &inner.config.pid_file].map(String::from).to_vec();
-        wrapped.extend_from_slice(argv);
-        let command = RunCommand::new(wrapped, inner.config.command_deadline)
-            .with_env("HA_IDENTITY", inner.config.identity.as_str())
-            .with_env("HA_THERE", THERE);
-        let said = argv.join(" ");
+        let (said, command) = match (&inner.config.supervisor, domain) {
+            (Supervisor::Scripts(scripts), ServerDomain::Production) => inner.start_of_scripts(scripts, &scripts.start),
+            (Supervisor::Scripts(scripts), ServerDomain::Test) => {
+                inner.start_of_scripts(scripts, &inner.config.start_test)
+            }
+            (Supervisor::Systemd(unit), ServerDomain::Production) => inner.start_of_unit(unit),
+            (Supervisor::Systemd(_), ServerDomain::Test) => {
+                (inner.config.start_test.join(" "), inner.command(inner.config.start_test.clone()))
+            }
+        };
+        let command = command.with_env("HA_THERE", THERE);
         self.apart("start", async move {
             let ran = inner.work(epoch, "start", command).await?;
             if ran.is_success() {
@@ -316,30 +300,29 @@ impl Host for SshHost {
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
         let inner = self.inner.clone();
-        let processes = inner.processes("stop").await?;
-        let Some(server) = processes.server() else { return Ok(Applied::AlreadySo) };
-        // The script signals whoever the pid file names: it must name this server.
-        let other = processes.named.filter(|named| *named != server.pid).map(|named| named.to_string());
-        if let Some(named) = other.or_else(|| processes.nonsense.clone()) {
-            let pid = server.pid;
-            let words = format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
-            return Err(inner.refuse(ErrorKind::Conflict, "stop", words));
-        }
-        self.apart("stop", async move { inner.script(epoch, "stop", &inner.config.stop).await }).await
+        let command = match &inner.config.supervisor {
+            Supervisor::Scripts(scripts) => inner.stop_of_scripts(scripts).await?,
+            Supervisor::Systemd(unit) => inner.stop_of_unit(unit).await?,
+        };
+        let Some(argv) = command else { return Ok(Applied::AlreadySo) };
+        self.apart("stop", async move {
+            let ran = inner.work(epoch, "stop", inner.command(argv.clone())).await?;
+            if ran.is_success() { Ok(Applied::Applied) } else { Err(inner.failed("stop", &argv.join(" "), &ran)) }
+        })
+        .await
     }
 
     async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError> {
         let inner = self.inner.clone();
-        let Some((boot, pid, began)) = split(&life) else {
-            return Err(inner.refuse(ErrorKind::Unsupported, "kill", format!("{life} is no life of a process")));
+        let diagnose = quote_all(inner.config.diagnose.iter().map(String::as_str)).map_err(inner.nul("kill"))?;
+        let head = inner
+            .head()
+            .and_then(|head| head.text("diagnose", &diagnose)?.text("wait", &seconds(inner.config.lock_wait())));
+        let head = head.map_err(inner.nul("kill"))?.number("epoch", epoch.number());
+        let body = match &inner.config.supervisor {
+            Supervisor::Scripts(_) => inner.kill_of_process(head, &life)?,
+            Supervisor::Systemd(unit) => inner.kill_of_unit(head, unit, &life)?,
         };
-        let nul = inner.nul("kill");
-        let diagnose = quote_all(inner.config.diagnose.iter().map(String::as_str)).map_err(&nul)?;
-        let head = inner.head().and_then(|head| head.text("boot", boot)).map_err(&nul)?;
-        let head = head.text("diagnose", &diagnose).map_err(&nul)?;
-        let head = head.number("pid", pid).number("start", began).number("epoch", epoch.number());
-        let body = head.text("wait", &seconds(inner.config.lock_wait())).map_err(&nul)?.then([GUARD, LIVES, KILL]);
-        drop(nul);
         let limit = inner.config.lock_wait() + Duration::from_secs(11) + LATE;
         let answer = self.apart("kill", async move { inner.change("kill", Script::new(body), limit).await }).await?;
         Ok(if answer.out().trim() == "killed" { Applied::Applied } else { Applied::AlreadySo })

@@ -11,8 +11,10 @@ mod master;
 mod probe;
 mod quote;
 mod script;
+mod scripts;
 mod session;
 mod shell;
+mod unit;
 mod work;
 
 pub use config::{SshConfig, SshHostConfig};

@@ -1,5 +1,6 @@
 //! The conformance suite for hosts over ssh, on machines of the lab. The truth is read past [`SshHost`]: from the machine's
-//! folder and its processes, as this system sees them. Needs root.
+//! folder and its processes, as this system sees them. Once with a server that its scripts start, once with one that a real
+//! systemd does. Needs root.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,7 +20,7 @@ use ha_ssh::{SshHost, SshHostConfig};
 use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::host::{Ability, Condition, Fixture, Found, PidFile, RELEASE, Subject};
 use ha_testkit::fake_carbon::Relaunch;
-use ha_testkit::lab::{Direction, Lab, SshAccess, SshMachine};
+use ha_testkit::lab::{Direction, Lab, SYSTEMCTL, SshAccess, SshMachine, SshSpec};
 
 ha_testkit::roles!();
 
@@ -46,37 +47,56 @@ esac
 /// At most so many machines at once: the tests of one binary would start them all.
 static MACHINES: Mutex<()> = Mutex::new(());
 
-struct Ssh;
+/// What starts the servers of a fixture.
+#[derive(Clone, Copy)]
+enum By {
+    Scripts,
+    Systemd,
+}
+
+/// A unit as administrators write it: it starts the server again when that dies.
+const UNIT: &str = "[Service]\nWorkingDirectory=/srv/esb\n\
+    ExecStart=/bin/sh bin/server.sh serve -Dcarbon.home=/srv/esb\n\
+    Restart=on-failure\nRestartSec=100ms\nTimeoutStopSec=10\n";
 
 #[async_trait]
-impl Fixture for Ssh {
+impl Fixture for By {
     fn name(&self) -> String {
-        "the host over ssh".into()
+        match self {
+            Self::Scripts => "the host over ssh".into(),
+            Self::Systemd => "the host over ssh, with systemd".into(),
+        }
     }
 
-    fn can(&self, _ability: Ability) -> bool {
-        true
+    fn can(&self, ability: Ability) -> bool {
+        // systemd reads no pid file.
+        matches!(self, Self::Scripts) || !matches!(ability, Ability::Be(Condition::PidFile(_)))
     }
 
     async fn fresh(&self) -> Result<Box<dyn Subject>, Breach> {
         let starting = MACHINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(Box::new(start(starting)?))
+        Ok(Box::new(start(*self, starting)?))
     }
 }
 
-fn start(starting: MutexGuard<'_, ()>) -> io::Result<SshSubject> {
+fn start(by: By, starting: MutexGuard<'_, ()>) -> io::Result<SshSubject> {
     let lab = Lab::open(Relaunch::test()?)?;
-    let machine = lab.ssh_machine("esb1")?;
+    let spec = SshSpec::new();
+    let spec = if matches!(by, By::Systemd) { spec.with_systemd() } else { spec };
+    let machine = lab.ssh_machine_with("esb1", &spec)?;
     drop(starting);
     let home = machine.outside("/srv")?.join("esb");
     fs::create_dir_all(home.join("bin"))?;
     fs::write(home.join("bin/server.sh"), SCRIPT)?;
     fs::set_permissions(home.join("bin/server.sh"), PermissionsExt::from_mode(0o755))?;
     fs::write(home.join("release"), format!("{RELEASE}\n"))?;
-    Ok(SshSubject { host: drive(machine.access()), machine, home, _lab: lab })
+    if matches!(by, By::Systemd) {
+        fs::write(machine.outside("/srv/units/esb.service")?, UNIT)?;
+    }
+    Ok(SshSubject { by, host: drive(by, machine.access()), machine, home, _lab: lab })
 }
 
-fn drive(access: &SshAccess) -> Arc<SshHost> {
+fn drive(by: By, access: &SshAccess) -> Arc<SshHost> {
     let text = |text: String| Setting::Text(text);
     let argv = |verb: &str| Setting::List(vec!["bin/server.sh".into(), verb.into()]);
     let mut component = Component::new(Name::new("ssh").unwrap());
@@ -86,18 +106,27 @@ fn drive(access: &SshAccess) -> Arc<SshHost> {
         ("identity_file".into(), text(access.identity_file().display().to_string())),
         ("known_hosts".into(), text(access.known_hosts().display().to_string())),
         ("home".into(), text(HOME.into())),
-        ("start".into(), argv("start")),
-        ("stop".into(), argv("stop")),
         ("version".into(), argv("version")),
-        ("pid_file".into(), text(PID_FILE.into())),
-        ("identity".into(), text(IDENTITY.into())),
         ("keepalive_ms".into(), Setting::Integer(1_000)),
         ("connect_deadline_ms".into(), Setting::Integer(5_000)),
     ]);
+    match by {
+        By::Scripts => component.settings.extend([
+            ("start".into(), argv("start")),
+            ("stop".into(), argv("stop")),
+            ("pid_file".into(), text(PID_FILE.into())),
+            ("identity".into(), text(IDENTITY.into())),
+        ]),
+        By::Systemd => component.settings.extend([
+            ("unit".into(), text("esb.service".into())),
+            ("systemctl".into(), Setting::List(SYSTEMCTL.map(String::from).to_vec())),
+        ]),
+    }
     Arc::new(SshHost::new(SshHostConfig::from_component(&component).unwrap()))
 }
 
 struct SshSubject {
+    by: By,
     host: Arc<SshHost>,
     machine: SshMachine,
     home: PathBuf,
@@ -128,7 +157,7 @@ impl Subject for SshSubject {
     }
 
     fn another(&self) -> Arc<dyn Host> {
-        drive(self.machine.access())
+        drive(self.by, self.machine.access())
     }
 
     fn home(&self) -> String {
@@ -198,14 +227,6 @@ impl Subject for SshSubject {
     async fn stranger_lives(&self) -> Result<bool, Breach> {
         let address = self.machine.access().socket_address().into();
         let tried = TcpStream::connect_timeout(&address, Duration::from_secs(2));
-        eprintln!(
-            "STRANGER {tried:?} {:?}",
-            self.machine
-                .pids()
-                .iter()
-                .map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")))
-                .collect::<Vec<_>>()
-        );
         Ok(tried.is_ok())
     }
 
@@ -221,4 +242,10 @@ impl Subject for SshSubject {
     }
 }
 
-ha_testkit::host_conformance!(Ssh);
+mod by_scripts {
+    ha_testkit::host_conformance!(super::By::Scripts);
+}
+
+mod by_systemd {
+    ha_testkit::host_conformance!(super::By::Systemd, skips = ["fixture: pid file"]);
+}

@@ -77,7 +77,8 @@ impl HostIdentity {
 
 /// Identifies one life of a server process, so that a restart is proven by a changed value and never by a pid alone.
 ///
-/// Opaque text: two values are of the same life exactly when they are equal (Linux: boot id, pid and start time).
+/// Opaque text: two values are of the same life exactly when they are equal (Linux: boot id, pid and start
+/// time; boot id and invocation where systemd runs it).
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct Incarnation(Box<str>);
 
@@ -225,6 +226,14 @@ pub trait ObserveHost: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn installed(&self) -> Result<Installed, StepError>;
+
+    /// Reads how long a stopping server is left alone before its supervisor kills it; `None` where nobody does.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn stop_budget(&self) -> Result<Option<Duration>, StepError>;
 }
 
 /// Changes the server of one node. Start and stop are requests: that they return proves nothing, since the scripts of

@@ -295,6 +295,20 @@ async fn look_at_node(shared: &Parts, node: NodeIx, gate: bool) -> RawNode {
             Err(_) => None,
         },
     };
+    if gate {
+        let policy = shared.topology.policy.stop_deadline;
+        // What does not answer is noted above.
+        if let Ok(Ok(Some(budget))) = timeout(READ_LIMIT, host.stop_budget()).await
+            && budget < policy
+        {
+            tracing::warn!(node = %name, ?budget, stop_deadline = ?policy, "its supervisor kills it before stop_deadline");
+            let words = "raise TimeoutStopSec of its unit, or lower stop_deadline";
+            note(
+                "a stop may be cut short",
+                format!("its supervisor kills it after {budget:?}, and stop_deadline is {policy:?}: {words}"),
+            );
+        }
+    }
     let mut tested = false;
     if gate && process.is_ready() {
         match timeout(READ_LIMIT * 3, probe.test()).await {

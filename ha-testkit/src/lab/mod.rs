@@ -20,7 +20,7 @@ pub use machine::{Direction, SshMachine};
 pub use pause::Paused;
 pub use scripted::{ScriptedAnswer, ScriptedSocket};
 pub(crate) use ssh::guardian;
-pub use ssh::{SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
+pub use ssh::{SYSTEMCTL, SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
 pub use warden::Warded;
 pub(crate) use warden::warden;
 

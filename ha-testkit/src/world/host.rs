@@ -77,6 +77,10 @@ impl ObserveHost for FakeHost {
         })
         .await?
     }
+
+    async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
+        Ok(None)
+    }
 }
 
 #[async_trait]

@@ -125,6 +125,10 @@ impl ObserveHost for Broken {
             (_, found) => found,
         }
     }
+
+    async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
+        self.spoil(self.inner.stop_budget().await)
+    }
 }
 
 #[async_trait]

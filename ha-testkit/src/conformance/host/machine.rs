@@ -198,6 +198,10 @@ impl ObserveHost for MachineHost {
         }
         self.server.installed().await
     }
+
+    async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
+        self.server.stop_budget().await
+    }
 }
 
 #[async_trait]

@@ -21,7 +21,7 @@ pub(crate) use guardian_role::guardian;
 pub use host::SshHost;
 pub(super) use network::Network;
 pub(super) use server::Server;
-pub use spec::SshSpec;
+pub use spec::{SYSTEMCTL, SshSpec};
 pub use tarpit::{Tarpit, TarpitKind};
 
 use std::io;

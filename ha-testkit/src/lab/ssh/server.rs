@@ -94,6 +94,20 @@ impl Server {
             return Err(io::Error::other(format!("host {}: {error}: {}", self.access.name(), log.trim())));
         }
         *running = PidSpace::below(pid);
+        if let Some(socket) = self.files.systemd_socket() {
+            let until = Instant::now() + READY;
+            while !socket.exists() {
+                if Instant::now() >= until {
+                    let log = std::fs::read_to_string(self.files.log()).unwrap_or_default();
+                    let name = self.access.name();
+                    return Err(io::Error::other(format!(
+                        "host {name}: systemd did not listen in {READY:?}: {}",
+                        log.trim()
+                    )));
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
         Ok(())
     }
 

@@ -12,12 +12,17 @@ pub struct SshSpec {
     pub home_files: Vec<(String, String)>,
     /// Bytes of a small disk at `/srv/small`, to be filled up. Default: no such disk. At 0 it has no limit.
     pub small_disk: Option<u64>,
+    /// Whether a systemd runs there. Default: none does.
+    pub systemd: bool,
 }
+
+/// How the systemd of a host is asked: it is root's own instance, not the machine's first process.
+pub const SYSTEMCTL: [&str; 4] = ["env", "XDG_RUNTIME_DIR=/run/user/0", "systemctl", "--user"];
 
 impl SshSpec {
     /// Describes a host with an empty home and 64 channels a connection.
     pub fn new() -> Self {
-        Self { max_sessions: 64, login_shell: None, home_files: Vec::new(), small_disk: None }
+        Self { max_sessions: 64, login_shell: None, home_files: Vec::new(), small_disk: None, systemd: false }
     }
 
     /// Sets how many channels one connection may have open.
@@ -45,6 +50,14 @@ impl SshSpec {
     #[must_use]
     pub fn with_small_disk(mut self, bytes: u64) -> Self {
         self.small_disk = Some(bytes);
+        self
+    }
+
+    /// Runs a systemd there, of root and with units from `/srv/units` alone: none of the system's own are ever started. It
+    /// is asked by [`SYSTEMCTL`].
+    #[must_use]
+    pub fn with_systemd(mut self) -> Self {
+        self.systemd = true;
         self
     }
 }

@@ -13,13 +13,15 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("setpriv", "util-linux"),
     ("mount", "mount"),
 ];
+/// What only some hosts need.
+const FOR_SOME: [(&str, &str); 1] = [("systemctl", "systemd")];
 
 /// Refuses a system on which the ssh lab cannot work, with all that is missing and how to get it.
 pub(super) fn check() -> io::Result<()> {
     check_with(rustix::process::geteuid().is_root(), &dirs())
 }
 
-/// Finds a program of [`PROGRAMS`].
+/// Finds a program of [`PROGRAMS`] or [`FOR_SOME`].
 pub(super) fn program(name: &str) -> io::Result<String> {
     find(name, &dirs()).map(|path| path.display().to_string()).ok_or_else(|| missing(&[name]))
 }
@@ -45,8 +47,12 @@ fn check_with(root: bool, dirs: &[PathBuf]) -> io::Result<()> {
 }
 
 fn missing(names: &[&str]) -> io::Error {
-    let mut packages: Vec<&str> =
-        PROGRAMS.iter().filter(|(name, _)| names.contains(name)).map(|(_, package)| *package).collect();
+    let mut packages: Vec<&str> = PROGRAMS
+        .iter()
+        .chain(&FOR_SOME)
+        .filter(|(name, _)| names.contains(name))
+        .map(|(_, package)| *package)
+        .collect();
     packages.dedup();
     let text = format!(
         "the ssh lab needs programs that are not installed: {}: apt-get install {}",

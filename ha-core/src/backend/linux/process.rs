@@ -1,6 +1,4 @@
-//! Reads what Linux says of a process: pure parsing, shared by the backends that look at servers near and far.
-
-use super::Incarnation;
+use crate::backend::Incarnation;
 
 /// Parses a pid file as real servers write it: digits, white space, NUL padding. 0 and 1 are no servers.
 ///

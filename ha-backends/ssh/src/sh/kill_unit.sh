@@ -1,0 +1,32 @@
+# Ends the run $run of the unit $unit, with all in its control group, after it was asked to write down what it does.
+ha_guard "$epoch" "$wait" || exit $?
+ha_runs() {
+    read -r now </proc/sys/kernel/random/boot_id
+    said=$(ha_systemctl show --property=ActiveState,InvocationID,ControlGroup,MainPID) || exit 66
+    state='' id='' group='' main=''
+    while IFS='=' read -r name value; do
+        case $name in
+        ActiveState) state=$value ;;
+        InvocationID) id=$value ;;
+        ControlGroup) group=$value ;;
+        MainPID) main=$value ;;
+        esac
+    done <<HA_SAID
+$said
+HA_SAID
+    case $state in inactive | failed) [ -n "$group" ] || return 1 ;; esac
+    [ "$now" = "$boot" ] && [ "${id:-$group}" = "$run" ]
+}
+ha_runs || { echo gone; exit 0; }
+if [ -n "$diagnose" ]; then
+    (cd -- "$home" && export HA_PID="$main" && eval "timeout -s KILL 10 $diagnose") </dev/null >/dev/null 2>&1 9>&-
+else
+    ha_systemctl kill --kill-who=main --signal=QUIT
+    sleep 0.5
+fi
+ha_runs || { echo killed; exit 0; }
+# Stopped first: killed alone it would be started again, as its unit says.
+ha_systemctl stop --no-block || exit 66
+ha_runs || { echo killed; exit 0; }
+ha_systemctl kill --signal=KILL || exit 1
+echo killed

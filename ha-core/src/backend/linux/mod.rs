@@ -1,0 +1,10 @@
+//! What the backends for Linux hosts, near and far, have in common: settings of what supervises a server, and pure parsing
+//! of what the system says of processes and units.
+
+mod process;
+mod supervisor;
+mod unit;
+
+pub use process::{ProcessStat, has_argument, parse_pid_file};
+pub use supervisor::{Scripts, Supervisor, SystemdUnit};
+pub use unit::UnitStatus;
