@@ -12,6 +12,7 @@ mod fixture;
 mod outcome;
 mod reads;
 mod server;
+mod unit;
 mod words;
 mod work;
 
