@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::linux::parse_pid_file;
+use ha_core::backend::linux::{Scripts, Supervisor, parse_pid_file};
 use ha_core::backend::{
     Applied, DetachedWork, ErrorKind, Fencing, Host, HostCapabilities, HostFiles, HostIdentity, Incarnation, Installed,
     ObserveHost, Ran, RunCommand, ServerProcess, StepError,
@@ -21,24 +21,19 @@ use tokio::time::{Instant, sleep};
 pub struct LocalHostConfig {
     /// Its home directory; commands run there, and a program with a slash in its name is looked up there.
     pub home: PathBuf,
-    /// Starts it. May return before the server does anything.
-    pub start: Vec<String>,
+    /// What starts and stops it.
+    pub supervisor: Supervisor,
     /// Starts it in its test domain; empty where it has none.
     pub start_test: Vec<String>,
-    /// Stops it. May return before the server is gone.
-    pub stop: Vec<String>,
     /// Prints the installed release in its first line.
     pub version: Vec<String>,
-    /// The pid file, inside the home.
-    pub pid_file: PathBuf,
-    /// One whole argument of the server's command line that no other process has.
-    pub identity: String,
     /// How long each of the commands above may take. Default 15 s.
     pub command_deadline: Duration,
 }
 
 impl LocalHostConfig {
-    /// Reads the settings `home`, `start`, `start_test` (optional), `stop`, `version`, `pid_file`, `identity` and `command_deadline_ms`.
+    /// Reads the settings `home`, `version`, those of its [`Supervisor`], and optionally `start_test` and
+    /// `command_deadline_ms`.
     ///
     /// # Errors
     /// [`ConfigError`] with the key.
@@ -46,12 +41,9 @@ impl LocalHostConfig {
         let mut settings = Settings::of(component);
         let config = Self {
             home: settings.absolute_path("home")?,
-            start: settings.argv("start")?,
+            supervisor: Supervisor::read(&mut settings)?,
             start_test: settings.optional_argv("start_test")?,
-            stop: settings.argv("stop")?,
             version: settings.argv("version")?,
-            pid_file: settings.required_text("pid_file")?.into(),
-            identity: settings.required_text("identity")?,
             command_deadline: settings.millis("command_deadline_ms", Duration::from_secs(15))?,
         };
         settings.finish()?;
@@ -62,7 +54,7 @@ impl LocalHostConfig {
 /// A server of this machine, driven by its own scripts.
 #[derive(Clone, Debug)]
 pub struct LocalHost {
-    config: LocalHostConfig,
+    pub(crate) config: LocalHostConfig,
 }
 
 impl LocalHost {
@@ -71,12 +63,30 @@ impl LocalHost {
         Self { config }
     }
 
-    fn find(&self) -> Option<Life> {
-        identity::find(&self.pid_file(), &self.config.identity)
+    pub(crate) fn find(&self, scripts: &Scripts) -> Option<Life> {
+        identity::find(&self.pid_file(scripts), &scripts.identity)
     }
 
-    fn pid_file(&self) -> PathBuf {
-        self.config.home.join(&self.config.pid_file)
+    fn pid_file(&self, scripts: &Scripts) -> PathBuf {
+        self.config.home.join(&scripts.pid_file)
+    }
+
+    /// Looks whether the server runs.
+    async fn look(&self, operation: &'static str) -> Result<ServerProcess, StepError> {
+        let scripts = match &self.config.supervisor {
+            Supervisor::Scripts(scripts) => scripts.clone(),
+            Supervisor::Systemd(unit) => return self.unit_process(operation, unit).await,
+        };
+        let host = self.clone();
+        match tokio::task::spawn_blocking(move || host.find(&scripts)).await {
+            Ok(Some(life)) => Ok(ServerProcess::Running(life.incarnation)),
+            Ok(None) => Ok(ServerProcess::Stopped),
+            Err(error) => Err(self.error(ErrorKind::Protocol, operation).caused_by(error).without_effect()),
+        }
+    }
+
+    pub(crate) fn error(&self, kind: ErrorKind, operation: &'static str) -> StepError {
+        StepError::new(kind, operation, self.target())
     }
 
     fn target(&self) -> String {
@@ -104,20 +114,25 @@ impl LocalHost {
         Err(self.failed(operation, &argv.join(" "), &ran))
     }
 
-    fn failed(&self, operation: &'static str, script: &str, ran: &Ran) -> StepError {
+    pub(crate) fn failed(&self, operation: &'static str, script: &str, ran: &Ran) -> StepError {
         let words = format!("{script} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim());
         StepError::new(ErrorKind::Conflict, operation, self.target()).with_context(words)
     }
 
     /// Starts the server unless it is there. The fence is held until the server is seen, so that of several starts at once
     /// one runs the script and the next one finds the server: scripts return before it is there.
-    async fn start_behind_fence(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Applied, StepError> {
+    async fn start_behind_fence(&self, epoch: LeaseEpoch, argv: Vec<String>) -> Result<Applied, StepError> {
         let _fence = pass(&self.config.home, epoch, "start", self.config.command_deadline).await?;
-        if self.find().is_some() {
+        if self.look("start").await? != ServerProcess::Stopped {
             return Ok(Applied::AlreadySo);
         }
+        let scripts = match &self.config.supervisor {
+            Supervisor::Scripts(scripts) => scripts,
+            Supervisor::Systemd(unit) => return self.start_unit(unit, argv).await,
+        };
+        let command = RunCommand::new(argv, self.config.command_deadline);
         // A pid file without its server makes the scripts believe in a stranger: it is moved aside, not deleted.
-        let pid_file = self.pid_file();
+        let pid_file = self.pid_file(scripts);
         if pid_file.exists() {
             let aside = pid_file.with_extension("stale");
             if let Err(error) = std::fs::rename(&pid_file, aside) {
@@ -131,7 +146,7 @@ impl LocalHost {
             return Err(self.failed("start", &script, &ran));
         }
         let until = Instant::now() + SEEN;
-        while self.find().is_none() && Instant::now() < until {
+        while self.find(scripts).is_none() && Instant::now() < until {
             sleep(LOOK).await;
         }
         Ok(Applied::Applied)
@@ -139,8 +154,8 @@ impl LocalHost {
 }
 
 /// How long a start that went well may take to show a process; what comes to nothing is the next start's to find.
-const SEEN: Duration = Duration::from_secs(2);
-const LOOK: Duration = Duration::from_millis(10);
+pub(crate) const SEEN: Duration = Duration::from_secs(2);
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
 async fn pass(home: &Path, epoch: LeaseEpoch, operation: &'static str, wait: Duration) -> Result<Fence, StepError> {
     let owned = home.to_path_buf();
@@ -164,15 +179,7 @@ impl ObserveHost for LocalHost {
     }
 
     async fn process(&self) -> Result<ServerProcess, StepError> {
-        let host = self.clone();
-        let found = tokio::task::spawn_blocking(move || host.find()).await;
-        match found {
-            Ok(Some(life)) => Ok(ServerProcess::Running(life.incarnation)),
-            Ok(None) => Ok(ServerProcess::Stopped),
-            Err(error) => {
-                Err(StepError::new(ErrorKind::Protocol, "process", self.target()).caused_by(error).without_effect())
-            }
-        }
+        self.look("process").await
     }
 
     async fn installed(&self) -> Result<Installed, StepError> {
@@ -192,6 +199,13 @@ impl ObserveHost for LocalHost {
             }
         }
     }
+
+    async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
+        match &self.config.supervisor {
+            Supervisor::Scripts(_) => Ok(None),
+            Supervisor::Systemd(unit) => Ok(self.unit_status("stop budget", unit).await?.stop_budget),
+        }
+    }
 }
 
 #[async_trait]
@@ -205,25 +219,35 @@ impl Host for LocalHost {
     }
 
     async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
-        let argv = match domain {
-            ServerDomain::Production => &self.config.start,
-            ServerDomain::Test => &self.config.start_test,
+        let argv = match (domain, &self.config.supervisor) {
+            (ServerDomain::Test, _) if self.config.start_test.is_empty() => {
+                let missing = self.error(ErrorKind::Unsupported, "start").without_effect();
+                return Err(missing.with_context("no start_test is set for it: it cannot be started in a test domain"));
+            }
+            (ServerDomain::Test, _) => self.config.start_test.clone(),
+            (ServerDomain::Production, Supervisor::Scripts(scripts)) => scripts.start.clone(),
+            (ServerDomain::Production, Supervisor::Systemd(unit)) => unit.request(&["start", "--no-block"]),
         };
-        if argv.is_empty() {
-            let missing = StepError::new(ErrorKind::Unsupported, "start", self.target()).without_effect();
-            return Err(missing.with_context("no start_test is set for it: it cannot be started in a test domain"));
-        }
-        let (host, command) = (self.clone(), RunCommand::new(argv.clone(), self.config.command_deadline));
-        let task = tokio::spawn(async move { host.start_behind_fence(epoch, command).await });
+        let host = self.clone();
+        let task = tokio::spawn(async move { host.start_behind_fence(epoch, argv).await });
         task.await
             .unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, "start", self.target()).caused_by(error)))
     }
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
-        let Some(Life { pid, .. }) = self.find() else { return Ok(Applied::AlreadySo) };
+        let scripts = match &self.config.supervisor {
+            Supervisor::Scripts(scripts) => scripts,
+            Supervisor::Systemd(unit) if self.unit_process("stop", unit).await? == ServerProcess::Stopped => {
+                return Ok(Applied::AlreadySo);
+            }
+            Supervisor::Systemd(unit) => {
+                return self.script(epoch, "stop", &unit.request(&["stop", "--no-block"])).await;
+            }
+        };
+        let Some(Life { pid, .. }) = self.find(scripts) else { return Ok(Applied::AlreadySo) };
         // The script signals whoever the pid file names: it must name this server.
         // What is no number of a process is worse than a wrong one: -1 is everybody.
-        let bytes = std::fs::read(self.pid_file()).unwrap_or_default();
+        let bytes = std::fs::read(self.pid_file(scripts)).unwrap_or_default();
         let is_blank = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
         if !is_blank && parse_pid_file(&bytes) != Some(pid) {
             let named = String::from_utf8_lossy(&bytes).chars().take(40).collect::<String>();
@@ -231,14 +255,18 @@ impl Host for LocalHost {
             let mismatch = StepError::new(ErrorKind::Conflict, "stop", self.target());
             return Err(mismatch.with_context(words).without_effect());
         }
-        self.script(epoch, "stop", &self.config.stop).await
+        self.script(epoch, "stop", &scripts.stop).await
     }
 
     async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError> {
         let host = self.clone();
         let task = tokio::spawn(async move {
             let _fence = pass(&host.config.home, epoch, "kill", host.config.command_deadline).await?;
-            let lives = || host.find().filter(|found| found.incarnation == life);
+            let scripts = match &host.config.supervisor {
+                Supervisor::Scripts(scripts) => scripts,
+                Supervisor::Systemd(unit) => return host.kill_unit(unit, &life).await,
+            };
+            let lives = || host.find(scripts).filter(|found| found.incarnation == life);
             let Some(found) = lives() else { return Ok(Applied::AlreadySo) };
             let denied = |error| StepError::new(ErrorKind::Denied, "kill", host.target()).caused_by(error);
             runner::ask_for_dump(found.pid).await.map_err(|error| denied(error).without_effect())?;

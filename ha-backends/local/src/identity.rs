@@ -69,17 +69,22 @@ fn life(pid: u32, identity: &str) -> Look {
     }
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
     let stat = stat.and_then(|stat| ProcessStat::parse(&stat)).filter(ProcessStat::is_alive);
-    match stat.zip(fs::read_to_string(BOOT_ID).ok()) {
+    match stat.zip(boot_id().ok()) {
         Some((stat, boot)) => Look::Found(Life { pid, group: stat.group, incarnation: stat.incarnation(&boot) }),
         None => Look::Other,
     }
+}
+
+/// Reads which boot of the machine this is.
+pub(crate) fn boot_id() -> io::Result<String> {
+    fs::read_to_string(BOOT_ID)
 }
 
 /// Reads which machine this is.
 pub(crate) fn machine() -> io::Result<HostIdentity> {
     // A machine without an id has at least a name.
     let machine = fs::read_to_string("/etc/machine-id").or_else(|_| fs::read_to_string("/proc/sys/kernel/hostname"))?;
-    let boot = fs::read_to_string(BOOT_ID)?;
+    let boot = boot_id()?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = |tool: &&str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
     let tools = TOOLS.iter().filter(|tool| there(tool)).map(|tool| (*tool).into()).collect();

@@ -9,6 +9,7 @@ pub mod fuzz;
 mod host;
 mod identity;
 mod runner;
+mod unit;
 mod wire;
 
 pub use balancer::LocalBalancer;

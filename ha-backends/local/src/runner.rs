@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const AFTERWARDS: Duration = Duration::from_millis(100);
 
 /// How long a server may write down what it does before it is killed.
-const DUMP_TIME: Duration = Duration::from_millis(500);
+pub(crate) const DUMP_TIME: Duration = Duration::from_millis(500);
 
 /// Runs a command in `home`, in a process group of its own, to its end or its deadline.
 pub(crate) async fn run(home: &Path, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {

@@ -11,6 +11,8 @@ pub struct UnitStatus {
     /// Whether something of it runs: also one that begins, ends or waits to be started again, and one that has ended
     /// and left processes in its control group (`KillMode=process`).
     pub is_active: bool,
+    /// Whether its last run ended badly, and nothing of it runs.
+    pub has_failed: bool,
     /// Names this run of the unit; empty where nothing runs.
     pub invocation: String,
     /// How long it may take to stop before systemd kills it; `None` for no limit.
@@ -35,6 +37,7 @@ impl UnitStatus {
         Some(Self {
             is_known: load != "not-found",
             is_active: !has_ended || !group.is_empty(),
+            has_failed: active == "failed" && group.is_empty(),
             // Of what an ended unit has left behind only the place has a name.
             invocation: if invocation.is_empty() { group.into() } else { invocation.into() },
             stop_budget: time_span(value("TimeoutStopUSec")?)?,

@@ -1,0 +1,127 @@
+//! A server that a real systemd runs: the one of a machine of the lab, asked over ssh. Needs root.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use ha_core::backend::{Applied, Effect, ErrorKind, Host, Incarnation, ObserveHost, ServerProcess};
+use ha_core::state::{LeaseEpoch, ServerDomain};
+use ha_core::topology::{Component, Name, Setting};
+use ha_local::{LocalHost, LocalHostConfig};
+use ha_testkit::fake_carbon::Relaunch;
+use ha_testkit::lab::{Lab, SYSTEMCTL, SshMachine, SshSpec};
+use tokio::time::sleep;
+
+ha_testkit::roles!();
+
+const FIRST: LeaseEpoch = LeaseEpoch::new(1);
+const SECOND: LeaseEpoch = LeaseEpoch::new(2);
+const SERVE: &str = "ExecStart=/bin/sh -c 'trap \"\" QUIT; while :; do sleep 0.05; done'";
+
+struct Unit {
+    host: LocalHost,
+    _machine: SshMachine,
+    home: tempfile::TempDir,
+    _lab: Lab,
+}
+
+/// A machine whose unit `esb.service` has this section `[Service]`, and a host for the unit of that name.
+fn unit(service: &str, name: &str) -> Unit {
+    let lab = Lab::open(Relaunch::test().unwrap()).unwrap();
+    let machine = lab.ssh_machine_with("esb1", &SshSpec::new().with_systemd()).unwrap();
+    std::fs::write(machine.outside("/srv/units/esb.service").unwrap(), format!("[Service]\n{service}\n")).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let config = lab.ssh_config([machine.access()]).unwrap();
+    let over_ssh = ["ssh", "-F", config.to_str().unwrap(), machine.access().name()];
+    let words: Vec<&str> = over_ssh.into_iter().chain(SYSTEMCTL).collect();
+    let host = drive(home.path(), name, &words);
+    Unit { host, _machine: machine, home, _lab: lab }
+}
+
+fn drive(home: &Path, unit: &str, systemctl: &[&str]) -> LocalHost {
+    let words = systemctl.iter().map(|word| String::from(*word)).collect();
+    let text = |text: &str| Setting::Text(text.into());
+    let mut component = Component::new(Name::new("local").unwrap());
+    component.settings.extend([
+        ("home".into(), text(home.to_str().unwrap())),
+        ("version".into(), Setting::List(vec!["true".into()])),
+        ("unit".into(), text(unit)),
+        ("systemctl".into(), Setting::List(words)),
+    ]);
+    LocalHost::new(LocalHostConfig::from_component(&component).unwrap())
+}
+
+impl Unit {
+    async fn start(&self, epoch: LeaseEpoch) -> Result<Applied, ha_core::backend::StepError> {
+        self.host.start(epoch, ServerDomain::Production).await
+    }
+
+    async fn life(&self) -> Option<Incarnation> {
+        match self.host.process().await.unwrap() {
+            ServerProcess::Running(life) => Some(life),
+            ServerProcess::Stopped => None,
+        }
+    }
+
+    async fn stopped(&self) {
+        for _ in 0..500 {
+            if self.life().await.is_none() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the unit never stopped");
+    }
+}
+
+#[tokio::test]
+async fn a_unit_is_started_and_stopped_and_each_run_is_another_life() {
+    let unit = unit(&format!("{SERVE}\nTimeoutStopSec=7"), "esb.service");
+    assert_eq!(unit.host.stop_budget().await.unwrap(), Some(Duration::from_secs(7)));
+    assert_eq!((unit.life().await, unit.host.stop(FIRST).await.unwrap()), (None, Applied::AlreadySo));
+    assert_eq!(unit.start(SECOND).await.unwrap(), Applied::Applied);
+    let first = unit.life().await.unwrap();
+    assert_eq!((unit.start(SECOND).await.unwrap(), unit.life().await), (Applied::AlreadySo, Some(first.clone())));
+    assert_eq!(unit.host.stop(FIRST).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(unit.host.stop(SECOND).await.unwrap(), Applied::Applied);
+    unit.stopped().await;
+    unit.start(SECOND).await.unwrap();
+    assert_ne!(unit.life().await, Some(first));
+}
+
+#[tokio::test]
+async fn one_run_is_killed_and_stays_down_and_a_past_one_is_not_touched() {
+    let unit = unit(&format!("{SERVE}\nRestart=always\nRestartSec=0"), "esb.service");
+    unit.start(FIRST).await.unwrap();
+    let life = unit.life().await.unwrap();
+    assert_eq!(unit.host.kill(FIRST, Incarnation::new("b:1")).await.unwrap(), Applied::AlreadySo);
+    assert_eq!(unit.life().await, Some(life.clone()));
+    assert_eq!(unit.host.kill(FIRST, life.clone()).await.unwrap(), Applied::Applied);
+    unit.stopped().await;
+    for _ in 0..10 {
+        assert_eq!(unit.life().await, None);
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(unit.host.kill(FIRST, life).await.unwrap(), Applied::AlreadySo);
+}
+
+#[tokio::test]
+async fn a_unit_that_cannot_start_says_why_every_time() {
+    let unit = unit("ExecStart=/bin/no-such-program\nRestart=no", "esb.service");
+    for _ in 0..7 {
+        let error = unit.start(FIRST).await.unwrap_err();
+        assert!(error.to_string().contains("203/EXEC"), "{error}");
+    }
+    assert_eq!(unit.life().await, None);
+}
+
+#[tokio::test]
+async fn what_systemd_does_not_know_is_no_stopped_server() {
+    let unit = unit(SERVE, "ebs.service");
+    for error in [unit.host.process().await.unwrap_err(), unit.start(FIRST).await.unwrap_err()] {
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::None), "{error}");
+    }
+    let error = drive(unit.home.path(), "esb.service", &["systemctl", "--user"]).process().await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Protocol, Effect::None), "{error}");
+}
