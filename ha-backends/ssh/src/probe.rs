@@ -138,18 +138,29 @@ mod tests {
     }
 
     #[test]
-    fn a_known_server_that_becomes_itself_again_and_again_is_found_at_every_look() {
+    fn a_server_that_becomes_itself_again_and_again_is_found_at_every_look() {
         let home = tempfile::tempdir().unwrap();
         let (script, identity) = (home.path().join("again.sh"), format!("-Dhome={}", home.path().display()));
         std::fs::write(&script, "exec /bin/sh \"$0\" \"$@\"\n").unwrap();
         let mut server = Command::new("/bin/sh").arg(&script).arg(&identity).spawn().unwrap();
         let (life, pid) = running(home.path(), &identity);
         let (boot, _, start) = split(&life).unwrap();
-        let looks = (0..300).map(|_| look(home.path(), &identity, (boot, pid, start)));
+        // Also by one who has not seen it before.
+        let seen = [(boot, pid, start), ("", 0, 0)].into_iter().cycle().take(600);
+        let looks = seen.map(|seen| look(home.path(), &identity, seen));
         let missed = looks.filter(|seen| *seen == ServerProcess::Stopped).count();
         server.kill().unwrap();
         server.wait().unwrap();
         assert_eq!(missed, 0);
+    }
+
+    #[test]
+    fn a_machine_whose_processes_cannot_be_searched_is_no_stopped_server() {
+        let head = Head::new().text("home", "/nowhere").unwrap().text("pid_file", "pid").unwrap();
+        let head = head.text("identity", "-Dx").unwrap().text("seen", "").unwrap().number("pid", 0).number("start", 0);
+        let script = head.then(["PATH=/nowhere\n", FIND, LIVES, PROCESS]);
+        let ran = Command::new("/bin/sh").arg("-c").arg(script).output().unwrap();
+        assert_eq!(ran.status.code(), Some(crate::script::refusal::DENIED));
     }
 
     #[test]

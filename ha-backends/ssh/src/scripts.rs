@@ -25,6 +25,9 @@ impl Inner {
             });
         let body = body.map_err(self.nul(operation))?.then([FIND, LIVES, PROCESS]);
         let answer = self.ask(operation, &body, Keep::Begin(64 * 1024), self.config.read_deadline).await?;
+        if let Some(refused) = self.refusal(operation, &answer) {
+            return Err(refused.without_effect());
+        }
         let failed = |failure: SshFailure| failure.into_step(operation, self.target()).without_effect();
         let processes = Processes::parse(&answer.out()).map_err(failed)?;
         if let ServerProcess::Running(life) = processes.state() {

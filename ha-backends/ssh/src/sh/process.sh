@@ -13,15 +13,16 @@ ha_same() {
 if ha_same 2>/dev/null; then
     printf '%s\n\n%s\n' "$stat" "$named"
 else
-    # Between two programs a process has no command line for a moment. What was the server is looked for as long as it
-    # lives; where none was seen before one look is not believed.
+    # What was the server is looked for as long as it lives.
     looks=1
-    until found=$(ha_find); [ -n "$found" ] || [ "$looks" -ge 10 ]; do
-        if [ "$pid" = 0 ]; then [ "$looks" -lt 3 ] || break; else ha_lives "$pid" "$start" || break; fi
+    until ha_find || [ "$looks" -ge 10 ] || [ "$pid" = 0 ] || ! ha_lives "$pid" "$start"; do
         looks=$((looks + 1))
         sleep 0.003
     done
+    seen=
     for f in $found; do
+        case $seen in *" $f "*) continue ;; esac
+        seen="$seen $f "
         if IFS= read -r line 2>/dev/null <"${f%cmdline}stat"; then printf '%s\n' "$line"; fi
     done
     echo
