@@ -47,7 +47,7 @@ impl Shell {
         nonce: &Nonce,
         begun_by: Instant,
         until: Instant,
-    ) -> Option<(Self, Answer)> {
+    ) -> Result<(Self, Answer), Silence> {
         let (mut out, mut err) = (Frame::new(nonce, script.keep), Frame::new(nonce, script.keep));
         let text = script.wrap_apart(nonce);
         let Channel { stdin, stdout, stderr, .. } = &mut self.channel;
@@ -60,11 +60,21 @@ impl Shell {
         let answered = timeout_at(until, exchange).await;
         if !matches!(answered, Ok(Ok(_))) || out.code() != err.code() {
             tracing::debug!(?answered, "a shell that was kept is given up");
-            return None;
+            return Err(if out.has_begun() { Silence::InTheMiddle } else { Silence::FromTheBeginning });
         }
-        let (code, is_cut) = (out.code()?, out.is_cut() || err.is_cut());
-        Some((self, Answer { code, stdout: out.into_content(), stderr: err.into_content(), is_cut }))
+        let is_cut = out.is_cut() || err.is_cut();
+        let code = out.code().ok_or(Silence::InTheMiddle)?;
+        Ok((self, Answer { code, stdout: out.into_content(), stderr: err.into_content(), is_cut }))
     }
+}
+
+/// A shell that was asked has not answered in full.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Silence {
+    /// It was not seen to begin.
+    FromTheBeginning,
+    /// Its script takes longer, or it was lost meanwhile.
+    InTheMiddle,
 }
 
 /// Reads one stream until the script reports its end there; it must report its beginning in time.
@@ -138,16 +148,16 @@ impl Slot {
         };
         let (answered, silence) = match shell {
             Some(shell) => (shell.ask(script, nonce, begun_by, until).await, NoAnswer::Sent),
-            None => (None, NoAnswer::Unsent),
+            None => (Err(Silence::FromTheBeginning), NoAnswer::Unsent),
         };
         match (answered, is_new) {
-            (Some((shell, answer)), _) => {
+            (Ok((shell, answer)), _) => {
                 self.failures = 0;
                 self.shell = Some(shell);
                 return Ok(answer);
             }
-            (None, true) => self.failures += 1,
-            (None, false) => {}
+            (Err(Silence::FromTheBeginning), true) => self.failures += 1,
+            (Err(_), _) => {}
         }
         if self.failures >= FAILURES {
             (self.failures, self.not_before) = (0, Some(Instant::now() + PAUSE));

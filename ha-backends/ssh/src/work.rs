@@ -80,13 +80,15 @@ impl Inner {
         Ok(self.head()?.raw(&format!("d=\"$G/work/{id}\"\n")))
     }
 
-    /// Puts together the script that starts work unless it was started before, and goes on with `after`.
+    /// Puts together the script that starts work unless it was started before, and goes on with `after`: at once,
+    /// or when the work has ended, if it is started by this.
     fn start_script(
         &self,
         operation: &'static str,
         epoch: LeaseEpoch,
         id: &WorkId,
         command: &RunCommand,
+        until_its_end: bool,
         after: &str,
     ) -> Result<String, StepError> {
         let unsupported = |words: String| self.refuse(ErrorKind::Unsupported, operation, words);
@@ -99,7 +101,8 @@ impl Inner {
         let wait = self.config.lock_wait().min(command.deadline);
         let head = self.work_head(id).and_then(|head| {
             let head = head.text("command", &command_file(command)?)?.text("runner", &format!("{GUARD}{RUNNER}"))?;
-            head.text("wait", &seconds(wait))?.text("deadline", &seconds(command.deadline))
+            let head = head.text("wait", &seconds(wait))?.text("deadline", &seconds(command.deadline))?;
+            head.text("here", if until_its_end { "yes" } else { "no" })
         });
         let head = head.map_err(self.nul(operation))?.number("epoch", epoch.number());
         Ok(head.then([GUARD, STATE, START, after]))
@@ -124,7 +127,7 @@ impl Inner {
                 seconds(wait),
                 limit = command.output_limit
             );
-            let body = self.start_script(operation, epoch, &id, &command, &after)?;
+            let body = self.start_script(operation, epoch, &id, &command, true, &after)?;
             let keep = Keep::Begin(command.output_limit.saturating_add(64));
             let patience = (Instant::now() + wait + self.config.read_deadline).min(until);
             let failed = match self.session.run_again(Script::new(body).with_keep(keep), patience).await {
@@ -223,7 +226,7 @@ impl ObserveDetachedWork for SshHost {
 impl DetachedWork for SshHost {
     async fn launch(&self, epoch: LeaseEpoch, id: WorkId, command: RunCommand) -> Result<Applied, StepError> {
         let inner = self.inner.clone();
-        let body = inner.start_script("launch", epoch, &id, &command, "echo \"$known\"\n")?;
+        let body = inner.start_script("launch", epoch, &id, &command, false, "echo \"$known\"\n")?;
         let limit = inner.config.read_deadline + inner.config.command_deadline;
         let answer =
             self.apart("launch", async move { inner.change("launch", Script::new(body), limit).await }).await?;

@@ -3,11 +3,12 @@ d=$1 G=$2 home=$3 epoch=$4 wait=$5 deadline=$6
 set -C
 { true >"$d/started"; } 2>/dev/null || exit 0
 set +C
-IFS= read -r stat </proc/$$/stat
+IFS= read -r stat </proc/self/stat
 read -r boot </proc/sys/kernel/random/boot_id
+own=$stat
 # shellcheck disable=SC2086 # a list of words
 set -- ${stat##*) }
-printf '%s %s %s\n' "$$" "${20}" "$boot" >"$d/pid"
+printf '%s %s %s\n' "${own%% *}" "${20}" "$boot" >"$d/pid"
 # A claim that a power cut takes back would let the command run twice.
 sync "$d" "$G/work" 8>&- 9>&- &
 claim=$!
@@ -16,7 +17,7 @@ ha_done() {
     # a power cut could take back from here on is this word, and then the work is lost.
     printf '%s\n' "$1" >"$d/rc"
     exec 8>&- 9>&-
-    sync "$d/rc" "$d"
+    sync "$d/rc" "$d" &
     [ -z "$raised" ] || find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} + 2>/dev/null
     exit 0
 }
