@@ -122,7 +122,7 @@ impl Inner {
         loop {
             let wait = WAIT.min(until.saturating_duration_since(Instant::now()));
             let after = format!(
-                "command exec 8<\"$d/alive\" || exit 1\nflock -s -w {} 8\nexec 8<&-\nha_state\n\
+                "[ -e \"$d/rc\" ] || {{ command exec 8<\"$d/alive\" && flock -s -w {} 8; exec 8<&-; }}\nha_state\n\
                  [ ! -s \"$d/out\" ] || tail -c {limit} \"$d/out\"\n[ ! -s \"$d/err\" ] || tail -c {limit} \"$d/err\" >&2\n",
                 seconds(wait),
                 limit = command.output_limit
