@@ -39,7 +39,7 @@ pub(crate) struct Inner {
 }
 
 /// What the guard and the runner of detached work need on the machine.
-const TOOLS: [&str; 7] = ["flock", "mktemp", "setsid", "sha256sum", "stat", "sync", "timeout"];
+const TOOLS: [&str; 8] = ["flock", "grep", "mktemp", "setsid", "sha256sum", "stat", "sync", "timeout"];
 /// How much longer than a command's own deadline its end is waited for.
 pub(crate) const LATE: Duration = Duration::from_millis(800);
 

@@ -122,8 +122,8 @@ impl Inner {
         loop {
             let wait = WAIT.min(until.saturating_duration_since(Instant::now()));
             let after = format!(
-                "[ -e \"$d/rc\" ] || {{ command exec 8<\"$d/alive\" && flock -s -w {} 8; exec 8<&-; }}\nha_state\n\
-                 [ ! -s \"$d/out\" ] || tail -c {limit} \"$d/out\"\n[ ! -s \"$d/err\" ] || tail -c {limit} \"$d/err\" >&2\n",
+                "[ -e \"$d.rc\" ] || {{ command exec 8<\"$d.alive\" && flock -s -w {} 8; exec 8<&-; }}\nha_state\n\
+                 [ ! -s \"$d.out\" ] || tail -c {limit} \"$d.out\"\n[ ! -s \"$d.err\" ] || tail -c {limit} \"$d.err\" >&2\n",
                 seconds(wait),
                 limit = command.output_limit
             );
@@ -210,8 +210,8 @@ impl ObserveDetachedWork for SshHost {
     async fn tail(&self, id: &WorkId, limit: usize) -> Result<WorkOutput, StepError> {
         let inner = &self.inner;
         let tails = format!(
-            "[ -e \"$d/started\" ] || exit 64\n[ ! -e \"$d/out\" ] || tail -c {limit} \"$d/out\"\n\
-             [ ! -e \"$d/err\" ] || tail -c {limit} \"$d/err\" >&2\n"
+            "[ -e \"$d.started\" ] || exit 64\n[ ! -e \"$d.out\" ] || tail -c {limit} \"$d.out\"\n\
+             [ ! -e \"$d.err\" ] || tail -c {limit} \"$d.err\" >&2\n"
         );
         let body = inner.work_head(id).map_err(inner.nul("tail"))?.then([tails.as_str()]);
         let answer = inner.ask("tail", &body, Keep::Begin(limit), inner.config.read_deadline).await?;
@@ -238,7 +238,7 @@ impl DetachedWork for SshHost {
         // Not behind the lock, which the work itself holds; a lower epoch is refused all the same. The work's own counts
         // too: it says that it runs before its guard has kept it.
         let fence = "ha_seen || exit 78\n[ \"$epoch\" -ge \"$seen\" ] || exit 77\n\
-                     if read -r own 2>/dev/null <\"$d/epoch\"; then [ \"$epoch\" -ge \"$own\" ] || exit 77; fi\n";
+                     if read -r own 2>/dev/null <\"$d.epoch\"; then [ \"$epoch\" -ge \"$own\" ] || exit 77; fi\n";
         let head = inner.work_head(id).map_err(inner.nul("cancel"))?.number("epoch", epoch.number());
         let body = head.then([GUARD, STATE, fence, CANCEL]);
         let limit = inner.config.read_deadline + Duration::from_secs(6);

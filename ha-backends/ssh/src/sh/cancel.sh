@@ -1,9 +1,9 @@
-# Ends the work in $d with its process group.
-[ -e "$d/started" ] && [ ! -e "$d/rc" ] || { echo already; exit 0; }
-: >"$d/cancelled"
+# Ends the work $d with its process group.
+[ -e "$d.started" ] && [ ! -e "$d.rc" ] || { echo already; exit 0; }
+: >"$d.cancelled"
 tries=0
-while [ ! -e "$d/rc" ] && [ "$tries" -lt 100 ]; do
-    if read -r leader rest 2>/dev/null <"$d/leader" && IFS= read -r now 2>/dev/null <"/proc/$leader/stat"; then
+while [ ! -e "$d.rc" ] && [ "$tries" -lt 100 ]; do
+    if read -r leader rest 2>/dev/null <"$d.leader" && IFS= read -r now 2>/dev/null <"/proc/$leader/stat"; then
         # shellcheck disable=SC2086 # a list of words
         set -- $rest
         was=${20}

@@ -4,7 +4,7 @@ for f in /etc/machine-id /var/lib/dbus/machine-id /proc/sys/kernel/hostname; do
 done
 IFS= read -r boot </proc/sys/kernel/random/boot_id
 printf '%s\n%s\n%s\n' "$machine" "$boot" "$(date +%s%N)"
-for tool in flock head mktemp sha256sum sh stat sudo sync systemctl tail timeout; do
+for tool in flock grep head mktemp sha256sum sh stat sudo sync systemctl tail timeout; do
     command -v "$tool" >/dev/null 2>&1 && printf '%s ' "$tool"
 done
 setsid -f -w true >/dev/null 2>&1 && printf 'setsid '

@@ -1,23 +1,23 @@
 d=$1 G=$2 home=$3 epoch=$4 wait=$5 deadline=$6
 # The one claim: whoever makes this file runs the command, and nobody else ever does.
 set -C
-{ true >"$d/started"; } 2>/dev/null || exit 0
+{ true >"$d.started"; } 2>/dev/null || exit 0
 set +C
 IFS= read -r stat </proc/self/stat
 read -r boot </proc/sys/kernel/random/boot_id
 own=$stat
 # shellcheck disable=SC2086 # a list of words
 set -- ${stat##*) }
-printf '%s %s %s\n' "${own%% *}" "${20}" "$boot" >"$d/pid"
+printf '%s %s %s\n' "${own%% *}" "${20}" "$boot" >"$d.pid"
 # A claim that a power cut takes back would let the command run twice.
-sync "$d" "$G/work" 8>&- 9>&- &
+sync "$d.started" "$G/work" 8>&- 9>&- &
 claim=$!
 ha_done() {
     # One line at once; without its line feed it does not count. Whoever waits learns it as soon as the lock is free: what
     # a power cut could take back from here on is this word, and then the work is lost.
-    printf '%s\n' "$1" >"$d/rc"
+    printf '%s\n' "$1" >"$d.rc"
     exec 8>&- 9>&-
-    sync "$d/rc" "$d" &
+    sync "$d.rc" "$G/work" &
     [ -z "$raised" ] || find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} + 2>/dev/null
     exit 0
 }
@@ -31,29 +31,29 @@ case $guarded in
 *) ha_done broken ;;
 esac
 cd -- "$home" 2>/dev/null || ha_done nohome
-. "$d/cmd"
+. "$d.cmd"
 command -v -- "$1" >/dev/null 2>&1 || ha_done missing
-[ ! -e "$d/cancelled" ] || ha_done cancelled
+[ ! -e "$d.cancelled" ] || ha_done cancelled
 (
     trap 'kill "$s"; exit 0' TERM
     sleep "$deadline" &
     s=$!
     wait "$s"
-    : >"$d/overdue"
-    until read -r leader _ <"$d/leader"; do sleep 0.05; done
+    : >"$d.overdue"
+    until read -r leader _ <"$d.leader"; do sleep 0.05; done
     kill -KILL "-$leader"
 ) </dev/null >/dev/null 2>&1 8>&- 9>&- &
 watch=$!
 # In a session of its own, in the foreground: nothing is ignored or inherited but the environment. That setsid says
 # something means that a signal ended the command; its own words go elsewhere.
 # shellcheck disable=SC2016 # expanded by the inner shell
-setsid -f -w /bin/sh -c 'd=$1; shift; IFS= read -r s </proc/$$/stat; printf "%s %s\n" "$$" "${s##*) }" >"$d/leader"
-unset d s; exec "$@" 2>&3 3>&-' ha-command "$d" "$@" </dev/null >"$d/out" 3>"$d/err" 2>"$d/msg" 8>&- 9>&-
+setsid -f -w /bin/sh -c 'd=$1; shift; IFS= read -r s </proc/$$/stat; printf "%s %s\n" "$$" "${s##*) }" >"$d.leader"
+unset d s; exec "$@" 2>&3 3>&-' ha-command "$d" "$@" </dev/null >"$d.out" 3>"$d.err" 2>"$d.msg" 8>&- 9>&-
 code=$?
 kill "$watch" 2>/dev/null
-if [ -e "$d/overdue" ]; then
+if [ -e "$d.overdue" ]; then
     ha_done overdue
-elif [ -s "$d/msg" ]; then
+elif [ -s "$d.msg" ]; then
     ha_done "signaled $((code & 127))"
 else
     ha_done "exited $code"

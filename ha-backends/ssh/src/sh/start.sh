@@ -1,18 +1,17 @@
-# Starts the work in $d unless it was started before; the command stands in $command, the runner in $runner.
+# Starts the work $d unless it was started before; the command stands in $command, the runner in $runner.
 u=$(umask)
 umask 077
-[ -d "$d" ] || mkdir "$d" 2>/dev/null || [ -d "$d" ] || exit 78
-if [ -e "$d/started" ]; then
+if [ -e "$d.started" ]; then
     known=known
 else
-    exec 8>>"$d/alive"
+    command exec 8>>"$d.alive" || exit 78
     flock -w 5 8 || exit 75
     known=known
-    if [ ! -e "$d/started" ]; then
+    if [ ! -e "$d.started" ]; then
         known=fresh
         ha_seen || exit 78
         [ "$epoch" -ge "$seen" ] || exit 77
-        printf '%s\n' "$epoch" >"$d/epoch" && printf '%s\n' "$command" >"$d/cmd" || exit 78
+        printf '%s\n' "$epoch" >"$d.epoch" && printf '%s\n' "$command" >"$d.cmd" || exit 78
         # The runner inherits the lock and keeps it until it ends. It claims the work itself.
         (
             umask "$u"

@@ -1,19 +1,19 @@
-# Prints how the work in $d stands. Its runner holds a lock for as long as it lives, on this boot of the machine.
+# Prints how the work $d stands. Its runner holds a lock for as long as it lives, on this boot of the machine.
 ha_state() {
-    if read -r rc 2>/dev/null <"$d/rc"; then
+    if read -r rc 2>/dev/null <"$d.rc"; then
         echo "$rc"
         return
     fi
-    if [ ! -e "$d/alive" ]; then
+    if [ ! -e "$d.alive" ]; then
         echo absent
         return
     fi
-    command exec 7<"$d/alive" || return 78
+    command exec 7<"$d.alive" || return 78
     if flock -n -s 7; then
         exec 7<&-
-        if read -r rc 2>/dev/null <"$d/rc"; then
+        if read -r rc 2>/dev/null <"$d.rc"; then
             echo "$rc"
-        elif [ -e "$d/started" ]; then
+        elif [ -e "$d.started" ]; then
             echo lost
         else
             echo absent
@@ -21,7 +21,7 @@ ha_state() {
         return
     fi
     exec 7<&-
-    if [ -e "$d/started" ]; then
+    if [ -e "$d.started" ]; then
         echo running
     else
         echo starting
