@@ -282,4 +282,31 @@ mod tests {
         assert_eq!(command_file(&command).unwrap(), "export HA_NODE='it'\\''s; reboot'\nset -- 'bin/x' '$(reboot)'");
         assert!(command_file(&RunCommand::new(vec!["a\0".into()], Duration::from_secs(1))).is_err());
     }
+
+    #[test]
+    fn a_runner_that_is_killed_before_its_command_begins_leaves_no_watch_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = dir.path().join("work/w1");
+        std::fs::create_dir(dir.path().join("work")).unwrap();
+        std::fs::write(d.with_extension("cmd"), "set -- true").unwrap();
+        // In place of the program that starts the command.
+        let script = format!("setsid() {{ kill -9 $$; }}\n{GUARD}{RUNNER}");
+        let path = |path: &std::path::Path| path.display().to_string();
+        let arguments = [path(&d), path(dir.path()), "/".into(), "1".into(), "5".into(), "0.1".into()];
+        let mut runner =
+            std::process::Command::new("/bin/sh").args(["-c", &script, "ha-work"]).args(&arguments).spawn().unwrap();
+        assert!(!runner.wait().unwrap().success());
+        let left = || {
+            let lines = std::fs::read_dir("/proc").unwrap().flatten();
+            let lines = lines.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+            lines.filter(|line| String::from_utf8_lossy(line).contains(&arguments[0])).count()
+        };
+        for _ in 0..200 {
+            if d.with_extension("overdue").exists() && left() == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        panic!("{} processes are left", left());
+    }
 }

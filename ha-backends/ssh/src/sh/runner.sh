@@ -5,10 +5,10 @@ set -C
 set +C
 IFS= read -r stat </proc/self/stat
 read -r boot </proc/sys/kernel/random/boot_id
-own=$stat
+keeper=${stat%% *}
 # shellcheck disable=SC2086 # a list of words
 set -- ${stat##*) }
-printf '%s %s %s\n' "${own%% *}" "${20}" "$boot" >"$d.pid"
+printf '%s %s %s\n' "$keeper" "${20}" "$boot" >"$d.pid"
 # A claim that a power cut takes back would let the command run twice.
 sync "$d.started" "$G/work" 8>&- 9>&- &
 claim=$!
@@ -40,7 +40,11 @@ command -v -- "$1" >/dev/null 2>&1 || ha_done missing
     s=$!
     wait "$s"
     : >"$d.overdue"
-    until read -r leader _ <"$d.leader"; do sleep 0.05; done
+    # A runner that was killed just before has started nobody.
+    until read -r leader _ <"$d.leader"; do
+        [ -d "/proc/$keeper" ] || exit
+        sleep 0.05
+    done
     kill -KILL "-$leader"
 ) </dev/null >/dev/null 2>&1 8>&- 9>&- &
 watch=$!
