@@ -6,11 +6,13 @@ mod cluster;
 mod haproxy;
 mod journal;
 mod local;
+mod ssh;
 mod topology;
 
 pub use haproxy::{haproxy_answer, haproxy_cfg, haproxy_info, haproxy_proc, haproxy_stat, haproxy_state};
 pub use journal::journal_entry;
 pub use local::{embedded_wire, pid_file};
+pub use ssh::{ssh_frame, ssh_look, systemd_unit};
 pub use topology::topology_toml;
 
 /// Takes a place in the rest of the input from its first two bytes, so that the fuzzer chooses where an answer is cut.
@@ -35,7 +37,7 @@ mod tests {
 
     #[test]
     fn every_seed_passes_and_so_does_every_beginning_of_it() {
-        let targets: [(&str, fn(&[u8])); 10] = [
+        let targets: [(&str, fn(&[u8])); 13] = [
             ("haproxy_stat", haproxy_stat),
             ("haproxy_state", haproxy_state),
             ("haproxy_info", haproxy_info),
@@ -46,6 +48,9 @@ mod tests {
             ("journal_entry", journal_entry),
             ("embedded_wire", embedded_wire),
             ("pid_file", pid_file),
+            ("ssh_frame", ssh_frame),
+            ("ssh_look", ssh_look),
+            ("systemd_unit", systemd_unit),
         ];
         for (target, check) in targets {
             for seed in seeds(target) {
@@ -70,6 +75,14 @@ mod tests {
         assert!(whole("haproxy_state").iter().all(|seed| ha_haproxy::fuzz::states(seed, &pool).is_some()));
         assert!(whole("haproxy_info").iter().all(|seed| ha_haproxy::fuzz::info(seed).is_some()));
         assert!(whole("haproxy_proc").iter().all(|seed| ha_haproxy::fuzz::proc(seed).is_some()));
+        let text = |seed: Vec<u8>| String::from_utf8(seed).unwrap();
+        assert!(seeds("ssh_frame").iter().all(|seed| ha_ssh::fuzz::frame([&seed[2..]]).code.is_some()));
+        assert!(
+            seeds("ssh_look").into_iter().any(|seed| matches!(ha_ssh::fuzz::processes(&text(seed)), Some(Some(_))))
+        );
+        assert!(seeds("ssh_look").into_iter().any(|seed| ha_ssh::fuzz::machine(&text(seed)).is_some()));
+        let unit = |seed| ha_core::backend::linux::UnitStatus::parse(&text(seed)).is_some();
+        assert!(seeds("systemd_unit").into_iter().all(unit));
         assert!(seeds("journal_entry").iter().any(|seed| journal::goes_on(seed)), "a journal that can be gone on with");
     }
 }

@@ -6,6 +6,9 @@ mod exec;
 mod failure;
 mod files;
 mod frame;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod master;
 mod probe;
