@@ -43,6 +43,20 @@ async fn a_patch_ends_all_new_without_losing_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_supervisor_that_would_cut_a_stop_short_is_noted_before_the_plan() {
+    let world = World::active_passive();
+    let allowed = world.topology().policy.stop_deadline;
+    world.limit_stops_of("esb1", allowed - Duration::from_secs(1));
+    world.limit_stops_of("esb2", allowed);
+    let notes = world.engine().observe().await.unwrap().notes;
+    let cut: Vec<&String> = notes.iter().filter(|note| note.contains("a stop may be cut short")).collect();
+    assert!(
+        matches!(cut[..], [note] if note.starts_with("esb1: ") && note.contains("lower stop_deadline")),
+        "{notes:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_takes_capacity_or_moves_traffic_waits_for_a_look_and_work_on_a_node_out_of_traffic_does_not() {
     let world = World::active_passive();
     let engine = world.engine();

@@ -23,7 +23,7 @@ pub struct LocalHostConfig {
     pub home: PathBuf,
     /// What starts and stops it.
     pub supervisor: Supervisor,
-    /// Starts it in its test domain; empty where it has none.
+    /// Starts it in its test domain; empty where it has none. With a unit: starts that unit there.
     pub start_test: Vec<String>,
     /// Prints the installed release in its first line.
     pub version: Vec<String>,
@@ -51,7 +51,7 @@ impl LocalHostConfig {
     }
 }
 
-/// A server of this machine, driven by its own scripts.
+/// A server of this machine, driven by its own scripts or by systemd.
 #[derive(Clone, Debug)]
 pub struct LocalHost {
     pub(crate) config: LocalHostConfig,
@@ -63,7 +63,7 @@ impl LocalHost {
         Self { config }
     }
 
-    pub(crate) fn find(&self, scripts: &Scripts) -> Option<Life> {
+    fn find(&self, scripts: &Scripts) -> Option<Life> {
         identity::find(&self.pid_file(scripts), &scripts.identity)
     }
 

@@ -68,7 +68,7 @@ impl LocalHost {
     /// Starts a unit that does not run, and waits until it has begun.
     pub(crate) async fn start_unit(&self, unit: &SystemdUnit, argv: Vec<String>) -> Result<Applied, StepError> {
         // What has failed too often is not started again until that is forgotten. One that never failed may be unknown.
-        self.systemctl("start", unit, &["reset-failed"]).await.map_err(StepError::without_effect)?;
+        self.systemctl("start", unit, &["reset-failed"]).await?;
         let said = argv.join(" ");
         let ran = runner::run(&self.config.home, "start", RunCommand::new(argv, self.config.command_deadline)).await?;
         if !ran.is_success() {
@@ -76,15 +76,16 @@ impl LocalHost {
         }
         let until = Instant::now() + SEEN;
         loop {
-            let status = self.unit_status("start", unit).await?;
-            if status.has_failed {
-                let ran = self.systemctl("start", unit, &["status", "--no-pager", "--lines=5"]).await?;
-                return Err(self.failed("start", &said, &ran));
+            match self.unit_status("start", unit).await {
+                Ok(status) if status.has_failed => {
+                    let told = self.systemctl("start", unit, &["status", "--no-pager", "--lines=5"]).await;
+                    return Err(self.failed("start", &said, &told.unwrap_or(ran)));
+                }
+                Ok(status) if status.is_active => return Ok(Applied::Applied),
+                // It was asked to start; whether it does is the caller's to see.
+                Ok(_) | Err(_) if Instant::now() >= until => return Ok(Applied::Applied),
+                Ok(_) | Err(_) => sleep(LOOK).await,
             }
-            if status.is_active || Instant::now() >= until {
-                return Ok(Applied::Applied);
-            }
-            sleep(LOOK).await;
         }
     }
 
@@ -95,10 +96,12 @@ impl LocalHost {
             return Ok(Applied::AlreadySo);
         }
         // Without a main process there is nobody to ask.
-        self.systemctl("kill", unit, &["kill", "--kill-who=main", "--signal=QUIT"])
-            .await
-            .map_err(StepError::without_effect)?;
+        self.systemctl("kill", unit, &["kill", "--kill-who=main", "--signal=QUIT"]).await?;
         sleep(DUMP_TIME).await;
+        // A look has no effect; what went before it has.
+        let lives = async || {
+            lives().await.map_err(|error: StepError| self.error(error.kind(), "kill").with_context(error.to_string()))
+        };
         if !lives().await? {
             return Ok(Applied::Applied);
         }

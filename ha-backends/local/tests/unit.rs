@@ -125,3 +125,32 @@ async fn what_systemd_does_not_know_is_no_stopped_server() {
     let error = drive(unit.home.path(), "esb.service", &["systemctl", "--user"]).process().await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Protocol, Effect::None), "{error}");
 }
+
+/// A systemd of one file: it says what stands in `says`, until it is told to start or to stop; then it cannot be asked.
+const MUTE: &str = r#"#!/bin/sh
+case $1 in
+show) cat says ;;
+start | stop) rm says ;;
+esac
+"#;
+
+fn mute(active: &str) -> (tempfile::TempDir, LocalHost) {
+    let home = tempfile::tempdir().unwrap();
+    let script = home.path().join("systemctl.sh");
+    std::fs::write(&script, MUTE).unwrap();
+    let says = format!("LoadState=loaded\nActiveState={active}\nInvocationID=1\nControlGroup=\nTimeoutStopUSec=7s\n");
+    std::fs::write(home.path().join("says"), says).unwrap();
+    let host = drive(home.path(), "esb.service", &["sh", script.to_str().unwrap()]);
+    (home, host)
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_at_after_an_order_is_not_called_without_effect() {
+    let (_home, host) = mute("active");
+    let ServerProcess::Running(life) = host.process().await.unwrap() else { panic!("it runs") };
+    let error = host.kill(FIRST, life).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::Unknown, "it was told to stop: {error}");
+    // A start is a request: it was taken.
+    let (_home, host) = mute("inactive");
+    assert_eq!(host.start(FIRST, ServerDomain::Production).await.unwrap(), Applied::Applied);
+}

@@ -84,7 +84,7 @@ pub struct SshHostConfig {
     pub home: String,
     /// What starts and stops it.
     pub supervisor: Supervisor,
-    /// Starts it in its test domain; empty where it has none.
+    /// Starts it in its test domain; empty where it has none. With a unit: starts that unit there.
     pub start_test: Vec<String>,
     /// Prints the installed release in its first line.
     pub version: Vec<String>,

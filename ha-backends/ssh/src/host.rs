@@ -21,7 +21,7 @@ use crate::session::Session;
 /// What a start prints that finds the server there.
 const THERE: &str = "ha-start: the server is there";
 
-/// A server of another machine, driven by its own scripts over the system's ssh.
+/// A server of another machine, driven by its own scripts or by systemd over the system's ssh.
 ///
 /// Cheap to clone; clones share one connection, which is made when it is first needed and ends with the last clone.
 #[derive(Clone, Debug)]

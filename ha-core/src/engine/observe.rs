@@ -302,7 +302,7 @@ async fn look_at_node(shared: &Parts, node: NodeIx, gate: bool) -> RawNode {
             && budget < policy
         {
             tracing::warn!(node = %name, ?budget, stop_deadline = ?policy, "its supervisor kills it before stop_deadline");
-            let words = "raise TimeoutStopSec of its unit, or lower stop_deadline";
+            let words = "let its supervisor wait as long, or lower stop_deadline";
             note(
                 "a stop may be cut short",
                 format!("its supervisor kills it after {budget:?}, and stop_deadline is {policy:?}: {words}"),

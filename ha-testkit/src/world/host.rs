@@ -79,7 +79,7 @@ impl ObserveHost for FakeHost {
     }
 
     async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
-        Ok(None)
+        self.with("stop budget", |node| node.stop_budget).await
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) struct FakeRow {
 pub(crate) struct FakeNode {
     pub(crate) installed: String,
     pub(crate) damaged: bool,
+    pub(crate) stop_budget: Option<Duration>,
     pub(crate) process: Option<Life>,
     pub(crate) stopping: bool,
     pub(crate) start_delay: Duration,
@@ -141,6 +142,7 @@ impl World {
             let fake = FakeNode {
                 installed: "1.0".into(),
                 damaged: false,
+                stop_budget: None,
                 process: if node.spare || !topology.is_home(node) { None } else { Some(life) },
                 stopping: false,
                 start_delay: Duration::from_secs(2),
@@ -348,6 +350,11 @@ impl World {
                 (row.in_flight, row.idle) = (0, 0);
             }
         }
+    }
+
+    /// Lets the supervisor of a node's server kill it so long after it was asked to stop.
+    pub fn limit_stops_of(&self, node: &str, budget: Duration) {
+        self.change(node, |node| node.stop_budget = Some(budget));
     }
 
     /// Returns the release that is installed on a node, or `None` for an unknown node or a damaged installation.

@@ -19,10 +19,10 @@ else
         looks=$((looks + 1))
         sleep 0.003
     done
-    seen=
+    listed=
     for f in $found; do
-        case $seen in *" $f "*) continue ;; esac
-        seen="$seen $f "
+        case $listed in *" $f "*) continue ;; esac
+        listed="$listed $f "
         if IFS= read -r line 2>/dev/null <"${f%cmdline}stat"; then printf '%s\n' "$line"; fi
     done
     echo

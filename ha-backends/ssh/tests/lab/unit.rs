@@ -82,8 +82,8 @@ async fn a_server_that_crashes_is_another_life_when_systemd_has_started_it_again
     assert_eq!(unit.start().await.unwrap(), Applied::Applied);
     let first = unit.running().await;
     for pid in unit.pids("serve") {
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL)
-            .unwrap();
+        let killed = std::process::Command::new("kill").args(["-KILL".into(), pid.to_string()]).status();
+        assert!(killed.unwrap().success());
     }
     // While it waits to be started again it is not stopped: nothing may be changed under it.
     for _ in 0..10 {
@@ -240,4 +240,18 @@ async fn the_time_that_systemd_gives_a_stop_is_read() {
     ] {
         assert_eq!(unit(&format!("{SERVE}\n{setting}")).host.stop_budget().await.unwrap(), budget, "{setting}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_at_after_an_order_is_not_called_without_effect() {
+    let unit = unit(SERVE);
+    // It says what stands in a file, until it is told to stop; then it cannot be asked.
+    let script = "case $1 in show) cat /srv/says ;; stop) rm /srv/says ;; esac\n";
+    std::fs::write(unit.machine.outside("/srv/mute.sh").unwrap(), script).unwrap();
+    let says = "LoadState=loaded\nActiveState=active\nInvocationID=1\nControlGroup=\nTimeoutStopUSec=7s\n";
+    std::fs::write(unit.machine.outside("/srv/says").unwrap(), says).unwrap();
+    let host = drive(&unit.machine, "esb.service", &["sh", "/srv/mute.sh"]);
+    let ServerProcess::Running(life) = host.process().await.unwrap() else { panic!("it runs") };
+    let error = host.kill(FIRST, life).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::Unknown, "it was told to stop: {error}");
 }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::guardian::{LAB, MARK, Reply, Request};
 use super::pid_space::{PidSpace, kill};
-use super::{launch, tools};
+use super::{launch, systemd, tools};
 use crate::fake_carbon::ROLE;
 
 /// A lock file a slot; who holds the lock owns the slot, its names and its addresses. In it: the lab's folder.
@@ -170,7 +170,7 @@ fn clear(slot: u8, dir: &Path) {
     for link in entries("/sys/class/net").filter(is_link) {
         report(tools::run("ip", &["link", "del", &link]));
     }
-    launch::remove_control_groups(dir);
+    systemd::remove_control_groups(dir);
     let ours = dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ha-lab-"));
     let until = Instant::now() + GONE;
     // Other processes of a killed lab are ending at the same time and may write into it once more.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{SshAccess, SshSpec, tools};
+use super::{SshAccess, SshSpec, systemd, tools};
 
 /// The names of what a lab adds to the network of the system. Short: a link's name has at most 15 characters.
 pub(super) struct Names {
@@ -33,59 +33,6 @@ pub(super) fn loopback(slot: u8, host: u8) -> Ipv4Addr {
 
 /// What a host has of its own in place of the system's: folder inside, and its name in the host's folder.
 const PRIVATE: [(&str, &str); 4] = [("/tmp", "tmp"), ("/run", "run"), ("/root", "home"), ("/srv", "srv")];
-
-/// Where Linux shows its trees of control groups: side by side (v1, hybrid), or the one tree (v2).
-const CONTROL_GROUPS: [&str; 3] = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-
-/// Starts the systemd of a host in the control group `$2` and nothing outside of it, with units from `/srv/units` alone.
-const SYSTEMD: &str = r#"
-set -e
-trees=unified
-if grep -q name=systemd /proc/self/cgroup; then trees="unified systemd"; fi
-mkdir /run/trees
-mount -t tmpfs trees /run/trees
-mkdir /run/trees/unified /run/trees/systemd
-mount -t cgroup2 cgroup2 /run/trees/unified
-case $trees in *systemd) mount -t cgroup -o none,name=systemd cgroup /run/trees/systemd ;; esac
-for tree in $trees; do
-    mkdir -p "/run/trees/$tree/$2"
-    echo 0 >"/run/trees/$tree/$2/cgroup.procs"
-done
-umount -R /run/trees
-export XDG_RUNTIME_DIR=/run/user/0 SYSTEMD_UNIT_PATH=/srv/units HOME=/root
-exec unshare --cgroup --mount sh -ec '
-    if [ "$2" = unified ]; then
-        mount -t cgroup2 cgroup2 /sys/fs/cgroup
-    else
-        mount -t tmpfs cgroup /sys/fs/cgroup
-        mkdir /sys/fs/cgroup/systemd /sys/fs/cgroup/unified
-        mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified
-        mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
-    fi
-    exec "$1" --user --unit=host.target
-' systemd "$1" "$trees"
-"#;
-/// Where Debian keeps it.
-const SYSTEMD_PROGRAM: &str = "/lib/systemd/systemd";
-
-/// Removes the control groups of a lab's hosts.
-pub(super) fn remove_control_groups(lab: &Path) {
-    let Some(prefix) = lab.file_name().map(|name| format!("{}.", name.to_string_lossy())) else { return };
-    for tree in CONTROL_GROUPS {
-        let groups = fs::read_dir(tree).into_iter().flatten().flatten();
-        groups
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-            .for_each(|entry| prune(&entry.path()));
-    }
-}
-
-fn prune(group: &Path) {
-    for below in fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
-        prune(&below.path());
-    }
-    // What still holds a process stays.
-    let _ = fs::remove_dir(group);
-}
 
 /// The files that a host is started from, all in its folder.
 #[derive(Clone, Debug)]
@@ -189,14 +136,7 @@ impl Files {
             let _ = writeln!(text, "mkdir -p /srv/small\nmount -t tmpfs -o size={bytes} small /srv/small");
         }
         if spec.systemd {
-            tools::program("systemctl")?;
-            let lab = self.dir.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-            // Without the first folder systemd does not believe that it may run as a user's.
-            text.push_str("mkdir -p /run/systemd/system /srv/units\nmkdir -p -m 0700 /run/user/0\n");
-            text.push_str("for unit in host basic shutdown; do\n");
-            text.push_str("printf '[Unit]\\nDefaultDependencies=no\\n' >/srv/units/$unit.target\ndone\n");
-            fs::write(self.dir.join("systemd.sh"), SYSTEMD)?;
-            let _ = writeln!(text, "sh {dir}/systemd.sh {SYSTEMD_PROGRAM} '{lab}.{hostname}' </dev/null &");
+            text.push_str(&systemd::launch_script(&self.dir, hostname)?);
         }
         let _ = writeln!(text, "exec {} -D -e -f {dir}/sshd_config", tools::program("sshd")?);
         Ok(text)
@@ -231,7 +171,7 @@ fn uuid() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/uuid").map(|text| text.trim().to_string())
 }
 
-fn quoted(path: &Path) -> io::Result<String> {
+pub(super) fn quoted(path: &Path) -> io::Result<String> {
     let text = path.to_str().ok_or_else(|| io::Error::other("a path of the lab is not UTF-8"))?;
     Ok(format!("'{}'", text.replace('\'', r"'\''")))
 }

@@ -12,6 +12,7 @@ mod network;
 mod pid_space;
 mod server;
 mod spec;
+mod systemd;
 mod tarpit;
 mod tools;
 

@@ -88,26 +88,12 @@ impl Server {
         );
         argv.push(self.files.script().display().to_string());
         let pid = self.guardian.spawn(self.access.name(), argv, self.files.log())?;
-        if let Err(error) = self.await_banner() {
+        if let Err(error) = self.await_banner().and_then(|()| self.await_systemd()) {
             let _ = self.guardian.stop(self.access.name());
             let log = std::fs::read_to_string(self.files.log()).unwrap_or_default();
             return Err(io::Error::other(format!("host {}: {error}: {}", self.access.name(), log.trim())));
         }
         *running = PidSpace::below(pid);
-        if let Some(socket) = self.files.systemd_socket() {
-            let until = Instant::now() + READY;
-            while !socket.exists() {
-                if Instant::now() >= until {
-                    let log = std::fs::read_to_string(self.files.log()).unwrap_or_default();
-                    let name = self.access.name();
-                    return Err(io::Error::other(format!(
-                        "host {name}: systemd did not listen in {READY:?}: {}",
-                        log.trim()
-                    )));
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        }
         Ok(())
     }
 
@@ -132,6 +118,19 @@ impl Server {
 
     fn space(&self) -> Option<PidSpace> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until its systemd, if it has one, can be asked.
+    fn await_systemd(&self) -> io::Result<()> {
+        let Some(socket) = self.files.systemd_socket() else { return Ok(()) };
+        let until = Instant::now() + READY;
+        while !socket.exists() {
+            if Instant::now() >= until {
+                return Err(io::Error::other(format!("systemd did not listen in {READY:?}")));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     fn await_banner(&self) -> io::Result<()> {
