@@ -155,7 +155,7 @@ impl LocalHost {
 
 /// How long a start that went well may take to show a process; what comes to nothing is the next start's to find.
 pub(crate) const SEEN: Duration = Duration::from_secs(2);
-pub(crate) const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(10);
 
 async fn pass(home: &Path, epoch: LeaseEpoch, operation: &'static str, wait: Duration) -> Result<Fence, StepError> {
     let owned = home.to_path_buf();

@@ -6,10 +6,12 @@ use ha_core::backend::linux::{SystemdUnit, UnitStatus};
 use ha_core::backend::{Applied, ErrorKind, Incarnation, Ran, RunCommand, ServerProcess, StepError};
 use tokio::time::{Instant, sleep};
 
-use crate::host::{LOOK, LocalHost, SEEN};
+use crate::host::{LocalHost, SEEN};
 use crate::identity::boot_id;
 use crate::runner::{self, DUMP_TIME};
 
+/// The pause between two looks at a unit that was told to start.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long one question to systemd may take.
 const ASKED: Duration = Duration::from_secs(5);
 
@@ -74,18 +76,21 @@ impl LocalHost {
         if !ran.is_success() {
             return Err(self.failed("start", &said, &ran));
         }
-        let until = Instant::now() + SEEN;
+        let (until, mut begun) = (Instant::now() + SEEN, false);
         loop {
             match self.unit_status("start", unit).await {
                 Ok(status) if status.has_failed => {
                     let told = self.systemctl("start", unit, &["status", "--no-pager", "--lines=5"]).await;
                     return Err(self.failed("start", &said, &told.unwrap_or(ran)));
                 }
+                // A unit whose program cannot be run is active for a moment: one look is not believed.
+                Ok(status) if status.is_active && !begun => begun = true,
                 Ok(status) if status.is_active => return Ok(Applied::Applied),
                 // It was asked to start; whether it does is the caller's to see.
                 Ok(_) | Err(_) if Instant::now() >= until => return Ok(Applied::Applied),
-                Ok(_) | Err(_) => sleep(LOOK).await,
+                Ok(_) | Err(_) => {}
             }
+            sleep(LOOK).await;
         }
     }
 

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use ha_testkit::lab::SshSpec;
+
 use super::{lab, wait_for};
 
 const VICTIM: &str = "HA_SSH_LAB_VICTIM";
@@ -32,8 +34,20 @@ impl Remains {
         names.filter(|name| ours.iter().any(|prefix| name.starts_with(prefix))).collect()
     }
 
+    /// The control groups of its systemds, in every tree that is shown here.
+    fn control_groups(&self) -> Vec<String> {
+        let lab = Path::new(&self.dir).file_name().unwrap().to_string_lossy().into_owned();
+        let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
+        let entries = trees.iter().flat_map(|tree| std::fs::read_dir(tree).into_iter().flatten().flatten());
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(&lab)).collect()
+    }
+
     fn all_gone(&self) -> bool {
-        self.processes("cmdline").is_empty() && self.network().is_empty() && !Path::new(&self.dir).exists()
+        self.control_groups().is_empty()
+            && self.processes("cmdline").is_empty()
+            && self.network().is_empty()
+            && !Path::new(&self.dir).exists()
     }
 }
 
@@ -51,13 +65,18 @@ fn victim(test: &str) -> (Child, Remains) {
     let remains = Remains { dir: dir.into(), slot: slot.into() };
     assert!(remains.processes("cmdline").len() >= 4, "two sshd, two unshare: {:?}", remains.processes("cmdline"));
     assert_eq!(remains.network().len(), 3, "a bridge, a cable, a namespace: {:?}", remains.network());
+    let shown = ["", "/systemd", "/unified"]
+        .iter()
+        .any(|tree| Path::new(&format!("/sys/fs/cgroup{tree}/cgroup.procs")).exists());
+    assert!(!shown || remains.control_groups().len() >= 2, "one each: {:?}", remains.control_groups());
     (victim, remains)
 }
 
 fn live_until_killed() {
     let lab = lab();
-    let host = lab.ssh_host("esb1").unwrap();
-    let _machine = lab.ssh_machine("esb2").unwrap();
+    let spec = SshSpec::new().with_systemd();
+    let host = lab.ssh_host_with("esb1", &spec).unwrap();
+    let _machine = lab.ssh_machine_with("esb2", &spec).unwrap();
     println!("lab at {} {}", lab.path().display(), host.address().octets()[2]);
     std::thread::sleep(std::time::Duration::from_secs(60));
 }

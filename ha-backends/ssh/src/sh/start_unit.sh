@@ -15,7 +15,8 @@ failed) "$@" reset-failed -- "$unit" || exit ;;
     ;;
 esac
 "$@" start --no-block -- "$unit" || exit
-tries=0
+tries=0 begun=
+# A unit whose program cannot be run is active for a moment: one look is not believed.
 while ha_active "$@" || exit; do
     case $active in
     inactive) [ "$tries" -lt 40 ] || exit 0 ;;
@@ -23,7 +24,10 @@ while ha_active "$@" || exit; do
         "$@" status --no-pager --lines=5 -- "$unit" >&2
         exit 1
         ;;
-    *) exit 0 ;;
+    *)
+        [ -z "$begun" ] || exit 0
+        begun=yes
+        ;;
     esac
     tries=$((tries + 1))
     sleep 0.05

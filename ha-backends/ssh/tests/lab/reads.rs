@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ha_core::backend::{FileStat, Host, Installed, ObserveHost, ObserveHostFiles, ServerProcess};
+use ha_core::backend::{Ended, FileStat, Host, Installed, ObserveHost, ObserveHostFiles, ServerProcess};
 use ha_core::topology::Setting;
 use ha_ssh::SshHost;
 use ha_testkit::lab::SshHost as Machine;
@@ -110,6 +110,20 @@ async fn commands_are_started_over_one_shell_and_run_once_though_it_is_killed_or
     }
     sleep(Duration::from_millis(500)).await;
     assert_eq!(lines(home.join("ran")), 22);
+}
+
+#[tokio::test]
+async fn a_command_that_takes_longer_than_one_question_runs_once_and_its_end_is_learnt() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    // A question waits 15 s, and its answer may take 5 s more.
+    let long = sh("echo x >>ran; sleep 22; echo late; exit 3", Duration::from_secs(60));
+    let ran = host.run(FIRST, long).await.unwrap();
+    assert_eq!((ran.ended, ran.stdout.as_str()), (Ended::Exited(3), "late\n"));
+    assert_eq!(lines(home.join("ran")), 1);
+    assert!(host.run(FIRST, sh("true", Duration::from_secs(30))).await.unwrap().is_success());
 }
 
 #[tokio::test]
