@@ -3,12 +3,7 @@ d=$1 G=$2 home=$3 epoch=$4 wait=$5 deadline=$6
 set -C
 { true >"$d.started"; } 2>/dev/null || exit 0
 set +C
-IFS= read -r stat </proc/self/stat
-read -r boot </proc/sys/kernel/random/boot_id
-keeper=${stat%% *}
-# shellcheck disable=SC2086 # a list of words
-set -- ${stat##*) }
-printf '%s %s %s\n' "$keeper" "${20}" "$boot" >"$d.pid"
+read -r keeper _ </proc/self/stat
 # A claim that a power cut takes back would let the command run twice.
 sync "$d.started" "$G/work" 8>&- 9>&- &
 claim=$!
