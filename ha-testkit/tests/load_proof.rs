@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use ha_testkit::lab::ReservedPort;
 use ha_testkit::load::{Class, FailureKind, FaultyServer, Load, LoadReport, Misbehaviour, Saturate, double_executions};
 
 /// Treatments, the kind that each is to be counted as, and how often it comes.
@@ -55,7 +57,8 @@ async fn saturating_clients_count_every_kind_of_failure_exactly() {
 
 #[tokio::test]
 async fn saturating_clients_of_a_closed_port_are_refused_each_time() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = ReservedPort::any().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], nobody.number()));
     let load = Saturate::new(address).with_clients(3).with_class(Class::new("/", "", 1)).with_limit(25);
     let report = load.start().unwrap().finish().await;
     assert_eq!(report.counts.failed, BTreeMap::from([(FailureKind::Refused, 25)]));
@@ -63,7 +66,8 @@ async fn saturating_clients_of_a_closed_port_are_refused_each_time() {
 
 #[tokio::test]
 async fn a_closed_port_is_counted_as_refused() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = ReservedPort::any().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], nobody.number()));
     let load = Load::new(address, 500).with_class(Class::new("/", "", 1)).with_limit(25);
     let report = load.start().unwrap().finish().await;
     assert_eq!(report.counts.failed, BTreeMap::from([(FailureKind::Refused, 25)]));

@@ -18,6 +18,7 @@ pub use fault_proxy::{FaultProxy, Leg, LinkFault};
 pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers};
 pub use machine::{Direction, SshMachine};
 pub use pause::Paused;
+pub use port::ReservedPort;
 pub use scripted::{ScriptedAnswer, ScriptedSocket};
 pub(crate) use ssh::guardian;
 pub use ssh::{SYSTEMCTL, SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
@@ -30,7 +31,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use port::ReservedPort;
 use tempfile::TempDir;
 
 use crate::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};

@@ -4,13 +4,14 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A loopback port that nobody listens on, kept for the process that has found it.
+/// A port of 127.0.0.1 that nobody listens on, kept from every other lab and test until it is dropped: to listen on, again
+/// and again, or to stay closed.
 ///
 /// A port that was only looked for can be taken before its server listens: by another lab, or by a client for its side of
 /// a connection. So it lies below those that Linux gives to clients (`ip_local_port_range`, from 32768 on), and an abstract
-/// socket of its name, which is gone with the process, keeps other labs away.
+/// socket of its name, which is gone with the process at the latest, keeps others who ask here away.
 #[derive(Debug)]
-pub(super) struct ReservedPort {
+pub struct ReservedPort {
     number: u16,
     _claim: UnixListener,
 }
@@ -20,7 +21,10 @@ const COUNT: u32 = 20_000;
 
 impl ReservedPort {
     /// Finds one. Processes begin at different places, so that a port is not used again soon.
-    pub(super) fn any() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When none of the 20,000 from 12000 on is free.
+    pub fn any() -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let here = (std::process::id() % COUNT) * 37;
         for _ in 0..COUNT {
@@ -49,7 +53,8 @@ impl ReservedPort {
         }
     }
 
-    pub(super) fn number(&self) -> u16 {
+    /// Returns its number.
+    pub fn number(&self) -> u16 {
         self.number
     }
 }

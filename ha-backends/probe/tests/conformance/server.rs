@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::probe::{FAILED, STARTING, Stance};
+use ha_testkit::lab::ReservedPort;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -15,6 +16,8 @@ use tokio::time::sleep;
 /// A port that can be closed and opened again.
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
+    /// While it is closed nobody else opens it.
+    _port: ReservedPort,
     accepting: Mutex<Option<JoinHandle<()>>>,
     serve: Serve,
 }
@@ -24,8 +27,9 @@ type Serving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Door {
     pub(crate) async fn open(serve: Serve) -> Result<Self, Breach> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let door = Self { address: listener.local_addr()?, accepting: Mutex::default(), serve };
+        let port = ReservedPort::any()?;
+        let listener = TcpListener::bind(("127.0.0.1", port.number())).await?;
+        let door = Self { address: listener.local_addr()?, _port: port, accepting: Mutex::default(), serve };
         door.accept(listener);
         Ok(door)
     }
