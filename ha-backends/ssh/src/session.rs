@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ha_core::backend::HostIdentity;
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use crate::config::SshConfig;
 use crate::exec::{Answer, execute};
@@ -35,6 +35,8 @@ struct Link {
 
 /// How long a refused login is not tried again: trying on may lock the account.
 const REFUSED: Duration = Duration::from_secs(30);
+/// How long after its first channel the second one of a connection is opened: later than sshd's greeting.
+const AFTER_GREETING: Duration = Duration::from_millis(8);
 /// How long a read waits for the one before it. Then it goes over a session of its own.
 const QUEUE: Duration = Duration::from_millis(25);
 
@@ -183,8 +185,22 @@ impl Session {
         let until = Instant::now() + self.config.connect_deadline;
         let master = Arc::new(Master::open(&self.config).await?);
         let asked = std::time::SystemTime::now();
+        // The first work needs the other shell. To begin it beside the first question gains time for both: sshd answers the
+        // first channel of a connection as soon as another packet comes, or when Linux acknowledges the greeting, 40 ms
+        // late (Nagle's algorithm).
+        let other = async {
+            sleep(AFTER_GREETING).await;
+            if let Some(mut slot) = self.starter.as_ref().and_then(|starter| starter.try_lock().ok()) {
+                slot.begin(&master).await;
+            }
+            std::future::pending().await
+        };
+        let first = tokio::select! {
+            answer = self.first(&master, until) => answer,
+            never = other => never,
+        };
         // Nothing was asked of the host yet: whatever fails here has no effect.
-        let answer = self.first(&master, until).await.map_err(|failure| match failure {
+        let answer = first.map_err(|failure| match failure {
             SshFailure::Unanswered(_) => SshFailure::ConnectTimedOut("its shell did not answer".into()),
             SshFailure::LinkLost(words) => SshFailure::Unreachable(words),
             other => other,

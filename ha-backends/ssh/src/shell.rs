@@ -21,6 +21,8 @@ pub(crate) struct Shell {
     // It ends with its connection, which it does not keep open.
     master: Weak<Master>,
     channel: Channel,
+    /// Until then its login shell may take long.
+    has_answered: bool,
 }
 
 /// More output than this is better read over a session of its own.
@@ -29,7 +31,7 @@ const OUTPUT: usize = 1 << 20;
 impl Shell {
     /// Begins one.
     async fn open(master: &Arc<Master>) -> Result<Self, SshFailure> {
-        Ok(Self { master: Arc::downgrade(master), channel: master.open_session().await? })
+        Ok(Self { master: Arc::downgrade(master), channel: master.open_session().await?, has_answered: false })
     }
 
     /// Tells whether it runs over this connection.
@@ -64,6 +66,7 @@ impl Shell {
         }
         let is_cut = out.is_cut() || err.is_cut();
         let code = out.code().ok_or(Silence::InTheMiddle)?;
+        self.has_answered = true;
         Ok((self, Answer { code, stdout: out.into_content(), stderr: err.into_content(), is_cut }))
     }
 }
@@ -122,10 +125,17 @@ impl Slot {
     /// Returns until when an answer, or the beginning of a long one, is waited for.
     pub(crate) fn patience(&self, master: &Arc<Master>, until: Instant) -> Instant {
         let now = Instant::now();
-        let is_known = self.shell.as_ref().is_some_and(|shell| shell.is_of(master));
+        let is_known = self.shell.as_ref().is_some_and(|shell| shell.is_of(master) && shell.has_answered);
         // The login shell of a new one may be slow.
         let half = until.saturating_duration_since(now) / 2;
         now + if is_known { half.min(PATIENCE) } else { half }
+    }
+
+    /// Begins a shell over this connection, for whoever asks first. That it could not be begun is seen then.
+    pub(crate) async fn begin(&mut self, master: &Arc<Master>) {
+        if let Ok(shell) = Shell::open(master).await {
+            self.shell = Some(shell);
+        }
     }
 
     /// Asks the shell, or a new one. The script must begin by `begun_by` and end by `until`.
@@ -141,7 +151,7 @@ impl Slot {
             return Err(NoAnswer::Unsent);
         }
         let known = self.shell.take().filter(|shell| shell.is_of(master));
-        let is_new = known.is_none();
+        let is_new = known.as_ref().is_none_or(|shell| !shell.has_answered);
         let shell = match known {
             Some(shell) => Some(shell),
             None => timeout_at(begun_by, Shell::open(master)).await.ok().and_then(Result::ok),
