@@ -149,9 +149,9 @@ pub enum Outcome {
 /// The pause between two looks at the same instance, once it has lasted.
 pub const POLL: Duration = Duration::from_millis(20);
 /// The pause between the first looks of a wait: most requests take short.
-const FIRST_POLL: Duration = Duration::from_millis(5);
+const FIRST_POLL: Duration = Duration::from_millis(3);
 /// How many looks of a wait are the first ones.
-const FIRST_LOOKS: u32 = 8;
+const FIRST_LOOKS: u32 = 16;
 /// How long requests may take to be gone from connections after the last one ended, and checks to pass.
 const SETTLE: Duration = Duration::from_secs(8);
 /// How long the way back may take, beyond the end of requests that came meanwhile.
