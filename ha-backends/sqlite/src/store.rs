@@ -120,12 +120,8 @@ fn append(connection: &mut Connection, run: &RunId, entry: &Entry) -> Result<(),
     let record = serde_json::to_string(&entry.record).map_err(broken)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(broken)?;
     let last: Option<(i64, i64)> = transaction
-        .query_row(
-            "SELECT sequence, epoch FROM entries WHERE run = ?1 ORDER BY sequence DESC LIMIT 1",
-            [run.as_str()],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()
+        .prepare_cached("SELECT sequence, epoch FROM entries WHERE run = ?1 ORDER BY sequence DESC LIMIT 1")
+        .and_then(|mut last| last.query_row([run.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional())
         .map_err(broken)?;
     let (expected, current) = match last {
         Some((sequence, epoch)) => (unsigned(sequence) + 1, LeaseEpoch::new(unsigned(epoch))),
