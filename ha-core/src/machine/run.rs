@@ -177,6 +177,9 @@ impl RunMachine {
             if self.recording {
                 return None;
             }
+            if self.looks_while_recording(now) {
+                return self.observe();
+            }
             if let Some(command) = self.outbox.pop_front() {
                 self.recording = matches!(command, Command::Record(_));
                 if let Command::Act { ticket, order, deadline } = command {
@@ -188,19 +191,17 @@ impl RunMachine {
             if self.closed {
                 return None;
             }
-            if !self.observing && now >= self.observe_at
-                || (!self.observing && !self.observed && self.pending.is_empty())
-            {
-                self.observing = true;
-                return Some(Command::Observe);
+            if now >= self.observe_at && !self.observing {
+                return self.observe();
             }
+            let unseen = (self.observing || !self.observed) && self.pending.is_empty();
             if self.dead_since.iter().any(Option::is_some) && self.state.lost().is_none() {
-                return None;
+                return if unseen { self.observe() } else { None };
             }
             self.turn_back_if_asked();
             let decision = decide(&self.topology, &self.plan, &self.state, self.cursor);
-            if self.observing && self.pending.is_empty() && !self.may_begin_beside_look(now, decision) {
-                return None;
+            if unseen && !self.needs_no_look(now, decision) {
+                return self.observe();
             }
             match decision {
                 Decision::Await => return None,
@@ -237,8 +238,24 @@ impl RunMachine {
         }
     }
 
-    /// Tells whether an order may begin while the cluster is looked at: the look before must not be old either.
-    fn may_begin_beside_look(&self, now: Duration, decision: Decision) -> bool {
+    /// Tells whether the next thing to be recorded is how the last order under way ended, and what follows will wait for a
+    /// look: that may begin at once.
+    fn looks_while_recording(&self, now: Duration) -> bool {
+        let ended =
+            matches!(self.outbox.front(), Some(Command::Record(record)) if matches!(**record, Record::Outcome { .. }));
+        ended && !self.observing && !self.observed && self.pending.is_empty() && {
+            let decision = decide(&self.topology, &self.plan, &self.state, self.cursor);
+            !self.needs_no_look(now, decision)
+        }
+    }
+
+    /// Looks at the whole cluster; waits for the look that is under way.
+    fn observe(&mut self) -> Option<Command> {
+        (!std::mem::replace(&mut self.observing, true)).then_some(Command::Observe)
+    }
+
+    /// Tells whether the last look at the cluster, from before the step before, is enough for an order: not if it is old.
+    fn needs_no_look(&self, now: Duration, decision: Decision) -> bool {
         match decision {
             Decision::Act(order) => !order.verb.waits_for_look() && now < self.observe_at,
             Decision::Move(_, turn) => turn == Turn::NextStep,
