@@ -35,6 +35,8 @@ struct Link {
 
 /// How long a refused login is not tried again: trying on may lock the account.
 const REFUSED: Duration = Duration::from_secs(30);
+/// The first and the last pause after a refused session: one that has ended counts on the host for a moment longer.
+const REFUSED_FOR: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(160)];
 /// How long after its first channel the second one of a connection is opened: later than sshd's greeting.
 const AFTER_GREETING: Duration = Duration::from_millis(8);
 /// How long a read waits for the one before it. Then it goes over a session of its own.
@@ -145,7 +147,16 @@ impl Session {
         permit: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<Answer, SshFailure> {
         let nonce = random().map_err(no_nonce)?;
-        let channel = timeout_at(until, master.open_session()).await.map_err(|_| late("no session was opened"))??;
+        let mut pause = REFUSED_FOR[0];
+        let channel = loop {
+            match timeout_at(until, master.open_session()).await.map_err(|_| late("no session was opened"))? {
+                Err(SshFailure::SessionRefused(_)) if pause <= REFUSED_FOR[1] && !master.is_dead() => {
+                    sleep(pause).await;
+                    pause *= 2;
+                }
+                opened => break opened?,
+            }
+        };
         execute(channel, script, &nonce, until, permit).await
     }
 
