@@ -78,14 +78,16 @@ impl Engine {
             return Err(RunError::OtherTopology);
         }
         let lease = HeldLease::take(&self.shared).await?;
-        let prepared = self.prepare(&run, &plan).await;
-        if let Err(error) = prepared {
-            lease.release().await;
-            return Err(error);
-        }
+        let seen = match self.prepare(&run, &plan).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                lease.release().await;
+                return Err(error);
+            }
+        };
         let (state, cursor) = (plan.start.clone(), Cursor::START);
         let record = Record::Opened { plan: Box::new(plan.clone()) };
-        self.spawn(run, plan, Some(proof), state, cursor, lease, 0, record, BTreeMap::new()).await
+        self.spawn(run, plan, Some((proof, seen)), state, cursor, lease, 0, record, BTreeMap::new()).await
     }
 
     /// Goes on with a recorded run, wherever its controller left it: a run that needs an operator is taken back from
@@ -134,7 +136,8 @@ impl Engine {
         self.spawn(run, folded.plan, None, state, cursor, lease, folded.next_sequence, record, intents).await
     }
 
-    async fn prepare(&self, run: &RunId, plan: &Plan) -> Result<(), RunError> {
+    /// Makes sure that the run may begin; returns how the cluster stands.
+    async fn prepare(&self, run: &RunId, plan: &Plan) -> Result<Observation, RunError> {
         for known in self.shared.journal.runs().await? {
             if known == *run {
                 return Err(RunError::Exists { run: known });
@@ -150,7 +153,7 @@ impl Engine {
         }
         let seen = observe(&self.shared, &plan.facts).await;
         match differences(&self.shared.topology, &plan.start, &seen) {
-            None => Ok(()),
+            None => Ok(seen),
             Some(differences) => Err(RunError::StalePlan(differences)),
         }
     }
@@ -160,7 +163,7 @@ impl Engine {
         &self,
         run: RunId,
         plan: Plan,
-        proof: Option<Proof>,
+        fresh: Option<(Proof, Observation)>,
         state: ClusterState,
         cursor: Cursor,
         lease: HeldLease,
@@ -171,6 +174,7 @@ impl Engine {
         let (events, receiver) = mpsc::unbounded_channel();
         let (abort, aborted) = mpsc::unbounded_channel();
         let plan = Arc::new(plan);
+        let (proof, seen) = fresh.unzip();
         let report = ReportBuilder::new(&run, &plan, proof);
         let mut drive = Drive {
             machine: RunMachine::new(self.shared.topology.clone(), plan.clone(), state, cursor),
@@ -185,6 +189,7 @@ impl Engine {
             started: BTreeMap::new(),
             intents,
             gone_at: BTreeMap::new(),
+            start_took: None,
         };
         drive.record(first).await?;
         let opened = Event::Opened {
@@ -193,6 +198,9 @@ impl Engine {
             resumed: next_sequence > 0,
         };
         drive.tell(opened);
+        if let Some(seen) = seen {
+            drive.seen(seen);
+        }
         let span = tracing::info_span!("run", run.id = %drive.run, plan.digest = %drive.plan.digest().short());
         let task = tokio::spawn(drive.drive_to_end(aborted).instrument(span));
         Ok(RunHandle { events: receiver, abort, task })
@@ -214,6 +222,8 @@ struct Drive {
     intents: BTreeMap<Order, u64>,
     /// When servers that this run has stopped were seen to be gone.
     gone_at: BTreeMap<NodeIx, Instant>,
+    /// How long the last start took.
+    start_took: Option<Duration>,
 }
 
 enum Ended {
@@ -256,12 +266,7 @@ impl Drive {
                 biased;
                 Some(()) = aborted.recv() => self.machine.handle(self.began.elapsed(), Input::Abort),
                 Some(joined) = tasks.join_next() => match joined {
-                    Ok(Ended::Observed(seen)) => {
-                        self.machine.handle(self.began.elapsed(), Input::Observed(seen));
-                        let margin = i64::try_from(self.machine.margin()).unwrap_or(i64::MAX);
-                        self.report.margin(margin);
-                        self.tell(Event::Observed { margin });
-                    }
+                    Ok(Ended::Observed(seen)) => self.seen(seen),
                     Ok(Ended::Order(ticket, (outcome, note))) => {
                         let input = Input::Finished { ticket, outcome, note };
                         self.machine.handle(self.began.elapsed(), input);
@@ -285,6 +290,13 @@ impl Drive {
         Ok(())
     }
 
+    fn seen(&mut self, seen: Observation) {
+        self.machine.handle(self.began.elapsed(), Input::Observed(seen));
+        let margin = i64::try_from(self.machine.margin()).unwrap_or(i64::MAX);
+        self.report.margin(margin);
+        self.tell(Event::Observed { margin });
+    }
+
     fn tell_of(&mut self, record: &Record) {
         let topology = self.shared.topology.clone();
         let name = |order: &Order| topology.node(order.node).name.to_string();
@@ -297,10 +309,14 @@ impl Drive {
                 self.tell(Event::StepStarted { node: name(order), verb: order.verb.to_string(), compensating });
             }
             Record::Outcome { order, result, note } => {
-                if order.verb == Verb::Stop && *result == OutcomeKind::Done {
-                    self.gone_at.insert(order.node, Instant::now());
-                }
                 let took = self.started.get(order).map_or(Duration::ZERO, Instant::elapsed);
+                match order.verb {
+                    Verb::Stop if *result == OutcomeKind::Done => {
+                        self.gone_at.insert(order.node, Instant::now());
+                    }
+                    Verb::Start | Verb::StartInTest if *result == OutcomeKind::Done => self.start_took = Some(took),
+                    _ => {}
+                }
                 let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 self.tell(Event::StepEnded {
                     node: name(order),
@@ -337,6 +353,7 @@ impl Drive {
             order,
             work,
             gone_at,
+            start_took: self.start_took,
         }
     }
 

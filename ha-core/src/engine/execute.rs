@@ -18,14 +18,28 @@ use crate::topology::NodeIx;
 /// What came of an act or a look, and what was seen.
 pub(super) type Outcome = (OutcomeKind, String);
 
-/// Returns the pause before the next look at what was asked for at `since`: short for what takes short, and a look costs
-/// the more the longer it may still take.
-pub(super) fn pause(since: Instant) -> Duration {
-    (since.elapsed() / 64).clamp(Duration::from_millis(3), Duration::from_millis(250))
+/// Returns the pause before the next look at what has taken so long: short for what takes short, and a look costs the more
+/// the longer it may still take.
+pub(super) fn pause(waited: Duration) -> Duration {
+    (waited / 64).clamp(LEAST_PAUSE, LONGEST_PAUSE)
 }
 
-/// The least pause between two looks at a server that starts.
+/// The shortest and the longest pause between two looks.
+const LEAST_PAUSE: Duration = Duration::from_millis(3);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The least pause between two looks at a server that starts, while nobody knows how long it takes.
 const START_POLL: Duration = Duration::from_millis(10);
+
+/// Returns the pause before the next look at a server that has been starting for so long. Once a start of this run has
+/// shown how long one takes, the looks are close together near that time and rare long before it.
+fn start_pause(starting: Duration, last_took: Option<Duration>) -> Duration {
+    let usual = pause(starting).max(START_POLL);
+    let Some(last_took) = last_took else { return usual };
+    let limit = if starting < last_took { LONGEST_PAUSE } else { usual };
+    (last_took.abs_diff(starting) / 4).clamp(LEAST_PAUSE, limit)
+}
+
 /// While a server starts, its process is looked at in one of so many looks at its probe, which costs less.
 const LOOK_EVERY: u32 = 8;
 /// The pause between two looks at a server under watch.
@@ -50,6 +64,8 @@ pub(super) struct Executor {
     pub(super) work: Option<WorkId>,
     /// When its server was last seen to have stopped, if this controller stopped it.
     pub(super) gone_at: Option<Instant>,
+    /// How long the last start of this run took.
+    pub(super) start_took: Option<Duration>,
 }
 
 impl Executor {
@@ -145,25 +161,25 @@ impl Executor {
                     if matches!(host.kill(self.epoch, life).await, Ok(Applied::Applied)) {
                         forced = ", forced: it did not stop by itself and was killed";
                     }
-                    sleep(pause(Instant::now())).await;
+                    sleep(pause(Duration::ZERO)).await;
                 }
                 Ok(ServerProcess::Running(_)) if Instant::now() >= until => {
                     return not_done(format!("the server still runs at the stop deadline{}", said(&asked)));
                 }
                 Err(error) if Instant::now() >= until => return unknown(error),
-                Ok(ServerProcess::Running(_)) | Err(_) => sleep(pause(asked_at)).await,
+                Ok(ServerProcess::Running(_)) | Err(_) => sleep(pause(asked_at.elapsed())).await,
             }
         }
     }
 
     async fn start(&self, until: Instant, domain: ServerDomain) -> Outcome {
         let host = &self.shared.hosts[self.order.node.index()];
+        let began = Instant::now();
         let asked = host.start(self.epoch, domain).await;
         if let Some(refused) = refused(&asked) {
             return refused;
         }
         let (mut seen_running, mut gone_since) = (false, None::<Instant>);
-        let asked_at = Instant::now();
         for look in 0_u32.. {
             let ready = self.ready().await;
             // That something answers proves nothing before the process is seen too.
@@ -193,7 +209,7 @@ impl Executor {
                 };
                 return not_done(format!("the server did not become ready{}; {last}", said(&asked)));
             }
-            sleep(pause(asked_at).max(START_POLL)).await;
+            sleep(start_pause(began.elapsed(), self.start_took)).await;
         }
         not_done("the server was not seen to become ready")
     }
@@ -228,7 +244,7 @@ impl Executor {
                 Ok(state) if state.is_final() => return Ok(()),
                 Ok(_) if Instant::now() >= until => return Err(unknown("its command still runs")),
                 Err(error) if Instant::now() >= until => return Err(unknown(error)),
-                Ok(_) | Err(_) => sleep(pause(began)).await,
+                Ok(_) | Err(_) => sleep(pause(began.elapsed())).await,
             }
         }
     }
@@ -382,4 +398,31 @@ pub(super) fn not_done(note: impl ToString) -> Outcome {
 
 pub(super) fn unknown(note: impl ToString) -> Outcome {
     (OutcomeKind::Unknown, note.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_starting_server_is_looked_at_rarely_before_the_time_that_the_last_start_took_and_often_near_it() {
+        let ms = Duration::from_millis;
+        for (starting, last_took, expected) in [
+            (0, None, 10),
+            (6_400, None, 100),
+            (60_000, None, 250),
+            (0, Some(520), 130),
+            (420, Some(520), 25),
+            (515, Some(520), 3),
+            (525, Some(520), 3),
+            (700, Some(520), 10),
+            (2_000, Some(520), 31),
+            (0, Some(60_000), 250),
+            (59_800, Some(60_000), 50),
+            (120_000, Some(60_000), 250),
+        ] {
+            let pause = start_pause(ms(starting), last_took.map(ms));
+            assert_eq!(pause.as_millis(), expected, "{starting} ms after a start, {last_took:?}");
+        }
+    }
 }

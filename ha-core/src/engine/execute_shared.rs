@@ -30,7 +30,7 @@ impl Executor {
             if kind == OutcomeKind::Done || Instant::now() >= until {
                 return (kind, format!("{note}{}", said(&asked)));
             }
-            sleep(pause(asked_at)).await;
+            sleep(pause(asked_at.elapsed())).await;
         }
     }
 
