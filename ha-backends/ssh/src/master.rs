@@ -41,7 +41,7 @@ pub(crate) struct Master {
 
 /// The longest path of a control socket, for which ssh itself needs 18 bytes more of the 108 that there are.
 const SOCKET_LIMIT: usize = 88;
-const POLL: Duration = Duration::from_millis(4);
+const POLL: Duration = Duration::from_millis(2);
 
 impl Master {
     /// Connects and logs in.
