@@ -29,13 +29,14 @@ pub(crate) async fn run(folder: &Path, from: &str, to: &str) -> ExitCode {
 async fn patch(folder: &Path, from: &str, to: &str) -> Fallible<()> {
     let topology = Topology::from_toml_str(&std::fs::read_to_string(folder.join("cluster.toml"))?)?;
     let store = Arc::new(SqliteStore::open(folder.join("journal.db"))?);
+    let run = RunId::new(format!("patch-{to}"));
+    let is_recorded = store.runs().await?.contains(&run);
     let engine = connect(&topology)?
         .engine(topology)
-        .with_store(store.clone(), store.clone())
+        .with_store(store.clone(), store)
         .with_owner(format!("controller {}", std::process::id()))
         .build()?;
-    let run = RunId::new(format!("patch-{to}"));
-    let mut handle = if store.runs().await?.contains(&run) {
+    let mut handle = if is_recorded {
         resume(&engine, &run).await?
     } else {
         let request = PatchRequest::new(to, argv("apply"), argv("restore")).with_beside(from);

@@ -17,6 +17,9 @@ pub struct Engine {
 /// What every task of the engine uses.
 #[derive(Debug)]
 pub(super) struct Shared {
+    // Dropped in this order: the journal is closed before any machine is let go of.
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) lease: Arc<dyn Lease>,
     pub(super) topology: Arc<Topology>,
     pub(super) balancers: Vec<Arc<dyn LoadBalancer>>,
     pub(super) hosts: Vec<Arc<dyn Host>>,
@@ -24,8 +27,6 @@ pub(super) struct Shared {
     pub(super) files: Option<Arc<dyn FileSync>>,
     pub(super) database: Option<Arc<dyn Database>>,
     pub(super) work: Vec<Option<Arc<dyn Workload>>>,
-    pub(super) journal: Arc<dyn Journal>,
-    pub(super) lease: Arc<dyn Lease>,
     pub(super) owner: String,
 }
 
