@@ -55,7 +55,7 @@ enum Raw {
     Node(NodeIx, RawNode),
     /// How all members of the pool stand on one balancer.
     Members(BalancerIx, Result<BTreeMap<Name, Member>, String>),
-    /// What still runs on a node that is held out.
+    /// How a node stands there that is held out, or no member.
     Row(NodeIx, BalancerIx, Row, Option<String>),
 }
 
@@ -220,16 +220,12 @@ async fn look(shared: &Arc<Parts>, gates: bool) -> Seen {
                     let row = &mut rows[node.index() * width + balancer.index()];
                     match members.get(&spec.member) {
                         Some(stands) if stands.admin == Admin::Ready => *row = row_of_ready(stands),
-                        Some(stands) => {
-                            let (task, stands) = (shared.clone(), *stands);
+                        stands => {
+                            let (task, stands) = (shared.clone(), stands.copied());
                             tasks.spawn(async move {
-                                let (row, note) = look_at_held_out(&task, node, balancer, stands).await;
+                                let (row, note) = look_at_row(&task, node, balancer, stands).await;
                                 Raw::Row(node, balancer, row, note)
                             });
-                        }
-                        None => {
-                            let name = &shared.topology.balancers[balancer.index()].name;
-                            row_notes.push(format!("{name}: {} is no member of its pool", spec.member));
                         }
                     }
                 }
@@ -388,9 +384,26 @@ fn row_of_ready(stands: &Member) -> Row {
     Row::new(stands.row, traffic)
 }
 
-async fn look_at_held_out(shared: &Parts, node: NodeIx, balancer: BalancerIx, stands: Member) -> (Row, Option<String>) {
+/// Asks for one node alone: what still runs on it, or why the pool has no such member, which the balancer says itself.
+async fn look_at_row(
+    shared: &Parts,
+    node: NodeIx,
+    balancer: BalancerIx,
+    stands: Option<Member>,
+) -> (Row, Option<String>) {
     let (member, backend) = (shared.member(node), &shared.balancers[balancer.index()]);
     let name = &shared.topology.balancers[balancer.index()].name;
+    let stands = match stands {
+        Some(stands) => stands,
+        None => match timeout(READ_LIMIT, backend.member(&member)).await {
+            Ok(Ok(stands)) => stands,
+            Ok(Err(error)) => return (UNSEEN, Some(format!("{name}: {error}"))),
+            Err(_) => return (UNSEEN, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
+        },
+    };
+    if stands.admin == Admin::Ready {
+        return (row_of_ready(&stands), None);
+    }
     let row = |traffic: Traffic| Row::new(stands.row, traffic);
     match timeout(READ_LIMIT, backend.quiescence(&member)).await {
         Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
