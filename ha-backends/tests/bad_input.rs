@@ -128,7 +128,7 @@ async fn refusal(cluster: &Cluster, topology: &str) -> String {
 async fn an_unknown_pool_or_member_is_named_as_haproxy_names_it() {
     let cluster = Cluster::start("admin").await;
     let words = refusal(&cluster, &cluster.topology().replace("name = \"esb\"", "name = \"crm\"")).await;
-    assert!(words.contains("lb1") && words.contains("crm: not found") && words.contains("backend"), "{words}");
+    assert!(words.contains("lb1") && words.contains("crm/esb1") && words.contains("backend"), "{words}");
     let words = refusal(
         &cluster,
         &cluster.topology().replace("capacity = 100\nspare = true", "member = \"esb9\"\ncapacity = 100\nspare = true"),

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use ha_core::backend::{
-    Admin, BalancerCapabilities, Concern, ErrorKind, Health, Instance, Member, Quiescence, StepError,
+    Admin, BalancerCapabilities, Concern, ErrorKind, Health, Instance, Member, MemberRef, Quiescence, StepError,
 };
 use ha_core::state::RowKind;
-use ha_core::topology::Name;
 use ha_testkit::mock::MockBalancer;
 use ha_testkit::world::{Controller, World};
 
@@ -19,13 +18,12 @@ fn at_rest() -> MockBalancer {
     mock.expect_capabilities().return_const(BalancerCapabilities::none().with_idle_connections(true));
     mock.expect_identify().returning(|| Ok(Instance::new("mock", 1)));
     mock.expect_quiescence().returning(|_| Ok(Quiescence::new(0, 0, 0, 0).with_generation(1)));
-    mock.expect_members().returning(|_| {
-        let rows = [
-            ("esb1", Member::new(Admin::Ready, Health::Up, RowKind::Primary)),
-            ("esb2", Member::new(Admin::Ready, Health::Up, RowKind::Backup)),
-            ("spare1", Member::new(Admin::Maint, Health::Paused, RowKind::Backup)),
-        ];
-        Ok(rows.into_iter().map(|(name, stands)| (Name::new(name).unwrap(), stands)).collect())
+    mock.expect_member().returning(|row: &MemberRef| {
+        Ok(match row.member.as_str() {
+            "esb1" => Member::new(Admin::Ready, Health::Up, RowKind::Primary),
+            "esb2" => Member::new(Admin::Ready, Health::Up, RowKind::Backup),
+            _ => Member::new(Admin::Maint, Health::Paused, RowKind::Backup),
+        })
     });
     mock.expect_set_admin().never();
     mock.expect_set_weight().never();

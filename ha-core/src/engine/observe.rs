@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +6,13 @@ use tokio::time::timeout;
 
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use crate::backend::{Admin, Concern, Expectations, Health, Installed, Member, ServerProcess, Shared};
+use crate::backend::{Admin, Concern, Expectations, Health, Installed, ServerProcess, Shared};
 use crate::procedure::{PatchRequest, PlanError, Planned, UpdateRequest, UpgradeRequest, patch, update, upgrade};
 use crate::state::{
     ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
     SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
 };
-use crate::topology::{BalancerIx, Name, NodeIx, SiteRole, SiteSpec};
+use crate::topology::{BalancerIx, NodeIx, SiteRole, SiteSpec};
 
 /// How a cluster was seen to stand, its gates run.
 #[derive(Clone, Debug)]
@@ -53,9 +52,6 @@ struct Seen {
 #[derive(Debug)]
 enum Raw {
     Node(NodeIx, RawNode),
-    /// How all members of the pool stand on one balancer.
-    Members(BalancerIx, Result<BTreeMap<Name, Member>, String>),
-    /// How a node stands there that is held out, or no member.
     Row(NodeIx, BalancerIx, Row, Option<String>),
 }
 
@@ -195,10 +191,13 @@ async fn look(shared: &Arc<Parts>, gates: bool) -> Seen {
     for (node, _) in shared.topology.nodes() {
         let task = shared.clone();
         tasks.spawn(async move { Raw::Node(node, look_at_node(&task, node, gates).await) });
-    }
-    for (balancer, _) in shared.topology.balancers() {
-        let task = shared.clone();
-        tasks.spawn(async move { Raw::Members(balancer, look_at_members(&task, balancer).await) });
+        for (balancer, _) in shared.topology.balancers() {
+            let task = shared.clone();
+            tasks.spawn(async move {
+                let (row, note) = look_at_row(&task, node, balancer).await;
+                Raw::Row(node, balancer, row, note)
+            });
+        }
     }
     let width = shared.balancers.len();
     let unseen = || RawNode {
@@ -210,27 +209,11 @@ async fn look(shared: &Arc<Parts>, gates: bool) -> Seen {
         notes: Vec::new(),
     };
     let mut nodes: Vec<RawNode> = shared.topology.nodes.iter().map(|_| unseen()).collect();
-    let mut rows = vec![UNSEEN; nodes.len() * width];
+    let mut rows = vec![Row::new(RowKind::Primary, Traffic::Unknown); nodes.len() * width];
     let mut row_notes = Vec::new();
     while let Some(joined) = tasks.join_next().await {
         match joined {
             Ok(Raw::Node(node, raw)) => nodes[node.index()] = raw,
-            Ok(Raw::Members(balancer, Ok(members))) => {
-                for (node, spec) in shared.topology.nodes() {
-                    let row = &mut rows[node.index() * width + balancer.index()];
-                    match members.get(&spec.member) {
-                        Some(stands) if stands.admin == Admin::Ready => *row = row_of_ready(stands),
-                        stands => {
-                            let (task, stands) = (shared.clone(), stands.copied());
-                            tasks.spawn(async move {
-                                let (row, note) = look_at_row(&task, node, balancer, stands).await;
-                                Raw::Row(node, balancer, row, note)
-                            });
-                        }
-                    }
-                }
-            }
-            Ok(Raw::Members(_, Err(words))) => row_notes.push(words),
             Ok(Raw::Row(node, balancer, row, note)) => {
                 rows[node.index() * width + balancer.index()] = row;
                 row_notes.extend(note);
@@ -362,53 +345,28 @@ async fn look_at_node(shared: &Parts, node: NodeIx, gate: bool) -> RawNode {
     RawNode { process, release, tested, shared: seen_shared, work, notes }
 }
 
-const UNSEEN: Row = Row::new(RowKind::Primary, Traffic::Unknown);
-
-/// Looks at all members at one moment.
-async fn look_at_members(shared: &Parts, balancer: BalancerIx) -> Result<BTreeMap<Name, Member>, String> {
-    let (backend, pool) = (&shared.balancers[balancer.index()], &shared.topology.pool.name);
+async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row, Option<String>) {
+    let member = shared.member(node);
+    let backend = &shared.balancers[balancer.index()];
     let name = &shared.topology.balancers[balancer.index()].name;
-    match timeout(READ_LIMIT, backend.members(pool)).await {
-        Ok(Ok(members)) => Ok(members.into_iter().collect()),
-        Ok(Err(error)) => Err(format!("{name}: {error}")),
-        Err(_) => Err(format!("{name}: the members of {pool} were not answered in {READ_LIMIT:?}")),
-    }
-}
-
-fn row_of_ready(stands: &Member) -> Row {
-    let traffic = match (stands.health, stands.row) {
-        (Health::Down | Health::Rising | Health::Paused, _) => Traffic::Down,
-        (Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Primary) => Traffic::In,
-        (Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Backup) => Traffic::Backup,
+    let unseen = Row::new(RowKind::Primary, Traffic::Unknown);
+    let stands = match timeout(READ_LIMIT, backend.member(&member)).await {
+        Ok(Ok(stands)) => stands,
+        Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
+        Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
     };
-    Row::new(stands.row, traffic)
-}
-
-/// Asks for one node alone: what still runs on it, or why the pool has no such member, which the balancer says itself.
-async fn look_at_row(
-    shared: &Parts,
-    node: NodeIx,
-    balancer: BalancerIx,
-    stands: Option<Member>,
-) -> (Row, Option<String>) {
-    let (member, backend) = (shared.member(node), &shared.balancers[balancer.index()]);
-    let name = &shared.topology.balancers[balancer.index()].name;
-    let stands = match stands {
-        Some(stands) => stands,
-        None => match timeout(READ_LIMIT, backend.member(&member)).await {
-            Ok(Ok(stands)) => stands,
-            Ok(Err(error)) => return (UNSEEN, Some(format!("{name}: {error}"))),
-            Err(_) => return (UNSEEN, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
-        },
-    };
-    if stands.admin == Admin::Ready {
-        return (row_of_ready(&stands), None);
-    }
     let row = |traffic: Traffic| Row::new(stands.row, traffic);
-    match timeout(READ_LIMIT, backend.quiescence(&member)).await {
-        Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
-        Ok(Ok(figures)) => (row(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
-        Ok(Err(error)) => (row(Traffic::Unknown), Some(format!("{name}: {error}"))),
-        Err(_) => (row(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
+    match (stands.admin, stands.health, stands.row) {
+        (Admin::Ready, Health::Down | Health::Rising | Health::Paused, _) => (row(Traffic::Down), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Backup) => {
+            (row(Traffic::Backup), None)
+        }
+        (Admin::Drain | Admin::Maint, ..) => match timeout(READ_LIMIT, backend.quiescence(&member)).await {
+            Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
+            Ok(Ok(figures)) => (row(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
+            Ok(Err(error)) => (row(Traffic::Unknown), Some(format!("{name}: {error}"))),
+            Err(_) => (row(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
+        },
     }
 }

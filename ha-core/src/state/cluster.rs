@@ -186,7 +186,7 @@ impl Row {
     }
 
     /// Describes a row.
-    pub const fn new(kind: RowKind, traffic: Traffic) -> Self {
+    pub fn new(kind: RowKind, traffic: Traffic) -> Self {
         Self { kind, traffic }
     }
 
