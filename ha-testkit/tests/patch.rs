@@ -2,14 +2,18 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use ha_core::backend::Admin;
 use ha_core::engine::RunError;
+use ha_core::journal::{Journal, JournalError, MemoryStore};
 use ha_core::procedure::PlanError;
-use ha_core::record::{End, Why};
+use ha_core::record::{End, Entry, RunId, Why};
 use ha_core::report::{Event, RunReport};
-use ha_testkit::world::{Fault, Operation, Served, World};
+use ha_testkit::world::{Controller, Fault, Operation, Served, World};
+use tokio::time::{Instant, sleep};
 
 async fn patch(world: &World) -> (RunReport, Served) {
     let clients = world.clients();
@@ -63,11 +67,19 @@ async fn what_takes_capacity_or_moves_traffic_waits_for_a_look_and_work_on_a_nod
     let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();
     let (mut looked, mut begun) = (false, std::collections::BTreeMap::<String, Vec<bool>>::new());
+    let (mut seen_at, mut beside) = (Instant::now(), false);
     while let Some(event) = run.next_event().await {
         match event {
-            Event::Observed { .. } => looked = true,
-            Event::StepStarted { verb, .. } => begun.entry(verb).or_default().push(looked),
-            Event::StepEnded { .. } => looked = false,
+            Event::Observed { .. } => {
+                // Such work brings no look of its own: the guard's interval goes on.
+                assert!(!beside || seen_at.elapsed() >= Duration::from_millis(250), "{:?}", seen_at.elapsed());
+                (looked, seen_at, beside) = (true, Instant::now(), false);
+            }
+            Event::StepStarted { verb, .. } => {
+                beside = ["apply", "gate"].contains(&verb.split(' ').next().unwrap()) && !looked;
+                begun.entry(verb).or_default().push(looked);
+            }
+            Event::StepEnded { .. } => (looked, beside) = (false, false),
             _ => {}
         }
     }
@@ -78,6 +90,48 @@ async fn what_takes_capacity_or_moves_traffic_waits_for_a_look_and_work_on_a_nod
     for verb in ["apply", "gate"] {
         assert!(begun[verb].iter().any(|looked| !looked), "{verb}: {begun:?}");
     }
+}
+
+/// Takes ten seconds for a first entry.
+#[derive(Debug)]
+struct Slow(MemoryStore);
+
+#[async_trait]
+impl Journal for Slow {
+    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError> {
+        if entry.sequence == 0 {
+            sleep(Duration::from_secs(10)).await;
+        }
+        self.0.append(run, entry).await
+    }
+
+    async fn read(&self, run: &RunId) -> Result<Vec<Entry>, JournalError> {
+        self.0.read(run).await
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
+        self.0.runs().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_from_before_a_slow_record_of_the_plan_is_too_old_for_the_first_step() {
+    let world = World::active_passive();
+    let journal = Arc::new(Slow(MemoryStore::new()));
+    let builder = world.builder(&Controller::new()).with_store(journal, Arc::new(MemoryStore::new()));
+    let engine = builder.build().unwrap();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let mut run = engine.run("patch-1".into(), planned).await.unwrap();
+    let mut looks = 0;
+    loop {
+        match run.next_event().await.unwrap() {
+            Event::Observed { .. } => looks += 1,
+            Event::StepStarted { .. } => break,
+            _ => {}
+        }
+    }
+    assert_eq!(looks, 2);
+    assert_eq!(run.wait().await.unwrap().end, End::AllNew);
 }
 
 #[tokio::test(start_paused = true)]

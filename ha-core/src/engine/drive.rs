@@ -199,7 +199,8 @@ impl Engine {
         };
         drive.tell(opened);
         if let Some(seen) = seen {
-            drive.seen(seen);
+            // It was seen before the plan was recorded, which may have taken long.
+            drive.seen(Duration::ZERO, seen);
         }
         let span = tracing::info_span!("run", run.id = %drive.run, plan.digest = %drive.plan.digest().short());
         let task = tokio::spawn(drive.drive_to_end(aborted).instrument(span));
@@ -266,7 +267,7 @@ impl Drive {
                 biased;
                 Some(()) = aborted.recv() => self.machine.handle(self.began.elapsed(), Input::Abort),
                 Some(joined) = tasks.join_next() => match joined {
-                    Ok(Ended::Observed(seen)) => self.seen(seen),
+                    Ok(Ended::Observed(seen)) => self.seen(self.began.elapsed(), seen),
                     Ok(Ended::Order(ticket, (outcome, note))) => {
                         let input = Input::Finished { ticket, outcome, note };
                         self.machine.handle(self.began.elapsed(), input);
@@ -290,8 +291,9 @@ impl Drive {
         Ok(())
     }
 
-    fn seen(&mut self, seen: Observation) {
-        self.machine.handle(self.began.elapsed(), Input::Observed(seen));
+    /// Takes in how the cluster stood at `at`.
+    fn seen(&mut self, at: Duration, seen: Observation) {
+        self.machine.handle(at, Input::Observed(seen));
         let margin = i64::try_from(self.machine.margin()).unwrap_or(i64::MAX);
         self.report.margin(margin);
         self.tell(Event::Observed { margin });
