@@ -177,9 +177,6 @@ impl RunMachine {
             if self.recording {
                 return None;
             }
-            if self.looks_while_recording(now) {
-                return self.observe();
-            }
             if let Some(command) = self.outbox.pop_front() {
                 self.recording = matches!(command, Command::Record(_));
                 if let Command::Act { ticket, order, deadline } = command {
@@ -238,23 +235,13 @@ impl RunMachine {
         }
     }
 
-    /// Tells whether the next thing to be recorded is how the last order under way ended, and what follows will wait for a
-    /// look: that may begin at once.
-    fn looks_while_recording(&self, now: Duration) -> bool {
-        let ended =
-            matches!(self.outbox.front(), Some(Command::Record(record)) if matches!(**record, Record::Outcome { .. }));
-        ended && !self.observing && !self.observed && self.pending.is_empty() && {
-            let decision = decide(&self.topology, &self.plan, &self.state, self.cursor);
-            !self.needs_no_look(now, decision)
-        }
-    }
-
-    /// Looks at the whole cluster; waits for the look that is under way.
+    /// Begins a look at the whole cluster, unless one is under way.
     fn observe(&mut self) -> Option<Command> {
         (!std::mem::replace(&mut self.observing, true)).then_some(Command::Observe)
     }
 
-    /// Tells whether the last look at the cluster, from before the step before, is enough for an order: not if it is old.
+    /// Tells whether the last look at the cluster is enough, though it is from before the end of the step before: not if it is
+    /// older than the guard's interval.
     fn needs_no_look(&self, now: Duration, decision: Decision) -> bool {
         match decision {
             Decision::Act(order) => !order.verb.waits_for_look() && now < self.observe_at,
