@@ -13,7 +13,9 @@ ha_done() {
     printf '%s\n' "$1" >"$d.rc"
     exec 8>&- 9>&-
     sync "$d.rc" "$G/work" &
-    [ -z "$raised" ] || find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} + 2>/dev/null &
+    if [ -n "$raised" ]; then
+        find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} + 2>/dev/null &
+    fi
     exit 0
 }
 ha_guard "$epoch" "$wait"
