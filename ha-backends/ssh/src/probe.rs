@@ -141,8 +141,7 @@ mod tests {
     fn a_server_that_becomes_itself_again_and_again_is_found_at_every_look() {
         let home = tempfile::tempdir().unwrap();
         let (script, identity) = (home.path().join("again.sh"), format!("-Dhome={}", home.path().display()));
-        // Every few milliseconds: without the pause it is between two programs in a fifth of all passes, and in one of some
-        // thousand looks in all five.
+        // Every few milliseconds: without the pause, all five passes of one look in thousands fall between two programs.
         let again = "n=0; while [ $n -lt 20000 ]; do n=$((n + 1)); done; exec /bin/sh \"$0\" \"$@\"\n";
         std::fs::write(&script, again).unwrap();
         let mut server = Command::new("/bin/sh").arg(&script).arg(&identity).spawn().unwrap();
@@ -173,6 +172,25 @@ mod tests {
         for wrong in ["", "b:1", "b:x:1", "b:1:2:3"] {
             assert_eq!(split(&Incarnation::new(wrong)), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_setsid_that_does_not_wait_is_none_and_the_clock_is_told_once_all_the_same() {
+        use std::os::unix::fs::PermissionsExt;
+        let programs = tempfile::tempdir().unwrap();
+        let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+        let probe = || {
+            let asked = SystemTime::now();
+            let ran = Command::new("/bin/sh").args(["-c", crate::script::PROBE]).env("PATH", &path).output().unwrap();
+            identity(&String::from_utf8(ran.stdout).unwrap(), asked, SystemTime::now()).unwrap()
+        };
+        assert!(probe().has("setsid"));
+        let setsid = programs.path().join("setsid");
+        std::fs::write(&setsid, "#!/bin/sh\necho 'setsid: invalid option -- w' >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&setsid, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let seen = probe();
+        assert!(!seen.has("setsid") && seen.has("flock"), "{seen:?}");
+        assert!(seen.clock_ahead_ms.is_some_and(|ahead| ahead.abs() < 1_000), "{seen:?}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) struct Session {
     /// The shell that answers reads; none where the host allows one session only.
     reader: Option<Mutex<Slot>>,
     /// The shell that starts work; none where the host allows two sessions only.
-    starter: Option<Mutex<Slot>>,
+    starter: Option<Arc<Mutex<Slot>>>,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +35,8 @@ struct Link {
 
 /// How long a refused login is not tried again: trying on may lock the account.
 const REFUSED: Duration = Duration::from_secs(30);
-/// The first and the last pause after a refused session: one that has ended counts on the host for a moment longer.
+/// The first and the last pause after a refused session, each twice the one before, 310 ms in all: a session that has ended
+/// counts on the host for a moment longer.
 const REFUSED_FOR: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(160)];
 /// How long after its first channel the second one of a connection is opened: later than sshd's greeting.
 const AFTER_GREETING: Duration = Duration::from_millis(8);
@@ -45,8 +46,7 @@ const QUEUE: Duration = Duration::from_millis(25);
 impl Session {
     pub(crate) fn new(config: SshConfig) -> Self {
         // The shells that are kept are two of the sessions.
-        let (reader, starter) =
-            ((config.sessions > 1).then(Mutex::default), (config.sessions > 2).then(Mutex::default));
+        let (reader, starter) = ((config.sessions > 1).then(Mutex::default), (config.sessions > 2).then(Arc::default));
         let permits = Arc::new(Semaphore::new(config.sessions.saturating_sub(2).max(1)));
         Self { config, permits, link: Mutex::default(), reader, starter }
     }
@@ -150,7 +150,9 @@ impl Session {
         let mut pause = REFUSED_FOR[0];
         let channel = loop {
             match timeout_at(until, master.open_session()).await.map_err(|_| late("no session was opened"))? {
-                Err(SshFailure::SessionRefused(_)) if pause <= REFUSED_FOR[1] && !master.is_dead() => {
+                Err(SshFailure::SessionRefused(_))
+                    if pause <= REFUSED_FOR[1] && !master.is_dead() && Instant::now() + pause < until =>
+                {
                     sleep(pause).await;
                     pause *= 2;
                 }
@@ -196,22 +198,9 @@ impl Session {
         let until = Instant::now() + self.config.connect_deadline;
         let master = Arc::new(Master::open(&self.config).await?);
         let asked = std::time::SystemTime::now();
-        // The first work needs the other shell. To begin it beside the first question gains time for both: sshd answers the
-        // first channel of a connection as soon as another packet comes, or when Linux acknowledges the greeting, 40 ms
-        // late (Nagle's algorithm).
-        let other = async {
-            sleep(AFTER_GREETING).await;
-            if let Some(mut slot) = self.starter.as_ref().and_then(|starter| starter.try_lock().ok()) {
-                slot.begin(&master).await;
-            }
-            std::future::pending().await
-        };
-        let first = tokio::select! {
-            answer = self.first(&master, until) => answer,
-            never = other => never,
-        };
+        self.begin_starter(&master, until);
         // Nothing was asked of the host yet: whatever fails here has no effect.
-        let answer = first.map_err(|failure| match failure {
+        let answer = self.first(&master, until).await.map_err(|failure| match failure {
             SshFailure::Unanswered(_) => SshFailure::ConnectTimedOut("its shell did not answer".into()),
             SshFailure::LinkLost(words) => SshFailure::Unreachable(words),
             other => other,
@@ -224,6 +213,20 @@ impl Session {
             }
             Some(_) | None => Ok((master, identity)),
         }
+    }
+
+    /// Begins the shell that starts work beside the first question, which gains time for both: sshd answers the first channel
+    /// of a connection as soon as another packet comes, or when Linux acknowledges its greeting, 40 ms late (Nagle's
+    /// algorithm). Whether it has begun is seen when work is started.
+    fn begin_starter(&self, master: &Arc<Master>, until: Instant) {
+        let Some(starter) = self.starter.clone() else { return };
+        let master = Arc::downgrade(master);
+        tokio::spawn(async move {
+            sleep(AFTER_GREETING).await;
+            let (Some(master), Ok(mut slot)) = (master.upgrade(), starter.try_lock()) else { return };
+            // A shell that is not there by then is begun by whoever needs it.
+            let _ = timeout_at(until, slot.begin(&master)).await;
+        });
     }
 
     /// Asks a machine which one it is, over a connection that nobody else has yet.

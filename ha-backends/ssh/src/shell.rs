@@ -131,8 +131,12 @@ impl Slot {
         now + if is_known { half.min(PATIENCE) } else { half }
     }
 
-    /// Begins a shell over this connection, for whoever asks first. That it could not be begun is seen then.
+    /// Begins a shell over this connection, unless there is one, for whoever asks first. That it could not be begun is seen
+    /// then.
     pub(crate) async fn begin(&mut self, master: &Arc<Master>) {
+        if self.shell.as_ref().is_some_and(|shell| shell.is_of(master)) {
+            return;
+        }
         if let Ok(shell) = Shell::open(master).await {
             self.shell = Some(shell);
         }

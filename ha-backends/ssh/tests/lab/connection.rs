@@ -231,7 +231,10 @@ async fn another_machine_at_the_same_address_is_refused_before_anything_is_asked
     let logins = || std::fs::read_to_string(machine.log()).unwrap().matches("Accepted publickey").count();
     assert_eq!((logins(), machine.kill_sessions() > 0), (1, true));
     // That the connection is gone is noticed a moment after it is: what was given to it then may have run.
+    let mut looks = 0;
     while !matches!(host.identify().await.as_ref().map_err(failure), Err(SshFailure::OtherMachine { .. })) {
+        looks += 1;
+        assert!(looks < 1_000, "the other machine is not noticed");
         sleep(Duration::from_millis(5)).await;
     }
     for _ in 0..3 {
