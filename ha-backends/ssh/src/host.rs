@@ -85,7 +85,8 @@ impl Inner {
         let dir = quote(&self.config.state_dir)?;
         let base = if self.config.state_dir.starts_with('/') { dir } else { format!("\"${{HOME:?}}\"/{dir}") };
         let made = format!(
-            "G={base}/{key}\n[ -d \"$G/put\" ] || (umask 077 && mkdir -p \"$G/work\" \"$G/put\") || exit {}\n",
+            "G={base}/{key}\n[ -d \"$G/put\" ] || (umask 077 && mkdir -p \"$G/work\" \"$G/epochs\" \"$G/put\") \
+             || exit {}\n",
             refusal::BROKEN
         );
         Head::new().raw(&made).text("home", &self.config.home)

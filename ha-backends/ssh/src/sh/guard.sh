@@ -8,12 +8,17 @@ ha_guard() {
     [ "$1" -ge "$seen" ] || return 77
     [ "$1" -gt "$seen" ] || return 0
     raised=yes
-    printf '%s\n' "$1" >"$G/epoch.new" && sync "$G/epoch.new" && mv -f "$G/epoch.new" "$G/epoch" && sync "$G" && return 0
-    return 78
+    true >"$G/epochs/$1" && sync "$G/epochs" || return 78
 }
-# Reads the highest epoch seen.
+# Finds the highest epoch seen: each is an empty file of that name, which a power cut leaves there or not, and never torn.
 ha_seen() {
     seen=0
-    [ ! -e "$G/epoch" ] || read -r seen <"$G/epoch" || return 78
-    case $seen in '' | *[!0-9]*) return 78 ;; esac
+    [ -r "$G/epochs" ] || return 78
+    for f in "$G"/epochs/*; do
+        case ${f##*/} in
+        '*') ;;
+        *[!0-9]*) return 78 ;;
+        *) [ "${f##*/}" -le "$seen" ] || seen=${f##*/} ;;
+        esac
+    done
 }

@@ -3,6 +3,7 @@
 IFS= read -r boot </proc/sys/kernel/random/boot_id
 printf '%s\n' "$boot"
 [ "$boot" = "$seen" ] || pid=0
+named=
 # One process keeps its pid and its start through every exec. Another one that the pid file names is looked for.
 ha_same() {
     [ "$pid" != 0 ] && [ -f "$home/$pid_file" ] || return 1
@@ -26,5 +27,9 @@ else
         if IFS= read -r line 2>/dev/null <"${f%cmdline}stat"; then printf '%s\n' "$line"; fi
     done
     echo
-    if [ -f "$home/$pid_file" ]; then head -c 200 "$home/$pid_file"; fi
+    if [ "$pid" != 0 ] && [ "$named" = "$pid" ]; then
+        printf '%s' "$named"
+    elif [ -f "$home/$pid_file" ]; then
+        head -c 200 "$home/$pid_file"
+    fi
 fi

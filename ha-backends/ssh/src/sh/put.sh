@@ -25,15 +25,12 @@ dir=${p%/*}
 ha_check
 # What a cut connection leaves behind is listed, under a lock that its shell holds, and swept by the next one.
 ha_sweep
-u=$(umask)
-umask 077
 # Before it is locked another one may take it for left behind: then it is made again.
 made=0
 until exec 8>"$G/put/$nonce" && flock 8 && [ -e "$G/put/$nonce" ]; do
     made=$((made + 1))
     [ "$made" -lt 50 ] || exit 78
 done
-umask "$u"
 t=$dir/.ha-put.$nonce
 printf '%s\n' "$t" >&8
 ha_last() { rm -f -- "$t" "$G/put/$nonce"; }

@@ -14,7 +14,10 @@ ha_done() {
     exec 8>&- 9>&-
     sync "$d.rc" "$G/work" &
     if [ -n "$raised" ]; then
-        find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} + 2>/dev/null &
+        (
+            for f in "$G"/epochs/*; do [ "${f##*/}" -ge "$epoch" ] || rm -f -- "$f"; done
+            exec find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} +
+        ) 2>/dev/null &
     fi
     exit 0
 }

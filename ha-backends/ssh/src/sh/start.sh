@@ -1,6 +1,4 @@
 # Starts the work $d unless it was started before; the command stands in $command, the runner in $runner.
-u=$(umask)
-umask 077
 if [ -e "$d.started" ]; then
     known=known
 else
@@ -14,7 +12,6 @@ else
         printf '%s\n' "$epoch" >"$d.epoch" && printf '%s\n' "$command" >"$d.cmd" || exit 78
         # The runner inherits the lock and keeps it until it ends. It claims the work itself.
         (
-            umask "$u"
             set -- "$d" "$G" "$home" "$epoch" "$wait" "$deadline"
             # Where its end is waited for anyway, this shell's child is the runner: it is not cut with the connection either,
             # since nothing of it writes there. Otherwise not with "&", behind which a shell ignores SIGINT and SIGQUIT, and
@@ -28,4 +25,3 @@ else
     fi
     exec 8>&-
 fi
-umask "$u"

@@ -1,12 +1,14 @@
 //! An older controller is refused, a newer one waits.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ha_core::backend::{
     Applied, Content, DetachedWork, Effect, ErrorKind, Expect, Host, HostFiles, ObserveDetachedWork, PutFile,
     StepError, SwitchLink, WorkState,
 };
-use ha_core::state::ServerDomain;
+use ha_core::state::{LeaseEpoch, ServerDomain};
+use ha_testkit::lab::SshHost;
 use tokio::time::{Instant, sleep};
 
 use crate::fixture::{FIRST, SECOND, build, drive, ended, id, install, lab, lines, settings, sh};
@@ -38,8 +40,63 @@ async fn a_controller_of_an_older_epoch_is_refused_whatever_it_asks_and_changes_
     assert_eq!(old.state(&id("z")).await.unwrap(), WorkState::Absent);
     assert!(home.join("release").exists() && !home.join("put").exists() && !home.join("link").exists());
     assert_eq!(lines(home.join("ran")), 0);
-    let kept = std::fs::read_dir(machine.home().unwrap().join(".ha")).unwrap().flatten().next().unwrap();
-    assert_eq!(std::fs::read_to_string(kept.path().join("epoch")).unwrap(), "2\n");
+    assert_eq!(epochs(&kept(&machine)), ["2"]);
+}
+
+/// The state directory of the one server.
+fn kept(machine: &SshHost) -> PathBuf {
+    std::fs::read_dir(machine.home().unwrap().join(".ha")).unwrap().flatten().next().unwrap().path()
+}
+
+fn epochs(kept: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(kept.join("epochs")).unwrap().flatten();
+    entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn of_the_epochs_that_a_host_has_seen_it_keeps_the_highest() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    for epoch in [9, 10, 11] {
+        host.run(LeaseEpoch::new(epoch), sh("true", LONG)).await.unwrap();
+    }
+    fenced("run", host.run(LeaseEpoch::new(10), sh("true", LONG)).await);
+    // The others are removed in the background.
+    let until = Instant::now() + LONG;
+    while epochs(&kept(&machine)) != ["11"] {
+        assert!(Instant::now() < until, "{:?}", epochs(&kept(&machine)));
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_done_where_the_epoch_cannot_be_read_or_kept() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    host.run(FIRST, sh("true", LONG)).await.unwrap();
+    let (kept, mut tried) = (kept(&machine), 0);
+    let mut refuses = async |what: &str| {
+        tried += 1;
+        let put = PutFile::new("/srv/esb/put", Content::Bytes(b"x".to_vec()));
+        let run = host.run(SECOND, sh("echo x >>ran", LONG)).await.unwrap_err();
+        let put = host.put(SECOND, put).await.unwrap_err();
+        for error in [run, put] {
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Denied, Effect::None), "{what}: {error}");
+        }
+    };
+    std::fs::write(kept.join("epochs/7 "), "").unwrap();
+    refuses("a strange name among the epochs").await;
+    std::fs::remove_file(kept.join("epochs/7 ")).unwrap();
+    std::fs::rename(kept.join("epochs"), kept.join("moved")).unwrap();
+    refuses("no epochs").await;
+    std::fs::write(kept.join("epochs"), "").unwrap();
+    refuses("a file in place of the epochs").await;
+    assert_eq!((tried, lines(home.join("ran"))), (3, 0));
+    assert!(!home.join("put").exists());
 }
 
 #[tokio::test]
