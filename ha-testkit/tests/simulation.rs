@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ha_core::record::End;
 use ha_testkit::simulate::{Outcome, Scenario, simulate};
@@ -24,38 +25,59 @@ fn name(end: End) -> String {
     }
 }
 
-/// Counts how the runs of these seeds end; none may break what `binds`, whatever went wrong.
-fn simulate_seeds(range: std::ops::Range<u64>, faults: usize, binds: impl Fn(&str) -> bool) -> BTreeMap<String, u64> {
-    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
-    let mut broken = Vec::new();
-    for seed in range {
-        let scenario = Scenario::from_seed(seed, faults);
-        let kind = match run(&scenario) {
-            Outcome::NoCluster(_) => "no cluster".to_string(),
-            Outcome::Refused { harm, counterexample, plan } => {
-                if harm.is_empty() {
-                    let topology = ha_core::topology::Topology::from_toml_str(&scenario.shape.to_toml()).unwrap();
-                    broken.push(format!(
-                        "seed {seed}: refused, and no harm was seen: {counterexample}{}",
-                        plan.to_text(&topology)
-                    ));
-                }
-                "refused".to_string()
+/// Counts how the runs of these seeds end, on all CPUs; none may break what `binds`, whatever went wrong.
+fn simulate_seeds(
+    range: std::ops::Range<u64>,
+    faults: usize,
+    binds: impl Fn(&str) -> bool + Sync,
+) -> BTreeMap<String, u64> {
+    let (next, end) = (AtomicU64::new(range.start), range.end);
+    let (mut ends, mut broken) = (BTreeMap::<String, u64>::new(), Vec::new());
+    let work = || {
+        let mut ended = Vec::new();
+        loop {
+            match next.fetch_add(1, Ordering::Relaxed) {
+                seed if seed < end => ended.push((seed, simulate_seed(seed, faults, &binds))),
+                _ => return ended,
             }
-            Outcome::Ran { end, broken: mut found, .. } => {
-                found.retain(|broken| binds(&broken.what));
-                if !found.is_empty() {
-                    broken.push(format!("seed {seed} {scenario:?}\n  {end}\n  {:?}", &found[..found.len().min(6)]));
-                }
-                name(end)
-            }
-            other => panic!("{other:?}"),
-        };
-        *ends.entry(kind).or_default() += 1;
-    }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for (seed, (kind, words)) in threads.into_iter().flat_map(|thread| thread.join().unwrap()) {
+            *ends.entry(kind).or_default() += 1;
+            broken.extend(words.map(|words| (seed, words)));
+        }
+    });
+    broken.sort();
     ha_testkit::figures!("{faults} faults: {ends:?}");
-    assert!(broken.is_empty(), "{} runs broke the law:\n{}", broken.len(), broken.join("\n"));
+    let words: Vec<&str> = broken.iter().map(|(_, words)| words.as_str()).collect();
+    assert!(broken.is_empty(), "{} runs broke the law:\n{}", broken.len(), words.join("\n"));
     ends
+}
+
+/// Returns how the run of a seed ended, and what it broke.
+fn simulate_seed(seed: u64, faults: usize, binds: impl Fn(&str) -> bool) -> (String, Option<String>) {
+    let scenario = Scenario::from_seed(seed, faults);
+    match run(&scenario) {
+        Outcome::NoCluster(_) => ("no cluster".into(), None),
+        Outcome::Refused { harm, counterexample, plan } => {
+            let words = harm.is_empty().then(|| {
+                let topology = ha_core::topology::Topology::from_toml_str(&scenario.shape.to_toml()).unwrap();
+                let plan = plan.to_text(&topology);
+                format!("seed {seed}: refused, and no harm was seen: {counterexample}{plan}")
+            });
+            ("refused".into(), words)
+        }
+        Outcome::Ran { end, broken: mut found, .. } => {
+            found.retain(|broken| binds(&broken.what));
+            let words = (!found.is_empty())
+                .then(|| format!("seed {seed} {scenario:?}\n  {end}\n  {:?}", &found[..found.len().min(6)]));
+            (name(end), words)
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
