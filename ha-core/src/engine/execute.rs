@@ -37,7 +37,7 @@ fn start_pause(starting: Duration, last_took: Option<Duration>) -> Duration {
     let usual = pause(starting).max(START_POLL);
     let Some(last_took) = last_took else { return usual };
     let limit = if starting < last_took { LONGEST_PAUSE } else { usual };
-    (last_took.abs_diff(starting) / 4).clamp(LEAST_PAUSE, limit)
+    (last_took.abs_diff(starting) / 2).clamp(LEAST_PAUSE, limit)
 }
 
 /// While a server starts, its process is looked at in one of so many looks at its probe, which costs less.
@@ -411,14 +411,15 @@ mod tests {
             (0, None, 10),
             (6_400, None, 100),
             (60_000, None, 250),
-            (0, Some(520), 130),
-            (420, Some(520), 25),
+            (0, Some(520), 250),
+            (100, Some(520), 210),
+            (420, Some(520), 50),
             (515, Some(520), 3),
             (525, Some(520), 3),
             (700, Some(520), 10),
             (2_000, Some(520), 31),
             (0, Some(60_000), 250),
-            (59_800, Some(60_000), 50),
+            (59_800, Some(60_000), 100),
             (120_000, Some(60_000), 250),
         ] {
             let pause = start_pause(ms(starting), last_took.map(ms));
