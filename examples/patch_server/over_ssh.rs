@@ -18,12 +18,14 @@ use super::{Fallible, Moment, Options, controller_of, follow, output_of};
 
 const HOSTS: [&str; 4] = ["esb1", "esb2", "esb3", "esb4"];
 /// How often each way is gone, in turns.
-const TURNS: usize = 3;
+const TURNS: usize = 5;
 
 /// How long after its start a server answers: as in the measurements that the floor's limit is from.
 const WARM_UP_MS: u64 = 500;
 /// How often the balancer checks a server. Often, or the grid of the checks would decide which way waits longer.
 const CHECK_INTERVAL: Duration = Duration::from_millis(25);
+/// How often a way's memory and CPU time are read.
+const METER_INTERVAL: Duration = Duration::from_millis(250);
 /// For both ways: the exchange that OpenSSH 9 prefers costs each side 75 ms of CPU a login, seven times all the rest.
 const KEX: &str = "Host *\n    KexAlgorithms curve25519-sha256\n";
 
@@ -244,7 +246,8 @@ impl Meter {
         Ok(Self { began: Instant::now(), cpu: cpu_of_children()?, peaks: Arc::default(), done: Arc::default() })
     }
 
-    /// Looks at the memory of the process and of all that it started, every 50 ms.
+    /// Looks now and then at the memory and the CPU time of the process and of all that it started. Rarely: the kernel
+    /// counts the pages of a process at each look, and either way of patching shares the CPUs with that.
     fn watch(&self, pid: Option<u32>) {
         let (peaks, done) = (self.peaks.clone(), self.done.clone());
         let Some(pid) = pid else { return };
@@ -257,7 +260,7 @@ impl Meter {
                 let all = descendants(pid).into_iter().chain([pid]).map(|pid| cpu(pid, 11) + cpu(pid, 13)).sum();
                 peaks[3].fetch_max(all, Ordering::SeqCst);
                 peaks[1].fetch_max(descendants(pid).into_iter().map(pss).sum::<u64>() + own, Ordering::SeqCst);
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(METER_INTERVAL);
             }
         });
     }
