@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +36,12 @@ pub(crate) struct Inner {
     target: String,
     /// The server's life when it was last seen.
     pub(crate) last_seen: Mutex<Option<Incarnation>>,
+    /// When the last look at the server saw it stopped, until a start goes by it.
+    seen_stopped: Mutex<Option<Instant>>,
 }
+
+/// How long a start goes by a look that saw the server stopped.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What the guard and the runner of detached work need on the machine.
 const TOOLS: [&str; 8] = ["flock", "grep", "mktemp", "setsid", "sha256sum", "stat", "sync", "timeout"];
@@ -48,7 +53,15 @@ impl SshHost {
     pub fn new(config: SshHostConfig) -> Self {
         let session = Session::new(config.ssh.clone());
         let target = format!("{}:{}", session.destination(), config.home);
-        Self { inner: Arc::new(Inner { session, config, target, last_seen: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                session,
+                config,
+                target,
+                last_seen: Mutex::default(),
+                seen_stopped: Mutex::default(),
+            }),
+        }
     }
 
     /// Runs something that changes the host in a task of its own: a dropped future does not cut it.
@@ -179,10 +192,27 @@ impl Inner {
 
     /// Looks whether the server runs.
     async fn process(&self, operation: &'static str) -> Result<ServerProcess, StepError> {
-        match &self.config.supervisor {
-            Supervisor::Scripts(scripts) => Ok(self.processes(operation, scripts).await?.state()),
-            Supervisor::Systemd(unit) => self.unit_process(operation, unit).await,
+        let process = match &self.config.supervisor {
+            Supervisor::Scripts(scripts) => self.processes(operation, scripts).await?.state(),
+            Supervisor::Systemd(unit) => self.unit_process(operation, unit).await?,
+        };
+        let stopped = (process == ServerProcess::Stopped).then(Instant::now);
+        *self.seen_stopped.lock().unwrap_or_else(PoisonError::into_inner) = stopped;
+        Ok(process)
+    }
+
+    /// Looks whether the server runs, before it is started: a server that runs is no reason to wait for the fence. What
+    /// was just seen to be stopped is not looked at again where the start itself looks, behind the fence.
+    async fn is_stopped(&self, domain: ServerDomain) -> Result<bool, StepError> {
+        let seen = self.seen_stopped.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let looks = match (&self.config.supervisor, domain) {
+            (Supervisor::Scripts(_), _) | (Supervisor::Systemd(_), ServerDomain::Production) => true,
+            (Supervisor::Systemd(_), ServerDomain::Test) => false,
+        };
+        if looks && seen.is_some_and(|seen| seen.elapsed() < FRESH) {
+            return Ok(true);
         }
+        Ok(self.process("start").await? == ServerProcess::Stopped)
     }
 
     /// Makes a command with the deadline of the server's own.
@@ -275,7 +305,7 @@ impl Host for SshHost {
             let words = "no start_test is set for it: it cannot be started in a test domain";
             return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
         }
-        if inner.process("start").await? != ServerProcess::Stopped {
+        if !inner.is_stopped(domain).await? {
             return Ok(Applied::AlreadySo);
         }
         let (said, command) = match (&inner.config.supervisor, domain) {

@@ -99,6 +99,29 @@ async fn starts_at_once_by_several_controllers_run_the_start_script_once() {
 }
 
 #[tokio::test]
+async fn a_server_that_another_controller_started_since_the_last_look_is_not_started_twice() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let mut settings = settings(machine.access());
+    let script = ["/bin/sh", "-c", "echo x >> starts; bin/server.sh start"].map(String::from).to_vec();
+    settings.insert("start".into(), Setting::List(script));
+    let (host, other) = (build(settings.clone()), build(settings));
+    // The start goes by this look.
+    assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped);
+    assert_eq!(start(&other).await, Applied::Applied);
+    assert_eq!(start(&host).await, Applied::AlreadySo);
+    // And the next one by one of its own: it waits for nobody.
+    other
+        .launch(FIRST, id("long"), RunCommand::new(vec!["sleep".into(), "20".into()], Duration::from_secs(30)))
+        .await
+        .unwrap();
+    assert_eq!(start(&host).await, Applied::AlreadySo);
+    other.cancel(FIRST, &id("long")).await.unwrap();
+    assert_eq!(lines(home.join("starts")), 1);
+}
+
+#[tokio::test]
 async fn a_reused_pid_and_another_boot_never_read_as_alive() {
     let lab = lab();
     let machine = lab.ssh_machine("esb1").unwrap();
