@@ -1,7 +1,9 @@
 //! The conformance suite for hosts on servers of this machine. The truth is read past [`LocalHost`]: from `/proc` and from
-//! the server's home.
+//! the server's home. What believes its pid file is caught.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod believer;
 
 use std::fs;
 use std::io;
@@ -10,17 +12,19 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use believer::{Belief, Believer};
 use ha_core::backend::Host;
 use ha_core::topology::{Component, Name, Setting};
 use ha_local::{LocalHost, LocalHostConfig};
 use ha_testkit::conformance::Breach;
-use ha_testkit::conformance::host::{Ability, Condition, Fixture, Found, PidFile, RELEASE, Subject};
+use ha_testkit::conformance::host::{Ability, CASES, Condition, Fixture, Found, PidFile, RELEASE, Subject};
 use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_testkit::lab::Lab;
 
 ha_testkit::roles!();
 
-struct Local;
+/// The local host, or what believes the pid file over it.
+struct Local(Option<Belief>);
 
 #[async_trait]
 impl Fixture for Local {
@@ -41,12 +45,12 @@ impl Fixture for Local {
     async fn fresh(&self) -> Result<Box<dyn Subject>, Breach> {
         let lab = Lab::open(Relaunch::test()?)?;
         let home = lab.carbon("esb1", CarbonConfig::fast(RELEASE))?;
-        let host = drive(&home);
-        Ok(Box::new(LocalSubject { host, home, stranger: Mutex::default(), _lab: lab }))
+        let host = drive(&home, self.0);
+        Ok(Box::new(LocalSubject { belief: self.0, host, home, stranger: Mutex::default(), _lab: lab }))
     }
 }
 
-fn drive(home: &CarbonHome) -> Arc<LocalHost> {
+fn drive(home: &CarbonHome, belief: Option<Belief>) -> Arc<dyn Host> {
     let text = |text: String| Setting::Text(text);
     let script = |verb: &str| Setting::List(vec!["bin/wso2server.sh".into(), verb.into()]);
     let mut host = Component::new(Name::new("local").unwrap());
@@ -58,13 +62,18 @@ fn drive(home: &CarbonHome) -> Arc<LocalHost> {
         ("pid_file".into(), text(PID_FILE.into())),
         ("identity".into(), text(home.identity())),
     ]);
-    Arc::new(LocalHost::new(LocalHostConfig::from_component(&host).unwrap()))
+    let inner = Arc::new(LocalHost::new(LocalHostConfig::from_component(&host).unwrap()));
+    match belief {
+        None => inner,
+        Some(belief) => Arc::new(Believer { belief, pid_file: home.path().join(PID_FILE), inner }),
+    }
 }
 
 const PID_FILE: &str = "wso2carbon.pid";
 
 struct LocalSubject {
-    host: Arc<LocalHost>,
+    belief: Option<Belief>,
+    host: Arc<dyn Host>,
     home: CarbonHome,
     stranger: Mutex<Option<Child>>,
     _lab: Lab,
@@ -107,7 +116,7 @@ impl Subject for LocalSubject {
     }
 
     fn another(&self) -> Arc<dyn Host> {
-        drive(&self.home)
+        drive(&self.home, self.belief)
     }
 
     fn home(&self) -> String {
@@ -192,7 +201,7 @@ impl Subject for LocalSubject {
 }
 
 ha_testkit::host_conformance!(
-    Local,
+    Local(None),
     skips = [
         "capability: work",
         "fixture: cut link",
@@ -202,3 +211,18 @@ ha_testkit::host_conformance!(
         "fixture: unreachable"
     ]
 );
+
+/// The cases of pid files have no other proof: hosts in memory have none.
+#[tokio::test]
+async fn a_host_that_believes_its_pid_file_is_caught() {
+    for (belief, case, words) in [
+        (Belief::FileIsLife, "a_stale_pid_file_is_not_read_as_running", "a server with a stale pid file"),
+        (Belief::NamedIsServer, "a_stranger_in_the_pid_file_is_not_read_as_running", "a server with a reused pid"),
+        (Belief::LineOrNothing, "a_pid_file_padded_with_nul_bytes_is_understood", "is read as stopped"),
+        (Belief::NamedMayEnd, "a_stranger_in_the_pid_file_is_not_read_as_running", "whether the stranger lives"),
+    ] {
+        let case = CASES.iter().find(|known| known.name().starts_with(case)).unwrap();
+        let breach = case.run(&Local(Some(belief))).await.unwrap_err();
+        assert!(breach.to_string().contains(words), "{belief:?}: {breach}");
+    }
+}

@@ -12,6 +12,7 @@ use ha_core::backend::{
     Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError, WorkId,
 };
 use ha_core::state::{LeaseEpoch, ServerDomain};
+use tokio::time::sleep;
 
 macro_rules! defects {
     ($($name:ident)*) => {
@@ -33,11 +34,11 @@ defects! {
     ReleaseOfTheDay AbsentIsRelease BrokenVersionIsAbsent
     ExitCodesAreZeroOrOne SignalsAreExitCodes OutputsMixed OutputWithoutLimit OutputBegins
     ArgumentsTrimmed ArgumentsSplit VariablesLost VariablesTrimmed MissingProgramIs127
-    DeadlineIgnored TimeoutWithoutEffect TimeoutIsSignal CommandRunsTwice NamedCommandRunsAgain
+    DaemonsAwaited DeadlineIgnored TimeoutWithoutEffect TimeoutIsSignal CommandRunsTwice NamedCommandRunsAgain
     CutIsExit255 UnreachableIsStopped HungReadHasEffect
     ClaimsNoWork HidesFiles
     LaunchesAgain LostIsExited LostRunsAgain CancelDoesNothing AbsentIsLost OverdueIsSignaled TailIsWhole
-    PutIgnoresExpect PutAlwaysApplied PutIgnoresMode PutInHalves RemoveIgnoresExpect SwitchReplacesFiles
+    PutIgnoresExpect PutAlwaysApplied PutIgnoresMode PutInHalves RemoveAlwaysApplied RemoveIgnoresExpect SwitchReplacesFiles
     SwitchIsNoSwitch TreeIsConstant ReadIsCut StatHasNoLength
 }
 
@@ -199,6 +200,7 @@ impl Host for Broken {
             (_, Err(error)) => return Err(error),
         };
         match (self.defect, ran.ended) {
+            (Defect::DaemonsAwaited, _) => sleep(DAEMON).await,
             (Defect::ExitCodesAreZeroOrOne, Ended::Exited(code)) => ran.ended = Ended::Exited(code.min(1)),
             (Defect::SignalsAreExitCodes, Ended::Signaled(signal)) => ran.ended = Ended::Exited(128 + signal),
             (Defect::OutputsMixed, _) => ran.stdout.push_str(&std::mem::take(&mut ran.stderr)),
@@ -209,6 +211,8 @@ impl Host for Broken {
     }
 }
 
+/// How long what a command leaves behind keeps its output open.
+const DAEMON: Duration = Duration::from_secs(10);
 /// How long something else comes in between.
 const BETWEEN: Duration = Duration::from_millis(5);
 

@@ -66,7 +66,9 @@ impl HostFiles for Broken {
 
     async fn remove(&self, epoch: LeaseEpoch, path: &str, expect: Expect) -> Result<Applied, StepError> {
         let expect = if self.is(Defect::RemoveIgnoresExpect) { Expect::Anything } else { expect };
-        self.spoil(self.inner_files().remove(self.epoch(epoch, Defect::NoFenceForFiles), path, expect).await)
+        let epoch = self.epoch(epoch, Defect::NoFenceForFiles);
+        let answer = self.spoil(self.inner_files().remove(epoch, path, expect).await)?;
+        Ok(if self.is(Defect::RemoveAlwaysApplied) { Applied::Applied } else { answer })
     }
 
     async fn switch(&self, epoch: LeaseEpoch, request: SwitchLink) -> Result<Applied, StepError> {
