@@ -9,11 +9,13 @@ use ha_core::backend::{
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::config::HaProxyConfig;
 use crate::declared::Declared;
 use crate::error;
+use crate::gather::{Gather, Place};
 use crate::transport::{About, PAUSE, Socket};
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 
@@ -27,6 +29,18 @@ pub struct HaProxy {
     master: Option<Socket>,
     declared: Declared,
     known: Arc<Mutex<Known>>,
+    gather: Arc<Gather<Gathered>>,
+}
+
+/// What readers of one pool share: the pool, or the words of a question that nobody answered.
+type Gathered = Result<Arc<PoolTable>, Arc<str>>;
+
+/// All servers of one pool, from one answer.
+#[derive(Debug)]
+struct PoolTable {
+    states: Vec<ServerState>,
+    stats: HashMap<String, Stat>,
+    row: PoolRow,
 }
 
 /// What was read before and is checked against each answer.
@@ -45,7 +59,7 @@ impl HaProxy {
             |endpoint, master| Socket::new(endpoint, config.deadline, config.max_reply, config.connections, master);
         let (admin, master) = (socket(config.socket.clone(), false), config.master.clone());
         let master = master.map(|endpoint| socket(endpoint, true));
-        Self { admin, master, declared: Declared::of(&config), known: Arc::default() }
+        Self { admin, master, declared: Declared::of(&config), known: Arc::default(), gather: Arc::default() }
     }
 
     /// Asks reading commands, several in one line. Without the severity: its empty answer is a write of HAProxy's and a
@@ -169,6 +183,77 @@ impl HaProxy {
         }
     }
 
+    /// Reads all servers of a pool.
+    async fn table(&self, about: About<'_>, pool: &Name) -> Result<PoolTable, StepError> {
+        let answer = self.read(about, &[wire::states(pool), wire::pool_stats(pool)]).await?;
+        let malformed = |malformed: Malformed| error::malformed(about, malformed);
+        let states = wire::parse_states(&answer, pool).map_err(malformed)?;
+        let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
+        let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
+        Ok(PoolTable { states, stats: stats.into_iter().map(|stat| (stat.server.clone(), stat)).collect(), row })
+    }
+
+    /// Reads a pool together with all who want to read it at this moment; `None` for a reader that is alone, or where the
+    /// common answer is of no use: then one server is asked for, which may well be answered.
+    async fn gathered(&self, about: About<'_>, pool: &Name) -> Result<Option<Arc<PoolTable>>, StepError> {
+        let gathering = match self.gather.enter(pool) {
+            Place::First(gathering) => gathering,
+            Place::Joined(answer) => {
+                return match answer.await {
+                    Ok(Ok(table)) => Ok(Some(table)),
+                    Ok(Err(words)) => Err(error::not_answered(about, &words)),
+                    Err(_) => Ok(None),
+                };
+            }
+        };
+        // The others are about to come: a look at a cluster begins all its reads in one go.
+        yield_now().await;
+        let others = gathering.end();
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let table = self.table(about, pool).await.map(Arc::new);
+        let shared = match &table {
+            Ok(table) => Ok(table.clone()),
+            // Another wait as long would answer nobody.
+            Err(error) if error.kind() == ErrorKind::Timeout => Err(Arc::from(error.to_string())),
+            Err(_) => return Ok(None),
+        };
+        for other in others {
+            // Who has gone away meanwhile does not want it.
+            let _ = other.send(shared.clone());
+        }
+        table.map(Some)
+    }
+
+    fn of_table(&self, member: &MemberRef, table: &PoolTable) -> Option<Member> {
+        let name = member.member.as_str();
+        let state = table.states.iter().find(|state| state.name == name)?;
+        Some(self.describe(&member.pool, state, table.stats.get(name)?, &table.row))
+    }
+
+    /// Reads one server by the narrowest question, whatever else its pool has.
+    async fn member_alone(&self, about: About<'_>, member: &MemberRef) -> Result<Member, StepError> {
+        for _ in 0..2 {
+            let id = self.id(about, member).await?;
+            let pool = &member.pool;
+            let commands = [wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)];
+            let answer = self.read(about, &commands).await?;
+            let malformed = |malformed: Malformed| error::malformed(about, malformed);
+            let state = wire::parse_state(&answer, member).map_err(malformed)?;
+            let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
+            let state = state.ok_or_else(|| missing(about, member))?;
+            let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
+            match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
+                Some(stat) if state.id == id => return Ok(self.describe(pool, &state, &stat, &row)),
+                Some(_) | None => {
+                    self.lock().ids.remove(member);
+                }
+            }
+        }
+        Err(missing(about, member))
+    }
+
     fn describe(&self, pool: &Name, state: &ServerState, stat: &Stat, row: &PoolRow) -> Member {
         let checked = state.checked() || stat.tracks;
         let (persistent, cuts) = self.declared.of_pool(pool);
@@ -227,41 +312,24 @@ impl ObserveBalancer for HaProxy {
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         let target = member.to_string();
         let about = About { operation: "member", target: &target };
-        for _ in 0..2 {
-            let id = self.id(about, member).await?;
-            let pool = &member.pool;
-            let commands = [wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)];
-            let answer = self.read(about, &commands).await?;
-            let malformed = |malformed: Malformed| error::malformed(about, malformed);
-            let state = wire::parse_state(&answer, member).map_err(malformed)?;
-            let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
-            let state = state.ok_or_else(|| missing(about, member))?;
-            let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
-            match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
-                Some(stat) if state.id == id => return Ok(self.describe(pool, &state, &stat, &row)),
-                Some(_) | None => {
-                    self.lock().ids.remove(member);
-                }
-            }
+        let table = self.gathered(about, &member.pool).await?;
+        match table.and_then(|table| self.of_table(member, &table)) {
+            Some(found) => Ok(found),
+            None => self.member_alone(about, member).await,
         }
-        Err(missing(about, member))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         let about = About { operation: "members", target: pool.as_str() };
         self.declared.refresh(pool).await?;
-        let answer = self.read(about, &[wire::states(pool), wire::pool_stats(pool)]).await?;
-        let malformed = |malformed: Malformed| error::malformed(about, malformed);
-        let states = wire::parse_states(&answer, pool).map_err(malformed)?;
-        let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
-        let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
-        let mut stats: HashMap<&str, &Stat> = stats.iter().map(|stat| (stat.server.as_str(), stat)).collect();
+        let PoolTable { states, mut stats, row } = self.table(about, pool).await?;
+        let malformed = |words: String| error::malformed(about, Malformed(words));
         let mut members = Vec::with_capacity(states.len());
         for state in &states {
-            let stat = stats.remove(state.name.as_str());
-            let stat = stat.ok_or_else(|| malformed(Malformed(format!("show stat has no server {}", state.name))))?;
-            let name = Name::new(&state.name).map_err(|error| malformed(Malformed(error.to_string())))?;
-            members.push((name, self.describe(pool, state, stat, &row)));
+            let stat = stats.remove(&state.name);
+            let stat = stat.ok_or_else(|| malformed(format!("show stat has no server {}", state.name)))?;
+            let name = Name::new(&state.name).map_err(|error| malformed(error.to_string()))?;
+            members.push((name, self.describe(pool, state, &stat, &row)));
         }
         Ok(members)
     }

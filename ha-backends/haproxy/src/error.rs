@@ -61,6 +61,12 @@ pub(crate) fn malformed(about: About<'_>, malformed: Malformed) -> StepError {
         .without_effect()
 }
 
+/// Says that a question which was asked for several got no answer.
+pub(crate) fn not_answered(about: About<'_>, words: &str) -> StepError {
+    let words = format!("it was asked together with others: {words}");
+    StepError::new(ErrorKind::Timeout, about.operation, about.target).with_context(words).without_effect()
+}
+
 /// Says that a pool has no such server.
 pub(crate) fn not_found(about: About<'_>, words: String) -> StepError {
     StepError::new(ErrorKind::NotFound, about.operation, about.target).with_context(words).without_effect()

@@ -7,6 +7,7 @@ mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
+mod gather;
 mod lint;
 mod transport;
 mod wire;

@@ -1,0 +1,148 @@
+//! Reads of one pool that begin together are one question, and none of them is worse off for it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
+
+use ha_core::backend::{Admin, ErrorKind, Member, MemberRef, ObserveBalancer, StepError};
+use ha_core::topology::Name;
+use ha_haproxy::{HaProxy, HaProxyConfig};
+use ha_testkit::lab::{ScriptedAnswer, ScriptedSocket};
+use tokio::task::JoinSet;
+
+const SERVERS: [&str; 3] = ["esb1", "esb2", "esb3"];
+
+/// Answers as HAProxy does, with what `spoil` makes of the answer to a question about the whole pool.
+struct Fake {
+    socket: ScriptedSocket,
+    backend: HaProxy,
+    _dir: tempfile::TempDir,
+}
+
+fn fake(spoil: impl Fn(String) -> ScriptedAnswer + Send + Sync + 'static) -> Fake {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let socket = ScriptedSocket::on_unix(&path, move |line| {
+        let text = line.split(';').map(|command| answer(command) + "\n").collect();
+        if line.contains(" 6 -1") { spoil(text) } else { ScriptedAnswer::text(text) }
+    });
+    let mut config = HaProxyConfig::new(&path);
+    config.deadline = Duration::from_millis(500);
+    Fake { socket: socket.unwrap(), backend: HaProxy::new(config), _dir: dir }
+}
+
+fn answer(command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    match words[..] {
+        ["show", "info"] => "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nUptime_sec: 5\nStopping: 0\n".into(),
+        ["show", "servers", "state", "esb"] => {
+            let names = "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
+                         srv_check_state srv_port";
+            let line = |id: usize| format!("4 esb {id} {} 127.0.0.1 2 {} 1 1 6 8280\n", SERVERS[id - 1], (id - 1) * 4);
+            format!("1\n# {names}\n{}", (1..=SERVERS.len()).map(line).collect::<String>())
+        }
+        ["show", "stat", "esb", kind, id] => {
+            let names = "pxname,svname,cookie,bck,tracked,scur,qcur,stot,econ,eresp,hrsp_5xx,check_status,check_health,\
+                         check_rise,check_fall,srv_icur,priv_idle_cur,used_conn_cur,type";
+            let line = |name: &str, kind: u8| format!("esb,{name},,0,,0,0,0,0,0,0,L7OK,4,2,3,0,0,0,{kind},\n");
+            let servers = SERVERS.iter().zip(1..).filter(|(_, number)| id == "-1" || id == number.to_string());
+            let servers = servers.filter(|_| kind != "2").map(|(name, _)| line(name, 2)).collect::<String>();
+            let pool = if kind == "4" { String::new() } else { line("BACKEND", 1) };
+            format!("# {names},\n{servers}{pool}")
+        }
+        _ => format!("[3]: Unknown command {command:?}.\n"),
+    }
+}
+
+fn member(name: &str) -> MemberRef {
+    MemberRef::new(Name::new("esb").unwrap(), Name::new(name).unwrap())
+}
+
+impl Fake {
+    /// Reads these at once, as a look at a cluster does; the answers are in the order of the names.
+    async fn read(&self, names: &[&str]) -> Vec<Result<Member, StepError>> {
+        let mut reads = JoinSet::new();
+        for (place, name) in names.iter().enumerate() {
+            let (backend, member) = (self.backend.clone(), member(name));
+            reads.spawn(async move { (place, backend.member(&member).await) });
+        }
+        let mut answers = reads.join_all().await;
+        answers.sort_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.socket.lines()
+    }
+}
+
+#[tokio::test]
+async fn a_look_at_all_servers_of_a_pool_is_one_question() {
+    let fake = fake(ScriptedAnswer::text);
+    let seen = fake.read(&SERVERS).await;
+    let admins: Vec<Admin> = seen.into_iter().map(|seen| seen.unwrap().admin).collect();
+    assert_eq!(admins, [Admin::Ready, Admin::Ready, Admin::Drain]);
+    assert_eq!(fake.lines(), ["show servers state esb;show stat esb 6 -1"]);
+    // The next look is another question: nothing is remembered.
+    fake.read(&SERVERS).await;
+    assert_eq!(fake.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_is_read_alone_is_asked_for_alone() {
+    let fake = fake(ScriptedAnswer::text);
+    for _ in 0..2 {
+        fake.backend.member(&member("esb2")).await.unwrap();
+    }
+    let narrow = "show servers state esb;show stat esb 4 2;show stat esb 2 -1";
+    assert_eq!(fake.lines(), ["show info;show servers state esb", narrow, narrow]);
+}
+
+#[tokio::test]
+async fn a_server_that_the_pool_does_not_have_does_not_hinder_the_others() {
+    let fake = fake(ScriptedAnswer::text);
+    let seen = fake.read(&["esb1", "esb9", "esb3"]).await;
+    assert!(seen[0].is_ok() && seen[2].is_ok());
+    let error = seen[1].as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(error.to_string().contains("esb9"), "{error}");
+}
+
+#[tokio::test]
+async fn where_the_whole_pool_cannot_be_understood_each_server_is_asked_for_alone() {
+    // A server that is just being added stands in one table and not in the other; another one's line is damaged.
+    let cut = |text: String| ScriptedAnswer::text(text.replace("esb,esb2,,0,,0", "esb,esb2,,0,,x"));
+    for seen in fake(cut).read(&SERVERS).await {
+        seen.unwrap();
+    }
+    let lost = |text: String| ScriptedAnswer::text(text.replace("esb,esb2,", "esb,esb7,"));
+    for seen in fake(lost).read(&SERVERS).await {
+        seen.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_common_question_that_nobody_answers_takes_one_deadline_and_every_reader_says_so() {
+    let fake = fake(|_| ScriptedAnswer::hang());
+    for (seen, name) in fake.read(&SERVERS).await.into_iter().zip(SERVERS) {
+        let error = seen.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(error.to_string().contains(&format!("esb/{name}")), "{error}");
+    }
+    assert_eq!(fake.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_given_up_leaves_nobody_waiting() {
+    let fake = fake(|_| ScriptedAnswer::hang());
+    // The first one asks for all; with it their answer is gone, and they ask by themselves.
+    let (backend, one) = (fake.backend.clone(), member("esb1"));
+    let first = tokio::spawn(async move { backend.member(&one).await });
+    let (backend, two) = (fake.backend.clone(), member("esb2"));
+    let second = tokio::spawn(async move { backend.member(&two).await });
+    while fake.lines().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    first.abort();
+    second.await.unwrap().unwrap();
+}
