@@ -29,7 +29,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The least pause between two looks at a server that starts, while nobody knows how long it takes.
-const START_POLL: Duration = Duration::from_millis(10);
+const START_POLL: Duration = Duration::from_millis(20);
 
 /// Returns the pause before the next look at a server that has been starting for so long. Once a start of this run has
 /// shown how long one takes, the looks are close together near that time and rare long before it.
@@ -408,7 +408,7 @@ mod tests {
     fn a_starting_server_is_looked_at_rarely_before_the_time_that_the_last_start_took_and_often_near_it() {
         let ms = Duration::from_millis;
         for (starting, last_took, expected) in [
-            (0, None, 10),
+            (0, None, 20),
             (6_400, None, 100),
             (60_000, None, 250),
             (0, Some(520), 250),
@@ -416,7 +416,7 @@ mod tests {
             (420, Some(520), 50),
             (515, Some(520), 3),
             (525, Some(520), 3),
-            (700, Some(520), 10),
+            (700, Some(520), 20),
             (2_000, Some(520), 31),
             (0, Some(60_000), 250),
             (59_800, Some(60_000), 100),
