@@ -83,6 +83,9 @@ pub(crate) async fn run(options: &Options, show: &Show) -> Fallible<bool> {
     let ratio = median(&engines).as_secs_f64() / median(&floors).as_secs_f64();
     println!("requests           {:>9}", load.counts.sent);
     println!("failed             {:>9}", load.counts.failures());
+    for (kind, count) in &load.counts.failed {
+        println!("  {kind:<32} {count:>6}");
+    }
     println!(
         "wall, engine/floor {ratio:>12.2}  (medians of {TURNS}; the floor proves, records and rolls back nothing)"
     );
@@ -123,7 +126,12 @@ impl Cluster {
         let config = lab.ssh_config(hosts.iter().map(SshHost::access))?;
         std::fs::write(&config, format!("{}{KEX}", std::fs::read_to_string(&config)?))?;
         let rows = HOSTS.iter().zip(&homes).map(|(name, home)| ServerSpec::new(*name, home.port())).collect();
-        let spec = HaProxySpec::new("esb", rows).with_master().with_checks_every(CHECK_INTERVAL, 2, 3);
+        // Without its own timeout a check fails that is not answered within the interval, and a machine that is busy for
+        // a tenth of a second would lose all its servers.
+        let spec = HaProxySpec::new("esb", rows)
+            .with_master()
+            .with_checks_every(CHECK_INTERVAL, 2, 3)
+            .with_backend_line("timeout check 2s");
         let balancer = lab.haproxy("lb1", &spec)?;
         let cluster = Self { lab, hosts, homes, balancer, config };
         for (name, home) in HOSTS.iter().zip(&cluster.homes) {
