@@ -1,5 +1,6 @@
 //! An older controller is refused, a newer one waits.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +52,22 @@ fn kept(machine: &SshHost) -> PathBuf {
 fn epochs(kept: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(kept.join("epochs")).unwrap().flatten();
     entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_command_and_its_variables_is_for_its_owner_alone() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    let command = sh("umask >mask; echo $SECRET", LONG).with_env("SECRET", "s3cret");
+    assert_eq!(host.run(FIRST, command).await.unwrap().stdout, "s3cret\n");
+    let kept = kept(&machine);
+    assert!(kept.join("work").read_dir().unwrap().count() > 0);
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o700);
+    // The command itself creates files as its login does.
+    let mask = std::fs::read_to_string(machine.outside("/srv/esb/mask").unwrap()).unwrap();
+    assert_eq!(mask, "0022\n");
 }
 
 #[tokio::test]

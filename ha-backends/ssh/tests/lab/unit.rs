@@ -9,7 +9,7 @@ use ha_ssh::SshHost;
 use ha_testkit::lab::{Lab, SYSTEMCTL, SshMachine, SshSpec};
 use tokio::time::sleep;
 
-use crate::fixture::{FIRST, SECOND, build, install, lab, settings};
+use crate::fixture::{FIRST, SECOND, build, install, lab, lines, settings};
 
 /// A machine with systemd, on which the unit's section `[Service]` is this.
 struct Unit {
@@ -19,22 +19,34 @@ struct Unit {
 }
 
 fn unit(service: &str) -> Unit {
+    unit_with(service, &[])
+}
+
+/// A unit that `start_test` starts in a test domain; an empty one is none.
+fn unit_with(service: &str, start_test: &[&str]) -> Unit {
     let lab = lab();
     let machine = lab.ssh_machine_with("esb1", &SshSpec::new().with_systemd()).unwrap();
     install(&machine.outside("/srv").unwrap());
     let text = format!("[Service]\nWorkingDirectory=/srv/esb\n{service}\n");
     std::fs::write(machine.outside("/srv/units/esb.service").unwrap(), text).unwrap();
-    Unit { host: drive(&machine, "esb.service", &SYSTEMCTL), machine, _lab: lab }
+    Unit { host: drive_with(&machine, "esb.service", &SYSTEMCTL, start_test), machine, _lab: lab }
 }
 
 fn drive(machine: &SshMachine, unit: &str, systemctl: &[&str]) -> SshHost {
+    drive_with(machine, unit, systemctl, &[])
+}
+
+fn drive_with(machine: &SshMachine, unit: &str, systemctl: &[&str], start_test: &[&str]) -> SshHost {
     let mut settings = settings(machine.access());
     for key in ["start", "stop", "pid_file", "identity"] {
         settings.remove(key);
     }
-    let words = systemctl.iter().map(|word| String::from(*word)).collect();
+    let words = |words: &[&str]| Setting::List(words.iter().map(|word| String::from(*word)).collect());
     settings.insert("unit".into(), Setting::Text(unit.into()));
-    settings.insert("systemctl".into(), Setting::List(words));
+    settings.insert("systemctl".into(), words(systemctl));
+    if !start_test.is_empty() {
+        settings.insert("start_test".into(), words(start_test));
+    }
     settings.insert("read_deadline_ms".into(), Setting::Integer(2_000));
     build(settings)
 }
@@ -126,6 +138,27 @@ async fn a_killed_server_stays_down_though_its_unit_restarts_always() {
         assert_eq!(unit.life().await, None);
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_unit_is_started_in_a_test_domain_by_a_command_of_its_own_and_is_the_same_unit() {
+    let systemctl = SYSTEMCTL.join(" ");
+    let script = format!("echo DOMAIN=test >domain; echo x >>starts; {systemctl} start --no-block esb.service");
+    let unit = unit_with(&format!("{SERVE}\nEnvironmentFile=-/srv/esb/domain"), &["/bin/sh", "-c", &script]);
+    let home = unit.machine.outside("/srv/esb").unwrap();
+    let start_test = || Host::start(&unit.host, FIRST, ServerDomain::Test);
+    assert_eq!(unit.life().await, None);
+    assert_eq!(start_test().await.unwrap(), Applied::Applied);
+    let life = unit.running().await;
+    sleep_until(|| home.join("running").exists()).await;
+    let environment = std::fs::read_to_string(format!("/proc/{}/environ", unit.pids("serve")[0])).unwrap();
+    assert!(environment.split('\0').any(|line| line == "DOMAIN=test"), "{environment:?}");
+    // A server that runs is left alone, whatever domain it is asked into: the engine stops it first.
+    assert_eq!(start_test().await.unwrap(), Applied::AlreadySo);
+    assert_eq!(unit.start().await.unwrap(), Applied::AlreadySo);
+    assert_eq!((unit.life().await, lines(home.join("starts"))), (Some(life), 1));
+    assert_eq!(unit.host.stop(FIRST).await.unwrap(), Applied::Applied);
+    unit.until(Option::is_none).await;
 }
 
 async fn sleep_until(happened: impl Fn() -> bool) {
