@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::config::HaProxyConfig;
 use crate::declared::Declared;
 use crate::error;
-use crate::gather::{Gather, Place};
+use crate::gather::{Gather, Gathering};
 use crate::transport::{About, PAUSE, Socket};
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 
@@ -32,8 +32,8 @@ pub struct HaProxy {
     gather: Arc<Gather<Gathered>>,
 }
 
-/// What readers of one pool share: the pool, or the words of a question that nobody answered.
-type Gathered = Result<Arc<PoolTable>, Arc<str>>;
+/// What readers of one pool share: the pool, or the kind and the words of a failure that took all their time.
+type Gathered = Result<Arc<PoolTable>, (ErrorKind, Arc<str>)>;
 
 /// All servers of one pool, from one answer.
 #[derive(Debug)]
@@ -196,34 +196,39 @@ impl HaProxy {
     /// Reads a pool together with all who want to read it at this moment; `None` for a reader that is alone, or where the
     /// common answer is of no use: then one server is asked for, which may well be answered.
     async fn gathered(&self, about: About<'_>, pool: &Name) -> Result<Option<Arc<PoolTable>>, StepError> {
-        let gathering = match self.gather.enter(pool) {
-            Place::First(gathering) => gathering,
-            Place::Joined(answer) => {
-                return match answer.await {
-                    Ok(Ok(table)) => Ok(Some(table)),
-                    Ok(Err(words)) => Err(error::not_answered(about, &words)),
-                    Err(_) => Ok(None),
-                };
-            }
-        };
+        let (answer, gathering) = self.gather.enter(pool);
+        if let Some(gathering) = gathering {
+            // In a task, so that none of the readers waits for another one to be polled.
+            let (backend, pool) = (self.clone(), pool.clone());
+            tokio::spawn(async move { backend.answer_all(gathering, &pool).await });
+        }
+        match answer.await {
+            Ok(Ok(table)) => Ok(Some(table)),
+            Ok(Err((kind, words))) => Err(error::of_all(about, kind, &words)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn answer_all(&self, gathering: Gathering<Gathered>, pool: &Name) {
         // The others are about to come: a look at a cluster begins all its reads in one go.
         yield_now().await;
-        let others = gathering.end();
-        if others.is_empty() {
-            return Ok(None);
+        let readers = gathering.end();
+        if readers.len() < 2 {
+            return;
         }
-        let table = self.table(about, pool).await.map(Arc::new);
-        let shared = match &table {
-            Ok(table) => Ok(table.clone()),
-            // Another wait as long would answer nobody.
-            Err(error) if error.kind() == ErrorKind::Timeout => Err(Arc::from(error.to_string())),
-            Err(_) => return Ok(None),
+        let about = About { operation: "members", target: pool.as_str() };
+        let answer = match self.table(about, pool).await {
+            Ok(table) => Ok(Arc::new(table)),
+            // It took the whole deadline: another wait as long would answer nobody.
+            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Busy) => {
+                Err((error.kind(), Arc::from(error.to_string())))
+            }
+            Err(_) => return,
         };
-        for other in others {
+        for reader in readers {
             // Who has gone away meanwhile does not want it.
-            let _ = other.send(shared.clone());
+            let _ = reader.send(answer.clone());
         }
-        table.map(Some)
     }
 
     fn of_table(&self, member: &MemberRef, table: &PoolTable) -> Option<Member> {

@@ -61,10 +61,10 @@ pub(crate) fn malformed(about: About<'_>, malformed: Malformed) -> StepError {
         .without_effect()
 }
 
-/// Says that a question which was asked for several got no answer.
-pub(crate) fn not_answered(about: About<'_>, words: &str) -> StepError {
-    let words = format!("it was asked together with others: {words}");
-    StepError::new(ErrorKind::Timeout, about.operation, about.target).with_context(words).without_effect()
+/// Says what became of a question that was asked for several readers.
+pub(crate) fn of_all(about: About<'_>, kind: ErrorKind, words: &str) -> StepError {
+    let words = format!("it was asked for together with others: {words}");
+    StepError::new(kind, about.operation, about.target).with_context(words).without_effect()
 }
 
 /// Says that a pool has no such server.

@@ -1,7 +1,7 @@
 //! Readers of one pool at the same moment share one answer.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ha_core::topology::Name;
 use tokio::sync::oneshot;
@@ -13,17 +13,10 @@ pub(crate) struct Gather<A> {
     waiting: Mutex<HashMap<Name, Vec<oneshot::Sender<A>>>>,
 }
 
-/// What a reader is.
-pub(crate) enum Place<'a, A> {
-    /// The first one: it asks for all that have joined until then.
-    First(Gathering<'a, A>),
-    /// It gets the answer of the first one; none where that one does not share.
-    Joined(oneshot::Receiver<A>),
-}
-
-/// Readers that still gather. Dropped, they all read by themselves.
-pub(crate) struct Gathering<'a, A> {
-    gather: Option<&'a Gather<A>>,
+/// Readers that still gather. Dropped, each of them learns that there will be no common answer.
+#[derive(Debug)]
+pub(crate) struct Gathering<A> {
+    gather: Option<Arc<Gather<A>>>,
     pool: Name,
 }
 
@@ -34,24 +27,24 @@ impl<A> Default for Gather<A> {
 }
 
 impl<A> Gather<A> {
-    /// Takes a place among those who are about to read this pool.
-    pub(crate) fn enter(&self, pool: &Name) -> Place<'_, A> {
+    /// Takes a place among those who are about to read this pool. Whoever comes first also gets their gathering, to end it.
+    pub(crate) fn enter(self: &Arc<Self>, pool: &Name) -> (oneshot::Receiver<A>, Option<Gathering<A>>) {
+        let (sender, receiver) = oneshot::channel();
         let mut waiting = self.lock();
-        if let Some(joined) = waiting.get_mut(pool) {
-            let (sender, receiver) = oneshot::channel();
-            joined.push(sender);
-            return Place::Joined(receiver);
+        if let Some(others) = waiting.get_mut(pool) {
+            others.push(sender);
+            return (receiver, None);
         }
-        waiting.insert(pool.clone(), Vec::new());
-        Place::First(Gathering { gather: Some(self), pool: pool.clone() })
+        waiting.insert(pool.clone(), vec![sender]);
+        (receiver, Some(Gathering { gather: Some(self.clone()), pool: pool.clone() }))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Name, Vec<oneshot::Sender<A>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Vec<oneshot::Sender<A>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<A> Gathering<'_, A> {
+impl<A> Gathering<A> {
     /// Ends the gathering. Only then may be read: whoever comes later wants an answer from later.
     pub(crate) fn end(mut self) -> Vec<oneshot::Sender<A>> {
         self.take()
@@ -63,7 +56,7 @@ impl<A> Gathering<'_, A> {
     }
 }
 
-impl<A> Drop for Gathering<'_, A> {
+impl<A> Drop for Gathering<A> {
     fn drop(&mut self) {
         self.take();
     }
@@ -73,42 +66,32 @@ impl<A> Drop for Gathering<'_, A> {
 mod tests {
     use super::*;
 
-    fn first<'a>(gather: &'a Gather<u8>, pool: &Name) -> Gathering<'a, u8> {
-        match gather.enter(pool) {
-            Place::First(gathering) => gathering,
-            Place::Joined(_) => panic!("there is a first one already"),
-        }
-    }
-
-    fn joined(gather: &Gather<u8>, pool: &Name) -> oneshot::Receiver<u8> {
-        match gather.enter(pool) {
-            Place::Joined(answer) => answer,
-            Place::First(_) => panic!("nobody gathers"),
-        }
-    }
-
     #[test]
     fn whoever_comes_after_the_end_gathers_anew() {
-        let (gather, pool, other) = (Gather::default(), Name::new("esb").unwrap(), Name::new("api").unwrap());
-        let (begun, apart) = (first(&gather, &pool), first(&gather, &other));
-        let mut early = joined(&gather, &pool);
-        let waiting = begun.end();
-        let late = first(&gather, &pool);
-        assert_eq!((waiting.len(), apart.end().len()), (1, 0));
+        let (gather, pool, other) =
+            (Arc::<Gather<u8>>::default(), Name::new("esb").unwrap(), Name::new("api").unwrap());
+        let (mut first, begun) = gather.enter(&pool);
+        let (_apart, elsewhere) = gather.enter(&other);
+        let (mut second, none) = gather.enter(&pool);
+        assert!(none.is_none());
+        let waiting = begun.unwrap().end();
+        let (mut late, anew) = gather.enter(&pool);
+        assert_eq!((waiting.len(), elsewhere.unwrap().end().len()), (2, 1));
         waiting.into_iter().for_each(|sender| sender.send(7).unwrap());
-        assert_eq!(early.try_recv(), Ok(7));
+        assert_eq!((first.try_recv(), second.try_recv()), (Ok(7), Ok(7)));
+        assert_eq!(late.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         // The end of the first gathering has left the second one alone.
-        let _second = joined(&gather, &pool);
-        assert_eq!(late.end().len(), 1);
+        assert!(gather.enter(&pool).1.is_none());
+        assert_eq!(anew.unwrap().end().len(), 2);
     }
 
     #[test]
     fn whoever_joined_one_that_is_given_up_learns_it() {
-        let (gather, pool) = (Gather::default(), Name::new("esb").unwrap());
-        let begun = first(&gather, &pool);
-        let mut waiting = joined(&gather, &pool);
+        let (gather, pool) = (Arc::<Gather<u8>>::default(), Name::new("esb").unwrap());
+        let (_first, begun) = gather.enter(&pool);
+        let (mut waiting, _) = gather.enter(&pool);
         drop(begun);
         assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed));
-        drop(first(&gather, &pool));
+        assert!(gather.enter(&pool).1.is_some());
     }
 }

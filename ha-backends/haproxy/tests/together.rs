@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ha_core::backend::{Admin, ErrorKind, Member, MemberRef, ObserveBalancer, StepError};
+use ha_core::backend::{Admin, Effect, ErrorKind, Member, MemberRef, ObserveBalancer, StepError};
 use ha_core::topology::Name;
 use ha_haproxy::{HaProxy, HaProxyConfig};
 use ha_testkit::lab::{ScriptedAnswer, ScriptedSocket};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const SERVERS: [&str; 3] = ["esb1", "esb2", "esb3"];
 
@@ -20,6 +24,10 @@ struct Fake {
 }
 
 fn fake(spoil: impl Fn(String) -> ScriptedAnswer + Send + Sync + 'static) -> Fake {
+    fake_until(Duration::from_secs(20), spoil)
+}
+
+fn fake_until(deadline: Duration, spoil: impl Fn(String) -> ScriptedAnswer + Send + Sync + 'static) -> Fake {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
     let socket = ScriptedSocket::on_unix(&path, move |line| {
@@ -27,7 +35,7 @@ fn fake(spoil: impl Fn(String) -> ScriptedAnswer + Send + Sync + 'static) -> Fak
         if line.contains(" 6 -1") { spoil(text) } else { ScriptedAnswer::text(text) }
     });
     let mut config = HaProxyConfig::new(&path);
-    config.deadline = Duration::from_millis(500);
+    config.deadline = deadline;
     Fake { socket: socket.unwrap(), backend: HaProxy::new(config), _dir: dir }
 }
 
@@ -111,38 +119,70 @@ async fn a_server_that_the_pool_does_not_have_does_not_hinder_the_others() {
 #[tokio::test]
 async fn where_the_whole_pool_cannot_be_understood_each_server_is_asked_for_alone() {
     // A server that is just being added stands in one table and not in the other; another one's line is damaged.
-    let cut = |text: String| ScriptedAnswer::text(text.replace("esb,esb2,,0,,0", "esb,esb2,,0,,x"));
-    for seen in fake(cut).read(&SERVERS).await {
-        seen.unwrap();
-    }
-    let lost = |text: String| ScriptedAnswer::text(text.replace("esb,esb2,", "esb,esb7,"));
-    for seen in fake(lost).read(&SERVERS).await {
-        seen.unwrap();
+    for (there, instead) in [("esb,esb2,,0,,0", "esb,esb2,,0,,x"), ("esb,esb2,", "esb,esb7,")] {
+        let fake = fake(move |text| ScriptedAnswer::text(text.replace(there, instead)));
+        for seen in fake.read(&SERVERS).await {
+            seen.unwrap();
+        }
+        let lines = fake.lines();
+        assert_eq!(lines[0], "show servers state esb;show stat esb 6 -1");
+        assert!(
+            lines.contains(&"show servers state esb;show stat esb 4 2;show stat esb 2 -1".to_string()),
+            "{lines:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_common_question_that_nobody_answers_takes_one_deadline_and_every_reader_says_so() {
-    let fake = fake(|_| ScriptedAnswer::hang());
+async fn a_common_question_that_nobody_answers_is_asked_once_and_every_reader_says_so() {
+    let fake = fake_until(Duration::from_millis(300), |_| ScriptedAnswer::hang());
     for (seen, name) in fake.read(&SERVERS).await.into_iter().zip(SERVERS) {
         let error = seen.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::None), "{error}");
         assert!(error.to_string().contains(&format!("esb/{name}")), "{error}");
     }
     assert_eq!(fake.lines().len(), 1);
 }
 
 #[tokio::test]
-async fn a_reader_that_is_given_up_leaves_nobody_waiting() {
-    let fake = fake(|_| ScriptedAnswer::hang());
-    // The first one asks for all; with it their answer is gone, and they ask by themselves.
-    let (backend, one) = (fake.backend.clone(), member("esb1"));
-    let first = tokio::spawn(async move { backend.member(&one).await });
-    let (backend, two) = (fake.backend.clone(), member("esb2"));
-    let second = tokio::spawn(async move { backend.member(&two).await });
+async fn a_read_that_begins_while_a_question_is_on_its_way_is_another_question() {
+    let questions = AtomicU32::new(0);
+    let fake = fake(move |text| match questions.fetch_add(1, Ordering::SeqCst) {
+        0 => ScriptedAnswer::hang(),
+        _ => ScriptedAnswer::text(text),
+    });
+    let mut early = pin!(fake.read(&SERVERS));
     while fake.lines().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(timeout(Duration::from_millis(5), &mut early).await.is_err(), "nobody answers it");
     }
-    first.abort();
-    second.await.unwrap().unwrap();
+    for seen in fake.read(&SERVERS).await {
+        seen.unwrap();
+    }
+    assert_eq!(fake.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn no_reader_waits_for_another_one_to_be_polled() {
+    let fake = fake(ScriptedAnswer::text);
+    let (one, two) = (member("esb1"), member("esb2"));
+    let mut idle = pin!(fake.backend.member(&one));
+    // It begins, and is not looked after any more.
+    let waker = std::task::Waker::noop();
+    assert!(idle.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
+    fake.backend.member(&two).await.unwrap();
+    idle.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_is_given_up_hinders_nobody() {
+    let fake = fake(ScriptedAnswer::text);
+    let (one, two) = (member("esb1"), member("esb2"));
+    let mut first = Box::pin(fake.backend.member(&one));
+    let waker = std::task::Waker::noop();
+    assert!(first.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
+    drop(first);
+    fake.backend.member(&two).await.unwrap();
+    for seen in fake.read(&SERVERS).await {
+        seen.unwrap();
+    }
 }
