@@ -294,7 +294,9 @@ mod tests {
     #[test]
     fn a_put_whose_list_another_one_sweeps_before_it_is_held_makes_it_again() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("put")).unwrap();
+        for kept in ["put", "epochs"] {
+            std::fs::create_dir(dir.path().join(kept)).unwrap();
+        }
         let head = Head::new().text("G", &dir.path().display().to_string()).unwrap();
         let head = head.text("p", &dir.path().join("file").display().to_string()).unwrap();
         let head = head.text("want", &ContentDigest::of(b"new").to_string()).unwrap().text("mode", "644").unwrap();

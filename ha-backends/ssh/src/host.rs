@@ -192,23 +192,21 @@ impl Inner {
 
     /// Looks whether the server runs.
     async fn process(&self, operation: &'static str) -> Result<ServerProcess, StepError> {
+        let asked = Instant::now();
         let process = match &self.config.supervisor {
             Supervisor::Scripts(scripts) => self.processes(operation, scripts).await?.state(),
             Supervisor::Systemd(unit) => self.unit_process(operation, unit).await?,
         };
-        let stopped = (process == ServerProcess::Stopped).then(Instant::now);
+        let stopped = (process == ServerProcess::Stopped).then_some(asked);
         *self.seen_stopped.lock().unwrap_or_else(PoisonError::into_inner) = stopped;
         Ok(process)
     }
 
     /// Looks whether the server runs, before it is started: a server that runs is no reason to wait for the fence. What
-    /// was just seen to be stopped is not looked at again where the start itself looks, behind the fence.
-    async fn is_stopped(&self, domain: ServerDomain) -> Result<bool, StepError> {
+    /// was just seen to be stopped is not looked at again where the start itself looks for all that is of the server.
+    async fn is_stopped(&self) -> Result<bool, StepError> {
         let seen = self.seen_stopped.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let looks = match (&self.config.supervisor, domain) {
-            (Supervisor::Scripts(_), _) | (Supervisor::Systemd(_), ServerDomain::Production) => true,
-            (Supervisor::Systemd(_), ServerDomain::Test) => false,
-        };
+        let looks = matches!(self.config.supervisor, Supervisor::Scripts(_));
         if looks && seen.is_some_and(|seen| seen.elapsed() < FRESH) {
             return Ok(true);
         }
@@ -305,7 +303,7 @@ impl Host for SshHost {
             let words = "no start_test is set for it: it cannot be started in a test domain";
             return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
         }
-        if !inner.is_stopped(domain).await? {
+        if !inner.is_stopped().await? {
             return Ok(Applied::AlreadySo);
         }
         let (said, command) = match (&inner.config.supervisor, domain) {

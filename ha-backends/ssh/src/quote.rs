@@ -27,10 +27,11 @@ pub(crate) fn quote_all<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<
     Ok(quoted?.join(" "))
 }
 
-/// Tells whether a text can be the name of a variable.
+/// Tells whether a text can be the name of a command's variable. What begins with `ha_` is the runner's own.
 pub(crate) fn is_variable(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    !name.starts_with("ha_")
+        && bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
@@ -58,7 +59,7 @@ mod tests {
     #[test]
     fn a_variable_has_a_plain_name() {
         assert!(["A", "_x1", "HA_NODE"].into_iter().all(is_variable));
-        assert!(["", "1A", "A-B", "A=B", "A B", "Ä", "A\n"].into_iter().all(|name| !is_variable(name)));
+        assert!(["", "1A", "A-B", "A=B", "A B", "Ä", "A\n", "ha_d"].into_iter().all(|name| !is_variable(name)));
     }
 
     proptest! {

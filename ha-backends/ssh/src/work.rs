@@ -284,10 +284,40 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_that_cannot_be_kept_leaves_the_one_before_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for kept in ["work", "epochs"] {
+            std::fs::create_dir(path(kept)).unwrap();
+        }
+        std::fs::write(path("epochs/7"), "").unwrap();
+        let runner = |name: &str, epoch: &str, sync: &str| {
+            std::fs::write(path(&format!("work/{name}.cmd")), "set -- true").unwrap();
+            let script = format!("{sync}\n{GUARD}{RUNNER}");
+            let (d, g) = (path("work").join(name).display().to_string(), dir.path().display().to_string());
+            let arguments = [d.as_str(), &g, "/", epoch, "5", "5"];
+            // Its output ends with the last of what it leaves in the background.
+            std::process::Command::new("/bin/sh").args(["-c", &script, "ha-work"]).args(arguments).output().unwrap();
+            std::fs::read_to_string(path(&format!("work/{name}.rc"))).unwrap()
+        };
+        // As on a disk that is full, or failing.
+        let full = "sync() { case $1 in */epochs) return 1 ;; esac; command sync \"$@\"; }";
+        assert_eq!(runner("w9", "9", full), "broken\n");
+        assert_eq!(runner("w5", "5", ""), "fenced\n");
+        let left =
+            || std::fs::read_dir(path("epochs")).unwrap().map(|kept| kept.unwrap().file_name()).collect::<Vec<_>>();
+        assert_eq!(left(), ["7"]);
+        assert_eq!(runner("w8", "8", ""), "exited 0\n");
+        assert_eq!(left(), ["8"]);
+    }
+
+    #[test]
     fn a_runner_that_is_killed_before_its_command_begins_leaves_no_watch_behind() {
         let dir = tempfile::tempdir().unwrap();
         let d = dir.path().join("work/w1");
-        std::fs::create_dir(dir.path().join("work")).unwrap();
+        for kept in ["work", "epochs"] {
+            std::fs::create_dir(dir.path().join(kept)).unwrap();
+        }
         std::fs::write(d.with_extension("cmd"), "set -- true").unwrap();
         // In place of the program that starts the command.
         let script = format!("setsid() {{ kill -9 $$; }}\n{GUARD}{RUNNER}");

@@ -7,18 +7,37 @@ ha_guard() {
     ha_seen || return 78
     [ "$1" -ge "$seen" ] || return 77
     [ "$1" -gt "$seen" ] || return 0
-    raised=yes
-    true >"$G/epochs/$1" && sync "$G/epochs" || return 78
+    if true >"$G/epochs/$1" && sync "$G/epochs"; then
+        raised=yes
+        return 0
+    fi
+    # What may not be kept was not seen.
+    rm -f -- "$G/epochs/$1"
+    return 78
 }
 # Finds the highest epoch seen: each is an empty file of that name, which a power cut leaves there or not, and never torn.
 ha_seen() {
     seen=0
-    [ -r "$G/epochs" ] || return 78
-    for f in "$G"/epochs/*; do
-        case ${f##*/} in
+    if [ ! -d "$G/epochs" ] || [ ! -r "$G/epochs" ]; then
+        echo "the epochs seen here cannot be read: $G/epochs" >&2
+        return 78
+    fi
+    for ha_f in "$G"/epochs/*; do
+        ha_f=${ha_f##*/}
+        case $ha_f in
         '*') ;;
-        *[!0-9]*) return 78 ;;
-        *) [ "${f##*/}" -le "$seen" ] || seen=${f##*/} ;;
+        *[!0-9]*)
+            echo "no epoch: $G/epochs/$ha_f" >&2
+            return 78
+            ;;
+        *) [ "$ha_f" -le "$seen" ] || seen=$ha_f ;;
         esac
+    done
+}
+# Forgets all epochs but the highest one.
+ha_forget() {
+    ha_seen || return
+    for ha_f in "$G"/epochs/*; do
+        [ "${ha_f##*/}" -ge "$seen" ] || rm -f -- "$ha_f"
     done
 }

@@ -27,7 +27,8 @@ else
         if IFS= read -r line 2>/dev/null <"${f%cmdline}stat"; then printf '%s\n' "$line"; fi
     done
     echo
-    if [ "$pid" != 0 ] && [ "$named" = "$pid" ]; then
+    # Where nothing runs, nobody has written it since it was read.
+    if [ -z "$found" ] && [ "$pid" != 0 ] && [ "$named" = "$pid" ]; then
         printf '%s' "$named"
     elif [ -f "$home/$pid_file" ]; then
         head -c 200 "$home/$pid_file"

@@ -15,7 +15,7 @@ ha_done() {
     sync "$d.rc" "$G/work" &
     if [ -n "$raised" ]; then
         (
-            for f in "$G"/epochs/*; do [ "${f##*/}" -ge "$epoch" ] || rm -f -- "$f"; done
+            ha_forget
             exec find "$G/work" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf -- {} +
         ) 2>/dev/null &
     fi
@@ -31,8 +31,6 @@ case $guarded in
 *) ha_done broken ;;
 esac
 cd -- "$home" 2>/dev/null || ha_done nohome
-. "$d.cmd"
-command -v -- "$1" >/dev/null 2>&1 || ha_done missing
 [ ! -e "$d.cancelled" ] || ha_done cancelled
 (
     trap 'kill "$s"; exit 0' TERM
@@ -49,13 +47,17 @@ command -v -- "$1" >/dev/null 2>&1 || ha_done missing
 ) </dev/null >/dev/null 2>&1 8>&- 9>&- &
 watch=$!
 # In a session of its own, in the foreground: nothing is ignored or inherited but the environment. That setsid says
-# something means that a signal ended the command; its own words go elsewhere.
+# something means that a signal ended the command; its own words go elsewhere. Its variables are set there too: here they
+# would be taken for the runner's own.
 # shellcheck disable=SC2016 # expanded by the inner shell
-setsid -f -w /bin/sh -c 'd=$1; shift; IFS= read -r s </proc/$$/stat; printf "%s %s\n" "$$" "${s##*) }" >"$d.leader"
-unset d s; exec "$@" 2>&3 3>&-' ha-command "$d" "$@" </dev/null >"$d.out" 3>"$d.err" 2>"$d.msg" 8>&- 9>&-
+setsid -f -w /bin/sh -c 'ha_d=$1; IFS= read -r ha_s </proc/$$/stat; printf "%s %s\n" "$$" "${ha_s##*) }" >"$ha_d.leader"
+. "$ha_d.cmd" 2>&3; command -v -- "$1" >/dev/null 2>&1 || { : >"$ha_d.missing"; exit 127; }
+unset ha_d ha_s; exec "$@" 2>&3 3>&-' ha-command "$d" </dev/null >"$d.out" 3>"$d.err" 2>"$d.msg" 8>&- 9>&-
 code=$?
 kill "$watch" 2>/dev/null
-if [ -e "$d.overdue" ]; then
+if [ -e "$d.missing" ]; then
+    ha_done missing
+elif [ -e "$d.overdue" ]; then
     ha_done overdue
 elif [ -s "$d.msg" ]; then
     ha_done "signaled $((code & 127))"

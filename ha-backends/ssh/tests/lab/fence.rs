@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ha_core::backend::{
-    Applied, Content, DetachedWork, Effect, ErrorKind, Expect, Host, HostFiles, ObserveDetachedWork, PutFile,
+    Applied, Content, DetachedWork, Effect, Ended, ErrorKind, Expect, Host, HostFiles, ObserveDetachedWork, PutFile,
     StepError, SwitchLink, WorkState,
 };
 use ha_core::state::{LeaseEpoch, ServerDomain};
@@ -60,14 +60,11 @@ async fn what_is_kept_of_a_command_and_its_variables_is_for_its_owner_alone() {
     let machine = lab.ssh_host("esb1").unwrap();
     install(&machine.outside("/srv").unwrap());
     let host = drive(machine.access());
-    let command = sh("umask >mask; echo $SECRET", LONG).with_env("SECRET", "s3cret");
+    let command = sh("echo $SECRET", LONG).with_env("SECRET", "s3cret");
     assert_eq!(host.run(FIRST, command).await.unwrap().stdout, "s3cret\n");
     let kept = kept(&machine);
     assert!(kept.join("work").read_dir().unwrap().count() > 0);
     assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o700);
-    // The command itself creates files as its login does.
-    let mask = std::fs::read_to_string(machine.outside("/srv/esb/mask").unwrap()).unwrap();
-    assert_eq!(mask, "0022\n");
 }
 
 #[tokio::test]
@@ -86,6 +83,25 @@ async fn of_the_epochs_that_a_host_has_seen_it_keeps_the_highest() {
         assert!(Instant::now() < until, "{:?}", epochs(&kept(&machine)));
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_commands_variables_are_not_those_of_its_runner() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    install(&machine.outside("/srv").unwrap());
+    let host = drive(machine.access());
+    host.run(FIRST, sh("true", LONG)).await.unwrap();
+    let names =
+        ["G", "d", "s", "home", "epoch", "seen", "wait", "deadline", "raised", "watch", "code", "keeper", "PATH"];
+    let command = names.iter().fold(sh("echo \"$G $d $epoch $seen\"", LONG), |command, name| {
+        command.with_env(*name, if *name == "PATH" { "/usr/bin:/bin" } else { "9" })
+    });
+    let ran = host.run(SECOND, command).await.unwrap();
+    assert_eq!((ran.ended, ran.stdout.as_str()), (Ended::Exited(0), "9 9 9 9\n"));
+    fenced("run", host.run(FIRST, sh("true", LONG)).await);
+    let error = host.run(SECOND, sh("true", LONG).with_env("ha_d", "x")).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::None), "{error}");
 }
 
 #[tokio::test]
