@@ -64,7 +64,13 @@ pub(super) async fn variables_are_passed_as_they_are(fixture: &dyn Fixture) -> D
         let command = Act::Show.command(LONG).with_env(Act::VARIABLE, text);
         same("a variable", scene.host.run(EPOCH, command).await?.stdout.as_str(), text)?;
     }
-    Ok(())
+    // Whatever they are called: a host's own scripts have variables too.
+    let names =
+        ["a", "c", "d", "f", "G", "n", "p", "s", "code", "deadline", "dir", "epoch", "home", "pid", "seen", "wait"];
+    let command = Act::Show.command(LONG).with_env(Act::VARIABLE, "shown");
+    let command = names.into_iter().fold(command, |command, name| command.with_env(name, "0"));
+    let ran = scene.host.run(EPOCH, command).await?;
+    same("a command with many variables", (ran.ended, ran.stdout.as_str()), (Ended::Exited(0), "shown"))
 }
 
 pub(super) async fn a_missing_program_is_not_found_without_effect(fixture: &dyn Fixture) -> Done {
