@@ -9,13 +9,13 @@ use ha_core::backend::{
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
-use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::config::HaProxyConfig;
 use crate::declared::Declared;
 use crate::error;
-use crate::gather::{Gather, Gathering};
+use crate::gather::Gather;
+use crate::read::{Gathered, PoolTable};
 use crate::transport::{About, PAUSE, Socket};
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 
@@ -29,25 +29,14 @@ pub struct HaProxy {
     master: Option<Socket>,
     declared: Declared,
     known: Arc<Mutex<Known>>,
-    gather: Arc<Gather<Gathered>>,
-}
-
-/// What readers of one pool share: the pool, or the kind and the words of a failure that took all their time.
-type Gathered = Result<Arc<PoolTable>, (ErrorKind, Arc<str>)>;
-
-/// All servers of one pool, from one answer.
-#[derive(Debug)]
-struct PoolTable {
-    states: Vec<ServerState>,
-    stats: HashMap<String, Stat>,
-    row: PoolRow,
+    pub(crate) gather: Arc<Gather<Gathered>>,
 }
 
 /// What was read before and is checked against each answer.
 #[derive(Debug, Default)]
-struct Known {
+pub(crate) struct Known {
     /// The numbers of servers in the process of this pid.
-    ids: HashMap<MemberRef, (u64, u32)>,
+    pub(crate) ids: HashMap<MemberRef, (u64, u32)>,
     /// The pid of a worker that had no older ones beside it: as long as it is the current one there are none.
     alone: Option<u64>,
 }
@@ -64,7 +53,7 @@ impl HaProxy {
 
     /// Asks reading commands, several in one line. Without the severity: its empty answer is a write of HAProxy's and a
     /// wake-up here of its own, and whatever is neither a table nor a known refusal is an error all the same.
-    async fn read(&self, about: About<'_>, commands: &[String]) -> Result<String, StepError> {
+    pub(crate) async fn read(&self, about: About<'_>, commands: &[String]) -> Result<String, StepError> {
         let answer = self.admin.ask(about, &commands.join(";")).await;
         let answer = answer.map_err(StepError::without_effect)?;
         match wire::refused(&answer) {
@@ -90,7 +79,7 @@ impl HaProxy {
     }
 
     /// Returns the number of a server, read anew where it is not known.
-    async fn id(&self, about: About<'_>, member: &MemberRef) -> Result<u32, StepError> {
+    pub(crate) async fn id(&self, about: About<'_>, member: &MemberRef) -> Result<u32, StepError> {
         if let Some((_, id)) = self.lock().ids.get(member) {
             return Ok(*id);
         }
@@ -183,83 +172,7 @@ impl HaProxy {
         }
     }
 
-    /// Reads all servers of a pool.
-    async fn table(&self, about: About<'_>, pool: &Name) -> Result<PoolTable, StepError> {
-        let answer = self.read(about, &[wire::states(pool), wire::pool_stats(pool)]).await?;
-        let malformed = |malformed: Malformed| error::malformed(about, malformed);
-        let states = wire::parse_states(&answer, pool).map_err(malformed)?;
-        let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
-        let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
-        Ok(PoolTable { states, stats: stats.into_iter().map(|stat| (stat.server.clone(), stat)).collect(), row })
-    }
-
-    /// Reads a pool together with all who want to read it at this moment; `None` for a reader that is alone, or where the
-    /// common answer is of no use: then one server is asked for, which may well be answered.
-    async fn gathered(&self, about: About<'_>, pool: &Name) -> Result<Option<Arc<PoolTable>>, StepError> {
-        let (answer, gathering) = self.gather.enter(pool);
-        if let Some(gathering) = gathering {
-            // In a task, so that none of the readers waits for another one to be polled.
-            let (backend, pool) = (self.clone(), pool.clone());
-            tokio::spawn(async move { backend.answer_all(gathering, &pool).await });
-        }
-        match answer.await {
-            Ok(Ok(table)) => Ok(Some(table)),
-            Ok(Err((kind, words))) => Err(error::of_all(about, kind, &words)),
-            Err(_) => Ok(None),
-        }
-    }
-
-    async fn answer_all(&self, gathering: Gathering<Gathered>, pool: &Name) {
-        // The others are about to come: a look at a cluster begins all its reads in one go.
-        yield_now().await;
-        let readers = gathering.end();
-        if readers.len() < 2 {
-            return;
-        }
-        let about = About { operation: "members", target: pool.as_str() };
-        let answer = match self.table(about, pool).await {
-            Ok(table) => Ok(Arc::new(table)),
-            // It took the whole deadline: another wait as long would answer nobody.
-            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Busy) => {
-                Err((error.kind(), Arc::from(error.to_string())))
-            }
-            Err(_) => return,
-        };
-        for reader in readers {
-            // Who has gone away meanwhile does not want it.
-            let _ = reader.send(answer.clone());
-        }
-    }
-
-    fn of_table(&self, member: &MemberRef, table: &PoolTable) -> Option<Member> {
-        let name = member.member.as_str();
-        let state = table.states.iter().find(|state| state.name == name)?;
-        Some(self.describe(&member.pool, state, table.stats.get(name)?, &table.row))
-    }
-
-    /// Reads one server by the narrowest question, whatever else its pool has.
-    async fn member_alone(&self, about: About<'_>, member: &MemberRef) -> Result<Member, StepError> {
-        for _ in 0..2 {
-            let id = self.id(about, member).await?;
-            let pool = &member.pool;
-            let commands = [wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)];
-            let answer = self.read(about, &commands).await?;
-            let malformed = |malformed: Malformed| error::malformed(about, malformed);
-            let state = wire::parse_state(&answer, member).map_err(malformed)?;
-            let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
-            let state = state.ok_or_else(|| missing(about, member))?;
-            let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
-            match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
-                Some(stat) if state.id == id => return Ok(self.describe(pool, &state, &stat, &row)),
-                Some(_) | None => {
-                    self.lock().ids.remove(member);
-                }
-            }
-        }
-        Err(missing(about, member))
-    }
-
-    fn describe(&self, pool: &Name, state: &ServerState, stat: &Stat, row: &PoolRow) -> Member {
+    pub(crate) fn describe(&self, pool: &Name, state: &ServerState, stat: &Stat, row: &PoolRow) -> Member {
         let checked = state.checked() || stat.tracks;
         let (persistent, cuts) = self.declared.of_pool(pool);
         Member::new(state.admin(), stat.health(state), stat.row)
@@ -286,12 +199,12 @@ impl HaProxy {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn missing(about: About<'_>, member: &MemberRef) -> StepError {
+pub(crate) fn missing(about: About<'_>, member: &MemberRef) -> StepError {
     error::not_found(about, format!("backend {} has no server {}", member.pool, member.member))
 }
 

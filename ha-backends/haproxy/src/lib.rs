@@ -9,6 +9,7 @@ mod error;
 pub mod fuzz;
 mod gather;
 mod lint;
+mod read;
 mod transport;
 mod wire;
 

@@ -96,7 +96,8 @@ impl Inner {
             return Err(unsupported("the command is empty".into()));
         }
         if let Some((name, _)) = command.env.iter().find(|(name, _)| !is_variable(name)) {
-            return Err(unsupported(format!("{name:?} cannot name a variable")));
+            let words = "take letters, digits and _, and no name that begins with ha_, which are the runner's own";
+            return Err(unsupported(format!("{name:?} cannot name a variable: {words}")));
         }
         let wait = self.config.lock_wait().min(command.deadline);
         let head = self.work_head(id).and_then(|head| {

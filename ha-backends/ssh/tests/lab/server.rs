@@ -1,5 +1,6 @@
 //! Servers: H13, H14, stale pid files, servers that do not stop.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ha_core::backend::{
@@ -77,15 +78,21 @@ async fn a_server_in_the_middle_of_its_exec_is_found_at_every_look() {
     until(&host, false).await;
 }
 
+/// The settings of a server whose starts are counted in the file `starts`.
+fn counting_starts(machine: &ha_testkit::lab::SshHost) -> BTreeMap<String, Setting> {
+    let mut settings = settings(machine.access());
+    // It returns before the server is there, as the scripts of real servers do.
+    let script = ["/bin/sh", "-c", "echo x >> starts; bin/server.sh start"].map(String::from).to_vec();
+    settings.insert("start".into(), Setting::List(script));
+    settings
+}
+
 #[tokio::test]
 async fn starts_at_once_by_several_controllers_run_the_start_script_once() {
     let lab = lab();
     let machine = lab.ssh_host("esb1").unwrap();
     let home = install(&machine.outside("/srv").unwrap());
-    let mut settings = settings(machine.access());
-    // It returns before the server is there, as the scripts of real servers do.
-    let script = ["/bin/sh", "-c", "echo x >> starts; bin/server.sh start"].map(String::from).to_vec();
-    settings.insert("start".into(), Setting::List(script));
+    let settings = counting_starts(&machine);
     let starts = (0..4).map(|_| {
         let host = build(settings.clone());
         tokio::spawn(async move { Host::start(&host, FIRST, ServerDomain::Production).await })
@@ -103,9 +110,7 @@ async fn a_server_that_another_controller_started_since_the_last_look_is_not_sta
     let lab = lab();
     let machine = lab.ssh_host("esb1").unwrap();
     let home = install(&machine.outside("/srv").unwrap());
-    let mut settings = settings(machine.access());
-    let script = ["/bin/sh", "-c", "echo x >> starts; bin/server.sh start"].map(String::from).to_vec();
-    settings.insert("start".into(), Setting::List(script));
+    let settings = counting_starts(&machine);
     let (host, other) = (build(settings.clone()), build(settings));
     // The start goes by this look.
     assert_eq!(host.process().await.unwrap(), ServerProcess::Stopped);

@@ -1,0 +1,104 @@
+//! Reads how members stand: one by the narrowest question, or several of a pool by a common one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ha_core::backend::{ErrorKind, Member, MemberRef, StepError};
+use ha_core::topology::Name;
+use tokio::task::yield_now;
+
+use crate::backend::{HaProxy, missing};
+use crate::error;
+use crate::gather::Gathering;
+use crate::transport::About;
+use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
+
+/// What readers of one pool share: the pool, or the kind and the words of a failure that took all their time.
+pub(crate) type Gathered = Result<Arc<PoolTable>, (ErrorKind, Arc<str>)>;
+
+/// All servers of one pool, from one answer.
+#[derive(Debug)]
+pub(crate) struct PoolTable {
+    pub(crate) states: Vec<ServerState>,
+    pub(crate) stats: HashMap<String, Stat>,
+    pub(crate) row: PoolRow,
+}
+
+impl HaProxy {
+    /// Reads all servers of a pool.
+    pub(crate) async fn table(&self, about: About<'_>, pool: &Name) -> Result<PoolTable, StepError> {
+        let answer = self.read(about, &[wire::states(pool), wire::pool_stats(pool)]).await?;
+        let malformed = |malformed: Malformed| error::malformed(about, malformed);
+        let states = wire::parse_states(&answer, pool).map_err(malformed)?;
+        let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
+        let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
+        Ok(PoolTable { states, stats: stats.into_iter().map(|stat| (stat.server.clone(), stat)).collect(), row })
+    }
+
+    /// Reads a pool together with all who want to read it at this moment; `None` for a reader that is alone, or where the
+    /// common answer is of no use: then one server is asked for, which may well be answered.
+    pub(crate) async fn gathered(&self, about: About<'_>, pool: &Name) -> Result<Option<Arc<PoolTable>>, StepError> {
+        let (answer, gathering) = self.gather.enter(pool);
+        if let Some(gathering) = gathering {
+            // In a task, so that none of the readers waits for another one to be polled.
+            let (backend, pool) = (self.clone(), pool.clone());
+            tokio::spawn(async move { backend.answer_all(gathering, &pool).await });
+        }
+        // No longer than the common question: who has that ends its wait, whatever becomes of it.
+        match answer.await {
+            Ok(Ok(table)) => Ok(Some(table)),
+            Ok(Err((kind, words))) => Err(error::of_all(about, kind, &words)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn answer_all(&self, gathering: Gathering<Gathered>, pool: &Name) {
+        // The others are about to come: a look at a cluster begins all its reads in one go.
+        yield_now().await;
+        let readers = gathering.end();
+        if readers.len() < 2 {
+            return;
+        }
+        let about = About { operation: "members", target: pool.as_str() };
+        let answer = match self.table(about, pool).await {
+            Ok(table) => Ok(Arc::new(table)),
+            // It took the whole deadline: another wait as long would answer nobody.
+            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Busy) => {
+                Err((error.kind(), Arc::from(error.to_string())))
+            }
+            Err(_) => return,
+        };
+        for reader in readers {
+            // Who has gone away meanwhile does not want it.
+            let _ = reader.send(answer.clone());
+        }
+    }
+
+    pub(crate) fn of_table(&self, member: &MemberRef, table: &PoolTable) -> Option<Member> {
+        let name = member.member.as_str();
+        let state = table.states.iter().find(|state| state.name == name)?;
+        Some(self.describe(&member.pool, state, table.stats.get(name)?, &table.row))
+    }
+
+    /// Reads one server by the narrowest question, whatever else its pool has.
+    pub(crate) async fn member_alone(&self, about: About<'_>, member: &MemberRef) -> Result<Member, StepError> {
+        for _ in 0..2 {
+            let id = self.id(about, member).await?;
+            let pool = &member.pool;
+            let commands = [wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)];
+            let answer = self.read(about, &commands).await?;
+            let malformed = |malformed: Malformed| error::malformed(about, malformed);
+            let state = wire::parse_state(&answer, member).map_err(malformed)?;
+            let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
+            let state = state.ok_or_else(|| missing(about, member))?;
+            let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
+            match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
+                Some(stat) if state.id == id => return Ok(self.describe(pool, &state, &stat, &row)),
+                Some(_) | None => {
+                    self.lock().ids.remove(member);
+                }
+            }
+        }
+        Err(missing(about, member))
+    }
+}
