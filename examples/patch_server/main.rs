@@ -56,10 +56,12 @@ fn main() -> ExitCode {
     {
         // It waits for others most of the time: one thread costs the least.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        return runtime.map_or_else(
+        let code = runtime.map_or_else(
             |error| failed(&error),
             |runtime| runtime.block_on(controller::run(folder.as_ref(), from, to)),
         );
+        controller::tell_cost();
+        return code;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -319,6 +321,10 @@ async fn follow(
                 };
                 if told["event"] == "report" {
                     report = told["report"].clone();
+                } else if told["event"] == "cost" {
+                    if report.is_object() {
+                        report["controller_cpu_us"] = told["cpu_us"].clone();
+                    }
                 } else if told["event"] == "refused" {
                     report = serde_json::json!({ "refused": told["words"] });
                     show.line(told["words"].as_str().unwrap_or(""));

@@ -43,7 +43,7 @@ struct Cost {
     wall: Duration,
     /// Of the controller and all that it started.
     cpu: Duration,
-    /// Of the controller alone.
+    /// Of the controller alone, by its own clock at its end; of the script, to a hundredth of a second.
     own_cpu: Duration,
     /// The most that the controller itself held in memory, and it with all that it started, in KiB.
     own_peak: u64,
@@ -235,7 +235,8 @@ test_expect = "ok"
         let super::Followed::Ended(report) = followed else {
             return Err("the controller stopped in the middle".into());
         };
-        Ok((meter.end()?, report))
+        let micros = report["controller_cpu_us"].as_u64().ok_or("the controller did not tell its CPU time")?;
+        Ok((Cost { own_cpu: Duration::from_micros(micros), ..meter.end()? }, report))
     }
 }
 
