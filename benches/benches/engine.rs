@@ -71,7 +71,7 @@ fn raw_writes(iterations: u64, entries: &[Entry], steps: u32) -> Duration {
         virtual_time().block_on(async {
             let began = Instant::now();
             for entry in entries {
-                store.append(&"patch".into(), entry.clone()).await.unwrap();
+                store.append(&"patch".into(), vec![entry.clone()]).await.unwrap();
             }
             total += began.elapsed() / steps;
         });

@@ -231,7 +231,7 @@ async fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
     let planned = engine.plan_patch(&request()).await.unwrap();
     let mut newer = Entry::new(0, LeaseEpoch::new(1), 0, Record::Opened { plan: Box::new(planned.plan.clone()) });
     newer.format = 99;
-    cluster.store().append(&"patch-0".into(), newer).await.unwrap();
+    cluster.store().append(&"patch-0".into(), vec![newer]).await.unwrap();
     let load = cluster.load();
     let refused = cluster.engine(&cluster.topology()).resume("patch-0".into()).await.unwrap_err();
     assert!(matches!(&refused, RunError::Journal(JournalError::Newer { format: 99, .. })), "{refused}");

@@ -40,7 +40,7 @@ async fn forge(world: &World, wrong: Wrong) {
         (Wrong::RestartsFromStepZero, _) => Record::TakenOver { owner: note, at: Cursor::START },
         _ => return,
     };
-    store.append(&run, Entry::new(last.sequence + 1, last.epoch, 0, record)).await.unwrap();
+    store.append(&run, vec![Entry::new(last.sequence + 1, last.epoch, 0, record)]).await.unwrap();
 }
 
 /// Says what is wrong with a run that only lost its controller: it must end all new, truthfully, and lose nothing.

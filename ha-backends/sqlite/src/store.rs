@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, check_next};
 use ha_core::record::{Entry, RECORD_FORMAT, Record, RunId};
 use ha_core::state::LeaseEpoch;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -47,13 +47,13 @@ impl SqliteStore {
 
 #[async_trait]
 impl Journal for SqliteStore {
-    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError> {
+    async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
         let run = run.clone();
         self.with(move |inner| {
             if let Some(what) = &inner.failed {
                 return Err(JournalError::Broken { what: format!("an earlier write failed ({what}): open it anew") });
             }
-            let appended = append(&mut inner.connection, &run, &entry);
+            let appended = append(&mut inner.connection, &run, &entries);
             if let Err(JournalError::Broken { what }) = &appended {
                 inner.failed = Some(what.clone());
             }
@@ -116,30 +116,23 @@ impl Lease for SqliteStore {
     }
 }
 
-fn append(connection: &mut Connection, run: &RunId, entry: &Entry) -> Result<(), JournalError> {
-    let record = serde_json::to_string(&entry.record).map_err(broken)?;
+fn append(connection: &mut Connection, run: &RunId, entries: &[Entry]) -> Result<(), JournalError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(broken)?;
     let last: Option<(i64, i64)> = transaction
         .prepare_cached("SELECT sequence, epoch FROM entries WHERE run = ?1 ORDER BY sequence DESC LIMIT 1")
         .and_then(|mut last| last.query_row([run.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional())
         .map_err(broken)?;
-    let (expected, current) = match last {
-        Some((sequence, epoch)) => (unsigned(sequence) + 1, LeaseEpoch::new(unsigned(epoch))),
-        None => (0, LeaseEpoch::new(0)),
-    };
-    if entry.epoch < current {
-        return Err(JournalError::Fenced { run: run.clone(), epoch: entry.epoch, current });
+    let last = last.map(|(sequence, epoch)| (unsigned(sequence), LeaseEpoch::new(unsigned(epoch))));
+    check_next(run, last, entries)?;
+    for entry in entries {
+        insert(&transaction, run, entry)?;
     }
-    if entry.sequence != expected {
-        return Err(JournalError::Conflict { run: run.clone(), sequence: entry.sequence, expected });
-    }
-    insert(&transaction, run, entry, &record).map_err(broken)?;
     transaction.commit().map_err(broken)
 }
 
-fn insert(transaction: &Transaction<'_>, run: &RunId, entry: &Entry, record: &str) -> rusqlite::Result<()> {
+fn insert(transaction: &Transaction<'_>, run: &RunId, entry: &Entry) -> Result<(), JournalError> {
     if entry.sequence == 0 {
-        transaction.execute("INSERT INTO runs (run) VALUES (?1)", [run.as_str()])?;
+        transaction.execute("INSERT INTO runs (run) VALUES (?1)", [run.as_str()]).map_err(broken)?;
     }
     let insert =
         "INSERT INTO entries (run, sequence, format, epoch, unix_ms, record, sha256) VALUES (?1,?2,?3,?4,?5,?6,?7)";
@@ -148,19 +141,11 @@ fn insert(transaction: &Transaction<'_>, run: &RunId, entry: &Entry, record: &st
         format: i64::from(entry.format),
         epoch: number(entry.epoch),
         unix_ms: signed(entry.unix_ms),
-        record: record.to_string(),
+        record: serde_json::to_string(&entry.record).map_err(broken)?,
     };
     let digest = row.digest(run);
-    transaction.prepare_cached(insert)?.execute(params![
-        run.as_str(),
-        row.sequence,
-        row.format,
-        row.epoch,
-        row.unix_ms,
-        row.record,
-        digest.as_slice(),
-    ])?;
-    Ok(())
+    let row = params![run.as_str(), row.sequence, row.format, row.epoch, row.unix_ms, row.record, digest.as_slice()];
+    transaction.prepare_cached(insert).and_then(|mut insert| insert.execute(row)).map(drop).map_err(broken)
 }
 
 struct Row {

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore};
 use ha_core::record::{Cursor, Entry, Record, RunId};
 use ha_core::state::LeaseEpoch;
 use ha_sqlite::SqliteStore;
@@ -27,7 +27,7 @@ async fn what_was_appended_is_read_back_after_opening_anew() {
     let run = RunId::new("r1");
     let store = SqliteStore::open(&path).unwrap();
     for sequence in 0..3 {
-        store.append(&run, entry(sequence, 1)).await.unwrap();
+        store.append(&run, vec![entry(sequence, 1)]).await.unwrap();
     }
     drop(store);
     let store = SqliteStore::open(&path).unwrap();
@@ -39,12 +39,30 @@ async fn what_was_appended_is_read_back_after_opening_anew() {
 async fn a_sequence_number_is_taken_once_and_a_lower_epoch_never() {
     let (_dir, path) = file();
     let (run, store) = (RunId::new("r1"), SqliteStore::open(&path).unwrap());
-    store.append(&run, entry(0, 2)).await.unwrap();
-    let conflict = store.append(&run, entry(0, 2)).await.unwrap_err();
+    store.append(&run, vec![entry(0, 2)]).await.unwrap();
+    let conflict = store.append(&run, vec![entry(0, 2)]).await.unwrap_err();
     assert!(matches!(conflict, JournalError::Conflict { expected: 1, .. }), "{conflict}");
-    let fenced = store.append(&run, entry(1, 1)).await.unwrap_err();
+    let fenced = store.append(&run, vec![entry(1, 1)]).await.unwrap_err();
     assert!(matches!(fenced, JournalError::Fenced { .. }), "{fenced}");
     assert_eq!(store.read(&run).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn entries_that_are_given_together_are_written_all_or_none() {
+    let (_dir, path) = file();
+    let run = RunId::new("r1");
+    let stores: [&dyn Journal; 2] = [&SqliteStore::open(&path).unwrap(), &MemoryStore::new()];
+    for store in stores {
+        store.append(&run, vec![entry(0, 1), entry(1, 2)]).await.unwrap();
+        let gap = store.append(&run, vec![entry(2, 2), entry(4, 2)]).await.unwrap_err();
+        assert!(matches!(gap, JournalError::Conflict { sequence: 4, expected: 3, .. }), "{gap}");
+        let lower = store.append(&run, vec![entry(2, 3), entry(3, 2)]).await.unwrap_err();
+        assert!(matches!(lower, JournalError::Fenced { .. }), "{lower}");
+        let first = store.append(&RunId::new("r2"), vec![entry(0, 1), entry(2, 1)]).await.unwrap_err();
+        assert!(matches!(first, JournalError::Conflict { expected: 1, .. }), "{first}");
+        assert_eq!(store.read(&run).await.unwrap(), [entry(0, 1), entry(1, 2)]);
+        assert_eq!(store.runs().await.unwrap(), std::slice::from_ref(&run));
+    }
 }
 
 #[tokio::test]
@@ -56,7 +74,7 @@ async fn damage_is_refused_with_its_place_and_a_later_format_as_such() {
         let (_dir, path) = file();
         let (run, store) = (RunId::new("r1"), SqliteStore::open(&path).unwrap());
         for sequence in 0..3 {
-            store.append(&run, entry(sequence, 1)).await.unwrap();
+            store.append(&run, vec![entry(sequence, 1)]).await.unwrap();
         }
         rusqlite::Connection::open(&path).unwrap().execute_batch(damage).unwrap();
         let error = store.read(&run).await.unwrap_err().to_string();
@@ -66,7 +84,7 @@ async fn damage_is_refused_with_its_place_and_a_later_format_as_such() {
     let (run, store) = (RunId::new("r1"), SqliteStore::open(&path).unwrap());
     let mut newer = entry(0, 1);
     newer.format = 99;
-    store.append(&run, newer).await.unwrap();
+    store.append(&run, vec![newer]).await.unwrap();
     let error = store.read(&run).await.unwrap_err();
     assert!(matches!(error, JournalError::Newer { format: 99, .. }), "{error}");
 }
@@ -84,14 +102,14 @@ async fn a_file_of_a_later_library_is_refused() {
 async fn after_a_failed_write_nothing_more_is_taken() {
     let (_dir, path) = file();
     let (run, store) = (RunId::new("r1"), SqliteStore::open(&path).unwrap());
-    store.append(&run, entry(0, 1)).await.unwrap();
+    store.append(&run, vec![entry(0, 1)]).await.unwrap();
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("ALTER TABLE entries RENAME TO hidden").unwrap();
-    assert!(matches!(store.append(&run, entry(1, 1)).await, Err(JournalError::Broken { .. })));
+    assert!(matches!(store.append(&run, vec![entry(1, 1)]).await, Err(JournalError::Broken { .. })));
     other.execute_batch("ALTER TABLE hidden RENAME TO entries").unwrap();
-    let refused = store.append(&run, entry(1, 1)).await.unwrap_err().to_string();
+    let refused = store.append(&run, vec![entry(1, 1)]).await.unwrap_err().to_string();
     assert!(refused.contains("open it anew"), "{refused}");
-    SqliteStore::open(&path).unwrap().append(&run, entry(1, 1)).await.unwrap();
+    SqliteStore::open(&path).unwrap().append(&run, vec![entry(1, 1)]).await.unwrap();
 }
 
 #[tokio::test]

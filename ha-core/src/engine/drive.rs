@@ -187,11 +187,12 @@ impl Engine {
             report,
             began: Instant::now(),
             started: BTreeMap::new(),
+            ended: BTreeMap::new(),
             intents,
             gone_at: BTreeMap::new(),
             start_took: None,
         };
-        drive.record(first).await?;
+        drive.record(vec![first]).await?;
         let opened = Event::Opened {
             run: drive.run.to_string(),
             epoch: drive.lease.epoch().number(),
@@ -219,6 +220,8 @@ struct Drive {
     report: ReportBuilder,
     began: Instant,
     started: BTreeMap<Order, Instant>,
+    /// When orders were seen to end, a moment before that is recorded.
+    ended: BTreeMap<Order, Instant>,
     /// The sequence number of the last intent of each order: what the host knows its command by.
     intents: BTreeMap<Order, u64>,
     /// When servers that this run has stopped were seen to be gone.
@@ -229,7 +232,7 @@ struct Drive {
 
 enum Ended {
     Observed(Observation),
-    Order(Ticket, Outcome),
+    Order(Order, Ticket, Outcome),
 }
 
 impl Drive {
@@ -238,8 +241,8 @@ impl Drive {
         loop {
             while let Some(command) = self.machine.poll_command(self.began.elapsed()) {
                 match command {
-                    Command::Record(record) => {
-                        self.record(*record).await?;
+                    Command::Record(records) => {
+                        self.record(records).await?;
                         self.machine.handle(self.began.elapsed(), Input::Recorded);
                     }
                     Command::Observe => {
@@ -250,12 +253,12 @@ impl Drive {
                         // After the intent is durable and directly before the effect: may this controller still act?
                         self.lease.check()?;
                         let executor = self.executor(order);
-                        let act = async move { Ended::Order(ticket, executor.act(deadline).await) };
+                        let act = async move { Ended::Order(order, ticket, executor.act(deadline).await) };
                         tasks.spawn(act.in_current_span());
                     }
                     Command::Look { ticket, order, deadline } => {
                         let executor = self.executor(order);
-                        let look = async move { Ended::Order(ticket, executor.look(deadline).await) };
+                        let look = async move { Ended::Order(order, ticket, executor.look(deadline).await) };
                         tasks.spawn(look.in_current_span());
                     }
                     Command::Close { end } => return Ok(self.close(end).await),
@@ -268,7 +271,8 @@ impl Drive {
                 Some(()) = aborted.recv() => self.machine.handle(self.began.elapsed(), Input::Abort),
                 Some(joined) = tasks.join_next() => match joined {
                     Ok(Ended::Observed(seen)) => self.seen(self.began.elapsed(), seen),
-                    Ok(Ended::Order(ticket, (outcome, note))) => {
+                    Ok(Ended::Order(order, ticket, (outcome, note))) => {
+                        self.ended.insert(order, Instant::now());
                         let input = Input::Finished { ticket, outcome, note };
                         self.machine.handle(self.began.elapsed(), input);
                     }
@@ -280,14 +284,18 @@ impl Drive {
         }
     }
 
-    async fn record(&mut self, record: Record) -> Result<(), RunError> {
-        let entry = Entry::new(self.next_sequence, self.lease.epoch(), unix_ms(), record.clone());
-        self.shared.journal.append(&self.run, entry).await?;
-        if let Record::Intent { order, .. } = &record {
-            self.intents.insert(*order, self.next_sequence);
+    async fn record(&mut self, records: Vec<Record>) -> Result<(), RunError> {
+        let (epoch, now) = (self.lease.epoch(), unix_ms());
+        let entries = (self.next_sequence..).zip(&records);
+        let entries = entries.map(|(sequence, record)| Entry::new(sequence, epoch, now, record.clone())).collect();
+        self.shared.journal.append(&self.run, entries).await?;
+        for record in &records {
+            if let Record::Intent { order, .. } = record {
+                self.intents.insert(*order, self.next_sequence);
+            }
+            self.next_sequence += 1;
+            self.tell_of(record);
         }
-        self.next_sequence += 1;
-        self.tell_of(&record);
         Ok(())
     }
 
@@ -311,10 +319,11 @@ impl Drive {
                 self.tell(Event::StepStarted { node: name(order), verb: order.verb.to_string(), compensating });
             }
             Record::Outcome { order, result, note } => {
-                let took = self.started.get(order).map_or(Duration::ZERO, Instant::elapsed);
+                let ended = self.ended.remove(order).unwrap_or_else(Instant::now);
+                let took = self.started.get(order).map_or(Duration::ZERO, |began| ended.duration_since(*began));
                 match order.verb {
                     Verb::Stop if *result == OutcomeKind::Done => {
-                        self.gone_at.insert(order.node, Instant::now());
+                        self.gone_at.insert(order.node, ended);
                     }
                     Verb::Start | Verb::StartInTest if *result == OutcomeKind::Done => self.start_took = Some(took),
                     _ => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Journal, JournalError, Lease, LeaseError};
+use super::{Journal, JournalError, Lease, LeaseError, check_next};
 use crate::record::{Entry, RunId};
 use crate::state::LeaseEpoch;
 
@@ -42,20 +42,14 @@ impl MemoryStore {
 
 #[async_trait]
 impl Journal for MemoryStore {
-    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError> {
+    async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
         let mut inner = self.lock();
+        let last = inner.runs.get(run).and_then(|known| known.last());
+        check_next(run, last.map(|last| (last.sequence, last.epoch)), &entries)?;
         if !inner.runs.contains_key(run) {
             inner.order.push(run.clone());
         }
-        let entries = inner.runs.entry(run.clone()).or_default();
-        if let Some(last) = entries.last().filter(|last| last.epoch > entry.epoch) {
-            return Err(JournalError::Fenced { run: run.clone(), epoch: entry.epoch, current: last.epoch });
-        }
-        let expected = entries.last().map_or(0, |last| last.sequence + 1);
-        if entry.sequence != expected {
-            return Err(JournalError::Conflict { run: run.clone(), sequence: entry.sequence, expected });
-        }
-        entries.push(entry);
+        inner.runs.entry(run.clone()).or_default().extend(entries);
         Ok(())
     }
 

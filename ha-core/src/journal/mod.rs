@@ -16,9 +16,9 @@ use crate::state::LeaseEpoch;
 /// Appends records durably. One journal holds many runs.
 #[async_trait]
 pub trait Journal: Debug + Send + Sync + 'static {
-    /// Appends `entry` to `run`; when this returns, the entry survives a power cut.
+    /// Appends `entries` to `run`, all of them or none; when this returns, they survive a power cut.
     ///
-    /// The entry's sequence number is the next of the run, from 0 on; its epoch is the writer's.
+    /// Their sequence numbers are the next ones of the run, from 0 on; their epoch is the writer's.
     ///
     /// # Idempotency
     /// None: the same sequence number twice is `Conflict`, never a second row.
@@ -27,7 +27,7 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// the journal takes nothing more until it has been reopened and read.
     /// # Cancel safety
     /// Not cancel safe: read the run back.
-    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError>;
+    async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError>;
 
     /// Reads a run's entries in order; an unknown run has none.
     ///
@@ -44,6 +44,25 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe.
     async fn runs(&self) -> Result<Vec<RunId>, JournalError>;
+}
+
+/// Makes sure that `entries` are the next ones of a run whose last one has this sequence number and epoch: what every journal
+/// does before it writes, in the same transaction.
+///
+/// # Errors
+/// [`JournalError::Conflict`], [`JournalError::Fenced`].
+pub fn check_next(run: &RunId, last: Option<(u64, LeaseEpoch)>, entries: &[Entry]) -> Result<(), JournalError> {
+    let mut current = last.map_or(LeaseEpoch::new(0), |(_, epoch)| epoch);
+    for (expected, entry) in (last.map_or(0, |(sequence, _)| sequence + 1)..).zip(entries) {
+        if entry.epoch < current {
+            return Err(JournalError::Fenced { run: run.clone(), epoch: entry.epoch, current });
+        }
+        if entry.sequence != expected {
+            return Err(JournalError::Conflict { run: run.clone(), sequence: entry.sequence, expected });
+        }
+        current = entry.epoch;
+    }
+    Ok(())
 }
 
 /// Says who may act: one holder at a time, each with a higher epoch than all before.

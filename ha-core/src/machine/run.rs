@@ -18,8 +18,8 @@ pub struct Ticket(u64);
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Command {
-    /// Write this down durably, then say [`Input::Recorded`]; no other command comes before that.
-    Record(Box<Record>),
+    /// Write these down durably, all of them or none, then say [`Input::Recorded`]; no other command comes before that.
+    Record(Vec<Record>),
     /// Look at the whole cluster, then say [`Input::Observed`].
     Observe,
     /// Carry the order out, then say [`Input::Finished`].
@@ -51,7 +51,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Input {
-    /// The last record is durable.
+    /// The last records are durable.
     Recorded,
     /// How the cluster was seen to stand.
     Observed(Observation),
@@ -78,6 +78,9 @@ pub struct RunMachine {
     state: ClusterState,
     cursor: Cursor,
     pending: BTreeMap<Ticket, Pending>,
+    /// What waits to be recorded.
+    unwritten: Vec<Record>,
+    /// What may be done once that is durable.
     outbox: VecDeque<Command>,
     next_ticket: u64,
     recording: bool,
@@ -114,6 +117,7 @@ impl RunMachine {
             state,
             cursor,
             pending: BTreeMap::new(),
+            unwritten: Vec::new(),
             outbox: VecDeque::new(),
             next_ticket: 0,
             recording: false,
@@ -177,8 +181,10 @@ impl RunMachine {
             if self.recording {
                 return None;
             }
+            if !self.outbox.is_empty() && !self.unwritten.is_empty() {
+                return self.write();
+            }
             if let Some(command) = self.outbox.pop_front() {
-                self.recording = matches!(command, Command::Record(_));
                 if let Command::Act { ticket, order, deadline } = command {
                     let overdue_at = now.saturating_add(deadline).saturating_add(GRACE);
                     self.pending.insert(ticket, Pending { order, overdue_at });
@@ -193,7 +199,7 @@ impl RunMachine {
             }
             let unseen = (self.observing || !self.observed) && self.pending.is_empty();
             if self.dead_since.iter().any(Option::is_some) && self.state.lost().is_none() {
-                return if unseen { self.observe() } else { None };
+                return if unseen { self.observe() } else { self.write() };
             }
             self.turn_back_if_asked();
             let decision = decide(&self.topology, &self.plan, &self.state, self.cursor);
@@ -201,10 +207,13 @@ impl RunMachine {
                 return self.observe();
             }
             match decision {
-                Decision::Await => return None,
+                Decision::Await => return self.write(),
                 Decision::Move(to, turn) => self.go(to, turn),
                 Decision::Act(order) => self.act(order),
                 Decision::Look(order) => {
+                    if !self.unwritten.is_empty() {
+                        return self.write();
+                    }
                     if self.pending.values().any(|pending| pending.order.node == order.node) {
                         return None;
                     }
@@ -233,6 +242,14 @@ impl RunMachine {
         } else {
             Some(overdue.map_or(self.observe_at, |at| at.min(self.observe_at)))
         }
+    }
+
+    /// Writes down what waits for it. An outcome waits for the intent that follows it, and both become durable in one write:
+    /// at most for one look at the cluster. A controller that dies meanwhile leaves an intent without an outcome, as one that
+    /// died a moment earlier: whoever goes on looks.
+    fn write(&mut self) -> Option<Command> {
+        self.recording = !self.unwritten.is_empty();
+        self.recording.then(|| Command::Record(std::mem::take(&mut self.unwritten)))
     }
 
     /// Begins a look at the whole cluster, unless one is under way.
@@ -341,7 +358,7 @@ impl RunMachine {
     }
 
     fn record(&mut self, record: Record) {
-        self.outbox.push_back(Command::Record(Box::new(record)));
+        self.unwritten.push(record);
     }
 
     fn ticket(&mut self) -> Ticket {

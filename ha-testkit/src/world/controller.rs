@@ -72,15 +72,16 @@ pub(super) struct ReachedStore {
 
 #[async_trait]
 impl Journal for ReachedStore {
-    async fn append(&self, run: &RunId, entry: Entry) -> Result<(), JournalError> {
+    async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
         let death = *self.controller.death.lock().unwrap_or_else(PoisonError::into_inner);
-        if death == Some(Death::Before(entry.sequence)) {
+        let dies = |at: fn(u64) -> Death| entries.iter().any(|entry| death == Some(at(entry.sequence)));
+        let (before, after) = (dies(Death::Before), dies(Death::After));
+        if before {
             self.controller.kill();
         }
         self.controller.lives().await;
-        let sequence = entry.sequence;
-        let appended = self.store.append(run, entry).await;
-        if death == Some(Death::After(sequence)) {
+        let appended = self.store.append(run, entries).await;
+        if after {
             self.controller.kill();
         }
         self.controller.lives().await;
