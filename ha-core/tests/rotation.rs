@@ -128,6 +128,7 @@ impl Instance {
             }
             Call::Identify => Reply::Instance(self.process.clone()),
             Call::ReadMember => Reply::Member(self.stands(now)),
+            Call::Look => Reply::Looked(self.process.clone(), self.stands(now)),
             Call::ReadPool => {
                 let other =
                     Member::new(if self.other { Admin::Ready } else { Admin::Maint }, Health::Up, RowKind::Backup);

@@ -170,6 +170,12 @@ impl<B: ObserveBalancer> ObserveBalancer for FaultyBalancer<B> {
         self.through(BalancerCall::Member, member.to_string(), self.inner.member(member)).await
     }
 
+    /// Two calls, each with its own faults.
+    async fn look(&self, member: &MemberRef) -> Result<(Instance, Member), StepError> {
+        let instance = self.identify().await?;
+        Ok((instance, self.member(member).await?))
+    }
+
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         self.through(BalancerCall::Members, pool.to_string(), self.inner.members(pool)).await
     }

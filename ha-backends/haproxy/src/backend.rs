@@ -184,6 +184,26 @@ impl HaProxy {
             .with_counters(stat.counters)
     }
 
+    /// Sets something of a server and reads it back, in one line; the words say how the server stands instead.
+    async fn set(
+        &self,
+        about: About<'_>,
+        member: &MemberRef,
+        command: &str,
+        stands: impl Fn(&ServerState) -> Result<(), String>,
+    ) -> Result<Applied, StepError> {
+        let answer = self.admin.ask(about, &format!("{SEVERITY}{command};{}", wire::states(&member.pool))).await?;
+        wire::changed_before_states(&answer).map_err(|refused| error::refused(about, &refused))?;
+        let conflict =
+            |words: String| StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(words);
+        let unread = |words: &str| conflict(format!("it was set, and could not be read back: {words}"));
+        match wire::parse_state(&answer, member) {
+            Ok(Some(state)) => stands(&state).map(|()| Applied::Applied).map_err(conflict),
+            Ok(None) => Err(unread("its pool has no such server any more")),
+            Err(malformed) => Err(unread(&malformed.0)),
+        }
+    }
+
     /// Reads a change back; the words say how the server stands instead.
     async fn confirm(
         &self,
@@ -222,9 +242,7 @@ impl ObserveBalancer for HaProxy {
         let target = self.admin.endpoint.to_string();
         let about = About { operation: "identify", target: &target };
         let answer = self.read(about, &[wire::INFO.into()]).await?;
-        let info = wire::parse_info(&answer).map_err(|malformed| error::malformed(about, malformed))?;
-        let instance = Instance::new(format!("HAProxy {}", info.version), info.pid);
-        Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))
+        instance(about, &answer)
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
@@ -235,6 +253,13 @@ impl ObserveBalancer for HaProxy {
             Some(found) => Ok(found),
             None => self.member_alone(about, member).await,
         }
+    }
+
+    async fn look(&self, member: &MemberRef) -> Result<(Instance, Member), StepError> {
+        let target = member.to_string();
+        let about = About { operation: "look", target: &target };
+        let (found, answer) = self.member_and(about, member, &[wire::INFO.into()]).await?;
+        Ok((instance(about, &answer)?, found))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
@@ -278,12 +303,11 @@ impl LoadBalancer for HaProxy {
         if self.state(about, &member).await?.admin() == admin {
             return Ok(Applied::AlreadySo);
         }
-        self.command(about, &wire::set_state(&member, admin)).await?;
         let is_so = |state: &ServerState| match state.admin() {
             found if found == admin => Ok(()),
             found => Err(differs(admin, found)),
         };
-        self.confirm(about, &member, is_so).await
+        self.set(about, &member, &wire::set_state(&member, admin), is_so).await
     }
 
     async fn set_weight(&self, _epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
@@ -293,12 +317,11 @@ impl LoadBalancer for HaProxy {
         if self.state(about, &member).await?.weight == weight {
             return Ok(Applied::AlreadySo);
         }
-        self.command(about, &wire::set_weight(&member, weight)).await?;
         let is_so = |state: &ServerState| match state.weight {
             found if found == weight => Ok(()),
             found => Err(format!("weight {weight} was set and {found} is read back: somebody else's change")),
         };
-        self.confirm(about, &member, is_so).await
+        self.set(about, &member, &wire::set_weight(&member, weight), is_so).await
     }
 
     async fn close_sessions(&self, _epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
@@ -360,6 +383,13 @@ impl Membership for HaProxy {
             }
         }
     }
+}
+
+/// Reads which process has answered.
+fn instance(about: About<'_>, answer: &str) -> Result<Instance, StepError> {
+    let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
+    let instance = Instance::new(format!("HAProxy {}", info.version), info.pid);
+    Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))
 }
 
 fn differs(wanted: Admin, found: Admin) -> String {

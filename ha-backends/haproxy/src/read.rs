@@ -82,10 +82,21 @@ impl HaProxy {
 
     /// Reads one server by the narrowest question, whatever else its pool has.
     pub(crate) async fn member_alone(&self, about: About<'_>, member: &MemberRef) -> Result<Member, StepError> {
+        self.member_and(about, member, &[]).await.map(|(member, _)| member)
+    }
+
+    /// Reads one server, with other commands in front of the question; returns the whole answer too.
+    pub(crate) async fn member_and(
+        &self,
+        about: About<'_>,
+        member: &MemberRef,
+        also: &[String],
+    ) -> Result<(Member, String), StepError> {
         for _ in 0..2 {
             let id = self.id(about, member).await?;
             let pool = &member.pool;
-            let commands = [wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)];
+            let mut commands = also.to_vec();
+            commands.extend([wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)]);
             let answer = self.read(about, &commands).await?;
             let malformed = |malformed: Malformed| error::malformed(about, malformed);
             let state = wire::parse_state(&answer, member).map_err(malformed)?;
@@ -93,7 +104,7 @@ impl HaProxy {
             let state = state.ok_or_else(|| missing(about, member))?;
             let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
             match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
-                Some(stat) if state.id == id => return Ok(self.describe(pool, &state, &stat, &row)),
+                Some(stat) if state.id == id => return Ok((self.describe(pool, &state, &stat, &row), answer)),
                 Some(_) | None => {
                     self.lock().ids.remove(member);
                 }

@@ -24,6 +24,7 @@ enum Trick {
     Endless,
     NotText,
     SaysWellAndDoesNothing,
+    SaysWellAndBreaksOff,
     RefusesInItsOwnWords,
     TracksAnother,
 }
@@ -49,10 +50,16 @@ async fn answer(mut stream: UnixStream, trick: Trick, writes: Arc<AtomicU32>) ->
             stream.write_all(&[b'x'; 4096]).await?;
         },
         Trick::NotText => stream.write_all(&[0xff, 0xfe, b'\n']).await,
-        Trick::SaysWellAndDoesNothing => stream.write_all(b"\n\n").await,
-        Trick::RefusesInItsOwnWords => stream.write_all(b"\n[3]: Something nobody has seen before.\n\n").await,
-        Trick::TracksAnother => stream.write_all(b"\n[3]: cannot change state on a tracking server.\n\n").await,
+        Trick::SaysWellAndDoesNothing => stream.write_all(format!("\n\n{STATE}").as_bytes()).await,
+        Trick::SaysWellAndBreaksOff => stream.write_all(format!("\n\n{}", &STATE[..150]).as_bytes()).await,
+        Trick::RefusesInItsOwnWords => stream.write_all(refusal("Something nobody has seen before.").as_bytes()).await,
+        Trick::TracksAnother => stream.write_all(refusal("cannot change state on a tracking server.").as_bytes()).await,
     }
+}
+
+/// The rest of a line is carried out all the same.
+fn refusal(words: &str) -> String {
+    format!("\n[3]: {words}\n\n{STATE}")
 }
 
 fn serve(path: &Path, trick: Trick) -> Arc<AtomicU32> {
@@ -75,6 +82,7 @@ async fn whatever_happens_after_the_write_is_unknown_unless_haproxy_refused_in_w
         (Trick::Endless, ErrorKind::Protocol, Effect::Unknown),
         (Trick::NotText, ErrorKind::Protocol, Effect::Unknown),
         (Trick::SaysWellAndDoesNothing, ErrorKind::Conflict, Effect::Unknown),
+        (Trick::SaysWellAndBreaksOff, ErrorKind::Conflict, Effect::Unknown),
         (Trick::RefusesInItsOwnWords, ErrorKind::Conflict, Effect::None),
         (Trick::TracksAnother, ErrorKind::Conflict, Effect::None),
     ] {

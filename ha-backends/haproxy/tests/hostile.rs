@@ -150,11 +150,8 @@ async fn exactly_one_line_goes_out_for_each_command_and_it_names_exactly_the_mem
     let socket = ScriptedSocket::on_unix(&path, answer).unwrap();
     let backend = HaProxy::new(HaProxyConfig::new(&path));
     let _ = backend.set_admin(EPOCH, set(Admin::Maint)).await;
-    let expected = [
-        "show servers state esb",
-        "set severity-output number;set server esb/esb1 state maint",
-        "show servers state esb",
-    ];
+    let expected =
+        ["show servers state esb", "set severity-output number;set server esb/esb1 state maint;show servers state esb"];
     assert_eq!(socket.lines(), expected);
 }
 

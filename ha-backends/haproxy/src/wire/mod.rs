@@ -94,6 +94,14 @@ pub(crate) fn changed(answer: &str) -> Result<(), Refused> {
     }
 }
 
+/// Reads the answer to a changing command that `show servers state` was asked behind, in the same line. Whether that table is
+/// whole is for its reader.
+pub(crate) fn changed_before_states(answer: &str) -> Result<(), Refused> {
+    // A table begins with a line that says its version.
+    let version = answer.split_once("\n1\n").map(|(before, _)| before).or_else(|| answer.strip_suffix("\n1"));
+    changed(version.unwrap_or(answer))
+}
+
 /// Tells whether a reading command was answered with an error, by its words or the severity in front of them.
 pub(crate) fn refused(answer: &str) -> Option<Refused> {
     let words = answer.lines().map(str::trim_start).find(|line| {
@@ -158,6 +166,16 @@ mod tests {
         }
         for bad in ["\n[3]: No such server.\n\n", "[6]: Unknown command: 'x'", "\n\nServer deleted. And more.\n"] {
             assert!(changed(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_a_change_ends_where_the_table_behind_it_begins() {
+        let table = "1\n# be_id be_name\n4 be 1 s1\n\n";
+        for cut in 0..table.len() {
+            assert_eq!(changed_before_states(&format!("\n\n{}", &table[..cut])), Ok(()), "{cut}");
+            let refused = changed_before_states(&format!("\n[3]: No such server.\n\n{}", &table[..cut]));
+            assert_eq!(refused, Err(Refused("No such server.".into())), "{cut}");
         }
     }
 

@@ -39,6 +39,18 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// Cancel safe: it only reads.
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError>;
 
+    /// Reads which process answers and how a member stands: in one answer, where a balancer can give both in one. Otherwise
+    /// another process may have taken over in between.
+    ///
+    /// # Errors
+    /// As [`identify`](Self::identify) and [`member`](Self::member).
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn look(&self, member: &MemberRef) -> Result<(Instance, Member), StepError> {
+        let instance = self.identify().await?;
+        Ok((instance, self.member(member).await?))
+    }
+
     /// Reads how all members of a pool stand.
     ///
     /// # Errors
@@ -141,6 +153,10 @@ impl<B: ObserveBalancer + ?Sized> ObserveBalancer for Arc<B> {
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         (**self).member(member).await
+    }
+
+    async fn look(&self, member: &MemberRef) -> Result<(Instance, Member), StepError> {
+        (**self).look(member).await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {

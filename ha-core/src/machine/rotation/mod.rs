@@ -41,6 +41,8 @@ pub enum Call {
     Identify,
     /// Read how the member stands.
     ReadMember,
+    /// Read which process answers and how the member stands.
+    Look,
     /// Read how all members of its pool stand.
     ReadPool,
     /// Read what still runs on the member.
@@ -60,6 +62,8 @@ pub enum Reply {
     Instance(Instance),
     /// How the member stands.
     Member(Member),
+    /// Which process answers, and how the member stands.
+    Looked(Instance, Member),
     /// How the members of its pool stand.
     Pool(Vec<(Name, Member)>),
     /// What runs on it.
@@ -362,7 +366,7 @@ impl Rotation {
             }
             Phase::Closing => self.ask_todo(Call::SetAdmin(Admin::Maint)),
             Phase::ConfirmDrain | Phase::ConfirmIdle | Phase::ConfirmClosing => {
-                self.ask_all(&[Call::Identify, Call::ReadMember]);
+                self.ask_all(&[Call::Look]);
             }
             Phase::WaitIdle | Phase::WaitClosed if self.rounds.is_multiple_of(LOOK_EVERY) => {
                 self.ask_all(&[Call::ReadQuiescence, Call::ReadPool]);
@@ -370,14 +374,14 @@ impl Rotation {
             Phase::WaitIdle | Phase::WaitClosed => self.ask_all(&[Call::ReadQuiescence]),
             Phase::UndoWaiting => self.ask_todo(Call::ReadQuiescence),
             Phase::Cutting => self.ask_todo(Call::CloseSessions),
-            Phase::Restarted => self.ask_all(&[Call::Identify, Call::ReadMember]),
+            Phase::Restarted => self.ask_all(&[Call::Look]),
             Phase::WaitHealthy | Phase::ConfirmCanary | Phase::Restored => self.ask_all(&[Call::ReadMember]),
             Phase::ConfirmUndo => self.ask_todo(Call::ReadMember),
             Phase::WeighingDown => self.ask_weights(true),
             Phase::WeighingUp => self.ask_weights(false),
             Phase::Readying(instance) => self.queue.push_back((instance, Call::SetAdmin(Admin::Ready))),
             Phase::Confirming(instance) => self.queue.push_back((instance, Call::ReadMember)),
-            Phase::Canary => self.queue.extend([(0, Call::Identify), (0, Call::ReadMember)]),
+            Phase::Canary => self.queue.push_back((0, Call::Look)),
             Phase::Undoing => self.ask_undo(),
             Phase::Ended => {}
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Failure, Goal, Reply, Rotation};
-use crate::backend::{Completeness, Counters, Member, Quiescence, Weight};
+use crate::backend::{Completeness, Counters, Instance, Member, Quiescence, Weight};
 use crate::topology::Name;
 
 /// One balancer instance.
@@ -46,12 +46,10 @@ impl Rotation {
             let (member, name) = (self.member.clone(), instance + 1);
             let seen = &mut self.seen[*instance];
             match reply {
-                Reply::Instance(process) if process.stopping => {
-                    return Err(format!("balancer {name}: its process is stopping, another one takes over: try again"));
-                }
-                Reply::Instance(process) => {
-                    seen.replaced |= seen.generation.is_some_and(|known| known != process.generation);
-                    (seen.generation, seen.uptime) = (Some(process.generation), (process.uptime, now));
+                Reply::Instance(process) => note_process(seen, name, process, now)?,
+                Reply::Looked(process, own) => {
+                    note_process(seen, name, process, now)?;
+                    note_member(seen, name, &member, *own)?;
                 }
                 Reply::Pool(members) => {
                     let own = members.iter().find(|(found, _)| *found == member);
@@ -119,6 +117,15 @@ impl Rotation {
     }
 }
 
+fn note_process(seen: &mut Seen, instance: usize, process: &Instance, now: Duration) -> Result<(), String> {
+    if process.stopping {
+        return Err(format!("balancer {instance}: its process is stopping, another one takes over: try again"));
+    }
+    seen.replaced |= seen.generation.is_some_and(|known| known != process.generation);
+    (seen.generation, seen.uptime) = (Some(process.generation), (process.uptime, now));
+    Ok(())
+}
+
 fn note_member(seen: &mut Seen, instance: usize, name: &Name, stands: Member) -> Result<(), String> {
     let Some(before) = seen.before else {
         if stands.inherited {
@@ -144,6 +151,7 @@ pub(super) fn failure(replies: &[(usize, Reply)], like: impl Fn(&Failure) -> boo
         Reply::Failed(failure) if like(failure) => Some((*instance, failure)),
         Reply::Instance(_)
         | Reply::Member(_)
+        | Reply::Looked(..)
         | Reply::Pool(_)
         | Reply::Quiescence(_)
         | Reply::Set
@@ -156,8 +164,12 @@ pub(super) fn failure(replies: &[(usize, Reply)], like: impl Fn(&Failure) -> boo
 pub(super) fn figures(replies: &[(usize, Reply)]) -> impl Iterator<Item = (usize, Quiescence)> {
     replies.iter().filter_map(|(instance, reply)| match reply {
         Reply::Quiescence(figures) => Some((*instance, *figures)),
-        Reply::Instance(_) | Reply::Member(_) | Reply::Pool(_) | Reply::Set | Reply::Closed(_) | Reply::Failed(_) => {
-            None
-        }
+        Reply::Instance(_)
+        | Reply::Member(_)
+        | Reply::Looked(..)
+        | Reply::Pool(_)
+        | Reply::Set
+        | Reply::Closed(_)
+        | Reply::Failed(_) => None,
     })
 }
