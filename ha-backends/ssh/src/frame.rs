@@ -56,6 +56,11 @@ impl Frame {
         Self { mark, keep, stage: Stage::Noise, pending: Vec::new(), content: Vec::new(), total: 0 }
     }
 
+    /// Reads a stream on which nothing but the script's own output comes before its end.
+    pub(crate) fn begun(nonce: &Nonce, keep: Keep) -> Self {
+        Self { stage: Stage::Content, ..Self::new(nonce, keep) }
+    }
+
     /// Takes in what was read.
     pub(crate) fn push(&mut self, chunk: &[u8]) {
         self.pending.extend_from_slice(chunk);

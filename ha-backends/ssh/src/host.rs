@@ -113,7 +113,21 @@ impl Inner {
         keep: Keep,
         limit: Duration,
     ) -> Result<Answer, StepError> {
-        let answer = self.session.read(body, keep, Instant::now() + limit).await;
+        self.ask_script(operation, Script::new(body.into()).with_keep(keep), limit).await
+    }
+
+    /// Asks something that changes nothing, and whose answer is a little text.
+    pub(crate) async fn ask_text(
+        &self,
+        operation: &'static str,
+        body: String,
+        limit: Duration,
+    ) -> Result<Answer, StepError> {
+        self.ask_script(operation, Script::new(body).at_once(), limit).await
+    }
+
+    async fn ask_script(&self, operation: &'static str, script: Script, limit: Duration) -> Result<Answer, StepError> {
+        let answer = self.session.read(script, Instant::now() + limit).await;
         answer.map_err(|failure| failure.into_step(operation, &self.target).without_effect())
     }
 
@@ -185,7 +199,8 @@ impl Inner {
         let head = Head::new().text("home", &self.config.home).and_then(|head| head.text("version", version));
         let head = head.and_then(|head| head.text("mark", mark.as_str())?.text("limit", &seconds(limit)));
         let body = head.map_err(&nul)?.then([INSTALLED]);
-        let answer = self.session.read_quickly(&body, Keep::Begin(4096), Instant::now() + limit).await;
+        let script = Script::new(body).with_keep(Keep::Begin(4096)).at_once();
+        let answer = self.session.read_quickly(&script, Instant::now() + limit).await;
         let answer = answer.map_err(|failure| failure.into_step("installed", &self.target).without_effect())?;
         Ok(answer.as_ref().and_then(installed))
     }

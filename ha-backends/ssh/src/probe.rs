@@ -40,11 +40,11 @@ pub(crate) struct Processes {
 impl Processes {
     pub(crate) fn parse(text: &str) -> Result<Self, SshFailure> {
         let strange = || SshFailure::Protocol(format!("no boot id: {:?}", brief(text)));
-        // The pid file stands behind an empty line, as it is.
-        let (seen, pid_file) = text.split_once("\n\n").ok_or_else(strange)?;
+        // The pid file stands behind an empty line; without one, line feeds at the end may be lost.
+        let (seen, pid_file) = text.split_once("\n\n").unwrap_or((text, ""));
         let mut lines = seen.lines();
         let boot = lines.next().map(str::trim).filter(|boot| boot.len() == 36).ok_or_else(strange)?.to_string();
-        let said = pid_file.replace(['\0', '\n'], " ");
+        let said = pid_file.replace('\n', " ");
         let named = parse_pid_file(said.as_bytes());
         let nonsense = (named.is_none() && !said.trim().is_empty()).then(|| brief(said.trim()));
         let found = lines.filter_map(ProcessStat::parse).filter(ProcessStat::is_alive).collect();
@@ -92,7 +92,9 @@ mod tests {
         let life = |text: &str| Processes::parse(text).unwrap().state();
         let running = |pid, began| ServerProcess::Running(Incarnation::new(format!("{BOOT}:{pid}:{began}")));
         assert_eq!(life(&text), running(4712, 20));
-        assert_eq!(life(&format!("{BOOT}\n{}\n\n99\0\0", stat(4711, 'S', 10))), running(4711, 10));
+        assert_eq!(life(&format!("{BOOT}\n{}\n\n99  ", stat(4711, 'S', 10))), running(4711, 10));
+        assert_eq!(life(&format!("{BOOT}\n{}", stat(4711, 'S', 10))), running(4711, 10));
+        assert_eq!(life(BOOT), ServerProcess::Stopped);
         assert_eq!(life(&format!("{BOOT}\n\n4711\n")), ServerProcess::Stopped);
         assert_eq!(life(&format!("{BOOT}\n{}\n\n4711\n", stat(4711, 'Z', 10))), ServerProcess::Stopped);
         assert!(Processes::parse("").is_err());

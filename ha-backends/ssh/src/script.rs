@@ -12,6 +12,8 @@ pub(crate) struct Script {
     pub(crate) input: Input,
     /// Which part of each stream is kept.
     pub(crate) keep: Keep,
+    /// Whether a shell that is kept sends its output when all of it is there.
+    pub(crate) at_once: bool,
 }
 
 /// What a script reads from standard input.
@@ -25,7 +27,7 @@ pub(crate) enum Input {
 impl Script {
     /// A script that reads nothing; the first 64 KiB of its output are kept.
     pub(crate) fn new(body: String) -> Self {
-        Self { body, input: Input::Nothing, keep: Keep::Begin(64 * 1024) }
+        Self { body, input: Input::Nothing, keep: Keep::Begin(64 * 1024), at_once: false }
     }
 
     pub(crate) fn with_input(mut self, input: Input) -> Self {
@@ -35,6 +37,13 @@ impl Script {
 
     pub(crate) fn with_keep(mut self, keep: Keep) -> Self {
         self.keep = keep;
+        self
+    }
+
+    /// Lets its output come at once where a shell that is kept runs it, in one packet: for scripts that end soon, and print
+    /// little text and nothing but text. Line feeds at its end are lost, and what it says on stderr unless it fails.
+    pub(crate) fn at_once(mut self) -> Self {
+        self.at_once = true;
         self
     }
 
@@ -55,6 +64,14 @@ impl Script {
     /// end, however it ends.
     pub(crate) fn wrap_apart(&self, nonce: &Nonce) -> String {
         let (nonce, body) = (nonce.as_str(), self.body.trim_end());
+        if self.at_once {
+            // A function, since not every shell finds the end of a `case` in a command substitution.
+            return format!(
+                "ha_body() {{\n{body}\nexit 0\n}}\nha_out=$(ha_body </dev/null); ha_code=$?\n\
+                 printf '\\n{nonce} b\\n%s\\n{nonce} e %s\\n' \"$ha_out\" \"$ha_code\"\n\
+                 [ \"$ha_code\" = 0 ] || printf '\\n{nonce} e %s\\n' \"$ha_code\" >&2\n"
+            );
+        }
         format!(
             "(\nprintf '\\n{nonce} b\\n'; printf '\\n{nonce} b\\n' >&2\n{body}\nexit 0\n) </dev/null\n\
              ha_code=$?; printf '\\n{nonce} e %s\\n' \"$ha_code\"; printf '\\n{nonce} e %s\\n' \"$ha_code\" >&2\n"
@@ -174,6 +191,31 @@ mod tests {
             let (out, err) = sh(Script::new(body.into()).wrap(&nonce()).as_bytes());
             assert_eq!((out.code(), err.code()), (code, code), "{body}");
             assert!(out.has_begun(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_script_whose_answer_comes_at_once_reports_its_end_and_says_more_only_where_it_fails() {
+        let cases = [
+            ("printf 'a\\n\\nb\\n'; echo c >&2", 0, "a\n\nb", None),
+            ("case x in x) echo y ;; esac", 0, "y", None),
+            ("true", 0, "", None),
+            ("echo why >&2; exit 66", 66, "", Some("why\n")),
+            ("printf 'half'; return 5", 5, "half", Some("")),
+            ("cd /; x=1; kill -9 $(exec sh -c 'echo $PPID')", 137, "", Some("")),
+        ];
+        for (body, code, said, words) in cases {
+            let mut text = Script::new(body.into()).at_once().wrap_apart(&Nonce::new([1; 16]));
+            text.push_str(&Script::new(body.into()).at_once().wrap_apart(&nonce()));
+            let (out, err) = sh(text.as_bytes());
+            assert_eq!(out.code(), Some(code), "{body}");
+            assert_eq!(String::from_utf8(out.into_content()).unwrap(), said, "{body}");
+            let err = String::from_utf8(err.into_content()).unwrap();
+            match words {
+                // Both scripts have said it.
+                Some(words) => assert!(err.ends_with(&format!("{words}\n{} e {code}\n", nonce().as_str())), "{err:?}"),
+                None => assert!(!err.contains(nonce().as_str()), "{err:?}"),
+            }
         }
     }
 

@@ -6,7 +6,6 @@ use ha_core::backend::linux::Scripts;
 use ha_core::backend::{ErrorKind, Incarnation, RunCommand, ServerProcess, StepError};
 
 use crate::failure::SshFailure;
-use crate::frame::Keep;
 use crate::host::Inner;
 use crate::probe::{Processes, split};
 use crate::script::{FIND, GUARD, Head, KILL, LIVES, PROCESS, START_SERVER};
@@ -24,7 +23,7 @@ impl Inner {
                 Ok(head.text("seen", boot)?.number("pid", pid).number("start", start))
             });
         let body = body.map_err(self.nul(operation))?.then([FIND, LIVES, PROCESS]);
-        let answer = self.ask(operation, &body, Keep::Begin(64 * 1024), self.config.read_deadline).await?;
+        let answer = self.ask_text(operation, body, self.config.read_deadline).await?;
         if let Some(refused) = self.refusal(operation, &answer) {
             return Err(refused.without_effect());
         }

@@ -90,27 +90,21 @@ impl Session {
     }
 
     /// Runs a script that only reads and takes little time.
-    pub(crate) async fn read(&self, body: &str, keep: Keep, until: Instant) -> Result<Answer, SshFailure> {
-        match self.read_quickly(body, keep, until).await? {
+    pub(crate) async fn read(&self, script: Script, until: Instant) -> Result<Answer, SshFailure> {
+        match self.read_quickly(&script, until).await? {
             Some(answer) => Ok(answer),
-            None => self.read_apart(body, keep, until).await,
+            None => self.read_apart(&script.body, script.keep, until).await,
         }
     }
 
     /// Runs a script that only reads over the reading shell; `None` if that is busy or does not answer soon.
-    pub(crate) async fn read_quickly(
-        &self,
-        body: &str,
-        keep: Keep,
-        until: Instant,
-    ) -> Result<Option<Answer>, SshFailure> {
+    pub(crate) async fn read_quickly(&self, script: &Script, until: Instant) -> Result<Option<Answer>, SshFailure> {
         let Some(reader) = &self.reader else { return Ok(None) };
         let master = self.master_until(until).await?;
         let Ok(mut slot) = timeout(QUEUE, reader.lock()).await else { return Ok(None) };
         let nonce = random().map_err(no_nonce)?;
-        let script = Script::new(body.into()).with_keep(keep);
         let soon = slot.patience(&master, until);
-        Ok(slot.ask(&master, &script, &nonce, soon, soon).await.ok())
+        Ok(slot.ask(&master, script, &nonce, soon, soon).await.ok())
     }
 
     /// Runs a script that only reads over a session of its own; a connection lost meanwhile is made again, once.
@@ -135,7 +129,7 @@ impl Session {
     /// Asks the machine which one it is.
     pub(crate) async fn identify(&self, until: Instant) -> Result<HostIdentity, SshFailure> {
         let asked = std::time::SystemTime::now();
-        let answer = self.read(PROBE, Keep::Begin(4096), until).await?;
+        let answer = self.read(Script::new(PROBE.into()).with_keep(Keep::Begin(4096)), until).await?;
         probe::identity(&answer.out(), asked, std::time::SystemTime::now())
     }
 

@@ -50,17 +50,25 @@ impl Shell {
         begun_by: Instant,
         until: Instant,
     ) -> Result<(Self, Answer), Silence> {
-        let (mut out, mut err) = (Frame::new(nonce, script.keep), Frame::new(nonce, script.keep));
+        let mut out = Frame::new(nonce, script.keep);
+        let mut err = if script.at_once { Frame::begun(nonce, script.keep) } else { Frame::new(nonce, script.keep) };
         let text = script.wrap_apart(nonce);
         let Channel { stdin, stdout, stderr, .. } = &mut self.channel;
         let write = async {
             stdin.write_all(text.as_bytes()).await?;
             stdin.flush().await
         };
-        let exchange =
-            async { tokio::try_join!(write, answer(stdout, &mut out, begun_by), answer(stderr, &mut err, begun_by)) };
+        let exchange = async {
+            if script.at_once {
+                tokio::try_join!(write, answer(stdout, &mut out, begun_by))?;
+                return if out.code() == Some(0) { Ok(()) } else { answer(stderr, &mut err, begun_by).await };
+            }
+            tokio::try_join!(write, answer(stdout, &mut out, begun_by), answer(stderr, &mut err, begun_by))?;
+            Ok(())
+        };
         let answered = timeout_at(until, exchange).await;
-        if !matches!(answered, Ok(Ok(_))) || out.code() != err.code() {
+        let is_silent = script.at_once && out.code() == Some(0);
+        if !matches!(answered, Ok(Ok(()))) || !(is_silent || out.code() == err.code()) {
             tracing::debug!(?answered, "a shell that was kept is given up");
             return Err(if out.has_begun() { Silence::InTheMiddle } else { Silence::FromTheBeginning });
         }
@@ -82,7 +90,8 @@ enum Silence {
 
 /// Reads one stream until the script reports its end there; it must report its beginning in time.
 async fn answer(stream: &mut (impl AsyncRead + Unpin), frame: &mut Frame, begun_by: Instant) -> io::Result<()> {
-    let (mut chunk, mut total) = (vec![0_u8; 8 * 1024], 0);
+    // Most answers are shorter.
+    let (mut chunk, mut total) = (vec![0_u8; 1024], 0);
     while frame.code().is_none() {
         let read = stream.read(&mut chunk);
         let count = if frame.has_begun() { read.await? } else { timeout_at(begun_by, read).await?? };

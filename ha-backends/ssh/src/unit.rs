@@ -3,7 +3,6 @@
 use ha_core::backend::linux::{SystemdUnit, UnitStatus};
 use ha_core::backend::{ErrorKind, Incarnation, RunCommand, ServerProcess, StepError};
 
-use crate::frame::Keep;
 use crate::host::Inner;
 use crate::quote::{HoldsNul, quote_all};
 use crate::script::{GUARD, Head, KILL_UNIT, START_UNIT, seconds};
@@ -29,7 +28,7 @@ impl Inner {
             UnitStatus::PROPERTIES
         );
         let body = self.systemctl(Head::new(), unit).map_err(self.nul(operation))?.then([show.as_str()]);
-        let answer = self.ask(operation, &body, Keep::Begin(16 * 1024), self.config.read_deadline).await?;
+        let answer = self.ask_text(operation, body, self.config.read_deadline).await?;
         if answer.code != 0 {
             let words = format!("{} does not answer ({}): {}", unit.systemctl.join(" "), answer.code, answer.words());
             return Err(self.refuse(ErrorKind::Protocol, operation, words));

@@ -1,7 +1,6 @@
 # Prints the boot id, the stat line of the server's process, or of every process with $identity as a whole argument, an
 # empty line, and what the pid file says. $pid and $start are those of the server when it was last seen, in the boot $seen.
 IFS= read -r boot </proc/sys/kernel/random/boot_id
-printf '%s\n' "$boot"
 [ "$boot" = "$seen" ] || pid=0
 named=
 # One process keeps its pid and its start through every exec. Another one that the pid file names is looked for.
@@ -12,8 +11,9 @@ ha_same() {
     [ "$named" = "$pid" ] && ha_lives "$pid" "$start"
 }
 if ha_same 2>/dev/null; then
-    printf '%s\n\n%s\n' "$stat" "$named"
+    printf '%s\n%s\n\n%s\n' "$boot" "$stat" "$named"
 else
+    printf '%s\n' "$boot"
     # What was the server is looked for as long as it lives.
     looks=1
     until ha_find || [ "$looks" -ge 10 ] || [ "$pid" = 0 ] || ! ha_lives "$pid" "$start"; do
@@ -31,6 +31,7 @@ else
     if [ -z "$found" ] && [ "$pid" != 0 ] && [ "$named" = "$pid" ]; then
         printf '%s' "$named"
     elif [ -f "$home/$pid_file" ]; then
-        head -c 200 "$home/$pid_file"
+        # Some are padded with NUL.
+        head -c 200 "$home/$pid_file" | tr '\000' ' '
     fi
 fi
