@@ -118,8 +118,9 @@ impl Lease for SqliteStore {
 
 fn append(connection: &mut Connection, run: &RunId, entries: &[Entry]) -> Result<(), JournalError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(broken)?;
+    // The plus keeps SQLite from preparing the statement anew for each value, to look for it in statistics that are not there.
     let last: Option<(i64, i64)> = transaction
-        .prepare_cached("SELECT sequence, epoch FROM entries WHERE run = ?1 ORDER BY sequence DESC LIMIT 1")
+        .prepare_cached("SELECT sequence, epoch FROM entries WHERE run = +?1 ORDER BY sequence DESC LIMIT 1")
         .and_then(|mut last| last.query_row([run.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional())
         .map_err(broken)?;
     let last = last.map(|(sequence, epoch)| (unsigned(sequence), LeaseEpoch::new(unsigned(epoch))));
