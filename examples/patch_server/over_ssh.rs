@@ -180,7 +180,7 @@ ssh_config = "{config}"
 home = "{home}"
 start = ["bin/wso2server.sh", "start"]
 stop = ["bin/wso2server.sh", "stop"]
-version = ["bin/wso2server.sh", "version"]
+version = ["cat", "bin/version.txt"]
 pid_file = "wso2carbon.pid"
 identity = "{identity}"
 [node.probe]

@@ -151,7 +151,7 @@ impl Engine {
                 return Err(RunError::Unfinished { run: known });
             }
         }
-        let seen = observe(&self.shared, &plan.facts).await;
+        let seen = observe(&self.shared, &plan.facts, &[]).await;
         match differences(&self.shared.topology, &plan.start, &seen) {
             None => Ok(seen),
             Some(differences) => Err(RunError::StalePlan(differences)),
@@ -247,7 +247,8 @@ impl Drive {
                     }
                     Command::Observe => {
                         let (shared, plan) = (self.shared.clone(), self.plan.clone());
-                        tasks.spawn(async move { Ended::Observed(observe(&shared, &plan.facts).await) });
+                        let in_flight = self.machine.state().in_flight();
+                        tasks.spawn(async move { Ended::Observed(observe(&shared, &plan.facts, &in_flight).await) });
                     }
                     Command::Act { ticket, order, deadline } => {
                         // After the intent is durable and directly before the effect: may this controller still act?

@@ -62,7 +62,7 @@ impl Engine {
     /// [`RunError::Plan`] when the cluster has too many releases. What cannot be reached is no error: it is `Unknown`
     /// in the state and a note.
     pub async fn observe(&self) -> Result<Observed, RunError> {
-        let Seen { nodes, rows, schema, notes } = look(&self.shared, true).await;
+        let Seen { nodes, rows, schema, notes } = look(&self.shared, true, &[]).await;
         let mut facts = Facts::default();
         let too_many = |words: String| RunError::Plan { source: PlanError::Incomplete(words), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
@@ -171,9 +171,10 @@ fn site_at_rest(site: &SiteSpec) -> SiteState {
     }
 }
 
-/// Looks at the whole cluster in the terms of a plan, without running gates.
-pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts) -> Observation {
-    let Seen { nodes, rows, schema, .. } = look(shared, false).await;
+/// Looks at the whole cluster in the terms of a plan, without running gates. Nodes that are `in_flight` are not asked and are
+/// `Unknown`: an order that changes one reads back by itself, and [`ClusterState::absorb`] leaves it alone.
+pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, in_flight: &[NodeIx]) -> Observation {
+    let Seen { nodes, rows, schema, .. } = look(shared, false, in_flight).await;
     let seen = |node: &RawNode| {
         let mut seen = NodeSeen::new(node.process, node.release.as_deref().and_then(|name| facts.releases.id(name)));
         seen.work = node.work;
@@ -186,11 +187,13 @@ pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts) -> Observation {
     Observation::new(nodes.iter().map(seen).collect(), rows).with_schema(schema)
 }
 
-async fn look(shared: &Arc<Parts>, gates: bool) -> Seen {
+async fn look(shared: &Arc<Parts>, gates: bool, in_flight: &[NodeIx]) -> Seen {
     let mut tasks: JoinSet<Raw> = JoinSet::new();
     for (node, _) in shared.topology.nodes() {
-        let task = shared.clone();
-        tasks.spawn(async move { Raw::Node(node, look_at_node(&task, node, gates).await) });
+        if !in_flight.contains(&node) {
+            let task = shared.clone();
+            tasks.spawn(async move { Raw::Node(node, look_at_node(&task, node, gates).await) });
+        }
         for (balancer, _) in shared.topology.balancers() {
             let task = shared.clone();
             tasks.spawn(async move {

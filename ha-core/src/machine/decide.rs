@@ -114,8 +114,7 @@ pub fn enter(state: &mut ClusterState, turn: Turn) {
 
 /// Puts in doubt what a controller had in flight when it died: nobody knows what became of it.
 pub fn put_in_doubt(state: &mut ClusterState) {
-    let in_flight: Vec<NodeIx> =
-        state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
+    let in_flight = state.in_flight();
     let moving: Vec<NodeIx> = state.nodes().filter(|(_, node)| node.moving).map(|(index, _)| index).collect();
     for node in moving {
         let node = state.node_mut(node);
@@ -367,9 +366,7 @@ fn makes_worse(law: Law<'_>, state: &ClusterState, next: &ClusterState) -> bool 
 /// Foresees the state in which the order, and all orders in flight beside it, have happened.
 fn foreseen(law: Law<'_>, state: &ClusterState, order: Order) -> ClusterState {
     let mut next = state.clone();
-    let beside: Vec<NodeIx> =
-        state.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect();
-    for node in beside.into_iter().chain([order.node]) {
+    for node in state.in_flight().into_iter().chain([order.node]) {
         let order = Order { node, verb: order.verb };
         action::begin(law, &mut next, order);
         action::complete(law, &mut next, order);

@@ -250,6 +250,11 @@ impl ClusterState {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node))
     }
 
+    /// Lists the nodes that an order is in flight on.
+    pub fn in_flight(&self) -> Vec<NodeIx> {
+        self.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect()
+    }
+
     /// Returns a node's row on one balancer instance.
     pub fn row(&self, node: NodeIx, balancer: BalancerIx) -> Row {
         self.rows[self.place(node, balancer)]
