@@ -2,6 +2,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::channel::Channel;
@@ -54,6 +55,7 @@ impl Shell {
         let mut err = if script.at_once { Frame::begun(nonce, script.keep) } else { Frame::new(nonce, script.keep) };
         let text = script.wrap_apart(nonce);
         let Channel { stdin, stdout, stderr, .. } = &mut self.channel;
+        drain(stderr);
         let write = async {
             stdin.write_all(text.as_bytes()).await?;
             stdin.flush().await
@@ -76,6 +78,17 @@ impl Shell {
         let code = out.code().ok_or(Silence::InTheMiddle)?;
         self.has_answered = true;
         Ok((self, Answer { code, stdout: out.into_content(), stderr: err.into_content(), is_cut }))
+    }
+}
+
+/// Drops what scripts whose answer came at once have said beside it: the pipe would be full some day.
+fn drain(stderr: &Receiver) {
+    let mut chunk = [0; 1024];
+    // As much as a pipe holds; whoever writes without an end is not waited for.
+    for _ in 0..64 {
+        if !matches!(stderr.try_read(&mut chunk), Ok(1..)) {
+            return;
+        }
     }
 }
 
@@ -186,5 +199,29 @@ impl Slot {
             (self.failures, self.not_before) = (0, Some(Instant::now() + PAUSE));
         }
         Err(silence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_said_beside_answers_never_fills_the_pipe() {
+        let (theirs, mut ours) = std::io::pipe().unwrap();
+        let stderr = Receiver::from_owned_fd(OwnedFd::from(theirs)).unwrap();
+        // Together more than a pipe holds: without a reader the last ones would wait for ever.
+        for _ in 0..40 {
+            ours.write_all(&[b'x'; 5_000]).unwrap();
+            stderr.readable().await.unwrap();
+            drain(&stderr);
+        }
+        let left = stderr.try_read(&mut [0; 10]).unwrap_err();
+        assert_eq!(left.kind(), io::ErrorKind::WouldBlock);
+        drop(ours);
+        drain(&stderr);
     }
 }
