@@ -89,6 +89,19 @@ impl Drop for LocalSubject {
 }
 
 impl LocalSubject {
+    /// Waits until a server that runs has written its pid file: a moment after its start, over whatever stands there.
+    async fn pid_file_is_written(&self) -> io::Result<()> {
+        for _ in 0..200 {
+            let written = fs::read_to_string(self.home.path().join(PID_FILE)).unwrap_or_default();
+            let written = written.trim_matches(['\n', '\0']);
+            if self.processes()?.iter().all(|(pid, _)| pid == written) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     /// Reads the processes that have the server's identity as an argument, with their start times.
     fn processes(&self) -> io::Result<Vec<(String, String)>> {
         let identity = self.home.identity();
@@ -156,6 +169,7 @@ impl Subject for LocalSubject {
             Condition::Uninstalled => fs::rename(home, home.with_extension("gone"))?,
             Condition::BrokenVersion => fs::write(home.join("bin/wso2server.sh"), "#!/bin/sh\nexit 3\n")?,
             Condition::PidFile(says) => {
+                self.pid_file_is_written().await?;
                 let text = match says {
                     PidFile::Stale => {
                         let mut ended = Command::new("true").spawn()?;
