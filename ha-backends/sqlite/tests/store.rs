@@ -60,6 +60,7 @@ async fn entries_that_are_given_together_are_written_all_or_none() {
         assert!(matches!(lower, JournalError::Fenced { .. }), "{lower}");
         let first = store.append(&RunId::new("r2"), vec![entry(0, 1), entry(2, 1)]).await.unwrap_err();
         assert!(matches!(first, JournalError::Conflict { expected: 1, .. }), "{first}");
+        store.append(&RunId::new("r3"), vec![]).await.unwrap();
         assert_eq!(store.read(&run).await.unwrap(), [entry(0, 1), entry(1, 2)]);
         assert_eq!(store.runs().await.unwrap(), std::slice::from_ref(&run));
     }

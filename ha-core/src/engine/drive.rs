@@ -220,7 +220,7 @@ struct Drive {
     report: ReportBuilder,
     began: Instant,
     started: BTreeMap<Order, Instant>,
-    /// When orders were seen to end, a moment before that is recorded.
+    /// When orders were seen to end: at most the guard's interval before that is recorded.
     ended: BTreeMap<Order, Instant>,
     /// The sequence number of the last intent of each order: what the host knows its command by.
     intents: BTreeMap<Order, u64>,
@@ -316,6 +316,8 @@ impl Drive {
             Record::Turned { note, .. } => self.tell(Event::Turned { note: note.clone() }),
             Record::Intent { order, at } => {
                 self.started.insert(*order, Instant::now());
+                // A late answer to an attempt before it says nothing of this one.
+                self.ended.remove(order);
                 let compensating = at.mode != Mode::Forward;
                 self.tell(Event::StepStarted { node: name(order), verb: order.verb.to_string(), compensating });
             }

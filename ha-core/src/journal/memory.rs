@@ -46,10 +46,12 @@ impl Journal for MemoryStore {
         let mut inner = self.lock();
         let last = inner.runs.get(run).and_then(|known| known.last());
         check_next(run, last.map(|last| (last.sequence, last.epoch)), &entries)?;
-        if !inner.runs.contains_key(run) {
+        if !entries.is_empty() && !inner.runs.contains_key(run) {
             inner.order.push(run.clone());
         }
-        inner.runs.entry(run.clone()).or_default().extend(entries);
+        if !entries.is_empty() {
+            inner.runs.entry(run.clone()).or_default().extend(entries);
+        }
         Ok(())
     }
 

@@ -18,7 +18,8 @@ use crate::state::LeaseEpoch;
 pub trait Journal: Debug + Send + Sync + 'static {
     /// Appends `entries` to `run`, all of them or none; when this returns, they survive a power cut.
     ///
-    /// Their sequence numbers are the next ones of the run, from 0 on; their epoch is the writer's.
+    /// Their sequence numbers are the next ones of the run, from 0 on; their epoch is the writer's. Without entries nothing is
+    /// written, and no run begins.
     ///
     /// # Idempotency
     /// None: the same sequence number twice is `Conflict`, never a second row.
@@ -46,11 +47,11 @@ pub trait Journal: Debug + Send + Sync + 'static {
     async fn runs(&self) -> Result<Vec<RunId>, JournalError>;
 }
 
-/// Makes sure that `entries` are the next ones of a run whose last one has this sequence number and epoch: what every journal
-/// does before it writes, in the same transaction.
+/// Makes sure that `entries` are the next ones of a run whose last entry has this sequence number and epoch (`None`: it has
+/// none, and the first is 0). Every journal does it before it writes, in the same transaction.
 ///
 /// # Errors
-/// [`JournalError::Conflict`], [`JournalError::Fenced`].
+/// [`JournalError::Conflict`], [`JournalError::Fenced`], for the first entry that does not follow: write none of them then.
 pub fn check_next(run: &RunId, last: Option<(u64, LeaseEpoch)>, entries: &[Entry]) -> Result<(), JournalError> {
     let mut current = last.map_or(LeaseEpoch::new(0), |(_, epoch)| epoch);
     for (expected, entry) in (last.map_or(0, |(sequence, _)| sequence + 1)..).zip(entries) {

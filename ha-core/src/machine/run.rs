@@ -78,8 +78,9 @@ pub struct RunMachine {
     state: ClusterState,
     cursor: Cursor,
     pending: BTreeMap<Ticket, Pending>,
-    /// What waits to be recorded.
+    /// What waits to be recorded, and until when at most.
     unwritten: Vec<Record>,
+    write_by: Option<Duration>,
     /// What may be done once that is durable.
     outbox: VecDeque<Command>,
     next_ticket: u64,
@@ -118,6 +119,7 @@ impl RunMachine {
             cursor,
             pending: BTreeMap::new(),
             unwritten: Vec::new(),
+            write_by: None,
             outbox: VecDeque::new(),
             next_ticket: 0,
             recording: false,
@@ -181,8 +183,11 @@ impl RunMachine {
             if self.recording {
                 return None;
             }
-            if !self.outbox.is_empty() && !self.unwritten.is_empty() {
-                return self.write();
+            if !self.unwritten.is_empty() {
+                let by = *self.write_by.get_or_insert(now.saturating_add(GUARD_INTERVAL));
+                if now >= by || !self.outbox.is_empty() {
+                    return self.write();
+                }
             }
             if let Some(command) = self.outbox.pop_front() {
                 if let Command::Act { ticket, order, deadline } = command {
@@ -236,7 +241,7 @@ impl RunMachine {
 
     /// Returns when `poll_command` must be called again even if nothing happens.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let overdue = self.pending.values().map(|pending| pending.overdue_at).min();
+        let overdue = self.pending.values().map(|pending| pending.overdue_at).chain(self.write_by).min();
         if self.closed || self.observing {
             overdue
         } else {
@@ -244,10 +249,11 @@ impl RunMachine {
         }
     }
 
-    /// Writes down what waits for it. An outcome waits for the intent that follows it, and both become durable in one write:
-    /// at most for one look at the cluster. A controller that dies meanwhile leaves an intent without an outcome, as one that
-    /// died a moment earlier: whoever goes on looks.
+    /// Writes down what waits for it. An outcome waits for the intent that follows it, and both become durable in one write;
+    /// for longer than the guard's interval it does not wait, however long a look at the cluster takes. A controller that dies
+    /// meanwhile leaves an intent without an outcome, as one that died a moment earlier: whoever goes on looks.
     fn write(&mut self) -> Option<Command> {
+        self.write_by = None;
         self.recording = !self.unwritten.is_empty();
         self.recording.then(|| Command::Record(std::mem::take(&mut self.unwritten)))
     }

@@ -25,7 +25,8 @@ pub enum Event {
         /// Whether it leads back.
         compensating: bool,
     },
-    /// A step has ended on a node; its outcome is recorded.
+    /// A step has ended on a node; its outcome is recorded, which may be up to 250 ms after its end and behind the look at
+    /// the cluster that the next step waits for.
     StepEnded {
         /// The node.
         node: String,
@@ -35,7 +36,7 @@ pub enum Event {
         outcome: OutcomeKind,
         /// What was seen.
         note: String,
-        /// Milliseconds from its intent.
+        /// Milliseconds from its intent to its end.
         took_ms: u64,
     },
     /// The run left the plain order of its plan.
