@@ -67,7 +67,9 @@ pub fn haproxy_answer(data: &[u8]) {
         let words = answer.trim().trim_start_matches(|c: char| "[]: ".contains(c) || c.is_ascii_digit());
         assert!(["", "New server registered.", "Server deleted."].contains(&words), "{answer:?} is no success");
     }
-    for (words, error) in [changed, fuzz::refused(answer)].into_iter().flatten() {
+    let before_table = fuzz::changed_before_states(answer);
+    assert!(before_table.is_none() || !answer.starts_with("\n\n"), "{answer:?} says that it went well");
+    for (words, error) in [changed, before_table, fuzz::refused(answer)].into_iter().flatten() {
         assert!(answer.contains(&words), "{words:?} is not in the answer");
         assert_eq!(error.effect(), Effect::None);
         assert!(error.to_string().len() < 4096, "an error as long as the answer");

@@ -196,7 +196,11 @@ impl HaProxy {
         wire::changed_before_states(&answer).map_err(|refused| error::refused(about, &refused))?;
         let conflict =
             |words: String| StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(words);
-        let unread = |words: &str| conflict(format!("it was set, and could not be read back: {words}"));
+        let unread = |words: &str| {
+            conflict(format!(
+                "it was set, and could not be read back: {words}; look at the server before anything else"
+            ))
+        };
         match wire::parse_state(&answer, member) {
             Ok(Some(state)) => stands(&state).map(|()| Applied::Applied).map_err(conflict),
             Ok(None) => Err(unread("its pool has no such server any more")),

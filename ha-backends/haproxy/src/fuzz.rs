@@ -59,6 +59,11 @@ pub fn changed(answer: &str) -> Option<(String, StepError)> {
     wire::changed(answer).err().map(with_error)
 }
 
+/// Reads the answer to a changing command with a table behind it: `None` for success.
+pub fn changed_before_states(answer: &str) -> Option<(String, StepError)> {
+    wire::changed_before_states(answer).err().map(with_error)
+}
+
 /// Reads a refusal out of the answer to reading commands.
 pub fn refused(answer: &str) -> Option<(String, StepError)> {
     wire::refused(answer).map(with_error)

@@ -1,9 +1,8 @@
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ha_core::backend::{ErrorKind, StepError};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
@@ -83,13 +82,13 @@ impl Socket {
     async fn exchange(&self, line: &str, until: Instant, stage: &mut Stage) -> io::Result<Vec<u8>> {
         // Never closed.
         let _place = self.places.acquire().await.map_err(io::Error::other)?;
+        *stage = Stage::Connecting;
+        let mut stream = self.connect(until).await?;
+        *stage = Stage::Sending;
         let mut bytes = line.as_bytes().to_vec();
         bytes.push(b'\n');
-        *stage = Stage::Connecting;
-        let (mut stream, written) = self.connect(&bytes, until).await?;
-        *stage = if written < bytes.len() { Stage::Sending } else { Stage::Sent };
         // The line ends with its last byte: as long as that is not written, HAProxy carries nothing out.
-        stream.write_all(&bytes[written..]).await?;
+        stream.write_all(&bytes).await?;
         *stage = Stage::Sent;
         if self.master {
             stream.shutdown().await?;
@@ -139,12 +138,11 @@ impl Socket {
         }
     }
 
-    /// Connects, and writes as much of `bytes` as goes at once; returns how much that is.
-    async fn connect(&self, bytes: &[u8], until: Instant) -> io::Result<(Box<dyn Stream>, usize)> {
+    async fn connect(&self, until: Instant) -> io::Result<Box<dyn Stream>> {
         let reloaded = Instant::now() + RELOADING;
         loop {
-            let error = match self.endpoint.connect(bytes).await {
-                Ok(connected) => return Ok(connected),
+            let error = match self.endpoint.connect().await {
+                Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
             let passes = match error.kind() {
@@ -161,23 +159,13 @@ impl Socket {
 }
 
 impl Endpoint {
-    async fn connect(&self, bytes: &[u8]) -> io::Result<(Box<dyn Stream>, usize)> {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match self {
-            Self::Unix(path) => {
-                // A unix socket is connected at once or not at all, and then takes a line: waiting for it to become writable
-                // would be half of all wake-ups.
-                let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-                let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-                connect(&socket, &SocketAddrUnix::new(path)?)?;
-                let mut stream = std::os::unix::net::UnixStream::from(socket);
-                // An error shows again when the rest is written.
-                let written = stream.write(bytes).unwrap_or(0);
-                (Box::new(UnixStream::from_std(stream)?), written)
-            }
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                (Box::new(stream), 0)
+                Box::new(stream)
             }
         })
     }

@@ -97,6 +97,10 @@ pub(crate) fn changed(answer: &str) -> Result<(), Refused> {
 /// Reads the answer to a changing command that `show servers state` was asked behind, in the same line. Whether that table is
 /// whole is for its reader.
 pub(crate) fn changed_before_states(answer: &str) -> Result<(), Refused> {
+    // Its own answer is empty where it went well. Whatever else may be wrong then, it is not that nothing was changed.
+    if answer.starts_with("\n\n") {
+        return Ok(());
+    }
     // A table begins with a line that says its version.
     let version = answer.split_once("\n1\n").map(|(before, _)| before).or_else(|| answer.strip_suffix("\n1"));
     changed(version.unwrap_or(answer))
@@ -177,6 +181,8 @@ mod tests {
             let refused = changed_before_states(&format!("\n[3]: No such server.\n\n{}", &table[..cut]));
             assert_eq!(refused, Err(Refused("No such server.".into())), "{cut}");
         }
+        // A refusal of the question behind it is none of the change.
+        assert_eq!(changed_before_states("\n\n[3]: Can't find backend.\n\n"), Ok(()));
     }
 
     #[test]
@@ -215,7 +221,7 @@ mod tests {
         fn no_answer_makes_a_parser_panic(answer in "[\\[\\]#a-z_,\" 0-9\n:]{0,300}") {
             let pool = Name::new("be").unwrap();
             let _ = (parse_stats(&answer), parse_states(&answer, &pool), parse_info(&answer), parse_proc(&answer));
-            let _ = (refused(&answer), changed(&answer));
+            let _ = (refused(&answer), changed(&answer), changed_before_states(&answer));
         }
     }
 }
