@@ -55,6 +55,8 @@ defects! {
     GenerationIsConstant,
     GenerationIsNewAtEachCall,
     IsAlwaysStopping,
+    LooksAreOfTheFirstGeneration,
+    LooksSeeEverybodyReady,
     MembersOmitsOne,
     MembersListsOneTwice,
     MembersAreAllReady,

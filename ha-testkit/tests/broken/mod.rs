@@ -206,6 +206,19 @@ impl ObserveBalancer for Broken {
         Ok(self.distort(row, self.ended(true, answer).await?))
     }
 
+    async fn look(&self, row: &MemberRef) -> Result<(Instance, Member), StepError> {
+        let (mut instance, mut member) = (self.identify().await?, self.member(row).await?);
+        match self.defect {
+            Defect::LooksAreOfTheFirstGeneration => {
+                let first = self.state.lock().unwrap().generation.get_or_insert(instance.generation).to_owned();
+                instance.generation = first;
+            }
+            Defect::LooksSeeEverybodyReady => member.admin = Admin::Ready,
+            _ => {}
+        }
+        Ok((instance, member))
+    }
+
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         self.blocked("members")?;
         let answer = self.inner.members(pool).await;

@@ -18,14 +18,17 @@ async fn scene(fixture: &dyn Fixture, trouble: Trouble) -> Result<Scene, Stop> {
 
 /// Asks all reads at once: each must fail like this.
 async fn reads_fail(scene: &Scene, kind: ErrorKind) -> Done {
-    let (identity, member, members, quiescence) = tokio::join!(
+    let row = scene.row(0);
+    let (identity, member, look, members, quiescence) = tokio::join!(
         scene.balancer.identify(),
         scene.member(0),
+        scene.balancer.look(&row),
         scene.balancer.members(&scene.pool),
         scene.quiescence(0)
     );
     refused("identify", identity, kind, Effect::None)?;
     refused("member", member, kind, Effect::None)?;
+    refused("look", look, kind, Effect::None)?;
     refused("members", members, kind, Effect::None)?;
     refused("quiescence", quiescence, kind, Effect::None)
 }

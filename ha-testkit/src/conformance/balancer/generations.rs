@@ -1,11 +1,12 @@
 //! Generations: which process answers, and what its end does to what was set and to what was in flight.
 
-use ha_core::backend::{Admin, Applied};
+use ha_core::backend::{Admin, Applied, Effect, ErrorKind, MemberRef};
+use ha_core::topology::Name;
 
 use super::scene::Scene;
 use super::{Ability, Fixture};
 use crate::conformance::patience::eventually;
-use crate::conformance::verdict::{Done, ensure, needs, same};
+use crate::conformance::verdict::{Done, breach, ensure, needs, refused, same};
 
 pub(super) async fn identity_stays_between_calls(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
@@ -30,6 +31,35 @@ pub(super) async fn readings_bear_the_generation_that_answers(fixture: &dyn Fixt
         scene.subject.restart().await?;
     }
     Ok(())
+}
+
+pub(super) async fn a_look_tells_what_two_calls_tell(fixture: &dyn Fixture) -> Done {
+    let scene = Scene::open(fixture).await?;
+    for _ in 0..2 {
+        scene.set(0, Admin::Drain).await?;
+        let instance = scene.balancer.identify().await?;
+        for index in 0..scene.members.len() {
+            let (process, stands) = scene.balancer.look(&scene.row(index)).await?;
+            same(
+                "the process of a look",
+                (process.version, process.generation, process.stopping),
+                (instance.version.clone(), instance.generation, instance.stopping),
+            )?;
+            let (alone, truth) = (scene.member(index).await?, scene.truth(index).await?);
+            same(
+                "the member of a look",
+                (stands.admin, stands.weight, stands.row),
+                (alone.admin, alone.weight, alone.row),
+            )?;
+            same("and the truth", (stands.admin, stands.weight), (truth.admin, truth.weight))?;
+        }
+        if !fixture.can(Ability::Restart) {
+            break;
+        }
+        scene.subject.restart().await?;
+    }
+    let nobody = MemberRef::new(scene.pool.clone(), Name::new("nobody").map_err(|error| breach(error.to_string()))?);
+    refused("a look at nobody", scene.balancer.look(&nobody).await, ErrorKind::NotFound, Effect::None)
 }
 
 pub(super) async fn a_restart_is_another_generation(fixture: &dyn Fixture) -> Done {

@@ -91,6 +91,7 @@ pub(super) async fn dropped_reads_change_nothing_and_block_nobody(fixture: &dyn 
         let row = scene.row(0);
         let _ = dropped_after(scene.balancer.identify(), polls).await;
         let _ = dropped_after(scene.balancer.member(&row), polls).await;
+        let _ = dropped_after(scene.balancer.look(&row), polls).await;
         let _ = dropped_after(scene.balancer.members(&scene.pool), polls).await;
         let _ = dropped_after(scene.balancer.quiescence(&row), polls).await;
     }
