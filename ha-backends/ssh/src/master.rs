@@ -41,7 +41,8 @@ pub(crate) struct Master {
 
 /// The longest path of a control socket, for which ssh itself needs 18 bytes more of the 108 that there are.
 const SOCKET_LIMIT: usize = 88;
-const POLL: Duration = Duration::from_millis(2);
+/// The pauses between two looks for the socket: a sixteenth of the time that the login has taken, within these.
+const POLL: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(20)];
 
 impl Master {
     /// Connects and logs in.
@@ -70,6 +71,7 @@ impl Master {
         };
         let dead = Arc::new(AtomicBool::new(false));
         let words = tokio::spawn(words(stderr, dead.clone()));
+        let began = Instant::now();
         loop {
             if dead.load(Ordering::SeqCst) {
                 let words = words.await.unwrap_or_default();
@@ -82,7 +84,7 @@ impl Master {
                 let deadline = config.connect_deadline;
                 return Err(SshFailure::ConnectTimedOut(format!("not logged in after {deadline:?}")));
             }
-            sleep(POLL).await;
+            sleep((began.elapsed() / 16).clamp(POLL[0], POLL[1])).await;
         }
     }
 
