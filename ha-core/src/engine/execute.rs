@@ -28,16 +28,20 @@ pub(super) fn pause(waited: Duration) -> Duration {
 const LEAST_PAUSE: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The least pause between two looks at a server that starts, while nobody knows how long it takes.
+/// The least pause between two looks at a server that starts: while nobody knows how long it takes, and near the time that
+/// the last one took.
 const START_POLL: Duration = Duration::from_millis(20);
+const NEAR_POLL: Duration = Duration::from_millis(5);
 
 /// Returns the pause before the next look at a server that has been starting for so long. Once a start of this run has
 /// shown how long one takes, the looks are close together near that time and rare long before it.
 fn start_pause(starting: Duration, last_took: Option<Duration>) -> Duration {
     let usual = pause(starting).max(START_POLL);
-    let Some(last_took) = last_took else { return usual };
-    let limit = if starting < last_took { LONGEST_PAUSE } else { usual };
-    (last_took.abs_diff(starting) / 2).clamp(LEAST_PAUSE, limit)
+    match last_took {
+        None => usual,
+        Some(took) if starting < took => ((took - starting) * 3 / 4).clamp(NEAR_POLL, LONGEST_PAUSE),
+        Some(took) => ((starting - took) / 2).clamp(NEAR_POLL, usual),
+    }
 }
 
 /// While a server starts, its process is looked at in one of so many looks at its probe, which costs less.
@@ -412,14 +416,15 @@ mod tests {
             (6_400, None, 100),
             (60_000, None, 250),
             (0, Some(520), 250),
-            (100, Some(520), 210),
-            (420, Some(520), 50),
-            (515, Some(520), 3),
-            (525, Some(520), 3),
+            (200, Some(520), 240),
+            (420, Some(520), 75),
+            (515, Some(520), 5),
+            (525, Some(520), 5),
+            (550, Some(520), 15),
             (700, Some(520), 20),
             (2_000, Some(520), 31),
             (0, Some(60_000), 250),
-            (59_800, Some(60_000), 100),
+            (59_800, Some(60_000), 150),
             (120_000, Some(60_000), 250),
         ] {
             let pause = start_pause(ms(starting), last_took.map(ms));
