@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ha_core::backend::{
     Admin, Completeness, Counters, CutConsent, Effect, ErrorKind, Health, Instance as Process, Member, Quiescence,
-    Weight,
+    Standing, Weight,
 };
 use ha_core::machine::rotation::{
     AtDeadline, Call, Canary, DrainOutcome, Failure, Goal, Outcome, POLL, Reply, Rotation, RotationPolicy,
@@ -33,6 +33,8 @@ struct Instance {
     broken: bool,
     denied: bool,
     lies: bool,
+    /// Its looks leave out what runs on the member.
+    shy: bool,
     cut: u64,
     /// Connections that come back to the pool after the first maintenance.
     refills: u64,
@@ -58,6 +60,7 @@ impl Instance {
             broken: false,
             denied: false,
             lies: false,
+            shy: false,
             cut: 0,
             refills: 0,
             made_ready: 0,
@@ -128,19 +131,25 @@ impl Instance {
             }
             Call::Identify => Reply::Instance(self.process.clone()),
             Call::ReadMember => Reply::Member(self.stands(now)),
-            Call::Look => Reply::Looked(self.process.clone(), self.stands(now)),
+            Call::Look => {
+                let stands = self.stands(now);
+                let figures = (stands.admin != Admin::Ready && !self.shy).then(|| self.figures(now));
+                Reply::Looked(Standing::new(self.process.clone(), stands).with_quiescence(figures))
+            }
             Call::ReadPool => {
                 let other =
                     Member::new(if self.other { Admin::Ready } else { Admin::Maint }, Health::Up, RowKind::Backup);
                 Reply::Pool(vec![(name("esb1"), self.stands(now)), (name("esb2"), other)])
             }
-            Call::ReadQuiescence => {
-                let running = self.running(now);
-                let older = if self.completeness == Completeness::Proven { count(&self.older, now) } else { 0 };
-                let figures = Quiescence::new(running, 0, running, self.idle);
-                Reply::Quiescence(figures.with_generation(self.process.generation).with_older(older, self.completeness))
-            }
+            Call::ReadQuiescence => Reply::Quiescence(self.figures(now)),
         }
+    }
+
+    fn figures(&self, now: Duration) -> Quiescence {
+        let running = self.running(now);
+        let older = if self.completeness == Completeness::Proven { count(&self.older, now) } else { 0 };
+        let figures = Quiescence::new(running, 0, running, self.idle);
+        figures.with_generation(self.process.generation).with_older(older, self.completeness)
     }
 }
 
@@ -207,6 +216,51 @@ fn a_node_leaves_every_instance_once_its_requests_have_ended() {
     let mut instances = [Instance::serving(&[100, 5_000]), Instance::serving(&[20_000])];
     assert_eq!(quietly(Goal::Out, &mut instances), DRAINED);
     assert!(instances.iter().all(|instance| instance.admin == Admin::Maint && instance.idle == 0));
+}
+
+#[test]
+fn what_a_look_has_told_is_not_asked_again_and_what_it_leaves_out_is() {
+    use Call::{Identify, Look, ReadPool, ReadQuiescence};
+    let (drain, maint) = (Call::SetAdmin(Admin::Drain), Call::SetAdmin(Admin::Maint));
+    // Idle is believed after two rounds, closed after one.
+    let calls = asked(Goal::Out, &mut [Instance::serving(&[])]);
+    assert_eq!(calls, [Identify, ReadPool, drain, Look, ReadQuiescence, Look, maint, Look].map(|call| (0, call)));
+    let calls = asked(Goal::Out, &mut [Instance { shy: true, ..Instance::serving(&[]) }]);
+    let figures = ReadQuiescence;
+    let expected = [Identify, ReadPool, drain, Look, figures, figures, Look, maint, Look, figures];
+    assert_eq!(calls, expected.map(|call| (0, call)));
+}
+
+#[test]
+fn a_node_is_admitted_on_one_instance_after_the_other_and_the_last_look_is_at_all_of_them() {
+    use Call::ReadMember;
+    let ready = Call::SetAdmin(Admin::Ready);
+    let calls = asked(Goal::Back, &mut [Instance::held_out(), Instance::held_out()]);
+    let at = calls.iter().position(|(_, call)| *call == ready).unwrap();
+    assert_eq!(calls[at..], [(0, ready), (0, ReadMember), (1, ready), (0, ReadMember), (1, ReadMember)]);
+}
+
+/// Runs a rotation to the end that it is to have; returns its calls.
+fn asked(goal: Goal, instances: &mut [Instance]) -> Vec<(usize, Call)> {
+    let mut rotation = Rotation::new(goal, name("esb1"), instances.len(), Duration::ZERO, policy());
+    let mut calls = Vec::new();
+    for now in (0..).map(Duration::from_millis).take_while(|now| *now < DRAIN) {
+        while let Some((instance, call)) = rotation.poll_call(now) {
+            calls.push((instance, call));
+            rotation.handle(now, instance, instances[instance].answer(now, call));
+        }
+    }
+    assert_eq!(rotation.outcome(), Some(if goal == Goal::Back { &BACK } else { &DRAINED }));
+    calls
+}
+
+#[test]
+fn of_two_instances_of_which_one_leaves_out_what_runs_both_are_asked() {
+    let shy = Instance { shy: true, ..Instance::serving(&[5_000]) };
+    let mut instances = [Instance::serving(&[]), shy];
+    // The instance asserts that nothing ran when maintenance came.
+    assert_eq!(quietly(Goal::Out, &mut instances), DRAINED);
+    assert!(all_are(&instances, Admin::Maint));
 }
 
 #[test]

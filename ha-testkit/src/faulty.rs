@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance, LoadBalancer,
-    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance,
+    LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -170,10 +170,11 @@ impl<B: ObserveBalancer> ObserveBalancer for FaultyBalancer<B> {
         self.through(BalancerCall::Member, member.to_string(), self.inner.member(member)).await
     }
 
-    /// Two calls, each with its own faults.
-    async fn look(&self, member: &MemberRef) -> Result<(Instance, Member), StepError> {
-        let instance = self.identify().await?;
-        Ok((instance, self.member(member).await?))
+    /// Calls of their own, each with its own faults.
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        let (process, stands) = (self.identify().await?, self.member(member).await?);
+        let figures = if stands.admin == Admin::Ready { None } else { self.quiescence(member).await.ok() };
+        Ok(Standing::new(process, stands).with_quiescence(figures))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {

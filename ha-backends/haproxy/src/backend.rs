@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ha_core::backend::{
     AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, ErrorKind,
     Expectations, Instance, LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin,
-    SetWeight, StepError,
+    SetWeight, Standing, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -109,6 +109,22 @@ impl HaProxy {
             }
         }
         Err(missing(about, member))
+    }
+
+    /// Adds what older workers still do for a server to what this one does.
+    async fn with_older(
+        &self,
+        about: About<'_>,
+        member: &MemberRef,
+        pid: u64,
+        figures: Quiescence,
+    ) -> Result<Quiescence, StepError> {
+        let older = self.older_sessions(about, member, pid).await?;
+        let seen = match self.master {
+            Some(_) => Completeness::Proven,
+            None => Completeness::OlderGenerationsInvisible,
+        };
+        Ok(figures.with_generation(pid).with_older(older, seen))
     }
 
     /// Counts what older workers still do for a server: all of them are asked, over the master.
@@ -252,24 +268,28 @@ impl ObserveBalancer for HaProxy {
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         let target = member.to_string();
         let about = About { operation: "member", target: &target };
-        let table = self.gathered(about, &member.pool).await?;
-        match table.and_then(|table| self.of_table(member, &table)) {
-            Some(found) => Ok(found),
-            None => self.member_alone(about, member).await,
-        }
+        self.member_alone(about, member).await
     }
 
-    async fn look(&self, member: &MemberRef) -> Result<(Instance, Member), StepError> {
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
         let target = member.to_string();
         let about = About { operation: "look", target: &target };
-        let (found, answer) = self.member_and(about, member, &[wire::INFO.into()]).await?;
-        Ok((instance(about, &answer)?, found))
+        let table = self.gathered(about, &member.pool).await?;
+        let (process, stands, figures) = match table.and_then(|table| self.of_table(member, &table)) {
+            Some(found) => found,
+            None => self.look_alone(about, member).await?,
+        };
+        let figures = match stands.admin {
+            Admin::Ready => None,
+            Admin::Drain | Admin::Maint => self.with_older(about, member, process.generation, figures).await.ok(),
+        };
+        Ok(Standing::new(process, stands).with_quiescence(figures))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         let about = About { operation: "members", target: pool.as_str() };
         self.declared.refresh(pool).await?;
-        let PoolTable { states, mut stats, row } = self.table(about, pool).await?;
+        let PoolTable { states, mut stats, row, .. } = self.table(about, pool).await?;
         let malformed = |words: String| error::malformed(about, Malformed(words));
         let mut members = Vec::with_capacity(states.len());
         for state in &states {
@@ -289,12 +309,7 @@ impl ObserveBalancer for HaProxy {
         let target = member.to_string();
         let about = About { operation: "quiescence", target: &target };
         let (pid, stat) = self.figures(about, member).await?;
-        let older = self.older_sessions(about, member, pid).await?;
-        let seen = match self.master {
-            Some(_) => Completeness::Proven,
-            None => Completeness::OlderGenerationsInvisible,
-        };
-        Ok(stat.quiescence.with_generation(pid).with_older(older, seen))
+        self.with_older(about, member, pid, stat.quiescence).await
     }
 }
 
@@ -390,7 +405,7 @@ impl Membership for HaProxy {
 }
 
 /// Reads which process has answered.
-fn instance(about: About<'_>, answer: &str) -> Result<Instance, StepError> {
+pub(crate) fn instance(about: About<'_>, answer: &str) -> Result<Instance, StepError> {
     let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
     let instance = Instance::new(format!("HAProxy {}", info.version), info.pid);
     Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))

@@ -1,13 +1,13 @@
-//! Reads how members stand: one by the narrowest question, or several of a pool by a common one.
+//! Reads how members stand: one by the narrowest question, or a look at several of a pool by a common one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ha_core::backend::{ErrorKind, Member, MemberRef, StepError};
+use ha_core::backend::{ErrorKind, Instance, Member, MemberRef, Quiescence, StepError};
 use ha_core::topology::Name;
 use tokio::task::yield_now;
 
-use crate::backend::{HaProxy, missing};
+use crate::backend::{HaProxy, instance, missing};
 use crate::error;
 use crate::gather::Gathering;
 use crate::transport::About;
@@ -16,9 +16,10 @@ use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 /// What readers of one pool share: the pool, or the kind and the words of a failure that took all their time.
 pub(crate) type Gathered = Result<Arc<PoolTable>, (ErrorKind, Arc<str>)>;
 
-/// All servers of one pool, from one answer.
+/// All servers of one pool and the process that has them, from one answer.
 #[derive(Debug)]
 pub(crate) struct PoolTable {
+    pub(crate) process: Instance,
     pub(crate) states: Vec<ServerState>,
     pub(crate) stats: HashMap<String, Stat>,
     pub(crate) row: PoolRow,
@@ -27,15 +28,17 @@ pub(crate) struct PoolTable {
 impl HaProxy {
     /// Reads all servers of a pool.
     pub(crate) async fn table(&self, about: About<'_>, pool: &Name) -> Result<PoolTable, StepError> {
-        let answer = self.read(about, &[wire::states(pool), wire::pool_stats(pool)]).await?;
+        let answer = self.read(about, &[wire::INFO.into(), wire::states(pool), wire::pool_stats(pool)]).await?;
         let malformed = |malformed: Malformed| error::malformed(about, malformed);
+        let process = instance(about, &answer)?;
         let states = wire::parse_states(&answer, pool).map_err(malformed)?;
         let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
         let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
-        Ok(PoolTable { states, stats: stats.into_iter().map(|stat| (stat.server.clone(), stat)).collect(), row })
+        let stats = stats.into_iter().map(|stat| (stat.server.clone(), stat)).collect();
+        Ok(PoolTable { process, states, stats, row })
     }
 
-    /// Reads a pool together with all who want to read it at this moment; `None` for a reader that is alone, or where the
+    /// Reads a pool together with all who want to look at it at this moment; `None` for a reader that is alone, or where the
     /// common answer is of no use: then one server is asked for, which may well be answered.
     pub(crate) async fn gathered(&self, about: About<'_>, pool: &Name) -> Result<Option<Arc<PoolTable>>, StepError> {
         let (answer, gathering) = self.gather.enter(pool);
@@ -74,24 +77,37 @@ impl HaProxy {
         }
     }
 
-    pub(crate) fn of_table(&self, member: &MemberRef, table: &PoolTable) -> Option<Member> {
+    /// Finds one server of a pool: who has it, how it stands, and what this process still does for it.
+    pub(crate) fn of_table(&self, member: &MemberRef, table: &PoolTable) -> Option<(Instance, Member, Quiescence)> {
         let name = member.member.as_str();
         let state = table.states.iter().find(|state| state.name == name)?;
-        Some(self.describe(&member.pool, state, table.stats.get(name)?, &table.row))
+        let stat = table.stats.get(name)?;
+        self.lock().ids.insert(member.clone(), (table.process.generation, state.id));
+        Some((table.process.clone(), self.describe(&member.pool, state, stat, &table.row), stat.quiescence))
     }
 
     /// Reads one server by the narrowest question, whatever else its pool has.
     pub(crate) async fn member_alone(&self, about: About<'_>, member: &MemberRef) -> Result<Member, StepError> {
-        self.member_and(about, member, &[]).await.map(|(member, _)| member)
+        self.ask_alone(about, member, &[]).await.map(|(member, ..)| member)
     }
 
-    /// Reads one server, with other commands in front of the question; returns the whole answer too.
-    pub(crate) async fn member_and(
+    /// Looks at one server by the narrowest question, whatever else its pool has.
+    pub(crate) async fn look_alone(
+        &self,
+        about: About<'_>,
+        member: &MemberRef,
+    ) -> Result<(Instance, Member, Quiescence), StepError> {
+        let (member, figures, answer) = self.ask_alone(about, member, &[wire::INFO.into()]).await?;
+        Ok((instance(about, &answer)?, member, figures))
+    }
+
+    /// Asks about one server, with other commands in front of the question; returns the whole answer too.
+    async fn ask_alone(
         &self,
         about: About<'_>,
         member: &MemberRef,
         also: &[String],
-    ) -> Result<(Member, String), StepError> {
+    ) -> Result<(Member, Quiescence, String), StepError> {
         for _ in 0..2 {
             let id = self.id(about, member).await?;
             let pool = &member.pool;
@@ -104,7 +120,9 @@ impl HaProxy {
             let state = state.ok_or_else(|| missing(about, member))?;
             let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
             match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
-                Some(stat) if state.id == id => return Ok((self.describe(pool, &state, &stat, &row), answer)),
+                Some(stat) if state.id == id => {
+                    return Ok((self.describe(pool, &state, &stat, &row), stat.quiescence, answer));
+                }
                 Some(_) | None => {
                     self.lock().ids.remove(member);
                 }

@@ -1,4 +1,4 @@
-//! Reads of one pool that begin together are one question, and none of them is worse off for it.
+//! Looks at one pool that begin together are one question, and none of them is worse off for it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ha_core::backend::{Admin, Effect, ErrorKind, Member, MemberRef, ObserveBalancer, StepError};
+use ha_core::backend::{Admin, Effect, ErrorKind, MemberRef, ObserveBalancer, Standing, StepError};
 use ha_core::topology::Name;
 use ha_haproxy::{HaProxy, HaProxyConfig};
 use ha_testkit::lab::{ScriptedAnswer, ScriptedSocket};
@@ -68,11 +68,11 @@ fn member(name: &str) -> MemberRef {
 
 impl Fake {
     /// Reads these at once, as a look at a cluster does; the answers are in the order of the names.
-    async fn read(&self, names: &[&str]) -> Vec<Result<Member, StepError>> {
+    async fn read(&self, names: &[&str]) -> Vec<Result<Standing, StepError>> {
         let mut reads = JoinSet::new();
         for (place, name) in names.iter().enumerate() {
             let (backend, member) = (self.backend.clone(), member(name));
-            reads.spawn(async move { (place, backend.member(&member).await) });
+            reads.spawn(async move { (place, backend.look(&member).await) });
         }
         let mut answers = reads.join_all().await;
         answers.sort_by_key(|(place, _)| *place);
@@ -88,9 +88,13 @@ impl Fake {
 async fn a_look_at_all_servers_of_a_pool_is_one_question() {
     let fake = fake(ScriptedAnswer::text);
     let seen = fake.read(&SERVERS).await;
-    let admins: Vec<Admin> = seen.into_iter().map(|seen| seen.unwrap().admin).collect();
-    assert_eq!(admins, [Admin::Ready, Admin::Ready, Admin::Drain]);
-    assert_eq!(fake.lines(), ["show servers state esb;show stat esb 6 -1"]);
+    let told = |seen: Result<Standing, StepError>| {
+        let seen = seen.unwrap();
+        (seen.process.generation, seen.member.admin, seen.quiescence.map(|figures| figures.is_closed()))
+    };
+    let told: Vec<_> = seen.into_iter().map(told).collect();
+    assert_eq!(told, [(7, Admin::Ready, None), (7, Admin::Ready, None), (7, Admin::Drain, Some(true))]);
+    assert_eq!(fake.lines(), ["show info;show servers state esb;show stat esb 6 -1"]);
     // The next look is another question: nothing is remembered.
     fake.read(&SERVERS).await;
     assert_eq!(fake.lines().len(), 2);
@@ -100,9 +104,9 @@ async fn a_look_at_all_servers_of_a_pool_is_one_question() {
 async fn a_server_that_is_read_alone_is_asked_for_alone() {
     let fake = fake(ScriptedAnswer::text);
     for _ in 0..2 {
-        fake.backend.member(&member("esb2")).await.unwrap();
+        fake.backend.look(&member("esb2")).await.unwrap();
     }
-    let narrow = "show servers state esb;show stat esb 4 2;show stat esb 2 -1";
+    let narrow = "show info;show servers state esb;show stat esb 4 2;show stat esb 2 -1";
     assert_eq!(fake.lines(), ["show info;show servers state esb", narrow, narrow]);
 }
 
@@ -125,9 +129,9 @@ async fn where_the_whole_pool_cannot_be_understood_each_server_is_asked_for_alon
             seen.unwrap();
         }
         let lines = fake.lines();
-        assert_eq!(lines[0], "show servers state esb;show stat esb 6 -1");
+        assert_eq!(lines[0], "show info;show servers state esb;show stat esb 6 -1");
         assert!(
-            lines.contains(&"show servers state esb;show stat esb 4 2;show stat esb 2 -1".to_string()),
+            lines.contains(&"show info;show servers state esb;show stat esb 4 2;show stat esb 2 -1".to_string()),
             "{lines:?}"
         );
     }
@@ -165,11 +169,11 @@ async fn a_read_that_begins_while_a_question_is_on_its_way_is_another_question()
 async fn no_reader_waits_for_another_one_to_be_polled() {
     let fake = fake(ScriptedAnswer::text);
     let (one, two) = (member("esb1"), member("esb2"));
-    let mut idle = pin!(fake.backend.member(&one));
+    let mut idle = pin!(fake.backend.look(&one));
     // It begins, and is not looked after any more.
     let waker = std::task::Waker::noop();
     assert!(idle.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
-    fake.backend.member(&two).await.unwrap();
+    fake.backend.look(&two).await.unwrap();
     idle.await.unwrap();
 }
 
@@ -177,11 +181,11 @@ async fn no_reader_waits_for_another_one_to_be_polled() {
 async fn a_reader_that_is_given_up_hinders_nobody() {
     let fake = fake(ScriptedAnswer::text);
     let (one, two) = (member("esb1"), member("esb2"));
-    let mut first = Box::pin(fake.backend.member(&one));
+    let mut first = Box::pin(fake.backend.look(&one));
     let waker = std::task::Waker::noop();
     assert!(first.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
     drop(first);
-    fake.backend.member(&two).await.unwrap();
+    fake.backend.look(&two).await.unwrap();
     for seen in fake.read(&SERVERS).await {
         seen.unwrap();
     }

@@ -19,7 +19,7 @@ mod workload;
 pub use balancer::{
     AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, Counters, CutConsent,
     Expectations, Health, Instance, LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin,
-    SetWeight, Weight,
+    SetWeight, Standing, Weight,
 };
 pub use database::{Database, ObserveDatabase};
 pub use digest::ContentDigest;

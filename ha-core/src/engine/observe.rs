@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use crate::backend::{Admin, Concern, Expectations, Health, Installed, ServerProcess, Shared};
+use crate::backend::{Admin, Concern, Expectations, Health, Installed, ServerProcess, Shared, Standing};
 use crate::procedure::{PatchRequest, PlanError, Planned, UpdateRequest, UpgradeRequest, patch, update, upgrade};
 use crate::state::{
     ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
@@ -353,8 +353,8 @@ async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row
     let backend = &shared.balancers[balancer.index()];
     let name = &shared.topology.balancers[balancer.index()].name;
     let unseen = Row::new(RowKind::Primary, Traffic::Unknown);
-    let stands = match timeout(READ_LIMIT, backend.member(&member)).await {
-        Ok(Ok(stands)) => stands,
+    let Standing { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(&member)).await {
+        Ok(Ok(standing)) => standing,
         Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
         Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
     };
@@ -365,11 +365,17 @@ async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row
         (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Backup) => {
             (row(Traffic::Backup), None)
         }
-        (Admin::Drain | Admin::Maint, ..) => match timeout(READ_LIMIT, backend.quiescence(&member)).await {
-            Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
-            Ok(Ok(figures)) => (row(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
-            Ok(Err(error)) => (row(Traffic::Unknown), Some(format!("{name}: {error}"))),
-            Err(_) => (row(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
-        },
+        (Admin::Drain | Admin::Maint, ..) => {
+            let figures = match quiescence {
+                Some(figures) => Ok(Ok(figures)),
+                None => timeout(READ_LIMIT, backend.quiescence(&member)).await,
+            };
+            match figures {
+                Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
+                Ok(Ok(figures)) => (row(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
+                Ok(Err(error)) => (row(Traffic::Unknown), Some(format!("{name}: {error}"))),
+                Err(_) => (row(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
+            }
+        }
     }
 }

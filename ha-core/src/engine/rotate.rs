@@ -73,7 +73,7 @@ async fn answer(
         match call {
             Call::Identify => backend.identify().await.map(Reply::Instance),
             Call::ReadMember => backend.member(&member).await.map(Reply::Member),
-            Call::Look => backend.look(&member).await.map(|(instance, stands)| Reply::Looked(instance, stands)),
+            Call::Look => backend.look(&member).await.map(Reply::Looked),
             Call::ReadPool => backend.members(&member.pool).await.map(Reply::Pool),
             Call::ReadQuiescence => backend.quiescence(&member).await.map(Reply::Quiescence),
             Call::SetAdmin(admin) => {

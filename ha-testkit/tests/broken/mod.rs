@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, Counters, Effect, ErrorKind,
     Expectations, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight,
-    StepError, Weight,
+    Standing, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -206,17 +206,27 @@ impl ObserveBalancer for Broken {
         Ok(self.distort(row, self.ended(true, answer).await?))
     }
 
-    async fn look(&self, row: &MemberRef) -> Result<(Instance, Member), StepError> {
-        let (mut instance, mut member) = (self.identify().await?, self.member(row).await?);
+    async fn look(&self, row: &MemberRef) -> Result<Standing, StepError> {
+        let (mut process, mut member) = (self.identify().await?, self.member(row).await?);
+        let mut figures = if member.admin == Admin::Ready { None } else { self.quiescence(row).await.ok() };
         match self.defect {
             Defect::LooksAreOfTheFirstGeneration => {
-                let first = self.state.lock().unwrap().generation.get_or_insert(instance.generation).to_owned();
-                instance.generation = first;
+                let first = self.state.lock().unwrap().generation.get_or_insert(process.generation).to_owned();
+                process.generation = first;
             }
             Defect::LooksSeeEverybodyReady => member.admin = Admin::Ready,
+            Defect::LooksLeaveOutWhatRuns => figures = None,
+            Defect::LooksSeeNothingRun => figures = figures.map(nothing_runs),
+            // The first process of the fake has generation 1.
+            Defect::LooksForgetOlderGenerations if process.generation > 1 => figures = figures.map(nothing_runs),
+            Defect::LooksSeeNoIdleConnections => {
+                if let Some(figures) = &mut figures {
+                    figures.idle_connections = 0;
+                }
+            }
             _ => {}
         }
-        Ok((instance, member))
+        Ok(Standing::new(process, member).with_quiescence(figures))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
@@ -282,6 +292,10 @@ impl ObserveBalancer for Broken {
         }
         Ok(reading)
     }
+}
+
+fn nothing_runs(figures: Quiescence) -> Quiescence {
+    Quiescence::new(0, 0, 0, figures.idle_connections).with_generation(figures.generation)
 }
 
 /// What a write answers although it was not carried out as meant.

@@ -14,7 +14,7 @@ mod request;
 
 pub use concern::{Concern, Expectations};
 pub use member::{Admin, Counters, Health, Member, MemberRef, Weight};
-pub use reading::{BalancerCapabilities, Completeness, Instance, Quiescence};
+pub use reading::{BalancerCapabilities, Completeness, Instance, Quiescence, Standing};
 pub use request::{AddMember, CloseSessions, Closed, CutConsent, SetAdmin, SetWeight};
 
 /// Reads one balancer instance. Planning and observation get this half only.
@@ -39,16 +39,21 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// Cancel safe: it only reads.
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError>;
 
-    /// Reads which process answers and how a member stands: in one answer, where a balancer can give both in one. Otherwise
-    /// another process may have taken over in between.
+    /// Reads all about a member: which process answers, how the member stands, and what still runs on one that is held out.
+    /// In one answer, where a balancer can give all of it in one; otherwise another process may have taken over in between.
     ///
     /// # Errors
-    /// As [`identify`](Self::identify) and [`member`](Self::member).
+    /// As [`identify`](Self::identify) and [`member`](Self::member). Where only what runs on it cannot be read, it is left
+    /// out; [`quiescence`](Self::quiescence) says why.
     /// # Cancel safety
     /// Cancel safe: it only reads.
-    async fn look(&self, member: &MemberRef) -> Result<(Instance, Member), StepError> {
-        let instance = self.identify().await?;
-        Ok((instance, self.member(member).await?))
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        let (process, stands) = (self.identify().await?, self.member(member).await?);
+        let figures = match stands.admin {
+            Admin::Ready => None,
+            Admin::Drain | Admin::Maint => self.quiescence(member).await.ok(),
+        };
+        Ok(Standing::new(process, stands).with_quiescence(figures))
     }
 
     /// Reads how all members of a pool stand.
@@ -155,7 +160,7 @@ impl<B: ObserveBalancer + ?Sized> ObserveBalancer for Arc<B> {
         (**self).member(member).await
     }
 
-    async fn look(&self, member: &MemberRef) -> Result<(Instance, Member), StepError> {
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
         (**self).look(member).await
     }
 

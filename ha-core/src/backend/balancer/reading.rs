@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Member;
+
 /// How much of what runs on a member a reading shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -96,6 +98,33 @@ impl Instance {
     #[must_use]
     pub fn with_stopping(mut self, stopping: bool) -> Self {
         self.stopping = stopping;
+        self
+    }
+}
+
+/// All that one look tells of a member on one balancer instance.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// The process that answers.
+    pub process: Instance,
+    /// How the member stands.
+    pub member: Member,
+    /// What still runs on it. `None` where it could not be read, which is never taken for nothing, and for a member in
+    /// `Ready`, of which it would say nothing for long.
+    pub quiescence: Option<Quiescence>,
+}
+
+impl Standing {
+    /// Describes a member, without what runs on it.
+    pub fn new(process: Instance, member: Member) -> Self {
+        Self { process, member, quiescence: None }
+    }
+
+    /// Adds what still runs on it.
+    #[must_use]
+    pub fn with_quiescence(mut self, quiescence: Option<Quiescence>) -> Self {
+        self.quiescence = quiescence;
         self
     }
 }

@@ -120,6 +120,7 @@ impl Rotation {
                 self.deadline = now.saturating_add(canary.watch);
                 self.wait(now, Phase::Canary);
             }
+            Some(_) | None if self.is_last(instance) => self.restored(now),
             Some(_) | None => self.next_ready(instance + 1),
         }
     }

@@ -19,7 +19,7 @@ pub use policy::{AtDeadline, Canary, RotationPolicy};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::backend::{Admin, Effect, ErrorKind, Instance, Member, Quiescence, StepError, Weight};
+use crate::backend::{Admin, Effect, ErrorKind, Instance, Member, Quiescence, Standing, StepError, Weight};
 use crate::topology::Name;
 use seen::Seen;
 
@@ -41,7 +41,7 @@ pub enum Call {
     Identify,
     /// Read how the member stands.
     ReadMember,
-    /// Read which process answers and how the member stands.
+    /// Read which process answers, how the member stands, and what still runs on one that is held out.
     Look,
     /// Read how all members of its pool stand.
     ReadPool,
@@ -62,8 +62,8 @@ pub enum Reply {
     Instance(Instance),
     /// How the member stands.
     Member(Member),
-    /// Which process answers, and how the member stands.
-    Looked(Instance, Member),
+    /// What a look has told.
+    Looked(Standing),
     /// How the members of its pool stand.
     Pool(Vec<(Name, Member)>),
     /// What runs on it.
@@ -335,12 +335,12 @@ impl Rotation {
         match self.phase {
             Phase::Preflight => self.preflight(now),
             Phase::Draining => self.enter(Phase::ConfirmDrain),
-            Phase::ConfirmDrain => self.drain_confirmed(now),
+            Phase::ConfirmDrain => self.drain_confirmed(now, replies),
             Phase::WaitIdle => self.idle(now, replies),
             Phase::ConfirmIdle => self.idle_confirmed(now),
             Phase::Cutting => self.cut(now, replies),
             Phase::Closing => self.enter(Phase::ConfirmClosing),
-            Phase::ConfirmClosing => self.closing_confirmed(now),
+            Phase::ConfirmClosing => self.closing_confirmed(now, replies),
             Phase::WaitClosed => self.closed(now, replies),
             Phase::Purging => self.close(),
             Phase::Restarted => self.settled(now),
@@ -380,11 +380,18 @@ impl Rotation {
             Phase::WeighingDown => self.ask_weights(true),
             Phase::WeighingUp => self.ask_weights(false),
             Phase::Readying(instance) => self.queue.push_back((instance, Call::SetAdmin(Admin::Ready))),
+            // With the last one all of them are looked at once more.
+            Phase::Confirming(instance) if self.is_last(instance) => self.ask_all(&[Call::ReadMember]),
             Phase::Confirming(instance) => self.queue.push_back((instance, Call::ReadMember)),
             Phase::Canary => self.queue.push_back((0, Call::Look)),
             Phase::Undoing => self.ask_undo(),
             Phase::Ended => {}
         }
+    }
+
+    /// Tells whether a node that is ready on this instance is ready on all of them, with nothing more to watch or to set.
+    fn is_last(&self, instance: usize) -> bool {
+        instance + 1 == self.seen.len() && (instance > 0 || self.policy.canary.is_none())
     }
 
     fn ask_all(&mut self, calls: &[Call]) {

@@ -18,7 +18,7 @@ impl Rotation {
         match self.goal {
             Goal::Back => self.prepare_back(now),
             Goal::HeldOut => self.close(),
-            Goal::Out if self.all_now(|member| member.admin == Admin::Maint) => self.wait_closed(now),
+            Goal::Out if self.all_now(|member| member.admin == Admin::Maint) => self.wait_closed(now, &[]),
             Goal::Out => match self.nothing_else_usable() {
                 Some(instance) => self.turn_back(now, self.last_usable(instance)),
                 None => self.drain(),
@@ -40,7 +40,7 @@ impl Rotation {
         self.enter_where(Phase::Draining, |member| member.admin == Admin::Ready, Phase::ConfirmDrain);
     }
 
-    pub(super) fn drain_confirmed(&mut self, now: Duration) {
+    pub(super) fn drain_confirmed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
         self.take_replaced();
         if self.any_now(|member| member.admin == Admin::Ready) {
             if !self.is_hopeless(now, FOUGHT) {
@@ -48,7 +48,16 @@ impl Rotation {
             }
             return;
         }
-        self.enter(Phase::WaitIdle);
+        if !self.all_told(replies) {
+            return self.enter(Phase::WaitIdle);
+        }
+        (self.phase, self.looks) = (Phase::WaitIdle, 0);
+        self.idle(now, replies);
+    }
+
+    /// Tells whether these looks are the first reading of what still runs on the node: a missing figure is never 0.
+    fn all_told(&self, replies: &[(usize, Reply)]) -> bool {
+        figures(replies).count() == self.seen.len()
     }
 
     pub(super) fn idle(&mut self, now: Duration, replies: &[(usize, Reply)]) {
@@ -158,10 +167,10 @@ impl Rotation {
     }
 
     /// What a balancer answered is not believed before it is read.
-    pub(super) fn closing_confirmed(&mut self, now: Duration) {
+    pub(super) fn closing_confirmed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
         let replaced = self.take_replaced();
         if !replaced && self.all_now(|member| member.admin == Admin::Maint) {
-            return self.wait_closed(now);
+            return self.wait_closed(now, replies);
         }
         if self.is_hopeless(now, "a balancer does not hold the node out though it was told to") {
             return;
@@ -173,10 +182,14 @@ impl Rotation {
         }
     }
 
-    fn wait_closed(&mut self, now: Duration) {
+    fn wait_closed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
         let drained = self.began.saturating_add(self.policy.drain_deadline);
         self.deadline = drained.max(now.saturating_add(SETTLE));
-        self.enter(Phase::WaitClosed);
+        if !self.all_told(replies) {
+            return self.enter(Phase::WaitClosed);
+        }
+        (self.phase, self.looks) = (Phase::WaitClosed, 0);
+        self.closed(now, replies);
     }
 
     pub(super) fn closed(&mut self, now: Duration, replies: &[(usize, Reply)]) {

@@ -47,9 +47,10 @@ impl Rotation {
             let seen = &mut self.seen[*instance];
             match reply {
                 Reply::Instance(process) => note_process(seen, name, process, now)?,
-                Reply::Looked(process, own) => {
-                    note_process(seen, name, process, now)?;
-                    note_member(seen, name, &member, *own)?;
+                Reply::Looked(standing) => {
+                    note_process(seen, name, &standing.process, now)?;
+                    note_member(seen, name, &member, standing.member)?;
+                    note_figures(seen, standing.quiescence.as_ref());
                 }
                 Reply::Pool(members) => {
                     let own = members.iter().find(|(found, _)| *found == member);
@@ -60,10 +61,7 @@ impl Rotation {
                     note_member(seen, name, &member, *own)?;
                 }
                 Reply::Member(own) => note_member(seen, name, &member, *own)?,
-                Reply::Quiescence(figures) => {
-                    // A process that did not answer `Identify` yet has forgotten what was set.
-                    seen.replaced |= seen.generation.is_some_and(|known| known != figures.generation);
-                }
+                Reply::Quiescence(figures) => note_figures(seen, Some(figures)),
                 Reply::Set | Reply::Closed(_) | Reply::Failed(_) => {}
             }
         }
@@ -126,6 +124,12 @@ fn note_process(seen: &mut Seen, instance: usize, process: &Instance, now: Durat
     Ok(())
 }
 
+/// A process that did not say who it is yet has forgotten what was set.
+fn note_figures(seen: &mut Seen, figures: Option<&Quiescence>) {
+    let other = |known: u64| figures.is_some_and(|figures| figures.generation != known);
+    seen.replaced |= seen.generation.is_some_and(other);
+}
+
 fn note_member(seen: &mut Seen, instance: usize, name: &Name, stands: Member) -> Result<(), String> {
     let Some(before) = seen.before else {
         if stands.inherited {
@@ -151,7 +155,7 @@ pub(super) fn failure(replies: &[(usize, Reply)], like: impl Fn(&Failure) -> boo
         Reply::Failed(failure) if like(failure) => Some((*instance, failure)),
         Reply::Instance(_)
         | Reply::Member(_)
-        | Reply::Looked(..)
+        | Reply::Looked(_)
         | Reply::Pool(_)
         | Reply::Quiescence(_)
         | Reply::Set
@@ -164,12 +168,9 @@ pub(super) fn failure(replies: &[(usize, Reply)], like: impl Fn(&Failure) -> boo
 pub(super) fn figures(replies: &[(usize, Reply)]) -> impl Iterator<Item = (usize, Quiescence)> {
     replies.iter().filter_map(|(instance, reply)| match reply {
         Reply::Quiescence(figures) => Some((*instance, *figures)),
-        Reply::Instance(_)
-        | Reply::Member(_)
-        | Reply::Looked(..)
-        | Reply::Pool(_)
-        | Reply::Set
-        | Reply::Closed(_)
-        | Reply::Failed(_) => None,
+        Reply::Looked(standing) => standing.quiescence.map(|figures| (*instance, figures)),
+        Reply::Instance(_) | Reply::Member(_) | Reply::Pool(_) | Reply::Set | Reply::Closed(_) | Reply::Failed(_) => {
+            None
+        }
     })
 }

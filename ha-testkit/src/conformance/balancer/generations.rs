@@ -1,12 +1,12 @@
 //! Generations: which process answers, and what its end does to what was set and to what was in flight.
 
-use ha_core::backend::{Admin, Applied, Effect, ErrorKind, MemberRef};
+use ha_core::backend::{Admin, Applied, Effect, ErrorKind, MemberRef, Quiescence, Standing};
 use ha_core::topology::Name;
 
 use super::scene::Scene;
 use super::{Ability, Fixture};
 use crate::conformance::patience::eventually;
-use crate::conformance::verdict::{Done, breach, ensure, needs, refused, same};
+use crate::conformance::verdict::{Done, Stop, breach, ensure, needs, refused, same};
 
 pub(super) async fn identity_stays_between_calls(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
@@ -33,13 +33,13 @@ pub(super) async fn readings_bear_the_generation_that_answers(fixture: &dyn Fixt
     Ok(())
 }
 
-pub(super) async fn a_look_tells_what_two_calls_tell(fixture: &dyn Fixture) -> Done {
+pub(super) async fn a_look_tells_what_other_calls_tell(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     for _ in 0..2 {
         scene.set(0, Admin::Drain).await?;
         let instance = scene.balancer.identify().await?;
         for index in 0..scene.members.len() {
-            let (process, stands) = scene.balancer.look(&scene.row(index)).await?;
+            let Standing { process, member: stands, quiescence, .. } = scene.balancer.look(&scene.row(index)).await?;
             same(
                 "the process of a look",
                 (process.version, process.generation, process.stopping),
@@ -52,6 +52,9 @@ pub(super) async fn a_look_tells_what_two_calls_tell(fixture: &dyn Fixture) -> D
                 (alone.admin, alone.weight, alone.row),
             )?;
             same("and the truth", (stands.admin, stands.weight), (truth.admin, truth.weight))?;
+            if stands.admin != Admin::Ready {
+                same("what runs on it, by a look", quiescence, Some(scene.quiescence(index).await?))?;
+            }
         }
         if !fixture.can(Ability::Restart) {
             break;
@@ -60,6 +63,42 @@ pub(super) async fn a_look_tells_what_two_calls_tell(fixture: &dyn Fixture) -> D
     }
     let nobody = MemberRef::new(scene.pool.clone(), Name::new("nobody").map_err(|error| breach(error.to_string()))?);
     refused("a look at nobody", scene.balancer.look(&nobody).await, ErrorKind::NotFound, Effect::None)
+}
+
+pub(super) async fn a_look_at_a_member_that_is_held_out_tells_what_still_runs_on_it(fixture: &dyn Fixture) -> Done {
+    let scene = Scene::with(fixture, Ability::Requests).await?;
+    let held = scene.hold(0).await?;
+    scene.until_in_flight(0, 1).await?;
+    scene.set(0, Admin::Drain).await?;
+    same("what a look at a drained member sees in flight", looked(&scene, 0).await?.in_flight(), 1)?;
+    held.release().await?;
+    scene.until_in_flight(0, 0).await?;
+    let (seen, alone) = (looked(&scene, 0).await?, scene.quiescence(0).await?);
+    same("what a look sees open once the request has ended", seen, alone)?;
+    scene.set(0, Admin::Maint).await?;
+    eventually("a look sees a member in maintenance closed", || async { Ok(looked(&scene, 0).await?.is_closed()) })
+        .await
+}
+
+/// What a look at a member that is held out tells of what runs on it.
+async fn looked(scene: &Scene, index: usize) -> Result<Quiescence, Stop> {
+    let standing = scene.balancer.look(&scene.row(index)).await?;
+    standing.quiescence.ok_or_else(|| breach("a look at a member that is held out leaves out what runs on it"))
+}
+
+pub(super) async fn a_look_tells_what_runs_in_older_generations(fixture: &dyn Fixture) -> Done {
+    let scene = Scene::with(fixture, Ability::OldRequests).await?;
+    needs(scene.claims().sees_older_generations, "capability: sees_older_generations")?;
+    let held = scene.hold(0).await?;
+    scene.until_in_flight(0, 1).await?;
+    scene.subject.restart().await?;
+    scene.set(0, Admin::Drain).await?;
+    eventually("a look sees the request of an older process", || async {
+        Ok(looked(&scene, 0).await?.in_flight() == 1)
+    })
+    .await?;
+    held.release().await?;
+    eventually("and its end", || async { Ok(looked(&scene, 0).await?.in_flight() == 0) }).await
 }
 
 pub(super) async fn a_restart_is_another_generation(fixture: &dyn Fixture) -> Done {

@@ -77,7 +77,9 @@ macro_rules! __load_balancer_cases {
             requests::a_weight_lets_requests_in_flight_end
             generations::identity_stays_between_calls
             generations::readings_bear_the_generation_that_answers
-            generations::a_look_tells_what_two_calls_tell
+            generations::a_look_tells_what_other_calls_tell
+            generations::a_look_at_a_member_that_is_held_out_tells_what_still_runs_on_it
+            generations::a_look_tells_what_runs_in_older_generations
             generations::a_restart_is_another_generation
             generations::a_restart_forgets_what_was_set
             generations::a_restarted_balancer_is_set_again
