@@ -28,9 +28,9 @@ pub(super) fn pause(waited: Duration) -> Duration {
 const LEAST_PAUSE: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The least pause between two looks at a server that starts: while nobody knows how long it takes, and near the time that
-/// the last one took.
-const START_POLL: Duration = Duration::from_millis(20);
+/// The least pause between two looks at a server that starts: while nobody knows how long it takes, which is once a run, and
+/// near the time that the last one took.
+const START_POLL: Duration = Duration::from_millis(30);
 const NEAR_POLL: Duration = Duration::from_millis(5);
 
 /// Returns the pause before the next look at a server that has been starting for so long. Once a start of this run has
@@ -412,7 +412,7 @@ mod tests {
     fn a_starting_server_is_looked_at_rarely_before_the_time_that_the_last_start_took_and_often_near_it() {
         let ms = Duration::from_millis;
         for (starting, last_took, expected) in [
-            (0, None, 20),
+            (0, None, 30),
             (6_400, None, 100),
             (60_000, None, 250),
             (0, Some(520), 250),
@@ -421,7 +421,7 @@ mod tests {
             (515, Some(520), 5),
             (525, Some(520), 5),
             (550, Some(520), 15),
-            (700, Some(520), 20),
+            (700, Some(520), 30),
             (2_000, Some(520), 31),
             (0, Some(60_000), 250),
             (59_800, Some(60_000), 150),
