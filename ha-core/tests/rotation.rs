@@ -129,7 +129,6 @@ impl Instance {
                 self.cut += closed;
                 Reply::Closed(closed)
             }
-            Call::Identify => Reply::Instance(self.process.clone()),
             Call::ReadMember => Reply::Member(self.stands(now)),
             Call::Look => {
                 let stands = self.stands(now);
@@ -220,14 +219,14 @@ fn a_node_leaves_every_instance_once_its_requests_have_ended() {
 
 #[test]
 fn what_a_look_has_told_is_not_asked_again_and_what_it_leaves_out_is() {
-    use Call::{Identify, Look, ReadPool, ReadQuiescence};
+    use Call::{Look, ReadPool, ReadQuiescence};
     let (drain, maint) = (Call::SetAdmin(Admin::Drain), Call::SetAdmin(Admin::Maint));
     // Idle is believed after two rounds, closed after one.
     let calls = asked(Goal::Out, &mut [Instance::serving(&[])]);
-    assert_eq!(calls, [Identify, ReadPool, drain, Look, ReadQuiescence, Look, maint, Look].map(|call| (0, call)));
+    assert_eq!(calls, [Look, ReadPool, drain, Look, ReadQuiescence, Look, maint, Look].map(|call| (0, call)));
     let calls = asked(Goal::Out, &mut [Instance { shy: true, ..Instance::serving(&[]) }]);
     let figures = ReadQuiescence;
-    let expected = [Identify, ReadPool, drain, Look, figures, figures, Look, maint, Look, figures];
+    let expected = [Look, ReadPool, drain, Look, figures, figures, Look, maint, Look, figures];
     assert_eq!(calls, expected.map(|call| (0, call)));
 }
 

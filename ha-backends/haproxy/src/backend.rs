@@ -15,7 +15,7 @@ use crate::config::HaProxyConfig;
 use crate::declared::Declared;
 use crate::error;
 use crate::gather::Gather;
-use crate::read::{Gathered, PoolTable};
+use crate::read::Gathered;
 use crate::transport::{About, PAUSE, Socket};
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 
@@ -289,14 +289,17 @@ impl ObserveBalancer for HaProxy {
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         let about = About { operation: "members", target: pool.as_str() };
         self.declared.refresh(pool).await?;
-        let PoolTable { states, mut stats, row, .. } = self.table(about, pool).await?;
+        let table = match self.gathered(about, pool).await? {
+            Some(table) => table,
+            None => Arc::new(self.table(about, pool).await?),
+        };
         let malformed = |words: String| error::malformed(about, Malformed(words));
-        let mut members = Vec::with_capacity(states.len());
-        for state in &states {
-            let stat = stats.remove(&state.name);
+        let mut members = Vec::with_capacity(table.states.len());
+        for state in &table.states {
+            let stat = table.stats.get(&state.name);
             let stat = stat.ok_or_else(|| malformed(format!("show stat has no server {}", state.name)))?;
             let name = Name::new(&state.name).map_err(|error| malformed(error.to_string()))?;
-            members.push((name, self.describe(pool, state, &stat, &row)));
+            members.push((name, self.describe(pool, state, stat, &table.row)));
         }
         Ok(members)
     }

@@ -101,6 +101,19 @@ async fn a_look_at_all_servers_of_a_pool_is_one_question() {
 }
 
 #[tokio::test]
+async fn a_look_and_a_reading_of_the_whole_pool_are_one_question() {
+    let fake = fake(ScriptedAnswer::text);
+    let (row, pool) = (member("esb3"), Name::new("esb").unwrap());
+    let (look, members) = tokio::join!(fake.backend.look(&row), fake.backend.members(&pool));
+    let (look, members) = (look.unwrap(), members.unwrap());
+    assert_eq!((look.member, members.len()), (members[2].1, SERVERS.len()));
+    assert_eq!(fake.lines(), ["show info;show servers state esb;show stat esb 6 -1"]);
+    // Alone it is the same question.
+    assert_eq!(fake.backend.members(&pool).await.unwrap(), members);
+    assert_eq!(fake.lines().len(), 2);
+}
+
+#[tokio::test]
 async fn a_server_that_is_read_alone_is_asked_for_alone() {
     let fake = fake(ScriptedAnswer::text);
     for _ in 0..2 {

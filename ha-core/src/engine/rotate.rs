@@ -71,7 +71,6 @@ async fn answer(
 ) -> Reply {
     let answered = timeout(CALL_LIMIT, async {
         match call {
-            Call::Identify => backend.identify().await.map(Reply::Instance),
             Call::ReadMember => backend.member(&member).await.map(Reply::Member),
             Call::Look => backend.look(&member).await.map(Reply::Looked),
             Call::ReadPool => backend.members(&member.pool).await.map(Reply::Pool),

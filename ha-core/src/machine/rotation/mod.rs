@@ -19,7 +19,7 @@ pub use policy::{AtDeadline, Canary, RotationPolicy};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::backend::{Admin, Effect, ErrorKind, Instance, Member, Quiescence, Standing, StepError, Weight};
+use crate::backend::{Admin, Effect, ErrorKind, Member, Quiescence, Standing, StepError, Weight};
 use crate::topology::Name;
 use seen::Seen;
 
@@ -37,8 +37,6 @@ pub enum Goal {
 /// One small call to one balancer instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Call {
-    /// Read which process answers.
-    Identify,
     /// Read how the member stands.
     ReadMember,
     /// Read which process answers, how the member stands, and what still runs on one that is held out.
@@ -58,8 +56,6 @@ pub enum Call {
 /// The answer to a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// Which process answers.
-    Instance(Instance),
     /// How the member stands.
     Member(Member),
     /// What a look has told.
@@ -333,7 +329,7 @@ impl Rotation {
             return self.turn_back(now, why);
         }
         match self.phase {
-            Phase::Preflight => self.preflight(now),
+            Phase::Preflight => self.preflight(now, replies),
             Phase::Draining => self.enter(Phase::ConfirmDrain),
             Phase::ConfirmDrain => self.drain_confirmed(now, replies),
             Phase::WaitIdle => self.idle(now, replies),
@@ -360,7 +356,7 @@ impl Rotation {
     /// Queues the calls of the phase.
     fn ask(&mut self) {
         match self.phase {
-            Phase::Preflight => self.ask_all(&[Call::Identify, Call::ReadPool]),
+            Phase::Preflight => self.ask_all(&[Call::Look, Call::ReadPool]),
             Phase::Draining | Phase::Purging | Phase::Warming | Phase::UndoDraining => {
                 self.ask_todo(Call::SetAdmin(Admin::Drain))
             }

@@ -11,14 +11,14 @@ const HIDDEN: &str = "the balancer's process is young, and older ones may serve 
 const FOUGHT: &str = "somebody else keeps admitting the node: find out who";
 
 impl Rotation {
-    pub(super) fn preflight(&mut self, now: Duration) {
+    pub(super) fn preflight(&mut self, now: Duration, replies: &[(usize, Reply)]) {
         for seen in &mut self.seen {
             seen.replaced = false;
         }
         match self.goal {
             Goal::Back => self.prepare_back(now),
             Goal::HeldOut => self.close(),
-            Goal::Out if self.all_now(|member| member.admin == Admin::Maint) => self.wait_closed(now, &[]),
+            Goal::Out if self.all_now(|member| member.admin == Admin::Maint) => self.wait_closed(now, replies),
             Goal::Out => match self.nothing_else_usable() {
                 Some(instance) => self.turn_back(now, self.last_usable(instance)),
                 None => self.drain(),

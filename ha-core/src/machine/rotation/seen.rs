@@ -42,11 +42,13 @@ impl Rotation {
     /// # Errors
     /// Why the rotation must turn back: what answers is not what it began with.
     pub(super) fn note(&mut self, now: Duration, replies: &[(usize, Reply)]) -> Result<(), String> {
-        for (instance, reply) in replies {
+        // A reading of the whole pool counts more than a look in the same round: a backend reads its declarations for it.
+        let of_pool = |reply: &Reply| matches!(reply, Reply::Pool(_));
+        let (pools, others): (Vec<_>, Vec<_>) = replies.iter().partition(|(_, reply)| of_pool(reply));
+        for (instance, reply) in others.into_iter().chain(pools) {
             let (member, name) = (self.member.clone(), instance + 1);
             let seen = &mut self.seen[*instance];
             match reply {
-                Reply::Instance(process) => note_process(seen, name, process, now)?,
                 Reply::Looked(standing) => {
                     note_process(seen, name, &standing.process, now)?;
                     note_member(seen, name, &member, standing.member)?;
@@ -153,8 +155,7 @@ fn note_member(seen: &mut Seen, instance: usize, name: &Name, stands: Member) ->
 pub(super) fn failure(replies: &[(usize, Reply)], like: impl Fn(&Failure) -> bool) -> Option<(usize, &Failure)> {
     replies.iter().find_map(|(instance, reply)| match reply {
         Reply::Failed(failure) if like(failure) => Some((*instance, failure)),
-        Reply::Instance(_)
-        | Reply::Member(_)
+        Reply::Member(_)
         | Reply::Looked(_)
         | Reply::Pool(_)
         | Reply::Quiescence(_)
@@ -169,8 +170,6 @@ pub(super) fn figures(replies: &[(usize, Reply)]) -> impl Iterator<Item = (usize
     replies.iter().filter_map(|(instance, reply)| match reply {
         Reply::Quiescence(figures) => Some((*instance, *figures)),
         Reply::Looked(standing) => standing.quiescence.map(|figures| (*instance, figures)),
-        Reply::Instance(_) | Reply::Member(_) | Reply::Pool(_) | Reply::Set | Reply::Closed(_) | Reply::Failed(_) => {
-            None
-        }
+        Reply::Member(_) | Reply::Pool(_) | Reply::Set | Reply::Closed(_) | Reply::Failed(_) => None,
     })
 }
