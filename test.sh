@@ -63,10 +63,10 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
 if [ "$long" = yes ]; then
     say "long: property tests, 20,000 cases each"
-    PROPTEST_CASES=20000 cargo test --release --workspace --all-features --lib --test rotation
+    PROPTEST_CASES=20000 cargo test --profile long --workspace --exclude benches --all-features --lib --test rotation
 
     say "long: hosts over ssh, 200 trials of each random fault, 500 MB streams"
-    HA_SSH_TRIALS=200 cargo test --release -p ha-ssh
+    HA_SSH_TRIALS=200 cargo test --profile long -p ha-ssh
 
     say "long: the main job, three times on each balancer"
     cargo build --release --example patch_server
