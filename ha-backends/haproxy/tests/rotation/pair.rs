@@ -73,7 +73,7 @@ async fn an_instance_that_is_missing_forbidden_or_does_not_know_the_server_refus
         (lab.path().join("nowhere.sock"), "is HAProxy running"),
         (killed.socket().to_path_buf(), "is HAProxy running"),
         (operator.socket().to_path_buf(), "ermission denied"),
-        (stranger.socket().to_path_buf(), "has no esb1"),
+        (stranger.socket().to_path_buf(), "has no server esb1"),
     ] {
         // A check that has not passed yet makes the only other server unusable.
         let second = HaProxy::new(HaProxyConfig::new(&socket).with_deadline(Duration::from_secs(1)));
