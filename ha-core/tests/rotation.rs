@@ -255,11 +255,39 @@ fn asked(goal: Goal, instances: &mut [Instance]) -> Vec<(usize, Call)> {
 
 #[test]
 fn of_two_instances_of_which_one_leaves_out_what_runs_both_are_asked() {
-    let shy = Instance { shy: true, ..Instance::serving(&[5_000]) };
+    let shy = Instance { shy: true, refills: 3, ..Instance::serving(&[5_000]) };
     let mut instances = [Instance::serving(&[]), shy];
     // The instance asserts that nothing ran when maintenance came.
     assert_eq!(quietly(Goal::Out, &mut instances), DRAINED);
-    assert!(all_are(&instances, Admin::Maint));
+    assert!(instances.iter().all(|instance| instance.admin == Admin::Maint && instance.idle == 0));
+}
+
+#[test]
+fn a_reload_right_before_any_call_to_an_instance_that_held_a_node_out_is_seen() {
+    // Whom each call is to: a look at the node and a reading of its pool, then a look that confirms.
+    let to = [0, 0, 1, 1, 0, 1];
+    for (goal, calls) in [(Goal::Out, 4), (Goal::HeldOut, 6)] {
+        for at in 0..calls {
+            let mut instances = [Instance::held_out(), Instance::held_out()];
+            let outcome = run(goal, &mut instances, policy(), |call, _, instances| {
+                if call == at {
+                    instances[to[usize::try_from(at).unwrap()]].reload();
+                }
+            });
+            assert_eq!(outcome, DRAINED, "{goal:?}, reload at call {at}");
+            assert!(all_are(&instances, Admin::Maint), "{goal:?}, reload at call {at}");
+        }
+    }
+}
+
+#[test]
+fn a_balancer_that_never_stands_still_is_left_alone() {
+    let mut instances = [Instance::serving(&[])];
+    let outcome = run(Goal::Out, &mut instances, policy(), |call, _, instances| {
+        // Each look sees another state than the reading of the pool behind it.
+        instances[0].admin = if call.is_multiple_of(2) { Admin::Ready } else { Admin::Drain };
+    });
+    assert!(is_restored(&outcome, "does not stand still"), "{outcome:?}");
 }
 
 #[test]

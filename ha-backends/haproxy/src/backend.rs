@@ -111,20 +111,19 @@ impl HaProxy {
         Err(missing(about, member))
     }
 
-    /// Adds what older workers still do for a server to what this one does.
-    async fn with_older(
-        &self,
-        about: About<'_>,
-        member: &MemberRef,
-        pid: u64,
-        figures: Quiescence,
-    ) -> Result<Quiescence, StepError> {
-        let older = self.older_sessions(about, member, pid).await?;
+    /// What this worker does is all that can be known without asking others: it has no older ones beside it, or they cannot
+    /// be seen. Otherwise `None`.
+    fn alone(&self, pid: u64, figures: Quiescence) -> Option<Quiescence> {
+        let alone = self.master.is_none() || self.lock().alone == Some(pid);
+        alone.then(|| self.with_older(pid, figures, 0))
+    }
+
+    fn with_older(&self, pid: u64, figures: Quiescence, older: u64) -> Quiescence {
         let seen = match self.master {
             Some(_) => Completeness::Proven,
             None => Completeness::OlderGenerationsInvisible,
         };
-        Ok(figures.with_generation(pid).with_older(older, seen))
+        figures.with_generation(pid).with_older(older, seen)
     }
 
     /// Counts what older workers still do for a server: all of them are asked, over the master.
@@ -281,7 +280,7 @@ impl ObserveBalancer for HaProxy {
         };
         let figures = match stands.admin {
             Admin::Ready => None,
-            Admin::Drain | Admin::Maint => self.with_older(about, member, process.generation, figures).await.ok(),
+            Admin::Drain | Admin::Maint => self.alone(process.generation, figures),
         };
         Ok(Standing::new(process, stands).with_quiescence(figures))
     }
@@ -312,7 +311,8 @@ impl ObserveBalancer for HaProxy {
         let target = member.to_string();
         let about = About { operation: "quiescence", target: &target };
         let (pid, stat) = self.figures(about, member).await?;
-        self.with_older(about, member, pid, stat.quiescence).await
+        let older = self.older_sessions(about, member, pid).await?;
+        Ok(self.with_older(pid, stat.quiescence, older))
     }
 }
 

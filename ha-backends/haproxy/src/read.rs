@@ -38,8 +38,8 @@ impl HaProxy {
         Ok(PoolTable { process, states, stats, row })
     }
 
-    /// Reads a pool together with all who want to look at it at this moment; `None` for a reader that is alone, or where the
-    /// common answer is of no use: then one server is asked for, which may well be answered.
+    /// Reads a pool together with all who look at it or read it at this moment; `None` for a reader that is alone, or where
+    /// the common answer is of no use: then the reader asks by itself, which may well be answered.
     pub(crate) async fn gathered(&self, about: About<'_>, pool: &Name) -> Result<Option<Arc<PoolTable>>, StepError> {
         let (answer, gathering) = self.gather.enter(pool);
         if let Some(gathering) = gathering {

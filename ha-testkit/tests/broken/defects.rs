@@ -57,7 +57,6 @@ defects! {
     IsAlwaysStopping,
     LooksAreOfTheFirstGeneration,
     LooksSeeEverybodyReady,
-    LooksLeaveOutWhatRuns,
     LooksSeeNothingRun,
     LooksSeeNoIdleConnections,
     LooksForgetOlderGenerations,

@@ -215,7 +215,6 @@ impl ObserveBalancer for Broken {
                 process.generation = first;
             }
             Defect::LooksSeeEverybodyReady => member.admin = Admin::Ready,
-            Defect::LooksLeaveOutWhatRuns => figures = None,
             Defect::LooksSeeNothingRun => figures = figures.map(nothing_runs),
             // The first process of the fake has generation 1.
             Defect::LooksForgetOlderGenerations if process.generation > 1 => figures = figures.map(nothing_runs),

@@ -43,8 +43,8 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// In one answer, where a balancer can give all of it in one; otherwise another process may have taken over in between.
     ///
     /// # Errors
-    /// As [`identify`](Self::identify) and [`member`](Self::member). Where only what runs on it cannot be read, it is left
-    /// out; [`quiescence`](Self::quiescence) says why.
+    /// As [`identify`](Self::identify) and [`member`](Self::member). Where only what runs on it is not known, it is left
+    /// out; [`quiescence`](Self::quiescence) reads it, or says why it cannot.
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {

@@ -110,8 +110,8 @@ pub struct Standing {
     pub process: Instance,
     /// How the member stands.
     pub member: Member,
-    /// What still runs on it. `None` where it could not be read, which is never taken for nothing, and for a member in
-    /// `Ready`, of which it would say nothing for long.
+    /// What still runs on it. `None` for a member in `Ready`, of which it would say nothing for long, and where it cannot be
+    /// read, or not without others being asked: that is never taken for nothing.
     pub quiescence: Option<Quiescence>,
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::seen::figures;
-use super::{AtDeadline, CALM_ROUNDS, DrainOutcome, Goal, Outcome, Phase, Reply, Rotation, SETTLE};
+use super::{AtDeadline, CALM_ROUNDS, DrainOutcome, Goal, Outcome, POLL, Phase, Reply, Rotation, SETTLE};
 use crate::backend::{Admin, Quiescence};
 
 const HIDDEN: &str = "the balancer's process is young, and older ones may serve on unseen: give the backend its master \
@@ -12,8 +12,19 @@ const FOUGHT: &str = "somebody else keeps admitting the node: find out who";
 
 impl Rotation {
     pub(super) fn preflight(&mut self, now: Duration, replies: &[(usize, Reply)]) {
-        for seen in &mut self.seen {
-            seen.replaced = false;
+        // The look and the reading of the pool may be of two moments, or of two processes. Who may not serve is held out
+        // whatever they say.
+        let replaced = self.take_replaced();
+        if self.goal != Goal::HeldOut && (replaced || self.disagrees(replies)) {
+            for seen in &mut self.seen {
+                seen.before = None;
+            }
+            if !self
+                .is_hopeless(now, "the balancer does not stand still while it is looked at: find out who changes it")
+            {
+                self.wake_at = Some(now.saturating_add(POLL));
+            }
+            return;
         }
         match self.goal {
             Goal::Back => self.prepare_back(now),
@@ -24,6 +35,14 @@ impl Rotation {
                 None => self.drain(),
             },
         }
+    }
+
+    /// Tells whether a look at the node saw another state than the reading of its pool in the same round.
+    fn disagrees(&self, replies: &[(usize, Reply)]) -> bool {
+        replies.iter().any(|(instance, reply)| match reply {
+            Reply::Looked(looked) => self.seen[*instance].now.map(|member| member.admin) != Some(looked.member.admin),
+            _ => false,
+        })
     }
 
     fn last_usable(&self, instance: usize) -> String {
@@ -41,14 +60,14 @@ impl Rotation {
     }
 
     pub(super) fn drain_confirmed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
-        self.take_replaced();
+        let replaced = self.take_replaced();
         if self.any_now(|member| member.admin == Admin::Ready) {
             if !self.is_hopeless(now, FOUGHT) {
                 self.drain();
             }
             return;
         }
-        if !self.all_told(replies) {
+        if replaced || !self.all_told(replies) {
             return self.enter(Phase::WaitIdle);
         }
         (self.phase, self.looks) = (Phase::WaitIdle, 0);
@@ -185,7 +204,8 @@ impl Rotation {
     fn wait_closed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
         let drained = self.began.saturating_add(self.policy.drain_deadline);
         self.deadline = drained.max(now.saturating_add(SETTLE));
-        if !self.all_told(replies) {
+        // Connections may need a moment to be closed: what is open right after maintenance is asked for once more.
+        if !self.all_told(replies) || figures(replies).any(|(_, figure)| !figure.is_closed()) {
             return self.enter(Phase::WaitClosed);
         }
         (self.phase, self.looks) = (Phase::WaitClosed, 0);
