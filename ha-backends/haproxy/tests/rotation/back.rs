@@ -61,6 +61,9 @@ async fn control_a_server_made_ready_from_maintenance_is_up_before_any_check() {
     a_while(&load, 150).await;
     assert_eq!(cluster.take_out("esb1").await, DRAINED);
     cluster.replace(0);
+    // Before it listens its requests go to the other server, and none is lost.
+    let port = cluster.homes[0].port();
+    until(|| async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() }).await;
     cluster.raw(0, "set server esb/esb1 state ready");
     a_while(&load, 150).await;
     let report = load.stop().await;
