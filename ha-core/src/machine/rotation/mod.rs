@@ -182,6 +182,8 @@ pub struct Rotation {
     replies: Vec<(usize, Reply)>,
     began: Duration,
     deadline: Duration,
+    /// When connections must be closed, once they are waited for; purges do not move it.
+    closed_by: Option<Duration>,
     wake_at: Option<Duration>,
     rounds: u32,
     /// The looks of the wait under way.
@@ -243,6 +245,7 @@ impl Rotation {
             replies: Vec::new(),
             began: now,
             deadline: now.saturating_add(limit),
+            closed_by: None,
             wake_at: None,
             rounds: 0,
             looks: 0,

@@ -8,6 +8,7 @@ use crate::backend::{Admin, Quiescence};
 
 const HIDDEN: &str = "the balancer's process is young, and older ones may serve on unseen: give the backend its master \
                       socket, or a drain deadline above the longest request";
+const RESTLESS: &str = "the balancer does not stand still while it is looked at: find out who changes it";
 const FOUGHT: &str = "somebody else keeps admitting the node: find out who";
 
 impl Rotation {
@@ -19,9 +20,7 @@ impl Rotation {
             for seen in &mut self.seen {
                 seen.before = None;
             }
-            if !self
-                .is_hopeless(now, "the balancer does not stand still while it is looked at: find out who changes it")
-            {
+            if !self.is_hopeless(now, RESTLESS) {
                 self.wake_at = Some(now.saturating_add(POLL));
             }
             return;
@@ -56,6 +55,7 @@ impl Rotation {
     /// Drains where the node is ready. Where it is in maintenance already it stays there: draining would let persistent
     /// clients in again.
     fn drain(&mut self) {
+        self.closed_by = None;
         self.enter_where(Phase::Draining, |member| member.admin == Admin::Ready, Phase::ConfirmDrain);
     }
 
@@ -203,7 +203,7 @@ impl Rotation {
 
     fn wait_closed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
         let drained = self.began.saturating_add(self.policy.drain_deadline);
-        self.deadline = drained.max(now.saturating_add(SETTLE));
+        self.deadline = *self.closed_by.get_or_insert(drained.max(now.saturating_add(SETTLE)));
         // Connections may need a moment to be closed: what is open right after maintenance is asked for once more.
         if !self.all_told(replies) || figures(replies).any(|(_, figure)| !figure.is_closed()) {
             return self.enter(Phase::WaitClosed);
