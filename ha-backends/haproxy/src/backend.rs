@@ -111,13 +111,14 @@ impl HaProxy {
         Err(missing(about, member))
     }
 
-    /// What this worker does is all that can be known without asking others: it has no older ones beside it, or they cannot
+    /// Completes what a worker does for a server without asking others: where it has no older ones beside it, or they cannot
     /// be seen. Otherwise `None`.
-    fn alone(&self, pid: u64, figures: Quiescence) -> Option<Quiescence> {
+    fn complete(&self, pid: u64, figures: Quiescence) -> Option<Quiescence> {
         let alone = self.master.is_none() || self.lock().alone == Some(pid);
         alone.then(|| self.with_older(pid, figures, 0))
     }
 
+    /// Adds what older workers do for a server to what the worker of this pid does.
     fn with_older(&self, pid: u64, figures: Quiescence, older: u64) -> Quiescence {
         let seen = match self.master {
             Some(_) => Completeness::Proven,
@@ -267,7 +268,7 @@ impl ObserveBalancer for HaProxy {
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         let target = member.to_string();
         let about = About { operation: "member", target: &target };
-        self.member_alone(about, member).await
+        self.ask_alone(about, member, &[]).await.map(|(member, ..)| member)
     }
 
     async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
@@ -280,7 +281,7 @@ impl ObserveBalancer for HaProxy {
         };
         let figures = match stands.admin {
             Admin::Ready => None,
-            Admin::Drain | Admin::Maint => self.alone(process.generation, figures),
+            Admin::Drain | Admin::Maint => self.complete(process.generation, figures),
         };
         Ok(Standing::new(process, stands).with_quiescence(figures))
     }

@@ -77,18 +77,15 @@ impl HaProxy {
         }
     }
 
-    /// Finds one server of a pool: who has it, how it stands, and what this process still does for it.
+    /// Finds one server of a pool: who has it, how it stands, and what this process still does for it. Its number is known
+    /// from then on.
     pub(crate) fn of_table(&self, member: &MemberRef, table: &PoolTable) -> Option<(Instance, Member, Quiescence)> {
         let name = member.member.as_str();
         let state = table.states.iter().find(|state| state.name == name)?;
         let stat = table.stats.get(name)?;
-        self.lock().ids.insert(member.clone(), (table.process.generation, state.id));
+        // One that is known stays until its reader finds it wrong: this answer may be a late one of an older process.
+        self.lock().ids.entry(member.clone()).or_insert((table.process.generation, state.id));
         Some((table.process.clone(), self.describe(&member.pool, state, stat, &table.row), stat.quiescence))
-    }
-
-    /// Reads one server by the narrowest question, whatever else its pool has.
-    pub(crate) async fn member_alone(&self, about: About<'_>, member: &MemberRef) -> Result<Member, StepError> {
-        self.ask_alone(about, member, &[]).await.map(|(member, ..)| member)
     }
 
     /// Looks at one server by the narrowest question, whatever else its pool has.
@@ -102,7 +99,7 @@ impl HaProxy {
     }
 
     /// Asks about one server, with other commands in front of the question; returns the whole answer too.
-    async fn ask_alone(
+    pub(crate) async fn ask_alone(
         &self,
         about: About<'_>,
         member: &MemberRef,

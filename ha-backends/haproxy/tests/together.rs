@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ha_core::backend::{Admin, Effect, ErrorKind, MemberRef, ObserveBalancer, Standing, StepError};
 use ha_core::topology::Name;
-use ha_haproxy::{HaProxy, HaProxyConfig};
+use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
 use ha_testkit::lab::{ScriptedAnswer, ScriptedSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -111,6 +111,24 @@ async fn a_look_and_a_reading_of_the_whole_pool_are_one_question() {
     // Alone it is the same question.
     assert_eq!(fake.backend.members(&pool).await.unwrap(), members);
     assert_eq!(fake.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn a_look_asks_no_older_workers_and_tells_what_runs_once_there_are_known_to_be_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, master_path) = (dir.path().join("admin.sock"), dir.path().join("master.sock"));
+    let workers = "#<PID> <type>\n7 master\n# workers\n7 worker\n# old workers\n# programs\n\n";
+    let master = ScriptedSocket::on_unix(&master_path, move |_| ScriptedAnswer::text(workers)).unwrap();
+    let _admin = ScriptedSocket::on_unix(&path, |line| {
+        ScriptedAnswer::text(line.split(';').map(|command| answer(command) + "\n").collect::<String>())
+    });
+    let backend = HaProxy::new(HaProxyConfig::new(&path).with_master(Endpoint::Unix(master_path)));
+    let row = member("esb3");
+    assert_eq!(backend.look(&row).await.unwrap().quiescence, None);
+    assert!(master.lines().is_empty());
+    let figures = backend.quiescence(&row).await.unwrap();
+    assert_eq!(backend.look(&row).await.unwrap().quiescence, Some(figures));
+    assert_eq!(master.lines(), ["show proc"]);
 }
 
 #[tokio::test]
