@@ -4,7 +4,7 @@ use ha_core::backend::{Admin, Applied, Effect, ErrorKind, MemberRef, Quiescence,
 use ha_core::topology::Name;
 
 use super::scene::Scene;
-use super::{Ability, Fixture};
+use super::{Ability, Fixture, HeldRequest};
 use crate::conformance::patience::eventually;
 use crate::conformance::verdict::{Done, Stop, breach, ensure, needs, refused, same};
 
@@ -91,12 +91,7 @@ async fn looked(scene: &Scene, index: usize) -> Result<Quiescence, Stop> {
 }
 
 pub(super) async fn a_look_tells_what_runs_in_older_generations(fixture: &dyn Fixture) -> Done {
-    let scene = Scene::with(fixture, Ability::OldRequests).await?;
-    needs(scene.claims().sees_older_generations, "capability: sees_older_generations")?;
-    let held = scene.hold(0).await?;
-    scene.until_in_flight(0, 1).await?;
-    scene.subject.restart().await?;
-    scene.set(0, Admin::Drain).await?;
+    let (scene, held) = drained_after_a_restart(fixture).await?;
     eventually("a look sees the request of an older process", || async {
         Ok(looked(&scene, 0).await?.in_flight() == 1)
     })
@@ -177,15 +172,21 @@ pub(super) async fn a_request_of_an_older_generation_is_counted_where_it_is_seen
     scene.until_in_flight(0, 0).await
 }
 
-pub(super) async fn a_member_drained_after_a_restart_is_not_idle_before_its_old_requests_end(
-    fixture: &dyn Fixture,
-) -> Done {
+/// Holds a request to the first member over a restart, then drains it: the request is an older generation's.
+async fn drained_after_a_restart(fixture: &dyn Fixture) -> Result<(Scene, Box<dyn HeldRequest>), Stop> {
     let scene = Scene::with(fixture, Ability::OldRequests).await?;
     needs(scene.claims().sees_older_generations, "capability: sees_older_generations")?;
     let held = scene.hold(0).await?;
     scene.until_in_flight(0, 1).await?;
     scene.subject.restart().await?;
     scene.set(0, Admin::Drain).await?;
+    Ok((scene, held))
+}
+
+pub(super) async fn a_member_drained_after_a_restart_is_not_idle_before_its_old_requests_end(
+    fixture: &dyn Fixture,
+) -> Done {
+    let (scene, held) = drained_after_a_restart(fixture).await?;
     scene.until_in_flight(0, 1).await?;
     ensure(!scene.quiescence(0).await?.is_closed(), || "closed with a request of an older process".into())?;
     scene.set(0, Admin::Maint).await?;
