@@ -66,6 +66,9 @@ pub(super) async fn exchange(
         let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         Ok(Some(Answer { status: head.status, headers: head.headers, body }))
     };
+    // A plain connection is closed when it is dropped; TLS says that it ends.
+    let connection =
+        async { if url.secure { connection.await } else { connection.without_shutdown().await.map(drop) } };
     // The connection is driven here and not in a task: it ends with whoever waits for it.
     let (mut answer, connection) = (pin!(answer), pin!(connection));
     tokio::select! {
