@@ -2,11 +2,12 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{Probe, Ready, StepError};
+use ha_core::backend::{Admin, Probe, Ready, StepError};
 use ha_core::journal::{Journal, JournalError, MemoryStore};
 use ha_core::record::{End, Entry, Record, RunId};
 use ha_core::report::Event;
@@ -60,6 +61,51 @@ async fn a_node_that_an_order_changes_is_left_alone_by_looks_at_the_cluster() {
         assert!(*looks > 0 && (*asked == 0) == (*node == "esb2"), "{seen:?}");
     }
     assert!(seen.iter().any(|(node, ..)| *node == "esb2"), "{seen:?}");
+}
+
+/// A probe of `esb1` that finds it sick from some time on.
+#[derive(Debug)]
+struct Sick(World, AtomicBool);
+
+#[async_trait]
+impl Probe for Sick {
+    async fn ready(&self) -> Result<Ready, StepError> {
+        if self.1.load(Ordering::Relaxed) {
+            return Ok(Ready::NotYet("sick".into()));
+        }
+        let release = self.0.installed("esb1").filter(|_| self.0.runs("esb1"));
+        Ok(release.map_or(Ready::Closed, |release| Ready::Yes { release: release.into() }))
+    }
+
+    async fn test(&self) -> Result<Box<str>, StepError> {
+        Ok(self.0.installed("esb1").unwrap().into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_fell_sick_while_it_was_taken_out_does_not_come_back_unseen_when_the_run_is_aborted() {
+    let world = World::active_passive();
+    let probe = Arc::new(Sick(world.clone(), AtomicBool::new(false)));
+    let engine = world.builder(&Controller::new()).with_probe("esb1", probe.clone()).build().unwrap();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let clients = world.clients();
+    let mut run = engine.run("patch-1".into(), planned).await.unwrap();
+    let (mut is_out, mut admitted) = (false, false);
+    while let Some(event) = run.next_event().await {
+        match event {
+            Event::StepStarted { verb, node, .. } if node == "esb1" && verb == "take out" => {
+                probe.1.store(true, Ordering::Relaxed);
+                run.abort();
+            }
+            Event::StepEnded { verb, node, .. } if node == "esb1" && verb == "take out" => is_out = true,
+            Event::StepStarted { verb, node, .. } => admitted |= is_out && node == "esb1" && verb == "admit",
+            _ => {}
+        }
+    }
+    assert!(is_out && !admitted);
+    assert_ne!(run.wait().await.unwrap().end, End::AllNew);
+    assert_eq!(world.admin("lb1", "esb1"), Some(Admin::Maint));
+    assert_eq!(clients.stop().await.lost, 0);
 }
 
 /// A probe of `esb1` that takes its time.

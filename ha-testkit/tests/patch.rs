@@ -100,6 +100,32 @@ async fn what_takes_capacity_waits_for_a_look_and_work_on_a_node_out_of_traffic_
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_release_that_somebody_else_installs_before_the_start_does_not_pass_the_gate() {
+    let world = World::active_passive();
+    let clients = world.clients();
+    let engine = world.engine();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let mut run = engine.run("patch-1".into(), planned).await.unwrap();
+    let (mut installed, mut notes) = (None, Vec::new());
+    while let Some(event) = run.next_event().await {
+        match event {
+            Event::StepStarted { verb, node, .. } if verb == "start" && world.installed(&node).unwrap() == "2.0" => {
+                world.install(&node, "1.9");
+                installed = installed.or(Some(node));
+            }
+            Event::StepEnded { verb, note, .. } if verb == "gate" => notes.push(note),
+            _ => {}
+        }
+    }
+    assert!(installed.is_some());
+    assert_eq!(run.wait().await.unwrap().end, End::AllOld);
+    assert!(notes.iter().any(|note| note.contains("1.9") && note.contains("the run knows of 2.0")), "{notes:?}");
+    let served = clients.stop().await;
+    assert!(served.lost == 0 && !served.by_release.contains_key("1.9"), "{served:?}");
+    assert_at_rest(&world, "1.0");
+}
+
 /// Takes ten seconds for a first entry.
 #[derive(Debug)]
 struct Slow(MemoryStore);

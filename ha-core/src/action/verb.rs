@@ -97,17 +97,14 @@ impl Verb {
     }
 
     /// Tells whether the verb begins only after a look at the whole cluster that is from after the step before: what takes
-    /// capacity away or touches what nodes share. The others change a node that is out of traffic already, or bring it back:
-    /// its gate has just seen the node, the rotation looks at every balancer before and after, and whatever else has failed
-    /// meanwhile, capacity that comes back does no harm. The guard's last look is enough for them if it is not older than the
-    /// guard's interval.
+    /// capacity away, moves traffic or touches what nodes share. The others change a node that is out of traffic already,
+    /// and the guard's last look is enough for them if it is not older than the guard's interval.
     pub fn waits_for_look(self) -> bool {
         match self {
-            Self::Apply { .. } | Self::Restore { .. } | Self::Start | Self::StartInTest | Self::Gate | Self::Admit => {
-                false
-            }
+            Self::Apply { .. } | Self::Restore { .. } | Self::Start | Self::StartInTest | Self::Gate => false,
             Self::TakeOut
             | Self::Stop
+            | Self::Admit
             | Self::Reassert { .. }
             | Self::StandBy
             | Self::Soak

@@ -368,6 +368,7 @@ impl Drive {
             work,
             gone_at,
             start_took: self.start_took,
+            release: self.machine.state().node(order.node).release,
         }
     }
 

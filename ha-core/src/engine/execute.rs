@@ -70,6 +70,8 @@ pub(super) struct Executor {
     pub(super) gone_at: Option<Instant>,
     /// How long the last start of this run took.
     pub(super) start_took: Option<Duration>,
+    /// The release that the node has, as far as the run knows.
+    pub(super) release: Option<ReleaseId>,
 }
 
 impl Executor {
@@ -264,9 +266,16 @@ impl Executor {
             Err(_) => return not_done(format!("the test did not end in {deadline:?}")),
         };
         match installed {
-            Ok(Installed::Release(installed)) if installed == tested => {
-                done(format!("release {tested} passed its test"))
-            }
+            Ok(Installed::Release(installed)) if installed == tested => match self.release {
+                // What passes is what the run takes into traffic: it must be what the run has put there.
+                Some(known) if *self.plan.facts.releases.name(known) != *tested => {
+                    let known = self.plan.facts.releases.name(known);
+                    not_done(format!(
+                        "release {tested} passed its test, and the run knows of {known}: somebody changed it"
+                    ))
+                }
+                Some(_) | None => done(format!("release {tested} passed its test")),
+            },
             Ok(Installed::Release(installed)) => {
                 not_done(format!("release {tested} answered the test, {installed} is installed: an old process serves"))
             }

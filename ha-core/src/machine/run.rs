@@ -1,14 +1,14 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::{Decision, Turn, decide, enter, resolve};
-use crate::action::{self, Order};
+use crate::action::{self, Order, Verb};
 use crate::law::Law;
 use crate::plan::{Plan, deadline_of};
 use crate::record::{Cursor, End, Mode, OutcomeKind, Record};
 use crate::state::{ClusterState, LoanKind, Observation, Progress};
-use crate::topology::Topology;
+use crate::topology::{NodeIx, Topology};
 
 /// Names one act or look of a run; a late answer under an old ticket is ignored.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -90,6 +90,8 @@ pub struct RunMachine {
     outdated: bool,
     observe_at: Duration,
     dead_since: Vec<Option<Duration>>,
+    /// Nodes whose gate has passed, and to which nothing was done since.
+    gated: BTreeSet<NodeIx>,
     abort: bool,
     closed: bool,
 }
@@ -128,6 +130,7 @@ impl RunMachine {
             outdated: false,
             observe_at: Duration::ZERO,
             dead_since,
+            gated: BTreeSet::new(),
             abort: false,
             closed,
         }
@@ -267,10 +270,19 @@ impl RunMachine {
     /// older than the guard's interval.
     fn needs_no_look(&self, now: Duration, decision: Decision) -> bool {
         match decision {
-            Decision::Act(order) => !order.verb.waits_for_look() && now < self.observe_at,
+            Decision::Act(order) => {
+                (!order.verb.waits_for_look() || self.comes_from_its_gate(order)) && now < self.observe_at
+            }
             Decision::Move(_, turn) => turn == Turn::NextStep,
             Decision::Look(_) | Decision::Await | Decision::End(_) => false,
         }
+    }
+
+    /// Tells whether an order admits a node that its gate has just seen, ready and with the release that is to serve: a look
+    /// would tell nothing new of it, and whatever else has failed meanwhile, capacity that comes back is wanted. Only a look
+    /// tells the schema, which a server may have changed at its start.
+    fn comes_from_its_gate(&self, order: Order) -> bool {
+        order.verb == Verb::Admit && self.gated.contains(&order.node) && self.topology.database.is_none()
     }
 
     /// Notes which nodes look dead that should serve. One that has for `lost_after` takes its failure domain with it;
@@ -301,6 +313,7 @@ impl RunMachine {
     fn act(&mut self, order: Order) {
         self.record(Record::Intent { order, at: self.cursor });
         action::begin(Law::new(&self.topology, &self.plan.facts), &mut self.state, order);
+        self.gated.remove(&order.node);
         let ticket = self.ticket();
         let deadline = self.deadline_of(order);
         self.outbox.push_back(Command::Act { ticket, order, deadline });
@@ -334,6 +347,9 @@ impl RunMachine {
 
     fn finish(&mut self, order: Order, outcome: OutcomeKind, note: String) {
         resolve(Law::new(&self.topology, &self.plan.facts), &mut self.state, order, outcome);
+        if (order.verb, outcome) == (Verb::Gate, OutcomeKind::Done) {
+            self.gated.insert(order.node);
+        }
         self.observed = false;
         self.outdated = self.observing;
         self.record(Record::Outcome { order, result: outcome, note });

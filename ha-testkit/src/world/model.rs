@@ -352,6 +352,11 @@ impl World {
         }
     }
 
+    /// Lets somebody install another release on a node by hand: its server serves it from its next start.
+    pub fn install(&self, node: &str, release: &str) {
+        self.change(node, |node| node.installed = release.into());
+    }
+
     /// Lets the supervisor of a node's server kill it so long after it was asked to stop.
     pub fn limit_stops_of(&self, node: &str, budget: Duration) {
         self.change(node, |node| node.stop_budget = Some(budget));
