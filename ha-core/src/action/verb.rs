@@ -98,7 +98,8 @@ impl Verb {
 
     /// Tells whether the verb begins only after a look at the whole cluster that is from after the step before: what takes
     /// capacity away, moves traffic or touches what nodes share. The others change a node that is out of traffic already,
-    /// and the guard's last look is enough for them if it is not older than the guard's interval.
+    /// and the guard's last look is enough for them if it is not older than the guard's interval. The run machine makes one
+    /// exception: an admit right after the node's own gate, where no database is shared, is content with that look too.
     pub fn waits_for_look(self) -> bool {
         match self {
             Self::Apply { .. } | Self::Restore { .. } | Self::Start | Self::StartInTest | Self::Gate => false,

@@ -271,7 +271,8 @@ impl Executor {
                 Some(known) if *self.plan.facts.releases.name(known) != *tested => {
                     let known = self.plan.facts.releases.name(known);
                     not_done(format!(
-                        "release {tested} passed its test, and the run knows of {known}: somebody changed it"
+                        "release {tested} is installed and passed its test, and this run left {known} there: find out who \
+                         installs on this node"
                     ))
                 }
                 Some(_) | None => done(format!("release {tested} passed its test")),
