@@ -12,7 +12,8 @@ use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
-use super::model::{FakeRow, World, after, before};
+use super::fault::{after, before};
+use super::model::{FakeRow, World};
 use super::{Controller, Fault, Operation};
 
 /// How much later a late write happens.

@@ -1,3 +1,11 @@
+//! What goes wrong in a world: with one call to a fake, and with its nodes and balancers by other hands.
+
+use std::time::Duration;
+
+use ha_core::backend::{Effect, ErrorKind, StepError};
+
+use super::World;
+
 /// A call that a fault can be planned for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
@@ -45,4 +53,99 @@ pub enum Fault {
     Lies,
     /// It happens in half.
     Half,
+}
+
+impl World {
+    /// Plans one fault for the next call of `operation` on `name` (a node's or a balancer's); several queue up.
+    pub fn plan_fault(&self, operation: Operation, name: &str, fault: Fault) {
+        self.plan_fault_after(operation, name, 0, fault);
+    }
+
+    /// Plans one fault for the call of `operation` on `name` after `skip` more that go well.
+    pub fn plan_fault_after(&self, operation: Operation, name: &str, skip: usize, fault: Fault) {
+        let mut inner = self.lock();
+        let planned = inner.faults.entry((operation, name.into())).or_default();
+        planned.extend(std::iter::repeat_n(None, skip));
+        planned.push(Some(fault));
+    }
+
+    /// Makes a node's server never become ready again after its next start.
+    pub fn never_ready(&self, node: &str) {
+        self.change(node, |node| node.never_ready = true);
+    }
+
+    /// Makes the business test fail on a node for one release.
+    pub fn fail_test_of(&self, node: &str, release: &str) {
+        self.change(node, |node| node.fails_test_of = Some(release.into()));
+    }
+
+    /// Loses a node: its server is gone and its host answers nothing.
+    pub fn lose(&self, node: &str) {
+        self.change(node, |node| {
+            node.host_lost = true;
+            node.process = None;
+        });
+        for rows in self.lock().balancers.values_mut() {
+            for row in rows.iter_mut().filter(|row| row.node == node) {
+                (row.in_flight, row.idle) = (0, 0);
+            }
+        }
+    }
+
+    /// Lets somebody install another release on a node by hand: its server serves it from its next start.
+    pub fn install(&self, node: &str, release: &str) {
+        self.change(node, |node| node.installed = release.into());
+    }
+
+    /// Lets the supervisor of a node's server kill it so long after it was asked to stop.
+    pub fn limit_stops_of(&self, node: &str, budget: Duration) {
+        self.change(node, |node| node.stop_budget = Some(budget));
+    }
+
+    /// Restarts a balancer: it has its configured state and rows again, and its connections are gone to an older process.
+    pub fn restart_balancer(&self, name: &str) {
+        let mut inner = self.lock();
+        *inner.restarts.entry(name.into()).or_default() += 1;
+        if let Some(rows) = inner.balancers.get_mut(name) {
+            rows.retain(|row| row.added.is_none());
+            for row in rows {
+                (row.admin, row.weight, row.counters) = (row.configured, row.configured_weight, (0, 0));
+            }
+        }
+    }
+
+    pub(crate) fn take_fault(&self, operation: Operation, name: &str) -> Option<Fault> {
+        let mut inner = self.lock();
+        let key = (operation, name.to_string());
+        match inner.faults.get_mut(&key).filter(|planned| !planned.is_empty()) {
+            Some(planned) => planned.remove(0),
+            None => inner.standing.get(&key).copied(),
+        }
+    }
+}
+
+/// Answers a call that a fault was planned for: `Ok(true)` to go on and do it, `Ok(false)` to do nothing and say well.
+pub(crate) fn before(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<bool, StepError> {
+    match fault {
+        None | Some(Fault::LostAfter | Fault::Broken | Fault::Half) => Ok(true),
+        Some(Fault::Lies) => Ok(false),
+        Some(Fault::Refused) => Err(StepError::new(ErrorKind::Denied, operation, target).without_effect()),
+        Some(Fault::Unreachable) => Err(StepError::new(ErrorKind::Unreachable, operation, target).without_effect()),
+        Some(Fault::LostBefore | Fault::Late) => Err(lost(operation, target)),
+    }
+}
+
+/// Answers after the call has happened.
+pub(crate) fn after(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<(), StepError> {
+    match fault {
+        Some(Fault::LostAfter | Fault::Half) => Err(lost(operation, target)),
+        Some(Fault::Broken) => Err(StepError::new(ErrorKind::Unreachable, operation, target)),
+        None | Some(Fault::Lies | Fault::Refused | Fault::Unreachable | Fault::LostBefore | Fault::Late) => Ok(()),
+    }
+}
+
+fn lost(operation: &'static str, target: &str) -> StepError {
+    let error = StepError::new(ErrorKind::Timeout, operation, target);
+    debug_assert_eq!(error.effect(), Effect::Unknown);
+    error
 }

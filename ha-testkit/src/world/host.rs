@@ -9,7 +9,8 @@ use ha_core::backend::{
 use ha_core::state::{Generation, LeaseEpoch, ServerDomain};
 use tokio::time::{Instant, sleep};
 
-use super::model::{FakeNode, Life, World, after, before};
+use super::fault::{after, before};
+use super::model::{FakeNode, Life, World};
 use super::{Controller, Fault, Operation};
 
 /// A host of the simulated world. Its start and stop return at once, as the scripts of real servers do.

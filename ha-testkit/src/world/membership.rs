@@ -2,7 +2,8 @@ use async_trait::async_trait;
 use ha_core::backend::{AddMember, Admin, Applied, ErrorKind, MemberRef, Membership, StepError};
 use ha_core::state::LeaseEpoch;
 
-use super::model::{FakeRow, Rows, after, before};
+use super::fault::{after, before};
+use super::model::{FakeRow, Rows};
 use super::{FakeBalancer, Fault, Operation};
 
 impl FakeBalancer {

@@ -10,7 +10,8 @@ use ha_core::state::{LeaseEpoch, Schema, Sync, Work, WriterEpoch};
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
-use super::model::{World, after, before};
+use super::fault::{after, before};
+use super::model::World;
 use super::{Controller, Fault, Operation};
 
 /// The file sync of the simulated world: what the writer has is copied over every open sync, tested or not.
