@@ -14,27 +14,44 @@ use ha_core::report::Event;
 use ha_testkit::world::{Controller, World};
 use tokio::time::{Instant, sleep};
 
-/// The probe of `esb2`, which keeps when it was asked.
+/// A probe of one node, as it is in the world but for what a test asks for.
 #[derive(Debug)]
-struct Asked(World, Mutex<Vec<Instant>>);
+struct Watched {
+    world: World,
+    node: &'static str,
+    takes: Duration,
+    /// When it was asked.
+    asked: Mutex<Vec<Instant>>,
+    is_sick: AtomicBool,
+}
+
+impl Watched {
+    fn new(world: &World, node: &'static str, takes: Duration) -> Arc<Self> {
+        Arc::new(Self { world: world.clone(), node, takes, asked: Mutex::default(), is_sick: AtomicBool::new(false) })
+    }
+}
 
 #[async_trait]
-impl Probe for Asked {
+impl Probe for Watched {
     async fn ready(&self) -> Result<Ready, StepError> {
-        self.1.lock().unwrap().push(Instant::now());
-        let release = self.0.installed("esb2").filter(|_| self.0.runs("esb2"));
+        self.asked.lock().unwrap().push(Instant::now());
+        sleep(self.takes).await;
+        if self.is_sick.load(Ordering::Relaxed) {
+            return Ok(Ready::NotYet("sick".into()));
+        }
+        let release = self.world.installed(self.node).filter(|_| self.world.runs(self.node));
         Ok(release.map_or(Ready::Closed, |release| Ready::Yes { release: release.into() }))
     }
 
     async fn test(&self) -> Result<Box<str>, StepError> {
-        Ok(self.0.installed("esb2").unwrap().into())
+        Ok(self.world.installed(self.node).unwrap().into())
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_an_order_changes_is_left_alone_by_looks_at_the_cluster() {
     let world = World::active_passive();
-    let probe = Arc::new(Asked(world.clone(), Mutex::default()));
+    let probe = Watched::new(&world, "esb2", Duration::ZERO);
     let engine = world.builder(&Controller::new()).with_probe("esb2", probe.clone()).build().unwrap();
     let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();
@@ -50,7 +67,7 @@ async fn a_node_that_an_order_changes_is_left_alone_by_looks_at_the_cluster() {
         }
     }
     assert_eq!(run.wait().await.unwrap().end, End::AllNew);
-    let asked = probe.1.lock().unwrap().clone();
+    let asked = probe.asked.lock().unwrap().clone();
     let within = |times: &[Instant], from, to| times.iter().filter(|at| (from..to).contains(*at)).count();
     let seen: Vec<_> = stops
         .iter()
@@ -63,29 +80,10 @@ async fn a_node_that_an_order_changes_is_left_alone_by_looks_at_the_cluster() {
     assert!(seen.iter().any(|(node, ..)| *node == "esb2"), "{seen:?}");
 }
 
-/// A probe of `esb1` that finds it sick from some time on.
-#[derive(Debug)]
-struct Sick(World, AtomicBool);
-
-#[async_trait]
-impl Probe for Sick {
-    async fn ready(&self) -> Result<Ready, StepError> {
-        if self.1.load(Ordering::Relaxed) {
-            return Ok(Ready::NotYet("sick".into()));
-        }
-        let release = self.0.installed("esb1").filter(|_| self.0.runs("esb1"));
-        Ok(release.map_or(Ready::Closed, |release| Ready::Yes { release: release.into() }))
-    }
-
-    async fn test(&self) -> Result<Box<str>, StepError> {
-        Ok(self.0.installed("esb1").unwrap().into())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_node_that_fell_sick_while_it_was_taken_out_does_not_come_back_unseen_when_the_run_is_aborted() {
     let world = World::active_passive();
-    let probe = Arc::new(Sick(world.clone(), AtomicBool::new(false)));
+    let probe = Watched::new(&world, "esb1", Duration::ZERO);
     let engine = world.builder(&Controller::new()).with_probe("esb1", probe.clone()).build().unwrap();
     let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
     let clients = world.clients();
@@ -94,7 +92,7 @@ async fn a_node_that_fell_sick_while_it_was_taken_out_does_not_come_back_unseen_
     while let Some(event) = run.next_event().await {
         match event {
             Event::StepStarted { verb, node, .. } if node == "esb1" && verb == "take out" => {
-                probe.1.store(true, Ordering::Relaxed);
+                probe.is_sick.store(true, Ordering::Relaxed);
                 run.abort();
             }
             Event::StepEnded { verb, node, .. } if node == "esb1" && verb == "take out" => is_out = true,
@@ -108,27 +106,10 @@ async fn a_node_that_fell_sick_while_it_was_taken_out_does_not_come_back_unseen_
     assert_eq!(clients.stop().await.lost, 0);
 }
 
-/// A probe of `esb1` that takes its time.
-#[derive(Debug)]
-struct Lazy(World);
-
-#[async_trait]
-impl Probe for Lazy {
-    async fn ready(&self) -> Result<Ready, StepError> {
-        sleep(Duration::from_millis(1_500)).await;
-        let release = self.0.installed("esb1").filter(|_| self.0.runs("esb1"));
-        Ok(release.map_or(Ready::Closed, |release| Ready::Yes { release: release.into() }))
-    }
-
-    async fn test(&self) -> Result<Box<str>, StepError> {
-        Ok(self.0.installed("esb1").unwrap().into())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_outcome_is_recorded_soon_after_its_step_however_long_the_look_behind_it_takes() {
     let world = World::active_passive();
-    let probe = Arc::new(Lazy(world.clone()));
+    let probe = Watched::new(&world, "esb1", Duration::from_millis(1_500));
     let engine = world.builder(&Controller::new()).with_probe("esb1", probe).build().unwrap();
     let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();

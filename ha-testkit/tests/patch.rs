@@ -2,17 +2,18 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::Admin;
-use ha_core::engine::RunError;
+use ha_core::engine::{RunError, RunHandle};
 use ha_core::journal::{Journal, JournalError, MemoryStore};
 use ha_core::procedure::PlanError;
 use ha_core::record::{End, Entry, RunId, Why};
 use ha_core::report::{Event, RunReport};
-use ha_testkit::world::{Controller, Fault, Operation, Served, World};
+use ha_testkit::world::{Controller, Fault, Operation, Served, Shape, World};
 use tokio::time::{Instant, sleep};
 
 async fn patch(world: &World) -> (RunReport, Served) {
@@ -60,13 +61,9 @@ async fn a_supervisor_that_would_cut_a_stop_short_is_noted_before_the_plan() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_takes_capacity_waits_for_a_look_and_work_on_a_node_out_of_traffic_and_its_return_do_not() {
-    let world = World::active_passive();
-    let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
-    let mut run = engine.run("patch-1".into(), planned).await.unwrap();
-    let (mut looked, mut begun) = (false, std::collections::BTreeMap::<String, Vec<bool>>::new());
+/// Follows a run to its end, all new; returns of each verb whether a look at the cluster came right before it, each time.
+async fn begun_after_a_look(mut run: RunHandle) -> BTreeMap<String, Vec<bool>> {
+    let (mut looked, mut begun) = (false, BTreeMap::<String, Vec<bool>>::new());
     let (mut looks, mut started, mut beside) = (vec![Instant::now()], Instant::now(), false);
     while let Some(event) = run.next_event().await {
         match event {
@@ -92,12 +89,30 @@ async fn what_takes_capacity_waits_for_a_look_and_work_on_a_node_out_of_traffic_
         }
     }
     assert_eq!(run.wait().await.unwrap().end, End::AllNew);
+    begun
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_capacity_waits_for_a_look_and_work_on_a_node_out_of_traffic_and_its_return_do_not() {
+    let world = World::active_passive();
+    let engine = world.engine();
+    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let begun = begun_after_a_look(engine.run("patch-1".into(), planned).await.unwrap()).await;
     for verb in ["take out", "stop"] {
         assert!(begun[verb].iter().all(|looked| *looked), "{verb}: {begun:?}");
     }
     for verb in ["apply", "gate", "admit"] {
         assert!(begun[verb].iter().any(|looked| !looked), "{verb}: {begun:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_returns_after_a_look_where_a_database_is_shared() {
+    let world = World::from_toml_str(&Shape::active_passive().with_database().to_toml()).unwrap();
+    let engine = world.engine();
+    let planned = engine.plan_upgrade(&world.upgrade_to("2.0")).await.unwrap();
+    let begun = begun_after_a_look(engine.run("upgrade-1".into(), planned).await.unwrap()).await;
+    assert!(begun["admit"].iter().all(|looked| *looked), "{begun:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +135,7 @@ async fn a_release_that_somebody_else_installs_before_the_start_does_not_pass_th
     }
     assert!(installed.is_some());
     assert_eq!(run.wait().await.unwrap().end, End::AllOld);
-    assert!(notes.iter().any(|note| note.contains("1.9") && note.contains("the run knows of 2.0")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("1.9") && note.contains("this run left 2.0 there")), "{notes:?}");
     let served = clients.stop().await;
     assert!(served.lost == 0 && !served.by_release.contains_key("1.9"), "{served:?}");
     assert_at_rest(&world, "1.0");
