@@ -12,8 +12,8 @@ use ha_backends::ssh::{SshHost, SshHostConfig};
 use ha_core::backend::{Host, ObserveHost, ObserveHostFiles, RunCommand};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::{Component, Name, Setting};
-use ha_testkit::fake_carbon::{Relaunch, run_if_asked};
-use ha_testkit::lab::{Lab, SshAccess, SshHost as Machine};
+use ha_lab::fake_carbon::{Relaunch, run_if_asked};
+use ha_lab::{Lab, SshAccess, SshHost as Machine};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 

@@ -6,8 +6,8 @@ use ha_backends::local::{Check, EmbeddedBalancer};
 use ha_core::backend::{Health, MemberRef};
 use ha_core::state::RowKind;
 use ha_core::topology::{Name, Topology};
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 

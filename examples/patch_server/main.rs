@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use ha_testkit::fake_carbon;
-use ha_testkit::load::{Class, Load, LoadReport, RunningLoad, double_executions};
+use ha_lab::fake_carbon;
+use ha_lab::load::{Class, Load, LoadReport, RunningLoad, double_executions};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::sleep;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
-use ha_testkit::load::{Class, Load};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::load::{Class, Load};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
@@ -225,7 +225,7 @@ test_expect = "ok"
         from: &str,
         to: &str,
         show: &Show,
-        load: &ha_testkit::load::RunningLoad,
+        load: &ha_lab::load::RunningLoad,
     ) -> Fallible<(Cost, serde_json::Value)> {
         let meter = Meter::begin()?;
         let mut child = controller_of(self.lab.path(), from, to)?;

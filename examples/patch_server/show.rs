@@ -3,7 +3,7 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use ha_testkit::load::{LoadReport, Snapshot};
+use ha_lab::load::{LoadReport, Snapshot};
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;

@@ -14,12 +14,12 @@ use ha_core::procedure::PatchRequest;
 use ha_core::record::{End, Entry, Record};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Topology;
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
-use ha_testkit::load::{Class, Load, RunningLoad};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::load::{Class, Load, RunningLoad};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::time::sleep;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 struct Cluster {
     lab: Lab,

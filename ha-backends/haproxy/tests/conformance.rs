@@ -11,13 +11,13 @@ use async_trait::async_trait;
 use ha_core::backend::{Admin, LoadBalancer, Membership, Weight};
 use ha_core::topology::Name;
 use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
+use ha_lab::fake_carbon::Relaunch;
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use ha_testkit::conformance::balancer::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
 use ha_testkit::conformance::membership::{MembershipFixture, MembershipSubject};
 use ha_testkit::conformance::{Breach, Origins, Wire, WireEnd};
-use ha_testkit::fake_carbon::Relaunch;
-use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 /// How HAProxy runs and is driven.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -12,12 +12,12 @@ use ha_core::backend::{Admin, Effect, ErrorKind, LoadBalancer, MemberRef, Observ
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
-use ha_testkit::fake_carbon::Relaunch;
-use ha_testkit::lab::{
+use ha_lab::fake_carbon::Relaunch;
+use ha_lab::{
     FaultProxy, HaProxyProcess, HaProxySpec, Lab, Leg, LinkFault, ScriptedAnswer, ScriptedSocket, ServerSpec,
 };
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 const EPOCH: LeaseEpoch = LeaseEpoch::new(1);
 

@@ -11,11 +11,11 @@ use ha_core::backend::{
 use ha_core::state::{LeaseEpoch, RowKind};
 use ha_core::topology::Name;
 use ha_haproxy::{HaProxy, HaProxyConfig};
-use ha_testkit::fake_carbon::{CarbonConfig, Relaunch};
-use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
+use ha_lab::fake_carbon::{CarbonConfig, Relaunch};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::time::sleep;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 const EPOCH: LeaseEpoch = LeaseEpoch::new(1);
 

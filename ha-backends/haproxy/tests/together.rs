@@ -10,7 +10,7 @@ use std::time::Duration;
 use ha_core::backend::{Admin, Effect, ErrorKind, MemberRef, ObserveBalancer, Standing, StepError};
 use ha_core::topology::Name;
 use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
-use ha_testkit::lab::{ScriptedAnswer, ScriptedSocket};
+use ha_lab::{ScriptedAnswer, ScriptedSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 

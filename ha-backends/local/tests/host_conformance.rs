@@ -15,13 +15,13 @@ use async_trait::async_trait;
 use believer::{Belief, Believer};
 use ha_core::backend::Host;
 use ha_core::topology::{Component, Name, Setting};
+use ha_lab::Lab;
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_local::{LocalHost, LocalHostConfig};
 use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::host::{Ability, CASES, Condition, Fixture, Found, PidFile, RELEASE, Subject};
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::Lab;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 /// The local host, or what believes the pid file over it.
 struct Local(Option<Belief>);

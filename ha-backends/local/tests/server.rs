@@ -11,15 +11,15 @@ use ha_core::backend::{
 };
 use ha_core::state::{LeaseEpoch, RowKind, ServerDomain};
 use ha_core::topology::{Component, Name, Setting};
+use ha_lab::Lab;
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_local::{Check, EmbeddedBalancer, LocalBalancer, LocalHost, LocalHostConfig};
 use ha_probe::{HttpProbe, HttpProbeConfig};
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::Lab;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 const FIRST: LeaseEpoch = LeaseEpoch::new(1);
 const SECOND: LeaseEpoch = LeaseEpoch::new(2);

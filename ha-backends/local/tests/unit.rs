@@ -8,12 +8,12 @@ use std::time::Duration;
 use ha_core::backend::{Applied, Effect, ErrorKind, Host, Incarnation, ObserveHost, ServerProcess};
 use ha_core::state::{LeaseEpoch, ServerDomain};
 use ha_core::topology::{Component, Name, Setting};
+use ha_lab::fake_carbon::Relaunch;
+use ha_lab::{Lab, SYSTEMCTL, SshMachine, SshSpec};
 use ha_local::{LocalHost, LocalHostConfig};
-use ha_testkit::fake_carbon::Relaunch;
-use ha_testkit::lab::{Lab, SYSTEMCTL, SshMachine, SshSpec};
 use tokio::time::sleep;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 const FIRST: LeaseEpoch = LeaseEpoch::new(1);
 const SECOND: LeaseEpoch = LeaseEpoch::new(2);

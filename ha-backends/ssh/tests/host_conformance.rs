@@ -16,13 +16,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::Host;
 use ha_core::topology::{Component, Name, Setting};
+use ha_lab::fake_carbon::Relaunch;
+use ha_lab::{Direction, Lab, SYSTEMCTL, SshAccess, SshMachine, SshSpec};
 use ha_ssh::{SshHost, SshHostConfig};
 use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::host::{Ability, Condition, Fixture, Found, PidFile, RELEASE, Subject};
-use ha_testkit::fake_carbon::Relaunch;
-use ha_testkit::lab::{Direction, Lab, SYSTEMCTL, SshAccess, SshMachine, SshSpec};
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 const HOME: &str = "/srv/esb";
 const IDENTITY: &str = "-Dcarbon.home=/srv/esb";

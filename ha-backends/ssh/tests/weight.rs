@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use ha_core::backend::{Content, HostFiles, ObserveHost, ObserveHostFiles, PutFile};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Setting;
-use ha_testkit::lab::SshHost;
+use ha_lab::SshHost;
 
 #[path = "lab/fixture.rs"]
 #[allow(dead_code, reason = "shared with the other tests")]
 mod fixture;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 /// The bytes of an endless stream: 500 MB in the long form.
 fn endless() -> u64 {

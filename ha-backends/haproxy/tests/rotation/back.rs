@@ -4,8 +4,8 @@ use ha_core::backend::Weight;
 use ha_core::engine::rotate;
 use ha_core::machine::rotation::{Canary, Goal};
 use ha_core::topology::Permille;
-use ha_testkit::fake_carbon::CarbonConfig;
-use ha_testkit::lab::{HaProxySpec, ServerSpec};
+use ha_lab::fake_carbon::CarbonConfig;
+use ha_lab::{HaProxySpec, ServerSpec};
 
 use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, policy, until};
 

@@ -1,5 +1,5 @@
-use ha_testkit::fake_carbon::CarbonConfig;
-use ha_testkit::load::{Class, RunningLoad, Saturate};
+use ha_lab::fake_carbon::CarbonConfig;
+use ha_lab::load::{Class, RunningLoad, Saturate};
 
 use super::{BACK, Cluster, DRAINED, a_while, until};
 

@@ -19,12 +19,12 @@ use ha_core::machine::rotation::{DrainOutcome, Goal, Outcome, RotationPolicy};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
-use ha_testkit::load::{Class, Load, RunningLoad};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::load::{Class, Load, RunningLoad};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::time::sleep;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 pub(crate) const EPOCH: LeaseEpoch = LeaseEpoch::new(1);
 pub(crate) const DRAINED: Outcome = Outcome::Reached { drain: Some(DrainOutcome::Drained) };

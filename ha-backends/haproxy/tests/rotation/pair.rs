@@ -11,8 +11,8 @@ use ha_core::machine::rotation::{Goal, Outcome};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use ha_haproxy::{HaProxy, HaProxyConfig};
-use ha_testkit::fake_carbon::CarbonConfig;
-use ha_testkit::lab::{HaProxySpec, ServerSpec};
+use ha_lab::fake_carbon::CarbonConfig;
+use ha_lab::{HaProxySpec, ServerSpec};
 
 use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, policy, until};
 
@@ -60,7 +60,7 @@ async fn control_a_pair_of_which_only_one_is_drained_loses_what_the_other_one_ca
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_is_missing_forbidden_or_does_not_know_the_server_refuses_the_step() {
     let cluster = Cluster::start(1, CarbonConfig::fast("1"), |spec| spec).await;
-    let lab = ha_testkit::lab::Lab::open(ha_testkit::fake_carbon::Relaunch::test().unwrap()).unwrap();
+    let lab = ha_lab::Lab::open(ha_lab::fake_carbon::Relaunch::test().unwrap()).unwrap();
     let rows = |first: &str| {
         vec![ServerSpec::new(first, cluster.homes[0].port()), ServerSpec::new("esb2", cluster.homes[1].port())]
     };

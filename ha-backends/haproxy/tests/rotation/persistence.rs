@@ -1,6 +1,6 @@
 use ha_core::backend::ObserveBalancer;
-use ha_testkit::fake_carbon::CarbonConfig;
-use ha_testkit::load::{Class, Saturate};
+use ha_lab::fake_carbon::CarbonConfig;
+use ha_lab::load::{Class, Saturate};
 
 use super::{BACK, Cluster, DRAINED, a_while, member};
 

@@ -3,9 +3,9 @@ use std::time::Duration;
 use ha_core::backend::{Admin, Completeness, ObserveBalancer};
 use ha_core::engine::rotate;
 use ha_core::machine::rotation::{Goal, Outcome, RotationPolicy};
-use ha_testkit::fake_carbon::CarbonConfig;
-use ha_testkit::lab::HaProxySpec;
-use ha_testkit::load::{Class, Load};
+use ha_lab::HaProxySpec;
+use ha_lab::fake_carbon::CarbonConfig;
+use ha_lab::load::{Class, Load};
 
 use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, policy, until};
 

@@ -3,8 +3,8 @@ use std::time::Duration;
 use ha_core::backend::Admin;
 use ha_core::engine::rotate;
 use ha_core::machine::rotation::{AtDeadline, DrainOutcome, Goal, Outcome, RotationPolicy};
-use ha_testkit::fake_carbon::CarbonConfig;
-use ha_testkit::lab::ServerSpec;
+use ha_lab::ServerSpec;
+use ha_lab::fake_carbon::CarbonConfig;
 
 use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, policy};
 
@@ -70,11 +70,11 @@ async fn the_last_usable_server_is_refused_before_any_command() {
 async fn a_server_that_was_configured_as_disabled_counts_as_usable_once_it_is_ready() {
     // The bit 0x04 stays, and means nothing.
     let disabled = |row: ServerSpec| row.with_words("disabled");
-    let lab = ha_testkit::lab::Lab::open(ha_testkit::fake_carbon::Relaunch::test().unwrap()).unwrap();
+    let lab = ha_lab::Lab::open(ha_lab::fake_carbon::Relaunch::test().unwrap()).unwrap();
     let homes = ["esb1", "esb2"].map(|name| lab.carbon(name, CarbonConfig::fast("1")).unwrap());
     homes.iter().for_each(|home| home.start().unwrap());
     let rows = vec![ServerSpec::new("esb1", homes[0].port()), disabled(ServerSpec::new("esb2", homes[1].port()))];
-    let lb = lab.haproxy("lb1", &ha_testkit::lab::HaProxySpec::new("esb", rows)).unwrap();
+    let lb = lab.haproxy("lb1", &ha_lab::HaProxySpec::new("esb", rows)).unwrap();
     let driver = || -> Vec<std::sync::Arc<dyn ha_core::backend::LoadBalancer>> {
         vec![std::sync::Arc::new(ha_haproxy::HaProxy::new(ha_haproxy::HaProxyConfig::new(lb.socket())))]
     };
@@ -102,8 +102,8 @@ async fn where_maintenance_shuts_sessions_down_nothing_is_in_flight_when_it_come
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_beyond_the_deadline_bring_the_server_back_or_are_cut_and_counted_by_consent() {
     let cluster = Cluster::start(1, CarbonConfig::fast("1"), |spec| spec).await;
-    let load = ha_testkit::load::Load::new(cluster.lbs[0].address(), 20)
-        .with_class(ha_testkit::load::Class::new("/orders?ms=6000", "orders ", 1))
+    let load = ha_lab::load::Load::new(cluster.lbs[0].address(), 20)
+        .with_class(ha_lab::load::Class::new("/orders?ms=6000", "orders ", 1))
         .with_limit(10)
         .start()
         .unwrap();

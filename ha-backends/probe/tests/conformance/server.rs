@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ha_lab::ReservedPort;
 use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::probe::{FAILED, STARTING, Stance};
-use ha_testkit::lab::ReservedPort;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};

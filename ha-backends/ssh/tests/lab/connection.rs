@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ha_core::backend::{Effect, ErrorKind, Host, ObserveHost, ObserveHostFiles, Retry, StepError};
 use ha_core::topology::Setting;
+use ha_lab::{SshHost, SshSpec, Tarpit, TarpitKind};
 use ha_ssh::SshFailure;
-use ha_testkit::lab::{SshHost, SshSpec, Tarpit, TarpitKind};
 use tokio::time::{Instant, sleep};
 
 use crate::fixture::{FIRST, build, drive, install, lab, lines, settings, sh};

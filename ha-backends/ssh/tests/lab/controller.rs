@@ -16,7 +16,7 @@ use ha_core::procedure::PatchRequest;
 use ha_core::record::End;
 use ha_core::state::{LeaseEpoch, RowKind};
 use ha_core::topology::{Name, Topology};
-use ha_testkit::lab::SshHost;
+use ha_lab::SshHost;
 
 use crate::fixture::{drive, install, lab, lines};
 

@@ -9,7 +9,7 @@ use ha_core::backend::{
     StepError, SwitchLink, WorkState,
 };
 use ha_core::state::{LeaseEpoch, ServerDomain};
-use ha_testkit::lab::SshHost;
+use ha_lab::SshHost;
 use tokio::time::{Instant, sleep};
 
 use crate::fixture::{FIRST, SECOND, build, drive, ended, id, install, lab, lines, settings, sh};

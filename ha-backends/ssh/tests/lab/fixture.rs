@@ -5,9 +5,9 @@ use std::time::Duration;
 use ha_core::backend::{DetachedWork, ObserveDetachedWork, RunCommand, WorkId, WorkState};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::{Component, Name, Setting};
+use ha_lab::fake_carbon::Relaunch;
+use ha_lab::{Lab, SshAccess};
 use ha_ssh::{SshHost, SshHostConfig};
-use ha_testkit::fake_carbon::Relaunch;
-use ha_testkit::lab::{Lab, SshAccess};
 use tokio::time::sleep;
 
 pub(crate) const FIRST: LeaseEpoch = LeaseEpoch::new(1);

@@ -16,4 +16,4 @@ mod unit;
 mod words;
 mod work;
 
-ha_testkit::roles!();
+ha_lab::roles!();

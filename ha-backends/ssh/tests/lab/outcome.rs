@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ha_core::backend::{DetachedWork, Effect, Ended, ErrorKind, Host, ObserveDetachedWork, WorkState};
-use ha_testkit::lab::Direction;
+use ha_lab::Direction;
 use tokio::time::{Instant, sleep};
 
 use crate::fixture::{FIRST, drive, ended, id, install, lab, lines, sh};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ha_core::backend::{Ended, FileStat, Host, Installed, ObserveHost, ObserveHostFiles, ServerProcess};
 use ha_core::topology::Setting;
+use ha_lab::SshHost as Machine;
 use ha_ssh::SshHost;
-use ha_testkit::lab::SshHost as Machine;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::fixture::{FIRST, build, drive, install, lab, lines, settings, sh};

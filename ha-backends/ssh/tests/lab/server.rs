@@ -79,7 +79,7 @@ async fn a_server_in_the_middle_of_its_exec_is_found_at_every_look() {
 }
 
 /// The settings of a server whose starts are counted in the file `starts`.
-fn counting_starts(machine: &ha_testkit::lab::SshHost) -> BTreeMap<String, Setting> {
+fn counting_starts(machine: &ha_lab::SshHost) -> BTreeMap<String, Setting> {
     let mut settings = settings(machine.access());
     // It returns before the server is there, as the scripts of real servers do.
     let script = ["/bin/sh", "-c", "echo x >> starts; bin/server.sh start"].map(String::from).to_vec();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use ha_core::backend::{Applied, Effect, ErrorKind, Fencing, Host, Incarnation, ObserveHost, ServerProcess};
 use ha_core::state::ServerDomain;
 use ha_core::topology::Setting;
+use ha_lab::{Lab, SYSTEMCTL, SshMachine, SshSpec};
 use ha_ssh::SshHost;
-use ha_testkit::lab::{Lab, SYSTEMCTL, SshMachine, SshSpec};
 use tokio::time::sleep;
 
 use crate::fixture::{FIRST, SECOND, build, install, lab, lines, settings};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ha_core::backend::{Ended, Host, RunCommand};
-use ha_testkit::lab::SshSpec;
+use ha_lab::SshSpec;
 
 use crate::fixture::{FIRST, drive, install, lab, sh};
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ha_testkit::lab::{SshHost, SshSpec, Tarpit, TarpitKind};
+use ha_lab::{SshHost, SshSpec, Tarpit, TarpitKind};
 
 use super::{complaint, lab, output, run, ssh};
 

@@ -26,9 +26,9 @@ pub fn run_if_asked() {
     let code = if role == "carbon" {
         server::run(&argument("carbon.home="))
     } else if role == "warden" {
-        crate::lab::warden()
+        crate::warden::warden()
     } else if role == "guardian" {
-        crate::lab::guardian()
+        crate::ssh::guardian()
     } else {
         eprintln!("{ROLE}={} is no role", role.to_string_lossy());
         2

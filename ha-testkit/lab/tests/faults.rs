@@ -7,12 +7,10 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use ha_testkit::fake_carbon::Relaunch;
-use ha_testkit::lab::{
-    Endpoint, FaultProxy, HaProxySpec, Lab, Leg, LinkFault, ScriptedAnswer, ScriptedSocket, ServerSpec,
-};
+use ha_lab::fake_carbon::Relaunch;
+use ha_lab::{Endpoint, FaultProxy, HaProxySpec, Lab, Leg, LinkFault, ScriptedAnswer, ScriptedSocket, ServerSpec};
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(30);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ha_testkit::lab::SshSpec;
+use ha_lab::SshSpec;
 
 use super::{lab, wait_for};
 

@@ -1,30 +1,3 @@
-//! Real processes on loopback for tests: servers, HAProxy, and the certainty that none outlives the lab.
-//!
-//! Servers hold a connection to the lab's lifeline socket and end when it breaks; foreign programs run under a warden,
-//! a small process that ends them, and all that they started, when the lab's pipe to it breaks. Both work even when the lab is killed with -9.
-
-mod endpoint;
-mod fault_proxy;
-mod haproxy;
-mod machine;
-mod pause;
-mod port;
-mod scripted;
-mod ssh;
-mod warden;
-
-pub use endpoint::Endpoint;
-pub use fault_proxy::{FaultProxy, Leg, LinkFault};
-pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers};
-pub use machine::{Direction, SshMachine};
-pub use pause::Paused;
-pub use port::ReservedPort;
-pub use scripted::{ScriptedAnswer, ScriptedSocket};
-pub(crate) use ssh::guardian;
-pub use ssh::{SYSTEMCTL, SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
-pub use warden::Warded;
-pub(crate) use warden::warden;
-
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -34,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
 use crate::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use crate::{ReservedPort, ssh};
 
 /// A folder of its own and everything that runs in it. Dropping it ends its servers and removes the folder.
 #[derive(Debug)]
@@ -43,7 +17,7 @@ pub struct Lab {
     lifelines: Lifelines,
     closed: Arc<AtomicBool>,
     reserved: Mutex<Vec<ReservedPort>>,
-    guardian: Mutex<Option<Arc<ssh::Guardian>>>,
+    pub(crate) guardian: Mutex<Option<Arc<ssh::Guardian>>>,
 }
 
 type Lifelines = Arc<Mutex<Vec<UnixStream>>>;

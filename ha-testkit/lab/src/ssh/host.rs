@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::server::Server;
 use super::{SshAccess, SshSpec, launch, reached_by_ssh};
-use crate::lab::Lab;
+use crate::Lab;
 
 /// A host on a loopback address of its own, with its own processes, `/tmp`, `/run`, `/root`, `/srv` and host name. It
 /// shares the network with the system. Dropping it ends all that runs on it.

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::{HaProxySpec, Lab, ServerSpec};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::{HaProxySpec, Lab, ServerSpec};
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(30);

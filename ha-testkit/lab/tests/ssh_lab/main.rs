@@ -11,10 +11,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use ha_testkit::fake_carbon::Relaunch;
-use ha_testkit::lab::{Lab, SshAccess};
+use ha_lab::fake_carbon::Relaunch;
+use ha_lab::{Lab, SshAccess};
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 fn lab() -> Lab {
     Lab::open(Relaunch::test().unwrap()).unwrap()

@@ -134,7 +134,7 @@ impl SshAccess {
         Ok(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
     }
 
-    pub(in crate::lab) fn renew_host_key(&self) -> io::Result<()> {
+    pub(crate) fn renew_host_key(&self) -> io::Result<()> {
         fs::remove_file(self.host_key())?;
         make_key(&self.host_key())
     }

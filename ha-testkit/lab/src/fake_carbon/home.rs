@@ -78,12 +78,12 @@ impl Relaunch {
         Ok(Self { program: std::env::current_exe()?, arguments: Vec::new() })
     }
 
-    /// For a test binary with `ha_testkit::roles!();` at its root.
+    /// For a test binary with `ha_lab::roles!();` at its root.
     ///
     /// # Errors
     /// When the path of the current program cannot be read.
     pub fn test() -> io::Result<Self> {
-        let arguments = ["--exact", "ha_testkit_role", "--nocapture", "--quiet"].map(String::from).to_vec();
+        let arguments = ["--exact", "ha_lab_role", "--nocapture", "--quiet"].map(String::from).to_vec();
         Ok(Self { program: std::env::current_exe()?, arguments })
     }
 }

@@ -10,7 +10,7 @@ use super::admin::{ask, ask_master, pid_in, workers_in};
 use super::config::{Place, render};
 use super::{HaProxySpec, Workers};
 use crate::fake_carbon::Relaunch;
-use crate::lab::{Paused, Warded};
+use crate::{Paused, Warded};
 
 /// A running HAProxy of the lab. Dropping it ends its master and all its workers, old ones included.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl HaProxyProcess {
     /// Starts it anew on the same ports and sockets, after a [`kill`](Self::kill) where it still runs.
     ///
     /// # Errors
-    /// As [`Lab::haproxy`](crate::lab::Lab::haproxy).
+    /// As [`Lab::haproxy`](crate::Lab::haproxy).
     pub fn restart(&self) -> io::Result<()> {
         self.kill();
         self.launch(None)

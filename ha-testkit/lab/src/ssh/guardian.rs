@@ -83,18 +83,18 @@ impl Guardian {
     }
 
     /// Returns the number that no other lab of this system has at the same time.
-    pub(in crate::lab) fn slot(&self) -> u8 {
+    pub(crate) fn slot(&self) -> u8 {
         self.slot
     }
 
     /// Gives out the number of the next host, from 1.
-    pub(in crate::lab) fn next_host(&self) -> io::Result<u8> {
+    pub(crate) fn next_host(&self) -> io::Result<u8> {
         let next = self.hosts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < 250).then_some(n + 1));
         next.map(|before| before + 1).map_err(|_| io::Error::other("a lab has at most 250 hosts"))
     }
 
     /// Starts a program that ends with the lab and returns its pid.
-    pub(in crate::lab) fn spawn(&self, key: &str, argv: Vec<String>, log: PathBuf) -> io::Result<i32> {
+    pub(crate) fn spawn(&self, key: &str, argv: Vec<String>, log: PathBuf) -> io::Result<i32> {
         match self.ask(&Request::Start { key: key.into(), argv, log })? {
             Reply::Started { pid } => Ok(pid),
             other => Err(refused("start", &other)),
@@ -102,7 +102,7 @@ impl Guardian {
     }
 
     /// Ends a program and all that it has started.
-    pub(in crate::lab) fn stop(&self, key: &str) -> io::Result<()> {
+    pub(crate) fn stop(&self, key: &str) -> io::Result<()> {
         match self.ask(&Request::Stop { key: key.into() })? {
             Reply::Done(_) => Ok(()),
             other => Err(refused("stop", &other)),
@@ -110,7 +110,7 @@ impl Guardian {
     }
 
     /// Says whether a program runs.
-    pub(in crate::lab) fn runs(&self, key: &str) -> io::Result<bool> {
+    pub(crate) fn runs(&self, key: &str) -> io::Result<bool> {
         match self.ask(&Request::Runs { key: key.into() })? {
             Reply::Runs(runs) => Ok(runs),
             other => Err(refused("look", &other)),
@@ -118,7 +118,7 @@ impl Guardian {
     }
 
     /// Runs a program to its end.
-    pub(in crate::lab) fn run(&self, argv: &[&str], input: String) -> io::Result<String> {
+    pub(crate) fn run(&self, argv: &[&str], input: String) -> io::Result<String> {
         let argv = argv.iter().map(ToString::to_string).collect();
         match self.ask(&Request::Run { argv, input })? {
             Reply::Done(printed) => Ok(printed),
@@ -154,9 +154,7 @@ impl Line {
         loop {
             let mut text = String::new();
             if self.answers.read_line(&mut text)? == 0 {
-                return Err(io::Error::other(
-                    "the guardian has ended; is ha_testkit::roles!() at the root of the test?",
-                ));
+                return Err(io::Error::other("the guardian has ended; is ha_lab::roles!() at the root of the test?"));
             }
             if let Some(at) = text.find(MARK) {
                 return Ok(serde_json::from_str(&text[at + MARK.len()..])?);

@@ -9,14 +9,14 @@ use rustix::process::Signal;
 use super::launch::Files;
 use super::pid_space::PidSpace;
 use super::{Guardian, SshAccess, SshSpec, tools};
-use crate::lab::Lab;
+use crate::Lab;
 
 /// How long a host may take until its sshd greets.
 const READY: Duration = Duration::from_secs(20);
 
 /// An sshd that is process 1 of a process namespace, with mounts and a host name of its own.
 #[derive(Debug)]
-pub(in crate::lab) struct Server {
+pub(crate) struct Server {
     guardian: Arc<Guardian>,
     access: SshAccess,
     files: Files,
@@ -27,7 +27,7 @@ pub(in crate::lab) struct Server {
 
 impl Server {
     /// Installs it without starting it.
-    pub(in crate::lab) fn install(
+    pub(crate) fn install(
         lab: &Lab,
         name: &str,
         address: SocketAddrV4,
@@ -48,23 +48,23 @@ impl Server {
         Ok(Self { guardian: lab.guardian()?, access, files, enter, running: Mutex::new(None) })
     }
 
-    pub(in crate::lab) fn access(&self) -> &SshAccess {
+    pub(crate) fn access(&self) -> &SshAccess {
         &self.access
     }
 
-    pub(in crate::lab) fn guardian(&self) -> &Guardian {
+    pub(crate) fn guardian(&self) -> &Guardian {
         &self.guardian
     }
 
-    pub(in crate::lab) fn boot_id(&self) -> io::Result<String> {
+    pub(crate) fn boot_id(&self) -> io::Result<String> {
         self.files.boot_id()
     }
 
-    pub(in crate::lab) fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.files.log()
     }
 
-    pub(in crate::lab) fn outside(&self, inside: &Path) -> io::Result<PathBuf> {
+    pub(crate) fn outside(&self, inside: &Path) -> io::Result<PathBuf> {
         self.files.outside(inside).ok_or_else(|| {
             let text = format!("{} is the system's: a host has /tmp, /run, /root, /srv of its own", inside.display());
             io::Error::new(io::ErrorKind::InvalidInput, text)
@@ -72,7 +72,7 @@ impl Server {
     }
 
     /// Starts it with a new boot id and waits until it greets. One that runs stays as it is.
-    pub(in crate::lab) fn start(&self) -> io::Result<()> {
+    pub(crate) fn start(&self) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         // A closed lab answers with an error.
         if self.guardian.runs(self.access.name())? {
@@ -98,18 +98,18 @@ impl Server {
     }
 
     /// Kills it and all that runs on it. One that does not run stays as it is.
-    pub(in crate::lab) fn stop(&self) -> io::Result<()> {
+    pub(crate) fn stop(&self) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         *running = None;
         self.guardian.stop(self.access.name())
     }
 
-    pub(in crate::lab) fn pids(&self) -> Vec<i32> {
+    pub(crate) fn pids(&self) -> Vec<i32> {
         self.space().map_or_else(Vec::new, |space| space.pids())
     }
 
     /// Sends a signal to the processes that serve one connection each, and returns how many they were.
-    pub(in crate::lab) fn signal_sessions(&self, signal: Signal) -> usize {
+    pub(crate) fn signal_sessions(&self, signal: Signal) -> usize {
         let Some(space) = self.space() else { return 0 };
         let sessions = space.sessions();
         space.signal(&sessions, signal);

@@ -11,7 +11,7 @@ const SYSTEM: u8 = 254;
 
 /// The network namespace of one machine and its cable to the lab's bridge.
 #[derive(Debug)]
-pub(in crate::lab) struct Network {
+pub(crate) struct Network {
     slot: u8,
     machine: u8,
     bridge: String,
@@ -23,25 +23,25 @@ pub(in crate::lab) struct Network {
 
 impl Network {
     /// Names a network without making it.
-    pub(in crate::lab) fn of(slot: u8, machine: u8) -> io::Result<Self> {
+    pub(crate) fn of(slot: u8, machine: u8) -> io::Result<Self> {
         let names = Names::of(slot);
         let (veth, netns) = (format!("{}{machine}", names.veth), format!("{}{machine}", names.netns));
         let (ip, nft) = (tools::program("ip")?, tools::program("nft")?);
         Ok(Self { slot, machine, bridge: names.bridge, veth, netns, ip, nft })
     }
 
-    pub(in crate::lab) fn address(&self) -> Ipv4Addr {
+    pub(crate) fn address(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 213, self.slot, self.machine)
     }
 
     /// Returns what runs a program inside.
-    pub(in crate::lab) fn enter(&self) -> Vec<String> {
+    pub(crate) fn enter(&self) -> Vec<String> {
         [self.ip.as_str(), "netns", "exec", &self.netns].map(String::from).to_vec()
     }
 
     /// Makes the network, and the bridge if this is the lab's first. Addresses of links are fixed, so that nobody sends to
     /// the old address of a machine that was switched off and on.
-    pub(in crate::lab) fn make(&self, guardian: &Guardian) -> io::Result<()> {
+    pub(crate) fn make(&self, guardian: &Guardian) -> io::Result<()> {
         let Self { slot, machine, bridge, veth, netns, .. } = self;
         let (net, link) = (subnet(*slot), format!("02:48:41:{slot:02x}:00"));
         let mut made = guardian.bridged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,18 +70,18 @@ impl Network {
     }
 
     /// Removes it with all that the kernel knows of its connections; their other ends hear nothing.
-    pub(in crate::lab) fn remove(&self, guardian: &Guardian) -> io::Result<()> {
+    pub(crate) fn remove(&self, guardian: &Guardian) -> io::Result<()> {
         let lines = format!("link del {}\nnetns del {}\n", self.veth, self.netns);
         guardian.run(&[&self.ip, "-batch", "-"], lines).map(drop)
     }
 
     /// Pulls the cable or plugs it in.
-    pub(in crate::lab) fn set_link(&self, guardian: &Guardian, state: &str) -> io::Result<()> {
+    pub(crate) fn set_link(&self, guardian: &Guardian, state: &str) -> io::Result<()> {
         guardian.run(&[&self.ip, "link", "set", &self.veth, state], String::new()).map(drop)
     }
 
     /// Drops every packet on its way in, out, or both.
-    pub(in crate::lab) fn drop_packets(&self, guardian: &Guardian, hooks: &[&str]) -> io::Result<()> {
+    pub(crate) fn drop_packets(&self, guardian: &Guardian, hooks: &[&str]) -> io::Result<()> {
         let mut rules = String::from("table inet ha\ndelete table inet ha\ntable inet ha {\n");
         for hook in hooks {
             let _ = writeln!(rules, "chain {hook} {{ type filter hook {hook} priority 0; policy drop; }}");
@@ -91,7 +91,7 @@ impl Network {
     }
 
     /// Lets packets pass again.
-    pub(in crate::lab) fn pass_packets(&self, guardian: &Guardian) -> io::Result<()> {
+    pub(crate) fn pass_packets(&self, guardian: &Guardian) -> io::Result<()> {
         self.rule(guardian, "table inet ha\ndelete table inet ha\n".into())
     }
 

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
-use ha_testkit::load::{Class, FailureKind, Load, RunningLoad, Saturate, double_executions};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::load::{Class, FailureKind, Load, RunningLoad, Saturate, double_executions};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::time::sleep;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 /// Two servers: the release of `esb1` is 1.1, that of `esb2` is 1.2.
 struct Cluster {

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use ha_testkit::lab::SshAccess;
+use ha_lab::SshAccess;
 
 use super::wait_for;
 

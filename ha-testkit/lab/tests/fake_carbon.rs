@@ -6,11 +6,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::Lab;
-use ha_testkit::load::RequestLog;
+use ha_lab::Lab;
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::load::RequestLog;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 fn lab() -> Lab {
     Lab::open(Relaunch::test().unwrap()).unwrap()

@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ha_testkit::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_testkit::lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 fn lab() -> Lab {
     Lab::open(Relaunch::test().unwrap()).unwrap()

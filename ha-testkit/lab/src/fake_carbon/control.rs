@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::CarbonHome;
-use crate::lab::Paused;
+use crate::Paused;
 
 /// How long a server may take to begin or to end.
 const PATIENCE: Duration = Duration::from_secs(20);

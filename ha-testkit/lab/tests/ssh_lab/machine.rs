@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ha_testkit::lab::{Direction, SshMachine, SshSpec};
+use ha_lab::{Direction, SshMachine, SshSpec};
 
 use super::session::Session;
 use super::{complaint, lab, run, wait_for};

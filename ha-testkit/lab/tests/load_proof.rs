@@ -7,8 +7,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ha_testkit::lab::ReservedPort;
-use ha_testkit::load::{Class, FailureKind, FaultyServer, Load, LoadReport, Misbehaviour, Saturate, double_executions};
+use ha_lab::ReservedPort;
+use ha_lab::load::{Class, FailureKind, FaultyServer, Load, LoadReport, Misbehaviour, Saturate, double_executions};
 
 /// Treatments, the kind that each is to be counted as, and how often it comes.
 const KINDS: [(Misbehaviour, Option<FailureKind>, usize); 8] = [

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+mod endpoint;
+pub mod fake_carbon;
+mod fault_proxy;
+mod haproxy;
+mod lab;
+pub mod load;
+mod machine;
+mod pause;
+mod port;
+mod scripted;
+mod ssh;
+mod warden;
+
+pub use endpoint::Endpoint;
+pub use fault_proxy::{FaultProxy, Leg, LinkFault};
+pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers};
+pub use lab::Lab;
+pub use machine::{Direction, SshMachine};
+pub use pause::Paused;
+pub use port::ReservedPort;
+pub use scripted::{ScriptedAnswer, ScriptedSocket};
+pub use ssh::{SYSTEMCTL, SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
+pub use warden::Warded;
+
+/// Adds the hidden test that plays a role of this crate when a lab starts the test binary again. Once a test binary.
+#[macro_export]
+macro_rules! roles {
+    () => {
+        #[test]
+        fn ha_lab_role() {
+            $crate::fake_carbon::run_if_asked();
+        }
+    };
+}
