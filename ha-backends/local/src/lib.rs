@@ -8,6 +8,7 @@ mod fence;
 pub mod fuzz;
 mod host;
 mod identity;
+mod launch;
 mod runner;
 mod unit;
 mod wire;
