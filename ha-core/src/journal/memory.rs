@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Journal, JournalError, Lease, LeaseError, check_next};
+use super::{Journal, JournalError, Lease, LeaseError, check_next, cluster_of, is_open};
 use crate::record::{Entry, RunId};
 use crate::state::LeaseEpoch;
 
@@ -80,6 +80,16 @@ impl Journal for MemoryStore {
 
     async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
         Ok(self.lock().order.clone())
+    }
+
+    async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
+        let inner = self.lock();
+        let is_wanted = |run: &&RunId| {
+            let entries = inner.runs.get(run).map_or(&[][..], Vec::as_slice);
+            let of_cluster = entries.first().and_then(cluster_of).is_none_or(|of| of == cluster);
+            of_cluster && is_open(entries.iter())
+        };
+        Ok(inner.order.iter().filter(is_wanted).cloned().collect())
     }
 }
 
