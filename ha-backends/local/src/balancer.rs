@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance, LoadBalancer,
-    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError, look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::{Component, Name, SettingError as ConfigError, Settings};
@@ -111,6 +111,10 @@ impl ObserveBalancer for LocalBalancer {
             Reply::Member(stands) => Ok(stands),
             _ => Err(unexpected("member", member.to_string(), false)),
         }
+    }
+
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        look_by_parts(self, member).await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {

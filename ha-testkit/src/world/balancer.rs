@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Counters, ErrorKind, Expectations, Health,
-    Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
+    look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -124,6 +125,10 @@ impl ObserveBalancer for FakeBalancer {
             .map_err(StepError::without_effect)?;
         let row = self.row("member", member, |row| row.clone())?;
         Ok(self.stands(&row))
+    }
+
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        look_by_parts(self, member).await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
