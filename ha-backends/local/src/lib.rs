@@ -15,5 +15,5 @@ mod wire;
 
 pub use balancer::LocalBalancer;
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
-pub use ha_core::topology::SettingError as ConfigError;
+pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
