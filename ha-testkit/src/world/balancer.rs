@@ -70,6 +70,10 @@ impl FakeBalancer {
             });
             return before(fault, operation, &self.name).map(|_| Applied::Applied);
         }
+        if fault == Some(Fault::Ignored) {
+            let read_back = StepError::new(ErrorKind::Conflict, operation, member.to_string());
+            return Err(read_back.with_context("it stands as before, although the write was answered well"));
+        }
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
             return after(fault, operation, &self.name).map(|()| Applied::Applied);
         }
@@ -116,7 +120,9 @@ impl ObserveBalancer for FakeBalancer {
         self.controller.round_trip().await;
         before(self.world.take_fault(Operation::Member, &self.name), "identify", &self.name)
             .map_err(StepError::without_effect)?;
-        Ok(Instance::new("fake", self.generation()))
+        let began = self.world.lock().began.get(&self.name).copied();
+        let uptime = began.map_or(Duration::ZERO, |began| began.elapsed());
+        Ok(Instance::new("fake", self.generation()).with_uptime(uptime))
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
