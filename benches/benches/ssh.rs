@@ -37,8 +37,8 @@ fn drive(access: &SshAccess, sessions: i64) -> SshHost {
         ("pid_file".into(), text("server.pid".into())),
         ("identity".into(), text("-Dno.such.server".into())),
         ("sessions".into(), Setting::Integer(sessions)),
-        ("connect_deadline_ms".into(), Setting::Integer(60_000)),
-        ("read_deadline_ms".into(), Setting::Integer(60_000)),
+        ("connect_deadline".into(), Setting::Text("60000ms".into())),
+        ("read_deadline".into(), Setting::Text("60000ms".into())),
     ]);
     SshHost::new(SshHostConfig::from_component(&component).unwrap())
 }

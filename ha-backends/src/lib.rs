@@ -1,8 +1,13 @@
 #![doc = include_str!("../README.md")]
 
-mod connect;
+mod backends;
+mod error;
+mod registry;
+mod shared;
 
-pub use connect::{Backends, ConnectError, connect};
+pub use backends::Backends;
+pub use error::{ConnectError, ConnectErrors, Place};
+pub use registry::{Part, Registry, connect};
 
 #[cfg(feature = "haproxy")]
 pub use ha_haproxy as haproxy;

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ha_backends::connect;
 use ha_backends::sqlite::SqliteStore;
-use ha_backends::{ConnectError, connect};
 use ha_core::engine::{Engine, RunError};
 use ha_core::journal::{Journal, JournalError, LeaseError};
 use ha_core::procedure::PatchRequest;
@@ -238,40 +238,4 @@ async fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
     let refused = cluster.engine(&cluster.topology()).run("patch-1".into(), planned).await.unwrap_err();
     assert!(matches!(&refused, RunError::Journal(JournalError::Newer { .. })), "{refused}");
     assert_eq!(load.stop().await.counts.failures(), 0);
-}
-
-#[test]
-fn a_backend_that_is_not_compiled_in_is_named_with_those_that_are() {
-    let text = "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\n[pool]\nname = \"esb\"\nserve = 1\n\
-                [[balancer]]\nname = \"lb1\"\nbackend = \"f5\"\n";
-    let node = |name| {
-        format!(
-            "[[node]]\nname = \"{name}\"\ncapacity = 100\nhost = {{ backend = \"x\" }}\nprobe = {{ backend = \"x\" }}\n"
-        )
-    };
-    let topology = Topology::from_toml_str(&format!("{text}{}{}", node("a"), node("b"))).unwrap();
-    let error = connect(&topology).unwrap_err();
-    assert!(matches!(&error, ConnectError::Unknown { .. }), "{error}");
-    assert!(error.to_string().contains("balancer lb1.backend") && error.to_string().contains("haproxy"), "{error}");
-}
-
-#[test]
-fn a_wrong_setting_of_an_ssh_host_is_named_with_its_key() {
-    let node = |name, host: &str| {
-        format!("[[node]]\nname = \"{name}\"\ncapacity = 100\nhost = {host}\nprobe = {{ backend = \"x\" }}\n")
-    };
-    let whole = "{ backend = \"ssh\", host = \"esb1\", home = \"/opt/esb\", start = [\"a\"], stop = [\"b\"], \
-                 version = [\"c\"], pid_file = \"p\", identity = \"i\" }";
-    for (from, to, key) in [
-        ("host = \"esb1\", ", "", "setting host: is missing"),
-        ("\"esb1\"", "\"-oProxyCommand=x\"", "setting host: "),
-        ("\"/opt/esb\"", "\"opt\"", "setting home: give an absolute path"),
-        ("pid_file", "pidfile", "setting pid_file: is missing"),
-    ] {
-        let text = "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\n[pool]\nname = \"esb\"\nserve = 1\n\
-                    [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"/run/x.sock\"\n";
-        let nodes = node("a", &whole.replacen(from, to, 1)) + &node("b", whole);
-        let error = connect(&Topology::from_toml_str(&format!("{text}{nodes}")).unwrap()).unwrap_err();
-        assert!(error.to_string().starts_with(&format!("node a.host: {key}")), "{error}");
-    }
 }

@@ -68,6 +68,47 @@ fn every_arrow_between_modules_points_to_the_left() {
     assert!(wrong.is_empty(), "arrows that point to the right:\n{}", wrong.join("\n"));
 }
 
+/// What only the engine may name: tokio, and clocks.
+const ENGINE_ONLY: [&str; 3] = ["tokio", "Instant", "SystemTime"];
+
+/// Lists what of the engine's own a file of another module names in its code.
+fn named_of_the_engine(text: &str) -> Vec<String> {
+    // Tests may: they run under tokio's clock.
+    let code = text.split("#[cfg(test)]").next().unwrap_or("").lines();
+    let code = code.map(|line| line.split("//").next().unwrap_or(""));
+    let names = |line: &&str| {
+        let mut words = line.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        words.any(|word| ENGINE_ONLY.contains(&word))
+    };
+    code.filter(names).map(|line| line.trim().to_string()).collect()
+}
+
+#[test]
+fn only_the_engine_names_tokio_or_a_clock() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut wrong, mut inside_engine) = (Vec::new(), 0);
+    for file in sources(&root) {
+        let inside = file.strip_prefix(&root).unwrap();
+        let named = named_of_the_engine(&fs::read_to_string(&file).unwrap());
+        if inside.starts_with("engine") {
+            inside_engine += named.len();
+            continue;
+        }
+        wrong.extend(named.iter().map(|line| format!("src/{}: {line}", inside.display())));
+    }
+    assert!(
+        inside_engine > 10,
+        "only {inside_engine} were found in the engine: does this test still read the sources?"
+    );
+    assert!(wrong.is_empty(), "time is an argument outside the engine:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_clock_is_seen_wherever_the_code_names_it() {
+    assert_eq!(named_of_the_engine("use tokio::time::Instant;\n// tokio\nlet x = 1;"), ["use tokio::time::Instant;"]);
+    assert_eq!(named_of_the_engine("/// Ends in an Instant.\nfn instant() {}\n#[cfg(test)]\nuse tokio::x;"), [""; 0]);
+}
+
 #[test]
 fn the_order_refuses_an_arrow_to_the_right() {
     assert!(may_use("law", "topology") && may_use("report", "safety") && may_use("engine", "procedure"));

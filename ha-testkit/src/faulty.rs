@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance,
-    LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
+    Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance, LoadBalancer,
+    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -21,6 +21,8 @@ pub enum BalancerCall {
     Identify,
     /// `member`.
     Member,
+    /// `look`.
+    Look,
     /// `members`.
     Members,
     /// `concerns`.
@@ -146,6 +148,7 @@ fn named(call: BalancerCall) -> (&'static str, bool) {
     match call {
         BalancerCall::Identify => ("identify", true),
         BalancerCall::Member => ("member", true),
+        BalancerCall::Look => ("look", true),
         BalancerCall::Members => ("members", true),
         BalancerCall::Concerns => ("concerns", true),
         BalancerCall::Quiescence => ("quiescence", true),
@@ -170,11 +173,8 @@ impl<B: ObserveBalancer> ObserveBalancer for FaultyBalancer<B> {
         self.through(BalancerCall::Member, member.to_string(), self.inner.member(member)).await
     }
 
-    /// Calls of their own, each with its own faults.
     async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
-        let (process, stands) = (self.identify().await?, self.member(member).await?);
-        let figures = if stands.admin == Admin::Ready { None } else { self.quiescence(member).await.ok() };
-        Ok(Standing::new(process, stands).with_quiescence(figures))
+        self.through(BalancerCall::Look, member.to_string(), self.inner.look(member)).await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
@@ -215,6 +215,21 @@ mod tests {
 
     use super::*;
     use crate::world::{Controller, FakeBalancer, World};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_is_the_look_of_what_is_inside_and_no_calls_of_parts() {
+        let world = World::active_passive();
+        let inner = FaultyBalancer::new(FakeBalancer::new(world, Controller::new(), "lb1".into()));
+        let outer: Arc<dyn LoadBalancer> = Arc::new(FaultyBalancer::new(Arc::new(inner.clone())));
+        let row = MemberRef::new(Name::new("esb").unwrap(), Name::new("esb1").unwrap());
+        outer.look(&row).await.unwrap();
+        assert_eq!(
+            [BalancerCall::Look, BalancerCall::Identify, BalancerCall::Member].map(|call| inner.calls(call)),
+            [1, 0, 0]
+        );
+        inner.plan(BalancerCall::Look, 0, BalancerFault::Refused(ErrorKind::Unreachable));
+        assert_eq!(outer.look(&row).await.unwrap_err().kind(), ErrorKind::Unreachable);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_fault_does_to_its_one_call_what_it_says() {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 // mockall's own code has a name `Expectations`.
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Expectations as Expected, Instance, LoadBalancer,
-    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -22,6 +22,7 @@ mockall::mock! {
         fn capabilities(&self) -> BalancerCapabilities;
         async fn identify(&self) -> Result<Instance, StepError>;
         async fn member(&self, member: &MemberRef) -> Result<Member, StepError>;
+        async fn look(&self, member: &MemberRef) -> Result<Standing, StepError>;
         async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError>;
         async fn concerns(&self, expect: &Expected) -> Result<Vec<Concern>, StepError>;
         async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError>;

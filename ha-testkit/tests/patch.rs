@@ -161,6 +161,10 @@ impl Journal for Slow {
     async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
         self.0.runs().await
     }
+
+    async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
+        self.0.open_runs(cluster).await
+    }
 }
 
 #[tokio::test(start_paused = true)]

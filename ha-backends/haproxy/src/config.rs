@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ha_core::topology::{Component, Setting};
+use ha_core::topology::{Component, Reported, SettingError, SettingErrors as ConfigError, Settings};
 
 /// Where a socket of HAProxy is. A socket that is forwarded over SSH (`ssh -L`) is one of these on this machine.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,26 +61,6 @@ pub struct HaProxyConfig {
     pub accept: Vec<String>,
 }
 
-/// Refuses the settings of a component.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("setting {key}: {what}")]
-pub struct ConfigError {
-    key: String,
-    what: String,
-}
-
-const KNOWN: [&str; 9] = [
-    "socket",
-    "master",
-    "deadline_ms",
-    "max_reply",
-    "connections",
-    "persistent",
-    "cuts_on_maint",
-    "config_file",
-    "accept",
-];
-
 impl HaProxyConfig {
     /// Describes the unix socket at `path`, with default limits.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -130,65 +110,46 @@ impl HaProxyConfig {
         self
     }
 
-    /// Reads the settings `socket` and `master` (an absolute path or `host:port`), `deadline_ms`, `max_reply`,
-    /// `connections` (1 to 10), `persistent`, `cuts_on_maint`, `config_file` (an absolute path) and `accept` (names of lint
-    /// rules). Only `socket` is required.
+    /// Reads the settings `socket` and `master` (an absolute path or `host:port`), `deadline`, `max_reply`, `connections` (1
+    /// to 10), `persistent`, `cuts_on_maint`, `config_file` (an absolute path) and `accept` (names of lint rules). Only
+    /// `socket` is required.
     ///
     /// # Errors
-    /// [`ConfigError`] with the key.
+    /// [`ConfigError`] with every key that is wrong.
     pub fn from_component(component: &Component) -> Result<Self, ConfigError> {
-        let error = |key: &str, what: &str| ConfigError { key: key.into(), what: what.into() };
-        let setting = |key: &str| component.settings.get(key);
-        let endpoint = |key: &str| match setting(key) {
-            None => Ok(None),
-            Some(Setting::Text(text)) => Endpoint::parse(text).map(Some).ok_or(()),
-            Some(_) => Err(()),
-        };
-        let where_it_is = "give the absolute path of a unix socket, or host:port";
-        let socket = endpoint("socket").map_err(|()| error("socket", where_it_is))?;
-        let socket = socket.ok_or_else(|| error("socket", &format!("is missing: {where_it_is}")))?;
-        let mut config = Self::at(socket);
-        config.master = endpoint("master").map_err(|()| error("master", where_it_is))?;
-        let number = |key: &str, most: i64| match setting(key) {
-            None => Ok(None),
-            Some(Setting::Integer(number)) if (1..=most).contains(number) => Ok(Some(number.unsigned_abs())),
-            Some(_) => Err(error(key, &format!("give a whole number from 1 to {most}"))),
-        };
-        if let Some(ms) = number("deadline_ms", 600_000)? {
-            config.deadline = Duration::from_millis(ms);
-        }
-        if let Some(bytes) = number("max_reply", 1 << 30)? {
-            config.max_reply = bytes;
-        }
-        if let Some(connections) = number("connections", 10)? {
-            config.connections = usize::try_from(connections).unwrap_or(config.connections);
-        }
-        let flag = |key: &str| match setting(key) {
-            None => Ok(None),
-            Some(Setting::Flag(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(error(key, "give true or false")),
-        };
-        (config.persistent, config.cuts_on_maint) = (flag("persistent")?, flag("cuts_on_maint")?);
-        config.config_file = match setting("config_file") {
-            None => None,
-            Some(Setting::Text(path)) if path.starts_with('/') => Some(path.into()),
-            Some(_) => return Err(error("config_file", "give the absolute path of haproxy.cfg on this machine")),
-        };
-        config.accept = match setting("accept") {
-            None => Vec::new(),
-            Some(Setting::List(rules)) => rules.clone(),
-            Some(_) => return Err(error("accept", "give a list of lint rules, as [\"retries\"]")),
-        };
-        match component.settings.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            Some(key) => Err(error(key, &format!("is unknown; known here: {}", KNOWN.join(", ")))),
-            None => Ok(config),
-        }
+        let mut settings = Settings::of(component);
+        let (socket, master) = (endpoint(&mut settings, "socket"), endpoint(&mut settings, "master"));
+        let socket = settings.require("socket", socket);
+        let mut config = Self::at(Endpoint::Tcp(String::new()));
+        let deadline = settings.duration("deadline", config.deadline);
+        let max_reply = settings.integer("max_reply", 1, 1 << 30);
+        let connections = settings.integer("connections", 1, 10);
+        let (persistent, cuts_on_maint) = (settings.flag("persistent"), settings.flag("cuts_on_maint"));
+        let (config_file, accept) = (settings.optional_path("config_file"), settings.list("accept"));
+        let read = (|| {
+            config.socket = socket?;
+            config.master = master?;
+            config.deadline = deadline?;
+            config.max_reply = max_reply?.map_or(config.max_reply, i64::unsigned_abs);
+            let connections = connections?.and_then(|connections| usize::try_from(connections).ok());
+            config.connections = connections.unwrap_or(config.connections);
+            (config.persistent, config.cuts_on_maint) = (persistent?, cuts_on_maint?);
+            (config.config_file, config.accept) = (config_file?, accept?);
+            Ok(config)
+        })();
+        settings.finish(read)
     }
+}
+
+fn endpoint(settings: &mut Settings<'_>, key: &'static str) -> Result<Option<Endpoint>, Reported> {
+    let Some(text) = settings.text(key)? else { return Ok(None) };
+    let wrong = || SettingError::new(key, "give the absolute path of a unix socket, or host:port");
+    settings.keep(Endpoint::parse(&text).ok_or_else(wrong)).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
-    use ha_core::topology::Name;
+    use ha_core::topology::{Name, Setting};
 
     use super::*;
 
@@ -208,11 +169,11 @@ mod tests {
             (vec![], "socket: is missing"),
             (vec![("socket", text("relative.sock"))], "socket: give the absolute path"),
             (vec![("socket", text("host:0"))], "socket: give"),
-            (vec![("socket", text("/a")), ("master", Setting::Flag(true))], "master: give"),
-            (vec![("socket", text("/a")), ("deadline_ms", Setting::Integer(0))], "deadline_ms: give a whole number"),
+            (vec![("socket", text("/a")), ("master", Setting::Flag(true))], "master: give a text"),
+            (vec![("socket", text("/a")), ("deadline", Setting::Integer(2_000))], "deadline: give a duration"),
             (vec![("socket", text("/a")), ("connections", Setting::Integer(11))], "connections: give a whole number"),
             (vec![("socket", text("/a")), ("persistent", text("yes"))], "persistent: give true or false"),
-            (vec![("socket", text("/a")), ("config_file", text("haproxy.cfg"))], "config_file: give the absolute path"),
+            (vec![("socket", text("/a")), ("config_file", text("haproxy.cfg"))], "config_file: give an absolute path"),
             (vec![("socket", text("/a")), ("accept", text("retries"))], "accept: give a list"),
             (vec![("socket", text("/a")), ("sockets", text("/b"))], "sockets: is unknown"),
         ] {

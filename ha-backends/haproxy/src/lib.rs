@@ -14,5 +14,6 @@ mod transport;
 mod wire;
 
 pub use backend::HaProxy;
-pub use config::{ConfigError, Endpoint, HaProxyConfig};
+pub use config::{Endpoint, HaProxyConfig};
+pub use ha_core::topology::SettingErrors as ConfigError;
 pub use lint::{Checks, LintExpectations, PoolFacts, ServerFacts, Severity, Warning, lint, lint_bytes, pool_facts};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance, LoadBalancer,
-    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError, look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
-use ha_core::topology::{Component, Name, SettingError as ConfigError, Settings};
+use ha_core::topology::{Component, Name, SettingErrors as ConfigError, Settings};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -28,16 +28,16 @@ impl LocalBalancer {
         Self { socket: socket.into(), deadline: Duration::from_secs(2) }
     }
 
-    /// Reads the settings `socket` and `deadline_ms`.
+    /// Reads the settings `socket` and `deadline`.
     ///
     /// # Errors
-    /// [`ConfigError`] with the key.
+    /// [`ConfigError`] with every key that is wrong.
     pub fn from_component(component: &Component) -> Result<Self, ConfigError> {
         let mut settings = Settings::of(component);
-        let socket = settings.absolute_path("socket")?;
-        let deadline = settings.millis("deadline_ms", Duration::from_secs(2))?;
-        settings.finish()?;
-        Ok(Self { socket, deadline })
+        let (socket, deadline) =
+            (settings.absolute_path("socket"), settings.duration("deadline", Duration::from_secs(2)));
+        let read = (|| Ok(Self { socket: socket?, deadline: deadline? }))();
+        settings.finish(read)
     }
 
     async fn ask(&self, operation: &'static str, target: String, request: Request) -> Result<Reply, StepError> {
@@ -111,6 +111,10 @@ impl ObserveBalancer for LocalBalancer {
             Reply::Member(stands) => Ok(stands),
             _ => Err(unexpected("member", member.to_string(), false)),
         }
+    }
+
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        look_by_parts(self, member).await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {

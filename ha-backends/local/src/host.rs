@@ -8,7 +8,7 @@ use ha_core::backend::{
     ObserveHost, Ran, RunCommand, ServerProcess, StepError,
 };
 use ha_core::state::{LeaseEpoch, ServerDomain};
-use ha_core::topology::{Component, SettingError as ConfigError, Settings};
+use ha_core::topology::{Component, SettingErrors as ConfigError, Settings};
 
 use crate::fence::Fence;
 use crate::identity::{self, Life};
@@ -33,21 +33,25 @@ pub struct LocalHostConfig {
 
 impl LocalHostConfig {
     /// Reads the settings `home`, `version`, those of its [`Supervisor`], and optionally `start_test` and
-    /// `command_deadline_ms`.
+    /// `command_deadline`.
     ///
     /// # Errors
-    /// [`ConfigError`] with the key.
+    /// [`ConfigError`] with every key that is wrong.
     pub fn from_component(component: &Component) -> Result<Self, ConfigError> {
         let mut settings = Settings::of(component);
-        let config = Self {
-            home: settings.absolute_path("home")?,
-            supervisor: Supervisor::read(&mut settings)?,
-            start_test: settings.optional_argv("start_test")?,
-            version: settings.argv("version")?,
-            command_deadline: settings.millis("command_deadline_ms", Duration::from_secs(15))?,
-        };
-        settings.finish()?;
-        Ok(config)
+        let (home, supervisor) = (settings.absolute_path("home"), Supervisor::read(&mut settings));
+        let (start_test, version) = (settings.optional_argv("start_test"), settings.argv("version"));
+        let deadline = settings.duration("command_deadline", Duration::from_secs(15));
+        let read = (|| {
+            Ok(Self {
+                home: home?,
+                supervisor: supervisor?,
+                start_test: start_test?,
+                version: version?,
+                command_deadline: deadline?,
+            })
+        })();
+        settings.finish(read)
     }
 }
 

@@ -8,11 +8,12 @@ mod fence;
 pub mod fuzz;
 mod host;
 mod identity;
+mod launch;
 mod runner;
 mod unit;
 mod wire;
 
 pub use balancer::LocalBalancer;
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
-pub use ha_core::topology::SettingError as ConfigError;
+pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};

@@ -8,9 +8,10 @@ use std::time::Duration;
 use ha_core::backend::{Applied, Ended, ErrorKind, Ran, RunCommand, StepError};
 use rustix::process::{Pid, Signal, getpgrp, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::launch;
 
 /// How long output may still come after the command itself has ended: a server that it left behind holds the pipes open.
 const AFTERWARDS: Duration = Duration::from_millis(100);
@@ -18,7 +19,8 @@ const AFTERWARDS: Duration = Duration::from_millis(100);
 /// How long a server may write down what it does before it is killed.
 pub(crate) const DUMP_TIME: Duration = Duration::from_millis(500);
 
-/// Runs a command in `home`, in a process group of its own, to its end or its deadline.
+/// Runs a command in `home`, in a process group of its own and with default signal dispositions, to its end or its
+/// deadline.
 pub(crate) async fn run(home: &Path, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
     let target = home.display().to_string();
     let nothing = |kind: ErrorKind, words: String| {
@@ -29,15 +31,16 @@ pub(crate) async fn run(home: &Path, operation: &'static str, command: RunComman
     };
     let relative = Path::new(program).is_relative() && program.contains('/');
     let path = if relative { home.join(program) } else { program.into() };
-    let spawned = Command::new(&path)
-        .args(arguments)
-        .envs(command.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn();
+    let spawned = launch::command(&path, arguments).await.and_then(|mut launched| {
+        launched
+            .envs(command.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+    });
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

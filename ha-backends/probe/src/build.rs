@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use ha_core::backend::Probe;
-use ha_core::topology::{Component, SettingError};
+use ha_core::topology::{Component, SettingError, SettingErrors};
 
 use crate::{
     CommandProbe, CommandProbeConfig, HttpProbe, HttpProbeConfig, LogProbe, LogProbeConfig, TcpProbe, TcpProbeConfig,
@@ -14,13 +14,13 @@ pub const BACKENDS: &[&str] = &["http", "tcp", "command", "log"];
 /// certificates of an authority is read.
 ///
 /// # Errors
-/// [`SettingError`] with the key: `backend` when it is none of [`BACKENDS`].
-pub fn from_component(component: &Component) -> Result<Arc<dyn Probe>, SettingError> {
+/// [`SettingErrors`] with every key that is wrong: `backend` when it is none of [`BACKENDS`].
+pub fn from_component(component: &Component) -> Result<Arc<dyn Probe>, SettingErrors> {
     match component.backend.as_str() {
         "http" => Ok(Arc::new(HttpProbe::new(HttpProbeConfig::from_component(component)?))),
         "tcp" => Ok(Arc::new(TcpProbe::new(TcpProbeConfig::from_component(component)?))),
         "command" => Ok(Arc::new(CommandProbe::new(CommandProbeConfig::from_component(component)?))),
         "log" => Ok(Arc::new(LogProbe::new(LogProbeConfig::from_component(component)?))),
-        _ => Err(SettingError::new("backend", format!("is none of {}", BACKENDS.join(", ")))),
+        _ => Err(SettingError::new("backend", format!("is none of {}", BACKENDS.join(", "))).into()),
     }
 }

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{ErrorKind, Probe, Ready, StepError};
-use ha_core::topology::{Component, SettingError, Settings};
+use ha_core::topology::{Component, Reported, SettingErrors, Settings};
 
 use crate::answer::{Asked, release};
 use crate::ports::{Doors, Ports};
-use crate::run::{checked, run};
+use crate::run::{checked, optional_program, run};
 use crate::trial::{Tested, trial};
 
 /// What a command probe runs.
@@ -26,28 +26,36 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Reads the settings `timeout_ms` and `test_timeout_ms`.
-    pub(crate) fn read(settings: &mut Settings<'_>) -> Result<Self, SettingError> {
-        let ready = settings.millis("timeout_ms", Duration::from_secs(2))?;
-        Ok(Self { ready, test: settings.millis("test_timeout_ms", Duration::from_secs(30))? })
+    /// Reads the settings `timeout` and `test_timeout`.
+    pub(crate) fn read(settings: &mut Settings<'_>) -> Result<Self, Reported> {
+        let ready = settings.duration("timeout", Duration::from_secs(2));
+        let test = settings.duration("test_timeout", Duration::from_secs(30));
+        Ok(Self { ready: ready?, test: test? })
     }
 }
 
 impl CommandProbeConfig {
-    /// Reads the settings `command`, `test`, `ports`, `timeout_ms` and `test_timeout_ms`.
+    /// Reads the settings `command`, `test`, `ports`, `timeout` and `test_timeout`.
     ///
     /// # Errors
-    /// [`SettingError`] with the key.
-    pub fn from_component(component: &Component) -> Result<Self, SettingError> {
+    /// [`SettingErrors`] with every key that is wrong.
+    pub fn from_component(component: &Component) -> Result<Self, SettingErrors> {
         let mut settings = Settings::of(component);
-        let config = Self {
-            command: checked("command", settings.argv("command")?)?,
-            test: checked("test", settings.optional_argv("test")?)?,
-            ports: Ports::read(&mut settings)?,
-            limits: Limits::read(&mut settings)?,
-        };
-        settings.finish()?;
-        Ok(config)
+        let read = Self::read("command", &mut settings, Ports::read);
+        settings.finish(read)
+    }
+
+    /// Reads the settings under which a program tells the release.
+    pub(crate) fn read(
+        command: &'static str,
+        settings: &mut Settings<'_>,
+        ports: impl FnOnce(&mut Settings<'_>) -> Result<Ports, Reported>,
+    ) -> Result<Self, Reported> {
+        let argv = settings.argv(command);
+        let command = checked(settings, command, argv);
+        let test = optional_program(settings, "test");
+        let (ports, limits) = (ports(settings), Limits::read(settings));
+        Ok(Self { command: command?, test: test?, ports: ports?, limits: limits? })
     }
 }
 

@@ -13,7 +13,7 @@ mod trial;
 
 pub use build::{BACKENDS, from_component};
 pub use command::{CommandProbe, CommandProbeConfig};
-pub use ha_core::topology::SettingError as ConfigError;
+pub use ha_core::topology::SettingErrors as ConfigError;
 pub use http::{HttpProbe, HttpProbeConfig};
 pub use log::{LogProbe, LogProbeConfig};
 pub use tcp::{TcpProbe, TcpProbeConfig};

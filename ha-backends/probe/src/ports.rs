@@ -1,7 +1,7 @@
 use std::io;
 
 use ha_core::backend::{ErrorKind, StepError};
-use ha_core::topology::{SettingError, Settings};
+use ha_core::topology::{Reported, SettingError, Settings};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -22,8 +22,12 @@ pub(crate) enum Doors {
 
 impl Ports {
     /// Reads the setting `ports`: a list of `host:port`.
-    pub(crate) fn read(settings: &mut Settings<'_>) -> Result<Self, SettingError> {
+    pub(crate) fn read(settings: &mut Settings<'_>) -> Result<Self, Reported> {
         let ports = settings.texts("ports")?;
+        settings.keep(Self::parse(ports))
+    }
+
+    fn parse(ports: Vec<String>) -> Result<Self, SettingError> {
         let wrong = |text: &str| SettingError::new("ports", format!("{text:?} is no address: give host:port"));
         for text in &ports {
             let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong(text))?;
@@ -37,9 +41,9 @@ impl Ports {
     }
 
     /// As [`read`](Self::read); at least one must be given.
-    pub(crate) fn require(settings: &mut Settings<'_>) -> Result<Self, SettingError> {
-        let ports = Self::read(settings)?;
-        if ports.0.is_empty() { Err(SettingError::new("ports", "is missing")) } else { Ok(ports) }
+    pub(crate) fn require(settings: &mut Settings<'_>) -> Result<Self, Reported> {
+        let ports = Self::read(settings).map(|ports| if ports.0.is_empty() { None } else { Some(ports) });
+        settings.require("ports", ports)
     }
 
     pub(crate) fn names(&self) -> String {
@@ -84,11 +88,13 @@ mod tests {
 
     use super::*;
 
-    fn ports(list: &[&str]) -> Result<Ports, SettingError> {
+    fn ports(list: &[&str]) -> Result<Ports, ha_core::topology::SettingErrors> {
         let mut component = Component::new(Name::new("tcp").unwrap());
         let list = list.iter().map(ToString::to_string).collect();
         component.settings.insert("ports".into(), Setting::List(list));
-        Ports::read(&mut Settings::of(&component))
+        let mut settings = Settings::of(&component);
+        let ports = Ports::read(&mut settings);
+        settings.finish(ports)
     }
 
     #[test]

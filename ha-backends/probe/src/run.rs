@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use ha_core::backend::{ErrorKind, StepError};
-use ha_core::topology::SettingError;
+use ha_core::topology::{Reported, Settings};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
@@ -39,13 +39,24 @@ const OUTPUT_LIMIT: u64 = 1024 * 1024;
 const AFTERWARDS: Duration = Duration::from_millis(100);
 
 /// Refuses an argument vector whose program depends on the folder that the controller was started in.
-pub(crate) fn checked(key: &str, argv: Vec<String>) -> Result<Vec<String>, SettingError> {
+pub(crate) fn checked(
+    settings: &mut Settings<'_>,
+    key: &'static str,
+    argv: Result<Vec<String>, Reported>,
+) -> Result<Vec<String>, Reported> {
+    let argv = argv?;
     match argv.first() {
         Some(program) if program.contains('/') && Path::new(program).is_relative() => {
-            Err(SettingError::new(key, "give the program with an absolute path, or by its name alone"))
+            Err(settings.wrong(key, "give the program with an absolute path, or by its name alone"))
         }
         Some(_) | None => Ok(argv),
     }
+}
+
+/// Reads the setting of a program that may be missing.
+pub(crate) fn optional_program(settings: &mut Settings<'_>, key: &'static str) -> Result<Vec<String>, Reported> {
+    let argv = settings.optional_argv(key);
+    checked(settings, key, argv)
 }
 
 /// Runs a program in `/`, without a shell, in a process group of its own. Whoever drops the future ends the whole group:

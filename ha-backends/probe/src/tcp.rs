@@ -1,10 +1,9 @@
 use async_trait::async_trait;
 use ha_core::backend::{Probe, Ready, StepError};
-use ha_core::topology::{Component, SettingError, Settings};
+use ha_core::topology::{Component, SettingErrors, Settings};
 
-use crate::command::{CommandProbe, CommandProbeConfig, Limits};
+use crate::command::{CommandProbe, CommandProbeConfig};
 use crate::ports::Ports;
-use crate::run::checked;
 
 /// Where a TCP probe connects to.
 #[derive(Clone, Debug)]
@@ -13,21 +12,15 @@ pub struct TcpProbeConfig {
 }
 
 impl TcpProbeConfig {
-    /// Reads the settings `ports`, `release_command`, `test`, `timeout_ms` and `test_timeout_ms`. An open port does not
+    /// Reads the settings `ports`, `release_command`, `test`, `timeout` and `test_timeout`. An open port does not
     /// tell who answers, so that `release_command` is not optional.
     ///
     /// # Errors
-    /// [`SettingError`] with the key.
-    pub fn from_component(component: &Component) -> Result<Self, SettingError> {
+    /// [`SettingErrors`] with every key that is wrong.
+    pub fn from_component(component: &Component) -> Result<Self, SettingErrors> {
         let mut settings = Settings::of(component);
-        let inner = CommandProbeConfig {
-            ports: Ports::require(&mut settings)?,
-            command: checked("release_command", settings.argv("release_command")?)?,
-            test: checked("test", settings.optional_argv("test")?)?,
-            limits: Limits::read(&mut settings)?,
-        };
-        settings.finish()?;
-        Ok(Self { inner })
+        let inner = CommandProbeConfig::read("release_command", &mut settings, Ports::require);
+        settings.finish(inner.map(|inner| Self { inner }))
     }
 }
 

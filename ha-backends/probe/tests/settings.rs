@@ -56,8 +56,8 @@ fn settings_of_http_probes_are_named() {
             ("release_header", text("x release"), "release_header"),
             ("release_json", text("version"), "release_json"),
             ("ports", list(&["8243"]), "ports"),
-            ("timeout_ms", Setting::Integer(0), "timeout_ms"),
-            ("test_timeout_ms", text("2s"), "test_timeout_ms"),
+            ("timeout", text("0s"), "timeout"),
+            ("test_timeout", Setting::Integer(2_000), "test_timeout"),
             ("pin", text("00"), "url"),
             ("ca", text("/etc/ssl/certs/ca-certificates.crt"), "url"),
             ("insecure", Setting::Flag(true), "insecure"),
@@ -91,7 +91,7 @@ fn settings_of_command_probes_are_named() {
         &[
             ("command", text("esb-release"), "command"),
             ("test", list(&[]), "test"),
-            ("timeout_ms", Setting::Integer(-1), "timeout_ms"),
+            ("timeout", text("-1s"), "timeout"),
             ("url", text("http://esb1/"), "url"),
         ],
     );

@@ -2,15 +2,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use ha_core::journal::JournalError;
-use rusqlite::Connection;
+use ha_core::record::Record;
+use rusqlite::{Connection, TransactionBehavior, params};
 
-/// The version of the tables below; a file of a later one is refused.
-const SCHEMA_VERSION: i64 = 1;
+/// The version of the tables below; a file of an earlier one is brought to it, one of a later one is refused.
+const SCHEMA_VERSION: i64 = 2;
 
 /// Opens a file, makes sure that its writes are durable, and that its tables are ours.
 pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
     let broken = |error: rusqlite::Error| JournalError::Broken { what: format!("{}: {error}", path.display()) };
-    let connection = Connection::open(path).map_err(broken)?;
+    let mut connection = Connection::open(path).map_err(broken)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(broken)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(broken)?;
     connection.execute_batch("PRAGMA synchronous = FULL").map_err(broken)?;
@@ -26,6 +27,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(broken)?;
     match version {
         0 => connection.execute_batch(TABLES).map_err(broken)?,
+        1 => upgrade(&mut connection).map_err(broken)?,
         SCHEMA_VERSION => {}
         newer => {
             let what = format!(
@@ -38,12 +40,49 @@ pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
+/// Brings a file of version 1 to version 2, in one transaction: runs get their cluster, and whether they are open. What is no
+/// JSON of ours counts as open and of any cluster, so that the damage shows when the run is read.
+fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another controller may have done it since.
+    if transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? == 1 {
+        transaction.execute_batch(UPGRADE)?;
+        let runs: Vec<String> =
+            transaction.prepare("SELECT run FROM runs")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for run in runs {
+            let mut query =
+                transaction.prepare_cached("SELECT record FROM entries WHERE run = ?1 ORDER BY sequence")?;
+            let records = query.query_map([&run], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+            let records: Vec<Option<Record>> = records.iter().map(|record| serde_json::from_str(record).ok()).collect();
+            let cluster = match records.first() {
+                Some(Some(Record::Opened { plan })) => Some(plan.cluster.as_str()),
+                _ => None,
+            };
+            let is_open =
+                records.iter().rev().find_map(|record| record.as_ref().map_or(Some(true), Record::leaves_open));
+            let update = "UPDATE runs SET cluster = ?2, is_open = ?3 WHERE run = ?1";
+            transaction.execute(update, params![run, cluster, is_open.unwrap_or(true)])?;
+        }
+    }
+    transaction.commit()
+}
+
+const UPGRADE: &str = "
+ALTER TABLE runs ADD COLUMN cluster TEXT;
+ALTER TABLE runs ADD COLUMN is_open INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX open_runs ON runs (cluster) WHERE is_open = 1;
+PRAGMA user_version = 2;
+";
+
 const TABLES: &str = "
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS runs (
     number INTEGER PRIMARY KEY,
-    run TEXT NOT NULL UNIQUE
+    run TEXT NOT NULL UNIQUE,
+    cluster TEXT,
+    is_open INTEGER NOT NULL DEFAULT 1
 ) STRICT;
+CREATE INDEX IF NOT EXISTS open_runs ON runs (cluster) WHERE is_open = 1;
 CREATE TABLE IF NOT EXISTS entries (
     run TEXT NOT NULL,
     sequence INTEGER NOT NULL,
@@ -60,6 +99,6 @@ CREATE TABLE IF NOT EXISTS leases (
     owner TEXT NOT NULL,
     until_ms INTEGER NOT NULL
 ) STRICT;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 ";

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError, check_next};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, check_next, cluster_of};
 use ha_core::record::{Entry, RECORD_FORMAT, Record, RunId};
 use ha_core::state::LeaseEpoch;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -77,6 +77,18 @@ impl Journal for SqliteStore {
         .await
         .unwrap_or_else(|error| Err(broken(error)))
     }
+
+    async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
+        let cluster = cluster.to_string();
+        self.with(move |inner| {
+            let select = "SELECT run FROM runs WHERE is_open = 1 AND (cluster = ?1 OR cluster IS NULL) ORDER BY number";
+            let mut query = inner.connection.prepare(select).map_err(broken)?;
+            let runs = query.query_map([cluster], |row| row.get::<_, String>(0)).map_err(broken)?;
+            runs.map(|run| run.map(RunId::new).map_err(broken)).collect()
+        })
+        .await
+        .unwrap_or_else(|error| Err(broken(error)))
+    }
 }
 
 #[async_trait]
@@ -128,12 +140,21 @@ fn append(connection: &mut Connection, run: &RunId, entries: &[Entry]) -> Result
     for entry in entries {
         insert(&transaction, run, entry)?;
     }
+    if let Some(is_open) = entries.iter().rev().find_map(|entry| entry.record.leaves_open()) {
+        // Most appends leave it as it is.
+        let update = "UPDATE runs SET is_open = ?2 WHERE run = ?1 AND is_open <> ?2";
+        transaction
+            .prepare_cached(update)
+            .and_then(|mut update| update.execute(params![run.as_str(), is_open]))
+            .map_err(broken)?;
+    }
     transaction.commit().map_err(broken)
 }
 
 fn insert(transaction: &Transaction<'_>, run: &RunId, entry: &Entry) -> Result<(), JournalError> {
     if entry.sequence == 0 {
-        transaction.execute("INSERT INTO runs (run) VALUES (?1)", [run.as_str()]).map_err(broken)?;
+        let begin = "INSERT INTO runs (run, cluster, is_open) VALUES (?1, ?2, 1)";
+        transaction.execute(begin, params![run.as_str(), cluster_of(entry)]).map_err(broken)?;
     }
     let insert =
         "INSERT INTO entries (run, sequence, format, epoch, unix_ms, record, sha256) VALUES (?1,?2,?3,?4,?5,?6,?7)";

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore};
-use ha_core::record::{Cursor, Entry, Record, RunId};
+use ha_core::plan::Plan;
+use ha_core::record::{Cursor, End, Entry, Record, RunId, Why};
 use ha_core::state::LeaseEpoch;
+use ha_core::topology::Name;
 use ha_sqlite::SqliteStore;
+use ha_testkit::world::World;
 
 fn file() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -63,6 +66,79 @@ async fn entries_that_are_given_together_are_written_all_or_none() {
         store.append(&RunId::new("r3"), vec![]).await.unwrap();
         assert_eq!(store.read(&run).await.unwrap(), [entry(0, 1), entry(1, 2)]);
         assert_eq!(store.runs().await.unwrap(), std::slice::from_ref(&run));
+    }
+}
+
+/// A plan of the cluster `orders`.
+async fn plan() -> Plan {
+    let world = World::active_passive();
+    let mut plan = world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap().plan;
+    plan.cluster = Name::new("orders").unwrap();
+    plan
+}
+
+async fn append(store: &dyn Journal, run: &str, records: Vec<Record>) {
+    let run = RunId::new(run);
+    let next = store.read(&run).await.unwrap().len() as u64;
+    let entry = |(sequence, record)| Entry::new(sequence, LeaseEpoch::new(1), 1_700_000_000_000, record);
+    store.append(&run, (next..).zip(records).map(entry).collect()).await.unwrap();
+}
+
+async fn open(store: &dyn Journal, cluster: &str) -> Vec<String> {
+    store.open_runs(cluster).await.unwrap().iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_run_is_open_in_its_cluster_until_it_is_all_new_or_all_old() {
+    let (_dir, path) = file();
+    let stores: [&dyn Journal; 2] = [&SqliteStore::open(&path).unwrap(), &MemoryStore::new()];
+    let plan = plan().await;
+    let opened = |cluster: &str| {
+        let mut plan = plan.clone();
+        plan.cluster = Name::new(cluster).unwrap();
+        Record::Opened { plan: Box::new(plan) }
+    };
+    let closed = |end| Record::Closed { end, open: vec![] };
+    let turned = || Record::Turned { to: Cursor::START, note: String::new() };
+    for store in stores {
+        append(store, "b", vec![opened("orders"), turned()]).await;
+        append(store, "a", vec![opened("orders")]).await;
+        append(store, "c", vec![opened("crm")]).await;
+        append(store, "nameless", vec![turned()]).await;
+        assert_eq!(open(store, "orders").await, ["b", "a", "nameless"], "oldest first");
+        assert_eq!(open(store, "crm").await, ["c", "nameless"]);
+        append(store, "b", vec![closed(End::NeedsOperator(Why::Held))]).await;
+        append(store, "a", vec![closed(End::AllNew)]).await;
+        append(store, "c", vec![turned(), closed(End::AllOld)]).await;
+        assert_eq!(
+            (open(store, "orders").await, open(store, "crm").await),
+            (vec!["b".into(), "nameless".into()], vec!["nameless".into()])
+        );
+        append(store, "a", vec![Record::TakenOver { owner: "ben".into(), at: Cursor::START }]).await;
+        append(store, "b", vec![closed(End::AllOld)]).await;
+        assert_eq!(open(store, "orders").await, ["a", "nameless"], "a run that was taken over is open again");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_is_brought_to_version_2_with_its_open_runs() {
+    let (_dir, path) = file();
+    let store = SqliteStore::open(&path).unwrap();
+    let opened = Record::Opened { plan: Box::new(plan().await) };
+    append(&store, "ended", vec![opened.clone(), Record::Closed { end: End::AllOld, open: vec![] }]).await;
+    append(&store, "open", vec![opened.clone()]).await;
+    append(&store, "damaged", vec![opened]).await;
+    drop(store);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let earlier = "DROP INDEX open_runs; ALTER TABLE runs DROP COLUMN cluster; ALTER TABLE runs DROP COLUMN is_open;
+        UPDATE entries SET record = 'x' WHERE run = 'damaged'; PRAGMA user_version = 1;";
+    connection.execute_batch(earlier).unwrap();
+    for _ in 0..2 {
+        let store = SqliteStore::open(&path).unwrap();
+        assert_eq!(open(&store, "orders").await, ["open", "damaged"]);
+        assert_eq!(open(&store, "crm").await, ["damaged"], "nobody knows whose it is");
+        assert!(matches!(store.read(&"damaged".into()).await, Err(JournalError::Corrupt { .. })));
+        assert_eq!(store.read(&"ended".into()).await.unwrap().len(), 2);
     }
 }
 

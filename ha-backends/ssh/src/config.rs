@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ha_core::backend::linux::Supervisor;
-use ha_core::topology::{Component, SettingError, Settings};
+use ha_core::topology::{Component, Reported, SettingError, SettingErrors, Settings};
 
 /// How a host is reached. The host key is always checked: there is no setting that turns it off.
 #[derive(Clone, Debug)]
@@ -103,48 +103,69 @@ pub struct SshHostConfig {
 }
 
 impl SshHostConfig {
-    /// Reads the settings `host`, `port`, `ssh_config`, `identity_file`, `known_hosts`, `jump`, `connect_deadline_ms`,
-    /// `keepalive_ms`, `keepalive_count`, `sessions` (all but `host` optional), `home`, `version`, those of its
-    /// [`Supervisor`], and optionally `start_test`, `diagnose`, `state_dir`, `command_deadline_ms`, `lock_wait_ms`,
-    /// `read_deadline_ms`.
+    /// Reads the settings `host`, `port`, `ssh_config`, `identity_file`, `known_hosts`, `jump`, `connect_deadline`,
+    /// `keepalive`, `keepalive_count`, `sessions` (all but `host` optional), `home`, `version`, those of its
+    /// [`Supervisor`], and optionally `start_test`, `diagnose`, `state_dir`, `command_deadline`, `lock_wait`,
+    /// `read_deadline`.
     ///
     /// # Errors
-    /// [`SettingError`] with the key.
-    pub fn from_component(component: &Component) -> Result<Self, SettingError> {
+    /// [`SettingErrors`] with every key that is wrong.
+    pub fn from_component(component: &Component) -> Result<Self, SettingErrors> {
         let mut settings = Settings::of(component);
-        let mut ssh = SshConfig::new(settings.required_text("host")?);
-        ssh.port = settings.integer("port", 1, i64::from(u16::MAX))?.and_then(|port| u16::try_from(port).ok());
-        ssh.config_file = settings.text("ssh_config")?.map(PathBuf::from);
-        ssh.identity_file = settings.text("identity_file")?.map(PathBuf::from);
-        ssh.known_hosts = settings.text("known_hosts")?.map(PathBuf::from);
-        ssh.jump = settings.text("jump")?;
-        ssh.connect_deadline = settings.millis("connect_deadline_ms", ssh.connect_deadline)?;
-        ssh.keepalive = settings.millis("keepalive_ms", ssh.keepalive)?.max(Duration::from_secs(1));
-        let missing = settings.integer("keepalive_count", 1, 1000)?.and_then(|count| u32::try_from(count).ok());
-        ssh.keepalive_count = missing.unwrap_or(ssh.keepalive_count);
-        let sessions = settings.integer("sessions", 1, 1024)?.and_then(|sessions| usize::try_from(sessions).ok());
-        ssh.sessions = sessions.unwrap_or(ssh.sessions);
-        ssh.check()?;
-        let command_deadline = settings.millis("command_deadline_ms", Duration::from_secs(15))?;
-        let config = Self {
-            ssh,
-            home: remote_path("home", &settings.required_text("home")?)?,
-            supervisor: Supervisor::read(&mut settings)?,
-            start_test: settings.optional_argv("start_test")?,
-            version: settings.argv("version")?,
-            diagnose: settings.optional_argv("diagnose")?,
-            state_dir: settings.text("state_dir")?.unwrap_or_else(|| ".ha".into()),
-            command_deadline,
-            lock_wait: Some(settings.millis("lock_wait_ms", command_deadline)?),
-            read_deadline: settings.millis("read_deadline_ms", Duration::from_secs(5))?,
-        };
-        settings.finish()?;
-        Ok(config)
+        let ssh = read_ssh(&mut settings);
+        let home = settings.required_text("home");
+        let home = home.and_then(|home| settings.keep(remote_path("home", &home)));
+        let (supervisor, version) = (Supervisor::read(&mut settings), settings.argv("version"));
+        let (start_test, diagnose) = (settings.optional_argv("start_test"), settings.optional_argv("diagnose"));
+        let state_dir = settings.text("state_dir");
+        let command_deadline = settings.duration("command_deadline", Duration::from_secs(15));
+        let lock_wait = settings.duration("lock_wait", command_deadline.unwrap_or_default());
+        let read_deadline = settings.duration("read_deadline", Duration::from_secs(5));
+        let read = (|| {
+            Ok(Self {
+                ssh: ssh?,
+                home: home?,
+                supervisor: supervisor?,
+                start_test: start_test?,
+                version: version?,
+                diagnose: diagnose?,
+                state_dir: state_dir?.unwrap_or_else(|| ".ha".into()),
+                command_deadline: command_deadline?,
+                lock_wait: Some(lock_wait?),
+                read_deadline: read_deadline?,
+            })
+        })();
+        settings.finish(read)
     }
 
     pub(crate) fn lock_wait(&self) -> Duration {
         self.lock_wait.unwrap_or(self.command_deadline)
     }
+}
+
+/// Reads how the host is logged in to.
+fn read_ssh(settings: &mut Settings<'_>) -> Result<SshConfig, Reported> {
+    let (host, jump) = (settings.required_text("host"), settings.text("jump"));
+    let port = settings.integer("port", 1, i64::from(u16::MAX));
+    let files = ["ssh_config", "identity_file", "known_hosts"].map(|key| settings.text(key));
+    let default = SshConfig::new(String::new());
+    let connect_deadline = settings.duration("connect_deadline", default.connect_deadline);
+    let keepalive = settings.duration("keepalive", default.keepalive);
+    let missing = settings.integer("keepalive_count", 1, 1000);
+    let sessions = settings.integer("sessions", 1, 1024);
+    let [config_file, identity_file, known_hosts] = files;
+    let mut ssh = SshConfig::new(host?);
+    ssh.port = port?.and_then(|port| u16::try_from(port).ok());
+    ssh.config_file = config_file?.map(PathBuf::from);
+    ssh.identity_file = identity_file?.map(PathBuf::from);
+    ssh.known_hosts = known_hosts?.map(PathBuf::from);
+    ssh.jump = jump?;
+    ssh.connect_deadline = connect_deadline?;
+    ssh.keepalive = keepalive?.max(Duration::from_secs(1));
+    ssh.keepalive_count = missing?.and_then(|count| u32::try_from(count).ok()).unwrap_or(ssh.keepalive_count);
+    ssh.sessions = sessions?.and_then(|sessions| usize::try_from(sessions).ok()).unwrap_or(ssh.sessions);
+    settings.keep(ssh.check())?;
+    Ok(ssh)
 }
 
 fn remote_path(key: &'static str, text: &str) -> Result<String, SettingError> {

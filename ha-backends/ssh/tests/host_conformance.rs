@@ -107,8 +107,8 @@ fn drive(by: By, access: &SshAccess) -> Arc<SshHost> {
         ("known_hosts".into(), text(access.known_hosts().display().to_string())),
         ("home".into(), text(HOME.into())),
         ("version".into(), argv("version")),
-        ("keepalive_ms".into(), Setting::Integer(1_000)),
-        ("connect_deadline_ms".into(), Setting::Integer(5_000)),
+        ("keepalive".into(), Setting::Text("1000ms".into())),
+        ("connect_deadline".into(), Setting::Text("5000ms".into())),
     ]);
     match by {
         By::Scripts => component.settings.extend([

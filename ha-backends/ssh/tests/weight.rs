@@ -37,7 +37,7 @@ async fn endless_output_and_input_take_little_memory() {
     let mut settings = fixture::settings(machine.access());
     let argv = ["/bin/sh", "-c", &format!("echo 4.2.0; head -c {} /dev/zero", endless())].map(String::from).to_vec();
     settings.insert("version".into(), Setting::List(argv));
-    settings.insert("command_deadline_ms".into(), Setting::Integer(120_000));
+    settings.insert("command_deadline".into(), Setting::Text("120000ms".into()));
     let host = fixture::build(settings);
     host.process().await.unwrap();
     let before = peak_kib();

@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -17,17 +18,41 @@ pub trait ObserveDatabase: Debug + Send + Sync + 'static {
     async fn schema(&self) -> Result<Schema, StepError>;
 }
 
+/// Asks to bring the schema of the shared database to a state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Migrate {
+    /// The state it is to have.
+    pub to: Schema,
+    /// How long that may take. Default 600 s; at 0 only a schema that is there already is.
+    pub deadline: Duration,
+}
+
+impl Migrate {
+    /// Asks to bring the schema to `to`.
+    pub fn new(to: Schema) -> Self {
+        Self { to, deadline: super::DEADLINE }
+    }
+
+    /// Limits how long it may take.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
 /// Changes the shared database's schema.
 #[async_trait]
 pub trait Database: ObserveDatabase {
-    /// Brings the schema to `to`: runs what leads there and has not been run.
+    /// Brings the schema to what is asked for: runs what leads there and has not been run.
     ///
     /// # Idempotency
     /// Absolute: twice equals once; a half-run change is gone on with.
     /// # Errors
-    /// `Fenced`, `Denied`, `Unsupported`: no effect. `Timeout`, `Unreachable`: unknown; read `schema`. `Conflict` when a
-    /// statement failed: read `schema` to see how far it came.
+    /// `Fenced`, `Denied`, `Unsupported`: no effect. `Timeout` past the deadline of the request, `Unreachable`: unknown;
+    /// read `schema`. `Conflict` when a statement failed: read `schema` to see how far it came.
     /// # Cancel safety
     /// Not cancel safe: read `schema`.
-    async fn migrate(&self, epoch: LeaseEpoch, to: Schema) -> Result<Applied, StepError>;
+    async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError>;
 }

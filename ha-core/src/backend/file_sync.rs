@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -34,6 +35,54 @@ impl Shared {
     }
 }
 
+/// Asks to hold the file sync into one node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HoldFiles {
+    /// The node.
+    pub node: Name,
+    /// How long it may take, the end of a transfer under way included. Default 600 s; at 0 only what is held already is.
+    pub deadline: Duration,
+}
+
+impl HoldFiles {
+    /// Asks to hold the sync into `node`.
+    pub fn new(node: Name) -> Self {
+        Self { node, deadline: super::DEADLINE }
+    }
+
+    /// Limits how long it may take.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
+/// Asks to release the file sync into one node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ReleaseFiles {
+    /// The node.
+    pub node: Name,
+    /// How long it may take until the node has what the writer has. Default 600 s; at 0 only what is released already is.
+    pub deadline: Duration,
+}
+
+impl ReleaseFiles {
+    /// Asks to release the sync into `node`.
+    pub fn new(node: Name) -> Self {
+        Self { node, deadline: super::DEADLINE }
+    }
+
+    /// Limits how long it may take.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
 /// Reads how files are shared.
 #[async_trait]
 pub trait ObserveFileSync: Debug + Send + std::marker::Sync + 'static {
@@ -52,10 +101,11 @@ pub trait FileSync: ObserveFileSync {
     /// Holds the sync into a node durably, a restart of its host included, after a transfer under way has ended.
     ///
     /// # Errors
-    /// `Fenced`, `NotFound`, `Denied`: no effect. `Timeout`, `Unreachable`: unknown; read `shared`.
+    /// `Fenced`, `NotFound`, `Denied`: no effect. `Timeout` past the deadline of the request, `Unreachable`: unknown; read
+    /// `shared`.
     /// # Cancel safety
     /// Not cancel safe: read `shared`.
-    async fn hold(&self, epoch: LeaseEpoch, node: &Name) -> Result<Applied, StepError>;
+    async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError>;
 
     /// Releases the sync into a node: what the writer has is brought there, staged and swapped, and kept in step.
     ///
@@ -63,7 +113,7 @@ pub trait FileSync: ObserveFileSync {
     /// As [`hold`](Self::hold).
     /// # Cancel safety
     /// Not cancel safe: read `shared`.
-    async fn release(&self, epoch: LeaseEpoch, node: &Name) -> Result<Applied, StepError>;
+    async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError>;
 
     /// Takes the right to write from whoever has it, then gives it to `node` with `writer`, higher than any before. The
     /// sync into the old writer is there from then on, held; the one into the new writer is gone.

@@ -19,12 +19,12 @@ mod workload;
 pub use balancer::{
     AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, Counters, CutConsent,
     Expectations, Health, Instance, LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin,
-    SetWeight, Standing, Weight,
+    SetWeight, Standing, Weight, look_by_parts,
 };
-pub use database::{Database, ObserveDatabase};
+pub use database::{Database, Migrate, ObserveDatabase};
 pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};
-pub use file_sync::{FileSync, ObserveFileSync, Shared};
+pub use file_sync::{FileSync, HoldFiles, ObserveFileSync, ReleaseFiles, Shared};
 pub use host::{
     Ended, Fencing, Host, HostCapabilities, HostIdentity, Incarnation, Installed, ObserveHost, Ran, RunCommand,
     ServerProcess,
@@ -47,3 +47,6 @@ pub enum Applied {
 }
 
 pub use crate::state::LeaseEpoch;
+
+/// How long a request may take that is given no deadline.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(600);

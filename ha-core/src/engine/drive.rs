@@ -14,6 +14,7 @@ use super::lease::HeldLease;
 use super::observe::observe;
 use crate::action::{Order, Verb};
 use crate::backend::{ContentDigest, WorkId};
+use crate::journal::cluster_of;
 use crate::machine::{Command, Input, RunMachine, Ticket, fold};
 use crate::plan::Plan;
 use crate::procedure::Planned;
@@ -138,16 +139,13 @@ impl Engine {
 
     /// Makes sure that the run may begin; returns how the cluster stands.
     async fn prepare(&self, run: &RunId, plan: &Plan) -> Result<Observation, RunError> {
-        for known in self.shared.journal.runs().await? {
-            if known == *run {
-                return Err(RunError::Exists { run: known });
-            }
+        if !self.shared.journal.read(run).await?.is_empty() {
+            return Err(RunError::Exists { run: run.clone() });
+        }
+        let cluster = self.shared.topology.name.as_str();
+        for known in self.shared.journal.open_runs(cluster).await? {
             let entries = self.shared.journal.read(&known).await?;
-            let of_this_cluster = matches!(
-                entries.first().map(|entry| &entry.record),
-                Some(Record::Opened { plan }) if plan.cluster == self.shared.topology.name
-            );
-            if of_this_cluster && !is_settled(&entries) {
+            if entries.first().and_then(cluster_of) == Some(cluster) {
                 return Err(RunError::Unfinished { run: known });
             }
         }
@@ -384,15 +382,6 @@ impl Drive {
 fn work_id(run: &RunId, sequence: u64) -> Option<WorkId> {
     let plain = WorkId::new(&format!("{run}.{sequence}")).ok();
     plain.or_else(|| WorkId::new(&format!("{}.{sequence}", ContentDigest::of(run.as_str().as_bytes()))).ok())
-}
-
-fn is_settled(entries: &[Entry]) -> bool {
-    let closed = entries.iter().rev().find_map(|entry| match &entry.record {
-        Record::Closed { end, .. } => Some(Some(*end)),
-        Record::TakenOver { .. } | Record::Intent { .. } => Some(None),
-        Record::Opened { .. } | Record::Turned { .. } | Record::Outcome { .. } | Record::DomainLost { .. } => None,
-    });
-    matches!(closed, Some(Some(End::AllNew | End::AllOld)))
 }
 
 /// Says in which facts the cluster differs from the state that a plan starts from.

@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep};
 
 use super::execute::{Executor, Outcome, done, not_done, pause, refused, said, tail, unknown};
 use crate::action::Verb;
-use crate::backend::{Effect, RunCommand, Shared};
+use crate::backend::{Effect, HoldFiles, Migrate, ReleaseFiles, RunCommand, Shared};
 use crate::record::OutcomeKind;
 use crate::state::{Generation, GenerationId, Sync, Work, WriterEpoch};
 use crate::topology::NodeIx;
@@ -16,7 +16,7 @@ impl Executor {
         if let Verb::Deploy { to } = self.order.verb {
             return self.deploy(to, deadline).await;
         }
-        let asked = self.ask().await;
+        let asked = self.ask(deadline).await;
         let asked = match asked {
             Ok(asked) => asked,
             Err(outcome) => return outcome,
@@ -34,15 +34,18 @@ impl Executor {
         }
     }
 
-    async fn ask(&self) -> Result<Result<crate::backend::Applied, crate::backend::StepError>, Outcome> {
+    async fn ask(
+        &self,
+        deadline: Duration,
+    ) -> Result<Result<crate::backend::Applied, crate::backend::StepError>, Outcome> {
         let shared = &self.shared;
         let name = &shared.topology.node(self.order.node).name;
         let missing = |what: &str| not_done(format!("the cluster has no {what}"));
         let files = shared.files.as_ref().ok_or_else(|| missing("file sync"));
         let work = shared.work[self.order.node.index()].as_ref();
         Ok(match self.order.verb {
-            Verb::Hold => files?.hold(self.epoch, name).await,
-            Verb::Release => files?.release(self.epoch, name).await,
+            Verb::Hold => files?.hold(self.epoch, HoldFiles::new(name.clone()).with_deadline(deadline)).await,
+            Verb::Release => files?.release(self.epoch, ReleaseFiles::new(name.clone()).with_deadline(deadline)).await,
             Verb::HandWriter { to } => {
                 let highest = self.highest_writer().await.map_err(unknown)?;
                 let next = &shared.topology.node(to).name;
@@ -52,7 +55,7 @@ impl Executor {
             Verb::Resume => work.ok_or_else(|| done("it pulls no work"))?.resume(self.epoch).await,
             Verb::Migrate { to } => {
                 let database = shared.database.as_ref().ok_or_else(|| missing("database"))?;
-                database.migrate(self.epoch, to).await
+                database.migrate(self.epoch, Migrate::new(to).with_deadline(deadline)).await
             }
             _ => return Err(not_done("nothing is shared here")),
         })

@@ -9,6 +9,7 @@
 //! Every effect runs in a task of its own: dropping a [`RunHandle`] abandons the wait, not the run.
 
 mod build;
+mod clock;
 mod drive;
 mod error;
 mod execute;

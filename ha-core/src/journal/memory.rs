@@ -1,17 +1,19 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
-use super::{Journal, JournalError, Lease, LeaseError, check_next};
+use super::{Journal, JournalError, Lease, LeaseError, check_next, cluster_of, is_open};
 use crate::record::{Entry, RunId};
 use crate::state::LeaseEpoch;
 
 /// Keeps journal and lease in memory: for tests, and for runs that need not survive their process.
-#[derive(Debug, Default)]
+///
+/// `MemoryStore::new` reads the engine's clock.
 pub struct MemoryStore {
+    clock: Box<dyn Fn() -> Duration + Send + Sync>,
     inner: Mutex<Inner>,
 }
 
@@ -26,17 +28,34 @@ struct Inner {
 struct Held {
     epoch: LeaseEpoch,
     owner: String,
-    until: Option<Instant>,
+    /// On the store's clock; `None` once it was given back.
+    until: Option<Duration>,
 }
 
 impl MemoryStore {
-    /// Makes an empty store.
-    pub fn new() -> Self {
-        Self::default()
+    /// Makes an empty store whose leases run out by `clock`: the time since some moment of its choice, never going back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use ha_core::journal::MemoryStore;
+    ///
+    /// let began = Instant::now();
+    /// let store = MemoryStore::with_clock(move || began.elapsed());
+    /// ```
+    pub fn with_clock(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { clock: Box::new(clock), inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
@@ -62,12 +81,22 @@ impl Journal for MemoryStore {
     async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
         Ok(self.lock().order.clone())
     }
+
+    async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
+        let inner = self.lock();
+        let is_wanted = |run: &&RunId| {
+            let entries = inner.runs.get(run).map_or(&[][..], Vec::as_slice);
+            let of_cluster = entries.first().and_then(cluster_of).is_none_or(|of| of == cluster);
+            of_cluster && is_open(entries.iter())
+        };
+        Ok(inner.order.iter().filter(is_wanted).cloned().collect())
+    }
 }
 
 #[async_trait]
 impl Lease for MemoryStore {
     async fn acquire(&self, cluster: &str, owner: &str, ttl: Duration) -> Result<LeaseEpoch, LeaseError> {
-        let now = Instant::now();
+        let now = (self.clock)();
         let mut inner = self.lock();
         let before = inner.leases.get(cluster);
         if let Some(held) = before
@@ -88,7 +117,7 @@ impl Lease for MemoryStore {
     }
 
     async fn renew(&self, cluster: &str, epoch: LeaseEpoch, ttl: Duration) -> Result<(), LeaseError> {
-        let now = Instant::now();
+        let now = (self.clock)();
         let mut inner = self.lock();
         match inner.leases.get_mut(cluster) {
             Some(held) if held.epoch == epoch && held.until.is_some_and(|until| until > now) => {

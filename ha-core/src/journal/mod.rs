@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Entry, RunId};
+use crate::record::{Entry, Record, RunId};
 use crate::state::LeaseEpoch;
 
 /// Appends records durably. One journal holds many runs.
@@ -45,6 +45,33 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe.
     async fn runs(&self) -> Result<Vec<RunId>, JournalError>;
+
+    /// Lists the runs of a cluster that are open, oldest first: [`Record::leaves_open`] says which are. A run whose first
+    /// record names no cluster is listed for each. It does not read the runs: what is damaged shows when one is read.
+    ///
+    /// # Errors
+    /// [`JournalError::Broken`].
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError>;
+}
+
+/// Returns the cluster of the run that an entry begins; `None` where it begins none, or names none.
+pub fn cluster_of(entry: &Entry) -> Option<&str> {
+    match &entry.record {
+        Record::Opened { plan } => Some(plan.cluster.as_str()),
+        Record::TakenOver { .. }
+        | Record::Turned { .. }
+        | Record::Intent { .. }
+        | Record::Outcome { .. }
+        | Record::DomainLost { .. }
+        | Record::Closed { .. } => None,
+    }
+}
+
+/// Tells whether a run with these entries is open: the last one that says so decides.
+pub fn is_open<'a>(entries: impl DoubleEndedIterator<Item = &'a Entry>) -> bool {
+    entries.rev().find_map(|entry| entry.record.leaves_open()).unwrap_or(true)
 }
 
 /// Makes sure that `entries` are the next ones of a run whose last entry has this sequence number and epoch (`None`: it has

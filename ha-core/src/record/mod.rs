@@ -122,6 +122,19 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// Tells whether the run is open after this record; `None` where the records before it decide. A run that ended all new
+    /// or all old is not open; one that needs an operator, or was taken over since, is.
+    pub fn leaves_open(&self) -> Option<bool> {
+        match self {
+            Self::Opened { .. } | Self::TakenOver { .. } | Self::Intent { .. } => Some(true),
+            Self::Closed { end: End::AllNew | End::AllOld, .. } => Some(false),
+            Self::Closed { end: End::NeedsOperator(_), .. } => Some(true),
+            Self::Turned { .. } | Self::Outcome { .. } | Self::DomainLost { .. } => None,
+        }
+    }
+}
+
 /// What came of an act or a look.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -17,4 +17,4 @@ pub use model::{
     Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Setting, SiteRole, SiteSpec, Topology,
 };
 pub use name::{InvalidName, Name};
-pub use settings::{SettingError, Settings};
+pub use settings::{Reported, SettingError, SettingErrors, Settings};

@@ -108,14 +108,43 @@ pub struct Component {
     pub backend: Name,
     /// Its settings.
     pub settings: BTreeMap<String, Setting>,
+    /// Where it is written.
+    #[serde(skip)]
+    pub(super) lines: Lines,
 }
 
 impl Component {
     /// Names a backend without settings.
     pub fn new(backend: Name) -> Self {
-        Self { backend, settings: BTreeMap::new() }
+        Self { backend, settings: BTreeMap::new(), lines: Lines::default() }
+    }
+
+    /// Returns the line where it is written, from 1 on; 0 where it was not read from a file.
+    pub fn line(&self) -> usize {
+        self.lines.component
+    }
+
+    /// Returns the line of a setting; the component's where the setting is not given.
+    pub fn line_of(&self, key: &str) -> usize {
+        self.lines.settings.get(key).copied().unwrap_or(self.lines.component)
     }
 }
+
+/// Where a component is written. Lines are no part of what it is: two components that say the same are equal, and a plan
+/// for one is a plan for the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines {
+    pub(super) component: usize,
+    pub(super) settings: BTreeMap<String, usize>,
+}
+
+impl PartialEq for Lines {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Lines {}
 
 /// The value of a backend's setting.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

@@ -215,8 +215,11 @@ fn read_balancers(root: &Reader<'_, '_>) -> Vec<Balancer> {
 fn read_component(reader: &Reader<'_, '_>) -> Option<Component> {
     reader.require("backend");
     let backend = reader.name("backend");
-    let settings = reader.settings();
-    backend.map(|backend| Component { backend: backend.value, settings })
+    let (settings, mut lines) = reader.settings();
+    backend.map(|backend| {
+        lines.settings.insert("backend".into(), backend.line);
+        Component { backend: backend.value, settings, lines }
+    })
 }
 
 /// A node as it is written, its domain still a name.

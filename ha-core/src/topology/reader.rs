@@ -5,6 +5,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::model::Lines;
 use super::{Diagnostic, Name, Permille, Setting};
 
 /// Collects everything that is wrong in one text.
@@ -187,12 +188,17 @@ impl<'r, 't> Reader<'r, 't> {
         }
     }
 
-    /// Takes every key that nobody asked for as a setting.
-    pub(super) fn settings(&self) -> std::collections::BTreeMap<String, Setting> {
+    /// Takes every key that nobody asked for as a setting, with its line.
+    pub(super) fn settings(&self) -> (std::collections::BTreeMap<String, Setting>, Lines) {
         let mut settings = std::collections::BTreeMap::new();
+        let mut lines = Lines { component: self.line, ..Lines::default() };
         for (key, value) in self.unasked() {
             match setting(value.get_ref()) {
-                Some(setting) => drop(settings.insert(key.get_ref().to_string(), setting)),
+                Some(setting) => {
+                    let line = self.findings.line(&key.span());
+                    lines.settings.insert(key.get_ref().to_string(), line);
+                    settings.insert(key.get_ref().to_string(), setting);
+                }
                 None => {
                     let line = self.findings.line(&value.span());
                     let message = format!("a setting cannot be a {}", value.get_ref().type_str());
@@ -205,7 +211,7 @@ impl<'r, 't> Reader<'r, 't> {
                 }
             }
         }
-        settings
+        (settings, lines)
     }
 
     /// Refuses every key that nobody asked for.
@@ -257,7 +263,7 @@ fn thousandths(text: &str) -> Option<u16> {
     whole.parse::<u16>().ok()?.checked_mul(1000)?.checked_add(fraction)
 }
 
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
@@ -271,7 +277,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Counts the edits between two short words.
-fn edit_distance(left: &str, right: &str) -> usize {
+pub(super) fn edit_distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, l) in left.chars().enumerate() {

@@ -152,6 +152,7 @@ async fn carry(
             return Ok(());
         }
         Some(Trouble::LateWrite) if writes => over(&mut trouble, Trouble::LateWrite).await,
+        Some(Trouble::IgnoredWrite) if writes => return ignore(near, line, ends).await,
         Some(unanswered @ (Trouble::HungAfterWrite | Trouble::BrokenAfterWrite)) if writes => {
             let mut far = connect(&ends.there).await?;
             far.write_all(&line).await?;
@@ -166,6 +167,21 @@ async fn carry(
     let denied = ends.denying.as_ref().filter(|_| now == Some(Trouble::Denied));
     let mut far = connect(denied.unwrap_or(&ends.there)).await?;
     far.write_all(&line).await?;
+    copy_bidirectional(&mut near, &mut far).await?;
+    Ok(())
+}
+
+/// Answers what changes something with an empty line, as if it had been done, and carries the rest of the line.
+async fn ignore(mut near: Box<dyn Stream>, line: Vec<u8>, ends: &Ends) -> io::Result<()> {
+    let line = String::from_utf8_lossy(&line).into_owned();
+    let (written, read): (Vec<&str>, Vec<&str>) =
+        line.trim_end().split(';').partition(|command| (ends.writes)(command));
+    near.write_all("\n".repeat(written.len()).as_bytes()).await?;
+    if read.is_empty() {
+        return near.shutdown().await;
+    }
+    let mut far = connect(&ends.there).await?;
+    far.write_all(format!("{}\n", read.join(";")).as_bytes()).await?;
     copy_bidirectional(&mut near, &mut far).await?;
     Ok(())
 }

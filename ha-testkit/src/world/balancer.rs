@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Counters, ErrorKind, Expectations, Health,
-    Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
+    look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -69,6 +70,10 @@ impl FakeBalancer {
             });
             return before(fault, operation, &self.name).map(|_| Applied::Applied);
         }
+        if fault == Some(Fault::Ignored) {
+            let read_back = StepError::new(ErrorKind::Conflict, operation, member.to_string());
+            return Err(read_back.with_context("it stands as before, although the write was answered well"));
+        }
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
             return after(fault, operation, &self.name).map(|()| Applied::Applied);
         }
@@ -115,7 +120,9 @@ impl ObserveBalancer for FakeBalancer {
         self.controller.round_trip().await;
         before(self.world.take_fault(Operation::Member, &self.name), "identify", &self.name)
             .map_err(StepError::without_effect)?;
-        Ok(Instance::new("fake", self.generation()))
+        let began = self.world.lock().began.get(&self.name).copied();
+        let uptime = began.map_or(Duration::ZERO, |began| began.elapsed());
+        Ok(Instance::new("fake", self.generation()).with_uptime(uptime))
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
@@ -124,6 +131,10 @@ impl ObserveBalancer for FakeBalancer {
             .map_err(StepError::without_effect)?;
         let row = self.row("member", member, |row| row.clone())?;
         Ok(self.stands(&row))
+    }
+
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        look_by_parts(self, member).await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {

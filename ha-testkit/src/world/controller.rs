@@ -95,6 +95,10 @@ impl Journal for ReachedStore {
     async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
         self.store.runs().await
     }
+
+    async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
+        self.store.open_runs(cluster).await
+    }
 }
 
 #[async_trait]

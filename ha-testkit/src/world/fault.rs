@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ha_core::backend::{Effect, ErrorKind, StepError};
+use tokio::time::Instant;
 
 use super::World;
 
@@ -51,6 +52,9 @@ pub enum Fault {
     Late,
     /// It answers well and does nothing.
     Lies,
+    /// What is asked for is answered well and not done, which a balancer's read-back notices: `Conflict`. Writes of balancers
+    /// only; elsewhere as `Refused`.
+    Ignored,
     /// It happens in half.
     Half,
 }
@@ -106,6 +110,7 @@ impl World {
     pub fn restart_balancer(&self, name: &str) {
         let mut inner = self.lock();
         *inner.restarts.entry(name.into()).or_default() += 1;
+        inner.began.insert(name.into(), Instant::now());
         if let Some(rows) = inner.balancers.get_mut(name) {
             rows.retain(|row| row.added.is_none());
             for row in rows {
@@ -129,7 +134,9 @@ pub(crate) fn before(fault: Option<Fault>, operation: &'static str, target: &str
     match fault {
         None | Some(Fault::LostAfter | Fault::Broken | Fault::Half) => Ok(true),
         Some(Fault::Lies) => Ok(false),
-        Some(Fault::Refused) => Err(StepError::new(ErrorKind::Denied, operation, target).without_effect()),
+        Some(Fault::Refused | Fault::Ignored) => {
+            Err(StepError::new(ErrorKind::Denied, operation, target).without_effect())
+        }
         Some(Fault::Unreachable) => Err(StepError::new(ErrorKind::Unreachable, operation, target).without_effect()),
         Some(Fault::LostBefore | Fault::Late) => Err(lost(operation, target)),
     }
@@ -140,7 +147,10 @@ pub(crate) fn after(fault: Option<Fault>, operation: &'static str, target: &str)
     match fault {
         Some(Fault::LostAfter | Fault::Half) => Err(lost(operation, target)),
         Some(Fault::Broken) => Err(StepError::new(ErrorKind::Unreachable, operation, target)),
-        None | Some(Fault::Lies | Fault::Refused | Fault::Unreachable | Fault::LostBefore | Fault::Late) => Ok(()),
+        None
+        | Some(Fault::Lies | Fault::Ignored | Fault::Refused | Fault::Unreachable | Fault::LostBefore | Fault::Late) => {
+            Ok(())
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) balancers: BTreeMap<String, Rows>,
     /// How often each balancer has been restarted.
     pub(crate) restarts: BTreeMap<String, u64>,
+    /// When each balancer began.
+    pub(crate) began: BTreeMap<String, Instant>,
     pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,
     /// What goes wrong with every call for which nothing else is planned.
     pub(crate) standing: BTreeMap<(Operation, String), Fault>,
@@ -126,6 +128,7 @@ impl World {
             nodes: BTreeMap::new(),
             balancers: BTreeMap::new(),
             restarts: BTreeMap::new(),
+            began: topology.balancers.iter().map(|balancer| (balancer.name.to_string(), Instant::now())).collect(),
             faults: BTreeMap::new(),
             standing: BTreeMap::new(),
             lives: 0,

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, Database, ErrorKind, FileSync, ObserveDatabase, ObserveFileSync, ObserveWorkload, Shared, StepError,
-    Workload,
+    Applied, Database, ErrorKind, FileSync, HoldFiles, Migrate, ObserveDatabase, ObserveFileSync, ObserveWorkload,
+    ReleaseFiles, Shared, StepError, Workload,
 };
 use ha_core::state::{LeaseEpoch, Schema, Sync, Work, WriterEpoch};
 use ha_core::topology::Name;
@@ -94,9 +94,9 @@ impl ObserveFileSync for FakeFiles {
 
 #[async_trait]
 impl FileSync for FakeFiles {
-    async fn hold(&self, epoch: LeaseEpoch, node: &Name) -> Result<Applied, StepError> {
-        let name = node.to_string();
-        self.change("hold", epoch, node, move |world, half| {
+    async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError> {
+        let name = request.node.to_string();
+        self.change("hold", epoch, &request.node, move |world, half| {
             world.with_node(&name, |node| if half { node.sync = Sync::Running } else { node.sync = Sync::Held });
             if half {
                 world.later(TRANSFER, move |world| world.with_node(&name, |node| node.sync = Sync::Held));
@@ -106,9 +106,9 @@ impl FileSync for FakeFiles {
         .await
     }
 
-    async fn release(&self, epoch: LeaseEpoch, node: &Name) -> Result<Applied, StepError> {
-        let name = node.to_string();
-        self.change("release", epoch, node, move |world, half| {
+    async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {
+        let name = request.node.to_string();
+        self.change("release", epoch, &request.node, move |world, half| {
             world.with_node(&name, |node| node.sync = Sync::Active);
             if half {
                 world.with_node(&name, |node| node.generation = None);
@@ -161,7 +161,8 @@ impl ObserveDatabase for FakeDatabase {
 
 #[async_trait]
 impl Database for FakeDatabase {
-    async fn migrate(&self, epoch: LeaseEpoch, to: Schema) -> Result<Applied, StepError> {
+    async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
+        let to = request.to;
         self.controller.round_trip().await;
         self.world.fence(epoch.number(), "migrate", "database")?;
         let fault = self.world.take_fault(Operation::Migrate, "database");

@@ -27,6 +27,7 @@ pub(crate) struct Broken {
     wrote: AtomicBool,
     busy: AtomicBool,
     calls: AtomicU64,
+    began: tokio::time::Instant,
 }
 
 #[derive(Default)]
@@ -52,7 +53,7 @@ fn worse(error: &StepError, kind: ErrorKind, effect: Effect) -> StepError {
 impl Broken {
     pub(crate) fn new(defect: Defect, inner: Arc<dyn LoadBalancer>) -> Self {
         let (wrote, busy, calls) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
-        Self { defect, inner, state: Mutex::default(), wrote, busy, calls }
+        Self { defect, inner, state: Mutex::default(), wrote, busy, calls, began: tokio::time::Instant::now() }
     }
 
     fn is(&self, defect: Defect) -> bool {
@@ -123,6 +124,10 @@ impl Broken {
         }
         let ignored = match self.defect {
             Defect::EpochIsIgnored => true,
+            Defect::EpochIsForgottenByARestart => {
+                let now = self.inner.identify().await?.generation;
+                *self.state.lock().unwrap().generation.get_or_insert(now) != now
+            }
             Defect::EpochOfWeightsIsIgnored => operation == "set_weight",
             Defect::EpochOfClosingIsIgnored => operation == "close_sessions",
             Defect::HigherEpochsAreRefused if epoch.number() > 10 => {
@@ -150,6 +155,7 @@ impl Broken {
                 member.counters.taken = member.counters.taken.saturating_sub(base.taken);
             }
             Defect::CountersGrowByReading => member.counters.taken += self.calls.fetch_add(1, Ordering::SeqCst),
+            Defect::EverybodyIsAlwaysUp => member.health = ha_core::backend::Health::Up,
             Defect::RowIsBackup => member.row = ha_core::state::RowKind::Backup,
             _ => {}
         }
@@ -192,6 +198,7 @@ impl ObserveBalancer for Broken {
                 instance.generation += 1000 * self.calls.fetch_add(1, Ordering::SeqCst);
             }
             Defect::IsAlwaysStopping => instance.stopping = true,
+            Defect::UptimeIsThatOfTheValue => instance.uptime = self.began.elapsed(),
             _ => {}
         }
         Ok(instance)
@@ -302,6 +309,7 @@ fn covered_up(defect: Defect, answer: Result<Applied, StepError>) -> Result<Appl
     match (defect, answer.as_ref().map_err(StepError::kind)) {
         (Defect::UnknownMemberIsAlreadySo, Err(ErrorKind::NotFound)) => Ok(Applied::AlreadySo),
         (Defect::TimeoutIsSuccess, Err(ErrorKind::Timeout)) => Ok(Applied::Applied),
+        (Defect::NeverReadsBack, Err(ErrorKind::Conflict)) => Ok(Applied::Applied),
         _ => answer,
     }
 }

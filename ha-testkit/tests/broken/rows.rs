@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ha_core::backend::{
     AddMember, Admin, Applied, BalancerCapabilities, Concern, Effect, ErrorKind, Expectations, Instance, LoadBalancer,
-    Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin, StepError, Weight,
+    Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin, Standing, StepError, Weight,
 };
 use ha_core::state::{LeaseEpoch, RowKind};
 use ha_core::topology::Name;
@@ -168,6 +168,10 @@ impl ObserveBalancer for BrokenRows {
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         self.rows.member(member).await
+    }
+
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        self.rows.look(member).await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Expectations, Instance, LoadBalancer, Member,
-    MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
 };
 use ha_core::engine::rotate;
 use ha_core::machine::rotation::{Goal, Outcome};
@@ -121,6 +121,9 @@ impl ObserveBalancer for FrozenAtTheWrite {
     }
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         self.inner.member(member).await
+    }
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        self.inner.look(member).await
     }
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         self.inner.members(pool).await

@@ -1,6 +1,7 @@
 mod admin;
 mod check;
 mod connector;
+mod epoch;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod proxy;
@@ -17,6 +18,7 @@ use ha_core::topology::Name;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
+use epoch::KeptEpoch;
 use rows::Rows;
 
 /// A health check that the embedded balancer runs on every row.
@@ -107,12 +109,14 @@ impl EmbeddedBuilder {
     /// Starts it in the current tokio runtime; a `listen` port of 0 takes a free one.
     ///
     /// # Errors
-    /// When the address or the socket's path is taken.
+    /// When the address or the socket's path is taken, or the lease epoch that is kept beside the socket (in a file with
+    /// `.epoch` behind the socket's name) cannot be read.
     pub async fn start(mut self, listen: SocketAddr, socket: &Path) -> io::Result<EmbeddedBalancer> {
         let clients = TcpListener::bind(listen).await?;
         let admin = UnixListener::bind(socket)?;
         let address = clients.local_addr()?;
         let mut tasks = JoinSet::new();
+        self.rows.keep_epoch(KeptEpoch::of(socket)?);
         self.rows.set_checked(self.check.is_some());
         let rows = Arc::new(self.rows);
         if let Some(check) = self.check {

@@ -9,6 +9,7 @@ use ha_core::state::RowKind;
 use ha_core::topology::Name;
 
 use super::connector::{Connections, MemberClient, client};
+use super::epoch::KeptEpoch;
 
 /// The rows of the pool: what the data plane, the checks and the admin socket share.
 pub(super) struct Rows {
@@ -19,7 +20,7 @@ pub(super) struct Rows {
 struct Inner {
     began: Instant,
     rows: Vec<Row>,
-    epoch: u64,
+    epoch: KeptEpoch,
     generation: u64,
 }
 
@@ -79,7 +80,8 @@ impl fmt::Debug for Rows {
 impl Rows {
     pub(super) fn new(pool: Name) -> Self {
         let generation = u64::from(std::process::id()) << 20 | NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { pool, inner: Mutex::new(Inner { began: Instant::now(), rows: Vec::new(), epoch: 0, generation }) }
+        let (began, epoch) = (Instant::now(), KeptEpoch::default());
+        Self { pool, inner: Mutex::new(Inner { began, rows: Vec::new(), epoch, generation }) }
     }
 
     pub(super) fn add(&mut self, name: Name, address: SocketAddr, kind: RowKind, held_out: bool) {
@@ -109,6 +111,11 @@ impl Rows {
         for row in &mut self.lock().rows {
             row.checked = checked;
         }
+    }
+
+    /// Begins with the epoch that was seen before a restart, and keeps higher ones.
+    pub(super) fn keep_epoch(&mut self, epoch: KeptEpoch) {
+        self.lock().epoch = epoch;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -178,14 +185,15 @@ impl Rows {
         change: impl FnOnce(&mut Row) -> Applied,
     ) -> Result<Applied, Refusal> {
         let mut inner = self.lock();
-        let seen = inner.epoch;
+        let seen = inner.epoch.seen();
         if epoch < seen {
             let words = format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts");
             return Err((ErrorKind::Fenced, words));
         }
-        let applied = change(self.find(&mut inner, pool, member)?);
-        inner.epoch = epoch;
-        Ok(applied)
+        self.find(&mut inner, pool, member)?;
+        let not_kept = |error| (ErrorKind::Denied, format!("its epoch cannot be kept: {error}"));
+        inner.epoch.raise(epoch).map_err(not_kept)?;
+        self.find(&mut inner, pool, member).map(change)
     }
 
     /// Returns whom to check, or `None` while the row is in maintenance.

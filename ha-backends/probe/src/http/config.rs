@@ -1,6 +1,6 @@
 use std::fmt;
 
-use ha_core::topology::{Component, Setting, SettingError, Settings};
+use ha_core::topology::{Component, Reported, Setting, SettingError, SettingErrors, Settings};
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
@@ -36,28 +36,46 @@ impl HttpProbeConfig {
     /// Reads the settings, which the crate's page lists. Reads the file that `ca` names.
     ///
     /// # Errors
-    /// [`SettingError`] with the key.
-    pub fn from_component(component: &Component) -> Result<Self, SettingError> {
+    /// [`SettingErrors`] with every key that is wrong.
+    pub fn from_component(component: &Component) -> Result<Self, SettingErrors> {
         let mut settings = Settings::of(component);
-        let url = Url::parse("url", &settings.required_text("url")?)?;
-        let test_url = settings.text("test_url")?.map(|url| Url::parse("test_url", &url)).transpose()?;
-        let host = settings.text("host")?.map(|host| host_of(&host)).transpose()?;
-        let secure =
-            if url.secure { Some("url") } else { test_url.as_ref().filter(|url| url.secure).map(|_| "test_url") };
-        let config = Self {
-            trust: Trust::read(&mut settings, secure)?,
-            test_expect: settings.text("test_expect")?.unwrap_or_default(),
-            expect_status: statuses(component, &mut settings)?,
-            headers: headers(&settings.texts("headers")?)?,
-            identity: identity(&mut settings)?,
-            ports: Ports::read(&mut settings)?,
-            limits: Limits::read(&mut settings)?,
-            url,
-            test_url,
-            host,
+        let url = settings.required_text("url").and_then(|url| settings.keep(Url::parse("url", &url)));
+        let test_url = settings.text("test_url");
+        let test_url = test_url.and_then(|url| settings.keep(url.map(|url| Url::parse("test_url", &url)).transpose()));
+        let host = settings.text("host");
+        let host = host.and_then(|host| settings.keep(host.map(|host| host_of(&host)).transpose()));
+        let is_secure = |url: Option<&Url>| url.is_some_and(|url| url.secure);
+        let secure = match (&url, &test_url) {
+            // Whether pin and ca fit cannot be told then.
+            (Err(_), _) | (_, Err(_)) => None,
+            (Ok(url), _) if is_secure(Some(url)) => Some("url"),
+            (_, Ok(url)) => is_secure(url.as_ref()).then_some("test_url"),
         };
-        settings.finish()?;
-        Ok(config)
+        let trust = if url.is_ok() && test_url.is_ok() {
+            Trust::read(&mut settings, secure)
+        } else {
+            settings.texts("pin").and(settings.text("ca")).map(|_| None)
+        };
+        let test_expect = settings.text("test_expect");
+        let expect_status = statuses(component, &mut settings);
+        let headers = settings.texts("headers").and_then(|lines| settings.keep(headers(&lines)));
+        let identity = identity(&mut settings);
+        let (ports, limits) = (Ports::read(&mut settings), Limits::read(&mut settings));
+        let read = (|| {
+            Ok(Self {
+                url: url?,
+                test_url: test_url?,
+                test_expect: test_expect?.unwrap_or_default(),
+                expect_status: expect_status?,
+                host: host?,
+                headers: headers?,
+                identity: identity?,
+                trust: trust?,
+                ports: ports?,
+                limits: limits?,
+            })
+        })();
+        settings.finish(read)
     }
 }
 
@@ -85,7 +103,7 @@ fn host_of(text: &str) -> Result<HeaderValue, SettingError> {
     if plain { HeaderValue::from_str(text).map_err(|_| wrong()) } else { Err(wrong()) }
 }
 
-fn statuses(component: &Component, settings: &mut Settings<'_>) -> Result<Vec<StatusCode>, SettingError> {
+fn statuses(component: &Component, settings: &mut Settings<'_>) -> Result<Vec<StatusCode>, Reported> {
     const KEY: &str = "expect_status";
     let wrong = || SettingError::new(KEY, "give a status from 200 to 599, or a list of them");
     let given = match component.settings.get(KEY) {
@@ -101,7 +119,7 @@ fn statuses(component: &Component, settings: &mut Settings<'_>) -> Result<Vec<St
         let status = text.parse::<StatusCode>().map_err(|_| wrong())?;
         if (200..600).contains(&status.as_u16()) { Ok(status) } else { Err(wrong()) }
     };
-    given.iter().map(read).collect()
+    settings.keep(given.iter().map(read).collect())
 }
 
 fn headers(lines: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, SettingError> {
@@ -124,9 +142,14 @@ fn headers(lines: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, SettingEr
     lines.iter().map(read).collect()
 }
 
-fn identity(settings: &mut Settings<'_>) -> Result<Identity, SettingError> {
-    let header = settings.text("release_header")?;
-    match (header, settings.text("release_json")?) {
+fn identity(settings: &mut Settings<'_>) -> Result<Identity, Reported> {
+    let (header, json) = (settings.text("release_header"), settings.text("release_json"));
+    let read = identity_of(header?, json?);
+    settings.keep(read)
+}
+
+fn identity_of(header: Option<String>, json: Option<String>) -> Result<Identity, SettingError> {
+    match (header, json) {
         (None, None) => Ok(Identity::FirstLine),
         (Some(name), None) => match name.parse() {
             Ok(name) => Ok(Identity::Header(name)),

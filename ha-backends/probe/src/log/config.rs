@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use ha_core::topology::{Component, SettingError, Settings};
+use ha_core::topology::{Component, Reported, SettingErrors, Settings};
 
 use crate::command::Limits;
 use crate::ports::Ports;
-use crate::run::checked;
+use crate::run::optional_program;
 
 /// What a log probe looks for, and where.
 #[derive(Clone, Debug)]
@@ -29,35 +29,41 @@ pub(super) enum Identity {
 
 impl LogProbeConfig {
     /// Reads the settings `log`, `line`, `start_line`, `release_prefix` or `release_command`, `ports`, `test`,
-    /// `timeout_ms` and `test_timeout_ms`. A line tells of the past, so that `ports` is not optional.
+    /// `timeout` and `test_timeout`. A line tells of the past, so that `ports` is not optional.
     ///
     /// # Errors
-    /// [`SettingError`] with the key.
-    pub fn from_component(component: &Component) -> Result<Self, SettingError> {
+    /// [`SettingErrors`] with every key that is wrong.
+    pub fn from_component(component: &Component) -> Result<Self, SettingErrors> {
         let mut settings = Settings::of(component);
-        let prefix = settings.text("release_prefix")?;
-        let command = checked("release_command", settings.optional_argv("release_command")?)?;
-        let identity = match (prefix, command.is_empty()) {
-            (Some(prefix), true) => Identity::Prefix(prefix),
-            (None, false) => Identity::Command(command),
-            (Some(_), false) => {
-                return Err(SettingError::new("release_prefix", "give it or release_command, not both"));
-            }
-            (None, true) => {
-                let words = "is missing: give it or release_command, a line alone does not tell the release";
-                return Err(SettingError::new("release_prefix", words));
-            }
-        };
-        let config = Self {
-            log: settings.absolute_path("log")?,
-            line: settings.required_text("line")?,
-            start_line: settings.text("start_line")?,
-            identity,
-            ports: Ports::require(&mut settings)?,
-            test: checked("test", settings.optional_argv("test")?)?,
-            limits: Limits::read(&mut settings)?,
-        };
-        settings.finish()?;
-        Ok(config)
+        let identity = identity(&mut settings);
+        let (log, line) = (settings.absolute_path("log"), settings.required_text("line"));
+        let (start_line, ports) = (settings.text("start_line"), Ports::require(&mut settings));
+        let (test, limits) = (optional_program(&mut settings, "test"), Limits::read(&mut settings));
+        let read = (|| {
+            Ok(Self {
+                log: log?,
+                line: line?,
+                start_line: start_line?,
+                identity: identity?,
+                ports: ports?,
+                test: test?,
+                limits: limits?,
+            })
+        })();
+        settings.finish(read)
+    }
+}
+
+fn identity(settings: &mut Settings<'_>) -> Result<Identity, Reported> {
+    let (prefix, command) = (settings.text("release_prefix"), optional_program(settings, "release_command"));
+    let (prefix, command) = (prefix?, command?);
+    match (prefix, command.is_empty()) {
+        (Some(prefix), true) => Ok(Identity::Prefix(prefix)),
+        (None, false) => Ok(Identity::Command(command)),
+        (Some(_), false) => Err(settings.wrong("release_prefix", "give it or release_command, not both")),
+        (None, true) => {
+            let what = "is missing: give it or release_command, a line alone does not tell the release";
+            Err(settings.wrong("release_prefix", what))
+        }
     }
 }

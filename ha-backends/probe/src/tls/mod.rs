@@ -10,7 +10,7 @@ pub(crate) use trust::{Stream, Trust};
 
 #[cfg(not(feature = "tls"))]
 mod without {
-    use ha_core::topology::{SettingError, Settings};
+    use ha_core::topology::{Reported, Settings};
     use tokio::net::TcpStream;
 
     pub(crate) type Stream = TcpStream;
@@ -22,12 +22,13 @@ mod without {
     impl Trust {
         pub(crate) const MISSING: &str = "https needs the feature tls";
 
-        pub(crate) fn read(settings: &mut Settings<'_>, secure: Option<&str>) -> Result<Option<Self>, SettingError> {
+        pub(crate) fn read(settings: &mut Settings<'_>, secure: Option<&str>) -> Result<Option<Self>, Reported> {
             let needs = "https needs the feature tls of ha-probe (the feature tls of ha-backends), which is off";
+            let (pins, ca) = (settings.texts("pin"), settings.text("ca"));
             match secure {
-                Some(key) => Err(SettingError::new(key, needs)),
-                None if settings.texts("pin")?.is_empty() && settings.text("ca")?.is_none() => Ok(None),
-                None => Err(SettingError::new("url", "pin and ca are for https, and this is http")),
+                Some(key) => Err(settings.wrong(key, needs)),
+                None if pins?.is_empty() && ca?.is_none() => Ok(None),
+                None => Err(settings.wrong("url", "pin and ca are for https, and this is http")),
             }
         }
 

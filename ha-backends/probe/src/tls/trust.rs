@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ha_core::topology::{SettingError, Settings};
+use ha_core::topology::{Reported, SettingError, Settings};
 use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -29,9 +29,13 @@ impl Trust {
     pub(crate) const MISSING: &str = "https needs a pin or a ca";
 
     /// Reads the settings `pin` and `ca`; `secure` is the key of an https URL.
-    pub(crate) fn read(settings: &mut Settings<'_>, secure: Option<&str>) -> Result<Option<Self>, SettingError> {
-        let pins = settings.texts("pin")?;
-        let ca = settings.text("ca")?;
+    pub(crate) fn read(settings: &mut Settings<'_>, secure: Option<&str>) -> Result<Option<Self>, Reported> {
+        let (pins, ca) = (settings.texts("pin"), settings.text("ca"));
+        let read = Self::of(&pins?, ca?, secure);
+        settings.keep(read)
+    }
+
+    fn of(pins: &[String], ca: Option<String>, secure: Option<&str>) -> Result<Option<Self>, SettingError> {
         match (secure, ca, pins.is_empty()) {
             (None, None, true) => Ok(None),
             (None, _, _) => Err(SettingError::new("url", "pin and ca are for https, and this is http")),
@@ -40,7 +44,7 @@ impl Trust {
                 "https needs pin, the SHA-256 of the server's certificate, or ca, a file of certificates in PEM",
             )),
             (Some(_), Some(_), false) => Err(SettingError::new("ca", "give it or pin, not both")),
-            (Some(_), None, false) => Self::pinned(&pins).map(Some),
+            (Some(_), None, false) => Self::pinned(pins).map(Some),
             (Some(_), Some(ca), true) => Self::signed(Path::new(&ca)).map(Some),
         }
     }

@@ -10,7 +10,7 @@ use ha_testkit::conformance::probe::{Ability, FAILED, ProbeFixture, ProbeSubject
 use tempfile::TempDir;
 
 use crate::server::Door;
-use crate::{DEADLINE_MS, component, list, text};
+use crate::{DEADLINE, component, list, text};
 
 /// Scripts beside a port.
 pub(crate) struct Commands {
@@ -68,7 +68,7 @@ impl ProbeSubject for CommandSubject {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_millis(DEADLINE_MS.unsigned_abs())
+        DEADLINE
     }
 
     async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach> {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::commands::replace;
 use crate::server::Door;
-use crate::{DEADLINE_MS, component, list, text};
+use crate::{DEADLINE, component, list, text};
 
 /// Servers that write a log.
 pub(crate) struct Logs;
@@ -62,7 +62,7 @@ impl ProbeSubject for LogSubject {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_millis(DEADLINE_MS.unsigned_abs())
+        DEADLINE
     }
 
     async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach> {

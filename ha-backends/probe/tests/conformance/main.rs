@@ -11,16 +11,18 @@ mod logs;
 mod server;
 mod web;
 
+use std::time::Duration;
+
 use ha_core::topology::{Component, Name, Setting};
 
 /// The deadline of one question.
-const DEADLINE_MS: i64 = 700;
+const DEADLINE: Duration = Duration::from_millis(700);
 
 fn component(kind: &str, settings: Vec<(&str, Setting)>) -> Component {
     let mut component = Component::new(Name::new(kind).unwrap());
     component.settings.extend(settings.into_iter().map(|(key, value)| (key.to_string(), value)));
-    for key in ["timeout_ms", "test_timeout_ms"] {
-        component.settings.entry(key.into()).or_insert(Setting::Integer(DEADLINE_MS));
+    for key in ["timeout", "test_timeout"] {
+        component.settings.entry(key.into()).or_insert(text(format!("{}ms", DEADLINE.as_millis())));
     }
     component
 }

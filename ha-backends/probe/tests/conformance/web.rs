@@ -9,7 +9,7 @@ use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::probe::{Ability, ProbeFixture, ProbeSubject, Stance};
 
 use crate::server::{Door, State, serve};
-use crate::{DEADLINE_MS, component, text};
+use crate::{DEADLINE, component, text};
 
 /// HTTP and HTTPS servers.
 pub(crate) struct Web {
@@ -110,7 +110,7 @@ impl ProbeSubject for WebSubject {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_millis(DEADLINE_MS.unsigned_abs())
+        DEADLINE
     }
 
     async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach> {

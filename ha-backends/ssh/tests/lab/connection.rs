@@ -26,7 +26,7 @@ async fn a_server_that_does_not_greet_is_an_error_inside_the_deadline() {
         let mut settings = settings(machine.access());
         settings.insert("host".into(), Setting::Text(format!("root@{}", tarpit.address().ip())));
         settings.insert("port".into(), Setting::Integer(tarpit.address().port().into()));
-        settings.insert("connect_deadline_ms".into(), Setting::Integer(1_000));
+        settings.insert("connect_deadline".into(), Setting::Text("1000ms".into()));
         let host = build(settings);
         let began = Instant::now();
         let error = host.run(FIRST, sh("true", LONG)).await.unwrap_err();

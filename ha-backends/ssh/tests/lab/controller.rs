@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Health, Instance,
-    LoadBalancer, Member, MemberRef, ObserveBalancer, Probe, Quiescence, Ready, SetAdmin, SetWeight, StepError,
+    LoadBalancer, Member, MemberRef, ObserveBalancer, Probe, Quiescence, Ready, SetAdmin, SetWeight, Standing,
+    StepError, look_by_parts,
 };
 use ha_core::engine::{Engine, RunError};
 use ha_core::journal::MemoryStore;
@@ -49,6 +50,10 @@ impl ObserveBalancer for Obedient {
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         let name = member.member.as_str();
         Ok(Self::stands(name, self.0.lock().unwrap()[name]))
+    }
+
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+        look_by_parts(self, member).await
     }
 
     async fn members(&self, _: &Name) -> Result<Vec<(Name, Member)>, StepError> {

@@ -147,7 +147,7 @@ async fn a_new_controller_waits_for_the_old_ones_effect_and_no_longer() {
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(std::fs::read_to_string(home.join("order")).unwrap(), "begin\nend\nnew\n");
     let mut impatient = settings(machine.access());
-    impatient.insert("lock_wait_ms".into(), ha_core::topology::Setting::Integer(200));
+    impatient.insert("lock_wait".into(), ha_core::topology::Setting::Text("200ms".into()));
     let impatient = build(impatient);
     new.launch(SECOND, id("long"), sh("echo x >>long; sleep 5", LONG)).await.unwrap();
     while lines(home.join("long")) == 0 {

@@ -72,7 +72,7 @@ pub(crate) fn settings(access: &SshAccess) -> BTreeMap<String, Setting> {
         ("version".into(), argv("version")),
         ("pid_file".into(), text("wso2carbon.pid".into())),
         ("identity".into(), text(IDENTITY.into())),
-        ("keepalive_ms".into(), Setting::Integer(1_000)),
+        ("keepalive".into(), Setting::Text("1000ms".into())),
     ])
 }
 

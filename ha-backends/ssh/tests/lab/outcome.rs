@@ -144,7 +144,7 @@ async fn a_blip_of_four_seconds_does_not_end_a_call_with_the_default_keepalive()
     let machine = lab.ssh_machine("esb1").unwrap();
     let home = install(&machine.outside("/srv").unwrap());
     let mut settings = crate::fixture::settings(machine.access());
-    settings.remove("keepalive_ms");
+    settings.remove("keepalive");
     let host = crate::fixture::build(settings);
     let run = tokio::spawn(async move { host.run(FIRST, sh("sleep 6; echo x >>once", LONG)).await });
     sleep(Duration::from_millis(1500)).await;

@@ -47,7 +47,7 @@ fn drive_with(machine: &SshMachine, unit: &str, systemctl: &[&str], start_test: 
     if !start_test.is_empty() {
         settings.insert("start_test".into(), words(start_test));
     }
-    settings.insert("read_deadline_ms".into(), Setting::Integer(2_000));
+    settings.insert("read_deadline".into(), Setting::Text("2000ms".into()));
     build(settings)
 }
 

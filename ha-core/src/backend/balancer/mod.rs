@@ -40,21 +40,15 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError>;
 
     /// Reads all about a member: which process answers, how the member stands, and what still runs on one that is held out.
-    /// In one answer, where a balancer can give all of it in one; otherwise another process may have taken over in between.
+    /// In one answer, where a balancer can give all of it in one; otherwise by [`look_by_parts`], and another process may
+    /// have taken over in between.
     ///
     /// # Errors
     /// As [`identify`](Self::identify) and [`member`](Self::member). Where only what runs on it is not known, it is left
     /// out; [`quiescence`](Self::quiescence) reads it, or says why it cannot.
     /// # Cancel safety
     /// Cancel safe: it only reads.
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
-        let (process, stands) = (self.identify().await?, self.member(member).await?);
-        let figures = match stands.admin {
-            Admin::Ready => None,
-            Admin::Drain | Admin::Maint => self.quiescence(member).await.ok(),
-        };
-        Ok(Standing::new(process, stands).with_quiescence(figures))
-    }
+    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError>;
 
     /// Reads how all members of a pool stand.
     ///
@@ -80,6 +74,24 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError>;
+}
+
+/// Reads all about a member in calls of their own: [`ObserveBalancer::look`] for a balancer that has no such question.
+///
+/// # Errors
+/// As [`ObserveBalancer::look`].
+/// # Cancel safety
+/// Cancel safe: it only reads.
+pub async fn look_by_parts<B: ObserveBalancer + ?Sized>(
+    balancer: &B,
+    member: &MemberRef,
+) -> Result<Standing, StepError> {
+    let (process, stands) = (balancer.identify().await?, balancer.member(member).await?);
+    let figures = match stands.admin {
+        Admin::Ready => None,
+        Admin::Drain | Admin::Maint => balancer.quiescence(member).await.ok(),
+    };
+    Ok(Standing::new(process, stands).with_quiescence(figures))
 }
 
 /// Changes one balancer instance. A pool behind several instances has one value for each.

@@ -75,7 +75,7 @@ pub struct Instance {
     pub version: String,
     /// Changes whenever the process that holds the run-time state is another one (HAProxy: the worker's pid).
     pub generation: u64,
-    /// How long this process has been running; 0 where it is not known.
+    /// How long this process has been running, not this value; 0 where it is not known.
     pub uptime: Duration,
     /// Whether it finishes what it has and takes nothing new: its state is about to be another process's.
     pub stopping: bool,
@@ -133,7 +133,7 @@ impl Standing {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct BalancerCapabilities {
-    /// Refuses writes of a lower lease epoch by itself.
+    /// Refuses writes of a lower lease epoch by itself, after a restart of its process too.
     pub fences: bool,
     /// Reports idle connections, so that "closed" can be proven.
     pub sees_idle_connections: bool,

@@ -1,4 +1,4 @@
-use crate::topology::{SettingError, Settings};
+use crate::topology::{Reported, Settings};
 
 /// What starts and stops a server, and knows whether it runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,28 +45,26 @@ impl Supervisor {
     /// Reads `unit` and `systemctl` (optional), or else `start`, `stop`, `pid_file` and `identity`.
     ///
     /// # Errors
-    /// [`SettingError`] with the key.
-    pub fn read(settings: &mut Settings<'_>) -> Result<Self, SettingError> {
-        if let Some(unit) = settings.text("unit")? {
+    /// [`Reported`] when one is missing or wrong.
+    pub fn read(settings: &mut Settings<'_>) -> Result<Self, Reported> {
+        let unit = settings.text("unit");
+        let systemctl = settings.optional_argv("systemctl");
+        if let Some(unit) = unit? {
             // A pattern would be another set of units every time.
             let plain = |c: u8| c.is_ascii_alphanumeric() || b":_.\\@-".contains(&c);
             if unit.starts_with('-') || !unit.bytes().all(plain) || !unit.ends_with(".service") {
-                return Err(SettingError::new("unit", "give the whole name of a service, such as wso2esb.service"));
+                return Err(settings.wrong("unit", "give the whole name of a service, such as wso2esb.service"));
             }
-            let systemctl = settings.optional_argv("systemctl")?;
+            let systemctl = systemctl?;
             let systemctl = if systemctl.is_empty() { vec!["systemctl".into()] } else { systemctl };
             return Ok(Self::Systemd(SystemdUnit { unit, systemctl }));
         }
-        let scripts = Scripts {
-            start: settings.argv("start")?,
-            stop: settings.argv("stop")?,
-            pid_file: settings.required_text("pid_file")?,
-            identity: settings.required_text("identity")?,
-        };
-        if scripts.identity.contains('\n') {
-            return Err(SettingError::new("identity", "give one argument without line feeds"));
+        let (start, stop) = (settings.argv("start"), settings.argv("stop"));
+        let (pid_file, identity) = (settings.required_text("pid_file"), settings.required_text("identity"));
+        if identity.as_ref().is_ok_and(|identity| identity.contains('\n')) {
+            return Err(settings.wrong("identity", "give one argument without line feeds"));
         }
-        Ok(Self::Scripts(scripts))
+        Ok(Self::Scripts(Scripts { start: start?, stop: stop?, pid_file: pid_file?, identity: identity? }))
     }
 }
 
@@ -80,8 +78,8 @@ mod tests {
         let text = |text: &&str| Setting::Text((*text).into());
         component.settings.extend(settings.iter().map(|(key, value)| ((*key).into(), text(value))));
         let mut settings = Settings::of(&component);
-        let read = Supervisor::read(&mut settings).and_then(|read| settings.finish().map(|()| read));
-        read.map_err(|error| error.to_string())
+        let read = Supervisor::read(&mut settings);
+        settings.finish(read).map_err(|error| error.to_string())
     }
 
     #[test]

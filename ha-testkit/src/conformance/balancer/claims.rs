@@ -130,3 +130,16 @@ pub(super) async fn the_same_epoch_and_a_higher_one_are_taken(fixture: &dyn Fixt
     let answer = scene.set(0, Admin::Maint).await;
     judged(scene.claims().fences, "set_admin by the former holder", answer)
 }
+
+pub(super) async fn a_stale_epoch_is_refused_after_a_restart_where_it_is_fenced(fixture: &dyn Fixture) -> Done {
+    let scene = Scene::with(fixture, Ability::Restart).await?;
+    scene.set(0, Admin::Drain).await?;
+    scene.subject.restart().await?;
+    let fences = scene.claims().fences;
+    // The first write to the new process: whoever was replaced before the restart must not come back by it.
+    let answer = scene.balancer.set_admin(STALE, SetAdmin::new(scene.row(1), Admin::Maint)).await;
+    judged(fences, "set_admin after a restart", answer)?;
+    let wanted = if fences { Admin::Ready } else { Admin::Maint };
+    same("the truth after a stale call", scene.truth(1).await?.admin, wanted)?;
+    same("a call of the holder", scene.set(1, Admin::Drain).await?, Applied::Applied)
+}

@@ -1,6 +1,6 @@
 //! Failures: kind and effect of each, held against the truth.
 
-use ha_core::backend::{Admin, Effect, ErrorKind, StepError, Weight};
+use ha_core::backend::{Admin, Applied, Effect, ErrorKind, StepError, Weight};
 use std::fmt::Debug;
 
 use super::scene::{CONFIGURED, Scene};
@@ -160,6 +160,23 @@ pub(super) async fn a_write_that_comes_late_had_an_unknown_effect(fixture: &dyn 
     scene.stands(0, Admin::Ready, CONFIGURED).await?;
     scene.subject.trouble(None).await?;
     eventually("the late write is read back", || async { Ok(scene.member(0).await?.admin == Admin::Maint) }).await?;
+    heals(&scene).await
+}
+
+pub(super) async fn a_write_that_is_answered_and_not_carried_out_is_noticed_by_the_read_back(
+    fixture: &dyn Fixture,
+) -> Done {
+    let scene = scene(fixture, Trouble::IgnoredWrite).await?;
+    scene.subject.trouble(Some(Trouble::IgnoredWrite)).await?;
+    let noticed = |what: &str, answer: Result<Applied, StepError>| match answer {
+        Ok(applied) => Err(breach(format!("{what} was not carried out, and answered {applied:?}"))),
+        Err(error) => same(format!("{what}: {error}"), error.kind(), ErrorKind::Conflict),
+    };
+    noticed("set_admin", scene.set(0, Admin::Maint).await)?;
+    if scene.claims().sets_weights {
+        noticed("set_weight", scene.weigh(0, 5).await)?;
+    }
+    scene.stands(0, Admin::Ready, CONFIGURED).await?;
     heals(&scene).await
 }
 

@@ -112,6 +112,7 @@ impl Subject for FakeSubject {
             Some(Trouble::HungAfterWrite) => (None, Some(Fault::LostAfter)),
             Some(Trouble::BrokenAfterWrite) => (None, Some(Fault::Broken)),
             Some(Trouble::LateWrite) => (None, Some(Fault::Late)),
+            Some(Trouble::IgnoredWrite) => (None, Some(Fault::Ignored)),
         };
         let mut inner = self.world.truth();
         let faults = [(Operation::Member, reads), (Operation::Quiescence, reads), (Operation::SetAdmin, writes)];

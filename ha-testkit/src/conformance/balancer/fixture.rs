@@ -34,6 +34,7 @@ impl Ability {
             Self::Fail(Trouble::HungAfterWrite) => "fixture: hung after a write",
             Self::Fail(Trouble::BrokenAfterWrite) => "fixture: broken after a write",
             Self::Fail(Trouble::LateWrite) => "fixture: late write",
+            Self::Fail(Trouble::IgnoredWrite) => "fixture: ignored write",
         }
     }
 }
@@ -54,6 +55,8 @@ pub enum Trouble {
     BrokenAfterWrite,
     /// Reads are answered; writes are not, and are carried out when the trouble is over.
     LateWrite,
+    /// Reads are answered; writes are answered well and not carried out.
+    IgnoredWrite,
 }
 
 /// How a member really stands, seen by another route than the subject's.

@@ -1,7 +1,10 @@
 //! Generations: which process answers, and what its end does to what was set and to what was in flight.
 
+use std::time::Duration;
+
 use ha_core::backend::{Admin, Applied, Effect, ErrorKind, MemberRef, Quiescence, Standing};
 use ha_core::topology::Name;
+use tokio::time::{Instant, sleep};
 
 use super::scene::Scene;
 use super::{Ability, Fixture, HeldRequest};
@@ -131,6 +134,24 @@ pub(super) async fn a_restart_forgets_what_was_set(fixture: &dyn Fixture) -> Don
     }
     Ok(())
 }
+
+pub(super) async fn an_uptime_is_that_of_the_process_and_begins_anew_with_it(fixture: &dyn Fixture) -> Done {
+    let scene = Scene::with(fixture, Ability::Restart).await?;
+    // Some balancers tell whole seconds only, and 0 may mean that it is not known.
+    sleep(AGE).await;
+    let old = scene.balancer.identify().await?.uptime;
+    needs(!old.is_zero(), "capability: uptime")?;
+    ensure(old + SECOND >= AGE, || format!("a process of {AGE:?} at least is said to have run for {old:?}"))?;
+    let restarting = Instant::now();
+    scene.subject.restart().await?;
+    let young = scene.balancer.identify().await?.uptime;
+    let most = restarting.elapsed() + SECOND;
+    ensure(young <= most, || format!("a process of {most:?} at most is said to have run for {young:?}"))
+}
+
+/// How old a process is when it is restarted: it can be told from a young one, to the second.
+const AGE: Duration = Duration::from_millis(3_100);
+const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) async fn a_restarted_balancer_is_set_again(fixture: &dyn Fixture) -> Done {
     let scene = Scene::with(fixture, Ability::Restart).await?;

@@ -38,6 +38,7 @@ macro_rules! __load_balancer_cases {
             states::members_reads_what_member_reads_of_each
             states::a_state_leaves_the_weight_and_the_other_members_alone
             states::only_a_ready_member_is_usable
+            states::a_member_in_maintenance_is_not_said_to_be_up
             states::reads_change_nothing
             states::two_reads_of_an_idle_balancer_are_the_same
             weights::a_weight_is_set_and_seen_by_another_route
@@ -63,6 +64,7 @@ macro_rules! __load_balancer_cases {
             claims::a_stale_epoch_sets_no_weight_where_it_is_fenced
             claims::a_stale_epoch_closes_no_sessions_where_it_is_fenced
             claims::the_same_epoch_and_a_higher_one_are_taken
+            claims::a_stale_epoch_is_refused_after_a_restart_where_it_is_fenced
             requests::a_request_in_flight_is_counted_until_it_ends
             requests::several_requests_in_flight_are_counted_one_by_one
             requests::a_drained_member_gets_no_new_requests
@@ -82,6 +84,7 @@ macro_rules! __load_balancer_cases {
             generations::a_look_tells_what_runs_in_older_generations
             generations::a_restart_is_another_generation
             generations::a_restart_forgets_what_was_set
+            generations::an_uptime_is_that_of_the_process_and_begins_anew_with_it
             generations::a_restarted_balancer_is_set_again
             generations::counters_begin_anew_with_a_generation
             generations::a_request_of_an_older_generation_is_counted_where_it_is_seen
@@ -93,6 +96,7 @@ macro_rules! __load_balancer_cases {
             failures::a_write_that_is_carried_out_and_not_answered_is_a_timeout_of_unknown_effect
             failures::a_write_whose_connection_breaks_has_an_unknown_effect
             failures::a_write_that_comes_late_had_an_unknown_effect
+            failures::a_write_that_is_answered_and_not_carried_out_is_noticed_by_the_read_back
             failures::an_error_names_its_operation_and_target
             interruptions::a_dropped_set_admin_leaves_the_old_or_the_new_state
             interruptions::a_dropped_set_weight_leaves_the_old_or_the_new_weight

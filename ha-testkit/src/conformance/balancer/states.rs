@@ -1,6 +1,6 @@
 //! Administrative states: set, read back, seen by another route.
 
-use ha_core::backend::{Admin, Applied, Member};
+use ha_core::backend::{Admin, Applied, Health, Member};
 use ha_core::state::RowKind;
 use ha_core::topology::Name;
 
@@ -103,6 +103,23 @@ pub(super) async fn only_a_ready_member_is_usable(fixture: &dyn Fixture) -> Done
         ensure(!member.is_usable(), || format!("usable in {admin:?}: {member:?}"))?;
         scene.set(0, Admin::Ready).await?;
         eventually("a member that was put back is usable", || async { Ok(scene.member(0).await?.is_usable()) }).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_member_in_maintenance_is_not_said_to_be_up(fixture: &dyn Fixture) -> Done {
+    let scene = Scene::open(fixture).await?;
+    for index in [0, 1] {
+        scene.set(index, Admin::Maint).await?;
+        let (alone, looked) = (scene.member(index).await?.health, scene.balancer.look(&scene.row(index)).await?);
+        let row = scene.members[index].clone();
+        let rows = scene.balancer.members(&scene.pool).await?;
+        let listed = rows.into_iter().find(|(name, _)| *name == row).map(|(_, member)| member.health);
+        for health in [Some(alone), Some(looked.member.health), listed] {
+            ensure(matches!(health, Some(Health::Paused | Health::Unchecked)), || {
+                format!("checks pause in maintenance, and {row} is said to be {health:?}")
+            })?;
+        }
     }
     Ok(())
 }
