@@ -46,11 +46,11 @@ pub enum ConnectError {
 /// [`ConnectError`], for the first component that cannot be built.
 pub fn connect(topology: &Topology) -> Result<Backends, ConnectError> {
     let mut backends = Backends::default();
-    for balancer in &topology.balancers {
+    for (_, balancer) in topology.balancers() {
         let built = build_balancer(&format!("balancer {}", balancer.name), &balancer.component)?;
         backends.balancers.push((balancer.name.to_string(), built));
     }
-    for node in &topology.nodes {
+    for (_, node) in topology.nodes() {
         let host = build_host(&format!("node {}.host", node.name), &node.host)?;
         backends.hosts.push((node.name.to_string(), host));
         let probe = build_probe(&format!("node {}.probe", node.name), &node.probe)?;
