@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::error::BuildError;
 use crate::backend::{Database, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
 use crate::journal::{Journal, Lease, MemoryStore};
-use crate::machine::rotation::Instance;
+use crate::machine::rotation::Place;
 use crate::topology::{BalancerIx, NodeIx, Port, RowIx, Topology};
 
 /// Changes one cluster: it observes, plans, proves and runs.
@@ -36,9 +36,9 @@ pub(super) struct Shared {
 pub(super) struct NodeRow {
     pub(super) row: RowIx,
     pub(super) backend: Arc<dyn LoadBalancer>,
-    pub(super) instance: Instance,
+    pub(super) place: Place,
     /// Where it is: the balancer, with the pool where there are several.
-    pub(super) place: String,
+    pub(super) name: String,
 }
 
 impl Shared {
@@ -47,10 +47,10 @@ impl Shared {
         let several = self.topology.pools().count() > 1;
         let of = |(row, port, balancer): (RowIx, &Port, BalancerIx)| {
             let (pool, name) = (self.topology.pool(port.pool), &self.topology.balancer(balancer).name);
-            let place = if several { format!("{name} (pool {})", pool.name) } else { name.to_string() };
+            let name = if several { format!("{name} (pool {})", pool.name) } else { name.to_string() };
             let member = MemberRef::new(pool.backend.clone(), port.member.clone());
-            let instance = Instance::new(member).in_pool(pool.name.clone(), format!("balancer {place}"));
-            NodeRow { row, backend: self.balancers[balancer.index()].clone(), instance, place }
+            let place = Place::new(member).in_pool(pool.name.clone(), format!("balancer {name}"));
+            NodeRow { row, backend: self.balancers[balancer.index()].clone(), place, name }
         };
         self.topology.rows(node).map(of).collect()
     }

@@ -137,8 +137,8 @@ impl Executor {
         let gone_for = self.gone_at.map(|at| at.elapsed()).unwrap_or_default();
         let policy = policy_of(&shared.topology.policy).with_server_gone_for(gone_for);
         let rows = shared.rows(self.order.node);
-        let instances: Vec<_> = rows.iter().map(|row| (row.backend.clone(), row.instance.clone())).collect();
-        match rotate(self.epoch, &instances, goal, policy).await {
+        let places: Vec<_> = rows.iter().map(|row| (row.backend.clone(), row.place.clone())).collect();
+        match rotate(self.epoch, &places, goal, policy).await {
             Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
                 done(format!("out of traffic, {killed} requests were cut at the drain deadline as the policy says"))
             }
@@ -147,7 +147,7 @@ impl Executor {
             Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),
             Rotated::Stuck { why, instances } => {
                 let names: Vec<&str> =
-                    instances.iter().filter_map(|index| rows.get(*index)).map(|row| row.place.as_str()).collect();
+                    instances.iter().filter_map(|index| rows.get(*index)).map(|row| row.name.as_str()).collect();
                 unknown(format!("{why}; not known how the node stands on {}", names.join(", ")))
             }
         }
@@ -331,7 +331,7 @@ impl Executor {
 
     async fn rows(&self, wanted: Admin) -> Outcome {
         for row in self.shared.rows(self.order.node) {
-            let (backend, member, place) = (&row.backend, &row.instance.member, &row.place);
+            let (backend, member, place) = (&row.backend, &row.place.member, &row.name);
             let stands = match self.read(backend.member(member)).await {
                 Ok(stands) => stands,
                 Err(error) => return unknown(error),

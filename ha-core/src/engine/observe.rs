@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::build::{Engine, NodeRow, Shared as Parts};
 use super::error::RunError;
 use crate::backend::{Admin, Concern, Expectations, Health, Installed, ServerProcess, Shared, Standing};
-use crate::machine::rotation::Instance;
+use crate::machine::rotation::Place;
 use crate::procedure::{PatchRequest, PlanError, Planned, UpdateRequest, UpgradeRequest, patch, update, upgrade};
 use crate::state::{
     ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
@@ -136,9 +136,14 @@ async fn concerns(shared: &Parts, notes: &mut Vec<String>) -> Vec<String> {
         topology.pools().flat_map(|pool| pool.1.balancers.iter().map(move |one| (pool, *one)))
     {
         let spares = topology.spares().filter_map(|(_, node)| Some(node.port(index)?.member.clone())).collect();
+        let members = topology.nodes().filter_map(|(_, node)| Some(node.port(index)?.member.clone()));
+        let beside =
+            topology.pools().filter(|(other, declared)| *other != index && declared.balancers.contains(&balancer));
         let expect = Expectations::new(pool.backend.clone(), policy.longest_request)
             .with_canary(policy.canary)
-            .with_spares(spares);
+            .with_spares(spares)
+            .with_members(members.collect())
+            .with_declared(beside.map(|(_, other)| other.backend.clone()).collect());
         let found = match timeout(READ_LIMIT, shared.balancers[balancer.index()].concerns(&expect)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => vec![Concern::danger(error.to_string())],
@@ -353,7 +358,7 @@ async fn look_at_node(shared: &Parts, node: NodeIx, gate: bool) -> RawNode {
 }
 
 async fn look_at_row(row: &NodeRow) -> (Row, Option<String>) {
-    let NodeRow { backend, instance: Instance { member, .. }, place: name, .. } = row;
+    let NodeRow { backend, place: Place { member, .. }, name, .. } = row;
     let unseen = Row::new(RowKind::Primary, Traffic::Unknown);
     let Standing { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
         Ok(Ok(standing)) => standing,

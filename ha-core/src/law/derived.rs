@@ -72,14 +72,16 @@ impl Law<'_> {
     pub fn worst_loss(&self, state: &ClusterState, pool: PoolIx) -> Option<(u64, DomainIx)> {
         let mut worst: Option<(u64, DomainIx)> = None;
         let mut by_domain = vec![(0_u64, 0_u32); self.topology.domains.len()];
-        for entrance in self.topology.entrances(pool) {
+        let entrances = self.topology.entrances(pool);
+        let width = entrances.len();
+        for entrance in entrances {
             by_domain.fill((0, 0));
             let (mut total, mut count) = (0_u64, 0_u32);
             for seat in &entrance.seats {
                 if state.row(seat.row).kind != RowKind::Primary {
                     continue;
                 }
-                let Some(capacity) = self.counted(state, seat) else { continue };
+                let Some(capacity) = self.counted(state, seat, width) else { continue };
                 (total, count) = (total.saturating_add(capacity), count + 1);
                 let (sum, primaries) = &mut by_domain[seat.domain.index()];
                 (*sum, *primaries) = (sum.saturating_add(capacity), *primaries + 1);
@@ -88,7 +90,7 @@ impl Law<'_> {
                 let left = if count > *primaries {
                     total.saturating_sub(*sum)
                 } else {
-                    self.backup_without(state, entrance, domain)
+                    self.backup_without(state, entrance, width, domain)
                 };
                 if worst.is_none_or(|(least, _)| left < least) {
                     worst = Some((left, domain));
@@ -98,17 +100,19 @@ impl Law<'_> {
         worst
     }
 
-    fn backup_without(&self, state: &ClusterState, entrance: &Entrance, domain: DomainIx) -> u64 {
+    fn backup_without(&self, state: &ClusterState, entrance: &Entrance, width: usize, domain: DomainIx) -> u64 {
         let backup = |seat: &&Seat| seat.domain != domain && state.row(seat.row).kind == RowKind::Backup;
-        entrance.seats.iter().filter(backup).filter_map(|seat| self.counted(state, seat)).min().unwrap_or(0)
+        entrance.seats.iter().filter(backup).filter_map(|seat| self.counted(state, seat, width)).min().unwrap_or(0)
     }
 
-    /// Returns what a node counts for at an entrance after a loss; `None` where it neither serves nor is a reserve.
-    fn counted(&self, state: &ClusterState, seat: &Seat) -> Option<u64> {
+    /// Returns what a node counts for in a pool of so many entrances after a loss; `None` where it neither serves there, on
+    /// all of them, nor is a reserve.
+    fn counted(&self, state: &ClusterState, seat: &Seat, entrances: usize) -> Option<u64> {
         if state.lost() == Some(seat.domain) {
             return None;
         }
-        let counts = self.is_serving(state, seat.node) || self.is_reserve(state, seat.node);
+        let serves = || state.rows_from(seat.first, entrances).iter().all(|row| row.traffic == Traffic::In);
+        let counts = (self.can_serve(state, seat.node) && serves()) || self.is_reserve(state, seat.node);
         counts.then(|| weight(seat, state.node(seat.node)))
     }
 

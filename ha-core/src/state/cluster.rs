@@ -267,6 +267,11 @@ impl ClusterState {
         &self.rows[self.layout.rows(node.index())]
     }
 
+    /// Lists `count` rows from one on.
+    pub(crate) fn rows_from(&self, first: RowIx, count: usize) -> &[Row] {
+        &self.rows[first.index()..first.index() + count]
+    }
+
     /// Sets what goes over one row.
     pub fn set_traffic(&mut self, row: RowIx, traffic: Traffic) {
         self.rows[row.index()].traffic = traffic;

@@ -36,6 +36,8 @@ pub struct Seat {
     pub node: NodeIx,
     /// Its row.
     pub row: RowIx,
+    /// Its first row in the pool; it has one for each entrance.
+    pub(crate) first: RowIx,
     /// What the node can carry in the pool.
     pub capacity: u64,
     /// The share of it that the node carries before it is warm.
@@ -52,10 +54,11 @@ impl Rows {
         let (mut offsets, mut row) = (vec![0], 0);
         for (index, node) in nodes.iter().enumerate() {
             for port in &node.ports {
+                let first = RowIx::new(row);
                 for entrance in &mut entrances[port.pool.index()] {
                     let (capacity, warm_up, domain) = (port.capacity, node.warm_up, node.domain);
                     let (node, row_ix) = (NodeIx::new(index), RowIx::new(row));
-                    entrance.seats.push(Seat { node, row: row_ix, capacity, warm_up, domain });
+                    entrance.seats.push(Seat { node, row: row_ix, first, capacity, warm_up, domain });
                     row += 1;
                 }
             }

@@ -165,40 +165,40 @@ const MISSES: u8 = 2;
 /// In which rounds of a wait the administrative state and the other members are looked at too.
 const LOOK_EVERY: u32 = 10;
 
-/// One instance of a rotation: a server row of the node, in one pool on one balancer.
+/// Where a rotation acts: a server row of the node, in one pool on one balancer instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Instance {
+pub struct Place {
     /// What the balancer calls it.
     pub member: MemberRef,
     /// The pool that it belongs to. In one pool the node has one address, whichever balancer is asked; in another it has
     /// another port. Default: the balancer's name of it.
     pub pool: Name,
     /// Where it is, for messages. Default: `balancer N`, by its position from 1 on.
-    pub place: Option<String>,
+    pub label: Option<String>,
 }
 
-impl Instance {
+impl Place {
     /// Names a row.
     pub fn new(member: MemberRef) -> Self {
-        Self { pool: member.pool.clone(), member, place: None }
+        Self { pool: member.pool.clone(), member, label: None }
     }
 
     /// Says which pool it belongs to, and how to tell a person where it is.
     #[must_use]
-    pub fn in_pool(mut self, pool: Name, place: impl Into<String>) -> Self {
-        (self.pool, self.place) = (pool, Some(place.into()));
+    pub fn in_pool(mut self, pool: Name, label: impl Into<String>) -> Self {
+        (self.pool, self.label) = (pool, Some(label.into()));
         self
     }
 }
 
-/// The rotation of one node on all its instances.
+/// The rotation of one node in all its places, each called an instance by its position.
 ///
 /// Use: hand out `poll_call`s, feed each answer to `handle`, wait no longer than `poll_timeout`, until `outcome`.
 #[derive(Debug)]
 pub struct Rotation {
     goal: Goal,
-    instances: Vec<Instance>,
+    places: Vec<Place>,
     policy: RotationPolicy,
     phase: Phase,
     seen: Vec<Seen>,
@@ -257,13 +257,13 @@ enum Phase {
 }
 
 impl Rotation {
-    /// Begins at `now`, on all of a node's instances.
-    pub fn new(goal: Goal, instances: Vec<Instance>, now: Duration, policy: RotationPolicy) -> Self {
+    /// Begins at `now`, in all of a node's places.
+    pub fn new(goal: Goal, places: Vec<Place>, now: Duration, policy: RotationPolicy) -> Self {
         let limit = if goal == Goal::Back { SETTLE } else { policy.drain_deadline };
         let mut rotation = Self {
             goal,
-            seen: vec![Seen::default(); instances.len()],
-            instances,
+            seen: vec![Seen::default(); places.len()],
+            places,
             policy,
             phase: Phase::Preflight,
             todo: Vec::new(),
@@ -302,7 +302,7 @@ impl Rotation {
 
     /// Names an instance for a message.
     fn place(&self, instance: usize) -> String {
-        let given = self.instances.get(instance).and_then(|known| known.place.clone());
+        let given = self.places.get(instance).and_then(|known| known.label.clone());
         given.unwrap_or_else(|| format!("balancer {}", instance + 1))
     }
 

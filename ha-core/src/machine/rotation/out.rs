@@ -45,7 +45,7 @@ impl Rotation {
     }
 
     fn last_usable(&self, instance: usize) -> String {
-        let (place, member) = (self.place(instance), &self.instances[instance].member.member);
+        let (place, member) = (self.place(instance), &self.places[instance].member.member);
         format!("{place}: {member} is the last usable server there: bring another one into traffic first")
     }
 
@@ -138,7 +138,7 @@ impl Rotation {
         Some(format!(
             "{}: somebody changed the weight of {} from {before} to {now} meanwhile",
             self.place(instance),
-            self.instances[instance].member.member
+            self.places[instance].member.member
         ))
     }
 

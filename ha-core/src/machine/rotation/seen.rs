@@ -47,7 +47,7 @@ impl Rotation {
         let (pools, others): (Vec<_>, Vec<_>) = replies.iter().partition(|(_, reply)| of_pool(reply));
         for (instance, reply) in others.into_iter().chain(pools) {
             let place = self.place(*instance);
-            let (place, member) = (place.as_str(), &self.instances[*instance].member.member);
+            let (place, member) = (place.as_str(), &self.places[*instance].member.member);
             let seen = &mut self.seen[*instance];
             match reply {
                 Reply::Looked(standing) => {
@@ -77,10 +77,10 @@ impl Rotation {
             let Some(address) = seen.now.and_then(|member| member.address) else { continue };
             for (first, before) in self.seen.iter().enumerate().take(instance) {
                 let Some(other) = before.now.and_then(|member| member.address) else { continue };
-                if self.instances[first].pool == self.instances[instance].pool && other != address {
+                if self.places[first].pool == self.places[instance].pool && other != address {
                     return Err(format!(
                         "{} is {other} on {} and {address} on {}: the name means two servers",
-                        self.instances[instance].member.member,
+                        self.places[instance].member.member,
                         self.place(first),
                         self.place(instance)
                     ));
