@@ -68,7 +68,7 @@ impl Cluster {
         let nodes = topology.nodes().map(|(_, node)| if node.spare { spare } else { serving }).collect();
         let row = |spare| Row::new(RowKind::Primary, if spare { Traffic::Out } else { Traffic::In });
         let rows = topology.nodes().flat_map(|(_, node)| [row(node.spare); 2]).collect();
-        let (state, facts) = (ClusterState::new(nodes, rows, 2), Facts::new(releases, Generations::default()));
+        let (state, facts) = (ClusterState::new(&topology, nodes, rows), Facts::new(releases, Generations::default()));
         let words = |word: &str| vec![word.to_string()];
         let request = PatchRequest::new("2.0", words("apply"), words("restore")).with_beside("1.0");
         let plan: Plan = patch(&topology, &state, &facts, &request).ok()?.plan;

@@ -20,13 +20,19 @@ pub fn topology_toml(data: &[u8]) {
     let mut names = BTreeSet::new();
     for (_, node) in topology.nodes() {
         assert!(names.insert(&node.name), "{} is there twice", node.name);
-        assert!(node.capacity > 0);
-        assert!(node.domain.index() < topology.domains.len());
-        assert!(node.site.is_none_or(|site| site.index() < topology.sites.len()));
+        assert!(!node.ports.is_empty() && node.ports.iter().all(|port| port.capacity > 0));
+        assert!(node.domain.index() < topology.domains().count());
+        assert!(node.site.is_none_or(|site| site.index() < topology.sites().len()));
     }
-    let domains = topology.domains.iter();
-    for name in names.into_iter().chain(domains).chain([&topology.name, &topology.pool.name]) {
+    let domains = topology.domains().map(|domain| topology.domain_name(domain));
+    let pools = topology.pools().flat_map(|(_, pool)| [&pool.name, &pool.backend]);
+    for name in names.into_iter().chain(domains).chain(pools).chain([topology.name()]) {
         assert_eq!(Name::new(name.as_str()).as_ref(), Ok(name));
     }
-    assert!(topology.pool.serve > 0 && usize::from(topology.pool.serve) <= topology.members().count());
+    for (index, pool) in topology.pools() {
+        assert!(pool.serve > 0 && usize::from(pool.serve) <= topology.members_of(index).count());
+        assert!(!pool.balancers.is_empty() && topology.entrances(index).len() == pool.balancers.len());
+    }
+    let rows: usize = topology.nodes().map(|(index, _)| topology.rows(index).count()).sum();
+    assert_eq!(rows, topology.row_layout().count());
 }

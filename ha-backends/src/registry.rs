@@ -228,12 +228,12 @@ impl Registry {
     /// that are wrong, two balancers with one socket, two nodes with one home.
     pub fn connect(&self, topology: &Topology) -> Result<Backends, ConnectErrors> {
         let (mut backends, mut wrong) = (Backends::default(), Vec::new());
-        for balancer in &topology.balancers {
+        for (_, balancer) in topology.balancers() {
             let part = Part { topology, name: balancer.name.as_str(), component: &balancer.component };
             let built = self.balancers.build(&format!("balancer {}", balancer.name), part, &mut wrong);
             backends.balancers.extend(built.map(|built| (balancer.name.to_string(), built)));
         }
-        for node in &topology.nodes {
+        for (_, node) in topology.nodes() {
             let (name, part) = (node.name.as_str(), |component| Part { topology, name: node.name.as_str(), component });
             let host = self.hosts.build(&format!("node {name}.host"), part(&node.host), &mut wrong);
             backends.hosts.extend(host.map(|built| (name.to_string(), built)));
@@ -244,11 +244,11 @@ impl Registry {
                 backends.work.extend(work.map(|built| (name.to_string(), built)));
             }
         }
-        let part = |component| Part { topology, name: topology.name.as_str(), component };
-        if let Some(files) = &topology.files {
+        let part = |component| Part { topology, name: topology.name().as_str(), component };
+        if let Some(files) = topology.files() {
             backends.files = self.files.build("files", part(files), &mut wrong);
         }
-        if let Some(database) = &topology.database {
+        if let Some(database) = topology.database() {
             backends.database = self.databases.build("database", part(database), &mut wrong);
         }
         wrong.extend(shared::find(topology));

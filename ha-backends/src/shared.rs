@@ -17,7 +17,7 @@ const HOSTS: [&str; 2] = ["local", "ssh"];
 pub(crate) fn find(topology: &Topology) -> Vec<ConnectError> {
     let mut found = Vec::new();
     let mut sockets = BTreeMap::new();
-    for balancer in &topology.balancers {
+    for (_, balancer) in topology.balancers() {
         let component = &balancer.component;
         if !BALANCERS.contains(&component.backend.as_str()) {
             continue;
@@ -30,7 +30,7 @@ pub(crate) fn find(topology: &Topology) -> Vec<ConnectError> {
         }
     }
     let mut homes = BTreeMap::new();
-    for node in &topology.nodes {
+    for (_, node) in topology.nodes() {
         let host = &node.host;
         let Some(home) = value(host, "home").filter(|_| HOSTS.contains(&host.backend.as_str())) else { continue };
         let machine = ["host", "port"].map(|key| value(host, key).unwrap_or_default());

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod journal;
 pub mod law;
 pub mod machine;
+pub mod manual;
 pub mod plan;
 pub mod procedure;
 pub mod record;

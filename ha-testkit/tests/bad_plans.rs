@@ -9,7 +9,6 @@ use ha_core::plan::{Plan, Stage, Step};
 use ha_core::procedure::{PatchRequest, PlanError, ReleaseFacts, UpgradeRequest};
 use ha_core::safety::{Counterexample, prove};
 use ha_core::state::{Schema, SchemaRange};
-use ha_core::topology::Topology;
 use ha_testkit::world::{Shape, World};
 
 async fn patched(world: &World) -> Plan {
@@ -44,7 +43,7 @@ async fn releases_that_nobody_declared_to_serve_side_by_side_are_refused_by_name
 
 #[tokio::test(start_paused = true)]
 async fn a_schema_range_that_nobody_declared_fails_closed() {
-    let world = World::from_toml_str(&Shape::active_passive().with_database().to_toml()).unwrap();
+    let world = Shape::active_passive().with_database().world().unwrap();
     let request = UpgradeRequest::new(world.patch_to("2.0"));
     let error = world.engine().plan_upgrade(&request).await.unwrap_err().to_string();
     assert!(error.contains("nothing declares which schema states esb1 (1.0) can use"), "{error}");
@@ -78,7 +77,7 @@ async fn a_request_without_a_way_back_or_with_nothing_to_do_is_refused() {
 async fn a_custom_plan_that_contradicts_itself_is_refused_at_the_step() {
     let world = World::active_passive();
     let mut plan = patched(&world).await;
-    let policy = &world.topology().policy;
+    let policy = world.topology().policy();
     let esb2 = world.topology().find("esb2").unwrap();
     // Files are installed under the running server.
     plan.stages.insert(
@@ -138,19 +137,13 @@ async fn a_way_back_that_is_itself_unsafe_is_refused() {
 
 #[test]
 fn clusters_of_no_node_one_node_and_overflowing_capacity_are_diagnosed_by_key() {
-    let none = shape(&[], 1000).to_toml();
-    let error = Topology::from_toml_str(&none).unwrap_err().to_string();
+    let error = shape(&[], 1000).topology().unwrap_err().to_string();
     assert!(error.contains("node"), "{error}");
-    let one = shape(&[1000], 1000).to_toml();
-    let error = Topology::from_toml_str(&one).unwrap_err().to_string();
-    assert!(error.contains("policy.survive_one") && error.contains("0 is left"), "{error}");
-    let huge = shape(&[i64::MAX.unsigned_abs(); 4], i64::MAX.unsigned_abs()).to_toml();
-    assert!(Topology::from_toml_str(&huge).is_ok(), "sums saturate");
-    let beyond = shape(&[1000, 1000], 1000).to_toml().replace("peak_load = 1000", "peak_load = 18446744073709551616");
-    let error = Topology::from_toml_str(&beyond).unwrap_err().to_string();
-    assert!(error.contains("policy.peak_load"), "{error}");
-    let below = shape(&[400, 400], 1000).to_toml();
-    let error = Topology::from_toml_str(&below).unwrap_err().to_string();
+    let error = shape(&[1000], 1000).topology().unwrap_err().to_string();
+    assert!(error.contains("pool[0].survive_one") && error.contains("0 is left"), "{error}");
+    let huge = shape(&[i64::MAX.unsigned_abs(); 4], i64::MAX.unsigned_abs());
+    assert!(huge.topology().is_ok(), "sums saturate");
+    let error = shape(&[400, 400], 1000).topology().unwrap_err().to_string();
     assert!(error.contains("at rest the law is broken"), "{error}");
 }
 
@@ -163,6 +156,6 @@ fn shape(members: &[u64], peak_load: u64) -> Shape {
 
 #[tokio::test(start_paused = true)]
 async fn a_huge_cluster_is_planned_without_overflow() {
-    let world = World::from_toml_str(&shape(&[i64::MAX.unsigned_abs(); 4], i64::MAX.unsigned_abs()).to_toml()).unwrap();
+    let world = shape(&[i64::MAX.unsigned_abs(); 4], i64::MAX.unsigned_abs()).world().unwrap();
     patched(&world).await;
 }

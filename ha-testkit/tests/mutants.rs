@@ -5,7 +5,7 @@
 use ha_core::safety::prove;
 use ha_testkit::golden::{Expected, cases};
 use ha_testkit::simulate::{harm_of, mutants};
-use ha_testkit::world::{Shape, World};
+use ha_testkit::world::Shape;
 
 struct Count {
     tried: usize,
@@ -53,7 +53,7 @@ fn try_all(
 async fn the_explorer_refuses_what_a_tool_without_a_law_would_break() {
     let mut count = Count { tried: 0, harmful: 0, refused: 0, harmless_refused: 0, survivors: Vec::new() };
     for (name, shape) in shapes() {
-        let plain = World::from_toml_str(&shape.to_toml()).unwrap();
+        let plain = shape.world().unwrap();
         let plan = plain
             .engine()
             .plan_patch(&plain.patch_to("2.0"))
@@ -69,7 +69,7 @@ async fn the_explorer_refuses_what_a_tool_without_a_law_would_break() {
             .plan;
         try_all(&format!("patch in the test domain first {name}"), &shape, plain.topology(), &plan, &mut count);
         let files = shape.clone().with_files();
-        let world = World::from_toml_str(&files.to_toml()).unwrap();
+        let world = files.world().unwrap();
         let plan = world
             .engine()
             .plan_update(&world.update_to(2))
@@ -78,7 +78,7 @@ async fn the_explorer_refuses_what_a_tool_without_a_law_would_break() {
             .plan;
         try_all(&format!("update {name}"), &files, world.topology(), &plan, &mut count);
         let database = shape.clone().with_database();
-        let world = World::from_toml_str(&database.to_toml()).unwrap();
+        let world = database.world().unwrap();
         let plan = world
             .engine()
             .plan_upgrade(&world.upgrade_to("2.0"))

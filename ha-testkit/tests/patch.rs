@@ -50,7 +50,7 @@ async fn a_patch_ends_all_new_without_losing_a_request() {
 #[tokio::test(start_paused = true)]
 async fn a_supervisor_that_would_cut_a_stop_short_is_noted_before_the_plan() {
     let world = World::active_passive();
-    let allowed = world.topology().policy.stop_deadline;
+    let allowed = world.topology().policy().stop_deadline;
     world.limit_stops_of("esb1", allowed - Duration::from_secs(1));
     world.limit_stops_of("esb2", allowed);
     let notes = world.engine().observe().await.unwrap().notes;
@@ -108,7 +108,7 @@ async fn what_takes_capacity_waits_for_a_look_and_work_on_a_node_out_of_traffic_
 
 #[tokio::test(start_paused = true)]
 async fn a_node_returns_after_a_look_where_a_database_is_shared() {
-    let world = World::from_toml_str(&Shape::active_passive().with_database().to_toml()).unwrap();
+    let world = Shape::active_passive().with_database().world().unwrap();
     let engine = world.engine();
     let planned = engine.plan_upgrade(&world.upgrade_to("2.0")).await.unwrap();
     let begun = begun_after_a_look(engine.run("upgrade-1".into(), planned).await.unwrap()).await;

@@ -64,7 +64,7 @@ fn simulate_seed(seed: u64, faults: usize, binds: impl Fn(&str) -> bool) -> (Str
         Outcome::NoCluster(_) => ("no cluster".into(), None),
         Outcome::Refused { harm, counterexample, plan } => {
             let words = harm.is_empty().then(|| {
-                let topology = ha_core::topology::Topology::from_toml_str(&scenario.shape.to_toml()).unwrap();
+                let topology = scenario.shape.topology().unwrap();
                 let plan = plan.to_text(&topology);
                 format!("seed {seed}: refused, and no harm was seen: {counterexample}{plan}")
             });

@@ -20,7 +20,7 @@ use stateright::{Checker, Model};
 fn seen(members: usize, capacity: u64) -> (World, ClusterState, Facts) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let world = World::from_toml_str(&Shape::active_active(members, capacity).to_toml()).unwrap();
+        let world = Shape::active_active(members, capacity).world().unwrap();
         let seen = world.engine().observe().await.unwrap();
         (world, seen.state, seen.facts)
     })

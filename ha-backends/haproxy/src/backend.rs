@@ -15,6 +15,7 @@ use crate::config::HaProxyConfig;
 use crate::declared::Declared;
 use crate::error;
 use crate::gather::Gather;
+use crate::left_out;
 use crate::read::Gathered;
 use crate::transport::{About, PAUSE, Socket};
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
@@ -305,7 +306,16 @@ impl ObserveBalancer for HaProxy {
     }
 
     async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        self.declared.concerns(expect).await
+        let (mut concerns, told) = self.declared.concerns(expect).await?;
+        if expect.members.is_empty() || self.declared.accepts(left_out::RULE) {
+            return Ok(concerns);
+        }
+        // What runs may be another configuration than the file, and there may be no file.
+        let about = About { operation: "concerns", target: expect.pool.as_str() };
+        let answer = self.read(about, &[wire::ALL_STATES.into()]).await?;
+        let states = wire::parse_all_states(&answer).map_err(|malformed| error::malformed(about, malformed))?;
+        concerns.extend(left_out::running(&states, expect, &told));
+        Ok(concerns)
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

@@ -8,7 +8,11 @@ use ha_core::backend::{Concern, ErrorKind, Expectations, StepError};
 use ha_core::topology::{Name, Permille};
 
 use crate::config::HaProxyConfig;
-use crate::lint::{LintExpectations, Severity, lint, pool_facts};
+use crate::left_out::RULE;
+use crate::lint::{LintExpectations, Severity, Warning, lint, pool_facts};
+
+/// A server of another backend: the section and the keyword under which the lint tells it.
+pub(crate) type LeftOut = (String, String);
 
 /// What was declared of one instance, by its settings or by its configuration file.
 #[derive(Clone, Debug)]
@@ -51,9 +55,14 @@ impl Declared {
         Ok(())
     }
 
-    /// Lints the file, where there is one.
-    pub(crate) async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        let Some(text) = self.text("concerns").await? else { return Ok(Vec::new()) };
+    /// Tells whether the owner has accepted what a rule of the lint finds.
+    pub(crate) fn accepts(&self, rule: &str) -> bool {
+        self.accept.iter().any(|accepted| accepted == rule)
+    }
+
+    /// Lints the file, where there is one; returns also which servers of other backends were found to be left out.
+    pub(crate) async fn concerns(&self, expect: &Expectations) -> Result<(Vec<Concern>, Vec<LeftOut>), StepError> {
+        let Some(text) = self.text("concerns").await? else { return Ok((Vec::new(), Vec::new())) };
         let mut lints = LintExpectations::new()
             .with_pool(expect.pool.as_str())
             .with_longest_request(expect.longest_request)
@@ -61,17 +70,24 @@ impl Declared {
         for spare in &expect.spares {
             lints = lints.with_spare(spare.as_str());
         }
+        for member in &expect.members {
+            lints = lints.with_member(member.as_str());
+        }
+        for backend in &expect.declared {
+            lints = lints.with_declared(backend.as_str());
+        }
         if let Some(canary) = expect.canary {
             lints = lints.with_canary_percent(percent(canary));
         }
         let path = self.file.as_ref().map_or_else(String::new, |path| path.display().to_string());
-        let warnings =
-            lint(&text, &lints).into_iter().filter(|warning| !self.accept.iter().any(|rule| rule == warning.rule));
+        let mut warnings = lint(&text, &lints);
+        warnings.retain(|warning| !self.accepts(warning.rule));
+        let left_out = warnings.iter().filter(|warning| warning.rule == RULE);
+        let left_out = left_out.map(|warning| (warning.section.clone(), warning.keyword.clone())).collect();
         let concern =
             |danger: bool, words: String| if danger { Concern::danger(words) } else { Concern::advice(words) };
-        Ok(warnings
-            .map(|warning| concern(warning.severity == Severity::Danger, format!("{path}: {warning}")))
-            .collect())
+        let told = |warning: Warning| concern(warning.severity == Severity::Danger, format!("{path}: {warning}"));
+        Ok((warnings.into_iter().map(told).collect(), left_out))
     }
 
     async fn text(&self, operation: &'static str) -> Result<Option<String>, StepError> {

@@ -8,6 +8,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod gather;
+mod left_out;
 mod lint;
 mod read;
 mod transport;

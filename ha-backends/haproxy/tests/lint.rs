@@ -356,6 +356,32 @@ fn words() -> impl Strategy<Value = String> {
         .prop_map(|parts| parts.into_iter().map(|(word, gap)| word + &gap).collect())
 }
 
+#[test]
+fn a_backend_that_has_a_members_server_and_is_not_declared_is_told() {
+    let other = |server: &str| format!("{CLEAN}backend mgmt from web\n    option httpchk GET /\n    server {server}\n");
+    let line = CLEAN.lines().count() + 3;
+    let told = |server: &str, expect: &LintExpectations| {
+        let mut found = run(&other(server), expect);
+        found.retain(|(_, rule, _)| *rule == "left-out");
+        found
+    };
+    let plain = clean();
+    for (server, severity) in
+        [("c1 10.0.0.1:8280", Danger), ("esb1 10.9.9.9:9443", Danger), ("c1 10.0.0.2:9443", Advice)]
+    {
+        assert_eq!(told(server, &plain), [(line, "left-out", severity)], "{server}");
+        let declared = clean().with_declared("mgmt");
+        assert_eq!(told(server, &declared), [], "{server}: declared");
+        let others = clean().with_member("esb3");
+        assert_eq!(told(server, &others), [], "{server}: of a server that stays");
+        assert_eq!(told(server, &LintExpectations::new()), [], "{server}: all backends are looked at");
+    }
+    assert_eq!(told("c1 10.0.0.7:9443", &plain), []);
+    let warning = lint(&other("c1 10.0.0.1:8280"), &plain).into_iter().find(|found| found.rule == "left-out").unwrap();
+    assert_eq!((warning.section.as_str(), warning.keyword.as_str()), ("backend mgmt", "server c1"));
+    assert!(warning.message.contains("the address and port of member esb1"), "{warning}");
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_without_panic(text in prop_oneof![words(), "(?s).{0,300}"], percent: u8) {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use ha_core::backend::{Effect, ErrorKind, Host, RunCommand};
 use ha_core::state::{LeaseEpoch, ServerDomain};
 use ha_core::topology::{Component, Name, Setting};
+use ha_lab::Lab;
+use ha_lab::fake_carbon::{CarbonConfig, Relaunch};
 use ha_local::{LocalHost, LocalHostConfig};
-use ha_testkit::fake_carbon::{CarbonConfig, Relaunch};
-use ha_testkit::lab::Lab;
 
-ha_testkit::roles!();
+ha_lab::roles!();
 
 const EPOCH: LeaseEpoch = LeaseEpoch::new(1);
 /// SIGHUP, SIGINT and SIGQUIT in a mask of `/proc/PID/status`.

@@ -8,13 +8,15 @@ pub fn partial_effects(state: &ClusterState, order: Order) -> Vec<ClusterState> 
         change(next.node_mut(order.node));
         next
     };
-    let first_row_only = |traffic: &dyn Fn(Row) -> Traffic| {
-        let mut next = state.clone();
-        if let Some(balancer) = state.balancers().next() {
-            next.set_traffic(order.node, balancer, traffic(state.row(order.node, balancer)));
-        }
-        next
-    };
+    let first_row_only =
+        |traffic: &dyn Fn(Row) -> Traffic| {
+            let mut next = state.clone();
+            let mut first = true;
+            next.set_traffic_everywhere(order.node, |row| {
+                if std::mem::take(&mut first) { traffic(row) } else { row.traffic }
+            });
+            next
+        };
     match order.verb {
         Verb::TakeOut | Verb::Reassert { admitted: false } => {
             let mut draining = state.clone();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use super::error::BuildError;
 use crate::backend::{Database, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
 use crate::journal::{Journal, Lease, MemoryStore};
-use crate::topology::{NodeIx, Topology};
+use crate::machine::rotation::Place;
+use crate::topology::{BalancerIx, NodeIx, Port, RowIx, Topology};
 
 /// Changes one cluster: it observes, plans, proves and runs.
 ///
@@ -30,9 +31,28 @@ pub(super) struct Shared {
     pub(super) owner: String,
 }
 
+/// One of a node's server rows: in one pool, on one balancer instance.
+#[derive(Clone, Debug)]
+pub(super) struct NodeRow {
+    pub(super) row: RowIx,
+    pub(super) backend: Arc<dyn LoadBalancer>,
+    pub(super) place: Place,
+    /// Where it is: the balancer, with the pool where there are several.
+    pub(super) name: String,
+}
+
 impl Shared {
-    pub(super) fn member(&self, node: NodeIx) -> MemberRef {
-        MemberRef::new(self.topology.pool.name.clone(), self.topology.node(node).member.clone())
+    /// Lists a node's rows, in the order of its topology.
+    pub(super) fn rows(&self, node: NodeIx) -> Vec<NodeRow> {
+        let several = self.topology.pools().count() > 1;
+        let of = |(row, port, balancer): (RowIx, &Port, BalancerIx)| {
+            let (pool, name) = (self.topology.pool(port.pool), &self.topology.balancer(balancer).name);
+            let name = if several { format!("{name} (pool {})", pool.name) } else { name.to_string() };
+            let member = MemberRef::new(pool.backend.clone(), port.member.clone());
+            let place = Place::new(member).in_pool(pool.name.clone(), format!("balancer {name}"));
+            NodeRow { row, backend: self.balancers[balancer.index()].clone(), place, name }
+        };
+        self.topology.rows(node).map(of).collect()
     }
 }
 

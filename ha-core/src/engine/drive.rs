@@ -301,9 +301,12 @@ impl Drive {
     /// Takes in how the cluster stood at `at`.
     fn seen(&mut self, at: Duration, seen: Observation) {
         self.machine.handle(at, Input::Observed(seen));
-        let margin = i64::try_from(self.machine.margin()).unwrap_or(i64::MAX);
-        self.report.margin(margin);
-        self.tell(Event::Observed { margin });
+        let topology = &self.shared.topology;
+        let clip = |margin: i128| i64::try_from(margin).unwrap_or(if margin < 0 { i64::MIN } else { i64::MAX });
+        let margins = self.machine.margins().map(|(pool, margin)| (&topology.pool(pool).name, clip(margin)));
+        if let Some(margin) = self.report.margins(margins) {
+            self.tell(Event::Observed { margin });
+        }
     }
 
     fn tell_of(&mut self, record: &Record) {
@@ -387,7 +390,6 @@ fn work_id(run: &RunId, sequence: u64) -> Option<WorkId> {
 /// Says in which facts the cluster differs from the state that a plan starts from.
 fn differences(topology: &Topology, start: &ClusterState, seen: &Observation) -> Option<String> {
     let mut found = Vec::new();
-    let width = start.balancers().count();
     for (index, node) in topology.nodes() {
         let (before, now) = (start.node(index), &seen.nodes[index.index()]);
         let same_process = match (before.process, now.process) {
@@ -407,8 +409,7 @@ fn differences(topology: &Topology, start: &ClusterState, seen: &Observation) ->
         if before.work != now.work {
             found.push(format!("{} pulls work differently", node.name));
         }
-        let rows = &seen.rows[index.index() * width..(index.index() + 1) * width];
-        if start.rows(index) != rows {
+        if seen.rows.get(topology.row_layout().rows(index.index())) != Some(start.rows(index)) {
             found.push(format!("{} stands differently on the balancers", node.name));
         }
     }

@@ -136,8 +136,9 @@ impl Executor {
         let shared = &self.shared;
         let gone_for = self.gone_at.map(|at| at.elapsed()).unwrap_or_default();
         let policy = policy_of(&shared.topology.policy).with_server_gone_for(gone_for);
-        let member = shared.member(self.order.node);
-        match rotate(self.epoch, &shared.balancers, &member, goal, policy).await {
+        let rows = shared.rows(self.order.node);
+        let places: Vec<_> = rows.iter().map(|row| (row.backend.clone(), row.place.clone())).collect();
+        match rotate(self.epoch, &places, goal, policy).await {
             Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
                 done(format!("out of traffic, {killed} requests were cut at the drain deadline as the policy says"))
             }
@@ -145,8 +146,8 @@ impl Executor {
             Rotated::Reached { drain: None } => done("in traffic, confirmed by every balancer"),
             Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),
             Rotated::Stuck { why, instances } => {
-                let names = instances.iter().filter_map(|index| self.shared.topology.balancers.get(*index));
-                let names: Vec<&str> = names.map(|balancer| balancer.name.as_str()).collect();
+                let names: Vec<&str> =
+                    instances.iter().filter_map(|index| rows.get(*index)).map(|row| row.name.as_str()).collect();
                 unknown(format!("{why}; not known how the node stands on {}", names.join(", ")))
             }
         }
@@ -329,22 +330,22 @@ impl Executor {
     }
 
     async fn rows(&self, wanted: Admin) -> Outcome {
-        let member = self.shared.member(self.order.node);
-        for backend in &self.shared.balancers {
-            let stands = match self.read(backend.member(&member)).await {
+        for row in self.shared.rows(self.order.node) {
+            let (backend, member, place) = (&row.backend, &row.place.member, &row.name);
+            let stands = match self.read(backend.member(member)).await {
                 Ok(stands) => stands,
                 Err(error) => return unknown(error),
             };
             if stands.admin != wanted {
-                return not_done(format!("{member} is {:?} on a balancer", stands.admin));
+                return not_done(format!("{member} is {:?} on {place}", stands.admin));
             }
             match wanted {
                 Admin::Ready if matches!(stands.health, Health::Down | Health::Rising | Health::Paused) => {
-                    return not_done(format!("{member} is admitted and not up on a balancer"));
+                    return not_done(format!("{member} is admitted and not up on {place}"));
                 }
-                Admin::Maint => match self.read(backend.quiescence(&member)).await {
+                Admin::Maint => match self.read(backend.quiescence(member)).await {
                     Ok(figures) if figures.is_closed() => {}
-                    Ok(_) => return not_done(format!("connections to {member} are still open")),
+                    Ok(_) => return not_done(format!("connections to {member} are still open on {place}")),
                     Err(error) => return unknown(error),
                 },
                 Admin::Ready | Admin::Drain => {}

@@ -4,15 +4,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::build::{Engine, Shared as Parts};
+use super::build::{Engine, NodeRow, Shared as Parts};
 use super::error::RunError;
 use crate::backend::{Admin, Concern, Expectations, Health, Installed, ServerProcess, Shared, Standing};
+use crate::machine::rotation::Place;
 use crate::procedure::{PatchRequest, PlanError, Planned, UpdateRequest, UpgradeRequest, patch, update, upgrade};
 use crate::state::{
     ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
     SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
 };
-use crate::topology::{BalancerIx, NodeIx, SiteRole, SiteSpec};
+use crate::topology::{NodeIx, RowIx, SiteRole, SiteSpec};
 
 /// How a cluster was seen to stand, its gates run.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ struct Seen {
 #[derive(Debug)]
 enum Raw {
     Node(NodeIx, RawNode),
-    Row(NodeIx, BalancerIx, Row, Option<String>),
+    Row(RowIx, Row, Option<String>),
 }
 
 impl Engine {
@@ -86,8 +87,7 @@ impl Engine {
             }
             states.push(state);
         }
-        let balancers = u8::try_from(self.shared.balancers.len()).unwrap_or(u8::MAX);
-        let mut state = ClusterState::new(states, rows, balancers);
+        let mut state = ClusterState::new(&self.shared.topology, states, rows);
         state.schema = schema.unwrap_or_default();
         let seen = nodes.iter().filter_map(|node| node.shared.as_ref()).map(|shared| shared.seen);
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
@@ -131,20 +131,31 @@ impl Engine {
 /// Asks every balancer what in its configuration endangers a change: advice becomes notes, dangers are returned.
 async fn concerns(shared: &Parts, notes: &mut Vec<String>) -> Vec<String> {
     let (topology, policy) = (&shared.topology, &shared.topology.policy);
-    let spares = topology.spares().map(|(_, node)| node.member.clone()).collect();
-    let expect = Expectations::new(topology.pool.name.clone(), policy.longest_request)
-        .with_canary(policy.canary)
-        .with_spares(spares);
     let mut dangers = Vec::new();
-    for (balancer, backend) in topology.balancers.iter().zip(&shared.balancers) {
-        let found = match timeout(READ_LIMIT, backend.concerns(&expect)).await {
+    for ((index, pool), balancer) in
+        topology.pools().flat_map(|pool| pool.1.balancers.iter().map(move |one| (pool, *one)))
+    {
+        let spares = topology.spares().filter_map(|(_, node)| Some(node.port(index)?.member.clone())).collect();
+        let members = topology.nodes().filter_map(|(_, node)| Some(node.port(index)?.member.clone()));
+        let beside =
+            topology.pools().filter(|(other, declared)| *other != index && declared.balancers.contains(&balancer));
+        let expect = Expectations::new(pool.backend.clone(), policy.longest_request)
+            .with_canary(policy.canary)
+            .with_spares(spares)
+            .with_members(members.collect())
+            .with_declared(beside.map(|(_, other)| other.backend.clone()).collect());
+        let found = match timeout(READ_LIMIT, shared.balancers[balancer.index()].concerns(&expect)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => vec![Concern::danger(error.to_string())],
             Err(_) => vec![Concern::danger(format!("its configuration was not read in {READ_LIMIT:?}"))],
         };
         for concern in found {
-            let words = format!("{}: {}", balancer.name, concern.words);
-            if concern.danger { dangers.push(words) } else { notes.push(words) }
+            let words = format!("{}: {}", topology.balancer(balancer).name, concern.words);
+            let known = if concern.danger { &mut dangers } else { &mut *notes };
+            // What is not about a pool is told once, however many pools ask.
+            if !known.contains(&words) {
+                known.push(words);
+            }
         }
     }
     dangers
@@ -194,15 +205,13 @@ async fn look(shared: &Arc<Parts>, gates: bool, in_flight: &[NodeIx]) -> Seen {
             let task = shared.clone();
             tasks.spawn(async move { Raw::Node(node, look_at_node(&task, node, gates).await) });
         }
-        for (balancer, _) in shared.topology.balancers() {
-            let task = shared.clone();
+        for row in shared.rows(node) {
             tasks.spawn(async move {
-                let (row, note) = look_at_row(&task, node, balancer).await;
-                Raw::Row(node, balancer, row, note)
+                let (seen, note) = look_at_row(&row).await;
+                Raw::Row(row.row, seen, note)
             });
         }
     }
-    let width = shared.balancers.len();
     let unseen = || RawNode {
         process: Process::Unknown,
         release: None,
@@ -212,13 +221,13 @@ async fn look(shared: &Arc<Parts>, gates: bool, in_flight: &[NodeIx]) -> Seen {
         notes: Vec::new(),
     };
     let mut nodes: Vec<RawNode> = shared.topology.nodes.iter().map(|_| unseen()).collect();
-    let mut rows = vec![Row::new(RowKind::Primary, Traffic::Unknown); nodes.len() * width];
+    let mut rows = vec![Row::new(RowKind::Primary, Traffic::Unknown); shared.topology.row_layout().count()];
     let mut row_notes = Vec::new();
     while let Some(joined) = tasks.join_next().await {
         match joined {
             Ok(Raw::Node(node, raw)) => nodes[node.index()] = raw,
-            Ok(Raw::Row(node, balancer, row, note)) => {
-                rows[node.index() * width + balancer.index()] = row;
+            Ok(Raw::Row(place, row, note)) => {
+                rows[place.index()] = row;
                 row_notes.extend(note);
             }
             Err(error) => row_notes.push(format!("a look ended unexpectedly: {error}")),
@@ -348,12 +357,10 @@ async fn look_at_node(shared: &Parts, node: NodeIx, gate: bool) -> RawNode {
     RawNode { process, release, tested, shared: seen_shared, work, notes }
 }
 
-async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row, Option<String>) {
-    let member = shared.member(node);
-    let backend = &shared.balancers[balancer.index()];
-    let name = &shared.topology.balancers[balancer.index()].name;
+async fn look_at_row(row: &NodeRow) -> (Row, Option<String>) {
+    let NodeRow { backend, place: Place { member, .. }, name, .. } = row;
     let unseen = Row::new(RowKind::Primary, Traffic::Unknown);
-    let Standing { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(&member)).await {
+    let Standing { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
         Ok(Ok(standing)) => standing,
         Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
         Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
@@ -368,7 +375,7 @@ async fn look_at_row(shared: &Parts, node: NodeIx, balancer: BalancerIx) -> (Row
         (Admin::Drain | Admin::Maint, ..) => {
             let figures = match quiescence {
                 Some(figures) => Ok(Ok(figures)),
-                None => timeout(READ_LIMIT, backend.quiescence(&member)).await,
+                None => timeout(READ_LIMIT, backend.quiescence(member)).await,
             };
             match figures {
                 Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),

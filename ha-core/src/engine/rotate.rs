@@ -5,17 +5,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backend::{CloseSessions, CutConsent, Effect, ErrorKind, LoadBalancer, MemberRef, SetAdmin, SetWeight};
-use crate::machine::rotation::{AtDeadline, Call, Canary, Failure, Goal, Outcome, Reply, Rotation, RotationPolicy};
+use crate::machine::rotation::{
+    AtDeadline, Call, Canary, Failure, Goal, Outcome, Place, Reply, Rotation, RotationPolicy,
+};
 use crate::state::LeaseEpoch;
 use crate::topology::{OnDrainDeadline, Policy};
 
 /// A call that takes longer counts as failed; a write may have happened all the same.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Takes one member out of all its balancer instances, or puts it back: drives a [`Rotation`] to its end.
+/// Takes one node out of all its balancer instances, or puts it back: drives a [`Rotation`] to its end.
 ///
 /// The engine does this for every take-out and admission; it is here for those who rotate members by themselves. The
-/// instances must be all that the pool has, standby ones included: one that is not asked sends traffic to a stopped server.
+/// places, each with its balancer, must be all that the node has: in every pool, on every balancer, standby
+/// ones included. One that is not asked sends traffic to a stopped server.
 ///
 /// # Errors
 /// None: how it ended, and how the member stands then, is the [`Outcome`].
@@ -23,8 +26,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Not cancel safe: a dropped future leaves the member drained or in maintenance on some instances; rotate it again.
 pub async fn rotate(
     epoch: LeaseEpoch,
-    balancers: &[Arc<dyn LoadBalancer>],
-    member: &MemberRef,
+    places: &[(Arc<dyn LoadBalancer>, Place)],
     goal: Goal,
     policy: RotationPolicy,
 ) -> Outcome {
@@ -33,11 +35,13 @@ pub async fn rotate(
         AtDeadline::Cut(consent) => Some(consent.clone()),
         AtDeadline::TurnBack => None,
     };
-    let mut rotation = Rotation::new(goal, member.member.clone(), balancers.len(), Duration::ZERO, policy);
+    let rows = places.iter().map(|(_, place)| place.clone()).collect();
+    let mut rotation = Rotation::new(goal, rows, Duration::ZERO, policy);
     let mut calls: JoinSet<(usize, Reply)> = JoinSet::new();
     loop {
         while let Some((instance, call)) = rotation.poll_call(began.elapsed()) {
-            let (backend, member, consent) = (balancers[instance].clone(), member.clone(), consent.clone());
+            let (backend, row) = &places[instance];
+            let (backend, member, consent) = (backend.clone(), row.member.clone(), consent.clone());
             calls.spawn(async move { (instance, answer(&*backend, epoch, member, call, consent).await) });
         }
         if let Some(outcome) = rotation.outcome() {
@@ -50,13 +54,13 @@ pub async fn rotate(
                 Ok((instance, reply)) => rotation.handle(began.elapsed(), instance, reply),
                 Err(error) => {
                     let why = format!("a balancer call ended unexpectedly: {error}");
-                    return Outcome::Stuck { why, instances: (0..balancers.len()).collect() };
+                    return Outcome::Stuck { why, instances: (0..places.len()).collect() };
                 }
             },
             () = sleep_until(began + wake.unwrap_or(CALL_LIMIT)), if wake.is_some() => {}
             else => {
                 let why = String::from("the rotation waits for nothing");
-                return Outcome::Stuck { why, instances: (0..balancers.len()).collect() };
+                return Outcome::Stuck { why, instances: (0..places.len()).collect() };
             }
         }
     }

@@ -1,6 +1,6 @@
 use super::Law;
 use crate::state::{ClusterState, NodeState, Process, RowKind, ServerDomain, Site, Traffic, WriterEpoch};
-use crate::topology::{BalancerIx, DomainIx, Node, NodeIx};
+use crate::topology::{DomainIx, Entrance, NodeIx, PoolIx, Seat};
 
 /// Tells whether requests may reach a node: it is in, a backup, draining or unknown on any balancer instance.
 pub fn is_exposed(state: &ClusterState, node: NodeIx) -> bool {
@@ -38,7 +38,7 @@ impl Carried {
 }
 
 impl Law<'_> {
-    /// Tells whether a node carries requests on every balancer instance.
+    /// Tells whether a node carries requests in all its pools, on every balancer instance.
     pub fn is_serving(&self, state: &ClusterState, node: NodeIx) -> bool {
         self.can_serve(state, node) && state.rows(node).iter().all(|row| row.traffic == Traffic::In)
     }
@@ -52,42 +52,45 @@ impl Law<'_> {
             && !state.rows(node).iter().any(|row| leaving(row.traffic))
     }
 
-    /// Returns the capacity that serves: the least over the balancer instances.
-    pub fn capacity(&self, state: &ClusterState) -> u64 {
-        let on = |balancer: BalancerIx| {
+    /// Returns the capacity that serves a pool: the least over its balancer instances.
+    pub fn capacity(&self, state: &ClusterState, pool: PoolIx) -> u64 {
+        let at = |entrance: &Entrance| {
             let mut carried = Carried::default();
-            for (index, node) in self.topology.nodes() {
-                let row = state.row(index, balancer);
-                if matches!(row.traffic, Traffic::In | Traffic::Backup) && self.can_serve(state, index) {
-                    carried.add(row.kind, weight(node, state.node(index)));
+            for seat in &entrance.seats {
+                let row = state.row(seat.row);
+                if matches!(row.traffic, Traffic::In | Traffic::Backup) && self.can_serve(state, seat.node) {
+                    carried.add(row.kind, weight(seat, state.node(seat.node)));
                 }
             }
             carried.total()
         };
-        state.balancers().map(on).min().unwrap_or(0)
+        self.topology.entrances(pool).iter().map(at).min().unwrap_or(0)
     }
 
-    /// Returns the failure domain whose loss leaves the least, and what the serving and the reserve nodes carry then.
-    pub fn worst_loss(&self, state: &ClusterState) -> Option<(u64, DomainIx)> {
+    /// Returns the failure domain whose loss leaves a pool the least, and what the serving and the reserve nodes carry there
+    /// then.
+    pub fn worst_loss(&self, state: &ClusterState, pool: PoolIx) -> Option<(u64, DomainIx)> {
         let mut worst: Option<(u64, DomainIx)> = None;
         let mut by_domain = vec![(0_u64, 0_u32); self.topology.domains.len()];
-        for balancer in state.balancers() {
+        let entrances = self.topology.entrances(pool);
+        let width = entrances.len();
+        for entrance in entrances {
             by_domain.fill((0, 0));
             let (mut total, mut count) = (0_u64, 0_u32);
-            for (index, node) in self.topology.nodes() {
-                if state.row(index, balancer).kind != RowKind::Primary {
+            for seat in &entrance.seats {
+                if state.row(seat.row).kind != RowKind::Primary {
                     continue;
                 }
-                let Some(capacity) = self.counted(state, index, node) else { continue };
+                let Some(capacity) = self.counted(state, seat, width) else { continue };
                 (total, count) = (total.saturating_add(capacity), count + 1);
-                let (sum, primaries) = &mut by_domain[node.domain.index()];
+                let (sum, primaries) = &mut by_domain[seat.domain.index()];
                 (*sum, *primaries) = (sum.saturating_add(capacity), *primaries + 1);
             }
             for (domain, (sum, primaries)) in self.topology.domains().zip(&by_domain) {
                 let left = if count > *primaries {
                     total.saturating_sub(*sum)
                 } else {
-                    self.backup_without(state, balancer, domain)
+                    self.backup_without(state, entrance, width, domain)
                 };
                 if worst.is_none_or(|(least, _)| left < least) {
                     worst = Some((left, domain));
@@ -97,21 +100,20 @@ impl Law<'_> {
         worst
     }
 
-    fn backup_without(&self, state: &ClusterState, balancer: BalancerIx, domain: DomainIx) -> u64 {
-        let rows = self
-            .topology
-            .nodes()
-            .filter(|(index, node)| node.domain != domain && state.row(*index, balancer).kind == RowKind::Backup);
-        rows.filter_map(|(index, node)| self.counted(state, index, node)).min().unwrap_or(0)
+    fn backup_without(&self, state: &ClusterState, entrance: &Entrance, width: usize, domain: DomainIx) -> u64 {
+        let backup = |seat: &&Seat| seat.domain != domain && state.row(seat.row).kind == RowKind::Backup;
+        entrance.seats.iter().filter(backup).filter_map(|seat| self.counted(state, seat, width)).min().unwrap_or(0)
     }
 
-    /// Returns what a node counts for after a loss; `None` where it neither serves nor is a reserve.
-    fn counted(&self, state: &ClusterState, index: NodeIx, node: &Node) -> Option<u64> {
-        if state.lost() == Some(node.domain) {
+    /// Returns what a node counts for in a pool of so many entrances after a loss; `None` where it neither serves there, on
+    /// all of them, nor is a reserve.
+    fn counted(&self, state: &ClusterState, seat: &Seat, entrances: usize) -> Option<u64> {
+        if state.lost() == Some(seat.domain) {
             return None;
         }
-        let counts = self.is_serving(state, index) || self.is_reserve(state, index);
-        counts.then(|| weight(node, state.node(index)))
+        let serves = || state.rows_from(seat.first, entrances).iter().all(|row| row.traffic == Traffic::In);
+        let counts = (self.can_serve(state, seat.node) && serves()) || self.is_reserve(state, seat.node);
+        counts.then(|| weight(seat, state.node(seat.node)))
     }
 
     /// Tells whether a server would answer well if requests reached it.
@@ -130,11 +132,11 @@ impl Law<'_> {
     }
 }
 
-fn weight(node: &Node, stands: &NodeState) -> u64 {
+fn weight(seat: &Seat, stands: &NodeState) -> u64 {
     match stands.process {
-        Process::Ready { warm: true } => node.capacity,
+        Process::Ready { warm: true } => seat.capacity,
         // Rounded down: what a cold server carries is never overstated.
-        Process::Ready { warm: false } => node.warm_up.at_most(node.capacity),
+        Process::Ready { warm: false } => seat.warm_up.at_most(seat.capacity),
         Process::Absent | Process::Stopped | Process::Starting | Process::Sick | Process::Unknown => 0,
     }
 }

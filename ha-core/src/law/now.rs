@@ -2,15 +2,19 @@ use super::{Check, Invariant, Law, Violation};
 use crate::state::ClusterState;
 
 impl Law<'_> {
-    /// Checks I1: the serving capacity carries the owed load now.
+    /// Checks I1: in each pool the serving capacity carries the required load now.
     ///
     /// # Errors
-    /// The violation, with both figures.
+    /// The violation in the first such pool, with both figures.
     pub fn now(&self, state: &ClusterState) -> Check {
-        let (has, owed) = (self.capacity(state), self.topology.owed_now());
-        if has >= owed {
-            return Ok(());
+        for (index, pool) in self.topology.pools() {
+            let (has, required) = (self.capacity(state, index), pool.required_now());
+            if has < required {
+                let prefix = self.topology.prefix(index);
+                let facts = format!("{prefix}capacity {has} serves, {required} is required now");
+                return Err(Violation::new(Invariant::Now, facts));
+            }
         }
-        Err(Violation::new(Invariant::Now, format!("capacity {has} serves, {owed} is owed now")))
+        Ok(())
     }
 }

@@ -2,16 +2,20 @@ use super::{Check, Invariant, Law, Violation};
 use crate::state::ClusterState;
 
 impl Law<'_> {
-    /// Checks what is owed while a failure domain stays lost: what is left carries what was promised for that.
+    /// Checks what is required while a failure domain stays lost: in each pool, what is left carries what was promised for
+    /// that.
     ///
     /// # Errors
-    /// The violation, with both figures.
+    /// The violation in the first such pool, with both figures.
     pub fn settled(&self, state: &ClusterState) -> Check {
-        let (has, owed) = (self.capacity(state), self.topology.owed_after_loss());
-        if has >= owed {
-            return Ok(());
+        for (index, pool) in self.topology.pools() {
+            let (has, required) = (self.capacity(state, index), pool.required_after_loss());
+            if has < required {
+                let prefix = self.topology.prefix(index);
+                let facts = format!("{prefix}capacity {has} is left of the {required} required after a loss");
+                return Err(Violation::new(Invariant::Settled, facts));
+            }
         }
-        let facts = format!("capacity {has} is left of the {owed} owed after a loss");
-        Err(Violation::new(Invariant::Settled, facts))
+        Ok(())
     }
 }

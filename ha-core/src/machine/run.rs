@@ -8,7 +8,7 @@ use crate::law::Law;
 use crate::plan::{Plan, deadline_of};
 use crate::record::{Cursor, End, Mode, OutcomeKind, Record};
 use crate::state::{ClusterState, LoanKind, Observation, Progress};
-use crate::topology::{NodeIx, Topology};
+use crate::topology::{NodeIx, PoolIx, Topology};
 
 /// Names one act or look of a run; a late answer under an old ticket is ignored.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -388,9 +388,12 @@ impl RunMachine {
         Ticket(self.next_ticket)
     }
 
-    /// Returns how far the serving capacity is above what is owed now.
-    pub fn margin(&self) -> i128 {
-        let owed = if self.state.lost().is_some() { self.topology.owed_after_loss() } else { self.topology.owed_now() };
-        i128::from(self.law().capacity(&self.state)) - i128::from(owed)
+    /// Lists how far each pool's serving capacity is above what is required now.
+    pub fn margins(&self) -> impl Iterator<Item = (PoolIx, i128)> {
+        let lost = self.state.lost().is_some();
+        self.topology.pools().map(move |(index, pool)| {
+            let required = if lost { pool.required_after_loss() } else { pool.required_now() };
+            (index, i128::from(self.law().capacity(&self.state, index)) - i128::from(required))
+        })
     }
 }

@@ -44,7 +44,7 @@ impl Change<'_> {
             Err(refusal) => refusal,
         };
         let mut spares: Vec<_> = self.topology.spares().filter(|(index, _)| self.is_usable_spare(*index)).collect();
-        spares.sort_by_key(|(_, node)| node.capacity);
+        spares.sort_by_key(|(_, node)| node.ports.iter().map(|port| port.capacity).max());
         let mut last = refusal;
         let singles = spares.iter().map(|(spare, _)| vec![*spare]);
         let largest_first: Vec<NodeIx> = spares.iter().rev().map(|(spare, _)| *spare).collect();
@@ -61,8 +61,7 @@ impl Change<'_> {
     }
 
     fn remedy(&self, declared: usize) -> String {
-        let smallest = self.topology.members().map(|(_, node)| node.capacity).min().unwrap_or(1);
-        let needed = self.topology.owed_after_loss().max(smallest);
+        let needed = self.needed();
         if declared == 0 {
             return format!(
                 "add one spare of capacity {needed} in a failure domain of its own (node.spare = true), as the members \
@@ -72,6 +71,21 @@ impl Change<'_> {
         format!(
             "none of the declared spares is enough; give one a capacity of {needed} and a failure domain of its own"
         )
+    }
+
+    /// Says which capacity a spare that carries everything needs, in each pool where there are several.
+    fn needed(&self) -> String {
+        let mut pools = self.topology.pools().map(|(index, pool)| {
+            let smallest = self.topology.members_of(index).map(|(.., port)| port.capacity).min().unwrap_or(1);
+            (pool.required_after_loss().max(smallest), &pool.name)
+        });
+        match (pools.next(), self.topology.pools().count()) {
+            (Some((needed, _)), 1) => needed.to_string(),
+            (first, _) => {
+                let each = first.into_iter().chain(pools).map(|(needed, pool)| format!("{needed} in pool {pool}"));
+                each.collect::<Vec<_>>().join(", ")
+            }
+        }
     }
 
     fn proven(&self, spares: &[NodeIx]) -> Result<Planned, Box<(Plan, Counterexample)>> {
@@ -98,9 +112,13 @@ impl Change<'_> {
             fix: fix.into(),
         };
         for (index, _) in self.topology.nodes() {
-            for (balancer, instance) in self.topology.balancers() {
-                if matches!(self.start.row(index, balancer).traffic, Traffic::Unknown | Traffic::Down) {
-                    let what = format!("balancer {} cannot say how it stands, or its check fails there", instance.name);
+            for (row, port, balancer) in self.topology.rows(index) {
+                if matches!(self.start.row(row).traffic, Traffic::Unknown | Traffic::Down) {
+                    let (prefix, instance) = (self.topology.prefix(port.pool), self.topology.balancer(balancer));
+                    let what = format!(
+                        "{prefix}balancer {} cannot say how it stands, or its check fails there",
+                        instance.name
+                    );
                     let fix = "correct the names of pool and member, the balancer's socket, or the server; then plan \
                                again";
                     return Err(not_ready(index, what, fix));
@@ -399,10 +417,14 @@ impl Change<'_> {
         stages
     }
 
-    /// Tells whether a spare is admitted for the run: on a backup row, where it takes over by itself when the others are
-    /// gone, or where all members serve, so that a drained one leaves no gap. Elsewhere it waits, held out.
+    /// Tells whether a spare is admitted for the run: in each of its pools on a backup row, where it takes over by itself
+    /// when the others are gone, or where all members serve, so that a drained one leaves no gap. Elsewhere it waits, held
+    /// out.
     fn spare_is_admitted(&self, spare: NodeIx) -> bool {
-        let all_serve = usize::from(self.topology.pool.serve) >= self.topology.members().count();
-        all_serve || self.start.rows(spare).iter().all(|row| row.kind == RowKind::Backup)
+        self.topology.rows(spare).all(|(row, port, _)| {
+            let serve = usize::from(self.topology.pool(port.pool).serve);
+            let all_serve = serve >= self.topology.members_of(port.pool).count();
+            all_serve || self.start.row(row).kind == RowKind::Backup
+        })
     }
 }

@@ -46,7 +46,7 @@ pub enum Event {
     },
     /// The guard's look at the whole cluster.
     Observed {
-        /// Serving capacity above what is owed; negative where it is short.
+        /// Serving capacity above what is required, in the pool where that is least; negative where it is short.
         margin: i64,
     },
     /// A failure domain is lost.

@@ -7,6 +7,7 @@ use super::Event;
 use crate::plan::Plan;
 use crate::record::{End, OutcomeKind, RunId};
 use crate::safety::Proof;
+use crate::topology::Name;
 
 /// The evidence of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,12 +29,24 @@ pub struct RunReport {
     pub end_words: String,
     /// Loans that are still open; empty unless it needs an operator.
     pub open: Vec<String>,
-    /// The lowest serving capacity seen above what was owed; `None` when the cluster was never looked at.
+    /// The lowest serving capacity seen above what was required, in any pool; `None` when the cluster was never looked at.
     pub lowest_margin: Option<i64>,
+    /// The same for each pool.
+    pub pools: Vec<PoolMargin>,
     /// Each step, in the order of their ends.
     pub steps: Vec<StepTiming>,
     /// Milliseconds from the first record to the last.
     pub took_ms: u64,
+}
+
+/// What a run has seen of one pool.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PoolMargin {
+    /// The pool.
+    pub pool: String,
+    /// The lowest serving capacity seen above what was required.
+    pub lowest: i64,
 }
 
 /// One step of a run.
@@ -70,14 +83,26 @@ impl ReportBuilder {
                 end_words: String::new(),
                 open: Vec::new(),
                 lowest_margin: None,
+                pools: Vec::new(),
                 steps: Vec::new(),
                 took_ms: 0,
             },
         }
     }
 
-    pub(crate) fn margin(&mut self, margin: i64) {
-        self.report.lowest_margin = Some(self.report.lowest_margin.map_or(margin, |least| least.min(margin)));
+    /// Notes each pool's margin, and returns the lowest.
+    pub(crate) fn margins<'a>(&mut self, margins: impl Iterator<Item = (&'a Name, i64)>) -> Option<i64> {
+        let mut lowest: Option<i64> = None;
+        for (pool, margin) in margins {
+            lowest = Some(lowest.map_or(margin, |least| least.min(margin)));
+            match self.report.pools.iter_mut().find(|known| known.pool == pool.as_str()) {
+                Some(known) => known.lowest = known.lowest.min(margin),
+                None => self.report.pools.push(PoolMargin { pool: pool.to_string(), lowest: margin }),
+            }
+        }
+        let least = self.report.lowest_margin.into_iter().chain(lowest).min();
+        self.report.lowest_margin = least;
+        lowest
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
@@ -104,6 +129,9 @@ impl fmt::Display for RunReport {
         }
         if let Some(margin) = self.lowest_margin {
             writeln!(f, "  lowest capacity margin seen: {margin}")?;
+        }
+        for pool in self.pools.iter().filter(|_| self.pools.len() > 1) {
+            writeln!(f, "    in pool {}: {}", pool.pool, pool.lowest)?;
         }
         for step in &self.steps {
             writeln!(

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashSet;
@@ -48,7 +48,7 @@ fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Co
         seen: HashSet::with_hasher(FixedState::with_seed(0)),
         hashers: [FixedState::with_seed(1), FixedState::with_seed(2)],
         words: Vec::new(),
-        proof: Proof::begin(plan, faults),
+        proof: Proof::begin(topology, plan, faults),
     };
     let start = Spot { state: plan.start.clone(), cursor: Cursor::START, faults_left: faults, back: false };
     explorer.visit(start, None, Event::Begun)?;
@@ -143,20 +143,27 @@ impl Explorer<'_> {
         let state = &spot.state;
         match self.phase(spot) {
             Phase::Quiet => {
-                let (now, after) = (self.topology.owed_now(), self.topology.owed_after_loss());
-                let (capacity, worst) = (self.law.capacity(state), self.law.worst_loss(state));
-                let left = worst.map_or(after, |(left, _)| left);
-                if capacity < now || left < after || self.law.bound(state).is_err() {
-                    return self.law.check(state, Phase::Quiet).err();
+                for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                    let (now, after) = (pool.required_now(), pool.required_after_loss());
+                    let (capacity, worst) = (self.law.capacity(state, index), self.law.worst_loss(state, index));
+                    let left = worst.map_or(after, |(left, _)| left);
+                    if capacity < now || left < after {
+                        return self.law.check(state, Phase::Quiet).err();
+                    }
+                    noted.now.note(capacity, now);
+                    noted.one_more_failure.note(left, after);
                 }
-                self.proof.now.note(capacity, now);
-                self.proof.one_more_failure.note(left, after);
+                if let Err(violation) = self.law.bound(state) {
+                    return Some(violation);
+                }
             }
             Phase::Shaken => {
                 if let Err(violation) = self.law.check(state, Phase::Shaken) {
                     return Some(violation);
                 }
-                self.proof.note_shaken(self.law.capacity(state));
+                for ((index, _), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                    noted.note_shaken(self.law.capacity(state, index));
+                }
                 if let Some(undeclared) = self.undeclared_exposure(state) {
                     return Some(undeclared);
                 }
@@ -165,7 +172,9 @@ impl Explorer<'_> {
                 if let Err(violation) = self.law.check(state, Phase::Settled) {
                     return Some(violation);
                 }
-                self.proof.settled.note(self.law.capacity(state), self.topology.owed_after_loss());
+                for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                    noted.settled.note(self.law.capacity(state, index), pool.required_after_loss());
+                }
             }
         }
         self.bad_end(spot)
@@ -309,7 +318,7 @@ impl Explorer<'_> {
                 }
             }
         }
-        for balancer in spot.state.balancers() {
+        for (balancer, _) in self.topology.balancers() {
             self.forget(number, spot, balancer)?;
         }
         Ok(())
@@ -372,8 +381,11 @@ impl Explorer<'_> {
             let each = |node| {
                 let declared = self.topology.node(node);
                 let said = self.plan.known_good.get(node.index()).map(Option::is_some);
-                let is = (declared.capacity, declared.warm_up, declared.spare, declared.site, said);
-                hasher.hash_one((state.node(node), state.rows(node), self.plan.start.rows(node), is))
+                let is = (declared.warm_up, declared.spare, declared.site, said);
+                let mut hasher = hasher.build_hasher();
+                declared.ports.iter().for_each(|port| (port.pool, port.capacity).hash(&mut hasher));
+                (state.node(node), state.rows(node), self.plan.start.rows(node), is).hash(&mut hasher);
+                hasher.finish()
             };
             self.topology.nodes_of(domain).map(each).fold(0_u64, u64::wrapping_add)
         };
@@ -395,9 +407,12 @@ impl Explorer<'_> {
     fn forget(&mut self, number: usize, spot: &Spot, balancer: BalancerIx) -> Step {
         let mut next = spot.clone();
         next.faults_left -= 1;
-        for (index, _) in self.topology.nodes() {
-            let configured = self.plan.start.row(index, balancer).traffic;
-            next.state.set_traffic(index, balancer, configured);
+        for (index, _) in self.topology.pools() {
+            for entrance in self.topology.entrances(index).iter().filter(|entrance| entrance.balancer == balancer) {
+                for seat in &entrance.seats {
+                    next.state.set_traffic(seat.row, self.plan.start.row(seat.row).traffic);
+                }
+            }
         }
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::Forgot(balancer))

@@ -13,4 +13,4 @@ mod verdict;
 
 pub use explore::{prove, prove_with};
 pub use table::margins;
-pub use verdict::{Counterexample, Margin, Method, Proof};
+pub use verdict::{Counterexample, Margin, Method, PoolMargins, Proof};

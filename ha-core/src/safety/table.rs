@@ -5,8 +5,9 @@ use crate::law::Law;
 use crate::plan::Plan;
 use crate::topology::Topology;
 
-/// Renders a plan as a table: for each step what serves once it is done, above what is owed, and what the worst loss would
-/// leave then, above what is owed after a loss. Negative where the plan would break the law.
+/// Renders a plan as a table: for each step what serves once it is done, above what is required, and what the worst loss
+/// would leave then, above what is required after a loss. Negative where the plan would break the law. Where there are several
+/// pools, each has a line of its own.
 pub fn margins(topology: &Topology, plan: &Plan) -> String {
     let law = Law::new(topology, &plan.facts);
     let mut state = plan.start.clone();
@@ -24,12 +25,17 @@ pub fn margins(topology: &Topology, plan: &Plan) -> String {
                 action::begin(law, &mut state, order);
                 action::complete(law, &mut state, order);
             }
-            let serves = law.capacity(&state);
-            let spare = i128::from(serves) - i128::from(topology.owed_now());
-            let left = law.worst_loss(&state).map_or(0, |(left, _)| left);
-            let after = i128::from(left) - i128::from(topology.owed_after_loss());
-            let place = format!("{}.{}", number + 1, index + 1);
-            let _ = writeln!(text, "  {place:<6}  {:<42} {serves:>7}   {spare:>8}  {after:>12}", step.verb.name());
+            let several = topology.pools().count() > 1;
+            for (row, (pool, declared)) in topology.pools().enumerate() {
+                let serves = law.capacity(&state, pool);
+                let spare = i128::from(serves) - i128::from(declared.required_now());
+                let left = law.worst_loss(&state, pool).map_or(0, |(left, _)| left);
+                let after = i128::from(left) - i128::from(declared.required_after_loss());
+                let place = if row == 0 { format!("{}.{}", number + 1, index + 1) } else { String::new() };
+                let verb = if row == 0 { step.verb.name() } else { "" };
+                let what = if several { format!("{verb:<20} pool {}", declared.name) } else { verb.to_string() };
+                let _ = writeln!(text, "  {place:<6}  {what:<42} {serves:>7}   {spare:>8}  {after:>12}");
+            }
         }
     }
     text

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::law::Violation;
 use crate::plan::{DegradedWindow, Digest, Plan};
+use crate::topology::{Name, Topology};
 
 /// States that a plan holds the law in every state it can reach, and what was explored to know it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -21,18 +22,28 @@ pub struct Proof {
     pub faults: usize,
     /// How many faults one run may meet.
     pub fault_budget: u8,
-    /// I1: the serving capacity against what is owed now, in every quiet state.
+    /// The lowest capacities of each pool, in the order of the topology.
+    pub pools: Vec<PoolMargins>,
+    /// Until when at the latest the reaction has begun, after the fault is seen.
+    pub reaction_within_ms: u64,
+    /// The declared windows that a fault can open.
+    pub windows: Vec<DegradedWindow>,
+}
+
+/// The lowest capacities of one pool in the states that were visited.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PoolMargins {
+    /// The pool.
+    pub pool: Name,
+    /// I1: the serving capacity against what is required now, in every quiet state.
     pub now: Margin,
-    /// I2: what the worst loss would leave against what is owed then, in every quiet state.
+    /// I2: what the worst loss would leave against what is required then, in every quiet state.
     pub one_more_failure: Margin,
     /// After a loss, once the reaction has ended.
     pub settled: Margin,
     /// The lowest serving capacity between a fault and the end of the reaction; `None` where no fault shook the cluster.
     pub lowest_shaken: Option<u64>,
-    /// Until when at the latest the reaction has begun, after the fault is seen.
-    pub reaction_within_ms: u64,
-    /// The declared windows that a fault can open.
-    pub windows: Vec<DegradedWindow>,
 }
 
 /// How a plan was proven.
@@ -44,11 +55,11 @@ pub enum Method {
     Exhaustive,
 }
 
-/// The lowest figure of an invariant that compares a capacity with what is owed.
+/// The lowest figure of an invariant that compares a capacity with what is required.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Margin {
-    /// The lowest capacity above what is owed, in the unit of the load; `None` where no state asked for it.
+    /// The lowest capacity above what is required, in the unit of the load; `None` where no state asked for it.
     pub lowest: Option<u64>,
 }
 
@@ -59,8 +70,43 @@ impl Margin {
     }
 }
 
+impl PoolMargins {
+    fn begin(pool: Name) -> Self {
+        let none = Margin::default();
+        Self { pool, now: none, one_more_failure: none, settled: none, lowest_shaken: None }
+    }
+
+    pub(super) fn note_shaken(&mut self, capacity: u64) {
+        self.lowest_shaken = Some(self.lowest_shaken.map_or(capacity, |least| least.min(capacity)));
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, several: bool, reaction_within_ms: u64) -> fmt::Result {
+        write!(f, "; ")?;
+        if several {
+            write!(f, "pool {}: ", self.pool)?;
+        }
+        write!(f, "capacity to spare at the least:")?;
+        let margins = [
+            ("now", self.now.lowest),
+            ("after one more failure", self.one_more_failure.lowest),
+            ("once a loss has settled", self.settled.lowest),
+        ];
+        for (number, (name, lowest)) in margins.into_iter().enumerate() {
+            let lowest = lowest.map_or_else(|| "-".into(), |lowest| lowest.to_string());
+            write!(f, "{} {lowest} {name}", if number == 0 { "" } else { "," })?;
+        }
+        if let Some(capacity) = self.lowest_shaken {
+            write!(
+                f,
+                "; between a fault and the reaction (begun within {reaction_within_ms} ms) at least {capacity} serves"
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl Proof {
-    pub(super) fn begin(plan: &Plan, fault_budget: u8) -> Self {
+    pub(super) fn begin(topology: &Topology, plan: &Plan, fault_budget: u8) -> Self {
         Self {
             plan: plan.digest(),
             method: Method::Exhaustive,
@@ -68,17 +114,10 @@ impl Proof {
             transitions: 0,
             faults: 0,
             fault_budget,
-            now: Margin::default(),
-            one_more_failure: Margin::default(),
-            settled: Margin::default(),
-            lowest_shaken: None,
+            pools: topology.pools().map(|(_, pool)| PoolMargins::begin(pool.name.clone())).collect(),
             reaction_within_ms: u64::try_from(crate::machine::GUARD_INTERVAL.as_millis()).unwrap_or(u64::MAX),
             windows: Vec::new(),
         }
-    }
-
-    pub(super) fn note_shaken(&mut self, capacity: u64) {
-        self.lowest_shaken = Some(self.lowest_shaken.map_or(capacity, |least| least.min(capacity)));
     }
 
     pub(super) fn use_window(&mut self, window: &DegradedWindow) {
@@ -99,22 +138,8 @@ impl fmt::Display for Proof {
             self.transitions,
             self.faults,
         )?;
-        let margins = [
-            ("now", self.now.lowest),
-            ("after one more failure", self.one_more_failure.lowest),
-            ("once a loss has settled", self.settled.lowest),
-        ];
-        write!(f, "; capacity to spare at the least:")?;
-        for (number, (name, lowest)) in margins.into_iter().enumerate() {
-            let lowest = lowest.map_or_else(|| "-".into(), |lowest| lowest.to_string());
-            write!(f, "{} {lowest} {name}", if number == 0 { "" } else { "," })?;
-        }
-        if let Some(capacity) = self.lowest_shaken {
-            write!(
-                f,
-                "; between a fault and the reaction (begun within {} ms) at least {capacity} serves",
-                self.reaction_within_ms
-            )?;
+        for pool in &self.pools {
+            pool.write(f, self.pools.len() > 1, self.reaction_within_ms)?;
         }
         for window in &self.windows {
             write!(f, "; declared window: {}, at most {:?}", window.what, window.at_most)?;

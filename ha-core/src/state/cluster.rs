@@ -6,7 +6,7 @@ use super::{
     GenerationId, LoanSet, Process, Progress, ReleaseId, ReleaseSet, RowKind, Schema, ServerDomain, Site, SiteEpoch,
     Sync, Traffic, Work, WriterEpoch,
 };
-use crate::topology::{BalancerIx, DomainIx, NodeIx, Topology};
+use crate::topology::{DomainIx, NodeIx, RowIx, RowLayout, Topology};
 
 /// How one node stands, its rows on the balancers apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -149,7 +149,7 @@ impl NodeState {
     }
 }
 
-/// How one node stands on one balancer instance.
+/// How one node stands in one pool on one balancer instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Row {
@@ -204,7 +204,7 @@ impl Row {
 pub struct ClusterState {
     nodes: Vec<NodeState>,
     rows: Vec<Row>,
-    balancers: u8,
+    layout: RowLayout,
     lost: Option<DomainIx>,
     /// How the shared database's schema stands; `Base` where no database is declared.
     pub schema: Schema,
@@ -215,22 +215,24 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// Puts a state together: one entry a node, and for each node its rows in the order of the balancers.
+    /// Puts a state together: one entry a node, and the rows as the topology lays them out, node after node.
     ///
     /// # Panics
-    /// When `rows` is not `nodes` times `balancers` long: a programming error of the caller.
-    pub fn new(nodes: Vec<NodeState>, rows: Vec<Row>, balancers: u8) -> Self {
-        assert_eq!(rows.len(), nodes.len() * usize::from(balancers), "one row a node and balancer");
+    /// When there is not one entry a node and one row for each that is declared: a programming error of the caller.
+    pub fn new(topology: &Topology, nodes: Vec<NodeState>, rows: Vec<Row>) -> Self {
+        let layout = topology.row_layout().clone();
+        assert_eq!(nodes.len(), topology.nodes.len(), "one entry a node");
+        assert_eq!(rows.len(), layout.count(), "one row a node, pool and balancer");
         let writer_epoch = nodes.iter().map(|node| node.writer).max().unwrap_or_default();
         let (schema, sites) = (Schema::default(), Vec::new());
-        Self { nodes, rows, balancers, lost: None, schema, writer_epoch, sites }
+        Self { nodes, rows, layout, lost: None, schema, writer_epoch, sites }
     }
 
     /// Tells whether every index of a topology leads somewhere here; a damaged journal may hold another state.
     pub(crate) fn fits(&self, topology: &Topology) -> bool {
         self.nodes.len() == topology.nodes.len()
-            && usize::from(self.balancers) == topology.balancers.len()
-            && self.rows.len() == self.nodes.len() * topology.balancers.len()
+            && self.layout == *topology.row_layout()
+            && self.rows.len() == self.layout.count()
             && self.sites.len() == topology.sites.len()
             && self.lost.is_none_or(|domain| domain.index() < topology.domains.len())
     }
@@ -255,42 +257,43 @@ impl ClusterState {
         self.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect()
     }
 
-    /// Returns a node's row on one balancer instance.
-    pub fn row(&self, node: NodeIx, balancer: BalancerIx) -> Row {
-        self.rows[self.place(node, balancer)]
+    /// Returns one row.
+    pub fn row(&self, row: RowIx) -> Row {
+        self.rows[row.index()]
     }
 
-    /// Lists a node's rows, one a balancer instance.
+    /// Lists a node's rows: one for each of its pools on each balancer instance of the pool.
     pub fn rows(&self, node: NodeIx) -> &[Row] {
-        let width = usize::from(self.balancers);
-        &self.rows[node.index() * width..(node.index() + 1) * width]
+        &self.rows[self.layout.rows(node.index())]
     }
 
-    /// Sets what goes over a node's row on one balancer instance.
-    pub fn set_traffic(&mut self, node: NodeIx, balancer: BalancerIx, traffic: Traffic) {
-        let place = self.place(node, balancer);
-        self.rows[place].traffic = traffic;
+    /// Lists `count` rows from one on.
+    pub(crate) fn rows_from(&self, first: RowIx, count: usize) -> &[Row] {
+        &self.rows[first.index()..first.index() + count]
     }
 
-    /// Sets a node's rows, one a balancer instance, as they were seen.
+    /// Sets what goes over one row.
+    pub fn set_traffic(&mut self, row: RowIx, traffic: Traffic) {
+        self.rows[row.index()].traffic = traffic;
+    }
+
+    /// Sets a node's rows, as they were seen.
     pub fn set_rows(&mut self, node: NodeIx, rows: &[Row]) {
-        let place = node.index() * usize::from(self.balancers);
-        for (known, seen) in self.rows.iter_mut().skip(place).take(usize::from(self.balancers)).zip(rows) {
+        for (known, seen) in self.rows[self.layout.rows(node.index())].iter_mut().zip(rows) {
             *known = *seen;
         }
     }
 
     /// Changes what goes over all rows of a node.
     pub fn set_traffic_everywhere(&mut self, node: NodeIx, mut traffic: impl FnMut(Row) -> Traffic) {
-        let width = usize::from(self.balancers);
-        for row in &mut self.rows[node.index() * width..(node.index() + 1) * width] {
+        for row in &mut self.rows[self.layout.rows(node.index())] {
             row.traffic = traffic(*row);
         }
     }
 
-    /// Lists the balancer instances.
-    pub fn balancers(&self) -> impl Iterator<Item = BalancerIx> + use<> {
-        (0..self.balancers).map(BalancerIx::new)
+    /// Returns where each node's rows are among all rows.
+    pub(crate) fn layout(&self) -> &RowLayout {
+        &self.layout
     }
 
     /// Returns the failure domain that is lost, if one is.
@@ -356,9 +359,5 @@ impl ClusterState {
     /// Lists the nodes of which a balancer instance has forgotten what this run said, those of a lost domain apart.
     pub fn forgotten(&self) -> impl Iterator<Item = NodeIx> + '_ {
         self.nodes().map(|(index, _)| index).filter(|index| self.is_forgotten(*index))
-    }
-
-    fn place(&self, node: NodeIx, balancer: BalancerIx) -> usize {
-        node.index() * usize::from(self.balancers) + balancer.index()
     }
 }

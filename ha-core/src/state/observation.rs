@@ -7,7 +7,7 @@ use crate::topology::NodeIx;
 pub struct Observation {
     /// One entry a node.
     pub nodes: Vec<NodeSeen>,
-    /// For each node its rows, in the order of the balancers.
+    /// The rows, node after node, as the topology lays them out.
     pub rows: Vec<Row>,
     /// How the schema stands; `None` where it could not be seen, or no database is declared.
     pub schema: Option<Schema>,
@@ -78,8 +78,7 @@ impl ClusterState {
                 continue;
             }
             if !self.node(index).moving {
-                let width = self.rows(index).len();
-                let rows = seen.rows.get(index.index() * width..(index.index() + 1) * width).unwrap_or(&[]);
+                let rows = seen.rows.get(self.layout().rows(index.index())).unwrap_or(&[]);
                 self.set_rows(index, rows);
             }
             if self.node(index).progress == Progress::InFlight {

@@ -33,6 +33,32 @@ index!(
     /// The position of a site in its topology.
     SiteIx, u8
 );
+index!(
+    /// The position of a pool in its topology.
+    PoolIx, u8
+);
+
+/// The position of a server row (a node in a pool on a balancer instance) among all rows of a topology: node after node,
+/// each in the order of its pools and of their balancers.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RowIx(u32);
+
+impl RowIx {
+    pub(super) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the position.
+    pub fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl PoolIx {
+    pub(crate) fn new(index: u8) -> Self {
+        Self(index)
+    }
+}
 
 impl SiteIx {
     pub(crate) fn new(index: u8) -> Self {

@@ -1,20 +1,31 @@
-//! What the cluster is: nodes, the pool they serve, the balancers in front, and the policy. Declared, not observed.
+//! What the cluster is: nodes, the pools they serve, the balancers in front, and the policy. Declared, not observed.
 //!
-//! Which node is active, passive or spare-in-use is state, since procedures change it. See [`Topology::from_toml_str`]
-//! for the format.
+//! Which node is active, passive or spare-in-use is state, since procedures change it. Read from TOML with
+//! [`Topology::from_toml_str`], or put together in code with [`Topology::builder`]; both give the same validated value.
 
+mod at_rest;
+mod builder;
 mod diagnostic;
+mod draft;
 mod index;
 mod model;
 mod name;
 mod parse;
+mod policy;
+mod query;
 mod reader;
+mod resolve;
+mod rows;
 mod settings;
+mod spec;
 
+pub use builder::TopologyBuilder;
 pub use diagnostic::{Diagnostic, TopologyError};
-pub use index::{BalancerIx, DomainIx, NodeIx, SiteIx};
+pub use index::{BalancerIx, DomainIx, NodeIx, PoolIx, RowIx, SiteIx};
 pub use model::{
-    Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Setting, SiteRole, SiteSpec, Topology,
+    Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology,
 };
 pub use name::{InvalidName, Name};
+pub use rows::{Entrance, RowLayout, Seat};
 pub use settings::{Reported, SettingError, SettingErrors, Settings};
+pub use spec::{NodeSpec, PoolSpec, PortSpec};

@@ -4,30 +4,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BalancerIx, DomainIx, Name, NodeIx, SiteIx};
+use super::rows::Rows;
+use super::{BalancerIx, DomainIx, Name, PoolIx, SiteIx};
 
-/// The declared cluster. Read with [`Topology::from_toml_str`]; always valid.
+/// The declared cluster: read with [`Topology::from_toml_str`], or put together with [`Topology::builder`]. Always valid.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
 pub struct Topology {
-    /// The cluster's name: the lease is taken on it.
-    pub name: Name,
-    /// What is owed to its users.
-    pub policy: Policy,
-    /// The pool that the nodes serve.
-    pub pool: Pool,
-    /// Every balancer instance in front of the pool, standby instances included. 1 to 16.
-    pub balancers: Vec<Balancer>,
-    /// The nodes, spares included. 1 to 65,535.
-    pub nodes: Vec<Node>,
+    pub(crate) name: Name,
+    pub(crate) policy: Policy,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) balancers: Vec<Balancer>,
+    pub(crate) nodes: Vec<Node>,
     /// The failure domains, in the order of their first node.
-    pub domains: Vec<Name>,
-    /// How files are shared, from one writer to the readers; `None` where each node has its own.
-    pub files: Option<Component>,
-    /// The shared database, where releases may need different schemas of it.
-    pub database: Option<Component>,
-    /// The data centres; empty where there is one. At most 4.
-    pub sites: Vec<SiteSpec>,
+    pub(crate) domains: Vec<Name>,
+    pub(crate) files: Option<Component>,
+    pub(crate) database: Option<Component>,
+    pub(crate) sites: Vec<SiteSpec>,
+    /// What follows from the above: where the rows are.
+    #[serde(skip)]
+    pub(super) rows: Rows,
 }
 
 /// One data centre.
@@ -54,14 +49,38 @@ pub enum SiteRole {
     Cold,
 }
 
-/// The pool in front of the nodes.
+/// A traffic entrance that nodes share: one backend on the balancers in front of it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Pool {
-    /// The pool's name on every balancer (HAProxy: the backend).
+    /// Its name; each pool has its own.
     pub name: Name,
-    /// How many members serve at rest; the others stand by. From 1 to the number of members.
+    /// What its balancers call it (HAProxy: the backend); by default its name. The same on all its balancers; two pools on
+    /// different balancers may have the same.
+    pub backend: Name,
+    /// How many members serve at rest; the others stand by. From 1 to the number of its members.
     pub serve: u16,
+    /// The load at peak, in a unit of the owner's choice (requests a second, say). At least 1; declared, never guessed.
+    pub peak_load: u64,
+    /// The share of the peak that is carried in every fault-free state. Default 1.0.
+    pub serve_now: Permille,
+    /// The share of the peak that is carried after one failure domain more is lost. Default 0.75 where all members
+    /// serve, 1.0 where some stand by.
+    pub survive_one: Permille,
+    /// The balancer instances in front of it, standby instances included; by default all.
+    pub balancers: Vec<BalancerIx>,
+}
+
+impl Pool {
+    /// Returns the capacity that is required in every fault-free state.
+    pub fn required_now(&self) -> u64 {
+        self.serve_now.of(self.peak_load)
+    }
+
+    /// Returns the capacity that is required after one failure domain more is lost.
+    pub fn required_after_loss(&self) -> u64 {
+        self.survive_one.of(self.peak_load)
+    }
 }
 
 /// One balancer instance.
@@ -80,10 +99,8 @@ pub struct Balancer {
 pub struct Node {
     /// Its name.
     pub name: Name,
-    /// Its name on the balancers; by default its own.
-    pub member: Name,
-    /// What it can carry, in the unit of [`Policy::peak_load`]. At least 1.
-    pub capacity: u64,
+    /// Its ports: one entry for each pool that it is in, in the order of the pools. At least one.
+    pub ports: Vec<Port>,
     /// The share of its capacity that it carries before it is warm. Default 1.0.
     pub warm_up: Permille,
     /// What drives the work that it pulls by itself; `None` where it pulls none.
@@ -98,6 +115,18 @@ pub struct Node {
     pub host: Component,
     /// The backend that probes it directly.
     pub probe: Component,
+}
+
+/// One port of a node: its membership in a pool.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Port {
+    /// The pool.
+    pub pool: PoolIx,
+    /// What the pool's balancers call the node there (HAProxy: the server); by default the node's name.
+    pub member: Name,
+    /// What the node can carry there, in the unit of the pool's [`peak_load`](Pool::peak_load). At least 1.
+    pub capacity: u64,
 }
 
 /// Names a backend and gives it its settings, which the backend validates.
@@ -210,17 +239,10 @@ pub enum OnDrainDeadline {
     Cut,
 }
 
-/// What is owed to the users of the cluster, and how long things may take.
+/// How long things may take, and what happens when they take longer. What a pool has to carry stands in [`Pool`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Policy {
-    /// The load at peak, in a unit of the owner's choice (requests a second, say). At least 1; declared, never guessed.
-    pub peak_load: u64,
-    /// The share of the peak that is carried in every fault-free state. Default 1.0.
-    pub serve_now: Permille,
-    /// The share of the peak that is carried after one failure domain more is lost. Default 0.75 where all members
-    /// serve, 1.0 where some stand by.
-    pub survive_one: Permille,
     /// How long requests in flight may take to end. Default 60 s; at 0 only an idle node can be taken out.
     pub drain_deadline: Duration,
     /// What happens then. Default `roll-back`.
@@ -246,65 +268,4 @@ pub struct Policy {
     pub lease_ttl: Duration,
     /// How long a node that should serve must look dead before it counts as lost. Default 2 s.
     pub lost_after: Duration,
-}
-
-impl Topology {
-    /// Lists the nodes with their positions.
-    pub fn nodes(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
-        self.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node))
-    }
-
-    /// Tells whether a node is in the site that serves at rest.
-    pub fn is_home(&self, node: &Node) -> bool {
-        let role = node.site.and_then(|site| self.sites.get(site.index())).map(|site| site.role);
-        role.is_none_or(|role| role == SiteRole::Serving)
-    }
-
-    /// Lists the members: the nodes of the serving site that are no spares.
-    pub fn members(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
-        self.nodes().filter(|(_, node)| !node.spare && self.is_home(node))
-    }
-
-    /// Lists the spares of the serving site.
-    pub fn spares(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
-        self.nodes().filter(|(_, node)| node.spare && self.is_home(node))
-    }
-
-    /// Returns a node.
-    ///
-    /// # Panics
-    /// For an index of another topology.
-    pub fn node(&self, node: NodeIx) -> &Node {
-        &self.nodes[node.index()]
-    }
-
-    /// Finds a node by name.
-    pub fn find(&self, name: &str) -> Option<NodeIx> {
-        self.nodes().find(|(_, node)| node.name.as_str() == name).map(|(index, _)| index)
-    }
-
-    /// Lists the balancer instances with their positions.
-    pub fn balancers(&self) -> impl Iterator<Item = (BalancerIx, &Balancer)> {
-        self.balancers.iter().zip(0..).map(|(balancer, index)| (BalancerIx::new(index), balancer))
-    }
-
-    /// Lists the failure domains.
-    pub fn domains(&self) -> impl Iterator<Item = DomainIx> + use<> {
-        (0..self.domains.len()).map(DomainIx::new)
-    }
-
-    /// Lists the nodes of a failure domain.
-    pub fn nodes_of(&self, domain: DomainIx) -> impl Iterator<Item = NodeIx> + '_ {
-        self.nodes().filter(move |(_, node)| node.domain == domain).map(|(index, _)| index)
-    }
-
-    /// Returns the capacity that is owed in every fault-free state.
-    pub fn owed_now(&self) -> u64 {
-        self.policy.serve_now.of(self.policy.peak_load)
-    }
-
-    /// Returns the capacity that is owed after one failure domain more is lost.
-    pub fn owed_after_loss(&self) -> u64 {
-        self.policy.survive_one.of(self.policy.peak_load)
-    }
 }

@@ -1,23 +1,16 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::reader::{At, Findings, Reader};
-use super::{
-    Balancer, Component, DomainIx, Name, Node, OnDrainDeadline, Permille, Policy, Pool, SiteIx, SiteRole, SiteSpec,
-    Topology, TopologyError,
-};
+use super::draft::{Draft, PolicyDraft};
+use super::reader::{Findings, Reader};
+use super::spec::{BalancerDraft, NodeSpec, PoolSpec, PortSpec, SiteDraft};
+use super::{Component, OnDrainDeadline, Policy, SiteRole, Topology, TopologyError};
 
 impl Topology {
     /// Reads a topology from TOML and validates it.
     ///
-    /// Tables: `[cluster]` (`name`), `[policy]` (see [`Policy`]; durations as `"500ms"`, `"30s"`, `"5m"`, `"1h"`; shares
-    /// as `0.75`), `[pool]` (`name`, `serve`), `[[balancer]]` (`name`, `backend`, and the backend's own settings) and
-    /// `[[node]]` (`name`, `member`, `capacity`, `warm_up`, `domain`, `site`, `spare`, with `[node.host]`, `[node.probe]`
-    /// and, where it pulls work, `[node.work]`, each with `backend` and the backend's own settings). Where files are
-    /// shared `[files]`, where a schema is shared `[database]`, both with `backend` and its settings; where there are
-    /// several data centres `[[site]]` (`name`, `role`).
+    /// Every key, with its unit, range and default: [`manual::cluster_toml`](crate::manual::cluster_toml).
     ///
     /// # Errors
     /// [`TopologyError`] with everything that is wrong at once: syntax, unknown and missing keys, values out of range,
@@ -64,52 +57,44 @@ impl Topology {
         if !errors.is_empty() {
             return Err(TopologyError::new(findings.into_diagnostics()));
         }
-        let topology = read(&Reader::new(&findings, root.get_ref(), String::new(), 0));
-        let diagnostics = findings.into_diagnostics();
-        match topology {
-            Some(topology) if diagnostics.is_empty() => Ok(topology),
-            Some(_) | None => Err(TopologyError::new(diagnostics)),
-        }
+        let draft = read(&Reader::new(&findings, root.get_ref(), String::new(), 0));
+        let topology = draft.validate(&findings);
+        findings.into_result(topology)
     }
 }
 
 /// What a later version will know: named, so that nobody believes it is in force.
 const LATER_TABLES: [&str; 3] = ["sync", "service", "workload"];
 
-fn read(root: &Reader<'_, '_>) -> Option<Topology> {
+fn read(root: &Reader<'_, '_>) -> Draft {
     for key in LATER_TABLES {
         refuse_for_now(root, key);
     }
     let name = root.required_table("cluster").and_then(|cluster| {
         cluster.require("name");
-        let name = cluster.name("name");
+        let name = cluster.text("name");
         cluster.finish();
         name
     });
-    let pool = root.required_table("pool").and_then(|pool| read_pool(&pool));
-    let sites = read_sites(root);
-    let nodes = read_nodes(root, &sites);
+    root.require("pool");
+    let (pools, sites) = (root.table_or_tables("pool"), root.tables("site"));
+    root.require("node");
+    let nodes = root.tables("node");
     let (files, database) = (read_optional(root, "files"), read_optional(root, "database"));
-    let balancers = read_balancers(root);
-    let members = nodes.iter().filter(|node| !node.value.spare).count();
-    let serve = pool.as_ref().map(|pool| pool.value.serve);
-    let all_serve = serve.is_some_and(|serve| usize::from(serve) >= members);
-    let policy = root.required_table("policy").and_then(|policy| read_policy(&policy, all_serve));
+    root.require("balancer");
+    let balancers = root.tables("balancer");
+    let policy = root.required_table("policy");
     root.finish();
-    let (name, pool, policy) = (name?, pool?, policy?);
-    check_serve(root, &pool, members);
-    let domains = resolve_domains(&nodes);
-    let mut parsed = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let domain = domains.iter().position(|domain| *domain == node.value.domain).map(DomainIx::new)?;
-        let NodeText { name, member, capacity, warm_up, work, site, spare, host, probe, .. } = node.value;
-        parsed.push(Node { name, member, capacity, warm_up, work, site, domain, spare, host: host?, probe: probe? });
+    Draft {
+        name,
+        policy: policy.as_ref().map(read_policy).unwrap_or_default(),
+        pools: pools.iter().map(read_pool).collect(),
+        balancers: balancers.iter().map(read_balancer).collect(),
+        nodes: read_nodes(root, &nodes),
+        files,
+        database,
+        sites: sites.iter().map(read_site).collect(),
     }
-    let (name, policy_line) = (name.value, policy.line);
-    let (policy, pool, nodes) = (policy.value, pool.value, parsed);
-    let topology = Topology { name, policy, pool, balancers, nodes, domains, files, database, sites };
-    check_rest(root, &topology, policy_line);
-    Some(topology)
 }
 
 fn refuse_for_now(reader: &Reader<'_, '_>, key: &'static str) {
@@ -119,36 +104,28 @@ fn refuse_for_now(reader: &Reader<'_, '_>, key: &'static str) {
     }
 }
 
-fn read_pool(pool: &Reader<'_, '_>) -> Option<At<Pool>> {
+fn read_pool(pool: &Reader<'_, '_>) -> PoolSpec {
     pool.require("name");
     pool.require("serve");
-    let (name, serve) = (pool.name("name"), pool.count("serve"));
-    pool.finish();
-    let (name, serve) = (name?, serve?);
-    let line = serve.line;
-    match u16::try_from(serve.value) {
-        Ok(serve) => Some(At { value: Pool { name: name.value, serve }, line }),
-        Err(_) => {
-            pool.wrong(line, "serve", "more members than a topology can have", "give the number of members that serve");
-            None
-        }
-    }
-}
-
-fn check_serve(root: &Reader<'_, '_>, pool: &At<Pool>, members: usize) {
-    if usize::from(pool.value.serve) > members {
-        let message = format!("{} members are to serve, {members} are declared", pool.value.serve);
-        root.wrong(pool.line, "pool.serve", message, "lower serve, or add nodes that are no spares");
-    }
-}
-
-fn read_policy(policy: &Reader<'_, '_>, all_serve: bool) -> Option<At<Policy>> {
-    policy.require("peak_load");
-    let peak = policy.count("peak_load");
-    let duration = |key: &'static str, default: u64| {
-        policy.duration(key).map_or(Duration::from_secs(default), |duration| duration.value)
+    let read = PoolSpec {
+        path: pool.path(),
+        line: pool.line(),
+        name: pool.text("name"),
+        backend: pool.text("backend"),
+        serve: pool.count("serve"),
+        peak_load: pool.count("peak_load"),
+        serve_now: pool.share("serve_now"),
+        survive_one: pool.share("survive_one"),
+        balancers: pool.texts("balancers"),
     };
-    let default_survive = if all_serve { Permille::THREE_QUARTERS } else { Permille::WHOLE };
+    pool.finish();
+    read
+}
+
+fn read_policy(policy: &Reader<'_, '_>) -> PolicyDraft {
+    let defaults = Policy::default();
+    let duration =
+        |key: &'static str, default: Duration| policy.duration(key).map_or(default, |duration| duration.value);
     let on_drain_deadline = policy.text("on_drain_deadline").and_then(|text| match text.value.as_str() {
         "roll-back" => Some(OnDrainDeadline::RollBack),
         "hold" => Some(OnDrainDeadline::Hold),
@@ -164,52 +141,37 @@ fn read_policy(policy: &Reader<'_, '_>, all_serve: bool) -> Option<At<Policy>> {
         }
     });
     let lease_ttl = policy.duration("lease_ttl");
-    if let Some(ttl) = lease_ttl.filter(|ttl| ttl.value < Duration::from_secs(3)) {
-        let fix = "give at least \"3s\"; below 20 s a busy machine loses its lease";
-        policy.wrong(ttl.line, "lease_ttl", "too short to be renewed in time", fix);
-    }
-    let drain_deadline = duration("drain_deadline", 60);
-    let read = Policy {
-        peak_load: peak.map_or(1, |peak| peak.value),
-        serve_now: policy.share("serve_now").unwrap_or(Permille::WHOLE),
-        survive_one: policy.share("survive_one").unwrap_or(default_survive),
-        drain_deadline,
-        longest_request: policy.duration("longest_request").map_or(drain_deadline, |longest| longest.value),
-        persistence_grace: duration("persistence_grace", 2),
-        canary: policy.share("canary"),
-        canary_watch: duration("canary_watch", 10),
-        on_drain_deadline: on_drain_deadline.unwrap_or(OnDrainDeadline::RollBack),
-        ready_deadline: duration("ready_deadline", 300),
-        stop_deadline: duration("stop_deadline", 300),
-        command_deadline: duration("command_deadline", 600),
-        soak: duration("soak", 10),
-        lease_ttl: lease_ttl.map_or(Duration::from_secs(30), |ttl| ttl.value),
-        lost_after: duration("lost_after", 2),
+    let drain_deadline = duration("drain_deadline", defaults.drain_deadline);
+    let read = PolicyDraft {
+        line: policy.line(),
+        peak_load: policy.count("peak_load"),
+        serve_now: policy.share("serve_now"),
+        survive_one: policy.share("survive_one"),
+        lease_ttl_line: lease_ttl.as_ref().map_or(0, |ttl| ttl.line),
+        policy: Policy {
+            drain_deadline,
+            longest_request: duration("longest_request", drain_deadline),
+            persistence_grace: duration("persistence_grace", defaults.persistence_grace),
+            canary: policy.share("canary").map(|share| share.value),
+            canary_watch: duration("canary_watch", defaults.canary_watch),
+            on_drain_deadline: on_drain_deadline.unwrap_or(defaults.on_drain_deadline),
+            ready_deadline: duration("ready_deadline", defaults.ready_deadline),
+            stop_deadline: duration("stop_deadline", defaults.stop_deadline),
+            command_deadline: duration("command_deadline", defaults.command_deadline),
+            soak: duration("soak", defaults.soak),
+            lease_ttl: lease_ttl.map_or(defaults.lease_ttl, |ttl| ttl.value),
+            lost_after: duration("lost_after", defaults.lost_after),
+        },
     };
     policy.finish();
-    peak.map(|peak| At { value: read, line: peak.line })
+    read
 }
 
-fn read_balancers(root: &Reader<'_, '_>) -> Vec<Balancer> {
-    root.require("balancer");
-    let readers = root.tables("balancer");
-    if let Some(extra) = readers.get(16) {
-        root.wrong(extra.line(), "balancer", "more than 16 balancer instances", "a pool has at most 16 in front");
-    }
-    let mut seen: BTreeMap<Name, usize> = BTreeMap::new();
-    let mut balancers = Vec::new();
-    for reader in &readers {
-        reader.require("name");
-        let name = reader.name("name");
-        let component = read_component(reader);
-        if let Some(name) = &name {
-            check_once(reader, "name", name, &mut seen);
-        }
-        if let (Some(name), Some(component)) = (name, component) {
-            balancers.push(Balancer { name: name.value, component });
-        }
-    }
-    balancers
+fn read_balancer(reader: &Reader<'_, '_>) -> BalancerDraft {
+    reader.require("name");
+    let name = reader.text("name");
+    let component = read_component(reader);
+    BalancerDraft { path: reader.path(), line: reader.line(), name, component }
 }
 
 fn read_component(reader: &Reader<'_, '_>) -> Option<Component> {
@@ -222,113 +184,44 @@ fn read_component(reader: &Reader<'_, '_>) -> Option<Component> {
     })
 }
 
-/// A node as it is written, its domain still a name.
-struct NodeText {
-    name: Name,
-    member: Name,
-    capacity: u64,
-    domain: Name,
-    warm_up: Permille,
-    work: Option<Component>,
-    site: Option<SiteIx>,
-    spare: bool,
-    host: Option<Component>,
-    probe: Option<Component>,
-}
-
 fn read_optional(reader: &Reader<'_, '_>, key: &'static str) -> Option<Component> {
     reader.table(key).and_then(|table| read_component(&table))
 }
 
-fn read_sites(root: &Reader<'_, '_>) -> Vec<SiteSpec> {
-    let readers = root.tables("site");
-    if let Some(extra) = readers.get(4) {
-        root.wrong(extra.line(), "site", "more than 4 sites", "declare the serving site and those that can replace it");
-    }
-    let (mut seen, mut sites, mut serving) = (BTreeMap::new(), Vec::new(), 0);
-    for reader in readers.iter().take(4) {
-        reader.require("name");
-        reader.require("role");
-        let (name, role) = (reader.name("name"), reader.text("role"));
-        reader.finish();
-        let role = role.and_then(|text| match text.value.as_str() {
-            "serving" => Some(SiteRole::Serving),
-            "hot" => Some(SiteRole::Hot),
-            "warm" => Some(SiteRole::Warm),
-            "cold" => Some(SiteRole::Cold),
-            other => {
-                let fix = "give \"serving\", \"hot\", \"warm\" or \"cold\"";
-                reader.wrong(text.line, "role", format!("{other:?} is unknown"), fix);
-                None
-            }
-        });
-        if let (Some(name), Some(role)) = (name, role) {
-            check_once(reader, "name", &name, &mut seen);
-            serving += usize::from(role == SiteRole::Serving);
-            sites.push(SiteSpec { name: name.value, role });
+fn read_site(reader: &Reader<'_, '_>) -> SiteDraft {
+    reader.require("name");
+    reader.require("role");
+    let (name, role) = (reader.text("name"), reader.text("role"));
+    reader.finish();
+    let role = role.and_then(|text| match text.value.as_str() {
+        "serving" => Some(SiteRole::Serving),
+        "hot" => Some(SiteRole::Hot),
+        "warm" => Some(SiteRole::Warm),
+        "cold" => Some(SiteRole::Cold),
+        other => {
+            let fix = "give \"serving\", \"hot\", \"warm\" or \"cold\"";
+            reader.wrong(text.line, "role", format!("{other:?} is unknown"), fix);
+            None
         }
-    }
-    if let Some(first) = readers.first().filter(|_| serving != 1) {
-        let message = format!("{serving} sites serve; two that write part the data, none leaves nothing to change");
-        root.wrong(first.line(), "site.role", message, "give exactly one site role = \"serving\"");
-    }
-    sites
+    });
+    SiteDraft { path: reader.path(), line: reader.line(), name, role }
 }
 
-/// Finds a node's site; where sites are declared every node has one.
-fn read_site(reader: &Reader<'_, '_>, sites: &[SiteSpec]) -> Option<SiteIx> {
-    let Some(site) = reader.name("site") else {
-        if !sites.is_empty() {
-            reader.wrong(reader.line(), "site", "is missing, and sites are declared", "name the node's site");
-        }
-        return None;
-    };
-    let found = sites.iter().zip(0..).find(|(spec, _)| spec.name == site.value).map(|(_, index)| SiteIx::new(index));
-    if found.is_none() {
-        reader.wrong(site.line, "site", format!("no site {} is declared", site.value), "declare it as [[site]]");
-    }
-    found
-}
-
-fn read_nodes(root: &Reader<'_, '_>, sites: &[SiteSpec]) -> Vec<At<NodeText>> {
-    root.require("node");
-    let readers = root.tables("node");
-    if readers.len() > usize::from(u16::MAX) {
-        root.wrong(0, "node", "more than 65535 nodes", "split the cluster");
-        return Vec::new();
-    }
-    let (mut names, mut members) = (BTreeMap::new(), BTreeMap::new());
+fn read_nodes(root: &Reader<'_, '_>, readers: &[Reader<'_, '_>]) -> Vec<NodeSpec> {
     let mut writers: Vec<(String, usize)> = Vec::new();
     let mut nodes = Vec::new();
-    for reader in &readers {
-        for key in ["name", "capacity"] {
-            reader.require(key);
-        }
-        let (name, member) = (reader.name("name"), reader.name("member"));
-        if let Some(writer) = reader.flag("writer") {
+    for reader in readers {
+        let writer = reader.flag("writer");
+        let node = read_node(reader);
+        if let Some(writer) = writer {
             let message = "which node writes is observed, not declared: procedures hand it over";
             reader.wrong(writer.line, "writer", message, "remove it");
             if writer.value {
-                let name = name.as_ref().map_or_else(|| "?".into(), |name| name.value.to_string());
+                let name = node.name.as_ref().map_or_else(|| "?".into(), |name| name.value.clone());
                 writers.push((name, writer.line));
             }
         }
-        let (capacity, domain) = (reader.count("capacity"), reader.name("domain"));
-        let warm_up = reader.share("warm_up").unwrap_or(Permille::WHOLE);
-        let (work, site) = (read_optional(reader, "work"), read_site(reader, sites));
-        let spare = reader.flag("spare").is_some_and(|spare| spare.value);
-        let component = |key: &'static str| reader.required_table(key).and_then(|table| read_component(&table));
-        let (host, probe) = (component("host"), component("probe"));
-        reader.finish();
-        let Some(name) = name else { continue };
-        check_once(reader, "name", &name, &mut names);
-        let member = member.unwrap_or_else(|| At { value: name.value.clone(), line: name.line });
-        check_once(reader, "member", &member, &mut members);
-        let Some(capacity) = capacity else { continue };
-        let domain = domain.map_or_else(|| name.value.clone(), |domain| domain.value);
-        let (member, capacity) = (member.value, capacity.value);
-        let value = NodeText { name: name.value, member, capacity, domain, warm_up, work, site, spare, host, probe };
-        nodes.push(At { value, line: reader.line() });
+        nodes.push(node);
     }
     if let [(first, line), (second, other), ..] = writers.as_slice() {
         let message = format!("two writers: {first} (line {line}) and {second} (line {other})");
@@ -337,57 +230,42 @@ fn read_nodes(root: &Reader<'_, '_>, sites: &[SiteSpec]) -> Vec<At<NodeText>> {
     nodes
 }
 
-fn check_once(reader: &Reader<'_, '_>, key: &'static str, name: &At<Name>, seen: &mut BTreeMap<Name, usize>) {
-    if let Some(line) = seen.insert(name.value.clone(), name.line) {
-        let message = format!("{} is used on line {line} already", name.value);
-        reader.wrong(name.line, key, message, "give each its own");
-    }
-}
-
-fn resolve_domains(nodes: &[At<NodeText>]) -> Vec<Name> {
-    let mut domains: Vec<Name> = Vec::new();
-    for node in nodes {
-        if !domains.contains(&node.value.domain) {
-            domains.push(node.value.domain.clone());
-        }
-    }
-    domains
-}
-
-/// Refuses a cluster that cannot hold the law even while nothing happens to it.
-fn check_rest(root: &Reader<'_, '_>, topology: &Topology, line: usize) {
-    let carried = |without: Option<DomainIx>, smallest_first: bool| {
-        let mut left: Vec<u64> = topology
-            .members()
-            .filter(|(_, node)| Some(node.domain) != without)
-            .map(|(_, node)| node.capacity)
-            .collect();
-        left.sort_unstable();
-        if !smallest_first {
-            left.reverse();
-        }
-        left.iter().take(usize::from(topology.pool.serve)).fold(0_u64, |sum, one| sum.saturating_add(*one))
+fn read_node(reader: &Reader<'_, '_>) -> NodeSpec {
+    reader.require("name");
+    let name = reader.text("name");
+    let component = |key: &'static str| reader.required_table(key).and_then(|table| read_component(&table));
+    let read = NodeSpec {
+        path: reader.path(),
+        line: reader.line(),
+        name,
+        member: reader.text("member"),
+        capacity: reader.count("capacity"),
+        pools: reader.texts("pools"),
+        ports: reader.tables("port").iter().map(read_port).collect(),
+        warm_up: reader.share("warm_up"),
+        domain: reader.text("domain"),
+        site: reader.text("site"),
+        spare: reader.flag("spare").is_some_and(|spare| spare.value),
+        work: read_optional(reader, "work"),
+        host: component("host"),
+        probe: component("probe"),
     };
-    let fix = "add capacity, or lower policy.peak_load to what is true";
-    let (has, owed) = (carried(None, true), topology.owed_now());
-    if has < owed {
-        let message = format!("at rest the law is broken: {has} can serve, {owed} is owed now");
-        root.wrong(line, "policy.peak_load", message, fix);
-    }
-    let worst = topology.domains().map(|domain| (carried(Some(domain), false), domain)).min();
-    if let Some((has, domain)) = worst.filter(|(has, _)| *has < topology.owed_after_loss()) {
-        let (owed, name) = (topology.owed_after_loss(), &topology.domains[domain.index()]);
-        let message = format!("at rest the law is broken: if {name} is lost {has} is left, {owed} is owed then");
-        let fix = format!("add a member of capacity {} outside {name}, or lower policy.peak_load", owed - has);
-        root.wrong(line, "policy.survive_one", message, fix);
-    }
+    reader.finish();
+    read
 }
 
+fn read_port(reader: &Reader<'_, '_>) -> PortSpec {
+    reader.require("pool");
+    let (pool, member, capacity) = (reader.text("pool"), reader.text("member"), reader.count("capacity"));
+    reader.finish();
+    PortSpec { path: reader.path(), line: reader.line(), pool, member, capacity }
+}
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::topology::{Name, Permille, PoolIx};
 
     const GOOD: &str = r#"[cluster]
 name = "orders"
@@ -423,7 +301,7 @@ probe = { backend = "http" }
     #[test]
     fn a_good_topology_has_its_defaults() {
         let topology = Topology::from_toml_str(GOOD).unwrap();
-        assert_eq!(topology.policy.survive_one, Permille::WHOLE, "some stand by");
+        assert_eq!(topology.pool(PoolIx::new(0)).survive_one, Permille::WHOLE, "some stand by");
         assert_eq!(topology.policy.soak, Duration::from_millis(500));
         let domains: Vec<&str> = topology.domains.iter().map(Name::as_str).collect();
         assert_eq!(domains, ["rack-a", "esb2", "spare1"]);
@@ -480,7 +358,7 @@ probe = { backend = "http" }
     fn a_cluster_that_breaks_the_law_at_rest_is_refused_with_figures() {
         let text = GOOD.replacen("capacity = 1000\nhost", "capacity = 900\nhost", 1);
         let error = Topology::from_toml_str(&text).unwrap_err().to_string();
-        assert!(error.contains("if rack-a is lost 900 is left, 1000 is owed then"), "{error}");
+        assert!(error.contains("if rack-a is lost 900 is left, 1000 is required then"), "{error}");
     }
 
     proptest! {

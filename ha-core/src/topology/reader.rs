@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::model::Lines;
-use super::{Diagnostic, Name, Permille, Setting};
+use super::{Diagnostic, Name, Permille, Setting, Topology, TopologyError};
 
 /// Collects everything that is wrong in one text.
 pub(super) struct Findings<'t> {
@@ -31,6 +31,23 @@ impl<'t> Findings<'t> {
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
         self.found.into_inner()
     }
+
+    /// Returns what was read, or refuses it with everything that was found.
+    pub(super) fn into_result(self, read: Option<Topology>) -> Result<Topology, TopologyError> {
+        let found = self.into_diagnostics();
+        match read {
+            Some(topology) if found.is_empty() => Ok(topology),
+            Some(_) | None => Err(TopologyError::new(found)),
+        }
+    }
+
+    /// Tells whether something was found under a key, as `node`, `node[1]` or `node[1].capacity`: what is checked of it
+    /// afterwards would only follow from that.
+    pub(super) fn has(&self, key: &str) -> bool {
+        let under =
+            |found: &str| found.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        self.found.borrow().iter().any(|found| under(&found.key))
+    }
 }
 
 /// Reads one table: every key is asked for by name, and what nobody asked for is an error.
@@ -49,6 +66,13 @@ pub(super) struct At<T> {
     pub(super) line: usize,
 }
 
+impl<T> At<T> {
+    /// A value that stands in no text.
+    pub(super) fn unlined(value: T) -> Self {
+        Self { value, line: 0 }
+    }
+}
+
 impl<'r, 't> Reader<'r, 't> {
     pub(super) fn new(findings: &'r Findings<'t>, table: &'r DeTable<'t>, path: String, line: usize) -> Self {
         Self { findings, table, path, line, known: RefCell::new(Vec::new()) }
@@ -56,6 +80,10 @@ impl<'r, 't> Reader<'r, 't> {
 
     pub(super) fn line(&self) -> usize {
         self.line
+    }
+
+    pub(super) fn path(&self) -> String {
+        self.path.clone()
     }
 
     pub(super) fn key(&self, key: &str) -> String {
@@ -94,6 +122,18 @@ impl<'r, 't> Reader<'r, 't> {
         self.typed(key, "a string", |value| value.as_str().map(str::to_string))
     }
 
+    /// Returns a list of strings.
+    pub(super) fn texts(&self, key: &'static str) -> Option<At<Vec<At<String>>>> {
+        let read = |value: &DeValue<'t>| {
+            let one = |item: &Spanned<DeValue<'t>>| {
+                let line = self.findings.line(&item.span());
+                item.get_ref().as_str().map(|text| At { value: text.to_string(), line })
+            };
+            value.as_array().and_then(|items| items.iter().map(one).collect())
+        };
+        self.typed(key, "a list of strings", read)
+    }
+
     pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
         self.typed(key, "true or false", DeValue::as_bool)
     }
@@ -116,7 +156,7 @@ impl<'r, 't> Reader<'r, 't> {
         })
     }
 
-    pub(super) fn share(&self, key: &'static str) -> Option<Permille> {
+    pub(super) fn share(&self, key: &'static str) -> Option<At<Permille>> {
         let read = |value: &DeValue<'t>| {
             let thousandths = match value {
                 DeValue::Float(float) => thousandths(float.as_str()),
@@ -129,7 +169,7 @@ impl<'r, 't> Reader<'r, 't> {
             };
             thousandths.filter(|share| (1..=1000).contains(share)).map(Permille::new)
         };
-        self.typed(key, "a share above 0 and up to 1.0, with at most three decimals", read).map(|at| at.value)
+        self.typed(key, "a share above 0 and up to 1.0, with at most three decimals", read)
     }
 
     pub(super) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
@@ -159,6 +199,14 @@ impl<'r, 't> Reader<'r, 't> {
     pub(super) fn required_table(&self, key: &'static str) -> Option<Reader<'r, 't>> {
         self.require(key);
         self.table(key)
+    }
+
+    /// Returns the tables of an array of tables, or the one table that is written instead.
+    pub(super) fn table_or_tables(&self, key: &'static str) -> Vec<Reader<'r, 't>> {
+        match self.raw(key).map(|raw| raw.get_ref()) {
+            Some(DeValue::Table(_)) => self.table(key).into_iter().collect(),
+            Some(_) | None => self.tables(key),
+        }
     }
 
     /// Returns the tables of an array of tables.

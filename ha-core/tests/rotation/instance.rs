@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use ha_core::backend::{
-    Admin, Completeness, Effect, ErrorKind, Health, Instance as Process, Member, Quiescence, Standing, Weight,
+    Admin, Completeness, Effect, ErrorKind, Health, Instance as Process, Member, MemberRef, Quiescence, Standing,
+    Weight,
 };
-use ha_core::machine::rotation::{Call, DrainOutcome, Failure, Goal, Outcome, POLL, Reply, Rotation, RotationPolicy};
+use ha_core::machine::rotation::{
+    Call, DrainOutcome, Failure, Goal, Outcome, POLL, Place, Reply, Rotation, RotationPolicy,
+};
 use ha_core::state::RowKind;
 use ha_core::topology::Name;
 
 /// One simulated instance. Requests end as time goes on; a drained or maintained row takes no new ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Instance {
+    /// What it calls the node.
+    pub(crate) name: &'static str,
     pub(crate) admin: Admin,
     pub(crate) ends: Vec<Duration>,
     /// Requests that an older process of this balancer still serves.
@@ -41,6 +46,7 @@ pub(crate) const WEIGHT: Weight = Weight::new(100);
 impl Instance {
     pub(crate) fn serving(ends: &[u64]) -> Self {
         Self {
+            name: "esb1",
             admin: Admin::Ready,
             ends: millis(ends),
             older: Vec::new(),
@@ -132,7 +138,7 @@ impl Instance {
             Call::ReadPool => {
                 let other =
                     Member::new(if self.other { Admin::Ready } else { Admin::Maint }, Health::Up, RowKind::Backup);
-                Reply::Pool(vec![(name("esb1"), self.stands(now)), (name("esb2"), other)])
+                Reply::Pool(vec![(name(self.name), self.stands(now)), (name("esb2"), other)])
             }
             Call::ReadQuiescence => Reply::Quiescence(self.figures(now)),
         }
@@ -148,6 +154,11 @@ impl Instance {
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
+}
+
+/// Names where the node is: one pool on so many balancers.
+pub(crate) fn places(member: &str, count: usize) -> Vec<Place> {
+    vec![Place::new(MemberRef::new(name("esb"), name(member))); count]
 }
 
 pub(crate) fn millis(ends: &[u64]) -> Vec<Duration> {
@@ -167,11 +178,22 @@ pub(crate) fn run(
     goal: Goal,
     instances: &mut [Instance],
     policy: RotationPolicy,
+    before_call: impl FnMut(u32, Duration, &mut [Instance]),
+) -> Outcome {
+    run_in(goal, places("esb1", instances.len()), instances, policy, before_call)
+}
+
+/// The same for a node that is in these places.
+pub(crate) fn run_in(
+    goal: Goal,
+    places: Vec<Place>,
+    instances: &mut [Instance],
+    policy: RotationPolicy,
     mut before_call: impl FnMut(u32, Duration, &mut [Instance]),
 ) -> Outcome {
     let (mut now, mut calls) = (Duration::ZERO, 0);
     let drain = policy.drain_deadline;
-    let mut rotation = Rotation::new(goal, name("esb1"), instances.len(), now, policy);
+    let mut rotation = Rotation::new(goal, places, now, policy);
     loop {
         while let Some((index, call)) = rotation.poll_call(now) {
             before_call(calls, now, instances);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod instance;
+mod pools;
 mod readings;
 
 use std::time::Duration;

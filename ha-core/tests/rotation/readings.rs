@@ -5,7 +5,7 @@ use std::time::Duration;
 use ha_core::backend::{Admin, Standing};
 use ha_core::machine::rotation::{Call, Goal, Outcome, Reply, Rotation};
 
-use super::instance::{BACK, DRAIN, DRAINED, Instance, all_are, is_restored, name, policy, quietly, run};
+use super::instance::{BACK, DRAIN, DRAINED, Instance, all_are, is_restored, places, policy, quietly, run};
 
 #[test]
 fn what_a_look_has_told_is_not_asked_again_and_what_it_leaves_out_is() {
@@ -31,7 +31,7 @@ fn a_node_is_admitted_on_one_instance_after_the_other_and_the_last_look_is_at_al
 
 /// Runs a rotation to the end that it is to have; returns its calls.
 fn asked(goal: Goal, instances: &mut [Instance]) -> Vec<(usize, Call)> {
-    let mut rotation = Rotation::new(goal, name("esb1"), instances.len(), Duration::ZERO, policy());
+    let mut rotation = Rotation::new(goal, places("esb1", instances.len()), Duration::ZERO, policy());
     let mut calls = Vec::new();
     for now in (0..).map(Duration::from_millis).take_while(|now| *now < DRAIN) {
         while let Some((instance, call)) = rotation.poll_call(now) {
@@ -91,7 +91,7 @@ fn a_reload_right_before_any_call_to_an_instance_that_held_a_node_out_is_seen() 
 /// Begins a rotation; answers its reading of the pool, then its look with `look`.
 fn after_preflight(goal: Goal, instance: &mut Instance, look: impl FnOnce(&mut Instance) -> Standing) -> Rotation {
     let now = Duration::ZERO;
-    let mut rotation = Rotation::new(goal, name("esb1"), 1, now, policy());
+    let mut rotation = Rotation::new(goal, places("esb1", 1), now, policy());
     assert_eq!(rotation.poll_call(now), Some((0, Call::Look)));
     let (_, pool) = rotation.poll_call(now).unwrap();
     let pool = instance.answer(now, pool);

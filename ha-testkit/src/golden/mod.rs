@@ -67,7 +67,7 @@ pub const SPARES: [(usize, u64, SparesNeeded); 7] = [
 pub async fn spares_needed(members: usize, capacity: u64) -> Result<SparesNeeded, RunError> {
     for spares in 0..=2 {
         let shape = Shape::active_active(members, capacity).with_spares(&vec![capacity; spares]);
-        let world = match World::from_toml_str(&shape.to_toml()) {
+        let world = match shape.world() {
             Ok(world) => world,
             Err(error) if is_refused_at_rest(&error) => return Ok(SparesNeeded::RefusedAtRest),
             Err(error) => {
@@ -207,6 +207,5 @@ async fn planned_upgrade(shape: &Shape) -> Result<Planned, RunError> {
 }
 
 fn world(shape: &Shape) -> Result<World, RunError> {
-    World::from_toml_str(&shape.to_toml())
-        .map_err(|error| RunError::Plan { source: PlanError::Incomplete(error.to_string()), seen: Vec::new() })
+    shape.world().map_err(|error| RunError::Plan { source: PlanError::Incomplete(error.to_string()), seen: Vec::new() })
 }

@@ -8,13 +8,13 @@ use ha_core::state::{Schema, ServerDomain, Sync, Work, WriterEpoch};
 use ha_core::topology::NodeIx;
 use tokio::time::Instant;
 
-use super::watch::{look, serving};
+use super::watch::{look, short_after_loss};
 use crate::world::model::{FakeNode, Inner, Life};
 use crate::world::{Shape, World};
 
 /// Lists the harm that a plan does to a cluster of this shape. Call it inside a tokio runtime.
 pub fn harm_of(shape: &Shape, plan: &Plan) -> Vec<String> {
-    let Ok(world) = World::from_toml_str(&shape.to_toml()) else { return vec!["no cluster".into()] };
+    let Ok(world) = shape.world() else { return vec!["no cluster".into()] };
     let before = standing(&world);
     let mut harm = Vec::new();
     let steps: Vec<(NodeIx, Verb)> = plan
@@ -61,12 +61,8 @@ fn when_lost(world: &World) -> Option<String> {
             }
         }
         drop(inner);
-        if serving(&copy) < topology.owed_after_loss() {
-            return Some(format!(
-                "if {} is lost, capacity {} is left",
-                topology.domains[domain.index()],
-                serving(&copy)
-            ));
+        if let Some(short) = short_after_loss(&copy) {
+            return Some(format!("if {} is lost, {short}", topology.domain_name(domain)));
         }
     }
     None
@@ -75,7 +71,7 @@ fn when_lost(world: &World) -> Option<String> {
 /// Finds a server that takes requests and cannot answer them well, or two that may not serve side by side.
 fn unusable(world: &World) -> Option<String> {
     let inner = world.truth();
-    let shared = (world.topology().files.is_some(), world.topology().database.is_some());
+    let shared = (world.topology().files().is_some(), world.topology().database().is_some());
     for (name, rows) in &inner.balancers {
         for row in rows.iter().filter(|row| row.admin == Admin::Ready) {
             let node = inner.nodes.get(&row.node)?;

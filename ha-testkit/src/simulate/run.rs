@@ -9,7 +9,7 @@ use ha_core::record::{End, Entry};
 use ha_core::safety::Counterexample;
 use tokio::time::{Instant, sleep};
 
-use super::watch::{Watch, serving};
+use super::watch::{Watch, short_after_loss};
 use super::{Broken, FaultAt, Procedure, Scenario, harm_of};
 use crate::world::{Controller, Served, World};
 
@@ -52,7 +52,7 @@ const EXPOSURE: Duration = Duration::from_millis(1_000);
 
 /// Runs a scenario. Call it inside a paused tokio runtime.
 pub async fn simulate(scenario: &Scenario) -> Outcome {
-    let world = match World::from_toml_str(&scenario.shape.to_toml()) {
+    let world = match scenario.shape.world() {
         Ok(world) => world,
         Err(error) => return Outcome::NoCluster(error.to_string()),
     };
@@ -102,8 +102,8 @@ pub async fn simulate_death(
     let (served, mut broken) = (clients.stop().await, watch.end());
     let lost = faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. }));
     broken.retain(|broken| !is_excused(broken, faults));
-    if lost && serving(world) < world.topology().owed_after_loss() {
-        broken.push(Broken { at: began.elapsed(), what: format!("settled: capacity {} is left", serving(world)) });
+    if let Some(short) = short_after_loss(world).filter(|_| lost) {
+        broken.push(Broken { at: began.elapsed(), what: format!("settled: {short}") });
     }
     if served.lost > 0 && !faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. } | FaultAt::Forget { .. })) {
         broken.push(Broken { at: took, what: format!("{} requests were lost: {:?}", served.lost, served.reasons) });

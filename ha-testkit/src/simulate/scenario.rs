@@ -69,11 +69,19 @@ impl Scenario {
     /// Makes the scenario of a seed, with so many faults.
     pub fn from_seed(seed: u64, faults: usize) -> Self {
         let mut random = Random::new(seed);
-        let (shape, procedure) = shape(&mut random);
+        let (mut shape, procedure) = shape(&mut random);
+        // Drawn apart, so that a seed keeps its cluster and its faults.
+        let mut pools = Random::new(seed ^ SECOND_POOL);
+        if pools.once_in(3) {
+            let serve = if pools.once_in(2) { shape.serve } else { 1 };
+            shape.second_pool = u16::try_from(serve).ok();
+        }
         let faults = (0..faults).map(|_| fault(&mut random, &shape)).collect();
         Self { shape, procedure, faults }
     }
 }
+
+const SECOND_POOL: u64 = 0x706f_6f6c;
 
 fn shape(random: &mut Random) -> (Shape, Procedure) {
     let mut shape = if random.once_in(2) {

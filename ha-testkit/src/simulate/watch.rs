@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ha_core::backend::Admin;
 use ha_core::state::{RowKind, WriterEpoch};
+use ha_core::topology::{BalancerIx, Pool};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -54,37 +54,39 @@ impl Watch {
     }
 }
 
-/// Returns the capacity that answers well on the worst balancer.
-pub(super) fn serving(world: &World) -> u64 {
+/// Says in which pool less answers well, on the worst balancer, than has to be left after a loss.
+pub(super) fn short_after_loss(world: &World) -> Option<String> {
     let inner = world.truth();
-    let capacity = capacities(world);
-    inner.balancers.values().map(|rows| carried(world, &inner, rows, &capacity, None)).min().unwrap_or(0)
-}
-
-fn capacities(world: &World) -> BTreeMap<String, u64> {
-    world.topology().nodes.iter().map(|node| (node.name.to_string(), node.capacity)).collect()
+    world.topology().pools().find_map(|(_, pool)| {
+        let has =
+            pool.balancers.iter().map(|balancer| carried(world, &inner, pool, *balancer, None)).min().unwrap_or(0);
+        (has < pool.required_after_loss()).then(|| format!("capacity {has} is left in pool {}", pool.name))
+    })
 }
 
 fn works(world: &World, inner: &Inner, node: &FakeNode) -> bool {
-    let shared = (world.topology().files.is_some(), world.topology().database.is_some());
+    let shared = (world.topology().files().is_some(), world.topology().database().is_some());
     node.is_ready() && !node.stopping && node.answers_well(shared, inner.schema)
 }
 
-fn carried(
-    world: &World,
-    inner: &Inner,
-    rows: &[FakeRow],
-    capacity: &BTreeMap<String, u64>,
-    without: Option<&[String]>,
-) -> u64 {
-    let usable = |row: &&FakeRow| {
+/// Adds up what a pool's rows on one balancer carry, by HAProxy's rule; without a failure domain what could be admitted.
+fn carried(world: &World, inner: &Inner, pool: &Pool, balancer: BalancerIx, without: Option<&[String]>) -> u64 {
+    let topology = world.topology();
+    let on = inner.balancers.get(topology.balancer(balancer).name.as_str());
+    let rows: Vec<&FakeRow> = on.into_iter().flatten().filter(|row| row.pool == pool.backend.as_str()).collect();
+    let usable = |row: &&&FakeRow| {
         let there = !without.is_some_and(|gone| gone.contains(&row.node));
         // A reserve may be held out: it can be admitted. What is under change or never tested is none.
         let admitted = row.admin == Admin::Ready || without.is_some();
         let node = inner.nodes.get(&row.node);
         there && admitted && node.is_some_and(|node| works(world, inner, node) && node.is_tested())
     };
-    let of = |row: &FakeRow| capacity.get(&row.node).copied().unwrap_or(0);
+    let declared = topology.pools().find(|(_, declared)| declared.name == pool.name).map(|(index, _)| index);
+    let of = |row: &&FakeRow| {
+        let node = topology.nodes().find(|(_, node)| node.name.as_str() == row.node);
+        let port = node.zip(declared).and_then(|((_, node), pool)| node.ports.iter().find(|port| port.pool == pool));
+        port.map_or(0, |port| port.capacity)
+    };
     let mut primaries = rows.iter().filter(|row| row.kind == RowKind::Primary).filter(usable).peekable();
     if primaries.peek().is_some() {
         return primaries.map(of).sum();
@@ -95,22 +97,25 @@ fn carried(
 pub(super) fn look(world: &World) -> Vec<String> {
     let inner = world.truth();
     let topology = world.topology();
-    let capacity = capacities(world);
     let mut broken = Vec::new();
-    for (name, rows) in &inner.balancers {
-        let has = carried(world, &inner, rows, &capacity, None);
-        if has < topology.owed_now() {
-            broken.push(format!("I1 {name}: capacity {has} serves, {} is owed", topology.owed_now()));
+    for (pool, balancer) in topology.pools().flat_map(|(_, pool)| pool.balancers.iter().map(move |one| (pool, *one))) {
+        let place = format!("{} on {}", pool.name, topology.balancer(balancer).name);
+        let (has, required) = (carried(world, &inner, pool, balancer, None), pool.required_now());
+        if has < required {
+            broken.push(format!("I1 {place}: capacity {has} serves, {required} is required"));
         }
         for domain in topology.domains() {
             let gone: Vec<String> =
                 topology.nodes_of(domain).map(|node| topology.node(node).name.to_string()).collect();
-            let left = carried(world, &inner, rows, &capacity, Some(&gone));
-            if left < topology.owed_after_loss() {
-                let name = &topology.domains[domain.index()];
-                broken.push(format!("I2 without {name}: {left} is left, {} is owed", topology.owed_after_loss()));
+            let left = carried(world, &inner, pool, balancer, Some(&gone));
+            let required = pool.required_after_loss();
+            if left < required {
+                let name = topology.domain_name(domain);
+                broken.push(format!("I2 {place} without {name}: {left} is left, {required} is required"));
             }
         }
+    }
+    for (name, rows) in &inner.balancers {
         for row in rows.iter().filter(|row| row.admin == Admin::Ready) {
             let Some(node) = inner.nodes.get(&row.node) else { continue };
             if node.is_ready() && !node.is_tested() {

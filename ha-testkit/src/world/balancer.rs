@@ -13,6 +13,7 @@ use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
+use super::clients::row;
 use super::fault::{after, before};
 use super::model::{FakeRow, World};
 use super::{Controller, Fault, Operation};
@@ -41,11 +42,9 @@ impl FakeBalancer {
         use_row: impl FnOnce(&mut FakeRow) -> T,
     ) -> Result<T, StepError> {
         let mut inner = self.world.lock();
-        let rows = inner.balancers.get_mut(&self.name);
-        let row = rows.and_then(|rows| rows.iter_mut().find(|row| row.node == member.member.as_str()));
-        match row {
-            Some(row) if member.pool == self.world.topology().pool.name => Ok(use_row(row)),
-            Some(_) | None => Err(StepError::new(ErrorKind::NotFound, operation, member.to_string()).without_effect()),
+        match row(&mut inner, &self.name, member.pool.as_str(), member.member.as_str()) {
+            Some(row) => Ok(use_row(row)),
+            None => Err(StepError::new(ErrorKind::NotFound, operation, member.to_string()).without_effect()),
         }
     }
 }
@@ -141,11 +140,13 @@ impl ObserveBalancer for FakeBalancer {
         self.controller.round_trip().await;
         before(self.world.take_fault(Operation::Member, &self.name), "members", &self.name)
             .map_err(StepError::without_effect)?;
-        let rows = self.world.lock().balancers.get(&self.name).cloned();
-        let named = rows.into_iter().flatten().filter_map(|row| Some((Name::new(&row.node).ok()?, row)));
-        if *pool != self.world.topology().pool.name {
+        let known = self.world.topology().pools().any(|(_, declared)| declared.backend == *pool);
+        if !known {
             return Err(StepError::new(ErrorKind::NotFound, "members", pool.to_string()).without_effect());
         }
+        let rows = self.world.lock().balancers.get(&self.name).cloned();
+        let rows = rows.into_iter().flatten().filter(|row| row.pool == pool.as_str());
+        let named = rows.filter_map(|row| Some((Name::new(&row.member).ok()?, row)));
         Ok(named.map(|(name, row)| (name, self.stands(&row))).collect())
     }
 

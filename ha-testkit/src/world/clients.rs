@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use ha_core::backend::{Admin, Weight};
 use ha_core::state::RowKind;
+use ha_core::topology::Pool;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
@@ -10,7 +11,7 @@ use tokio::time::sleep;
 use super::World;
 use super::model::{FakeRow, Inner};
 
-/// Simulated clients: one request over every balancer every 10 ms or as asked for, each of 30 ms, every 20th of 2 s.
+/// Simulated clients: one request in every pool over every balancer of it every 10 ms or as asked for, each of 30 ms, every 20th of 2 s.
 #[derive(Debug)]
 pub struct Clients {
     stop: watch::Sender<bool>,
@@ -29,27 +30,42 @@ pub struct Served {
     pub by_release: BTreeMap<String, u64>,
     /// Why requests were lost, with their number.
     pub reasons: BTreeMap<String, u64>,
+    /// The same figures by the pool.
+    pub pools: BTreeMap<String, PoolServed>,
 }
+
+/// What the clients of one pool saw.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PoolServed {
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests that got no whole answer.
+    pub lost: u64,
+}
+
+type Answer = (String, Result<String, String>);
 
 impl Clients {
     pub(super) fn start(world: World, pause: Duration) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
-            let mut requests: JoinSet<Result<String, String>> = JoinSet::new();
+            let mut requests: JoinSet<Answer> = JoinSet::new();
             let mut served = Served::default();
             while !*stopped.borrow() {
-                for balancer in world.topology().balancers.iter().map(|balancer| balancer.name.to_string()) {
+                for (pool, backend, balancer) in entrances(&world) {
                     served.sent += 1;
-                    let long = served.sent.is_multiple_of(20);
-                    requests.spawn(request(world.clone(), balancer, long));
+                    served.pools.entry(pool.clone()).or_default().sent += 1;
+                    let (long, world) = (served.sent.is_multiple_of(20), world.clone());
+                    requests.spawn(async move { (pool, request(world, balancer, backend, long).await) });
                 }
                 while let Some(done) = requests.try_join_next() {
-                    served.count(done.unwrap_or_else(|error| Err(error.to_string())));
+                    served.count(done.unwrap_or_else(|error| (String::new(), Err(error.to_string()))));
                 }
                 sleep(pause).await;
             }
             while let Some(done) = requests.join_next().await {
-                served.count(done.unwrap_or_else(|error| Err(error.to_string())));
+                served.count(done.unwrap_or_else(|error| (String::new(), Err(error.to_string()))));
             }
             served
         });
@@ -70,34 +86,46 @@ impl Clients {
 }
 
 impl Served {
-    fn count(&mut self, answer: Result<String, String>) {
+    fn count(&mut self, (pool, answer): Answer) {
         match answer {
             Ok(release) => *self.by_release.entry(release).or_default() += 1,
             Err(reason) => {
                 self.lost += 1;
+                self.pools.entry(pool).or_default().lost += 1;
                 *self.reasons.entry(reason).or_default() += 1;
             }
         }
     }
 }
 
-async fn request(world: World, balancer: String, long: bool) -> Result<String, String> {
-    let (node, life, release, cuts) = {
+/// Lists where requests come in: each pool, what its balancers call it, and one of them.
+fn entrances(world: &World) -> Vec<(String, String, String)> {
+    let topology = world.topology();
+    let at = |(_, pool): (_, &Pool)| {
+        let front = pool.balancers.iter().map(|balancer| topology.balancer(*balancer).name.to_string());
+        front.map(|balancer| (pool.name.to_string(), pool.backend.to_string(), balancer)).collect::<Vec<_>>()
+    };
+    topology.pools().flat_map(at).collect()
+}
+
+async fn request(world: World, balancer: String, pool: String, long: bool) -> Result<String, String> {
+    let (member, node, life, release, cuts) = {
         let mut inner = world.lock();
-        let node = choose(&inner, &balancer).ok_or("no usable server")?;
-        let row = row(&mut inner, &balancer, &node).ok_or("no such row")?;
+        let member = choose(&inner, &balancer, &pool).ok_or("no usable server")?;
+        let row = row(&mut inner, &balancer, &pool, &member).ok_or("no such row")?;
+        let node = row.node.clone();
         row.in_flight += 1;
         row.counters.0 += 1;
         let cuts = row.cuts;
-        let shared = (world.topology().files.is_some(), world.topology().database.is_some());
+        let shared = (world.topology().files().is_some(), world.topology().database().is_some());
         let schema = inner.schema;
         let fake = inner.nodes.get(&node).ok_or("no such node")?;
         let works = fake.is_ready() && !fake.stopping && fake.answers_well(shared, schema);
         match fake.process.as_ref().filter(|_| works) {
-            Some(life) => (node.clone(), life.number, life.release.clone(), cuts),
+            Some(life) => (member, node.clone(), life.number, life.release.clone(), cuts),
             None => {
                 let reason = format!("{node} was sent a request and did not serve");
-                if let Some(row) = self::row(&mut inner, &balancer, &node) {
+                if let Some(row) = self::row(&mut inner, &balancer, &pool, &member) {
                     row.in_flight -= 1;
                     row.counters.1 += 1;
                 }
@@ -108,7 +136,7 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
     sleep(if long { Duration::from_secs(2) } else { Duration::from_millis(30) }).await;
     let mut inner = world.lock();
     let alive = inner.nodes.get(&node).and_then(|fake| fake.process.as_ref()).is_some_and(|now| now.number == life);
-    if let Some(row) = row(&mut inner, &balancer, &node) {
+    if let Some(row) = row(&mut inner, &balancer, &pool, &member) {
         if row.cuts != cuts || !alive {
             row.counters.1 += 1;
         }
@@ -121,20 +149,21 @@ async fn request(world: World, balancer: String, long: bool) -> Result<String, S
     if alive { Ok(release) } else { Err(format!("{node} went away with a request in flight")) }
 }
 
-/// Chooses as HAProxy does: the ready primaries in turn, and where none is usable the first usable backup.
-pub(crate) fn choose(inner: &Inner, balancer: &str) -> Option<String> {
-    let rows = inner.balancers.get(balancer)?;
+/// Chooses a member of a pool as HAProxy does: the ready primaries in turn, and where none is usable the first usable
+/// backup.
+pub(crate) fn choose(inner: &Inner, balancer: &str, pool: &str) -> Option<String> {
+    let rows = inner.balancers.get(balancer)?.iter().filter(|row| row.pool == pool);
     let checked_up = |row: &&FakeRow| {
         row.admin == Admin::Ready
             && row.weight > Weight::new(0)
             && inner.nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready)
     };
-    let primary =
-        rows.iter().filter(|row| row.kind == RowKind::Primary).filter(checked_up).min_by_key(|row| row.in_flight);
-    let chosen = primary.or_else(|| rows.iter().filter(|row| row.kind == RowKind::Backup).find(checked_up));
-    chosen.map(|row| row.node.clone())
+    let usable: Vec<&FakeRow> = rows.filter(checked_up).collect();
+    let primary = usable.iter().filter(|row| row.kind == RowKind::Primary).min_by_key(|row| row.in_flight);
+    let chosen = primary.or_else(|| usable.iter().find(|row| row.kind == RowKind::Backup));
+    chosen.map(|row| row.member.clone())
 }
 
-pub(crate) fn row<'a>(inner: &'a mut Inner, balancer: &str, node: &str) -> Option<&'a mut FakeRow> {
-    inner.balancers.get_mut(balancer)?.iter_mut().find(|row| row.node == node)
+pub(crate) fn row<'a>(inner: &'a mut Inner, balancer: &str, pool: &str, member: &str) -> Option<&'a mut FakeRow> {
+    inner.balancers.get_mut(balancer)?.iter_mut().find(|row| row.pool == pool && row.member == member)
 }

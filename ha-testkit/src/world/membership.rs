@@ -24,7 +24,7 @@ impl FakeBalancer {
         let refused = |kind: ErrorKind, words: &str| {
             StepError::new(kind, operation, member.to_string()).with_context(words).without_effect()
         };
-        if member.pool != self.world.topology().pool.name {
+        if !self.world.topology().pools().any(|(_, pool)| pool.backend == member.pool) {
             return Err(refused(ErrorKind::NotFound, "there is no such pool"));
         }
         let changed = self.world.lock().balancers.get_mut(&self.name).map(change);
@@ -37,14 +37,17 @@ impl FakeBalancer {
 #[async_trait]
 impl Membership for FakeBalancer {
     async fn add(&self, epoch: LeaseEpoch, request: AddMember) -> Result<Applied, StepError> {
-        let (node, member) = (request.member.member.to_string(), request.member.clone());
+        let (node, pool) = (request.member.member.to_string(), request.member.pool.to_string());
+        let member = request.member.clone();
         let add = move |rows: &mut Rows| {
-            if let Some(row) = rows.iter().find(|row| row.node == node) {
+            if let Some(row) = rows.iter().find(|row| row.pool == pool && row.member == node) {
                 let same = row.added == Some(request.address);
                 return if same { Ok(Applied::AlreadySo) } else { Err("a row of this name has another address") };
             }
             rows.push(FakeRow {
+                member: node.clone(),
                 node,
+                pool,
                 kind: request.row,
                 admin: Admin::Maint,
                 configured: Admin::Maint,
@@ -62,9 +65,10 @@ impl Membership for FakeBalancer {
     }
 
     async fn remove(&self, epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError> {
-        let node = member.member.to_string();
+        let (name, pool) = (member.member.to_string(), member.pool.to_string());
         let remove = move |rows: &mut Rows| {
-            let Some(index) = rows.iter().position(|row| row.node == node) else { return Ok(Applied::AlreadySo) };
+            let place = rows.iter().position(|row| row.pool == pool && row.member == name);
+            let Some(index) = place else { return Ok(Applied::AlreadySo) };
             let row = &rows[index];
             if row.admin != Admin::Maint {
                 return Err("the row is not in maintenance");

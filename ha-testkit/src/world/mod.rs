@@ -32,7 +32,7 @@ mod shape;
 mod shared;
 
 pub use balancer::FakeBalancer;
-pub use clients::{Clients, Served};
+pub use clients::{Clients, PoolServed, Served};
 pub use controller::{Controller, Death};
 pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};

@@ -8,7 +8,7 @@ use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
 use ha_core::state::{Generation, RowKind, Schema, SchemaRange, ServerDomain, Sync, Work, WriterEpoch};
-use ha_core::topology::{Topology, TopologyError};
+use ha_core::topology::{Node, PoolIx, Port, Topology, TopologyError};
 use tokio::time::Instant;
 
 use super::controller::ReachedStore;
@@ -46,6 +46,9 @@ pub(crate) type Rows = Vec<FakeRow>;
 #[derive(Clone, Debug)]
 pub(crate) struct FakeRow {
     pub(crate) node: String,
+    /// What the balancer calls the pool and the node in it.
+    pub(crate) pool: String,
+    pub(crate) member: String,
     pub(crate) kind: RowKind,
     pub(crate) admin: Admin,
     pub(crate) configured: Admin,
@@ -118,17 +121,21 @@ impl FakeNode {
 
 impl World {
     /// Makes the world of a topology: every member serves release 1.0 as its role says, every spare is installed and
-    /// stopped. The first `serve` members have primary rows, all others backup rows.
+    /// stopped. In each pool the first `serve` members have primary rows, all others backup rows.
     ///
     /// # Errors
     /// What is wrong in the topology.
     pub fn from_toml_str(text: &str) -> Result<Self, TopologyError> {
-        let topology = Topology::from_toml_str(text)?;
+        Topology::from_toml_str(text).map(Self::new)
+    }
+
+    /// Makes the world of a topology, as [`from_toml_str`](Self::from_toml_str) does.
+    pub fn new(topology: Topology) -> Self {
         let mut inner = Inner {
             nodes: BTreeMap::new(),
             balancers: BTreeMap::new(),
             restarts: BTreeMap::new(),
-            began: topology.balancers.iter().map(|balancer| (balancer.name.to_string(), Instant::now())).collect(),
+            began: topology.balancers().map(|(_, balancer)| (balancer.name.to_string(), Instant::now())).collect(),
             faults: BTreeMap::new(),
             standing: BTreeMap::new(),
             lives: 0,
@@ -137,7 +144,7 @@ impl World {
             statements: Vec::new(),
         };
         let now = Instant::now();
-        let writer = topology.members().last().map(|(index, _)| index).filter(|_| topology.files.is_some());
+        let writer = topology.members().last().map(|(index, _)| index).filter(|_| topology.files().is_some());
         for (index, node) in topology.nodes() {
             inner.lives += 1;
             let writes = writer == Some(index);
@@ -152,8 +159,8 @@ impl World {
                 never_ready: false,
                 fails_test_of: None,
                 host_lost: false,
-                generation: topology.files.as_ref().map(|_| Generation::new(1, "g1")),
-                sync: if topology.files.is_none() || writes { Sync::None } else { Sync::Active },
+                generation: topology.files().map(|_| Generation::new(1, "g1")),
+                sync: if topology.files().is_none() || writes { Sync::None } else { Sync::Active },
                 writer: WriterEpoch::new(u64::from(writes)),
                 seen_writer: WriterEpoch::new(u64::from(writer.is_some())),
                 work: if node.work.is_some() { Work::On } else { Work::None },
@@ -165,32 +172,17 @@ impl World {
             fake.pass_test();
             inner.nodes.insert(node.name.to_string(), fake);
         }
-        for balancer in &topology.balancers {
-            let mut primaries = usize::from(topology.pool.serve);
-            let all_serve = primaries >= topology.members().count();
-            let rows = topology.nodes.iter().map(|node| {
-                let member = !node.spare && topology.is_home(node);
-                let primary = member && primaries > 0;
-                primaries -= usize::from(primary);
-                let admin = if member { Admin::Ready } else { Admin::Maint };
-                FakeRow {
-                    node: node.name.to_string(),
-                    kind: if primary || all_serve { RowKind::Primary } else { RowKind::Backup },
-                    admin,
-                    configured: admin,
-                    in_flight: 0,
-                    idle: 0,
-                    weight: WEIGHT,
-                    configured_weight: WEIGHT,
-                    counters: (0, 0),
-                    added: None,
-                    cuts: 0,
-                }
-            });
-            inner.balancers.insert(balancer.name.to_string(), rows.collect());
+        for (_, balancer) in topology.balancers() {
+            inner.balancers.insert(balancer.name.to_string(), Rows::new());
+        }
+        for (index, pool) in topology.pools() {
+            for balancer in &pool.balancers {
+                let rows = rows_of(&topology, index);
+                inner.balancers.entry(topology.balancer(*balancer).name.to_string()).or_default().extend(rows);
+            }
         }
         let inner = Arc::new(Mutex::new(inner));
-        Ok(Self { inner, topology, store: Arc::new(MemoryStore::new()) })
+        Self { inner, topology, store: Arc::new(MemoryStore::new()) }
     }
 
     /// Makes a world of one active node, one passive and one spare behind one balancer.
@@ -228,12 +220,12 @@ impl World {
     pub fn builder(&self, controller: &Controller) -> EngineBuilder {
         let store = Arc::new(ReachedStore { store: self.store.clone(), controller: controller.clone() });
         let mut builder = Engine::builder(self.topology.clone()).with_store(store.clone(), store);
-        for balancer in &self.topology.balancers {
+        for (_, balancer) in self.topology.balancers() {
             let name = balancer.name.to_string();
             let fake = FakeBalancer::new(self.clone(), controller.clone(), name.clone());
             builder = builder.with_balancer(name, Arc::new(fake));
         }
-        for node in &self.topology.nodes {
+        for (_, node) in self.topology.nodes() {
             let name = node.name.to_string();
             let host = FakeHost::new(self.clone(), controller.clone(), name.clone());
             let probe = FakeProbe::new(self.clone(), controller.clone(), name.clone());
@@ -243,10 +235,10 @@ impl World {
             }
             builder = builder.with_host(name.clone(), Arc::new(host)).with_probe(name, Arc::new(probe));
         }
-        if self.topology.files.is_some() {
+        if self.topology.files().is_some() {
             builder = builder.with_files(Arc::new(FakeFiles::new(self.clone(), controller.clone())));
         }
-        if self.topology.database.is_some() {
+        if self.topology.database().is_some() {
             builder = builder.with_database(Arc::new(FakeDatabase::new(self.clone(), controller.clone())));
         }
         builder
@@ -323,10 +315,16 @@ impl World {
         self.lock().nodes.get(node).is_some_and(|node| node.process.is_some())
     }
 
-    /// Returns how a node stands on a balancer, seen from inside.
+    /// Returns how a node stands on a balancer, seen from inside, in the first of its pools there.
     pub fn admin(&self, balancer: &str, node: &str) -> Option<Admin> {
         let inner = self.lock();
         inner.balancers.get(balancer)?.iter().find(|row| row.node == node).map(|row| row.admin)
+    }
+
+    /// Lists how a node stands on every balancer in every pool, seen from inside.
+    pub fn admins(&self, node: &str) -> Vec<Admin> {
+        let inner = self.lock();
+        inner.balancers.values().flatten().filter(|row| row.node == node).map(|row| row.admin).collect()
     }
 
     /// Copies the world: what happens to the copy does not happen to the original.
@@ -362,6 +360,36 @@ impl World {
             change(node);
         }
     }
+}
+
+/// Makes the rows of a pool, as each of its balancers has them.
+fn rows_of(topology: &Topology, pool: PoolIx) -> Rows {
+    let declared = topology.pool(pool);
+    let mut primaries = usize::from(declared.serve);
+    let all_serve = primaries >= topology.members_of(pool).count();
+    let mut row = |node: &Node, port: &Port| {
+        let member = !node.spare && topology.is_home(node);
+        let primary = member && primaries > 0;
+        primaries -= usize::from(primary);
+        let admin = if member { Admin::Ready } else { Admin::Maint };
+        FakeRow {
+            node: node.name.to_string(),
+            pool: declared.backend.to_string(),
+            member: port.member.to_string(),
+            kind: if primary || all_serve { RowKind::Primary } else { RowKind::Backup },
+            admin,
+            configured: admin,
+            in_flight: 0,
+            idle: 0,
+            weight: WEIGHT,
+            configured_weight: WEIGHT,
+            counters: (0, 0),
+            added: None,
+            cuts: 0,
+        }
+    };
+    let ports = topology.nodes().filter_map(|(_, node)| Some((node, node.port(pool)?)));
+    ports.map(|(node, port)| row(node, port)).collect()
 }
 
 /// The configured weight of every row.

@@ -1,4 +1,8 @@
-use std::fmt::Write as _;
+use std::time::Duration;
+
+use ha_core::topology::{Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Topology, TopologyError};
+
+use super::World;
 
 /// The shape of a simulated cluster, for tests that need many.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +26,9 @@ pub struct Shape {
     pub database: bool,
     /// Whether the first member pulls work.
     pub work: bool,
+    /// How many members serve in a second pool, `mgmt`, behind the last balancer; `None` where there is one pool. Its load
+    /// and its capacities are a tenth of the first pool's, and its members have names of their own there.
+    pub second_pool: Option<u16>,
 }
 
 impl Shape {
@@ -37,6 +44,7 @@ impl Shape {
             files: false,
             database: false,
             work: false,
+            second_pool: None,
         }
     }
 
@@ -56,6 +64,13 @@ impl Shape {
     #[must_use]
     pub fn with_balancers(mut self, balancers: usize) -> Self {
         self.balancers = balancers;
+        self
+    }
+
+    /// Adds a second pool in which so many members serve.
+    #[must_use]
+    pub fn with_second_pool(mut self, serve: u16) -> Self {
+        self.second_pool = Some(serve);
         self
     }
 
@@ -80,45 +95,70 @@ impl Shape {
         self
     }
 
-    /// Writes the topology of this shape. Members are `esb1` and so on, spares `spare1`, balancers `lb1`.
-    pub fn to_toml(&self) -> String {
-        let mut text = format!(
-            "[cluster]\nname = \"orders\"\n[policy]\npeak_load = {}\nsoak = \"2s\"\ndrain_deadline = \"10s\"\n\
-             ready_deadline = \"30s\"\nstop_deadline = \"30s\"\ncommand_deadline = \"30s\"\n[pool]\nname = \"esb\"\n\
-             serve = {}\n",
-            self.peak_load, self.serve
-        );
-        for (declared, table) in [(self.files, "files"), (self.database, "database")] {
-            if declared {
-                let _ = writeln!(text, "[{table}]\nbackend = \"fake\"");
-            }
-        }
+    /// Makes the world of this shape.
+    ///
+    /// # Errors
+    /// What is wrong in its topology.
+    pub fn world(&self) -> Result<World, TopologyError> {
+        self.topology().map(World::new)
+    }
+
+    /// Declares this shape. Members are `esb1` and so on, spares `spare1`, balancers `lb1`, the pool `esb`.
+    ///
+    /// # Errors
+    /// What is wrong in it.
+    pub fn topology(&self) -> Result<Topology, TopologyError> {
+        let seconds = Duration::from_secs;
+        let policy = Policy::default()
+            .with_soak(seconds(2))
+            .with_drain_deadline(seconds(10))
+            .with_ready_deadline(seconds(30))
+            .with_stop_deadline(seconds(30))
+            .with_command_deadline(seconds(30));
+        let serve = u16::try_from(self.serve).unwrap_or(u16::MAX);
+        let mut builder = Topology::builder("orders").policy(policy).pool(PoolSpec::new("esb", serve, self.peak_load));
         for number in 1..=self.balancers {
-            let _ = writeln!(text, "[[balancer]]\nname = \"lb{number}\"\nbackend = \"fake\"");
+            builder = builder.balancer(format!("lb{number}"), fake());
         }
+        if let Some(serve) = self.second_pool {
+            let last = format!("lb{}", self.balancers);
+            builder = builder.pool(PoolSpec::new("mgmt", serve, tenth(self.peak_load)).with_balancers([last]));
+        }
+        builder = if self.files { builder.files(fake()) } else { builder };
+        builder = if self.database { builder.database(fake()) } else { builder };
         let mut domain = String::new();
         for (index, capacity) in self.members.iter().enumerate() {
             let name = format!("esb{}", index + 1);
             if !self.together.contains(&index) {
                 domain = format!("rack-{name}");
             }
-            node(&mut text, &name, *capacity, &domain, false);
-            if self.work && index == 0 {
-                text.push_str("work = { backend = \"fake\" }\n");
-            }
+            let node = self.node(&name, *capacity, &domain);
+            builder = builder.node(if self.work && index == 0 { node.with_work(fake()) } else { node });
         }
         for (index, capacity) in self.spares.iter().enumerate() {
             let name = format!("spare{}", index + 1);
-            node(&mut text, &name, *capacity, &format!("rack-{name}"), true);
+            builder = builder.node(self.node(&name, *capacity, &format!("rack-{name}")).as_spare());
         }
-        text
+        builder.build()
+    }
+
+    fn node(&self, name: &str, capacity: u64, domain: &str) -> NodeSpec {
+        let node = NodeSpec::new(name, capacity, fake(), fake()).with_domain(domain);
+        match self.second_pool {
+            None => node,
+            Some(_) => {
+                let port = PortSpec::new("mgmt").with_member(format!("{name}-mgmt")).with_capacity(tenth(capacity));
+                node.with_port(port)
+            }
+        }
     }
 }
 
-fn node(text: &mut String, name: &str, capacity: u64, domain: &str, spare: bool) {
-    let _ = writeln!(
-        text,
-        "[[node]]\nname = \"{name}\"\ncapacity = {capacity}\ndomain = \"{domain}\"\nspare = {spare}\n\
-         host = {{ backend = \"fake\" }}\nprobe = {{ backend = \"fake\" }}"
-    );
+fn tenth(number: u64) -> u64 {
+    number.div_ceil(10).max(1)
+}
+
+#[allow(clippy::expect_used, reason = "a fixed name, held by every test")]
+fn fake() -> Component {
+    Component::new(Name::new("fake").expect("a valid name"))
 }

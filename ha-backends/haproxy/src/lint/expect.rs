@@ -32,6 +32,10 @@ pub struct LintExpectations {
     pub controllers: u32,
     /// The servers that are `disabled` on purpose: cold spares. Default: none.
     pub spares: Vec<String>,
+    /// The servers of these backends that are taken out of traffic. Default: none named, which means all.
+    pub members: Vec<String>,
+    /// The other backends from which they are taken out as well. Default: none.
+    pub declared: Vec<String>,
 }
 
 impl LintExpectations {
@@ -45,6 +49,8 @@ impl LintExpectations {
             canary_percent: None,
             controllers: 1,
             spares: Vec::new(),
+            members: Vec::new(),
+            declared: Vec::new(),
         }
     }
 
@@ -87,6 +93,18 @@ impl LintExpectations {
     /// Adds a server that is `disabled` on purpose.
     pub fn with_spare(mut self, server: impl Into<String>) -> Self {
         self.spares.push(server.into());
+        self
+    }
+
+    /// Adds a server that is taken out of traffic.
+    pub fn with_member(mut self, server: impl Into<String>) -> Self {
+        self.members.push(server.into());
+        self
+    }
+
+    /// Adds a backend from which the servers are taken out as well.
+    pub fn with_declared(mut self, backend: impl Into<String>) -> Self {
+        self.declared.push(backend.into());
         self
     }
 }

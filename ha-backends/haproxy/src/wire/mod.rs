@@ -9,7 +9,7 @@ mod state;
 pub(crate) use info::parse_info;
 pub(crate) use master::{is_gone, parse_proc};
 pub(crate) use stat::{PoolRow, Stat, parse_stats};
-pub(crate) use state::{ServerState, parse_state, parse_states};
+pub(crate) use state::{ServerState, parse_all_states, parse_state, parse_states};
 
 use ha_core::backend::{AddMember, Admin, MemberRef, Weight};
 use ha_core::state::RowKind;
@@ -32,6 +32,9 @@ pub(crate) const PROC: &str = "show proc";
 pub(crate) fn states(pool: &Name) -> String {
     format!("show servers state {pool}")
 }
+
+/// Asks for the administrative state of every server of every pool.
+pub(crate) const ALL_STATES: &str = "show servers state";
 
 /// Asks for the figures of every server of a pool, and of the pool itself; 2 is "backend", 4 is "server".
 pub(crate) fn pool_stats(pool: &Name) -> String {

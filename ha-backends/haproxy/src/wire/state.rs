@@ -8,6 +8,7 @@ use super::{Malformed, Table, table};
 /// One server's line of `show servers state`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ServerState {
+    pub(crate) backend: String,
     pub(crate) name: String,
     pub(crate) id: u32,
     admin_bits: u32,
@@ -44,16 +45,21 @@ impl ServerState {
 
 /// Reads the servers of a pool.
 pub(crate) fn parse_states(answer: &str, pool: &Name) -> Result<Vec<ServerState>, Malformed> {
-    read(answer, pool, |_| true)
+    read(answer, Some(pool), |_| true)
+}
+
+/// Reads the servers of all pools.
+pub(crate) fn parse_all_states(answer: &str) -> Result<Vec<ServerState>, Malformed> {
+    read(answer, None, |_| true)
 }
 
 /// Reads one server of a pool that may have thousands: the lines of the others are passed over.
 pub(crate) fn parse_state(answer: &str, member: &MemberRef) -> Result<Option<ServerState>, Malformed> {
-    let servers = read(answer, &member.pool, |name| name == member.member.as_str())?;
+    let servers = read(answer, Some(&member.pool), |name| name == member.member.as_str())?;
     Ok(servers.into_iter().next())
 }
 
-fn read(answer: &str, pool: &Name, wanted: impl Fn(&str) -> bool) -> Result<Vec<ServerState>, Malformed> {
+fn read(answer: &str, pool: Option<&Name>, wanted: impl Fn(&str) -> bool) -> Result<Vec<ServerState>, Malformed> {
     let found = table(answer, "\n# be_id")?;
     let Table { before, mut lines, .. } =
         found.ok_or_else(|| Malformed("the answer has no show servers state".into()))?;
@@ -79,7 +85,7 @@ fn read(answer: &str, pool: &Name, wanted: impl Fn(&str) -> bool) -> Result<Vec<
         if fields.len() < header.len() {
             return Err(Malformed("a line of show servers state is cut off".into()));
         }
-        if fields[backend] != pool.as_str() {
+        if pool.is_some_and(|pool| fields[backend] != pool.as_str()) {
             continue;
         }
         let number = |at: usize| {
@@ -88,6 +94,7 @@ fn read(answer: &str, pool: &Name, wanted: impl Fn(&str) -> bool) -> Result<Vec<
         };
         let weight_at = |at: usize| Ok(Weight::new(u16::try_from(number(at)?).unwrap_or(u16::MAX)));
         servers.push(ServerState {
+            backend: fields[backend].to_string(),
             name: fields[name].to_string(),
             id: number(id)?,
             admin_bits: number(bits)?,

@@ -7,7 +7,7 @@ use ha_core::topology::Permille;
 use ha_lab::fake_carbon::CarbonConfig;
 use ha_lab::{HaProxySpec, ServerSpec};
 
-use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, policy, until};
+use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, places, policy, until};
 
 /// The server listens at once after its start, and answers 503 for so long.
 const WARM_UP: u64 = 1_500;
@@ -94,7 +94,7 @@ async fn a_canary_gets_a_little_traffic_and_then_its_share_and_none_is_lost() {
     assert_eq!(cluster.take_out("esb2").await, DRAINED);
     cluster.replace(1);
     let (drivers, seen) = (cluster.drivers(), cluster.driver(0));
-    let back = tokio::spawn(async move { rotate(EPOCH, &drivers, &member("esb2"), Goal::Back, careful).await });
+    let back = tokio::spawn(async move { rotate(EPOCH, &places(&drivers, "esb2"), Goal::Back, careful).await });
     until(|| async {
         use ha_core::backend::ObserveBalancer;
         seen.member(&member("esb2")).await.unwrap().weight == Weight::new(10)
@@ -110,6 +110,6 @@ async fn a_canary_gets_a_little_traffic_and_then_its_share_and_none_is_lost() {
     // A weight of 1 has no tenth: a canary by percentage would get no traffic at all.
     let careful = policy().with_canary(Some(Canary::new(Permille::new(100), Duration::from_secs(1))));
     assert_eq!(cluster.take_out("esb1").await, DRAINED);
-    let outcome = rotate(EPOCH, &cluster.drivers(), &member("esb1"), Goal::Back, careful).await;
+    let outcome = rotate(EPOCH, &places(&cluster.drivers(), "esb1"), Goal::Back, careful).await;
     assert!(format!("{outcome:?}").contains("weight 100"), "{outcome:?}");
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ha_core::backend::{Admin, LoadBalancer, MemberRef, ObserveBalancer};
 use ha_core::engine::rotate;
-use ha_core::machine::rotation::{DrainOutcome, Goal, Outcome, RotationPolicy};
+use ha_core::machine::rotation::{DrainOutcome, Goal, Outcome, Place, RotationPolicy};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
@@ -86,17 +86,17 @@ impl Cluster {
     }
 
     pub(crate) async fn take_out(&self, name: &str) -> Outcome {
-        rotate(EPOCH, &self.drivers(), &member(name), Goal::Out, policy()).await
+        rotate(EPOCH, &places(&self.drivers(), name), Goal::Out, policy()).await
     }
 
     pub(crate) async fn put_back(&self, name: &str) -> Outcome {
-        rotate(EPOCH, &self.drivers(), &member(name), Goal::Back, policy()).await
+        rotate(EPOCH, &places(&self.drivers(), name), Goal::Back, policy()).await
     }
 
     /// Puts a server back whose last life is known to have ended: nothing is waited for but the balancer itself.
     pub(crate) async fn put_back_at_once(&self, name: &str) -> Outcome {
         let policy = policy().with_server_gone_for(Duration::from_secs(1));
-        rotate(EPOCH, &self.drivers(), &member(name), Goal::Back, policy).await
+        rotate(EPOCH, &places(&self.drivers(), name), Goal::Back, policy).await
     }
 
     /// Puts fast, slow, posted, streamed and upgraded requests on all HAProxys.
@@ -132,6 +132,11 @@ impl Cluster {
 
 pub(crate) fn member(name: &str) -> MemberRef {
     MemberRef::new(Name::new("esb").unwrap(), Name::new(name).unwrap())
+}
+
+/// Names where a member of the one pool is: on each of these balancers.
+pub(crate) fn places(drivers: &[Arc<dyn LoadBalancer>], name: &str) -> Vec<(Arc<dyn LoadBalancer>, Place)> {
+    drivers.iter().map(|driver| (driver.clone(), Place::new(member(name)))).collect()
 }
 
 pub(crate) fn policy() -> RotationPolicy {

@@ -14,7 +14,7 @@ use ha_haproxy::{HaProxy, HaProxyConfig};
 use ha_lab::fake_carbon::CarbonConfig;
 use ha_lab::{HaProxySpec, ServerSpec};
 
-use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, policy, until};
+use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, places, policy, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pair_of_instances_under_load_loses_nothing_also_when_one_is_reloaded_in_the_middle() {
@@ -23,7 +23,7 @@ async fn a_pair_of_instances_under_load_loses_nothing_also_when_one_is_reloaded_
     a_while(&load, 300).await;
     for (cycle, name) in ["esb1", "esb2", "esb1"].into_iter().enumerate() {
         let drivers = cluster.drivers();
-        let out = tokio::spawn(async move { rotate(EPOCH, &drivers, &member(name), Goal::Out, policy()).await });
+        let out = tokio::spawn(async move { rotate(EPOCH, &places(&drivers, name), Goal::Out, policy()).await });
         if cycle == 1 {
             until(|| async { cluster.admin(1, name).await == Admin::Drain }).await;
             cluster.lbs[1].reload().unwrap();
@@ -50,7 +50,7 @@ async fn control_a_pair_of_which_only_one_is_drained_loses_what_the_other_one_ca
     let load = cluster.mixed_load();
     a_while(&load, 300).await;
     let half: Vec<Arc<dyn LoadBalancer>> = vec![Arc::new(cluster.driver(0))];
-    assert_eq!(rotate(EPOCH, &half, &member("esb1"), Goal::Out, policy()).await, DRAINED);
+    assert_eq!(rotate(EPOCH, &places(&half, "esb1"), Goal::Out, policy()).await, DRAINED);
     assert!(cluster.homes[0].kill().unwrap());
     let report = load.stop().await;
     assert!(report.counts.failures() > 0, "the meter sees nothing: {:?}", report.counts);
@@ -81,7 +81,7 @@ async fn an_instance_that_is_missing_forbidden_or_does_not_know_the_server_refus
             until(|| async { second.member(&member("esb2")).await.is_ok_and(|member| member.is_usable()) }).await;
         }
         let both: Vec<Arc<dyn LoadBalancer>> = vec![Arc::new(cluster.driver(0)), Arc::new(second)];
-        let outcome = rotate(EPOCH, &both, &member("esb1"), Goal::Out, policy()).await;
+        let outcome = rotate(EPOCH, &places(&both, "esb1"), Goal::Out, policy()).await;
         let Outcome::Restored { why, .. } = &outcome else { panic!("{}: {outcome:?}", socket.display()) };
         assert!(why.contains("balancer 2") && why.contains(words), "{why}");
         assert_eq!(cluster.admin(0, "esb1").await, Admin::Ready, "{}", socket.display());
@@ -162,13 +162,13 @@ async fn an_instance_that_freezes_is_named_and_what_it_does_when_it_thaws_is_not
         frozen: std::sync::Mutex::new(false),
     });
     let both: Vec<Arc<dyn LoadBalancer>> = vec![Arc::new(cluster.driver(0)), frozen.clone()];
-    let outcome = rotate(EPOCH, &both, &member("esb1"), Goal::Out, policy()).await;
+    let outcome = rotate(EPOCH, &places(&both, "esb1"), Goal::Out, policy()).await;
     assert!(matches!(&outcome, Outcome::Stuck { instances, .. } if *instances == [1]), "{outcome:?}");
     assert_eq!(cluster.admin(0, "esb1").await, Admin::Ready, "the other one was put back");
     frozen.signal("-CONT");
     // Whatever it carried out late, a look tells, and the same call puts it right.
     until(|| async { frozen.member(&member("esb1")).await.is_ok() }).await;
-    assert_eq!(rotate(EPOCH, &both, &member("esb1"), Goal::Back, policy()).await, BACK);
+    assert_eq!(rotate(EPOCH, &places(&both, "esb1"), Goal::Back, policy()).await, BACK);
     for lb in 0..2 {
         assert_eq!(cluster.admin(lb, "esb1").await, Admin::Ready);
     }

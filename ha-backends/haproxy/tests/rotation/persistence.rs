@@ -2,7 +2,7 @@ use ha_core::backend::ObserveBalancer;
 use ha_lab::fake_carbon::CarbonConfig;
 use ha_lab::load::{Class, Saturate};
 
-use super::{BACK, Cluster, DRAINED, a_while, member};
+use super::{BACK, Cluster, DRAINED, a_while, member, places};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_bound_by_a_cookie_are_moved_and_none_of_their_requests_fails() {
@@ -55,9 +55,9 @@ async fn clients_bound_by_their_source_address_are_moved_and_none_of_their_reque
     // Control: not declared, the drain reaches its deadline, since every request still goes there.
     let short = ha_core::machine::rotation::RotationPolicy::new(std::time::Duration::from_secs(2));
     let goal = ha_core::machine::rotation::Goal::Out;
-    let undeclared = ha_core::engine::rotate(super::EPOCH, &cluster.drivers(), &member(name), goal, short).await;
+    let undeclared = ha_core::engine::rotate(super::EPOCH, &places(&cluster.drivers(), name), goal, short).await;
     assert!(format!("{undeclared:?}").contains("DeadlineReached"), "{undeclared:?}");
-    let outcome = ha_core::engine::rotate(super::EPOCH, &drivers, &member(name), goal, super::policy()).await;
+    let outcome = ha_core::engine::rotate(super::EPOCH, &places(&drivers, name), goal, super::policy()).await;
     assert_eq!(outcome, DRAINED);
     let served = cluster.homes[server].requests().unwrap();
     a_while(&load, 300).await;

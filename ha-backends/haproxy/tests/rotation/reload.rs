@@ -7,7 +7,7 @@ use ha_lab::HaProxySpec;
 use ha_lab::fake_carbon::CarbonConfig;
 use ha_lab::load::{Class, Load};
 
-use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, policy, until};
+use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, places, policy, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_older_worker_still_serves_after_a_reload_is_waited_for() {
@@ -40,7 +40,7 @@ async fn without_a_master_socket_a_young_worker_is_not_believed_idle_and_nothing
     let figures = cluster.driver(0).quiescence(&member("esb1")).await.unwrap();
     assert_eq!((figures.in_flight(), figures.completeness), (0, Completeness::OlderGenerationsInvisible));
     let short = RotationPolicy::new(Duration::from_secs(1)).with_longest_request(Duration::from_secs(60));
-    let outcome = rotate(EPOCH, &cluster.drivers(), &member("esb1"), Goal::Out, short).await;
+    let outcome = rotate(EPOCH, &places(&cluster.drivers(), "esb1"), Goal::Out, short).await;
     assert!(matches!(&outcome, Outcome::Restored { why, .. } if why.contains("master")), "{outcome:?}");
     assert_eq!(cluster.admin(0, "esb1").await, Admin::Ready);
     // Control: believed, and killed.
@@ -55,7 +55,7 @@ async fn a_reload_while_the_server_drains_is_noticed_and_loses_nothing() {
     let load = cluster.mixed_load();
     a_while(&load, 300).await;
     let drivers = cluster.drivers();
-    let out = tokio::spawn(async move { rotate(EPOCH, &drivers, &member("esb1"), Goal::Out, policy()).await });
+    let out = tokio::spawn(async move { rotate(EPOCH, &places(&drivers, "esb1"), Goal::Out, policy()).await });
     until(|| async { cluster.admin(0, "esb1").await == Admin::Drain }).await;
     cluster.lbs[0].reload().unwrap();
     assert_eq!(out.await.unwrap(), DRAINED);
@@ -76,7 +76,7 @@ async fn a_server_that_a_reload_brought_back_is_held_out_again_at_once() {
     cluster.lbs[0].reload().unwrap();
     assert_ne!(cluster.driver(0).identify().await.unwrap().generation, before.generation, "the generation tells");
     assert_eq!(cluster.admin(0, "esb1").await, Admin::Ready, "the reload forgot");
-    let outcome = rotate(EPOCH, &cluster.drivers(), &member("esb1"), Goal::HeldOut, policy()).await;
+    let outcome = rotate(EPOCH, &places(&cluster.drivers(), "esb1"), Goal::HeldOut, policy()).await;
     assert_eq!(outcome, DRAINED);
     assert_eq!(cluster.admin(0, "esb1").await, Admin::Maint);
     // The server is healthy here, so what came to it meanwhile was served.

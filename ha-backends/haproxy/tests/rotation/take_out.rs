@@ -6,7 +6,7 @@ use ha_core::machine::rotation::{AtDeadline, DrainOutcome, Goal, Outcome, Rotati
 use ha_lab::ServerSpec;
 use ha_lab::fake_carbon::CarbonConfig;
 
-use super::{BACK, Cluster, DRAINED, EPOCH, a_while, member, policy};
+use super::{BACK, Cluster, DRAINED, EPOCH, a_while, places, policy};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_slow_streamed_and_upgraded_requests_in_flight_is_replaced_without_a_failure() {
@@ -78,9 +78,9 @@ async fn a_server_that_was_configured_as_disabled_counts_as_usable_once_it_is_re
     let driver = || -> Vec<std::sync::Arc<dyn ha_core::backend::LoadBalancer>> {
         vec![std::sync::Arc::new(ha_haproxy::HaProxy::new(ha_haproxy::HaProxyConfig::new(lb.socket())))]
     };
-    assert_eq!(rotate(EPOCH, &driver(), &member("esb2"), Goal::Back, policy()).await, BACK);
+    assert_eq!(rotate(EPOCH, &places(&driver(), "esb2"), Goal::Back, policy()).await, BACK);
     assert!(lb.ask("show servers state esb").unwrap().lines().any(|line| line.contains(" esb2 127.0.0.1 2 4 ")));
-    assert_eq!(rotate(EPOCH, &driver(), &member("esb1"), Goal::Out, policy()).await, DRAINED);
+    assert_eq!(rotate(EPOCH, &places(&driver(), "esb1"), Goal::Out, policy()).await, DRAINED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,7 +109,7 @@ async fn requests_beyond_the_deadline_bring_the_server_back_or_are_cut_and_count
         .unwrap();
     super::until(|| async { load.snapshot().sent == 10 }).await;
     let short = RotationPolicy::new(Duration::from_millis(300));
-    let outcome = rotate(EPOCH, &cluster.drivers(), &member("esb1"), Goal::Out, short.clone()).await;
+    let outcome = rotate(EPOCH, &places(&cluster.drivers(), "esb1"), Goal::Out, short.clone()).await;
     let Outcome::Restored { drain: Some(DrainOutcome::DeadlineReached { in_flight }), .. } = outcome else {
         panic!("{outcome:?}");
     };
@@ -117,7 +117,7 @@ async fn requests_beyond_the_deadline_bring_the_server_back_or_are_cut_and_count
     assert_eq!(cluster.admin(0, "esb1").await, Admin::Ready);
     assert_eq!(load.snapshot().failures(), 0, "nothing is cut without consent");
     let consents = short.with_at_deadline(AtDeadline::Cut(ha_core::backend::CutConsent::by("this test")));
-    let outcome = rotate(EPOCH, &cluster.drivers(), &member("esb1"), Goal::Out, consents).await;
+    let outcome = rotate(EPOCH, &places(&cluster.drivers(), "esb1"), Goal::Out, consents).await;
     let Outcome::Reached { drain: Some(DrainOutcome::Forced { killed }) } = outcome else { panic!("{outcome:?}") };
     let report = load.finish().await;
     assert!(killed > 0 && report.counts.failures() == killed, "{killed} said, {:?} seen", report.counts);

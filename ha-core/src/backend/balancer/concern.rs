@@ -14,12 +14,16 @@ pub struct Expectations {
     pub canary: Option<Permille>,
     /// The members that are spares: held out on purpose.
     pub spares: Vec<Name>,
+    /// Every member that may be taken out of the pool, spares included; none where that is not known.
+    pub members: Vec<Name>,
+    /// What the balancer calls the other pools that are declared behind it: the members are taken out of those as well.
+    pub declared: Vec<Name>,
 }
 
 impl Expectations {
     /// Expects requests of up to `longest_request` in `pool`.
     pub fn new(pool: Name, longest_request: Duration) -> Self {
-        Self { pool, longest_request, canary: None, spares: Vec::new() }
+        Self { pool, longest_request, canary: None, spares: Vec::new(), members: Vec::new(), declared: Vec::new() }
     }
 
     /// Expects a canary of this share.
@@ -33,6 +37,20 @@ impl Expectations {
     #[must_use]
     pub fn with_spares(mut self, spares: Vec<Name>) -> Self {
         self.spares = spares;
+        self
+    }
+
+    /// Names the members that may be taken out of the pool.
+    #[must_use]
+    pub fn with_members(mut self, members: Vec<Name>) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// Names the other pools that are declared behind the balancer. Any other one that has a member's server is left out.
+    #[must_use]
+    pub fn with_declared(mut self, pools: Vec<Name>) -> Self {
+        self.declared = pools;
         self
     }
 }

@@ -111,7 +111,7 @@ impl Rotation {
     pub(super) fn confirmed(&mut self, now: Duration, instance: usize) {
         let stands = self.seen[instance].now;
         if !stands.is_some_and(|member| member.admin == Admin::Ready && is_up(member.health)) {
-            return self.turn_back(now, format!("balancer {}: the node was made ready and is not up", instance + 1));
+            return self.turn_back(now, format!("{}: the node was made ready and is not up", self.place(instance)));
         }
         match self.policy.canary {
             Some(canary) if instance == 0 => {
@@ -135,7 +135,7 @@ impl Rotation {
             return;
         }
         if stands.admin != Admin::Ready || !is_up(stands.health) {
-            return self.turn_back(now, "balancer 1: the node went down under its first traffic".into());
+            return self.turn_back(now, format!("{}: the node went down under its first traffic", self.place(0)));
         }
         if let Some(before) = self.seen[0].counted {
             let taken = stands.counters.taken.saturating_sub(before.taken);

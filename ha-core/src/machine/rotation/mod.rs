@@ -1,5 +1,5 @@
 //! Takes a node out of its balancers and puts it back, without losing a request: sans I/O, over the balancer trait's
-//! small verbs, on every instance at once.
+//! small verbs, on every instance at once: in every pool of the node, on every balancer of the pool.
 //!
 //! Out: preflight, drain, wait until nothing is in flight in two rounds, maintenance, wait until nothing connects,
 //! isolated. Back: settle, from maintenance to drain where the balancer checks the server, wait for a check passed in
@@ -19,7 +19,7 @@ pub use policy::{AtDeadline, Canary, RotationPolicy};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::backend::{Admin, Effect, ErrorKind, Member, Quiescence, Standing, StepError, Weight};
+use crate::backend::{Admin, Effect, ErrorKind, Member, MemberRef, Quiescence, Standing, StepError, Weight};
 use crate::topology::Name;
 use seen::Seen;
 
@@ -165,13 +165,40 @@ const MISSES: u8 = 2;
 /// In which rounds of a wait the administrative state and the other members are looked at too.
 const LOOK_EVERY: u32 = 10;
 
-/// The rotation of one node on all its balancer instances.
+/// Where a rotation acts: a server row of the node, in one pool on one balancer instance.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Place {
+    /// What the balancer calls it.
+    pub member: MemberRef,
+    /// The pool that it belongs to. In one pool the node has one address, whichever balancer is asked; in another it has
+    /// another port. Default: the balancer's name of it.
+    pub pool: Name,
+    /// Where it is, for messages. Default: `balancer N`, by its position from 1 on.
+    pub label: Option<String>,
+}
+
+impl Place {
+    /// Names a row.
+    pub fn new(member: MemberRef) -> Self {
+        Self { pool: member.pool.clone(), member, label: None }
+    }
+
+    /// Says which pool it belongs to, and how to tell a person where it is.
+    #[must_use]
+    pub fn in_pool(mut self, pool: Name, label: impl Into<String>) -> Self {
+        (self.pool, self.label) = (pool, Some(label.into()));
+        self
+    }
+}
+
+/// The rotation of one node in all its places, each called an instance by its position.
 ///
 /// Use: hand out `poll_call`s, feed each answer to `handle`, wait no longer than `poll_timeout`, until `outcome`.
 #[derive(Debug)]
 pub struct Rotation {
     goal: Goal,
-    member: Name,
+    places: Vec<Place>,
     policy: RotationPolicy,
     phase: Phase,
     seen: Vec<Seen>,
@@ -230,15 +257,15 @@ enum Phase {
 }
 
 impl Rotation {
-    /// Begins at `now`, for `member` of the pool on `instances` balancer instances.
-    pub fn new(goal: Goal, member: Name, instances: usize, now: Duration, policy: RotationPolicy) -> Self {
+    /// Begins at `now`, in all of a node's places.
+    pub fn new(goal: Goal, places: Vec<Place>, now: Duration, policy: RotationPolicy) -> Self {
         let limit = if goal == Goal::Back { SETTLE } else { policy.drain_deadline };
         let mut rotation = Self {
             goal,
-            member,
+            seen: vec![Seen::default(); places.len()],
+            places,
             policy,
             phase: Phase::Preflight,
-            seen: vec![Seen::default(); instances],
             todo: Vec::new(),
             queue: VecDeque::new(),
             open: 0,
@@ -271,6 +298,12 @@ impl Rotation {
     /// Returns the requests in flight at the last look.
     pub fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    /// Names an instance for a message.
+    fn place(&self, instance: usize) -> String {
+        let given = self.places.get(instance).and_then(|known| known.label.clone());
+        given.unwrap_or_else(|| format!("balancer {}", instance + 1))
     }
 
     /// Returns how often somebody else undid what the rotation had set: a reload, or a person.
@@ -310,7 +343,7 @@ impl Rotation {
             return self.undo_round(now, replies);
         }
         if let Some((instance, failure)) = seen::failure(replies, |failure| !failure.may_pass()) {
-            return self.turn_back(now, format!("balancer {}: {}", instance + 1, failure.words));
+            return self.turn_back(now, format!("{}: {}", self.place(instance), failure.words));
         }
         let missed = seen::failure(replies, |_| true);
         match missed {
@@ -319,7 +352,7 @@ impl Rotation {
             Some((instance, failure)) => {
                 self.misses += 1;
                 if self.misses > MISSES {
-                    return self.turn_back(now, format!("balancer {}: {}", instance + 1, failure.words));
+                    return self.turn_back(now, format!("{}: {}", self.place(instance), failure.words));
                 }
                 self.calm = 0;
                 self.wake_at = Some(now.saturating_add(POLL * 5));

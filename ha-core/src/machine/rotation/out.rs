@@ -45,11 +45,8 @@ impl Rotation {
     }
 
     fn last_usable(&self, instance: usize) -> String {
-        let member = &self.member;
-        format!(
-            "balancer {}: {member} is the last usable server there: bring another one into traffic first",
-            instance + 1
-        )
+        let (place, member) = (self.place(instance), &self.places[instance].member.member);
+        format!("{place}: {member} is the last usable server there: bring another one into traffic first")
     }
 
     /// Drains where the node is ready. Where it is in maintenance already it stays there: draining would let persistent
@@ -139,9 +136,9 @@ impl Rotation {
         });
         let (instance, before, now) = changed?;
         Some(format!(
-            "balancer {}: somebody changed the weight of {} from {before} to {now} meanwhile",
-            instance + 1,
-            self.member
+            "{}: somebody changed the weight of {} from {before} to {now} meanwhile",
+            self.place(instance),
+            self.places[instance].member.member
         ))
     }
 

@@ -19,7 +19,7 @@ pub enum AtDeadline {
 pub struct Canary {
     /// The share of its configured weight. It must come to a weight of at least 1.
     pub share: Permille,
-    /// How long it is watched, on the first instance only.
+    /// How long it is watched, on the first instance only: the first balancer of the node's first pool.
     pub watch: Duration,
     /// The share of its answers that may fail meanwhile. Default 0.01.
     pub failures: Permille,

@@ -46,23 +46,24 @@ impl Rotation {
         let of_pool = |reply: &Reply| matches!(reply, Reply::Pool(_));
         let (pools, others): (Vec<_>, Vec<_>) = replies.iter().partition(|(_, reply)| of_pool(reply));
         for (instance, reply) in others.into_iter().chain(pools) {
-            let (member, name) = (self.member.clone(), instance + 1);
+            let place = self.place(*instance);
+            let (place, member) = (place.as_str(), &self.places[*instance].member.member);
             let seen = &mut self.seen[*instance];
             match reply {
                 Reply::Looked(standing) => {
-                    note_process(seen, name, &standing.process, now)?;
-                    note_member(seen, name, &member, standing.member)?;
+                    note_process(seen, place, &standing.process, now)?;
+                    note_member(seen, place, member, standing.member)?;
                     note_figures(seen, standing.quiescence.as_ref());
                 }
                 Reply::Pool(members) => {
-                    let own = members.iter().find(|(found, _)| *found == member);
+                    let own = members.iter().find(|(found, _)| found == member);
                     let Some((_, own)) = own else {
-                        return Err(format!("balancer {name}: its pool has no {member} any more"));
+                        return Err(format!("{place}: its pool has no {member} any more"));
                     };
-                    seen.other_usable = members.iter().any(|(other, stands)| *other != member && stands.is_usable());
-                    note_member(seen, name, &member, *own)?;
+                    seen.other_usable = members.iter().any(|(other, stands)| other != member && stands.is_usable());
+                    note_member(seen, place, member, *own)?;
                 }
-                Reply::Member(own) => note_member(seen, name, &member, *own)?,
+                Reply::Member(own) => note_member(seen, place, member, *own)?,
                 Reply::Quiescence(figures) => note_figures(seen, Some(figures)),
                 Reply::Set | Reply::Closed(_) | Reply::Failed(_) => {}
             }
@@ -70,21 +71,20 @@ impl Rotation {
         self.same_address()
     }
 
+    /// Checks that in one pool the node's name means one server, whichever balancer is asked.
     fn same_address(&self) -> Result<(), String> {
-        let mut known = None;
         for (instance, seen) in self.seen.iter().enumerate() {
             let Some(address) = seen.now.and_then(|member| member.address) else { continue };
-            match known {
-                None => known = Some((instance, address)),
-                Some((first, other)) if other != address => {
+            for (first, before) in self.seen.iter().enumerate().take(instance) {
+                let Some(other) = before.now.and_then(|member| member.address) else { continue };
+                if self.places[first].pool == self.places[instance].pool && other != address {
                     return Err(format!(
-                        "{} is {other} on balancer {} and {address} on balancer {}: the name means two servers",
-                        self.member,
-                        first + 1,
-                        instance + 1
+                        "{} is {other} on {} and {address} on {}: the name means two servers",
+                        self.places[instance].member.member,
+                        self.place(first),
+                        self.place(instance)
                     ));
                 }
-                Some(_) => {}
             }
         }
         Ok(())
@@ -117,9 +117,9 @@ impl Rotation {
     }
 }
 
-fn note_process(seen: &mut Seen, instance: usize, process: &Instance, now: Duration) -> Result<(), String> {
+fn note_process(seen: &mut Seen, place: &str, process: &Instance, now: Duration) -> Result<(), String> {
     if process.stopping {
-        return Err(format!("balancer {instance}: its process is stopping, another one takes over: try again"));
+        return Err(format!("{place}: its process is stopping, another one takes over: try again"));
     }
     seen.replaced |= seen.generation.is_some_and(|known| known != process.generation);
     (seen.generation, seen.uptime) = (Some(process.generation), (process.uptime, now));
@@ -132,11 +132,11 @@ fn note_figures(seen: &mut Seen, figures: Option<&Quiescence>) {
     seen.replaced |= seen.generation.is_some_and(other);
 }
 
-fn note_member(seen: &mut Seen, instance: usize, name: &Name, stands: Member) -> Result<(), String> {
+fn note_member(seen: &mut Seen, place: &str, name: &Name, stands: Member) -> Result<(), String> {
     let Some(before) = seen.before else {
         if stands.inherited {
             return Err(format!(
-                "balancer {instance}: {name} tracks another server, setting its own state has no effect: take that one out"
+                "{place}: {name} tracks another server, setting its own state has no effect: take that one out"
             ));
         }
         (seen.before, seen.now) = (Some(stands), Some(stands));
@@ -145,7 +145,7 @@ fn note_member(seen: &mut Seen, instance: usize, name: &Name, stands: Member) ->
     if before.address.is_some() && stands.address.is_some() && before.address != stands.address {
         let (old, new) = (before.address.map_or_else(String::new, |at| at.to_string()), stands.address);
         let new = new.map_or_else(String::new, |at| at.to_string());
-        return Err(format!("balancer {instance}: {name} was {old} and is {new} now: the same name, another server"));
+        return Err(format!("{place}: {name} was {old} and is {new} now: the same name, another server"));
     }
     seen.now = Some(stands);
     Ok(())

@@ -24,7 +24,7 @@ impl FakeFixture {
     pub(in crate::conformance) fn subject(pool: &Name, members: &[Name]) -> Result<FakeSubject, Breach> {
         let world = World::from_toml_str(&topology(pool, members)).map_err(|error| Breach::new(error.to_string()))?;
         let balancer = Arc::new(FakeBalancer::new(world.clone(), Controller::new(), BALANCER.into()));
-        Ok(FakeSubject { world, balancer })
+        Ok(FakeSubject { world, balancer, pool: pool.to_string() })
     }
 }
 
@@ -65,6 +65,7 @@ fn topology(pool: &Name, members: &[Name]) -> String {
 pub(in crate::conformance) struct FakeSubject {
     pub(in crate::conformance) world: World,
     pub(in crate::conformance) balancer: Arc<FakeBalancer>,
+    pool: String,
 }
 
 #[async_trait]
@@ -75,14 +76,14 @@ impl Subject for FakeSubject {
 
     async fn truth(&self, member: &Name) -> Result<Option<Truth>, Breach> {
         let mut inner = self.world.truth();
-        let row = row(&mut inner, BALANCER, member.as_str());
+        let row = row(&mut inner, BALANCER, &self.pool, member.as_str());
         Ok(row.map(|row| Truth::new(row.admin, row.weight)))
     }
 
     async fn request(&self) -> Result<Option<Name>, Breach> {
         let mut inner = self.world.truth();
-        let Some(chosen) = choose(&inner, BALANCER) else { return Ok(None) };
-        if let Some(row) = row(&mut inner, BALANCER, &chosen) {
+        let Some(chosen) = choose(&inner, BALANCER, &self.pool) else { return Ok(None) };
+        if let Some(row) = row(&mut inner, BALANCER, &self.pool, &chosen) {
             row.counters.0 += 1;
             row.idle = 1;
         }
@@ -91,11 +92,16 @@ impl Subject for FakeSubject {
 
     async fn hold(&self, member: &Name) -> Result<Box<dyn HeldRequest>, Breach> {
         let mut inner = self.world.truth();
-        let row = row(&mut inner, BALANCER, member.as_str()).filter(|row| row.admin == Admin::Ready);
+        let row = row(&mut inner, BALANCER, &self.pool, member.as_str()).filter(|row| row.admin == Admin::Ready);
         let row = row.ok_or_else(|| Breach::new(format!("{member} is not usable")))?;
         row.in_flight += 1;
         row.counters.0 += 1;
-        Ok(Box::new(FakeRequest { world: self.world.clone(), member: member.clone(), cuts: row.cuts }))
+        Ok(Box::new(FakeRequest {
+            world: self.world.clone(),
+            pool: self.pool.clone(),
+            member: member.clone(),
+            cuts: row.cuts,
+        }))
     }
 
     async fn restart(&self) -> Result<(), Breach> {
@@ -129,6 +135,7 @@ impl Subject for FakeSubject {
 
 struct FakeRequest {
     world: World,
+    pool: String,
     member: Name,
     cuts: u64,
 }
@@ -138,7 +145,7 @@ impl HeldRequest for FakeRequest {
     async fn release(self: Box<Self>) -> Result<bool, Breach> {
         let mut inner = self.world.truth();
         // A row that was forgotten by a restart leaves its request alone.
-        let Some(row) = row(&mut inner, BALANCER, self.member.as_str()) else { return Ok(true) };
+        let Some(row) = row(&mut inner, BALANCER, &self.pool, self.member.as_str()) else { return Ok(true) };
         if row.cuts != self.cuts {
             row.counters.1 += 1;
             return Ok(false);

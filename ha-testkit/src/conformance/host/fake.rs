@@ -48,8 +48,8 @@ impl Fixture for FakeHostFixture {
     }
 
     async fn fresh(&self) -> Result<Box<dyn Subject>, Breach> {
-        let shape = Shape::active_passive().with_spares(&[1_000]).to_toml();
-        let world = World::from_toml_str(&shape).map_err(|error| Breach::new(error.to_string()))?;
+        let shape = Shape::active_passive().with_spares(&[1_000]);
+        let world = shape.world().map_err(|error| Breach::new(error.to_string()))?;
         if world.truth().nodes.get(NODE).is_none_or(|node| node.process.is_some()) {
             return Err(Breach::new(format!("{NODE} is no stopped server")));
         }

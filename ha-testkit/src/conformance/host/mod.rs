@@ -55,8 +55,8 @@
 //!         ability == Ability::Fences
 //!     }
 //!     async fn fresh(&self) -> Result<Box<dyn Subject>, Breach> {
-//!         let shape = Shape::active_passive().with_spares(&[1_000]).to_toml();
-//!         let world = World::from_toml_str(&shape).map_err(|error| Breach::new(error.to_string()))?;
+//!         let shape = Shape::active_passive().with_spares(&[1_000]);
+//!         let world = shape.world().map_err(|error| Breach::new(error.to_string()))?;
 //!         Ok(Box::new(MySubject { host: drive(&world), world }))
 //!     }
 //! }

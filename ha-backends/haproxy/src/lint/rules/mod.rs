@@ -3,6 +3,7 @@
 
 mod frontend;
 mod global;
+mod left_out;
 mod pool;
 mod retry;
 mod server;
@@ -90,6 +91,7 @@ pub(super) fn run(config: &Config, expect: &LintExpectations) -> Vec<Warning> {
             frontend::run(proxy, &mut out);
         }
     }
+    left_out::run(&proxies, &asked, expect, &mut out);
     for proxy in asked {
         let leads_here = in_front.iter().filter(|(_, targets)| targets.contains(proxy.section.name()));
         let frontends = leads_here.map(|(from, _)| *from).collect();

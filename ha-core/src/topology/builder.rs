@@ -1,0 +1,104 @@
+use super::draft::Draft;
+use super::reader::{At, Findings};
+use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
+use super::{Component, Policy, SiteRole, Topology, TopologyError};
+
+/// Puts a topology together; begun with [`Topology::builder`].
+#[derive(Clone, Debug)]
+pub struct TopologyBuilder {
+    draft: Draft,
+}
+
+impl Topology {
+    /// Begins a topology in code: validated as [`from_toml_str`](Topology::from_toml_str) validates, by the same rules.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ha_core::topology::{Component, Name, NodeSpec, PoolSpec, Topology};
+    ///
+    /// let fake = || Component::new(Name::new("fake").unwrap());
+    /// let topology = Topology::builder("orders")
+    ///     .balancer("lb1", fake())
+    ///     .pool(PoolSpec::new("esb", 2, 1000))
+    ///     .pool(PoolSpec::new("mgmt", 1, 10))
+    ///     .node(NodeSpec::new("esb1", 1000, fake(), fake()))
+    ///     .node(NodeSpec::new("esb2", 1000, fake(), fake()).with_member("esb-two"))
+    ///     .build()
+    ///     .unwrap();
+    /// assert_eq!(topology.pools().count(), 2);
+    /// ```
+    pub fn builder(name: impl Into<String>) -> TopologyBuilder {
+        let draft = Draft { name: Some(At::unlined(name.into())), ..Draft::default() };
+        TopologyBuilder { draft }
+    }
+}
+
+impl TopologyBuilder {
+    /// Says how long things may take. Default: [`Policy::default`].
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.draft.policy.policy = policy;
+        self
+    }
+
+    /// Adds a pool. 1 to 16.
+    #[must_use]
+    pub fn pool(mut self, mut pool: PoolSpec) -> Self {
+        pool.path = format!("pool[{}]", self.draft.pools.len());
+        self.draft.pools.push(pool);
+        self
+    }
+
+    /// Adds a balancer instance. 1 to 16.
+    #[must_use]
+    pub fn balancer(mut self, name: impl Into<String>, component: Component) -> Self {
+        let path = format!("balancer[{}]", self.draft.balancers.len());
+        let name = Some(At::unlined(name.into()));
+        self.draft.balancers.push(BalancerDraft { path, line: 0, name, component: Some(component) });
+        self
+    }
+
+    /// Adds a node. 1 to 65,535.
+    #[must_use]
+    pub fn node(mut self, mut node: NodeSpec) -> Self {
+        node.path = format!("node[{}]", self.draft.nodes.len());
+        for (index, port) in node.ports.iter_mut().enumerate() {
+            port.path = format!("{}.port[{index}]", node.path);
+        }
+        self.draft.nodes.push(node);
+        self
+    }
+
+    /// Says how files are shared. Default: each node has its own.
+    #[must_use]
+    pub fn files(mut self, files: Component) -> Self {
+        self.draft.files = Some(files);
+        self
+    }
+
+    /// Declares the shared database. Default: none.
+    #[must_use]
+    pub fn database(mut self, database: Component) -> Self {
+        self.draft.database = Some(database);
+        self
+    }
+
+    /// Adds a data centre. At most 4, exactly one of which serves; none where there is one data centre.
+    #[must_use]
+    pub fn site(mut self, name: impl Into<String>, role: SiteRole) -> Self {
+        let path = format!("site[{}]", self.draft.sites.len());
+        self.draft.sites.push(SiteDraft { path, line: 0, name: Some(At::unlined(name.into())), role: Some(role) });
+        self
+    }
+
+    /// Validates it.
+    ///
+    /// # Errors
+    /// [`TopologyError`] with everything that is wrong at once, by key as in `cluster.toml`; there are no lines.
+    pub fn build(self) -> Result<Topology, TopologyError> {
+        let findings = Findings::new("");
+        let topology = self.draft.validate(&findings);
+        findings.into_result(topology)
+    }
+}

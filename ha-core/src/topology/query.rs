@@ -1,0 +1,145 @@
+use super::rows::{Entrance, RowLayout};
+use super::{
+    Balancer, BalancerIx, Component, DomainIx, Name, Node, NodeIx, Policy, Pool, PoolIx, Port, RowIx, SiteRole,
+    SiteSpec, Topology,
+};
+
+impl Topology {
+    /// Returns the cluster's name: the lease is taken on it.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Returns how long things may take.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Returns how files are shared, from one writer to the readers; `None` where each node has its own.
+    pub fn files(&self) -> Option<&Component> {
+        self.files.as_ref()
+    }
+
+    /// Returns the shared database, where releases may need different schemas of it.
+    pub fn database(&self) -> Option<&Component> {
+        self.database.as_ref()
+    }
+
+    /// Lists the data centres, at most 4; none where there is one.
+    pub fn sites(&self) -> &[SiteSpec] {
+        &self.sites
+    }
+
+    /// Lists the pools with their positions: 1 to 16.
+    pub fn pools(&self) -> impl Iterator<Item = (PoolIx, &Pool)> {
+        self.pools.iter().zip(0..).map(|(pool, index)| (PoolIx::new(index), pool))
+    }
+
+    /// Returns a pool.
+    ///
+    /// # Panics
+    /// For an index of another topology.
+    pub fn pool(&self, pool: PoolIx) -> &Pool {
+        &self.pools[pool.index()]
+    }
+
+    /// Names a pool for a message: nothing where there is one only, `pool NAME: ` where there are several.
+    pub fn prefix(&self, pool: PoolIx) -> String {
+        if self.pools.len() > 1 { format!("pool {}: ", self.pool(pool).name) } else { String::new() }
+    }
+
+    /// Lists the nodes with their positions, spares included: 1 to 65,535.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node))
+    }
+
+    /// Tells whether a node is in the site that serves at rest.
+    pub fn is_home(&self, node: &Node) -> bool {
+        let role = node.site.and_then(|site| self.sites.get(site.index())).map(|site| site.role);
+        role.is_none_or(|role| role == SiteRole::Serving)
+    }
+
+    /// Lists the members: the nodes of the serving site that are no spares.
+    pub fn members(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
+        self.nodes().filter(|(_, node)| !node.spare && self.is_home(node))
+    }
+
+    /// Lists the members that are in a pool, with their port there.
+    pub fn members_of(&self, pool: PoolIx) -> impl Iterator<Item = (NodeIx, &Node, &Port)> {
+        self.members().filter_map(move |(index, node)| Some((index, node, node.port(pool)?)))
+    }
+
+    /// Lists the spares of the serving site.
+    pub fn spares(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
+        self.nodes().filter(|(_, node)| node.spare && self.is_home(node))
+    }
+
+    /// Returns a node.
+    ///
+    /// # Panics
+    /// For an index of another topology.
+    pub fn node(&self, node: NodeIx) -> &Node {
+        &self.nodes[node.index()]
+    }
+
+    /// Finds a node by name.
+    pub fn find(&self, name: &str) -> Option<NodeIx> {
+        self.nodes().find(|(_, node)| node.name.as_str() == name).map(|(index, _)| index)
+    }
+
+    /// Lists the balancer instances with their positions: 1 to 16.
+    pub fn balancers(&self) -> impl Iterator<Item = (BalancerIx, &Balancer)> {
+        self.balancers.iter().zip(0..).map(|(balancer, index)| (BalancerIx::new(index), balancer))
+    }
+
+    /// Returns a balancer instance.
+    ///
+    /// # Panics
+    /// For an index of another topology.
+    pub fn balancer(&self, balancer: BalancerIx) -> &Balancer {
+        &self.balancers[balancer.index()]
+    }
+
+    /// Lists the failure domains.
+    pub fn domains(&self) -> impl Iterator<Item = DomainIx> + use<> {
+        (0..self.domains.len()).map(DomainIx::new)
+    }
+
+    /// Returns the name of a failure domain.
+    ///
+    /// # Panics
+    /// For an index of another topology.
+    pub fn domain_name(&self, domain: DomainIx) -> &Name {
+        &self.domains[domain.index()]
+    }
+
+    /// Lists the nodes of a failure domain.
+    pub fn nodes_of(&self, domain: DomainIx) -> impl Iterator<Item = NodeIx> + '_ {
+        self.nodes().filter(move |(_, node)| node.domain == domain).map(|(index, _)| index)
+    }
+
+    /// Lists a node's rows, in their order: each with its port and the balancer instance that it is on.
+    pub fn rows(&self, node: NodeIx) -> impl Iterator<Item = (RowIx, &Port, BalancerIx)> {
+        let ports = self.node(node).ports.iter();
+        let on = ports.flat_map(|port| self.pool(port.pool).balancers.iter().map(move |balancer| (port, *balancer)));
+        let places = self.rows.layout.rows(node.index()).map(RowIx::new);
+        places.zip(on).map(|(row, (port, balancer))| (row, port, balancer))
+    }
+
+    /// Lists a pool's entrances: its balancer instances, each with the pool's rows there.
+    pub fn entrances(&self, pool: PoolIx) -> &[Entrance] {
+        &self.rows.entrances[pool.index()]
+    }
+
+    /// Returns where each node's rows are among all rows.
+    pub fn row_layout(&self) -> &RowLayout {
+        &self.rows.layout
+    }
+}
+
+impl Node {
+    /// Returns the node's port in a pool; `None` where it is not in that pool.
+    pub fn port(&self, pool: PoolIx) -> Option<&Port> {
+        self.ports.iter().find(|port| port.pool == pool)
+    }
+}

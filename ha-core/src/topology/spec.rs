@@ -1,0 +1,192 @@
+use super::reader::At;
+use super::{Component, Permille, SiteRole};
+
+/// Declares a pool, for [`Topology::builder`](super::Topology::builder). What it means stands in [`Pool`](super::Pool).
+#[derive(Clone, Debug, Default)]
+pub struct PoolSpec {
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) name: Option<At<String>>,
+    pub(super) backend: Option<At<String>>,
+    pub(super) serve: Option<At<u64>>,
+    pub(super) peak_load: Option<At<u64>>,
+    pub(super) serve_now: Option<At<Permille>>,
+    pub(super) survive_one: Option<At<Permille>>,
+    pub(super) balancers: Option<At<Vec<At<String>>>>,
+}
+
+impl PoolSpec {
+    /// Declares a pool of which `serve` members serve at rest, and its load at peak.
+    pub fn new(name: impl Into<String>, serve: u16, peak_load: u64) -> Self {
+        Self {
+            name: Some(At::unlined(name.into())),
+            serve: Some(At::unlined(serve.into())),
+            peak_load: Some(At::unlined(peak_load)),
+            ..Self::default()
+        }
+    }
+
+    /// Says what its balancers call it. Default: its name.
+    #[must_use]
+    pub fn with_backend(mut self, backend: impl Into<String>) -> Self {
+        self.backend = Some(At::unlined(backend.into()));
+        self
+    }
+
+    /// Sets the share of the peak that is carried in every fault-free state. Default 1.0.
+    #[must_use]
+    pub fn with_serve_now(mut self, share: Permille) -> Self {
+        self.serve_now = Some(At::unlined(share));
+        self
+    }
+
+    /// Sets the share of the peak that is carried after one failure domain more is lost. Default 0.75 where all members
+    /// serve, 1.0 where some stand by.
+    #[must_use]
+    pub fn with_survive_one(mut self, share: Permille) -> Self {
+        self.survive_one = Some(At::unlined(share));
+        self
+    }
+
+    /// Names the balancer instances in front of it. Default: all.
+    #[must_use]
+    pub fn with_balancers<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.balancers = Some(At::unlined(names.into_iter().map(|name| At::unlined(name.into())).collect()));
+        self
+    }
+}
+
+/// Declares a node, for [`Topology::builder`](super::Topology::builder). What it means stands in [`Node`](super::Node).
+#[derive(Clone, Debug, Default)]
+pub struct NodeSpec {
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) name: Option<At<String>>,
+    pub(super) member: Option<At<String>>,
+    pub(super) capacity: Option<At<u64>>,
+    pub(super) pools: Option<At<Vec<At<String>>>>,
+    pub(super) ports: Vec<PortSpec>,
+    pub(super) warm_up: Option<At<Permille>>,
+    pub(super) domain: Option<At<String>>,
+    pub(super) site: Option<At<String>>,
+    pub(super) spare: bool,
+    pub(super) work: Option<Component>,
+    pub(super) host: Option<Component>,
+    pub(super) probe: Option<Component>,
+}
+
+impl NodeSpec {
+    /// Declares a node that can carry `capacity` in each of its pools.
+    pub fn new(name: impl Into<String>, capacity: u64, host: Component, probe: Component) -> Self {
+        Self {
+            name: Some(At::unlined(name.into())),
+            capacity: Some(At::unlined(capacity)),
+            host: Some(host),
+            probe: Some(probe),
+            ..Self::default()
+        }
+    }
+
+    /// Says what the balancers call it. Default: its name.
+    #[must_use]
+    pub fn with_member(mut self, member: impl Into<String>) -> Self {
+        self.member = Some(At::unlined(member.into()));
+        self
+    }
+
+    /// Names its pools. Default: all.
+    #[must_use]
+    pub fn with_pools<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.pools = Some(At::unlined(names.into_iter().map(|name| At::unlined(name.into())).collect()));
+        self
+    }
+
+    /// Says where its name or its capacity differs in one of its pools.
+    #[must_use]
+    pub fn with_port(mut self, port: PortSpec) -> Self {
+        self.ports.push(port);
+        self
+    }
+
+    /// Sets the share of its capacity that it carries before it is warm. Default 1.0.
+    #[must_use]
+    pub fn with_warm_up(mut self, share: Permille) -> Self {
+        self.warm_up = Some(At::unlined(share));
+        self
+    }
+
+    /// Names its failure domain. Default: itself alone.
+    #[must_use]
+    pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(At::unlined(domain.into()));
+        self
+    }
+
+    /// Names its site, where sites are declared.
+    #[must_use]
+    pub fn with_site(mut self, site: impl Into<String>) -> Self {
+        self.site = Some(At::unlined(site.into()));
+        self
+    }
+
+    /// Makes it a spare: entered on the balancers, held out, and used only while a change needs it.
+    #[must_use]
+    pub fn as_spare(mut self) -> Self {
+        self.spare = true;
+        self
+    }
+
+    /// Says what drives the work that it pulls by itself. Default: it pulls none.
+    #[must_use]
+    pub fn with_work(mut self, work: Component) -> Self {
+        self.work = Some(work);
+        self
+    }
+}
+
+/// Declares where a node differs in one of its pools.
+#[derive(Clone, Debug, Default)]
+pub struct PortSpec {
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) pool: Option<At<String>>,
+    pub(super) member: Option<At<String>>,
+    pub(super) capacity: Option<At<u64>>,
+}
+
+impl PortSpec {
+    /// Declares the port in a pool of the node.
+    pub fn new(pool: impl Into<String>) -> Self {
+        Self { pool: Some(At::unlined(pool.into())), ..Self::default() }
+    }
+
+    /// Says what the pool's balancers call the node there. Default: as elsewhere.
+    #[must_use]
+    pub fn with_member(mut self, member: impl Into<String>) -> Self {
+        self.member = Some(At::unlined(member.into()));
+        self
+    }
+
+    /// Says what it can carry there. Default: as elsewhere.
+    #[must_use]
+    pub fn with_capacity(mut self, capacity: u64) -> Self {
+        self.capacity = Some(At::unlined(capacity));
+        self
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct BalancerDraft {
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) name: Option<At<String>>,
+    pub(super) component: Option<Component>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SiteDraft {
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) name: Option<At<String>>,
+    pub(super) role: Option<SiteRole>,
+}
