@@ -8,6 +8,7 @@ use ha_core::state::{Schema, ServerDomain, Sync, Work, WriterEpoch};
 use ha_core::topology::NodeIx;
 use tokio::time::Instant;
 
+use super::owed::Owed;
 use super::watch::{look, serving};
 use crate::world::model::{FakeNode, Inner, Life};
 use crate::world::{Shape, World};
@@ -61,7 +62,7 @@ fn when_lost(world: &World) -> Option<String> {
             }
         }
         drop(inner);
-        if serving(&copy) < topology.owed_after_loss() {
+        if serving(&copy) < Owed::of(topology).after_loss {
             return Some(format!(
                 "if {} is lost, capacity {} is left",
                 topology.domains[domain.index()],

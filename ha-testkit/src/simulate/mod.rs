@@ -5,6 +5,7 @@
 
 mod blind;
 mod mutate;
+mod owed;
 mod random;
 mod run;
 mod scenario;

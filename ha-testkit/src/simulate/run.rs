@@ -9,6 +9,7 @@ use ha_core::record::{End, Entry};
 use ha_core::safety::Counterexample;
 use tokio::time::{Instant, sleep};
 
+use super::owed::Owed;
 use super::watch::{Watch, serving};
 use super::{Broken, FaultAt, Procedure, Scenario, harm_of};
 use crate::world::{Controller, Served, World};
@@ -102,7 +103,7 @@ pub async fn simulate_death(
     let (served, mut broken) = (clients.stop().await, watch.end());
     let lost = faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. }));
     broken.retain(|broken| !is_excused(broken, faults));
-    if lost && serving(world) < world.topology().owed_after_loss() {
+    if lost && serving(world) < Owed::of(world.topology()).after_loss {
         broken.push(Broken { at: began.elapsed(), what: format!("settled: capacity {} is left", serving(world)) });
     }
     if served.lost > 0 && !faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. } | FaultAt::Forget { .. })) {

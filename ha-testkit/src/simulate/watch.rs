@@ -7,6 +7,7 @@ use ha_core::state::{RowKind, WriterEpoch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::owed::Owed;
 use crate::world::World;
 use crate::world::model::{FakeNode, FakeRow, Inner};
 
@@ -95,20 +96,20 @@ fn carried(
 pub(super) fn look(world: &World) -> Vec<String> {
     let inner = world.truth();
     let topology = world.topology();
-    let capacity = capacities(world);
+    let (capacity, owed) = (capacities(world), Owed::of(topology));
     let mut broken = Vec::new();
     for (name, rows) in &inner.balancers {
         let has = carried(world, &inner, rows, &capacity, None);
-        if has < topology.owed_now() {
-            broken.push(format!("I1 {name}: capacity {has} serves, {} is owed", topology.owed_now()));
+        if has < owed.now {
+            broken.push(format!("I1 {name}: capacity {has} serves, {} is owed", owed.now));
         }
         for domain in topology.domains() {
             let gone: Vec<String> =
                 topology.nodes_of(domain).map(|node| topology.node(node).name.to_string()).collect();
             let left = carried(world, &inner, rows, &capacity, Some(&gone));
-            if left < topology.owed_after_loss() {
+            if left < owed.after_loss {
                 let name = &topology.domains[domain.index()];
-                broken.push(format!("I2 without {name}: {left} is left, {} is owed", topology.owed_after_loss()));
+                broken.push(format!("I2 without {name}: {left} is left, {} is owed", owed.after_loss));
             }
         }
         for row in rows.iter().filter(|row| row.admin == Admin::Ready) {
