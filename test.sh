@@ -54,9 +54,26 @@ cargo clippy --workspace --all-targets --all-features -- -D warnings
 say "fuzz targets compile"
 RUSTFLAGS="--cfg fuzzing" cargo check -q --manifest-path fuzz/Cargo.toml --no-default-features --lib --target-dir target/fuzzing
 
-say "tests and doc tests"
 # The benchmarks have no tests; without them their dependencies need not be built.
-cargo test --workspace --exclude benches --all-features
+if cargo nextest --version >/dev/null 2>&1; then
+    say "tests, side by side"
+    HA_FIGURES="$PWD/target/figures.txt"
+    export HA_FIGURES
+    mkdir -p target
+    : >"$HA_FIGURES"
+    passed=yes
+    cargo nextest run --workspace --exclude benches --all-features || passed=no
+    say "figures; of conformance, the number of cases before each line"
+    grep -v ' conformance of ' "$HA_FIGURES" || true
+    grep ' conformance of ' "$HA_FIGURES" | sort | uniq -c || true
+    unset HA_FIGURES
+    [ "$passed" = yes ] || exit 1
+    say "doc tests"
+    cargo test --workspace --exclude benches --all-features --doc
+else
+    say "tests and doc tests (cargo-nextest would run them side by side)"
+    cargo test --workspace --exclude benches --all-features
+fi
 
 say "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps

@@ -4,14 +4,14 @@
 mod the_fake {
     use ha_testkit::conformance::balancer::FakeFixture;
 
-    ha_testkit::load_balancer_conformance!(FakeFixture::new());
+    ha_testkit::conformance!(balancer, FakeFixture::new());
 }
 
 /// Its rows.
 mod rows_of_the_fake {
     use ha_testkit::conformance::membership::FakeMembershipFixture;
 
-    ha_testkit::membership_conformance!(FakeMembershipFixture::new());
+    ha_testkit::conformance!(membership, FakeMembershipFixture::new());
 }
 
 /// Wrappers conform when nothing is planned.
@@ -21,9 +21,10 @@ mod a_faulty_balancer_without_faults {
     use ha_testkit::conformance::balancer::{FakeFixture, Layered};
     use ha_testkit::faulty::FaultyBalancer;
 
-    ha_testkit::load_balancer_conformance!(Layered::new(FakeFixture::new(), "FaultyBalancer", |inner| Arc::new(
-        FaultyBalancer::new(inner)
-    )));
+    ha_testkit::conformance!(
+        balancer,
+        Layered::new(FakeFixture::new(), "FaultyBalancer", |inner| Arc::new(FaultyBalancer::new(inner)))
+    );
 }
 
 mod a_slow_balancer {
@@ -35,9 +36,12 @@ mod a_slow_balancer {
 
     const SLOW: Duration = Duration::from_millis(3);
 
-    ha_testkit::load_balancer_conformance!(Layered::new(FakeFixture::new(), "a slow FaultyBalancer", |inner| {
-        Arc::new(FaultyBalancer::new(inner).with_delay(SLOW))
-    }));
+    ha_testkit::conformance!(
+        balancer,
+        Layered::new(FakeFixture::new(), "a slow FaultyBalancer", |inner| {
+            Arc::new(FaultyBalancer::new(inner).with_delay(SLOW))
+        })
+    );
 }
 
 /// The forwards of `Arc`.
@@ -46,18 +50,18 @@ mod a_balancer_behind_a_pointer {
 
     use ha_testkit::conformance::balancer::{FakeFixture, Layered};
 
-    ha_testkit::load_balancer_conformance!(Layered::new(
-        FakeFixture::new(),
-        "Arc<dyn LoadBalancer>",
-        |inner| Arc::new(inner)
-    ));
+    ha_testkit::conformance!(
+        balancer,
+        Layered::new(FakeFixture::new(), "Arc<dyn LoadBalancer>", |inner| Arc::new(inner))
+    );
 }
 
 /// Probes of the simulated world do not hang, and answer no nonsense.
 mod the_fake_probe {
     use ha_testkit::conformance::probe::FakeProbeFixture;
 
-    ha_testkit::probe_conformance!(
+    ha_testkit::conformance!(
+        probe,
         FakeProbeFixture::new(),
         skips = [
             "fixture: hung",
@@ -76,14 +80,15 @@ mod the_fake_probe {
 mod the_fake_host {
     use ha_testkit::conformance::host::FakeHostFixture;
 
-    ha_testkit::host_conformance!(FakeHostFixture::new(), skips = ["fixture: pid file"]);
+    ha_testkit::conformance!(host, FakeHostFixture::new(), skips = ["fixture: pid file"]);
 }
 
 /// The simulated world's own host: a server, and nothing else.
 mod the_bare_fake_host {
     use ha_testkit::conformance::host::FakeHostFixture;
 
-    ha_testkit::host_conformance!(
+    ha_testkit::conformance!(
+        host,
         FakeHostFixture::bare(),
         skips = ["fixture: commands", "fixture: files", "fixture: hung", "fixture: pid file", "fixture: uninstalled"]
     );

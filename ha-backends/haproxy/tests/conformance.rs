@@ -161,29 +161,29 @@ impl MembershipSubject for Driven {
 mod over_a_unix_socket {
     use super::Shape;
 
-    ha_testkit::load_balancer_conformance!(Shape::UnixSocket, skips = ["capability: sees_older_generations"]);
+    ha_testkit::conformance!(balancer, Shape::UnixSocket, skips = ["capability: sees_older_generations"]);
 }
 
 mod over_a_tcp_socket {
     use super::Shape;
 
-    ha_testkit::load_balancer_conformance!(Shape::TcpSocket, skips = ["capability: sees_older_generations"]);
+    ha_testkit::conformance!(balancer, Shape::TcpSocket, skips = ["capability: sees_older_generations"]);
 }
 
 mod with_master_and_workers {
     use super::Shape;
 
-    ha_testkit::load_balancer_conformance!(Shape::MasterWorker);
+    ha_testkit::conformance!(balancer, Shape::MasterWorker);
 }
 
 mod rows_of_a_single_process {
     use super::Shape;
 
-    ha_testkit::membership_conformance!(Shape::UnixSocket, skips = ["capability: fences"]);
+    ha_testkit::conformance!(membership, Shape::UnixSocket, skips = ["capability: fences"]);
 }
 
 mod rows_of_a_worker {
     use super::Shape;
 
-    ha_testkit::membership_conformance!(Shape::MasterWorker, skips = ["capability: fences"]);
+    ha_testkit::conformance!(membership, Shape::MasterWorker, skips = ["capability: fences"]);
 }

@@ -130,7 +130,8 @@ impl Subject for EmbeddedSubject {
     }
 }
 
-ha_testkit::load_balancer_conformance!(
+ha_testkit::conformance!(
+    balancer,
     Embedded,
     skips = ["fixture: denied", "fixture: ignored write", "fixture: old requests", "capability: closes_sessions"]
 );

@@ -215,7 +215,8 @@ impl Subject for LocalSubject {
     }
 }
 
-ha_testkit::host_conformance!(
+ha_testkit::conformance!(
+    host,
     Local(None),
     skips = [
         "capability: work",

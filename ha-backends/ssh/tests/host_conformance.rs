@@ -243,9 +243,9 @@ impl Subject for SshSubject {
 }
 
 mod by_scripts {
-    ha_testkit::host_conformance!(super::By::Scripts);
+    ha_testkit::conformance!(host, super::By::Scripts);
 }
 
 mod by_systemd {
-    ha_testkit::host_conformance!(super::By::Systemd, skips = ["fixture: pid file"]);
+    ha_testkit::conformance!(host, super::By::Systemd, skips = ["fixture: pid file"]);
 }

@@ -9,6 +9,7 @@ mod database;
 mod digest;
 mod error;
 mod file_sync;
+mod forward;
 mod host;
 mod host_files;
 mod host_work;

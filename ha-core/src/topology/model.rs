@@ -205,6 +205,11 @@ impl Permille {
         Self(if thousandths > 1000 { 1000 } else { thousandths })
     }
 
+    /// Returns the number of thousandths.
+    pub const fn thousandths(self) -> u16 {
+        self.0
+    }
+
     /// Returns this share of `amount`, rounded up, so that a requirement is never understated.
     pub fn of(self, amount: u64) -> u64 {
         let product = u128::from(amount) * u128::from(self.0);

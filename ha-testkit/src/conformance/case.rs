@@ -45,9 +45,6 @@ impl<F: ?Sized> fmt::Debug for Case<F> {
 }
 
 /// Runs the case called `name` of a suite and notes what became of it.
-///
-/// # Panics
-/// As [`Tally::check`].
 pub(super) fn check<F: ?Sized>(tally: &Tally, cases: &[Case<F>], fixture: (&F, String), name: &str) {
     let (fixture, subject) = fixture;
     let found = cases.iter().find(|case| case.name == name);
@@ -59,10 +56,93 @@ pub(super) fn check<F: ?Sized>(tally: &Tally, cases: &[Case<F>], fixture: (&F, S
     });
 }
 
-/// Makes the list of cases of a suite out of the paths of their functions.
-macro_rules! table {
-    ([] $($module:ident :: $case:ident)*) => {
-        &[$(Case::new(stringify!($case), |fixture| Box::pin($module::$case(fixture)))),*]
+/// Makes a suite of the paths of its cases: their type, their list, and the macro by which
+/// [`conformance!`](crate::conformance!) makes a test of each.
+macro_rules! suite {
+    ($(#[$doc:meta])* $suite:ident on $fixture:ident, listed by $list:ident: $($module:ident :: $case:ident)*) => {
+        $(#[$doc])*
+        pub type Case = super::Case<dyn $fixture>;
+
+        /// All cases.
+        pub const CASES: &[Case] =
+            &[$(Case::new(stringify!($case), |fixture| Box::pin($module::$case(fixture)))),*];
+
+        /// Runs one case by its name, for [`conformance!`](crate::conformance!).
+        ///
+        /// # Panics
+        /// As [`Tally::check`](super::Tally::check).
+        pub fn check(tally: &super::Tally, fixture: &(dyn $fixture + 'static), case: &str) {
+            super::case::check(tally, CASES, (fixture, fixture.name()), case);
+        }
+
+        /// Makes a test of each case.
+        #[doc(hidden)]
+        #[macro_export]
+        macro_rules! $list {
+            ($tests:tt) => {
+                $crate::__conformance_tests! { $suite $tests $($case)* }
+            };
+        }
     };
 }
-pub(super) use table;
+pub(super) use suite;
+
+/// Makes one test of every case of a suite, on the fixture that the expression gives.
+///
+/// The suites are `balancer`, `membership`, `host` and `probe`. Cases may be skipped for the reasons in `skips` only. When
+/// the last has ended it prints how many held and how many were skipped, and why; a test runner with a process for each
+/// test prints a line for each case instead. Once a module.
+///
+/// # Examples
+///
+/// ```no_run
+/// mod balancers {
+///     use ha_testkit::conformance::balancer::FakeFixture;
+///
+///     // Both could be given: `FakeFixture` can do everything, and nothing is skipped.
+///     ha_testkit::conformance!(balancer, FakeFixture::new(), skips = []);
+/// }
+///
+/// mod probes {
+///     use ha_testkit::conformance::probe::FakeProbeFixture;
+///
+///     ha_testkit::conformance!(probe, FakeProbeFixture::new(), skips = ["fixture: hung"]);
+/// }
+/// ```
+#[macro_export]
+macro_rules! conformance {
+    ($suite:ident, $fixture:expr $(,)?) => {
+        $crate::conformance!($suite, $fixture, skips = []);
+    };
+    (balancer, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__balancer_cases! { [($fixture) $skips] }
+    };
+    (membership, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__membership_cases! { [($fixture) $skips] }
+    };
+    (host, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__host_cases! { [($fixture) $skips] }
+    };
+    (probe, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__probe_cases! { [($fixture) $skips] }
+    };
+}
+
+/// Makes the tests of a suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    ($suite:ident [($fixture:expr) [$($reason:expr),* $(,)?]] $($case:ident)*) => {
+        static CONFORMANCE: $crate::conformance::Tally = $crate::conformance::Tally::new(
+            stringify!($suite),
+            $crate::conformance::$suite::CASES.len(),
+            &[$($reason),*],
+        );
+        $(
+            #[test]
+            fn $case() {
+                $crate::conformance::$suite::check(&CONFORMANCE, &$fixture, stringify!($case));
+            }
+        )*
+    };
+}

@@ -1,8 +1,8 @@
 //! Conformance suites: what every backend must do, one named test for each sentence. For authors of a balancer backend.
 //!
-//! A backend of a balancer conforms when [`load_balancer_conformance!`](crate::load_balancer_conformance) passes on it,
-//! and, where it adds and removes rows, [`membership_conformance!`](crate::membership_conformance). The suites are proven
-//! themselves: `tests/conformance_mutants.rs` runs them on balancers with one defect each, and fails if one survives.
+//! A backend conforms when [`conformance!`](crate::conformance!) passes on it: the suite `balancer`, and `membership` where
+//! it adds and removes rows; `host`; `probe`. The suites are proven themselves: `tests/conformance_mutants.rs` runs them
+//! on balancers with one defect each, and fails if one survives.
 //!
 //! # What to write
 //!
@@ -42,7 +42,8 @@
 //! mod my_wrapper {
 //!     # use super::*;
 //!     // In a test file this line makes a test of each case:
-//!     ha_testkit::load_balancer_conformance!(
+//!     ha_testkit::conformance!(
+//!         balancer,
 //!         Layered::new(FakeFixture::new(), "my wrapper", |inner| Arc::new(FaultyBalancer::new(inner))),
 //!         skips = []
 //!     );

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Breach, Verdict};
 
-/// Counts what became of the cases of one suite on one fixture, and prints it when the last has ended.
+/// Counts what became of the cases of one suite on one fixture, and prints it when the last has ended; under cargo-nextest,
+/// which gives each case a process of its own, after each.
 #[derive(Debug)]
 pub struct Tally {
     suite: &'static str,
@@ -61,6 +62,16 @@ impl Tally {
     }
 
     fn count(&self, fixture: &str, verdict: Option<Verdict>) {
+        // This process runs one case; the lines of all of them are counted by whoever started the run.
+        if std::env::var_os("NEXTEST").is_some() {
+            let ended = match verdict {
+                Some(Verdict::Held) => "held".to_string(),
+                Some(Verdict::Skipped(reason)) => format!("skipped ({reason})"),
+                None => "breached".to_string(),
+            };
+            crate::figures!("{} conformance of {fixture}: {ended}", self.suite);
+            return;
+        }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match verdict {
             Some(Verdict::Held) => seen.held += 1,

@@ -6,6 +6,7 @@
 mod blind;
 mod mutate;
 mod random;
+mod required;
 mod run;
 mod scenario;
 mod watch;

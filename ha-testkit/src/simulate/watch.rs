@@ -7,6 +7,7 @@ use ha_core::topology::{BalancerIx, Pool};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::required::Required;
 use crate::world::World;
 use crate::world::model::{FakeNode, FakeRow, Inner};
 
@@ -60,7 +61,7 @@ pub(super) fn short_after_loss(world: &World) -> Option<String> {
     world.topology().pools().find_map(|(_, pool)| {
         let has =
             pool.balancers.iter().map(|balancer| carried(world, &inner, pool, *balancer, None)).min().unwrap_or(0);
-        (has < pool.required_after_loss()).then(|| format!("capacity {has} is left in pool {}", pool.name))
+        (has < Required::of(pool).after_loss).then(|| format!("capacity {has} is left in pool {}", pool.name))
     })
 }
 
@@ -100,7 +101,7 @@ pub(super) fn look(world: &World) -> Vec<String> {
     let mut broken = Vec::new();
     for (pool, balancer) in topology.pools().flat_map(|(_, pool)| pool.balancers.iter().map(move |one| (pool, *one))) {
         let place = format!("{} on {}", pool.name, topology.balancer(balancer).name);
-        let (has, required) = (carried(world, &inner, pool, balancer, None), pool.required_now());
+        let (has, required) = (carried(world, &inner, pool, balancer, None), Required::of(pool).now);
         if has < required {
             broken.push(format!("I1 {place}: capacity {has} serves, {required} is required"));
         }
@@ -108,7 +109,7 @@ pub(super) fn look(world: &World) -> Vec<String> {
             let gone: Vec<String> =
                 topology.nodes_of(domain).map(|node| topology.node(node).name.to_string()).collect();
             let left = carried(world, &inner, pool, balancer, Some(&gone));
-            let required = pool.required_after_loss();
+            let required = Required::of(pool).after_loss;
             if left < required {
                 let name = topology.domain_name(domain);
                 broken.push(format!("I2 {place} without {name}: {left} is left, {required} is required"));

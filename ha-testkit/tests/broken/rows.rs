@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    AddMember, Admin, Applied, BalancerCapabilities, Concern, Effect, ErrorKind, Expectations, Instance, LoadBalancer,
-    Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin, Standing, StepError, Weight,
+    AddMember, Admin, Applied, Effect, ErrorKind, LoadBalancer, MemberRef, Membership, ObserveBalancer, SetAdmin,
+    StepError, Weight,
 };
 use ha_core::state::{LeaseEpoch, RowKind};
 use ha_core::topology::Name;
@@ -156,36 +156,7 @@ impl BrokenRows {
     }
 }
 
-#[async_trait]
-impl ObserveBalancer for BrokenRows {
-    fn capabilities(&self) -> BalancerCapabilities {
-        self.rows.capabilities()
-    }
-
-    async fn identify(&self) -> Result<Instance, StepError> {
-        self.rows.identify().await
-    }
-
-    async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
-        self.rows.member(member).await
-    }
-
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
-        self.rows.look(member).await
-    }
-
-    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
-        self.rows.members(pool).await
-    }
-
-    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        self.rows.concerns(expect).await
-    }
-
-    async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
-        self.rows.quiescence(member).await
-    }
-}
+ha_core::forward!(impl ObserveBalancer for BrokenRows, |this| this.rows);
 
 #[async_trait]
 impl Membership for BrokenRows {

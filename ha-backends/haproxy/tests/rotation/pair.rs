@@ -1,15 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Expectations, Instance, LoadBalancer, Member,
-    MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
-};
+use ha_core::backend::{Admin, Applied, LoadBalancer, ObserveBalancer, SetAdmin, StepError};
 use ha_core::engine::rotate;
 use ha_core::machine::rotation::{Goal, Outcome};
 use ha_core::state::LeaseEpoch;
-use ha_core::topology::Name;
 use ha_haproxy::{HaProxy, HaProxyConfig};
 use ha_lab::fake_carbon::CarbonConfig;
 use ha_lab::{HaProxySpec, ServerSpec};
@@ -111,45 +106,17 @@ impl Drop for FrozenAtTheWrite {
     }
 }
 
-#[async_trait]
-impl ObserveBalancer for FrozenAtTheWrite {
-    fn capabilities(&self) -> BalancerCapabilities {
-        self.inner.capabilities()
-    }
-    async fn identify(&self) -> Result<Instance, StepError> {
-        self.inner.identify().await
-    }
-    async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
-        self.inner.member(member).await
-    }
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
-        self.inner.look(member).await
-    }
-    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
-        self.inner.members(pool).await
-    }
-    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        self.inner.concerns(expect).await
-    }
-    async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
-        self.inner.quiescence(member).await
-    }
-}
+ha_core::forward!(impl ObserveBalancer for FrozenAtTheWrite, |this| this.inner);
 
-#[async_trait]
-impl LoadBalancer for FrozenAtTheWrite {
+ha_core::forward! {
+    impl LoadBalancer for FrozenAtTheWrite, |this| this.inner => set_weight, close_sessions;
+
     async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
         let first = !std::mem::replace(&mut *self.frozen.lock().unwrap(), true);
         if first {
             self.signal("-STOP");
         }
         self.inner.set_admin(epoch, request).await
-    }
-    async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
-        self.inner.set_weight(epoch, request).await
-    }
-    async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
-        self.inner.close_sessions(epoch, request).await
     }
 }
 

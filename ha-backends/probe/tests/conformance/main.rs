@@ -36,34 +36,35 @@ fn list(list: &[&str]) -> Setting {
 }
 
 mod http {
-    ha_testkit::probe_conformance!(crate::web::Web::plain(), skips = ["fixture: unreachable"]);
+    ha_testkit::conformance!(probe, crate::web::Web::plain(), skips = ["fixture: unreachable"]);
 }
 
 mod http_json {
-    ha_testkit::probe_conformance!(crate::web::Web::json(), skips = ["fixture: unreachable"]);
+    ha_testkit::conformance!(probe, crate::web::Web::json(), skips = ["fixture: unreachable"]);
 }
 
 #[cfg(feature = "tls")]
 mod https_pinned {
-    ha_testkit::probe_conformance!(crate::web::Web::pinned(), skips = ["fixture: unreachable"]);
+    ha_testkit::conformance!(probe, crate::web::Web::pinned(), skips = ["fixture: unreachable"]);
 }
 
 #[cfg(feature = "tls")]
 mod https_signed {
-    ha_testkit::probe_conformance!(crate::web::Web::signed(), skips = ["fixture: unreachable"]);
+    ha_testkit::conformance!(probe, crate::web::Web::signed(), skips = ["fixture: unreachable"]);
 }
 
 mod tcp {
-    ha_testkit::probe_conformance!(crate::commands::Commands::tcp(), skips = ["fixture: unreachable"]);
+    ha_testkit::conformance!(probe, crate::commands::Commands::tcp(), skips = ["fixture: unreachable"]);
 }
 
 mod command {
-    ha_testkit::probe_conformance!(crate::commands::Commands::command(), skips = ["fixture: unreachable"]);
+    ha_testkit::conformance!(probe, crate::commands::Commands::command(), skips = ["fixture: unreachable"]);
 }
 
 /// A log cannot hang, and a server that writes it says nothing of its own to the probe.
 mod log {
-    ha_testkit::probe_conformance!(
+    ha_testkit::conformance!(
+        probe,
         crate::logs::Logs,
         skips = [
             "fixture: unreachable",

@@ -157,50 +157,5 @@ pub trait Membership: ObserveBalancer {
     async fn remove(&self, epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError>;
 }
 
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl<B: ObserveBalancer + ?Sized> ObserveBalancer for Arc<B> {
-    fn capabilities(&self) -> BalancerCapabilities {
-        (**self).capabilities()
-    }
-
-    async fn identify(&self) -> Result<Instance, StepError> {
-        (**self).identify().await
-    }
-
-    async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
-        (**self).member(member).await
-    }
-
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
-        (**self).look(member).await
-    }
-
-    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
-        (**self).members(pool).await
-    }
-
-    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        (**self).concerns(expect).await
-    }
-
-    async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
-        (**self).quiescence(member).await
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl<B: LoadBalancer + ?Sized> LoadBalancer for Arc<B> {
-    async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
-        (**self).set_admin(epoch, request).await
-    }
-
-    async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
-        (**self).set_weight(epoch, request).await
-    }
-
-    async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
-        (**self).close_sessions(epoch, request).await
-    }
-}
+crate::forward!(impl [B: ObserveBalancer + ?Sized] ObserveBalancer for Arc<B>, |this| **this);
+crate::forward!(impl [B: LoadBalancer + ?Sized] LoadBalancer for Arc<B>, |this| **this);

@@ -11,8 +11,7 @@ use ha_core::backend::Membership;
 use ha_core::topology::Name;
 
 use super::balancer::{Ability, Subject};
-use super::case::{self, table};
-use super::tally::Tally;
+use super::case::suite;
 use super::verdict::Breach;
 
 /// Builds balancers to whose pools rows can be added.
@@ -42,58 +41,24 @@ pub trait MembershipSubject: Subject {
     fn spare(&self) -> (Name, SocketAddr);
 }
 
-/// One case of the suite: a sentence that must be true of every balancer whose rows can be changed.
-pub type Case = super::Case<dyn MembershipFixture>;
-
 pub use fake::FakeMembershipFixture;
 
-/// Lists all cases for another macro, after its own arguments.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __membership_cases {
-    ([$($then:tt)*] [$($arguments:tt)*]) => {
-        $($then)* ! {
-            [$($arguments)*]
-            cases::an_added_row_is_in_maintenance_as_it_was_asked_for
-            cases::a_row_added_twice_is_applied_once
-            cases::a_row_of_the_same_name_and_another_address_is_a_conflict
-            cases::an_added_row_gets_requests_once_it_is_ready
-            cases::a_removed_row_is_gone
-            cases::a_row_that_is_not_there_is_already_removed
-            cases::a_row_in_service_is_not_removed
-            cases::a_row_with_a_request_in_flight_is_not_removed
-            cases::a_row_is_added_again_after_its_removal
-            cases::an_unknown_pool_is_refused_without_effect
-            cases::a_stale_epoch_changes_no_rows_where_it_is_fenced
-            cases::a_restart_forgets_added_rows
-            cases::a_dropped_add_leaves_a_whole_row_or_none
-            cases::an_unreachable_balancer_changes_no_rows
-            cases::a_change_that_is_not_answered_has_an_unknown_effect
-        }
-    };
-}
-
-/// All cases.
-pub const CASES: &[Case] = __membership_cases!([table] []);
-
-/// Runs one case by its name, for [`membership_conformance!`](crate::membership_conformance).
-///
-/// # Panics
-/// As [`Tally::check`].
-pub fn check(tally: &Tally, fixture: &(dyn MembershipFixture + 'static), case: &str) {
-    case::check(tally, CASES, (fixture, fixture.name()), case);
-}
-
-/// Makes one test of every case of the membership suite, as
-/// [`load_balancer_conformance!`](crate::load_balancer_conformance) does. Once a module.
-#[macro_export]
-macro_rules! membership_conformance {
-    ($fixture:expr) => {
-        $crate::membership_conformance!($fixture, skips = []);
-    };
-    ($fixture:expr, skips = [$($reason:expr),* $(,)?]) => {
-        $crate::__membership_cases! {
-            [$crate::__conformance_tests] ["membership" membership ($fixture) ($($reason),*)]
-        }
-    };
+suite! {
+    /// One case of the suite: a sentence that must be true of every balancer whose rows can be changed.
+    membership on MembershipFixture, listed by __membership_cases:
+    cases::an_added_row_is_in_maintenance_as_it_was_asked_for
+    cases::a_row_added_twice_is_applied_once
+    cases::a_row_of_the_same_name_and_another_address_is_a_conflict
+    cases::an_added_row_gets_requests_once_it_is_ready
+    cases::a_removed_row_is_gone
+    cases::a_row_that_is_not_there_is_already_removed
+    cases::a_row_in_service_is_not_removed
+    cases::a_row_with_a_request_in_flight_is_not_removed
+    cases::a_row_is_added_again_after_its_removal
+    cases::an_unknown_pool_is_refused_without_effect
+    cases::a_stale_epoch_changes_no_rows_where_it_is_fenced
+    cases::a_restart_forgets_added_rows
+    cases::a_dropped_add_leaves_a_whole_row_or_none
+    cases::an_unreachable_balancer_changes_no_rows
+    cases::a_change_that_is_not_answered_has_an_unknown_effect
 }

@@ -1,0 +1,22 @@
+//! The judges of plans and runs compute for themselves: they may read topologies, plans and names, and call nothing of
+//! what they judge.
+
+#[test]
+fn the_judges_call_neither_the_law_nor_the_effects_of_actions() {
+    let judges = [
+        ("golden/literal.rs", include_str!("../src/golden/literal.rs")),
+        ("simulate/blind.rs", include_str!("../src/simulate/blind.rs")),
+        ("simulate/mutate.rs", include_str!("../src/simulate/mutate.rs")),
+        ("simulate/required.rs", include_str!("../src/simulate/required.rs")),
+        ("simulate/watch.rs", include_str!("../src/simulate/watch.rs")),
+    ];
+    for (file, text) in judges {
+        let judged =
+            ["ha_core::law", "ha_core::machine", "ha_core::safety", "ha_core::engine", "owed_now(", "owed_after_loss("];
+        for name in judged {
+            assert!(!text.contains(name), "src/{file} uses {name}, which it judges: compute it there instead");
+        }
+        let verbs_only = text.matches("ha_core::action").count() == text.matches("ha_core::action::Verb;").count();
+        assert!(verbs_only, "src/{file} uses more of the actions than their names");
+    }
+}
