@@ -13,4 +13,5 @@ pub mod record;
 pub mod report;
 pub mod safety;
 pub mod state;
+pub mod telemetry;
 pub mod topology;

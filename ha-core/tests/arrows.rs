@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The house from left to right: a module may use what stands left of it.
-const ORDER: [&str; 9] = ["topology", "state", "law", "action", "plan", "record", "machine", "safety", "procedure"];
+const ORDER: [&str; 10] =
+    ["telemetry", "topology", "state", "law", "action", "plan", "record", "machine", "safety", "procedure"];
 
 /// Modules beside the order, with the last module of the order that they may use. The traits know nothing of plans.
 const BESIDE: [(&str, &str); 4] =
@@ -51,10 +52,11 @@ fn every_arrow_between_modules_points_to_the_left() {
     let (mut wrong, mut arrows) = (Vec::new(), 0);
     for file in sources(&root) {
         let inside = file.strip_prefix(&root).unwrap();
-        if inside.components().count() < 2 {
+        if inside == Path::new("lib.rs") {
             continue;
         }
-        let from = inside.components().next().unwrap().as_os_str().to_str().unwrap().to_string();
+        let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        let from = first.trim_end_matches(".rs").to_string();
         for line in fs::read_to_string(&file).unwrap().lines() {
             for to in named(line) {
                 arrows += 1;
@@ -114,6 +116,7 @@ fn the_order_refuses_an_arrow_to_the_right() {
     assert!(may_use("law", "topology") && may_use("report", "safety") && may_use("engine", "procedure"));
     assert!(!may_use("state", "law") && !may_use("machine", "safety") && !may_use("journal", "machine"));
     assert!(!may_use("law", "engine") && !may_use("safety", "report") && !may_use("topology", "state"));
+    assert!(may_use("backend", "telemetry") && may_use("topology", "telemetry") && !may_use("telemetry", "topology"));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -8,8 +9,10 @@ use ha_core::backend::{
     SetWeight, Standing, StepError,
 };
 use ha_core::state::LeaseEpoch;
+use ha_core::telemetry::call_span_of_instance;
 use ha_core::topology::Name;
 use tokio::time::sleep;
+use tracing::{Instrument, Span};
 
 use crate::config::HaProxyConfig;
 use crate::declared::Declared;
@@ -240,6 +243,10 @@ impl HaProxy {
         }
     }
 
+    fn call(&self, op: &'static str, target: impl Display) -> Span {
+        call_span_of_instance("haproxy", op, target, &self.admin.endpoint)
+    }
+
     pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -260,161 +267,211 @@ impl ObserveBalancer for HaProxy {
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {
-        let target = self.admin.endpoint.to_string();
-        let about = About { operation: "identify", target: &target };
-        let answer = self.read(about, &[wire::INFO.into()]).await?;
-        instance(about, &answer)
+        async {
+            let target = self.admin.endpoint.to_string();
+            let about = About { operation: "identify", target: &target };
+            let answer = self.read(about, &[wire::INFO.into()]).await?;
+            instance(about, &answer)
+        }
+        .instrument(self.call("identify", &self.admin.endpoint))
+        .await
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
-        let target = member.to_string();
-        let about = About { operation: "member", target: &target };
-        self.ask_alone(about, member, &[]).await.map(|(member, ..)| member)
+        async {
+            let target = member.to_string();
+            let about = About { operation: "member", target: &target };
+            self.ask_alone(about, member, &[]).await.map(|(member, ..)| member)
+        }
+        .instrument(self.call("member", member))
+        .await
     }
 
     async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
-        let target = member.to_string();
-        let about = About { operation: "look", target: &target };
-        let table = self.gathered(about, &member.pool).await?;
-        let (process, stands, figures) = match table.and_then(|table| self.of_table(member, &table)) {
-            Some(found) => found,
-            None => self.look_alone(about, member).await?,
-        };
-        let figures = match stands.admin {
-            Admin::Ready => None,
-            Admin::Drain | Admin::Maint => self.complete(process.generation, figures),
-        };
-        Ok(Standing::new(process, stands).with_quiescence(figures))
+        async {
+            let target = member.to_string();
+            let about = About { operation: "look", target: &target };
+            let table = self.gathered(about, &member.pool).await?;
+            let (process, stands, figures) = match table.and_then(|table| self.of_table(member, &table)) {
+                Some(found) => found,
+                None => self.look_alone(about, member).await?,
+            };
+            let figures = match stands.admin {
+                Admin::Ready => None,
+                Admin::Drain | Admin::Maint => self.complete(process.generation, figures),
+            };
+            Ok(Standing::new(process, stands).with_quiescence(figures))
+        }
+        .instrument(self.call("look", member))
+        .await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
-        let about = About { operation: "members", target: pool.as_str() };
-        self.declared.refresh(pool).await?;
-        let table = match self.gathered(about, pool).await? {
-            Some(table) => table,
-            None => Arc::new(self.table(about, pool).await?),
-        };
-        let malformed = |words: String| error::malformed(about, Malformed(words));
-        let mut members = Vec::with_capacity(table.states.len());
-        for state in &table.states {
-            let stat = table.stats.get(&state.name);
-            let stat = stat.ok_or_else(|| malformed(format!("show stat has no server {}", state.name)))?;
-            let name = Name::new(&state.name).map_err(|error| malformed(error.to_string()))?;
-            members.push((name, self.describe(pool, state, stat, &table.row)));
+        async {
+            let about = About { operation: "members", target: pool.as_str() };
+            self.declared.refresh(pool).await?;
+            let table = match self.gathered(about, pool).await? {
+                Some(table) => table,
+                None => Arc::new(self.table(about, pool).await?),
+            };
+            let malformed = |words: String| error::malformed(about, Malformed(words));
+            let mut members = Vec::with_capacity(table.states.len());
+            for state in &table.states {
+                let stat = table.stats.get(&state.name);
+                let stat = stat.ok_or_else(|| malformed(format!("show stat has no server {}", state.name)))?;
+                let name = Name::new(&state.name).map_err(|error| malformed(error.to_string()))?;
+                members.push((name, self.describe(pool, state, stat, &table.row)));
+            }
+            Ok(members)
         }
-        Ok(members)
+        .instrument(self.call("members", pool))
+        .await
     }
 
     async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        let (mut concerns, told) = self.declared.concerns(expect).await?;
-        if expect.members.is_empty() || self.declared.accepts(left_out::RULE) {
-            return Ok(concerns);
-        }
-        // What runs may be another configuration than the file, and there may be no file.
-        let about = About { operation: "concerns", target: expect.pool.as_str() };
-        let answer = self.read(about, &[wire::ALL_STATES.into()]).await?;
-        let states = wire::parse_all_states(&answer).map_err(|malformed| error::malformed(about, malformed))?;
-        concerns.extend(left_out::running(&states, expect, &told));
-        Ok(concerns)
+        let answer = async {
+            let (mut concerns, told) = self.declared.concerns(expect).await?;
+            if expect.members.is_empty() || self.declared.accepts(left_out::RULE) {
+                return Ok(concerns);
+            }
+            // What runs may be another configuration than the file, and there may be no file.
+            let about = About { operation: "concerns", target: expect.pool.as_str() };
+            let answer = self.read(about, &[wire::ALL_STATES.into()]).await?;
+            let states = wire::parse_all_states(&answer).map_err(|malformed| error::malformed(about, malformed))?;
+            concerns.extend(left_out::running(&states, expect, &told));
+            Ok(concerns)
+        };
+        answer.instrument(self.call("concerns", &expect.pool)).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
-        let target = member.to_string();
-        let about = About { operation: "quiescence", target: &target };
-        let (pid, stat) = self.figures(about, member).await?;
-        let older = self.older_sessions(about, member, pid).await?;
-        Ok(self.with_older(pid, stat.quiescence, older))
+        async {
+            let target = member.to_string();
+            let about = About { operation: "quiescence", target: &target };
+            let (pid, stat) = self.figures(about, member).await?;
+            let older = self.older_sessions(about, member, pid).await?;
+            Ok(self.with_older(pid, stat.quiescence, older))
+        }
+        .instrument(self.call("quiescence", member))
+        .await
     }
 }
 
 #[async_trait]
 impl LoadBalancer for HaProxy {
     async fn set_admin(&self, _epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
-        let SetAdmin { member, admin, .. } = request;
-        let target = member.to_string();
-        let about = About { operation: "set_admin", target: &target };
-        if self.state(about, &member).await?.admin() == admin {
-            return Ok(Applied::AlreadySo);
+        let span = self.call("set_admin", &request.member);
+        async {
+            let SetAdmin { member, admin, .. } = request;
+            let target = member.to_string();
+            let about = About { operation: "set_admin", target: &target };
+            if self.state(about, &member).await?.admin() == admin {
+                return Ok(Applied::AlreadySo);
+            }
+            let is_so = |state: &ServerState| match state.admin() {
+                found if found == admin => Ok(()),
+                found => Err(differs(admin, found)),
+            };
+            self.set(about, &member, &wire::set_state(&member, admin), is_so).await
         }
-        let is_so = |state: &ServerState| match state.admin() {
-            found if found == admin => Ok(()),
-            found => Err(differs(admin, found)),
-        };
-        self.set(about, &member, &wire::set_state(&member, admin), is_so).await
+        .instrument(span)
+        .await
     }
 
     async fn set_weight(&self, _epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
-        let SetWeight { member, weight, .. } = request;
-        let target = member.to_string();
-        let about = About { operation: "set_weight", target: &target };
-        if self.state(about, &member).await?.weight == weight {
-            return Ok(Applied::AlreadySo);
+        let span = self.call("set_weight", &request.member);
+        async {
+            let SetWeight { member, weight, .. } = request;
+            let target = member.to_string();
+            let about = About { operation: "set_weight", target: &target };
+            if self.state(about, &member).await?.weight == weight {
+                return Ok(Applied::AlreadySo);
+            }
+            let is_so = |state: &ServerState| match state.weight {
+                found if found == weight => Ok(()),
+                found => Err(format!("weight {weight} was set and {found} is read back: somebody else's change")),
+            };
+            self.set(about, &member, &wire::set_weight(&member, weight), is_so).await
         }
-        let is_so = |state: &ServerState| match state.weight {
-            found if found == weight => Ok(()),
-            found => Err(format!("weight {weight} was set and {found} is read back: somebody else's change")),
-        };
-        self.set(about, &member, &wire::set_weight(&member, weight), is_so).await
+        .instrument(span)
+        .await
     }
 
     async fn close_sessions(&self, _epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
-        let member = request.member;
-        let target = member.to_string();
-        let about = About { operation: "close_sessions", target: &target };
-        // Its answer is empty whatever it closes: what was there is read before.
-        let (_, stat) = self.figures(about, &member).await?;
-        self.command(about, &wire::close_sessions(&member)).await?;
-        Ok(Closed::new(stat.quiescence.sessions))
+        let span = self.call("close_sessions", &request.member);
+        async {
+            let member = request.member;
+            let target = member.to_string();
+            let about = About { operation: "close_sessions", target: &target };
+            // Its answer is empty whatever it closes: what was there is read before.
+            let (_, stat) = self.figures(about, &member).await?;
+            self.command(about, &wire::close_sessions(&member)).await?;
+            Ok(Closed::new(stat.quiescence.sessions))
+        }
+        .instrument(span)
+        .await
     }
 }
 
 #[async_trait]
 impl Membership for HaProxy {
     async fn add(&self, _epoch: LeaseEpoch, request: AddMember) -> Result<Applied, StepError> {
-        let member = request.member.clone();
-        let target = member.to_string();
-        let about = About { operation: "add", target: &target };
-        if let Some(state) = self.find(about, &member).await? {
-            if state.address == Some(request.address) {
-                return Ok(Applied::AlreadySo);
+        let span = self.call("add", &request.member);
+        async {
+            let member = request.member.clone();
+            let target = member.to_string();
+            let about = About { operation: "add", target: &target };
+            if let Some(state) = self.find(about, &member).await? {
+                if state.address == Some(request.address) {
+                    return Ok(Applied::AlreadySo);
+                }
+                let words = format!("a server of this name is there with another address, {:?}", state.address);
+                return Err(StepError::new(ErrorKind::Conflict, "add", target).with_context(words).without_effect());
             }
-            let words = format!("a server of this name is there with another address, {:?}", state.address);
-            return Err(StepError::new(ErrorKind::Conflict, "add", target).with_context(words).without_effect());
+            self.command(about, &wire::add_server(&request)).await?;
+            if request.check_every.is_some() {
+                // Checks of an added server rest until they are asked for; they begin when it leaves maintenance.
+                self.command(about, &wire::enable_health(&member)).await.map_err(|error| {
+                    let words = format!("it was added, its checks could not be enabled: {error}");
+                    StepError::new(error.kind(), "add", target.as_str()).with_context(words)
+                })?;
+            }
+            let is_so = |state: &ServerState| match (state.address, state.admin()) {
+                (address, Admin::Maint) if address == Some(request.address) => Ok(()),
+                (address, admin) => {
+                    Err(format!("it was added, and is read back as {admin:?} with address {address:?}"))
+                }
+            };
+            self.confirm(about, &member, is_so).await
         }
-        self.command(about, &wire::add_server(&request)).await?;
-        if request.check_every.is_some() {
-            // Checks of an added server rest until they are asked for; they begin when it leaves maintenance.
-            self.command(about, &wire::enable_health(&member)).await.map_err(|error| {
-                let words = format!("it was added, its checks could not be enabled: {error}");
-                StepError::new(error.kind(), "add", target.as_str()).with_context(words)
-            })?;
-        }
-        let is_so = |state: &ServerState| match (state.address, state.admin()) {
-            (address, Admin::Maint) if address == Some(request.address) => Ok(()),
-            (address, admin) => Err(format!("it was added, and is read back as {admin:?} with address {address:?}")),
-        };
-        self.confirm(about, &member, is_so).await
+        .instrument(span)
+        .await
     }
 
     async fn remove(&self, _epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError> {
-        let target = member.to_string();
-        let about = About { operation: "remove", target: &target };
-        if self.find(about, &member).await?.is_none() {
-            return Ok(Applied::AlreadySo);
-        }
-        self.command(about, &wire::del_server(&member)).await?;
-        self.lock().ids.remove(&member);
-        match self.find(about, &member).await {
-            Ok(None) => Ok(Applied::Applied),
-            Ok(Some(_)) => {
-                let words = "it was removed and is there again: somebody else's change";
-                Err(StepError::new(ErrorKind::Conflict, "remove", target).with_context(words))
+        let span = self.call("remove", &member);
+        async {
+            let target = member.to_string();
+            let about = About { operation: "remove", target: &target };
+            if self.find(about, &member).await?.is_none() {
+                return Ok(Applied::AlreadySo);
             }
-            Err(error) => {
-                let words = format!("it was removed, and could not be read back: {error}");
-                Err(StepError::new(ErrorKind::Conflict, "remove", target).with_context(words))
+            self.command(about, &wire::del_server(&member)).await?;
+            self.lock().ids.remove(&member);
+            match self.find(about, &member).await {
+                Ok(None) => Ok(Applied::Applied),
+                Ok(Some(_)) => {
+                    let words = "it was removed and is there again: somebody else's change";
+                    Err(StepError::new(ErrorKind::Conflict, "remove", target).with_context(words))
+                }
+                Err(error) => {
+                    let words = format!("it was removed, and could not be read back: {error}");
+                    Err(StepError::new(ErrorKind::Conflict, "remove", target).with_context(words))
+                }
             }
         }
+        .instrument(span)
+        .await
     }
 }
 

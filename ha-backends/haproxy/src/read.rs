@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ha_core::backend::{ErrorKind, Instance, Member, MemberRef, Quiescence, StepError};
 use ha_core::topology::Name;
 use tokio::task::yield_now;
+use tracing::Instrument;
 
 use crate::backend::{HaProxy, instance, missing};
 use crate::error;
@@ -45,7 +46,8 @@ impl HaProxy {
         if let Some(gathering) = gathering {
             // In a task, so that none of the readers waits for another one to be polled.
             let (backend, pool) = (self.clone(), pool.clone());
-            tokio::spawn(async move { backend.answer_all(gathering, &pool).await });
+            // Its span is that of the call that asks for all.
+            tokio::spawn(async move { backend.answer_all(gathering, &pool).await }.in_current_span());
         }
         // No longer than the common question: who has that ends its wait, whatever becomes of it.
         match answer.await {

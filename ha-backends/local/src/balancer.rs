@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use ha_core::backend::{
     Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError, look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
+use ha_core::telemetry::call_span_of_instance;
 use ha_core::topology::{Component, Name, SettingErrors as ConfigError, Settings};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
+use tracing::{Instrument, Span};
 
 use crate::wire::{LINE_LIMIT, Reply, Request};
 
@@ -38,6 +41,10 @@ impl LocalBalancer {
             (settings.absolute_path("socket"), settings.duration("deadline", Duration::from_secs(2)));
         let read = (|| Ok(Self { socket: socket?, deadline: deadline? }))();
         settings.finish(read)
+    }
+
+    fn call(&self, op: &'static str, target: impl Display) -> Span {
+        call_span_of_instance("local", op, target, self.socket.display())
     }
 
     async fn ask(&self, operation: &'static str, target: String, request: Request) -> Result<Reply, StepError> {
@@ -98,70 +105,101 @@ impl ObserveBalancer for LocalBalancer {
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {
-        let target = self.socket.display().to_string();
-        match self.ask("identify", target.clone(), Request::Identify).await? {
-            Reply::Instance(instance) => Ok(instance),
-            _ => Err(unexpected("identify", target, false)),
+        async {
+            let target = self.socket.display().to_string();
+            match self.ask("identify", target.clone(), Request::Identify).await? {
+                Reply::Instance(instance) => Ok(instance),
+                _ => Err(unexpected("identify", target, false)),
+            }
         }
+        .instrument(self.call("identify", self.socket.display()))
+        .await
     }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
-        let request = Request::Member { pool: member.pool.to_string(), member: member.member.to_string() };
-        match self.ask("member", member.to_string(), request).await? {
-            Reply::Member(stands) => Ok(stands),
-            _ => Err(unexpected("member", member.to_string(), false)),
+        async {
+            let request = Request::Member { pool: member.pool.to_string(), member: member.member.to_string() };
+            match self.ask("member", member.to_string(), request).await? {
+                Reply::Member(stands) => Ok(stands),
+                _ => Err(unexpected("member", member.to_string(), false)),
+            }
         }
+        .instrument(self.call("member", member))
+        .await
     }
 
     async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
-        look_by_parts(self, member).await
+        async { look_by_parts(self, member).await }.instrument(self.call("look", member)).await
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
-        let request = Request::Members { pool: pool.to_string() };
-        match self.ask("members", pool.to_string(), request).await? {
-            Reply::Members(members) => Ok(members),
-            _ => Err(unexpected("members", pool.to_string(), false)),
+        async {
+            let request = Request::Members { pool: pool.to_string() };
+            match self.ask("members", pool.to_string(), request).await? {
+                Reply::Members(members) => Ok(members),
+                _ => Err(unexpected("members", pool.to_string(), false)),
+            }
         }
+        .instrument(self.call("members", pool))
+        .await
     }
 
-    async fn concerns(&self, _expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        Ok(Vec::new())
+    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+        async { Ok(Vec::new()) }.instrument(self.call("concerns", &expect.pool)).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
-        let request = Request::Quiescence { pool: member.pool.to_string(), member: member.member.to_string() };
-        match self.ask("quiescence", member.to_string(), request).await? {
-            Reply::Quiescence(figures) => Ok(figures),
-            _ => Err(unexpected("quiescence", member.to_string(), false)),
+        async {
+            let request = Request::Quiescence { pool: member.pool.to_string(), member: member.member.to_string() };
+            match self.ask("quiescence", member.to_string(), request).await? {
+                Reply::Quiescence(figures) => Ok(figures),
+                _ => Err(unexpected("quiescence", member.to_string(), false)),
+            }
         }
+        .instrument(self.call("quiescence", member))
+        .await
     }
 }
 
 #[async_trait]
 impl LoadBalancer for LocalBalancer {
     async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
-        let (member, admin) = (request.member, request.admin);
-        let (pool, name) = (member.pool.to_string(), member.member.to_string());
-        let ask = Request::SetAdmin { pool, member: name, admin, epoch: epoch.number() };
-        match self.ask("set_admin", member.to_string(), ask).await? {
-            Reply::Applied(applied) => Ok(applied),
-            _ => Err(unexpected("set_admin", member.to_string(), true)),
+        let span = self.call("set_admin", &request.member);
+        async {
+            let (member, admin) = (request.member, request.admin);
+            let (pool, name) = (member.pool.to_string(), member.member.to_string());
+            let ask = Request::SetAdmin { pool, member: name, admin, epoch: epoch.number() };
+            match self.ask("set_admin", member.to_string(), ask).await? {
+                Reply::Applied(applied) => Ok(applied),
+                _ => Err(unexpected("set_admin", member.to_string(), true)),
+            }
         }
+        .instrument(span)
+        .await
     }
 
     async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
-        let (member, weight) = (request.member, request.weight);
-        let (pool, name) = (member.pool.to_string(), member.member.to_string());
-        let ask = Request::SetWeight { pool, member: name, weight, epoch: epoch.number() };
-        match self.ask("set_weight", member.to_string(), ask).await? {
-            Reply::Applied(applied) => Ok(applied),
-            _ => Err(unexpected("set_weight", member.to_string(), true)),
+        let span = self.call("set_weight", &request.member);
+        async {
+            let (member, weight) = (request.member, request.weight);
+            let (pool, name) = (member.pool.to_string(), member.member.to_string());
+            let ask = Request::SetWeight { pool, member: name, weight, epoch: epoch.number() };
+            match self.ask("set_weight", member.to_string(), ask).await? {
+                Reply::Applied(applied) => Ok(applied),
+                _ => Err(unexpected("set_weight", member.to_string(), true)),
+            }
         }
+        .instrument(span)
+        .await
     }
 
     async fn close_sessions(&self, _epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
-        let error = StepError::new(ErrorKind::Unsupported, "close_sessions", request.member.to_string());
-        Err(error.with_context("the embedded balancer lets every request end by itself").without_effect())
+        let span = self.call("close_sessions", &request.member);
+        async {
+            let error = StepError::new(ErrorKind::Unsupported, "close_sessions", request.member.to_string());
+            Err(error.with_context("the embedded balancer lets every request end by itself").without_effect())
+        }
+        .instrument(span)
+        .await
     }
 }

@@ -8,12 +8,14 @@ use ha_core::backend::{
     ObserveHost, Ran, RunCommand, ServerProcess, StepError,
 };
 use ha_core::state::{LeaseEpoch, ServerDomain};
+use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, SettingErrors as ConfigError, Settings};
 
 use crate::fence::Fence;
 use crate::identity::{self, Life};
 use crate::runner;
 use tokio::time::{Instant, sleep};
+use tracing::{Instrument, Span};
 
 /// How a server of this machine is driven.
 #[derive(Clone, Debug)]
@@ -67,6 +69,10 @@ impl LocalHost {
         Self { config }
     }
 
+    fn call(&self, op: &'static str) -> Span {
+        call_span("local", op, self.config.home.display())
+    }
+
     fn find(&self, scripts: &Scripts) -> Option<Life> {
         identity::find(&self.pid_file(scripts), &scripts.identity)
     }
@@ -100,12 +106,13 @@ impl LocalHost {
     /// Runs a command behind the fence, in a task of its own: a dropped future does not cut it.
     async fn fenced(&self, epoch: LeaseEpoch, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
         let (home, wait) = (self.config.home.clone(), self.config.command_deadline);
-        let task = tokio::spawn(async move {
+        let act = async move {
             let fence = pass(&home, epoch, operation, wait).await?;
             let ran = runner::run(&home, operation, command).await;
             drop(fence);
             ran
-        });
+        };
+        let task = tokio::spawn(act.in_current_span());
         task.await
             .unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, operation, self.target()).caused_by(error)))
     }
@@ -178,37 +185,49 @@ impl ObserveHost for LocalHost {
     }
 
     async fn identify(&self) -> Result<HostIdentity, StepError> {
-        let failed = |error| StepError::new(ErrorKind::Protocol, "identify", self.target()).caused_by(error);
-        identity::machine().map_err(|error| failed(error).without_effect())
+        async {
+            let failed = |error| StepError::new(ErrorKind::Protocol, "identify", self.target()).caused_by(error);
+            identity::machine().map_err(|error| failed(error).without_effect())
+        }
+        .instrument(self.call("identify"))
+        .await
     }
 
     async fn process(&self) -> Result<ServerProcess, StepError> {
-        self.look("process").await
+        async { self.look("process").await }.instrument(self.call("process")).await
     }
 
     async fn installed(&self) -> Result<Installed, StepError> {
-        if !self.config.home.is_dir() {
-            return Ok(Installed::Absent);
-        }
-        let command = RunCommand::new(self.config.version.clone(), self.config.command_deadline);
-        let ran = runner::run(&self.config.home, "installed", command).await.map_err(StepError::without_effect)?;
-        let release = ran.stdout.lines().next().map(str::trim).filter(|line| !line.is_empty());
-        match release {
-            Some(release) if ran.is_success() => Ok(Installed::Release(release.into())),
-            Some(_) | None => {
-                let words =
-                    format!("its version command ended with {} and no release: {}", ran.ended, ran.stderr.trim());
-                let error = StepError::new(ErrorKind::Protocol, "installed", self.target());
-                Err(error.with_context(words).without_effect())
+        async {
+            if !self.config.home.is_dir() {
+                return Ok(Installed::Absent);
+            }
+            let command = RunCommand::new(self.config.version.clone(), self.config.command_deadline);
+            let ran = runner::run(&self.config.home, "installed", command).await.map_err(StepError::without_effect)?;
+            let release = ran.stdout.lines().next().map(str::trim).filter(|line| !line.is_empty());
+            match release {
+                Some(release) if ran.is_success() => Ok(Installed::Release(release.into())),
+                Some(_) | None => {
+                    let words =
+                        format!("its version command ended with {} and no release: {}", ran.ended, ran.stderr.trim());
+                    let error = StepError::new(ErrorKind::Protocol, "installed", self.target());
+                    Err(error.with_context(words).without_effect())
+                }
             }
         }
+        .instrument(self.call("installed"))
+        .await
     }
 
     async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
-        match &self.config.supervisor {
-            Supervisor::Scripts(_) => Ok(None),
-            Supervisor::Systemd(unit) => Ok(self.unit_status("stop budget", unit).await?.stop_budget),
+        async {
+            match &self.config.supervisor {
+                Supervisor::Scripts(_) => Ok(None),
+                Supervisor::Systemd(unit) => Ok(self.unit_status("stop budget", unit).await?.stop_budget),
+            }
         }
+        .instrument(self.call("stop_budget"))
+        .await
     }
 }
 
@@ -223,68 +242,85 @@ impl Host for LocalHost {
     }
 
     async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
-        let argv = match (domain, &self.config.supervisor) {
-            (ServerDomain::Test, _) if self.config.start_test.is_empty() => {
-                let missing = self.error(ErrorKind::Unsupported, "start").without_effect();
-                return Err(missing.with_context("no start_test is set for it: it cannot be started in a test domain"));
-            }
-            (ServerDomain::Test, _) => self.config.start_test.clone(),
-            (ServerDomain::Production, Supervisor::Scripts(scripts)) => scripts.start.clone(),
-            (ServerDomain::Production, Supervisor::Systemd(unit)) => unit.request(&["start", "--no-block"]),
-        };
-        let host = self.clone();
-        let task = tokio::spawn(async move { host.start_behind_fence(epoch, argv).await });
-        task.await
-            .unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, "start", self.target()).caused_by(error)))
+        async {
+            let argv = match (domain, &self.config.supervisor) {
+                (ServerDomain::Test, _) if self.config.start_test.is_empty() => {
+                    let missing = self.error(ErrorKind::Unsupported, "start").without_effect();
+                    return Err(
+                        missing.with_context("no start_test is set for it: it cannot be started in a test domain")
+                    );
+                }
+                (ServerDomain::Test, _) => self.config.start_test.clone(),
+                (ServerDomain::Production, Supervisor::Scripts(scripts)) => scripts.start.clone(),
+                (ServerDomain::Production, Supervisor::Systemd(unit)) => unit.request(&["start", "--no-block"]),
+            };
+            let host = self.clone();
+            let task = tokio::spawn(async move { host.start_behind_fence(epoch, argv).await }.in_current_span());
+            task.await.unwrap_or_else(|error| {
+                Err(StepError::new(ErrorKind::Protocol, "start", self.target()).caused_by(error))
+            })
+        }
+        .instrument(self.call("start"))
+        .await
     }
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
-        let scripts = match &self.config.supervisor {
-            Supervisor::Scripts(scripts) => scripts,
-            Supervisor::Systemd(unit) if self.unit_process("stop", unit).await? == ServerProcess::Stopped => {
-                return Ok(Applied::AlreadySo);
+        async {
+            let scripts = match &self.config.supervisor {
+                Supervisor::Scripts(scripts) => scripts,
+                Supervisor::Systemd(unit) if self.unit_process("stop", unit).await? == ServerProcess::Stopped => {
+                    return Ok(Applied::AlreadySo);
+                }
+                Supervisor::Systemd(unit) => {
+                    return self.script(epoch, "stop", &unit.request(&["stop", "--no-block"])).await;
+                }
+            };
+            let Some(Life { pid, .. }) = self.find(scripts) else { return Ok(Applied::AlreadySo) };
+            // The script signals whoever the pid file names: it must name this server.
+            // What is no number of a process is worse than a wrong one: -1 is everybody.
+            let bytes = std::fs::read(self.pid_file(scripts)).unwrap_or_default();
+            let is_blank = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
+            if !is_blank && parse_pid_file(&bytes) != Some(pid) {
+                let named = String::from_utf8_lossy(&bytes).chars().take(40).collect::<String>();
+                let words = format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
+                let mismatch = StepError::new(ErrorKind::Conflict, "stop", self.target());
+                return Err(mismatch.with_context(words).without_effect());
             }
-            Supervisor::Systemd(unit) => {
-                return self.script(epoch, "stop", &unit.request(&["stop", "--no-block"])).await;
-            }
-        };
-        let Some(Life { pid, .. }) = self.find(scripts) else { return Ok(Applied::AlreadySo) };
-        // The script signals whoever the pid file names: it must name this server.
-        // What is no number of a process is worse than a wrong one: -1 is everybody.
-        let bytes = std::fs::read(self.pid_file(scripts)).unwrap_or_default();
-        let is_blank = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
-        if !is_blank && parse_pid_file(&bytes) != Some(pid) {
-            let named = String::from_utf8_lossy(&bytes).chars().take(40).collect::<String>();
-            let words = format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
-            let mismatch = StepError::new(ErrorKind::Conflict, "stop", self.target());
-            return Err(mismatch.with_context(words).without_effect());
+            self.script(epoch, "stop", &scripts.stop).await
         }
-        self.script(epoch, "stop", &scripts.stop).await
+        .instrument(self.call("stop"))
+        .await
     }
 
     async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError> {
-        let host = self.clone();
-        let task = tokio::spawn(async move {
-            let _fence = pass(&host.config.home, epoch, "kill", host.config.command_deadline).await?;
-            let scripts = match &host.config.supervisor {
-                Supervisor::Scripts(scripts) => scripts,
-                Supervisor::Systemd(unit) => return host.kill_unit(unit, &life).await,
+        async {
+            let host = self.clone();
+            let act = async move {
+                let _fence = pass(&host.config.home, epoch, "kill", host.config.command_deadline).await?;
+                let scripts = match &host.config.supervisor {
+                    Supervisor::Scripts(scripts) => scripts,
+                    Supervisor::Systemd(unit) => return host.kill_unit(unit, &life).await,
+                };
+                let lives = || host.find(scripts).filter(|found| found.incarnation == life);
+                let Some(found) = lives() else { return Ok(Applied::AlreadySo) };
+                let denied = |error| StepError::new(ErrorKind::Denied, "kill", host.target()).caused_by(error);
+                runner::ask_for_dump(found.pid).await.map_err(|error| denied(error).without_effect())?;
+                // It may have ended meanwhile, and its number be another's.
+                match lives() {
+                    Some(found) => runner::kill(found.pid, found.group).map_err(denied),
+                    None => Ok(Applied::Applied),
+                }
             };
-            let lives = || host.find(scripts).filter(|found| found.incarnation == life);
-            let Some(found) = lives() else { return Ok(Applied::AlreadySo) };
-            let denied = |error| StepError::new(ErrorKind::Denied, "kill", host.target()).caused_by(error);
-            runner::ask_for_dump(found.pid).await.map_err(|error| denied(error).without_effect())?;
-            // It may have ended meanwhile, and its number be another's.
-            match lives() {
-                Some(found) => runner::kill(found.pid, found.group).map_err(denied),
-                None => Ok(Applied::Applied),
-            }
-        });
-        task.await
-            .unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, "kill", self.target()).caused_by(error)))
+            let task = tokio::spawn(act.in_current_span());
+            task.await.unwrap_or_else(|error| {
+                Err(StepError::new(ErrorKind::Protocol, "kill", self.target()).caused_by(error))
+            })
+        }
+        .instrument(self.call("kill"))
+        .await
     }
 
     async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {
-        self.fenced(epoch, "run", command).await
+        async { self.fenced(epoch, "run", command).await }.instrument(self.call("run")).await
     }
 }

@@ -48,6 +48,8 @@ pub(crate) async fn run(home: &Path, operation: &'static str, command: RunComman
         }
         Err(error) => return nothing(ErrorKind::Denied, format!("{} cannot be run: {error}", path.display())),
     };
+    // Without its arguments, which may hold secrets.
+    tracing::debug!(program = %path.display(), pid = child.id(), "command started");
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     let limit = command.output_limit;
     let (out, err) = (Kept::default(), Kept::default());

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{ErrorKind, Probe, Ready, StepError};
+use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Reported, SettingErrors, Settings};
+use tracing::Instrument;
 
 use crate::answer::{Asked, release};
 use crate::ports::{Doors, Ports};
@@ -64,17 +66,19 @@ impl CommandProbeConfig {
 pub struct CommandProbe {
     config: CommandProbeConfig,
     target: String,
+    /// The name that a topology gives it.
+    backend: &'static str,
 }
 
 impl CommandProbe {
     /// Asks as `config` says.
     pub fn new(config: CommandProbeConfig) -> Self {
         let target = config.command.first().cloned().unwrap_or_default();
-        Self { config, target }
+        Self { config, target, backend: "command" }
     }
 
-    pub(crate) fn with_target(self, target: String) -> Self {
-        Self { target, ..self }
+    pub(crate) fn named(self, backend: &'static str, target: String) -> Self {
+        Self { target, backend, ..self }
     }
 
     async fn look(&self, operation: &'static str) -> Result<Ready, StepError> {
@@ -119,11 +123,15 @@ pub(crate) async fn tested<A: Future<Output = Result<Ready, StepError>>>(
 #[async_trait]
 impl Probe for CommandProbe {
     async fn ready(&self) -> Result<Ready, StepError> {
-        self.look("ready").await
+        async { self.look("ready").await }.instrument(call_span(self.backend, "ready", &self.target)).await
     }
 
     async fn test(&self) -> Result<Box<str>, StepError> {
-        let asked = Asked { operation: "test", target: &self.target };
-        tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
+        async {
+            let asked = Asked { operation: "test", target: &self.target };
+            tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
+        }
+        .instrument(call_span(self.backend, "test", &self.target))
+        .await
     }
 }

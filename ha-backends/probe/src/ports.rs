@@ -4,6 +4,7 @@ use ha_core::backend::{ErrorKind, StepError};
 use ha_core::topology::{Reported, SettingError, Settings};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::answer::Asked;
 
@@ -55,10 +56,11 @@ impl Ports {
         let mut connecting = JoinSet::new();
         for address in &self.0 {
             let address = address.clone();
-            connecting.spawn(async move {
+            let connect = async move {
                 let connected = TcpStream::connect(address.as_str()).await;
                 (address, connected.map(drop))
-            });
+            };
+            connecting.spawn(connect.in_current_span());
         }
         let mut closed = Vec::new();
         while let Some(ended) = connecting.join_next().await {

@@ -34,7 +34,7 @@ impl TcpProbe {
     /// Asks as `config` says.
     pub fn new(config: TcpProbeConfig) -> Self {
         let target = config.inner.ports.names();
-        Self { inner: CommandProbe::new(config.inner).with_target(target) }
+        Self { inner: CommandProbe::new(config.inner).named("tcp", target) }
     }
 }
 

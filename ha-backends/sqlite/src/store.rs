@@ -6,10 +6,15 @@ use async_trait::async_trait;
 use ha_core::journal::{Journal, JournalError, Lease, LeaseError, check_next, cluster_of};
 use ha_core::record::{Entry, RECORD_FORMAT, Record, RunId};
 use ha_core::state::LeaseEpoch;
+use ha_core::telemetry::call_span;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
+use tracing::{Instrument, Span};
 
 use crate::schema;
+
+/// The name of this backend in spans.
+const NAME: &str = "sqlite";
 
 /// Keeps journal and lease in one SQLite file.
 ///
@@ -41,90 +46,123 @@ impl SqliteStore {
         work: impl FnOnce(&mut Inner) -> T + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
         let inner = self.inner.clone();
-        tokio::task::spawn_blocking(move || work(&mut inner.lock().unwrap_or_else(PoisonError::into_inner))).await
+        let span = Span::current();
+        let act = move || span.in_scope(|| work(&mut inner.lock().unwrap_or_else(PoisonError::into_inner)));
+        tokio::task::spawn_blocking(act).await
     }
 }
 
 #[async_trait]
 impl Journal for SqliteStore {
     async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
-        let run = run.clone();
-        self.with(move |inner| {
-            if let Some(what) = &inner.failed {
-                return Err(JournalError::Broken { what: format!("an earlier write failed ({what}): open it anew") });
-            }
-            let appended = append(&mut inner.connection, &run, &entries);
-            if let Err(JournalError::Broken { what }) = &appended {
-                inner.failed = Some(what.clone());
-            }
-            appended
-        })
+        async {
+            let run = run.clone();
+            self.with(move |inner| {
+                if let Some(what) = &inner.failed {
+                    return Err(JournalError::Broken {
+                        what: format!("an earlier write failed ({what}): open it anew"),
+                    });
+                }
+                let appended = append(&mut inner.connection, &run, &entries);
+                if let Err(JournalError::Broken { what }) = &appended {
+                    inner.failed = Some(what.clone());
+                }
+                appended
+            })
+            .await
+            .unwrap_or_else(|error| Err(broken(error)))
+        }
+        .instrument(call_span(NAME, "append", run))
         .await
-        .unwrap_or_else(|error| Err(broken(error)))
     }
 
     async fn read(&self, run: &RunId) -> Result<Vec<Entry>, JournalError> {
-        let run = run.clone();
-        self.with(move |inner| read(&inner.connection, &run)).await.unwrap_or_else(|error| Err(broken(error)))
+        async {
+            let run = run.clone();
+            self.with(move |inner| read(&inner.connection, &run)).await.unwrap_or_else(|error| Err(broken(error)))
+        }
+        .instrument(call_span(NAME, "read", run))
+        .await
     }
 
     async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
-        self.with(|inner| {
-            let mut query = inner.connection.prepare("SELECT run FROM runs ORDER BY number").map_err(broken)?;
-            let runs = query.query_map([], |row| row.get::<_, String>(0)).map_err(broken)?;
-            runs.map(|run| run.map(RunId::new).map_err(broken)).collect()
-        })
+        async {
+            self.with(|inner| {
+                let mut query = inner.connection.prepare("SELECT run FROM runs ORDER BY number").map_err(broken)?;
+                let runs = query.query_map([], |row| row.get::<_, String>(0)).map_err(broken)?;
+                runs.map(|run| run.map(RunId::new).map_err(broken)).collect()
+            })
+            .await
+            .unwrap_or_else(|error| Err(broken(error)))
+        }
+        .instrument(call_span(NAME, "runs", "all"))
         .await
-        .unwrap_or_else(|error| Err(broken(error)))
     }
 
     async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
-        let cluster = cluster.to_string();
-        self.with(move |inner| {
-            let select = "SELECT run FROM runs WHERE is_open = 1 AND (cluster = ?1 OR cluster IS NULL) ORDER BY number";
-            let mut query = inner.connection.prepare(select).map_err(broken)?;
-            let runs = query.query_map([cluster], |row| row.get::<_, String>(0)).map_err(broken)?;
-            runs.map(|run| run.map(RunId::new).map_err(broken)).collect()
-        })
+        async {
+            let cluster = cluster.to_string();
+            self.with(move |inner| {
+                let select =
+                    "SELECT run FROM runs WHERE is_open = 1 AND (cluster = ?1 OR cluster IS NULL) ORDER BY number";
+                let mut query = inner.connection.prepare(select).map_err(broken)?;
+                let runs = query.query_map([cluster], |row| row.get::<_, String>(0)).map_err(broken)?;
+                runs.map(|run| run.map(RunId::new).map_err(broken)).collect()
+            })
+            .await
+            .unwrap_or_else(|error| Err(broken(error)))
+        }
+        .instrument(call_span(NAME, "open_runs", cluster))
         .await
-        .unwrap_or_else(|error| Err(broken(error)))
     }
 }
 
 #[async_trait]
 impl Lease for SqliteStore {
     async fn acquire(&self, cluster: &str, owner: &str, ttl: Duration) -> Result<LeaseEpoch, LeaseError> {
-        let (cluster, owner) = (cluster.to_string(), owner.to_string());
-        self.with(move |inner| acquire(&mut inner.connection, &cluster, &owner, ttl))
-            .await
-            .unwrap_or_else(|error| Err(lease_broken(error)))
+        async {
+            let (cluster, owner) = (cluster.to_string(), owner.to_string());
+            self.with(move |inner| acquire(&mut inner.connection, &cluster, &owner, ttl))
+                .await
+                .unwrap_or_else(|error| Err(lease_broken(error)))
+        }
+        .instrument(call_span(NAME, "acquire", cluster))
+        .await
     }
 
     async fn renew(&self, cluster: &str, epoch: LeaseEpoch, ttl: Duration) -> Result<(), LeaseError> {
-        let cluster = cluster.to_string();
-        self.with(move |inner| {
-            let now = unix_ms();
-            let changed = inner.connection.execute(
-                "UPDATE leases SET until_ms = ?1 WHERE cluster = ?2 AND epoch = ?3 AND until_ms > ?4",
-                params![now.saturating_add(millis(ttl)), cluster, number(epoch), now],
-            );
-            match changed.map_err(lease_broken)? {
-                0 => Err(LeaseError::Lost { cluster, epoch }),
-                _ => Ok(()),
-            }
-        })
+        async {
+            let cluster = cluster.to_string();
+            self.with(move |inner| {
+                let now = unix_ms();
+                let changed = inner.connection.execute(
+                    "UPDATE leases SET until_ms = ?1 WHERE cluster = ?2 AND epoch = ?3 AND until_ms > ?4",
+                    params![now.saturating_add(millis(ttl)), cluster, number(epoch), now],
+                );
+                match changed.map_err(lease_broken)? {
+                    0 => Err(LeaseError::Lost { cluster, epoch }),
+                    _ => Ok(()),
+                }
+            })
+            .await
+            .unwrap_or_else(|error| Err(lease_broken(error)))
+        }
+        .instrument(call_span(NAME, "renew", cluster))
         .await
-        .unwrap_or_else(|error| Err(lease_broken(error)))
     }
 
     async fn release(&self, cluster: &str, epoch: LeaseEpoch) -> Result<(), LeaseError> {
-        let cluster = cluster.to_string();
-        self.with(move |inner| {
-            let update = "UPDATE leases SET until_ms = 0 WHERE cluster = ?1 AND epoch = ?2";
-            inner.connection.execute(update, params![cluster, number(epoch)]).map(drop).map_err(lease_broken)
-        })
+        async {
+            let cluster = cluster.to_string();
+            self.with(move |inner| {
+                let update = "UPDATE leases SET until_ms = 0 WHERE cluster = ?1 AND epoch = ?2";
+                inner.connection.execute(update, params![cluster, number(epoch)]).map(drop).map_err(lease_broken)
+            })
+            .await
+            .unwrap_or_else(|error| Err(lease_broken(error)))
+        }
+        .instrument(call_span(NAME, "release", cluster))
         .await
-        .unwrap_or_else(|error| Err(lease_broken(error)))
     }
 }
 

@@ -9,6 +9,7 @@ use ha_core::backend::{
 use ha_core::state::LeaseEpoch;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use tracing::Instrument;
 
 use crate::exec::Answer;
 use crate::frame::Keep;
@@ -172,101 +173,127 @@ fn parse_stat(text: &str) -> Option<FileStat> {
 #[async_trait]
 impl ObserveHostFiles for SshHost {
     async fn stat(&self, path: &str) -> Result<FileStat, StepError> {
-        let head = self.inner.path_head("stat", Head::new(), path)?;
-        let answer = self.inner.ask_of_path("stat", head, STAT, Keep::Begin(16 * 1024)).await?;
-        parse_stat(&answer.out()).ok_or_else(|| self.inner.strange("stat", &answer))
+        async {
+            let head = self.inner.path_head("stat", Head::new(), path)?;
+            let answer = self.inner.ask_of_path("stat", head, STAT, Keep::Begin(16 * 1024)).await?;
+            parse_stat(&answer.out()).ok_or_else(|| self.inner.strange("stat", &answer))
+        }
+        .instrument(self.call("stat"))
+        .await
     }
 
     async fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, StepError> {
-        let inner = &self.inner;
-        let head = inner.path_head("read", Head::new(), path)?.number("limit", limit);
-        let body = head.then([READ]);
-        let (keep, deadline) = (Keep::Begin(limit), inner.config.command_deadline);
-        let answer = match limit {
-            ..=MUCH => inner.ask("read", &body, keep, deadline).await?,
-            _ => inner.ask_apart("read", &body, keep, deadline).await?,
-        };
-        match inner.refusal("read", &answer) {
-            Some(_) if answer.code == refusal::CONFLICT => {
-                Err(inner.refuse(ErrorKind::Unsupported, "read", format!("it is longer than {limit} bytes")))
+        async {
+            let inner = &self.inner;
+            let head = inner.path_head("read", Head::new(), path)?.number("limit", limit);
+            let body = head.then([READ]);
+            let (keep, deadline) = (Keep::Begin(limit), inner.config.command_deadline);
+            let answer = match limit {
+                ..=MUCH => inner.ask("read", &body, keep, deadline).await?,
+                _ => inner.ask_apart("read", &body, keep, deadline).await?,
+            };
+            match inner.refusal("read", &answer) {
+                Some(_) if answer.code == refusal::CONFLICT => {
+                    Err(inner.refuse(ErrorKind::Unsupported, "read", format!("it is longer than {limit} bytes")))
+                }
+                Some(refused) => Err(refused.without_effect()),
+                None if answer.is_cut => Err(inner.strange("read", &answer)),
+                None => Ok(answer.stdout),
             }
-            Some(refused) => Err(refused.without_effect()),
-            None if answer.is_cut => Err(inner.strange("read", &answer)),
-            None => Ok(answer.stdout),
         }
+        .instrument(self.call("read"))
+        .await
     }
 
     async fn tree(&self, path: &str) -> Result<TreeDigest, StepError> {
-        let inner = &self.inner;
-        let head = Head::new().text("deadline", &seconds(inner.config.command_deadline)).map_err(inner.nul("tree"))?;
-        let head = inner.path_head("tree", head, path)?;
-        let deadline = inner.config.command_deadline;
-        let answer = inner.ask_apart("tree", &head.then([TREE]), Keep::Begin(4096), deadline).await?;
-        if let Some(refused) = inner.refusal("tree", &answer) {
-            return Err(refused.without_effect());
+        async {
+            let inner = &self.inner;
+            let head =
+                Head::new().text("deadline", &seconds(inner.config.command_deadline)).map_err(inner.nul("tree"))?;
+            let head = inner.path_head("tree", head, path)?;
+            let deadline = inner.config.command_deadline;
+            let answer = inner.ask_apart("tree", &head.then([TREE]), Keep::Begin(4096), deadline).await?;
+            if let Some(refused) = inner.refusal("tree", &answer) {
+                return Err(refused.without_effect());
+            }
+            let words = answer.words();
+            if !words.is_empty() {
+                let denied = words.contains("Permission denied");
+                let kind = if denied { ErrorKind::Denied } else { ErrorKind::Conflict };
+                return Err(inner.refuse(kind, "tree", format!("it could not be read whole: {words}")));
+            }
+            let text = answer.out();
+            let mut lines = text.lines();
+            let entries = lines.next().and_then(|entries| entries.trim().parse().ok());
+            let digest = lines.next().and_then(|line| ContentDigest::from_hex(line.split_whitespace().next()?));
+            match (entries, digest) {
+                (Some(entries), Some(digest)) => Ok(TreeDigest::new(digest, entries)),
+                _ => Err(inner.strange("tree", &answer)),
+            }
         }
-        let words = answer.words();
-        if !words.is_empty() {
-            let denied = words.contains("Permission denied");
-            let kind = if denied { ErrorKind::Denied } else { ErrorKind::Conflict };
-            return Err(inner.refuse(kind, "tree", format!("it could not be read whole: {words}")));
-        }
-        let text = answer.out();
-        let mut lines = text.lines();
-        let entries = lines.next().and_then(|entries| entries.trim().parse().ok());
-        let digest = lines.next().and_then(|line| ContentDigest::from_hex(line.split_whitespace().next()?));
-        match (entries, digest) {
-            (Some(entries), Some(digest)) => Ok(TreeDigest::new(digest, entries)),
-            _ => Err(inner.strange("tree", &answer)),
-        }
+        .instrument(self.call("tree"))
+        .await
     }
 }
 
 #[async_trait]
 impl HostFiles for SshHost {
     async fn put(&self, epoch: LeaseEpoch, request: PutFile) -> Result<Applied, StepError> {
-        let inner = self.inner.clone();
-        let local = |error: std::io::Error| inner.refuse(ErrorKind::NotFound, "put", format!("what to send: {error}"));
-        let (length, digest, input) = match request.content {
-            Content::Bytes(bytes) => (bytes.len() as u64, ContentDigest::of(&bytes), Input::Bytes(bytes)),
-            Content::Local(path) => {
-                let (length, digest) = measure(&path).await.map_err(local)?;
-                (length, digest, Input::Local(path))
-            }
-            _ => return Err(inner.refuse(ErrorKind::Unsupported, "put", "this kind of content is not known")),
-        };
-        let nonce = random().map_err(local)?;
-        let head = inner.fenced_head("put", epoch, &request.path)?;
-        let head = head.text("want", &digest.to_string()).and_then(|head| {
-            let head = head.text("expect", &expected(request.expect))?.text("nonce", nonce.as_str())?;
-            head.text("mode", &format!("{:o}", request.mode & 0o7777))?
-                .text("deadline", &seconds(inner.config.command_deadline))
-        });
-        let body = head.map_err(inner.nul("put"))?.number("length", length).then([GUARD, SWEEP, PUT]);
-        let limit = inner.transfer_limit();
-        let script = Script::new(body).with_input(input);
-        let answer = self.apart("put", async move { inner.change("put", script, limit).await }).await?;
-        Ok(applied(&answer))
+        async {
+            let inner = self.inner.clone();
+            let local =
+                |error: std::io::Error| inner.refuse(ErrorKind::NotFound, "put", format!("what to send: {error}"));
+            let (length, digest, input) = match request.content {
+                Content::Bytes(bytes) => (bytes.len() as u64, ContentDigest::of(&bytes), Input::Bytes(bytes)),
+                Content::Local(path) => {
+                    let (length, digest) = measure(&path).await.map_err(local)?;
+                    (length, digest, Input::Local(path))
+                }
+                _ => return Err(inner.refuse(ErrorKind::Unsupported, "put", "this kind of content is not known")),
+            };
+            let nonce = random().map_err(local)?;
+            let head = inner.fenced_head("put", epoch, &request.path)?;
+            let head = head.text("want", &digest.to_string()).and_then(|head| {
+                let head = head.text("expect", &expected(request.expect))?.text("nonce", nonce.as_str())?;
+                head.text("mode", &format!("{:o}", request.mode & 0o7777))?
+                    .text("deadline", &seconds(inner.config.command_deadline))
+            });
+            let body = head.map_err(inner.nul("put"))?.number("length", length).then([GUARD, SWEEP, PUT]);
+            let limit = inner.transfer_limit();
+            let script = Script::new(body).with_input(input);
+            let answer = self.apart("put", async move { inner.change("put", script, limit).await }).await?;
+            Ok(applied(&answer))
+        }
+        .instrument(self.call("put"))
+        .await
     }
 
     async fn remove(&self, epoch: LeaseEpoch, path: &str, expect: Expect) -> Result<Applied, StepError> {
-        let inner = self.inner.clone();
-        let head = inner.fenced_head("remove", epoch, path)?;
-        let head = head.text("expect", &expected(expect)).map_err(inner.nul("remove"))?;
-        let (body, limit) = (head.then([GUARD, REMOVE]), inner.transfer_limit());
-        let act = async move { inner.change("remove", Script::new(body), limit).await };
-        Ok(applied(&self.apart("remove", act).await?))
+        async {
+            let inner = self.inner.clone();
+            let head = inner.fenced_head("remove", epoch, path)?;
+            let head = head.text("expect", &expected(expect)).map_err(inner.nul("remove"))?;
+            let (body, limit) = (head.then([GUARD, REMOVE]), inner.transfer_limit());
+            let act = async move { inner.change("remove", Script::new(body), limit).await };
+            Ok(applied(&self.apart("remove", act).await?))
+        }
+        .instrument(self.call("remove"))
+        .await
     }
 
     async fn switch(&self, epoch: LeaseEpoch, request: SwitchLink) -> Result<Applied, StepError> {
-        let inner = self.inner.clone();
-        let broken = |error: std::io::Error| inner.refuse(ErrorKind::Unsupported, "switch", error.to_string());
-        let nonce = random().map_err(broken)?;
-        let head = inner.fenced_head("switch", epoch, &request.link)?;
-        let head = head.text("to", &request.target).and_then(|head| head.text("nonce", nonce.as_str()));
-        let (body, limit) = (head.map_err(inner.nul("switch"))?.then([GUARD, SWITCH]), inner.transfer_limit());
-        let act = async move { inner.change("switch", Script::new(body), limit).await };
-        Ok(applied(&self.apart("switch", act).await?))
+        async {
+            let inner = self.inner.clone();
+            let broken = |error: std::io::Error| inner.refuse(ErrorKind::Unsupported, "switch", error.to_string());
+            let nonce = random().map_err(broken)?;
+            let head = inner.fenced_head("switch", epoch, &request.link)?;
+            let head = head.text("to", &request.target).and_then(|head| head.text("nonce", nonce.as_str()));
+            let (body, limit) = (head.map_err(inner.nul("switch"))?.then([GUARD, SWITCH]), inner.transfer_limit());
+            let act = async move { inner.change("switch", Script::new(body), limit).await };
+            Ok(applied(&self.apart("switch", act).await?))
+        }
+        .instrument(self.call("switch"))
+        .await
     }
 }
 

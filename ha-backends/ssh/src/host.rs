@@ -8,7 +8,9 @@ use ha_core::backend::{
     Incarnation, Installed, ObserveHost, Ran, RunCommand, ServerProcess, StepError, WorkId,
 };
 use ha_core::state::{LeaseEpoch, ServerDomain};
+use ha_core::telemetry::call_span_on_host;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::config::SshHostConfig;
 use crate::exec::Answer;
@@ -64,6 +66,11 @@ impl SshHost {
         }
     }
 
+    /// Makes the span of one call.
+    pub(crate) fn call(&self, op: &'static str) -> Span {
+        call_span_on_host("ssh", op, &self.inner.config.home, self.inner.session.destination())
+    }
+
     /// Runs something that changes the host in a task of its own: a dropped future does not cut it.
     pub(crate) async fn apart<T: Send + 'static>(
         &self,
@@ -71,7 +78,7 @@ impl SshHost {
         act: impl Future<Output = Result<T, StepError>> + Send + 'static,
     ) -> Result<T, StepError> {
         let died = |error| self.inner.error(ErrorKind::Protocol, operation).caused_by(error);
-        tokio::spawn(act).await.unwrap_or_else(|error| Err(died(error)))
+        tokio::spawn(act.in_current_span()).await.unwrap_or_else(|error| Err(died(error)))
     }
 }
 
@@ -265,40 +272,52 @@ impl ObserveHost for SshHost {
     }
 
     async fn identify(&self) -> Result<HostIdentity, StepError> {
-        let until = Instant::now() + self.inner.config.read_deadline.max(self.inner.config.ssh.connect_deadline);
-        let answer = self.inner.session.identify(until).await;
-        answer.map_err(|failure| failure.into_step("identify", self.inner.target()).without_effect())
+        async {
+            let until = Instant::now() + self.inner.config.read_deadline.max(self.inner.config.ssh.connect_deadline);
+            let answer = self.inner.session.identify(until).await;
+            answer.map_err(|failure| failure.into_step("identify", self.inner.target()).without_effect())
+        }
+        .instrument(self.call("identify"))
+        .await
     }
 
     async fn process(&self) -> Result<ServerProcess, StepError> {
-        self.inner.process("process").await
+        async { self.inner.process("process").await }.instrument(self.call("process")).await
     }
 
     async fn installed(&self) -> Result<Installed, StepError> {
-        let inner = &self.inner;
-        let limit = inner.config.command_deadline;
-        let nul = inner.nul("installed");
-        let argv = quote_all(inner.config.version.iter().map(String::as_str)).map_err(&nul)?;
-        if let Some(installed) = inner.installed_quickly(&argv, limit).await? {
-            return Ok(installed);
+        async {
+            let inner = &self.inner;
+            let limit = inner.config.command_deadline;
+            let nul = inner.nul("installed");
+            let argv = quote_all(inner.config.version.iter().map(String::as_str)).map_err(&nul)?;
+            if let Some(installed) = inner.installed_quickly(&argv, limit).await? {
+                return Ok(installed);
+            }
+            let body = Head::new().text("home", &inner.config.home).map_err(&nul)?.then([
+                "[ -d \"$home\" ] || exit 64\ncd -- \"$home\" || exit 66\n",
+                &format!("timeout -s KILL {} {argv} </dev/null\nexit $?\n", seconds(limit)),
+            ]);
+            let answer = inner.ask_apart("installed", &body, Keep::Begin(4096), limit + LATE).await?;
+            installed(&answer).ok_or_else(|| {
+                let (code, words) = (answer.code, answer.words());
+                let words = format!("its version command ended with {code} and no release: {words}");
+                inner.refuse(ErrorKind::Protocol, "installed", words)
+            })
         }
-        let body = Head::new().text("home", &inner.config.home).map_err(&nul)?.then([
-            "[ -d \"$home\" ] || exit 64\ncd -- \"$home\" || exit 66\n",
-            &format!("timeout -s KILL {} {argv} </dev/null\nexit $?\n", seconds(limit)),
-        ]);
-        let answer = inner.ask_apart("installed", &body, Keep::Begin(4096), limit + LATE).await?;
-        installed(&answer).ok_or_else(|| {
-            let (code, words) = (answer.code, answer.words());
-            let words = format!("its version command ended with {code} and no release: {words}");
-            inner.refuse(ErrorKind::Protocol, "installed", words)
-        })
+        .instrument(self.call("installed"))
+        .await
     }
 
     async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
-        match &self.inner.config.supervisor {
-            Supervisor::Scripts(_) => Ok(None),
-            Supervisor::Systemd(unit) => Ok(self.inner.unit_status("stop budget", unit).await?.1.stop_budget),
+        async {
+            match &self.inner.config.supervisor {
+                Supervisor::Scripts(_) => Ok(None),
+                Supervisor::Systemd(unit) => Ok(self.inner.unit_status("stop budget", unit).await?.1.stop_budget),
+            }
         }
+        .instrument(self.call("stop_budget"))
+        .await
     }
 }
 
@@ -313,67 +332,86 @@ impl Host for SshHost {
     }
 
     async fn start(&self, epoch: LeaseEpoch, domain: ServerDomain) -> Result<Applied, StepError> {
-        let inner = self.inner.clone();
-        if domain == ServerDomain::Test && inner.config.start_test.is_empty() {
-            let words = "no start_test is set for it: it cannot be started in a test domain";
-            return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
+        async {
+            let inner = self.inner.clone();
+            if domain == ServerDomain::Test && inner.config.start_test.is_empty() {
+                let words = "no start_test is set for it: it cannot be started in a test domain";
+                return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
+            }
+            if !inner.is_stopped().await? {
+                return Ok(Applied::AlreadySo);
+            }
+            let (said, command) = match (&inner.config.supervisor, domain) {
+                (Supervisor::Scripts(scripts), ServerDomain::Production) => {
+                    inner.start_of_scripts(scripts, &scripts.start)
+                }
+                (Supervisor::Scripts(scripts), ServerDomain::Test) => {
+                    inner.start_of_scripts(scripts, &inner.config.start_test)
+                }
+                (Supervisor::Systemd(unit), ServerDomain::Production) => inner.start_of_unit(unit),
+                (Supervisor::Systemd(_), ServerDomain::Test) => {
+                    (inner.config.start_test.join(" "), inner.command(inner.config.start_test.clone()))
+                }
+            };
+            let command = command.with_env("HA_THERE", THERE);
+            self.apart("start", async move {
+                let ran = inner.work(epoch, "start", command).await?;
+                if ran.is_success() {
+                    return Ok(if ran.stdout.trim() == THERE { Applied::AlreadySo } else { Applied::Applied });
+                }
+                Err(inner.failed("start", &said, &ran))
+            })
+            .await
         }
-        if !inner.is_stopped().await? {
-            return Ok(Applied::AlreadySo);
-        }
-        let (said, command) = match (&inner.config.supervisor, domain) {
-            (Supervisor::Scripts(scripts), ServerDomain::Production) => inner.start_of_scripts(scripts, &scripts.start),
-            (Supervisor::Scripts(scripts), ServerDomain::Test) => {
-                inner.start_of_scripts(scripts, &inner.config.start_test)
-            }
-            (Supervisor::Systemd(unit), ServerDomain::Production) => inner.start_of_unit(unit),
-            (Supervisor::Systemd(_), ServerDomain::Test) => {
-                (inner.config.start_test.join(" "), inner.command(inner.config.start_test.clone()))
-            }
-        };
-        let command = command.with_env("HA_THERE", THERE);
-        self.apart("start", async move {
-            let ran = inner.work(epoch, "start", command).await?;
-            if ran.is_success() {
-                return Ok(if ran.stdout.trim() == THERE { Applied::AlreadySo } else { Applied::Applied });
-            }
-            Err(inner.failed("start", &said, &ran))
-        })
+        .instrument(self.call("start"))
         .await
     }
 
     async fn stop(&self, epoch: LeaseEpoch) -> Result<Applied, StepError> {
-        let inner = self.inner.clone();
-        let command = match &inner.config.supervisor {
-            Supervisor::Scripts(scripts) => inner.stop_of_scripts(scripts).await?,
-            Supervisor::Systemd(unit) => inner.stop_of_unit(unit).await?,
-        };
-        let Some(argv) = command else { return Ok(Applied::AlreadySo) };
-        self.apart("stop", async move {
-            let ran = inner.work(epoch, "stop", inner.command(argv.clone())).await?;
-            if ran.is_success() { Ok(Applied::Applied) } else { Err(inner.failed("stop", &argv.join(" "), &ran)) }
-        })
+        async {
+            let inner = self.inner.clone();
+            let command = match &inner.config.supervisor {
+                Supervisor::Scripts(scripts) => inner.stop_of_scripts(scripts).await?,
+                Supervisor::Systemd(unit) => inner.stop_of_unit(unit).await?,
+            };
+            let Some(argv) = command else { return Ok(Applied::AlreadySo) };
+            self.apart("stop", async move {
+                let ran = inner.work(epoch, "stop", inner.command(argv.clone())).await?;
+                if ran.is_success() { Ok(Applied::Applied) } else { Err(inner.failed("stop", &argv.join(" "), &ran)) }
+            })
+            .await
+        }
+        .instrument(self.call("stop"))
         .await
     }
 
     async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError> {
-        let inner = self.inner.clone();
-        let diagnose = quote_all(inner.config.diagnose.iter().map(String::as_str)).map_err(inner.nul("kill"))?;
-        let head = inner
-            .head()
-            .and_then(|head| head.text("diagnose", &diagnose)?.text("wait", &seconds(inner.config.lock_wait())));
-        let head = head.map_err(inner.nul("kill"))?.number("epoch", epoch.number());
-        let body = match &inner.config.supervisor {
-            Supervisor::Scripts(_) => inner.kill_of_process(head, &life)?,
-            Supervisor::Systemd(unit) => inner.kill_of_unit(head, unit, &life)?,
-        };
-        let limit = inner.config.lock_wait() + Duration::from_secs(11) + LATE;
-        let answer = self.apart("kill", async move { inner.change("kill", Script::new(body), limit).await }).await?;
-        Ok(if answer.out().trim() == "killed" { Applied::Applied } else { Applied::AlreadySo })
+        async {
+            let inner = self.inner.clone();
+            let diagnose = quote_all(inner.config.diagnose.iter().map(String::as_str)).map_err(inner.nul("kill"))?;
+            let head = inner
+                .head()
+                .and_then(|head| head.text("diagnose", &diagnose)?.text("wait", &seconds(inner.config.lock_wait())));
+            let head = head.map_err(inner.nul("kill"))?.number("epoch", epoch.number());
+            let body = match &inner.config.supervisor {
+                Supervisor::Scripts(_) => inner.kill_of_process(head, &life)?,
+                Supervisor::Systemd(unit) => inner.kill_of_unit(head, unit, &life)?,
+            };
+            let limit = inner.config.lock_wait() + Duration::from_secs(11) + LATE;
+            let answer =
+                self.apart("kill", async move { inner.change("kill", Script::new(body), limit).await }).await?;
+            Ok(if answer.out().trim() == "killed" { Applied::Applied } else { Applied::AlreadySo })
+        }
+        .instrument(self.call("kill"))
+        .await
     }
 
     async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {
-        let inner = self.inner.clone();
-        self.apart("run", async move { inner.work(epoch, "run", command).await }).await
+        async {
+            let inner = self.inner.clone();
+            self.apart("run", async move { inner.work(epoch, "run", command).await }).await
+        }
+        .instrument(self.call("run"))
+        .await
     }
 }

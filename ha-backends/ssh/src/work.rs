@@ -7,6 +7,7 @@ use ha_core::backend::{
 };
 use ha_core::state::LeaseEpoch;
 use tokio::time::{Instant, sleep};
+use tracing::Instrument;
 
 use crate::exec::Answer;
 use crate::failure::SshFailure;
@@ -197,55 +198,71 @@ impl Inner {
 #[async_trait]
 impl ObserveDetachedWork for SshHost {
     async fn state(&self, id: &WorkId) -> Result<WorkState, StepError> {
-        let inner = &self.inner;
-        let body = inner.work_head(id).map_err(inner.nul("state"))?.then([STATE, "ha_state\n"]);
-        let answer = inner.ask("state", &body, Keep::Begin(4096), inner.config.read_deadline).await?;
-        if let Some(refused) = inner.refusal("state", &answer) {
-            return Err(refused.without_effect());
+        async {
+            let inner = &self.inner;
+            let body = inner.work_head(id).map_err(inner.nul("state"))?.then([STATE, "ha_state\n"]);
+            let answer = inner.ask("state", &body, Keep::Begin(4096), inner.config.read_deadline).await?;
+            if let Some(refused) = inner.refusal("state", &answer) {
+                return Err(refused.without_effect());
+            }
+            let text = answer.out();
+            let strange = || inner.refuse(ErrorKind::Protocol, "state", format!("it stands {text:?}"));
+            Ok(Told::parse(text.trim()).ok_or_else(strange)?.state())
         }
-        let text = answer.out();
-        let strange = || inner.refuse(ErrorKind::Protocol, "state", format!("it stands {text:?}"));
-        Ok(Told::parse(text.trim()).ok_or_else(strange)?.state())
+        .instrument(self.call("state"))
+        .await
     }
 
     async fn tail(&self, id: &WorkId, limit: usize) -> Result<WorkOutput, StepError> {
-        let inner = &self.inner;
-        let tails = format!(
-            "[ -e \"$d.started\" ] || exit 64\n[ ! -e \"$d.out\" ] || tail -c {limit} \"$d.out\"\n\
+        async {
+            let inner = &self.inner;
+            let tails = format!(
+                "[ -e \"$d.started\" ] || exit 64\n[ ! -e \"$d.out\" ] || tail -c {limit} \"$d.out\"\n\
              [ ! -e \"$d.err\" ] || tail -c {limit} \"$d.err\" >&2\n"
-        );
-        let body = inner.work_head(id).map_err(inner.nul("tail"))?.then([tails.as_str()]);
-        let answer = inner.ask("tail", &body, Keep::Begin(limit), inner.config.read_deadline).await?;
-        if let Some(refused) = inner.refusal("tail", &answer) {
-            return Err(refused.without_effect());
+            );
+            let body = inner.work_head(id).map_err(inner.nul("tail"))?.then([tails.as_str()]);
+            let answer = inner.ask("tail", &body, Keep::Begin(limit), inner.config.read_deadline).await?;
+            if let Some(refused) = inner.refusal("tail", &answer) {
+                return Err(refused.without_effect());
+            }
+            Ok(WorkOutput::new(answer.out(), String::from_utf8_lossy(&answer.stderr)))
         }
-        Ok(WorkOutput::new(answer.out(), String::from_utf8_lossy(&answer.stderr)))
+        .instrument(self.call("tail"))
+        .await
     }
 }
 
 #[async_trait]
 impl DetachedWork for SshHost {
     async fn launch(&self, epoch: LeaseEpoch, id: WorkId, command: RunCommand) -> Result<Applied, StepError> {
-        let inner = self.inner.clone();
-        let body = inner.start_script("launch", epoch, &id, &command, false, "echo \"$known\"\n")?;
-        let limit = inner.config.read_deadline + inner.config.command_deadline;
-        let answer =
-            self.apart("launch", async move { inner.change("launch", Script::new(body), limit).await }).await?;
-        Ok(if answer.out().trim() == "fresh" { Applied::Applied } else { Applied::AlreadySo })
+        async {
+            let inner = self.inner.clone();
+            let body = inner.start_script("launch", epoch, &id, &command, false, "echo \"$known\"\n")?;
+            let limit = inner.config.read_deadline + inner.config.command_deadline;
+            let answer =
+                self.apart("launch", async move { inner.change("launch", Script::new(body), limit).await }).await?;
+            Ok(if answer.out().trim() == "fresh" { Applied::Applied } else { Applied::AlreadySo })
+        }
+        .instrument(self.call("launch"))
+        .await
     }
 
     async fn cancel(&self, epoch: LeaseEpoch, id: &WorkId) -> Result<Applied, StepError> {
-        let inner = self.inner.clone();
-        // Not behind the lock, which the work itself holds; a lower epoch is refused all the same. The work's own counts
-        // too: it says that it runs before its guard has kept it.
-        let fence = "ha_seen || exit 78\n[ \"$epoch\" -ge \"$seen\" ] || exit 77\n\
+        async {
+            let inner = self.inner.clone();
+            // Not behind the lock, which the work itself holds; a lower epoch is refused all the same. The work's own counts
+            // too: it says that it runs before its guard has kept it.
+            let fence = "ha_seen || exit 78\n[ \"$epoch\" -ge \"$seen\" ] || exit 77\n\
                      if read -r own 2>/dev/null <\"$d.epoch\"; then [ \"$epoch\" -ge \"$own\" ] || exit 77; fi\n";
-        let head = inner.work_head(id).map_err(inner.nul("cancel"))?.number("epoch", epoch.number());
-        let body = head.then([GUARD, STATE, fence, CANCEL]);
-        let limit = inner.config.read_deadline + Duration::from_secs(6);
-        let answer =
-            self.apart("cancel", async move { inner.change("cancel", Script::new(body), limit).await }).await?;
-        Ok(if answer.out().trim() == "cancelled" { Applied::Applied } else { Applied::AlreadySo })
+            let head = inner.work_head(id).map_err(inner.nul("cancel"))?.number("epoch", epoch.number());
+            let body = head.then([GUARD, STATE, fence, CANCEL]);
+            let limit = inner.config.read_deadline + Duration::from_secs(6);
+            let answer =
+                self.apart("cancel", async move { inner.change("cancel", Script::new(body), limit).await }).await?;
+            Ok(if answer.out().trim() == "cancelled" { Applied::Applied } else { Applied::AlreadySo })
+        }
+        .instrument(self.call("cancel"))
+        .await
     }
 }
 

@@ -302,21 +302,13 @@ mod tests {
     use super::*;
     use crate::topology::Name;
 
-    type Read = (Result<String, Reported>, Result<Vec<String>, Reported>, Result<Duration, Reported>);
-
     fn read(settings: &[(&str, Setting)]) -> Result<Duration, Vec<String>> {
         let mut component = Component::new(Name::new("x").unwrap());
         component.settings.extend(settings.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
         let mut settings = Settings::of(&component);
-        let (pid_file, start, deadline): Read = (
-            settings.required_text("pid_file"),
-            settings.argv("start"),
-            settings.duration("deadline", Duration::from_secs(7)),
-        );
-        let read = (|| {
-            (pid_file?, start?);
-            deadline
-        })();
+        let (pid_file, start) = (settings.required_text("pid_file"), settings.argv("start"));
+        let deadline = settings.duration("deadline", Duration::from_secs(7));
+        let read = pid_file.and(start).and(deadline);
         settings.finish(read).map_err(|refused| refused.errors().iter().map(ToString::to_string).collect())
     }
 

@@ -17,7 +17,7 @@
 //!    silence.
 //!
 //! ```text
-//! figures: balancer conformance of HAProxy as TcpSocket: 71 cases, 69 held, 2 skipped (2 capability: sees_older_generations), 0 breached
+//! figures: balancer conformance of HAProxy as TcpSocket: 75 cases, 73 held, 2 skipped (2 capability: sees_older_generations), 0 breached
 //! ```
 //!
 //! # What breaks most often

@@ -4,8 +4,10 @@ mod url;
 
 use async_trait::async_trait;
 use ha_core::backend::{ErrorKind, Probe, Ready, StepError};
+use ha_core::telemetry::call_span;
 use hyper::StatusCode;
 use serde_json::Value;
+use tracing::Instrument;
 
 use crate::answer::{Asked, brief, release};
 use crate::ports::Doors;
@@ -89,12 +91,16 @@ fn words(answer: &Answer) -> String {
 #[async_trait]
 impl Probe for HttpProbe {
     async fn ready(&self) -> Result<Ready, StepError> {
-        self.look("ready").await
+        async { self.look("ready").await }.instrument(call_span("http", "ready", &self.config.url.shown)).await
     }
 
     async fn test(&self) -> Result<Box<str>, StepError> {
-        let url = self.config.test_url.as_ref();
-        let asked = Asked { operation: "test", target: &url.unwrap_or(&self.config.url).shown };
-        trial(asked, || self.look("test"), url.map(|url| self.passes(url))).await
+        async {
+            let url = self.config.test_url.as_ref();
+            let asked = Asked { operation: "test", target: &url.unwrap_or(&self.config.url).shown };
+            trial(asked, || self.look("test"), url.map(|url| self.passes(url))).await
+        }
+        .instrument(call_span("http", "test", &self.config.url.shown))
+        .await
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ha_core::backend::{ErrorKind, Probe, Ready, StepError};
+use ha_core::telemetry::call_span;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
+use tracing::Instrument;
 
 use crate::answer::{Asked, brief, release};
 use crate::command::{said, tested};
@@ -120,11 +122,15 @@ fn refused(asked: Asked<'_>, error: &io::Error) -> StepError {
 #[async_trait]
 impl Probe for LogProbe {
     async fn ready(&self) -> Result<Ready, StepError> {
-        self.look("ready").await
+        async { self.look("ready").await }.instrument(call_span("log", "ready", &self.target)).await
     }
 
     async fn test(&self) -> Result<Box<str>, StepError> {
-        let asked = Asked { operation: "test", target: &self.target };
-        tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
+        async {
+            let asked = Asked { operation: "test", target: &self.target };
+            tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
+        }
+        .instrument(call_span("log", "test", &self.target))
+        .await
     }
 }

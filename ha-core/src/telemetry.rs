@@ -1,0 +1,70 @@
+//! The names of spans and fields that backends write for `tracing`. They are part of the public API: dashboards read them.
+//!
+//! | Span | Fields | Where |
+//! |---|---|---|
+//! | `call` (debug) | `backend`, `op`, `target`, `instance`, `host` | around each call of a backend trait, in every backend |
+//!
+//! `backend` is the backend's name, as a topology gives it (`haproxy`, `local`, `ssh`, `http`, `tcp`, `command`, `log`,
+//! `sqlite`). `op` is the method of the trait. `target` is what the call is about: a member, a server's home, a run. `instance`
+//! is the balancer instance that is asked, `host` the machine; each is there where the backend has one. No field holds a
+//! secret: of a URL the query is left out, of a command its arguments.
+
+use std::fmt::Display;
+
+use tracing::field::{Empty, display};
+use tracing::{Span, debug_span};
+
+/// The name of the span around one call of a backend.
+pub const CALL: &str = "call";
+
+/// The field with the backend's name.
+pub const BACKEND: &str = "backend";
+
+/// The field with the method of the trait.
+pub const OP: &str = "op";
+
+/// The field with what the call is about.
+pub const TARGET: &str = "target";
+
+/// The field with the balancer instance that is asked.
+pub const INSTANCE: &str = "instance";
+
+/// The field with the machine that is asked.
+pub const HOST: &str = "host";
+
+/// Makes the span of one call. A backend instruments the call with it, and whatever the call spawns with the current span.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::telemetry::call_span;
+/// use tracing::Instrument;
+///
+/// # async fn ask() {}
+/// # async fn example() {
+/// let span = call_span("mine", "member", "esb/esb1");
+/// ask().instrument(span).await;
+/// # }
+/// ```
+pub fn call_span(backend: &'static str, op: &'static str, target: impl Display) -> Span {
+    debug_span!("call", backend, op, target = %target, instance = Empty, host = Empty)
+}
+
+/// As [`call_span`], of a backend that asks one balancer instance.
+pub fn call_span_of_instance(
+    backend: &'static str,
+    op: &'static str,
+    target: impl Display,
+    instance: impl Display,
+) -> Span {
+    let span = call_span(backend, op, target);
+    span.record(INSTANCE, display(instance));
+    span
+}
+
+/// As [`call_span`], of a backend that asks another machine.
+pub fn call_span_on_host(backend: &'static str, op: &'static str, target: impl Display, host: impl Display) -> Span {
+    let span = call_span(backend, op, target);
+    span.record(HOST, display(host));
+    span
+}
