@@ -36,7 +36,7 @@ async fn prepared(dir: Option<&TempDir>) -> (Engine, Planned, Arc<dyn Journal>) 
         }
     };
     let engine = builder.build().unwrap();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     (engine, planned, journal)
 }
 

@@ -48,10 +48,10 @@ async fn patch(folder: &Path, from: &str, to: &str) -> Fallible<()> {
         resume(&engine, &run).await?
     } else {
         let request = PatchRequest::new(to, argv("apply"), argv("restore")).with_beside(from);
-        let planned = match engine.plan_patch(&request).await {
+        let planned = match engine.plan(&request).await {
             Ok(planned) => planned,
             Err(error) => {
-                println!("{}", serde_json::json!({ "event": "refused", "words": error.to_string() }));
+                println!("{}", serde_json::json!({ "event": "refused", "message": error.to_string() }));
                 return Ok(());
             }
         };

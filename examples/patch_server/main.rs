@@ -271,7 +271,7 @@ impl Moment {
     fn has_come(self, steps: u32, told: &serde_json::Value) -> bool {
         match self {
             Self::Patch => steps >= KILL_AFTER_STEPS,
-            Self::Drain => told["verb"] == "take out" && told["node"] == "esb1" && told["event"] == "step-started",
+            Self::Drain => told["action"] == "take out" && told["target"] == "esb1" && told["event"] == "step-started",
         }
     }
 }
@@ -326,8 +326,8 @@ async fn follow(
                         report["controller_cpu_us"] = told["cpu_us"].clone();
                     }
                 } else if told["event"] == "refused" {
-                    report = serde_json::json!({ "refused": told["words"] });
-                    show.line(told["words"].as_str().unwrap_or(""));
+                    report = serde_json::json!({ "refused": told["message"] });
+                    show.line(told["message"].as_str().unwrap_or(""));
                 } else {
                     show.event(&told);
                 }

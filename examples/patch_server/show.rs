@@ -45,13 +45,13 @@ impl Show {
             }
             "step-ended" => {
                 let took = format!("{:>6} ms", event["took_ms"].as_u64().unwrap_or(0));
-                let step = format!("{took}  {:<8} {:<9} {:<8}", text("node"), text("verb"), text("outcome"));
-                self.line(&format!("{step} {}", text("note")));
+                let step = format!("{took}  {:<8} {:<9} {:<8}", text("target"), text("action"), text("outcome"));
+                self.line(&format!("{step} {}", text("message")));
                 self.steps.borrow_mut().push(step);
             }
-            "turned" => self.line(&format!("           {}", text("note"))),
+            "turned" => self.line(&format!("           {}", text("message"))),
             "domain-lost" => self.line(&format!("           failure domain {} is lost", text("domain"))),
-            "closed" => self.line(&format!("run ended: {}", text("words"))),
+            "closed" => self.line(&format!("run ended: {}", text("message"))),
             _ => {}
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn goes_on(data: &[u8]) -> bool {
 fn go_on(cluster: &Cluster, folded: Folded) {
     let Folded { plan, mut state, mut cursor, .. } = folded;
     put_in_doubt(&mut state);
-    let law = Law::new(&cluster.topology, &plan.facts);
+    let law = Law::new(&cluster.topology, &plan.facts());
     let _ = refusal(&cluster.topology, &plan, &state, cursor);
     for _ in 0..64 {
         match decide(&cluster.topology, &plan, &state, cursor) {

@@ -118,7 +118,7 @@ fn request() -> PatchRequest {
 /// Plans on a cluster that cannot be planned for; no request may fail meanwhile.
 async fn refusal(cluster: &Cluster, topology: &str) -> String {
     let load = cluster.load();
-    let error = cluster.engine(topology).plan_patch(&request()).await.unwrap_err();
+    let error = cluster.engine(topology).plan(&request()).await.unwrap_err();
     let report = load.stop().await;
     assert_eq!(report.counts.failures(), 0, "{report:?}");
     error.to_string()
@@ -157,7 +157,7 @@ async fn a_configuration_that_would_lose_requests_is_refused_at_plan_time_with_i
     let words = refusal(&cluster, &with_config(&tcp_only.replace("esb\n", "crm\n"), "\"tcp-check\"")).await;
     assert!(words.contains("[pool-missing]") && !words.contains("[tcp-check]"), "{words}");
     for (text, accept) in [(good, ""), (&tcp_only, "\"tcp-check\"")] {
-        let planned = cluster.engine(&with_config(text, accept)).plan_patch(&request()).await;
+        let planned = cluster.engine(&with_config(text, accept)).plan(&request()).await;
         assert!(planned.is_ok(), "{planned:?}");
     }
     let absent = cluster.topology().replacen(
@@ -180,7 +180,7 @@ async fn a_socket_below_level_admin_ends_before_the_first_change_of_a_server() {
     let cluster = Cluster::start("operator").await;
     let load = cluster.load();
     let engine = cluster.engine(&cluster.topology());
-    let planned = engine.plan_patch(&request()).await.unwrap();
+    let planned = engine.plan(&request()).await.unwrap();
     let report = engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
     assert_eq!(report.end, End::AllOld, "{report}");
     assert!(report.to_string().contains("ermission denied"), "{report}");
@@ -193,7 +193,7 @@ async fn a_patch_that_fails_in_half_and_a_server_that_never_gets_ready_end_all_o
     for trouble in ["half", "never ready"] {
         let cluster = Cluster::start("admin").await;
         let engine = cluster.engine(&cluster.topology());
-        let planned = engine.plan_patch(&request()).await.unwrap();
+        let planned = engine.plan(&request()).await.unwrap();
         let passive = &cluster.homes[1];
         if trouble == "half" {
             passive.fail_patch().unwrap();
@@ -214,7 +214,7 @@ async fn a_patch_that_fails_in_half_and_a_server_that_never_gets_ready_end_all_o
 async fn a_second_controller_is_refused_while_the_first_runs() {
     let cluster = Cluster::start("admin").await;
     let engine = cluster.engine(&cluster.topology());
-    let planned = engine.plan_patch(&request()).await.unwrap();
+    let planned = engine.plan(&request()).await.unwrap();
     let run = engine.run("patch-1".into(), planned.clone()).await.unwrap();
     let other = cluster.engine(&cluster.topology());
     let refused = other.run("patch-2".into(), planned).await.unwrap_err();
@@ -228,7 +228,7 @@ async fn a_second_controller_is_refused_while_the_first_runs() {
 async fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
     let cluster = Cluster::start("admin").await;
     let engine = cluster.engine(&cluster.topology());
-    let planned = engine.plan_patch(&request()).await.unwrap();
+    let planned = engine.plan(&request()).await.unwrap();
     let mut newer = Entry::new(0, LeaseEpoch::new(1), 0, Record::Opened { plan: Box::new(planned.plan.clone()) });
     newer.format = 99;
     cluster.store().append(&"patch-0".into(), vec![newer]).await.unwrap();

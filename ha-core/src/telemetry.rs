@@ -12,7 +12,7 @@
 use std::fmt::Display;
 
 use tracing::field::{Empty, display};
-use tracing::{Span, debug_span};
+use tracing::{Span, debug_span, info_span};
 
 /// The name of the span around one call of a backend.
 pub const CALL: &str = "call";
@@ -31,6 +31,28 @@ pub const INSTANCE: &str = "instance";
 
 /// The field with the machine that is asked.
 pub const HOST: &str = "host";
+
+/// The field with the run's name.
+pub const RUN: &str = "run";
+
+/// The field with the procedure of a run's plan.
+pub const PROCEDURE: &str = "procedure";
+
+/// The field with the first digits of the digest of a run's plan.
+pub const PLAN: &str = "plan";
+
+/// The field with what a step does.
+pub const ACTION: &str = "action";
+
+/// Makes the span of one run. Everything that the engine does for the run is inside.
+pub(crate) fn run_span(run: impl Display, procedure: &str, plan: &str) -> Span {
+    info_span!("run", run = %run, procedure, plan)
+}
+
+/// Makes the span of one step of a run; `op` is `act` or `look`.
+pub(crate) fn step_span(target: &str, action: &str, op: &'static str) -> Span {
+    info_span!("step", target, action, op)
+}
 
 /// Makes the span of one call. A backend instruments the call with it, and whatever the call spawns with the current span.
 ///

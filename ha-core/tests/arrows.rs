@@ -38,9 +38,10 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Lists the modules that a line of code names after `crate::`.
+/// Lists the modules that a line of code names after `crate::`; macros are in none.
 fn named(line: &str) -> Vec<String> {
     let code = line.split("//").next().unwrap_or("");
+    let code = code.replace("$crate::", "").replace("crate::forward!", "");
     let after = code.split("crate::").skip(1);
     let word = |rest: &str| rest.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_').collect();
     after.map(word).filter(|name: &String| !name.is_empty()).collect()

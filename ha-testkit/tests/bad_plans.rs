@@ -2,21 +2,21 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use ha_core::action::{KnownGood, Verb};
+use ha_core::action::{KnownGood, ServerAction};
 use ha_core::engine::RunError;
 use ha_core::law::Invariant;
-use ha_core::plan::{Plan, Stage, Step};
+use ha_core::plan::{Draft, Plan, Stage, Step};
 use ha_core::procedure::{PatchRequest, PlanError, ReleaseFacts, UpgradeRequest};
 use ha_core::safety::{Counterexample, prove};
 use ha_core::state::{Schema, SchemaRange};
 use ha_testkit::world::{Shape, World};
 
-async fn patched(world: &World) -> Plan {
-    world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap().plan
+async fn patched(world: &World) -> Draft {
+    world.engine().plan(&world.patch_to("2.0")).await.unwrap().plan.into()
 }
 
-fn refused(world: &World, plan: &Plan) -> Counterexample {
-    *prove(world.topology(), plan).unwrap_err()
+fn refused(world: &World, plan: &Draft) -> Counterexample {
+    *prove(world.topology(), &Plan::from(plan.clone())).unwrap_err()
 }
 
 fn commands() -> (Vec<String>, Vec<String>) {
@@ -34,7 +34,7 @@ fn unprovable(error: &RunError) -> &Counterexample {
 async fn releases_that_nobody_declared_to_serve_side_by_side_are_refused_by_name() {
     let world = World::active_passive();
     let (apply, restore) = commands();
-    let error = world.engine().plan_patch(&PatchRequest::new("2.0", apply, restore)).await.unwrap_err();
+    let error = world.engine().plan(&PatchRequest::new("2.0", apply, restore)).await.unwrap_err();
     let found = unprovable(&error);
     assert_eq!(found.violation.invariant, Invariant::Schema);
     assert!(found.violation.facts.contains("(1.0)") && found.violation.facts.contains("(2.0)"), "{found}");
@@ -45,15 +45,15 @@ async fn releases_that_nobody_declared_to_serve_side_by_side_are_refused_by_name
 async fn a_schema_range_that_nobody_declared_fails_closed() {
     let world = Shape::active_passive().with_database().world().unwrap();
     let request = UpgradeRequest::new(world.patch_to("2.0"));
-    let error = world.engine().plan_upgrade(&request).await.unwrap_err().to_string();
+    let error = world.engine().plan(&request).await.unwrap_err().to_string();
     assert!(error.contains("nothing declares which schema states esb1 (1.0) can use"), "{error}");
     let only_old = world.patch_to("2.0").with_facts(ReleaseFacts::new("1.0").with_schema(SchemaRange::OLD));
-    let error = world.engine().plan_upgrade(&UpgradeRequest::new(only_old)).await.unwrap_err();
+    let error = world.engine().plan(&UpgradeRequest::new(only_old)).await.unwrap_err();
     let words = unprovable(&error).violation.facts.clone();
     assert!(words.contains("nothing declares which schema states esb2 (2.0) can use"), "{words}");
     let turned = SchemaRange::new(Schema::Contracted, Schema::Base);
     let turned = world.patch_to("2.0").with_facts(ReleaseFacts::new("2.0").with_schema(turned));
-    let error = world.engine().plan_upgrade(&UpgradeRequest::new(turned)).await.unwrap_err().to_string();
+    let error = world.engine().plan(&UpgradeRequest::new(turned)).await.unwrap_err().to_string();
     assert!(error.contains("facts of 2.0"), "{error}");
 }
 
@@ -66,10 +66,10 @@ async fn a_request_without_a_way_back_or_with_nothing_to_do_is_refused() {
         (PatchRequest::new("2.0", apply.clone(), Vec::new()), "no way back"),
         (PatchRequest::new("1.0", apply, restore), "nothing to do"),
     ] {
-        let error = world.engine().plan_patch(&request).await.unwrap_err().to_string();
+        let error = world.engine().plan(&request).await.unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
-    let error = world.engine().plan_upgrade(&world.upgrade_to("2.0")).await.unwrap_err().to_string();
+    let error = world.engine().plan(&world.upgrade_to("2.0")).await.unwrap_err().to_string();
     assert!(error.contains("no [database]"), "{error}");
 }
 
@@ -82,7 +82,11 @@ async fn a_custom_plan_that_contradicts_itself_is_refused_at_the_step() {
     // Files are installed under the running server.
     plan.stages.insert(
         1,
-        Stage::new("hot patch", vec![esb2], vec![Step::new(Verb::Apply { to: plan.goal.release.unwrap() }, policy)]),
+        Stage::new(
+            "hot patch",
+            vec![esb2],
+            vec![Step::new(ServerAction::Apply { to: plan.goal.release.unwrap() }, policy)],
+        ),
     );
     let found = refused(&world, &plan);
     assert!(found.trace.last().unwrap().contains("apply 2.0 on esb2"), "{found}");
@@ -123,7 +127,7 @@ async fn a_way_back_that_is_itself_unsafe_is_refused() {
     }
     let found = refused(&world, &plan);
     assert_eq!(found.violation.invariant, Invariant::WayBack, "{found}");
-    assert!(found.trace.iter().any(|event| event.contains("way back") || event.contains("rolling back")), "{found}");
+    assert!(found.trace.iter().any(|event| event.contains("rollback") || event.contains("rolling back")), "{found}");
     // Nothing was recorded at all: what was done cannot be undone.
     let mut plan = patched(&world).await;
     plan.known_good.fill(None);

@@ -19,7 +19,7 @@ async fn take_over(world: &World, engine: &Engine) -> RunReport {
             Ok(run) => return run.wait().await.unwrap(),
             Err(RunError::Lease(LeaseError::Held { .. })) => sleep(Duration::from_secs(1)).await,
             Err(RunError::Fold { .. }) => {
-                let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+                let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
                 return engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
             }
             Err(error) => panic!("{error}"),
@@ -31,7 +31,7 @@ async fn take_over(world: &World, engine: &Engine) -> RunReport {
 async fn run_through_death(world: &World, controller: &Controller, kill_after: Option<Duration>) -> RunReport {
     let clients = world.clients();
     let engine = world.engine_of(controller);
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let _dying = tokio::spawn(async move { engine.run("patch-1".into(), planned).await.unwrap().wait().await });
     if let Some(after) = kill_after {
         sleep(after).await;
@@ -57,7 +57,7 @@ fn assert_no_effect_twice(entries: &[Entry]) {
     for entry in entries {
         match &entry.record {
             Record::Outcome { order, result: ha_core::record::OutcomeKind::Done, .. } => done.push(*order),
-            Record::Intent { order, .. } if order.verb.name() == "apply" => {
+            Record::Intent { order, .. } if order.name() == "apply" => {
                 assert!(!done.contains(order), "{order:?} was done and begun again");
             }
             _ => {}
@@ -68,7 +68,7 @@ fn assert_no_effect_twice(entries: &[Entry]) {
 async fn length_of_a_run() -> u64 {
     let world = World::active_passive();
     let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
     entries(&world).await.len() as u64
 }
@@ -99,7 +99,7 @@ async fn a_controller_that_is_killed_in_the_middle_of_an_act_is_replaced_without
         let report = run_through_death(&world, &Controller::new(), Some(after)).await;
         assert!(matches!(report.end, End::AllNew | End::AllOld), "{after:?}\n{report}");
         assert!(report.open.is_empty(), "{after:?}\n{report}");
-        *ends.entry(report.end_words).or_default() += 1;
+        *ends.entry(report.end_message).or_default() += 1;
     }
     ha_testkit::figures!("ends: {ends:?}");
 }
@@ -112,7 +112,7 @@ async fn a_controller_that_dies_on_the_way_back_is_replaced_and_ends_all_old() {
         let clients = world.clients();
         let controller = Controller::dying(Death::After(sequence));
         let engine = world.engine_of(&controller);
-        let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+        let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
         let dying = tokio::spawn(async move { engine.run("patch-1".into(), planned).await.unwrap().wait().await });
         while !controller.is_dead() && !dying.is_finished() {
             sleep(Duration::from_millis(100)).await;
@@ -129,7 +129,7 @@ async fn a_run_that_has_ended_is_not_resumed_and_an_unfinished_one_blocks_the_ne
     let world = World::active_passive();
     let controller = Controller::dying(Death::After(12));
     let engine = world.engine_of(&controller);
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let again = planned.clone();
     let _dying = tokio::spawn(async move { engine.run("patch-1".into(), planned).await.unwrap().wait().await });
     while !controller.is_dead() {

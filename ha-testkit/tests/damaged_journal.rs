@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 async fn recorded() -> (World, Vec<Entry>) {
     let (world, store) = (World::active_passive(), Arc::new(MemoryStore::new()));
     let engine = world.builder(&Controller::new()).with_store(store.clone(), store.clone()).build().unwrap();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     engine.run("patch".into(), planned).await.unwrap().wait().await.unwrap();
     let entries = store.read(&"patch".into()).await.unwrap();
     (world, entries)
@@ -25,13 +25,12 @@ async fn a_plan_that_speaks_of_what_the_cluster_does_not_have_is_refused() {
     let (world, entries) = recorded().await;
     assert!(fold(world.topology(), &entries).is_ok());
     for (place, value) in [
-        ("/start/balancers", json!(3)),
+        ("/start/layout", json!([0, 9])),
         ("/start/rows", json!([])),
-        ("/start/lost", json!(9)),
+        ("/start/lost", json!([9])),
         ("/start/sites", json!([{ "site": "serving", "epoch": 1 }])),
         ("/known_good/0/writer", json!(9)),
-        ("/stages/0/targets/0", json!(9)),
-        ("/stages/0/steps/0/verb", json!({ "hand-writer": { "to": 9 } })),
+        ("/stages/0/nodes/0", json!(9)),
     ] {
         let mut damaged = serde_json::to_value(&entries).unwrap();
         *damaged.pointer_mut(&format!("/0/record/opened/plan{place}")).unwrap() = value;

@@ -53,14 +53,14 @@ async fn a_node_that_an_order_changes_is_left_alone_by_looks_at_the_cluster() {
     let world = World::active_passive();
     let probe = Watched::new(&world, "esb2", Duration::ZERO);
     let engine = world.builder(&Controller::new()).with_probe("esb2", probe.clone()).build().unwrap();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();
     let (mut started, mut looks, mut stops) = (Instant::now(), Vec::new(), Vec::new());
     while let Some(event) = run.next_event().await {
         match event {
             Event::Observed { .. } => looks.push(Instant::now()),
             Event::StepStarted { .. } => started = Instant::now(),
-            Event::StepEnded { verb, took_ms, node, .. } if verb == "stop" => {
+            Event::StepEnded { action: verb, took_ms, target: node, .. } if verb == "stop" => {
                 stops.push((node, started, started + Duration::from_millis(took_ms)));
             }
             _ => {}
@@ -85,18 +85,22 @@ async fn a_node_that_fell_sick_while_it_was_taken_out_does_not_come_back_unseen_
     let world = World::active_passive();
     let probe = Watched::new(&world, "esb1", Duration::ZERO);
     let engine = world.builder(&Controller::new()).with_probe("esb1", probe.clone()).build().unwrap();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let clients = world.clients();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();
     let (mut is_out, mut admitted) = (false, false);
     while let Some(event) = run.next_event().await {
         match event {
-            Event::StepStarted { verb, node, .. } if node == "esb1" && verb == "take out" => {
+            Event::StepStarted { action: verb, target: node, .. } if node == "esb1" && verb == "take out" => {
                 probe.is_sick.store(true, Ordering::Relaxed);
                 run.abort();
             }
-            Event::StepEnded { verb, node, .. } if node == "esb1" && verb == "take out" => is_out = true,
-            Event::StepStarted { verb, node, .. } => admitted |= is_out && node == "esb1" && verb == "admit",
+            Event::StepEnded { action: verb, target: node, .. } if node == "esb1" && verb == "take out" => {
+                is_out = true
+            }
+            Event::StepStarted { action: verb, target: node, .. } => {
+                admitted |= is_out && node == "esb1" && verb == "admit"
+            }
             _ => {}
         }
     }
@@ -111,7 +115,7 @@ async fn an_outcome_is_recorded_soon_after_its_step_however_long_the_look_behind
     let world = World::active_passive();
     let probe = Watched::new(&world, "esb1", Duration::from_millis(1_500));
     let engine = world.builder(&Controller::new()).with_probe("esb1", probe).build().unwrap();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();
     let (mut started, mut waits) = (Instant::now(), Vec::new());
     while let Some(event) = run.next_event().await {
@@ -157,7 +161,7 @@ async fn an_outcome_is_written_together_with_the_intent_that_follows_it() {
     let journal = Arc::new(Together::default());
     let builder = world.builder(&Controller::new()).with_store(journal.clone(), Arc::new(MemoryStore::new()));
     let engine = builder.build().unwrap();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     assert_eq!(engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap().end, End::AllNew);
     let writes = journal.1.lock().unwrap().clone();
     let count = |like: fn(&Record) -> bool| writes.iter().flatten().filter(|entry| like(&entry.record)).count();

@@ -6,11 +6,20 @@
 use std::sync::Arc;
 
 use ha_core::backend::{
-    Admin, BalancerCapabilities, Concern, ErrorKind, Health, Instance, Member, MemberRef, Quiescence, StepError,
+    Admin, BalancerCapabilities, Concern, ErrorKind, Health, Instance, Member, MemberRef, Quiescence, Standing,
+    StepError,
 };
 use ha_core::state::RowKind;
 use ha_testkit::mock::MockBalancer;
 use ha_testkit::world::{Controller, World};
+
+fn seen(row: &MemberRef) -> Member {
+    match row.member.as_str() {
+        "esb1" => Member::new(Admin::Ready, Health::Up, RowKind::Primary),
+        "esb2" => Member::new(Admin::Ready, Health::Up, RowKind::Backup),
+        _ => Member::new(Admin::Maint, Health::Paused, RowKind::Backup),
+    }
+}
 
 /// A balancer at rest that nobody may write to; its configuration is still to be scripted.
 fn at_rest() -> MockBalancer {
@@ -18,13 +27,8 @@ fn at_rest() -> MockBalancer {
     mock.expect_capabilities().return_const(BalancerCapabilities::none().with_idle_connections(true));
     mock.expect_identify().returning(|| Ok(Instance::new("mock", 1)));
     mock.expect_quiescence().returning(|_| Ok(Quiescence::new(0, 0, 0, 0).with_generation(1)));
-    mock.expect_member().returning(|row: &MemberRef| {
-        Ok(match row.member.as_str() {
-            "esb1" => Member::new(Admin::Ready, Health::Up, RowKind::Primary),
-            "esb2" => Member::new(Admin::Ready, Health::Up, RowKind::Backup),
-            _ => Member::new(Admin::Maint, Health::Paused, RowKind::Backup),
-        })
-    });
+    mock.expect_member().returning(|row: &MemberRef| Ok(seen(row)));
+    mock.expect_look().returning(|row: &MemberRef| Ok(Standing::new(Instance::new("mock", 1), seen(row))));
     mock.expect_set_admin().never();
     mock.expect_set_weight().never();
     mock.expect_close_sessions().never();
@@ -40,8 +44,8 @@ async fn a_configuration_that_cannot_be_read_refuses_the_plan_and_nothing_is_wri
         .returning(|_| Err(StepError::new(ErrorKind::Denied, "concerns", "haproxy.cfg").without_effect()));
     mock.expect_concerns().times(1).returning(|_| Ok(vec![Concern::advice("add redispatch")]));
     let engine = world.builder(&Controller::new()).with_balancer("lb1", Arc::new(mock)).build().unwrap();
-    let refused = engine.plan_patch(&world.patch_to("2.0")).await.unwrap_err();
+    let refused = engine.plan(&world.patch_to("2.0")).await.unwrap_err();
     assert!(refused.to_string().contains("lb1: concerns on haproxy.cfg: denied (no effect)"), "{refused}");
     // Advice is no danger.
-    engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    engine.plan(&world.patch_to("2.0")).await.unwrap();
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 async fn patch(world: &World) -> (RunReport, Served) {
     let clients = world.clients();
     let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let report = engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     (report, clients.stop().await)
@@ -71,7 +71,7 @@ async fn begun_after_a_look(mut run: RunHandle) -> BTreeMap<String, Vec<bool>> {
                 looks.push(Instant::now());
                 looked |= begun.is_empty();
             }
-            Event::StepStarted { verb, .. } => {
+            Event::StepStarted { action: verb, .. } => {
                 started = Instant::now();
                 beside = ["apply", "gate", "admit"].contains(&verb.split(' ').next().unwrap()) && !looked;
                 begun.entry(verb).or_default().push(looked);
@@ -96,7 +96,7 @@ async fn begun_after_a_look(mut run: RunHandle) -> BTreeMap<String, Vec<bool>> {
 async fn what_takes_capacity_waits_for_a_look_and_work_on_a_node_out_of_traffic_and_its_return_do_not() {
     let world = World::active_passive();
     let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let begun = begun_after_a_look(engine.run("patch-1".into(), planned).await.unwrap()).await;
     for verb in ["take out", "stop"] {
         assert!(begun[verb].iter().all(|looked| *looked), "{verb}: {begun:?}");
@@ -110,7 +110,7 @@ async fn what_takes_capacity_waits_for_a_look_and_work_on_a_node_out_of_traffic_
 async fn a_node_returns_after_a_look_where_a_database_is_shared() {
     let world = Shape::active_passive().with_database().world().unwrap();
     let engine = world.engine();
-    let planned = engine.plan_upgrade(&world.upgrade_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.upgrade_to("2.0")).await.unwrap();
     let begun = begun_after_a_look(engine.run("upgrade-1".into(), planned).await.unwrap()).await;
     assert!(begun["admit"].iter().all(|looked| *looked), "{begun:?}");
 }
@@ -120,16 +120,18 @@ async fn a_release_that_somebody_else_installs_before_the_start_does_not_pass_th
     let world = World::active_passive();
     let clients = world.clients();
     let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();
     let (mut installed, mut notes) = (None, Vec::new());
     while let Some(event) = run.next_event().await {
         match event {
-            Event::StepStarted { verb, node, .. } if verb == "start" && world.installed(&node).unwrap() == "2.0" => {
+            Event::StepStarted { action: verb, target: node, .. }
+                if verb == "start" && world.installed(&node).unwrap() == "2.0" =>
+            {
                 world.install(&node, "1.9");
                 installed = installed.or(Some(node));
             }
-            Event::StepEnded { verb, note, .. } if verb == "gate" => notes.push(note),
+            Event::StepEnded { action: verb, message: note, .. } if verb == "gate" => notes.push(note),
             _ => {}
         }
     }
@@ -173,7 +175,7 @@ async fn a_look_from_before_a_slow_record_of_the_plan_is_too_old_for_the_first_s
     let journal = Arc::new(Slow(MemoryStore::new()));
     let builder = world.builder(&Controller::new()).with_store(journal, Arc::new(MemoryStore::new()));
     let engine = builder.build().unwrap();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();
     let mut looks = 0;
     loop {
@@ -190,12 +192,12 @@ async fn a_look_from_before_a_slow_record_of_the_plan_is_too_old_for_the_first_s
 #[tokio::test(start_paused = true)]
 async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy() {
     let text = World::active_passive();
-    let planned = text.engine().plan_patch(&text.patch_to("2.0")).await.unwrap();
-    assert!(planned.plan.stages[0].name.contains("spare"), "{}", planned.plan.to_text(text.topology()));
+    let planned = text.engine().plan(&text.patch_to("2.0")).await.unwrap();
+    assert!(planned.plan.stages()[0].name.contains("spare"), "{}", planned.plan.to_text(text.topology()));
     let spare = "[[node]]\nname = \"spare1\"";
     let without = TWO_NODES.split(spare).next().unwrap();
     let world = World::from_toml_str(without).unwrap();
-    let error = world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap_err();
+    let error = world.engine().plan(&world.patch_to("2.0")).await.unwrap_err();
     let RunError::Plan { source: PlanError::Unprovable { remedy, counterexample, .. }, .. } = &error else {
         panic!("{error}")
     };
@@ -245,7 +247,7 @@ async fn every_single_planned_fault_ends_in_a_named_state_without_losing_a_reque
         for fault in faults {
             let world = World::active_passive();
             let engine = world.engine();
-            let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+            let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
             let clients = world.clients();
             world.plan_fault(operation, name, fault);
             let run = match engine.run("patch-1".into(), planned).await {
@@ -265,7 +267,7 @@ async fn every_single_planned_fault_ends_in_a_named_state_without_losing_a_reque
                     assert!(why == Why::PastReturn && !report.open.is_empty(), "{context}");
                 }
             }
-            *ends.entry(report.end_words).or_default() += 1;
+            *ends.entry(report.end_message).or_default() += 1;
         }
     }
     ha_testkit::figures!("ends: {ends:?}");
@@ -278,7 +280,7 @@ async fn a_node_lost_at_any_moment_leaves_the_cluster_serving() {
         for after in (0..24).map(|step| Duration::from_millis(500 * step)) {
             let world = World::active_passive();
             let engine = world.engine();
-            let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+            let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
             let run = engine.run("patch-1".into(), planned).await.unwrap();
             tokio::time::sleep(after).await;
             world.lose(node);
@@ -296,7 +298,7 @@ async fn a_node_lost_at_any_moment_leaves_the_cluster_serving() {
 async fn a_second_controller_is_refused_with_the_name_of_the_first() {
     let world = World::active_passive();
     let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let run = engine.run("patch-1".into(), planned.clone()).await.unwrap();
     let refused = world.engine().run("patch-2".into(), planned).await.unwrap_err();
     assert!(matches!(refused, RunError::Lease(_)), "{refused}");
@@ -308,7 +310,7 @@ async fn a_second_controller_is_refused_with_the_name_of_the_first() {
 async fn an_abort_leads_back_to_all_old() {
     let world = World::active_passive();
     let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let clients = world.clients();
     let run = engine.run("patch-1".into(), planned).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -322,7 +324,7 @@ async fn an_abort_leads_back_to_all_old() {
 async fn a_plan_is_stale_when_somebody_changed_the_cluster_meanwhile() {
     let world = World::active_passive();
     let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     world.lose("esb2");
     let error = engine.run("patch-1".into(), planned).await.unwrap_err();
     assert!(matches!(&error, RunError::StalePlan(facts) if facts.contains("esb2")), "{error}");

@@ -21,8 +21,7 @@ async fn a_patch_loses_no_request_in_either_pool_whoever_serves_it() {
         let world = shape.world().unwrap();
         let clients = world.clients();
         let engine = world.engine();
-        let planned =
-            engine.plan_patch(&world.patch_to("2.0")).await.unwrap_or_else(|error| panic!("{shape:?}: {error}"));
+        let planned = engine.plan(&world.patch_to("2.0")).await.unwrap_or_else(|error| panic!("{shape:?}: {error}"));
         let proven: Vec<&str> = planned.proof.pools.iter().map(|pool| pool.pool.as_str()).collect();
         assert_eq!(proven, ["esb", "mgmt"]);
         let report = engine.run("run".into(), planned).await.unwrap().wait().await.unwrap();
@@ -44,7 +43,7 @@ async fn a_change_that_fails_its_test_is_rolled_back_in_both_pools() {
     world.fail_test_of("esb1", "2.0");
     let clients = world.clients();
     let engine = world.engine();
-    let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let report = engine.run("run".into(), planned).await.unwrap().wait().await.unwrap();
     assert_eq!(report.end, End::AllOld, "{report}");
     for node in ["esb1", "esb2"] {
@@ -77,7 +76,7 @@ fn short_of_consoles() -> Topology {
 #[tokio::test(start_paused = true)]
 async fn a_plan_that_one_pool_cannot_carry_is_refused_with_its_name_and_what_it_needs() {
     let world = World::new(short_of_consoles());
-    let refused = world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap_err();
+    let refused = world.engine().plan(&world.patch_to("2.0")).await.unwrap_err();
     let RunError::Plan { source: PlanError::Unprovable { counterexample, remedy, .. }, .. } = refused else {
         panic!("{refused}")
     };

@@ -5,7 +5,7 @@
 
 use ha_core::action::Order;
 use ha_core::journal::Journal;
-use ha_core::record::{Cursor, End, Entry, OutcomeKind, Record};
+use ha_core::record::{Cursor, End, Entry, Evidence, OutcomeKind, Record};
 use ha_testkit::simulate::{Outcome, simulate_death};
 use ha_testkit::world::{Controller, Death, World};
 
@@ -31,13 +31,13 @@ async fn forge(world: &World, wrong: Wrong) {
     let (store, run) = (world.store(), "run".into());
     let entries = store.read(&run).await.unwrap();
     let Some(last) = entries.last() else { return };
-    let note = String::from("forged");
+    let evidence = Evidence::failed("forged");
     let record = match (wrong, in_doubt(&entries)) {
         (Wrong::IntentTakenForDone | Wrong::OutcomeRecordedBeforeTheAct, Some(order)) => {
-            Record::Outcome { order, result: OutcomeKind::Done, note }
+            Record::Outcome { order, result: OutcomeKind::Done, evidence }
         }
-        (Wrong::ProbeSkipped, Some(order)) => Record::Outcome { order, result: OutcomeKind::NotDone, note },
-        (Wrong::RestartsFromStepZero, _) => Record::TakenOver { owner: note, at: Cursor::START },
+        (Wrong::ProbeSkipped, Some(order)) => Record::Outcome { order, result: OutcomeKind::NotDone, evidence },
+        (Wrong::RestartsFromStepZero, _) => Record::TakenOver { owner: "forged".into(), at: Cursor::START },
         _ => return,
     };
     store.append(&run, vec![Entry::new(last.sequence + 1, last.epoch, 0, record)]).await.unwrap();
@@ -67,7 +67,7 @@ fn run(wrong: Wrong, death: Death) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let world = World::active_passive();
-        let planned = world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap();
+        let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
         let controller = Controller::dying(death);
         let outcome = simulate_death(&world, planned, &[], &controller, &async |world| forge(world, wrong).await).await;
         suffered(&world, &outcome)

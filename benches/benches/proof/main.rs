@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ha_core::plan::Plan;
-use ha_core::procedure::{Planned, patch};
+use ha_core::procedure::{Planned, Snapshot, plan};
 use ha_core::safety::prove;
 use ha_core::state::{ClusterState, Facts};
 use ha_testkit::world::{Shape, World};
@@ -28,7 +28,7 @@ fn seen(members: usize, capacity: u64) -> (World, ClusterState, Facts) {
 
 fn planned(members: usize, capacity: u64) -> (World, Planned) {
     let (world, state, facts) = seen(members, capacity);
-    let planned = patch(world.topology(), &state, &facts, &world.patch_to("2.0")).unwrap();
+    let planned = plan(&world.patch_to("2.0"), Snapshot::new(world.topology(), &state, &facts)).unwrap();
     (world, planned)
 }
 
@@ -90,11 +90,11 @@ fn proof(criterion: &mut Criterion) {
     let (world, state, facts) = seen(10, 120);
     let request = world.patch_to("2.0");
     group.bench_function("10 nodes", |bench| {
-        bench.iter(|| black_box(patch(world.topology(), &state, &facts, &request).unwrap()));
+        bench.iter(|| black_box(plan(&request, Snapshot::new(world.topology(), &state, &facts)).unwrap()));
     });
     let (large, large_state, large_facts) = seen(100, 12);
     group.bench_function("100 nodes, in waves", |bench| {
-        bench.iter(|| black_box(patch(large.topology(), &large_state, &large_facts, &request).unwrap()));
+        bench.iter(|| black_box(plan(&request, Snapshot::new(large.topology(), &large_state, &large_facts)).unwrap()));
     });
     group.finish();
     let (world, planned) = planned(10, 120);

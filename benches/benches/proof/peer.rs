@@ -1,12 +1,12 @@
 //! The same plan as a model for stateright, a general model checker: the same decision core, actions and law, explored by
 //! its breadth-first search instead of ours.
 
-use ha_core::action::{self, Order, Verb};
+use ha_core::action::{Action, Order, TrafficAction};
 use ha_core::law::{Law, Phase};
-use ha_core::machine::{Decision, Turn, decide, enter, put_in_doubt, resolve};
+use ha_core::machine::{Decision, RunState, Turn, decide, newly_lost};
 use ha_core::plan::Plan;
 use ha_core::record::{Cursor, Mode, OutcomeKind};
-use ha_core::state::{ClusterState, Process, Progress};
+use ha_core::state::Process;
 use ha_core::topology::{BalancerIx, DomainIx, Topology};
 use stateright::{Model, Property};
 
@@ -16,9 +16,8 @@ pub(crate) struct Peer {
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Spot {
-    state: ClusterState,
-    cursor: Cursor,
+pub(crate) struct Explored {
+    run: RunState,
     faults_left: u8,
     back: bool,
 }
@@ -27,8 +26,9 @@ pub(crate) struct Spot {
 pub(crate) enum Step {
     Next,
     Fails { partial: usize, unknown: bool },
-    Lose(DomainIx),
-    Forget(BalancerIx),
+    Ends { order: Order, outcome: OutcomeKind },
+    Lose { domain: DomainIx, in_flight: bool },
+    Forget { balancer: BalancerIx, in_flight: bool },
     AskBack,
 }
 
@@ -38,118 +38,149 @@ const NOT: usize = usize::MAX - 1;
 
 impl Peer {
     fn law(&self) -> Law<'_> {
-        Law::new(&self.topology, &self.plan.facts)
+        Law::new(&self.topology, self.plan.facts())
     }
 
-    fn order(&self, spot: &Spot) -> Option<Order> {
-        match decide(&self.topology, &self.plan, &spot.state, spot.cursor) {
+    fn order(&self, state: &Explored) -> Option<Order> {
+        match decide(&self.topology, &self.plan, &state.run) {
             Decision::Act(order) => Some(order),
             _ => None,
         }
     }
 
-    fn holds(&self, spot: &Spot) -> bool {
-        let ended = matches!(spot.cursor.mode, Mode::Ended(_));
-        let phase = if spot.state.lost().is_some() {
+    fn holds(&self, state: &Explored) -> bool {
+        let (cluster, ended) = (&state.run.cluster, matches!(state.run.cursor.mode, Mode::Ended(_)));
+        let phase = if newly_lost(&self.plan, cluster).is_some() {
             if ended { Phase::Settled } else { Phase::Shaken }
-        } else if spot.state.forgotten().next().is_some() && !ended {
+        } else if state.run.targets.lost(cluster).next().is_some() && !ended {
             Phase::Shaken
         } else {
             Phase::Quiet
         };
-        self.law().check(&spot.state, phase).is_ok()
+        self.law().check(cluster, phase).is_ok()
+    }
+
+    /// What the order leaves behind, before anybody says what came of it.
+    fn effect(&self, run: &mut RunState, order: Order, partial: usize) -> Option<()> {
+        run.begin_order(self.law(), order);
+        if partial == FULLY {
+            order.complete(self.law(), &mut run.cluster).ok()?;
+        } else if partial != NOT {
+            run.cluster = order.partial_effects(self.law(), &run.cluster).into_iter().nth(partial)?;
+        }
+        Some(())
+    }
+
+    fn reaches(&self, run: &RunState, order: Order) -> bool {
+        let lost = |node| run.cluster.is_lost(self.topology.node(node).domain);
+        matches!(order.action(), Action::Traffic(_) | Action::Schema(_)) || !order.node().is_some_and(lost)
     }
 }
 
 impl Model for Peer {
-    type State = Spot;
+    type State = Explored;
     type Action = Step;
 
-    fn init_states(&self) -> Vec<Spot> {
-        vec![Spot { state: self.plan.start.clone(), cursor: Cursor::START, faults_left: 1, back: false }]
+    fn init_states(&self) -> Vec<Explored> {
+        vec![Explored { run: RunState::begin(self.plan.start().clone()), faults_left: 1, back: false }]
     }
 
-    fn actions(&self, spot: &Spot, steps: &mut Vec<Step>) {
-        if matches!(spot.cursor.mode, Mode::Ended(_)) {
+    fn actions(&self, state: &Explored, steps: &mut Vec<Step>) {
+        if matches!(state.run.cursor.mode, Mode::Ended(_)) {
             return;
         }
         steps.push(Step::Next);
-        if spot.faults_left > 0 {
-            if spot.state.lost().is_none() {
-                steps.extend(self.topology.domains().map(Step::Lose));
+        if state.run.targets.has_step_in_flight() {
+            for order in state.run.targets.in_flight() {
+                let ends = if self.reaches(&state.run, order) {
+                    &[OutcomeKind::Done][..]
+                } else {
+                    &[OutcomeKind::NotDone, OutcomeKind::Unknown]
+                };
+                steps.extend(ends.iter().map(|outcome| Step::Ends { order, outcome: *outcome }));
             }
-            steps.extend(spot.state.balancers().map(Step::Forget));
-            if let Some(order) = self.order(spot) {
-                let mut begun = spot.state.clone();
-                action::begin(self.law(), &mut begun, order);
-                let partials = action::partial_effects(&begun, order).len();
+        }
+        if state.faults_left > 0 {
+            let order = self.order(state);
+            let reasserts = |order: &Order| matches!(order.action(), Action::Traffic(TrafficAction::Reassert { .. }));
+            for in_flight in [false, true] {
+                if in_flight && order.as_ref().is_none_or(reasserts) {
+                    continue;
+                }
+                if newly_lost(&self.plan, &state.run.cluster).is_none() {
+                    steps.extend(self.topology.domains().map(|domain| Step::Lose { domain, in_flight }));
+                }
+                steps.extend(self.topology.balancers().map(|(balancer, _)| Step::Forget { balancer, in_flight }));
+            }
+            if let Some(order) = order {
+                let mut begun = state.run.clone();
+                begun.begin_order(self.law(), order);
+                let partials = order.partial_effects(self.law(), &begun.cluster).len();
                 for partial in (0..partials).chain([FULLY, NOT]) {
                     steps.extend([true, false].map(|unknown| Step::Fails { partial, unknown }));
                 }
             }
-            let before = usize::from(spot.cursor.stage) < self.plan.point_of_no_return;
-            if !spot.back && spot.cursor.mode == Mode::Forward && before {
+            let before = usize::from(state.run.cursor.stage) < self.plan.point_of_no_return();
+            if !state.back && state.run.cursor.mode == Mode::Forward && before {
                 steps.push(Step::AskBack);
             }
         }
     }
 
-    fn next_state(&self, last: &Spot, step: Step) -> Option<Spot> {
+    fn next_state(&self, last: &Explored, step: Step) -> Option<Explored> {
         let (law, mut next) = (self.law(), last.clone());
         match step {
-            Step::Next => match decide(&self.topology, &self.plan, &last.state, last.cursor) {
+            Step::Next => match decide(&self.topology, &self.plan, &last.run) {
                 Decision::Act(order) => {
-                    action::begin(law, &mut next.state, order);
-                    resolve(law, &mut next.state, order, OutcomeKind::Done);
+                    next.run.begin_order(law, order);
+                    next.run.resolve(law, order, OutcomeKind::Done).ok()?;
                 }
                 Decision::Look(order) => {
-                    let holds = action::holds(law, &last.state, order);
-                    let truth = if holds { OutcomeKind::Done } else { OutcomeKind::NotDone };
-                    resolve(law, &mut next.state, order, truth);
+                    let done = last.run.is_done(law, order);
+                    let truth = if done { OutcomeKind::Done } else { OutcomeKind::NotDone };
+                    next.run.resolve(law, order, truth).ok()?;
                 }
                 Decision::Await => return None,
-                Decision::Move(to, turn) => {
-                    enter(&mut next.state, turn);
-                    next.cursor = to;
-                }
-                Decision::End(end) => next.cursor.mode = Mode::Ended(end),
+                Decision::Move(to, turn) => next.run.enter(to, turn),
+                Decision::End(end) => next.run.cursor.mode = Mode::Ended(end),
             },
+            Step::Ends { order, outcome } => next.run.resolve(law, order, outcome).ok()?,
             Step::Fails { partial, unknown } => {
                 let order = self.order(last)?;
                 next.faults_left -= 1;
-                action::begin(law, &mut next.state, order);
-                let progress = next.state.node(order.node).progress;
-                if partial == FULLY {
-                    resolve(law, &mut next.state, order, OutcomeKind::Done);
-                    if !matches!(order.verb, Verb::Reassert { .. }) {
-                        next.state.node_mut(order.node).progress = Progress::InFlight;
-                    }
-                } else if partial != NOT {
-                    next.state = action::partial_effects(&next.state, order).into_iter().nth(partial)?;
-                }
+                self.effect(&mut next.run, order, partial)?;
                 if unknown {
-                    next.state.node_mut(order.node).progress = progress;
-                    put_in_doubt(&mut next.state);
+                    next.run.mark_unknown();
                 } else {
-                    resolve(law, &mut next.state, order, OutcomeKind::NotDone);
+                    next.run.resolve(law, order, OutcomeKind::NotDone).ok()?;
                 }
             }
-            Step::Lose(domain) => {
+            Step::Lose { domain, in_flight } => {
+                if in_flight {
+                    next.run.begin_order(law, self.order(last)?);
+                }
                 next.faults_left -= 1;
-                next.state.set_lost(domain);
+                next.run.cluster.set_lost(domain);
                 for node in self.topology.nodes_of(domain) {
-                    next.state.node_mut(node).process = Process::Absent;
+                    next.run.cluster.node_mut(node).process = Process::Absent;
                 }
             }
-            Step::Forget(balancer) => {
+            Step::Forget { balancer, in_flight } => {
+                if in_flight {
+                    next.run.begin_order(law, self.order(last)?);
+                }
                 next.faults_left -= 1;
-                for (index, _) in self.topology.nodes() {
-                    next.state.set_traffic(index, balancer, self.plan.start.row(index, balancer).traffic);
+                for (pool, _) in self.topology.pools() {
+                    for entrance in self.topology.entrances(pool).iter().filter(|one| one.balancer == balancer) {
+                        for seat in &entrance.seats {
+                            next.run.cluster.set_traffic(seat.row, self.plan.start().row(seat.row).traffic);
+                        }
+                    }
                 }
             }
             Step::AskBack => {
-                enter(&mut next.state, Turn::StepFailed);
-                next.cursor = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..last.cursor };
+                let to = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..last.run.cursor };
+                next.run.enter(to, Turn::StepFailed);
                 next.back = true;
             }
         }
@@ -157,6 +188,6 @@ impl Model for Peer {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::<Self>::always("the law holds", |peer, spot| peer.holds(spot))]
+        vec![Property::<Self>::always("the law holds", |peer, state| peer.holds(state))]
     }
 }

@@ -55,7 +55,7 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
             let records = query.query_map([&run], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
             let records: Vec<Option<Record>> = records.iter().map(|record| serde_json::from_str(record).ok()).collect();
             let cluster = match records.first() {
-                Some(Some(Record::Opened { plan })) => Some(plan.cluster.as_str()),
+                Some(Some(Record::Opened { plan })) => Some(plan.cluster().as_str()),
                 _ => None,
             };
             let is_open =

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore};
-use ha_core::plan::Plan;
+use ha_core::plan::{Draft, Plan};
 use ha_core::record::{Cursor, End, Entry, Record, RunId, Why};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -20,7 +20,7 @@ fn file() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn entry(sequence: u64, epoch: u64) -> Entry {
-    let record = Record::Turned { to: Cursor::START, note: format!("entry {sequence}") };
+    let record = Record::Turned { to: Cursor::START, message: format!("entry {sequence}") };
     Entry::new(sequence, LeaseEpoch::new(epoch), 1_700_000_000_000, record)
 }
 
@@ -72,9 +72,13 @@ async fn entries_that_are_given_together_are_written_all_or_none() {
 /// A plan of the cluster `orders`.
 async fn plan() -> Plan {
     let world = World::active_passive();
-    let mut plan = world.engine().plan_patch(&world.patch_to("2.0")).await.unwrap().plan;
-    plan.cluster = Name::new("orders").unwrap();
-    plan
+    of_cluster(world.engine().plan(&world.patch_to("2.0")).await.unwrap().plan, "orders")
+}
+
+fn of_cluster(plan: Plan, cluster: &str) -> Plan {
+    let mut draft = Draft::from(plan);
+    draft.cluster = Name::new(cluster).unwrap();
+    draft.into()
 }
 
 async fn append(store: &dyn Journal, run: &str, records: Vec<Record>) {
@@ -93,13 +97,9 @@ async fn a_run_is_open_in_its_cluster_until_it_is_all_new_or_all_old() {
     let (_dir, path) = file();
     let stores: [&dyn Journal; 2] = [&SqliteStore::open(&path).unwrap(), &MemoryStore::new()];
     let plan = plan().await;
-    let opened = |cluster: &str| {
-        let mut plan = plan.clone();
-        plan.cluster = Name::new(cluster).unwrap();
-        Record::Opened { plan: Box::new(plan) }
-    };
+    let opened = |cluster: &str| Record::Opened { plan: Box::new(of_cluster(plan.clone(), cluster)) };
     let closed = |end| Record::Closed { end, open: vec![] };
-    let turned = || Record::Turned { to: Cursor::START, note: String::new() };
+    let turned = || Record::Turned { to: Cursor::START, message: String::new() };
     for store in stores {
         append(store, "b", vec![opened("orders"), turned()]).await;
         append(store, "a", vec![opened("orders")]).await;

@@ -45,6 +45,21 @@ pub enum RunError {
     /// The journal refused or failed; nothing more was begun.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The journal failed while the run lasted. What had begun was brought to its end; nothing new was begun.
+    #[error(
+        "run {run}: {source}; begun steps were brought to their end, nothing new was begun{}{}; repair the journal, then \
+         resume the run", still("loans still open", .open), still("not known whether it happened", .unknown)
+    )]
+    Unrecorded {
+        /// The run.
+        run: RunId,
+        /// What the journal said.
+        source: JournalError,
+        /// Loans that are open, for people.
+        open: Vec<String>,
+        /// Orders of which nobody knows whether they happened, for people.
+        unknown: Vec<String>,
+    },
     /// The journal's records do not make a run that can go on.
     #[error("run {run} cannot be resumed: {source}")]
     Fold {
@@ -86,4 +101,8 @@ pub enum RunError {
 
 fn listed(seen: &[String]) -> String {
     if seen.is_empty() { String::new() } else { format!("; seen: {}", seen.join("; ")) }
+}
+
+fn still(what: &str, list: &[String]) -> String {
+    if list.is_empty() { String::new() } else { format!("; {what}: {}", list.join(", ")) }
 }

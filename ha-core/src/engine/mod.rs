@@ -12,15 +12,19 @@ mod build;
 mod clock;
 mod drive;
 mod error;
-mod execute;
-mod execute_shared;
+mod events;
+
 mod lease;
 mod observe;
+mod on;
 mod rotate;
+mod run;
+mod stale;
 
 pub use crate::report::Event;
 pub use build::{Engine, EngineBuilder};
-pub use drive::RunHandle;
+
 pub use error::{BuildError, RunError};
 pub use observe::Observed;
 pub use rotate::rotate;
+pub use run::RunHandle;

@@ -1,17 +1,18 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::build::{Engine, NodeRow, Shared as Parts};
+use tracing::Instrument;
+
+use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use crate::backend::{Admin, Concern, Expectations, Health, Installed, ServerProcess, Shared, Standing};
-use crate::machine::rotation::Place;
-use crate::procedure::{PatchRequest, PlanError, Planned, UpdateRequest, UpgradeRequest, patch, update, upgrade};
+use super::on::{READ_LIMIT, SeenServer, observe_files, observe_row, observe_schema, observe_server, observe_work};
+use crate::backend::{Concern, Expectations, Shared};
+use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
     ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
-    SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
+    SiteEpoch, SiteState, Sync, Target, Traffic, Work, WriterEpoch,
 };
 use crate::topology::{NodeIx, RowIx, SiteRole, SiteSpec};
 
@@ -29,31 +30,29 @@ pub struct Observed {
     pub dangers: Vec<String>,
 }
 
-/// A read that takes longer is given up: what it would have seen is unknown.
-const READ_LIMIT: Duration = Duration::from_secs(5);
-
+/// A node as it was observed.
 #[derive(Debug)]
-struct RawNode {
-    process: Process,
-    release: Option<Box<str>>,
-    tested: bool,
-    shared: Option<Shared>,
+struct SeenNode {
+    server: SeenServer,
+    files: Option<Shared>,
     work: Work,
-    notes: Vec<String>,
 }
 
 /// All that was seen at one moment.
 struct Seen {
-    nodes: Vec<RawNode>,
+    nodes: Vec<SeenNode>,
     rows: Vec<Row>,
     schema: Option<Schema>,
     notes: Vec<String>,
 }
 
 #[derive(Debug)]
-enum Raw {
-    Node(NodeIx, RawNode),
+enum Part {
+    Server(NodeIx, SeenServer),
+    Files(NodeIx, Option<Shared>, Option<String>),
+    Work(NodeIx, Work, Option<String>),
     Row(RowIx, Row, Option<String>),
+    Schema(Option<Schema>, Option<String>),
 }
 
 impl Engine {
@@ -67,7 +66,7 @@ impl Engine {
         let mut facts = Facts::default();
         let too_many = |words: String| RunError::Plan { source: PlanError::Incomplete(words), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
-        for node in &nodes {
+        for SeenNode { server: node, files, work } in &nodes {
             let release = node.release.as_deref().map(|release| facts.releases.enter(release)).transpose();
             let release = release.map_err(|error| too_many(error.to_string()))?;
             let mut tested = ReleaseSet::default();
@@ -79,8 +78,8 @@ impl Engine {
                 process => process,
             };
             let mut state = NodeState::new(process, release, tested);
-            state.work = node.work;
-            if let Some(shared) = &node.shared {
+            state.work = *work;
+            if let Some(shared) = files {
                 let generation = shared.generation.clone().map(|generation| facts.generations.enter(generation));
                 state.generation = generation.transpose().map_err(|error| too_many(error.to_string()))?;
                 (state.sync, state.writer) = (shared.sync, shared.writer);
@@ -89,7 +88,7 @@ impl Engine {
         }
         let mut state = ClusterState::new(&self.shared.topology, states, rows);
         state.schema = schema.unwrap_or_default();
-        let seen = nodes.iter().filter_map(|node| node.shared.as_ref()).map(|shared| shared.seen);
+        let seen = nodes.iter().filter_map(|node| node.files.as_ref()).map(|shared| shared.seen);
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
         state.sites = self.shared.topology.sites.iter().map(site_at_rest).collect();
         let mut notes = notes;
@@ -97,34 +96,14 @@ impl Engine {
         Ok(Observed { state, facts, notes, dangers })
     }
 
-    /// Observes the cluster, then plans a patch and proves the plan. Changes nothing.
+    /// Observes the cluster, derives a plan from what was seen and proves it. Changes nothing: the dry run.
     ///
     /// # Errors
     /// [`RunError::Plan`].
-    pub async fn plan_patch(&self, request: &PatchRequest) -> Result<Planned, RunError> {
+    pub async fn plan(&self, procedure: &dyn Procedure) -> Result<Planned, RunError> {
         let seen = self.observe().await?.safe_to_plan()?;
-        patch(&self.shared.topology, &seen.state, &seen.facts, request)
-            .map_err(|source| RunError::Plan { source, seen: seen.notes })
-    }
-
-    /// Observes the cluster, then plans an update of its services and proves the plan. Changes nothing.
-    ///
-    /// # Errors
-    /// [`RunError::Plan`].
-    pub async fn plan_update(&self, request: &UpdateRequest) -> Result<Planned, RunError> {
-        let seen = self.observe().await?.safe_to_plan()?;
-        update(&self.shared.topology, &seen.state, &seen.facts, request)
-            .map_err(|source| RunError::Plan { source, seen: seen.notes })
-    }
-
-    /// Observes the cluster, then plans a version upgrade and proves the plan. Changes nothing.
-    ///
-    /// # Errors
-    /// [`RunError::Plan`].
-    pub async fn plan_upgrade(&self, request: &UpgradeRequest) -> Result<Planned, RunError> {
-        let seen = self.observe().await?.safe_to_plan()?;
-        upgrade(&self.shared.topology, &seen.state, &seen.facts, request)
-            .map_err(|source| RunError::Plan { source, seen: seen.notes })
+        let snapshot = Snapshot::new(&self.shared.topology, &seen.state, &seen.facts);
+        plan(procedure, snapshot).map_err(|source| RunError::Plan { source, seen: seen.notes })
     }
 }
 
@@ -182,14 +161,15 @@ fn site_at_rest(site: &SiteSpec) -> SiteState {
     }
 }
 
-/// Looks at the whole cluster in the terms of a plan, without running gates. Nodes that are `in_flight` are not asked and are
-/// `Unknown`: an order that changes one reads back by itself, and [`ClusterState::absorb`] leaves it alone.
-pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, in_flight: &[NodeIx]) -> Observation {
-    let Seen { nodes, rows, schema, .. } = look(shared, false, in_flight).await;
-    let seen = |node: &RawNode| {
-        let mut seen = NodeSeen::new(node.process, node.release.as_deref().and_then(|name| facts.releases.id(name)));
-        seen.work = node.work;
-        seen.shared = node.shared.as_ref().map(|shared| {
+/// Observes the whole cluster in the terms of a plan, without running gates. What an order in flight is changing is not asked
+/// for: that order reads back by itself, and [`ClusterState::absorb`] leaves it alone.
+pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
+    let Seen { nodes, rows, schema, .. } = look(shared, false, changing).await;
+    let seen = |SeenNode { server, files, work }: &SeenNode| {
+        let release = server.release.as_deref().and_then(|name| facts.releases.id(name));
+        let mut seen = NodeSeen::new(server.process, release);
+        seen.work = *work;
+        seen.shared = files.as_ref().map(|shared| {
             let generation = shared.generation.as_ref().and_then(|generation| facts.generations.id(generation));
             SharedSeen::new(shared.sync, generation, shared.writer, shared.seen)
         });
@@ -198,191 +178,78 @@ pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, in_flight: &[Nod
     Observation::new(nodes.iter().map(seen).collect(), rows).with_schema(schema)
 }
 
-async fn look(shared: &Arc<Parts>, gates: bool, in_flight: &[NodeIx]) -> Seen {
-    let mut tasks: JoinSet<Raw> = JoinSet::new();
+async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
+    let mut parts: JoinSet<Part> = JoinSet::new();
     for (node, _) in shared.topology.nodes() {
-        if !in_flight.contains(&node) {
+        if !changing.contains(&Target::Server(node)) {
             let task = shared.clone();
-            tasks.spawn(async move { Raw::Node(node, look_at_node(&task, node, gates).await) });
+            parts.spawn(async move { Part::Server(node, observe_server(&task, node, gates).await) }.in_current_span());
+        }
+        if shared.files.is_some() && !changing.contains(&Target::Files(node)) {
+            let task = shared.clone();
+            let part = async move {
+                let (files, note) = observe_files(&task, node).await;
+                Part::Files(node, files, note)
+            };
+            parts.spawn(part.in_current_span());
+        }
+        if shared.work[node.index()].is_some() && !changing.contains(&Target::Work(node)) {
+            let task = shared.clone();
+            let part = async move {
+                let (work, note) = observe_work(&task, node).await;
+                Part::Work(node, work, note)
+            };
+            parts.spawn(part.in_current_span());
         }
         for row in shared.rows(node) {
-            tasks.spawn(async move {
-                let (seen, note) = look_at_row(&row).await;
-                Raw::Row(row.row, seen, note)
-            });
-        }
-    }
-    let unseen = || RawNode {
-        process: Process::Unknown,
-        release: None,
-        tested: false,
-        shared: None,
-        work: Work::Unknown,
-        notes: Vec::new(),
-    };
-    let mut nodes: Vec<RawNode> = shared.topology.nodes.iter().map(|_| unseen()).collect();
-    let mut rows = vec![Row::new(RowKind::Primary, Traffic::Unknown); shared.topology.row_layout().count()];
-    let mut row_notes = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        match joined {
-            Ok(Raw::Node(node, raw)) => nodes[node.index()] = raw,
-            Ok(Raw::Row(place, row, note)) => {
-                rows[place.index()] = row;
-                row_notes.extend(note);
-            }
-            Err(error) => row_notes.push(format!("a look ended unexpectedly: {error}")),
-        }
-    }
-    let mut notes: Vec<String> = nodes.iter_mut().flat_map(|node| std::mem::take(&mut node.notes)).collect();
-    row_notes.sort();
-    notes.extend(row_notes);
-    let schema = match &shared.database {
-        None => None,
-        Some(database) => match timeout(READ_LIMIT, database.schema()).await {
-            Ok(Ok(schema)) => Some(schema),
-            Ok(Err(error)) => {
-                notes.push(format!("the schema cannot be read: {error}"));
-                None
-            }
-            Err(_) => {
-                notes.push(format!("the database did not answer in {READ_LIMIT:?}"));
-                None
-            }
-        },
-    };
-    Seen { nodes, rows, schema, notes }
-}
-
-async fn look_at_node(shared: &Parts, node: NodeIx, gate: bool) -> RawNode {
-    let name = &shared.topology.node(node).name;
-    let mut notes = Vec::new();
-    let (host, probe) = (&shared.hosts[node.index()], &shared.probes[node.index()]);
-    let (process, ready) = tokio::join!(timeout(READ_LIMIT, host.process()), timeout(READ_LIMIT, probe.ready()));
-    let mut note = |what: &str, error: String| notes.push(format!("{name}: {what}: {error}"));
-    let ready = match ready {
-        Ok(Ok(ready)) => Some(ready),
-        Ok(Err(error)) => {
-            note("its probe failed", error.to_string());
-            None
-        }
-        Err(_) => {
-            note("its probe did not answer", format!("in {READ_LIMIT:?}"));
-            None
-        }
-    };
-    use crate::backend::Ready;
-    let (process, running) = match (process, ready) {
-        (Ok(Ok(ServerProcess::Running(_))), Some(Ready::Yes { release })) => {
-            (Process::Ready { warm: false }, Some(release))
-        }
-        (Ok(Ok(ServerProcess::Running(_))), Some(Ready::NotYet(_) | Ready::Closed)) => (Process::Starting, None),
-        (Ok(Ok(ServerProcess::Running(_))), None) => (Process::Starting, None),
-        (Ok(Ok(ServerProcess::Stopped)), Some(Ready::Yes { .. })) => {
-            note("something else answers", "its own server is stopped, and its address serves".into());
-            (Process::Unknown, None)
-        }
-        (Ok(Ok(ServerProcess::Stopped)), _) => (Process::Stopped, None),
-        (Ok(Err(error)), _) => {
-            note("its host cannot say whether the server runs", error.to_string());
-            (Process::Unknown, None)
-        }
-        (Err(_), _) => {
-            note("its host did not answer", format!("in {READ_LIMIT:?}"));
-            (Process::Unknown, None)
-        }
-    };
-    let mut process = process;
-    let release = match running {
-        Some(release) => Some(release),
-        None => match timeout(READ_LIMIT, host.installed()).await {
-            Ok(Ok(Installed::Release(release))) => Some(release),
-            Ok(Ok(Installed::Absent)) => {
-                process = Process::Absent;
-                None
-            }
-            Ok(Err(error)) => {
-                note("its release cannot be read", error.to_string());
-                None
-            }
-            Err(_) => None,
-        },
-    };
-    if gate {
-        let policy = shared.topology.policy.stop_deadline;
-        // What does not answer is noted above.
-        if let Ok(Ok(Some(budget))) = timeout(READ_LIMIT, host.stop_budget()).await
-            && budget < policy
-        {
-            tracing::warn!(node = %name, ?budget, stop_deadline = ?policy, "its supervisor kills it before stop_deadline");
-            let words = "let its supervisor wait as long, or lower stop_deadline";
-            note(
-                "a stop may be cut short",
-                format!("its supervisor kills it after {budget:?}, and stop_deadline is {policy:?}: {words}"),
-            );
-        }
-    }
-    let mut tested = false;
-    if gate && process.is_ready() {
-        match timeout(READ_LIMIT * 3, probe.test()).await {
-            Ok(Ok(tested_release)) => tested = release.as_deref() == Some(&*tested_release),
-            Ok(Err(error)) => note("its test failed", error.to_string()),
-            Err(_) => note("its test did not end", format!("in {:?}", READ_LIMIT * 3)),
-        }
-    }
-    let seen_shared = match &shared.files {
-        None => None,
-        Some(files) => Some(match timeout(READ_LIMIT, files.shared(name)).await {
-            Ok(Ok(seen)) => seen,
-            Ok(Err(error)) => {
-                note("its file sync cannot be read", error.to_string());
-                Shared::new(Sync::Unknown, None)
-            }
-            Err(_) => {
-                note("its file sync did not answer", format!("in {READ_LIMIT:?}"));
-                Shared::new(Sync::Unknown, None)
-            }
-        }),
-    };
-    let work = match &shared.work[node.index()] {
-        None => Work::None,
-        Some(workload) => match timeout(READ_LIMIT, workload.work()).await {
-            Ok(Ok(work)) => work,
-            Ok(Err(error)) => {
-                note("its pulled work cannot be read", error.to_string());
-                Work::Unknown
-            }
-            Err(_) => Work::Unknown,
-        },
-    };
-    RawNode { process, release, tested, shared: seen_shared, work, notes }
-}
-
-async fn look_at_row(row: &NodeRow) -> (Row, Option<String>) {
-    let NodeRow { backend, place: Place { member, .. }, name, .. } = row;
-    let unseen = Row::new(RowKind::Primary, Traffic::Unknown);
-    let Standing { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
-        Ok(Ok(standing)) => standing,
-        Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
-        Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
-    };
-    let row = |traffic: Traffic| Row::new(stands.row, traffic);
-    match (stands.admin, stands.health, stands.row) {
-        (Admin::Ready, Health::Down | Health::Rising | Health::Paused, _) => (row(Traffic::Down), None),
-        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
-        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Backup) => {
-            (row(Traffic::Backup), None)
-        }
-        (Admin::Drain | Admin::Maint, ..) => {
-            let figures = match quiescence {
-                Some(figures) => Ok(Ok(figures)),
-                None => timeout(READ_LIMIT, backend.quiescence(member)).await,
+            let part = async move {
+                let (seen, note) = observe_row(&row).await;
+                Part::Row(row.row, seen, note)
             };
-            match figures {
-                Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
-                Ok(Ok(figures)) => (row(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
-                Ok(Err(error)) => (row(Traffic::Unknown), Some(format!("{name}: {error}"))),
-                Err(_) => (row(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
-            }
+            parts.spawn(part.in_current_span());
         }
     }
+    if shared.database.is_some() && !changing.contains(&Target::Database) {
+        let task = shared.clone();
+        let part = async move {
+            let (schema, note) = observe_schema(&task).await;
+            Part::Schema(schema, note)
+        };
+        parts.spawn(part.in_current_span());
+    }
+    let unseen = |node: NodeIx| SeenNode {
+        server: SeenServer { process: Process::Unknown, release: None, tested: false, notes: Vec::new() },
+        files: shared.files.as_ref().map(|_| Shared::new(Sync::Unknown, None)),
+        work: if shared.work[node.index()].is_some() { Work::Unknown } else { Work::None },
+    };
+    let rows = vec![Row::new(RowKind::Primary, Traffic::Unknown); shared.topology.row_layout().count()];
+    let nodes = shared.topology.nodes().map(|(node, _)| unseen(node)).collect();
+    let mut seen = Seen { nodes, rows, schema: None, notes: Vec::new() };
+    let mut notes = Vec::new();
+    while let Some(joined) = parts.join_next().await {
+        match joined {
+            Ok(Part::Server(node, server)) => seen.nodes[node.index()].server = server,
+            Ok(Part::Files(node, files, note)) => {
+                seen.nodes[node.index()].files = files;
+                notes.extend(note);
+            }
+            Ok(Part::Work(node, work, note)) => {
+                seen.nodes[node.index()].work = work;
+                notes.extend(note);
+            }
+            Ok(Part::Row(place, row, note)) => {
+                seen.rows[place.index()] = row;
+                notes.extend(note);
+            }
+            Ok(Part::Schema(schema, note)) => {
+                seen.schema = schema;
+                notes.extend(note);
+            }
+            Err(error) => notes.push(format!("an observation ended unexpectedly: {error}")),
+        }
+    }
+    notes.sort();
+    seen.notes = seen.nodes.iter_mut().flat_map(|node| std::mem::take(&mut node.server.notes)).collect();
+    seen.notes.extend(notes);
+    seen
 }

@@ -108,7 +108,7 @@ impl Law<'_> {
     /// Returns what a node counts for in a pool of so many entrances after a loss; `None` where it neither serves there, on
     /// all of them, nor is a reserve.
     fn counted(&self, state: &ClusterState, seat: &Seat, entrances: usize) -> Option<u64> {
-        if state.lost() == Some(seat.domain) {
+        if state.is_lost(seat.domain) {
             return None;
         }
         let serves = || state.rows_from(seat.first, entrances).iter().all(|row| row.traffic == Traffic::In);

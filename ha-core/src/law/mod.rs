@@ -37,7 +37,8 @@ pub struct Law<'a> {
 }
 
 /// What is owed depends on what has happened.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// No fault, or only the controller's death and steps that failed, half-happened or are unknown.
     Quiet,

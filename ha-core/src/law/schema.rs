@@ -12,7 +12,7 @@ impl Law<'_> {
     pub fn schema(&self, state: &ClusterState) -> Check {
         let mut seen: Vec<(NodeIx, ReleaseId)> = Vec::new();
         for (index, node) in state.nodes() {
-            if state.lost() == Some(self.topology.node(index).domain) {
+            if state.is_lost(self.topology.node(index).domain) {
                 continue;
             }
             let exposed = is_exposed(state, index);

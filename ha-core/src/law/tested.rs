@@ -10,7 +10,7 @@ impl Law<'_> {
     pub fn tested(&self, state: &ClusterState) -> Check {
         for (index, node) in self.topology.nodes() {
             let stands = state.node(index);
-            if state.lost() == Some(node.domain) || !is_exposed(state, index) {
+            if state.is_lost(node.domain) || !is_exposed(state, index) {
                 continue;
             }
             if stands.process.is_ready() && stands.is_tested() && stands.server_domain == ServerDomain::Production {

@@ -1,11 +1,13 @@
 use std::fmt;
 
-use crate::action::{self, Order, Verb, compensation};
-use crate::law::{Invariant, Law, Phase, Violation};
+use super::RunState;
+use super::targets::Progress;
+use crate::action::{Desired, Order, TrafficAction};
+use crate::law::{Law, Phase, Violation};
 use crate::plan::{OnFailure, Plan, Step};
-use crate::record::{Cursor, End, Mode, OutcomeKind, Why};
-use crate::state::{ClusterState, Progress, Said};
-use crate::topology::{NodeIx, Topology};
+use crate::record::{Cursor, End, Mode, Why};
+use crate::state::ClusterState;
+use crate::topology::{DomainIx, Topology};
 
 /// What the decision core wants next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,99 +59,37 @@ const LOOKS: u8 = 3;
 /// How often a compensation is tried in all.
 const COMPENSATION_ATTEMPTS: u8 = 2;
 
-/// Decides what comes next. Pure: the same plan, state and cursor give the same decision.
-pub fn decide(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+/// Decides what comes next. Pure: the same plan and state of the run give the same decision.
+pub fn decide(topology: &Topology, plan: &Plan, run: &RunState) -> Decision {
     let law = Law::new(topology, &plan.facts);
+    let cursor = run.cursor;
     match cursor.mode {
         Mode::Ended(end) => Decision::End(end),
-        Mode::Reacting => react(law, state),
-        Mode::Forward | Mode::Compensating if state.lost().is_some() => {
+        Mode::Reacting => react(law, plan, run),
+        Mode::Forward | Mode::Compensating if newly_lost(plan, &run.cluster).is_some() => {
             Decision::Move(Cursor { mode: Mode::Reacting, attempt: 0, ..cursor }, Turn::DomainLost)
         }
-        Mode::Forward => reassert(law, state).unwrap_or_else(|| forward(law, plan, state, cursor)),
-        Mode::Compensating => reassert(law, state).unwrap_or_else(|| compensate(law, plan, state, cursor)),
+        Mode::Forward => reassert(law, run).unwrap_or_else(|| forward(law, plan, run)),
+        Mode::Compensating => reassert(law, run).unwrap_or_else(|| compensate(law, plan, run)),
     }
+}
+
+/// Returns a failure domain that was lost since the plan was made.
+pub fn newly_lost(plan: &Plan, state: &ClusterState) -> Option<DomainIx> {
+    state.lost().iter().copied().find(|domain| !plan.start.is_lost(*domain))
 }
 
 /// Says what a forward step would break, where [`decide`] refuses to give it.
-pub fn refusal(topology: &Topology, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Option<Violation> {
+pub fn refusal(topology: &Topology, plan: &Plan, run: &RunState) -> Option<(Order, Violation)> {
     let law = Law::new(topology, &plan.facts);
-    let stage = plan.stages.get(usize::from(cursor.stage))?;
-    let step = plan.step(usize::from(cursor.stage), usize::from(cursor.step))?;
-    let node = stage.targets.iter().find(|node| state.node(**node).progress == Progress::Idle)?;
-    let order = Order { node: *node, verb: step.verb };
-    match action::precondition(law, state, order) {
-        Err(facts) => {
-            let invariant = match order.verb {
-                Verb::Stop => Invariant::Drained,
-                Verb::Admit | Verb::StandBy => Invariant::Tested,
-                Verb::Release => Invariant::Sync,
-                Verb::HandWriter { .. } => Invariant::OneWriter,
-                _ => Invariant::Order,
-            };
-            Some(Violation::new(invariant, facts))
-        }
-        Ok(()) => law.check(&foreseen(law, state, order), Phase::Quiet).err(),
-    }
-}
-
-/// Goes on at another place: a retry keeps what is done on the other targets, a loss what is in flight; every other
-/// move begins afresh.
-pub fn enter(state: &mut ClusterState, turn: Turn) {
-    match turn {
-        Turn::Retry => {
-            let failed: Vec<NodeIx> = state
-                .nodes()
-                .filter(|(_, node)| matches!(node.progress, Progress::NotDone { .. }))
-                .map(|(index, _)| index)
-                .collect();
-            for node in failed {
-                state.node_mut(node).progress = Progress::Idle;
-            }
-        }
-        Turn::NextStep | Turn::StepFailed | Turn::Precondition | Turn::LawWouldBreak => state.reset_progress(),
-        Turn::DomainLost => state.reset_progress_at_rest(),
-    }
-}
-
-/// Puts in doubt what a controller had in flight when it died: nobody knows what became of it.
-pub fn put_in_doubt(state: &mut ClusterState) {
-    let in_flight = state.in_flight();
-    let moving: Vec<NodeIx> = state.nodes().filter(|(_, node)| node.moving).map(|(index, _)| index).collect();
-    for node in moving {
-        let node = state.node_mut(node);
-        node.moving = false;
-        // What was being said again may have been said in part.
-        node.told_again = node.told_again.saturating_add(u8::from(node.progress != Progress::InFlight));
-    }
-    for node in in_flight {
-        state.node_mut(node).progress = Progress::Unknown { looks: 0 };
-    }
-}
-
-/// Enters the outcome of an act or a look into the state.
-pub fn resolve(law: Law<'_>, state: &mut ClusterState, order: Order, outcome: OutcomeKind) {
-    if order.verb.moves_traffic() {
-        state.node_mut(order.node).moving = false;
-    }
-    if outcome == OutcomeKind::Done {
-        return action::complete(law, state, order);
-    }
-    let node = state.node_mut(order.node);
-    if let Verb::Reassert { .. } = order.verb {
-        // What the balancers say next tells whether it has to be said once more.
-        node.told_again = node.told_again.saturating_add(1);
-        return;
-    }
-    // What failed is not insisted on: the way back begins from how the node stands.
-    if outcome == OutcomeKind::NotDone && order.verb.moves_traffic() {
-        node.said = Said::Nothing;
-    }
-    node.progress = match (outcome, node.progress) {
-        (OutcomeKind::Unknown, Progress::Unknown { looks }) => Progress::Unknown { looks: looks.saturating_add(1) },
-        (OutcomeKind::Unknown, _) => Progress::Unknown { looks: 0 },
-        (_, progress) => Progress::NotDone { looked: matches!(progress, Progress::Unknown { .. }) },
+    let stage = plan.stages.get(usize::from(run.cursor.stage))?;
+    let step = stage.steps.get(usize::from(run.cursor.step))?;
+    let order = stage.orders(step.action).find(|order| run.targets.progress(*order) == Progress::Idle)?;
+    let violation = match order.precondition(law, &run.cluster) {
+        Err(facts) => Some(Violation::new(order.guards(), facts)),
+        Ok(()) => breaks(law, plan, run, order),
     };
+    violation.map(|violation| (order, violation))
 }
 
 /// Tells whether a decision turns the run back or ends it short of its goal.
@@ -161,28 +101,27 @@ pub fn has_failed(decision: Decision) -> bool {
     }
 }
 
-fn forward(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
-    let (Some(stage), Some(step)) =
-        (plan.stages.get(usize::from(cursor.stage)), plan.step(usize::from(cursor.stage), usize::from(cursor.step)))
-    else {
-        return end_forward(law, plan, state, cursor);
+fn forward(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
+    let cursor = run.cursor;
+    let stage = plan.stages.get(usize::from(cursor.stage));
+    let Some((stage, step)) = stage.and_then(|stage| Some((stage, stage.steps.get(usize::from(cursor.step))?))) else {
+        return end_forward(law, plan, run);
     };
-    let failed = |turn: Turn| give_up(plan, step, cursor, turn);
+    let failed = |turn: Turn| at_rest(run, give_up(plan, step, cursor, turn));
     let (mut in_flight, mut not_done, mut redo) = (false, false, true);
-    for node in &stage.targets {
-        let order = Order { node: *node, verb: step.verb };
-        match state.node(*node).progress {
+    for order in stage.orders(step.action) {
+        match run.targets.progress(order) {
             Progress::Idle => {
-                if action::precondition(law, state, order).is_err() {
+                if order.precondition(law, &run.cluster).is_err() {
                     return failed(Turn::Precondition);
                 }
-                if law.check(&foreseen(law, state, order), Phase::Quiet).is_err() {
+                if breaks(law, plan, run, order).is_some() {
                     return failed(Turn::LawWouldBreak);
                 }
                 return Decision::Act(order);
             }
             Progress::Unknown { looks } if looks >= LOOKS => {
-                return Decision::End(End::NeedsOperator(Why::OutcomeUnknown));
+                return at_rest(run, Decision::End(End::NeedsOperator(Why::OutcomeUnknown)));
             }
             Progress::Unknown { .. } => return Decision::Look(order),
             Progress::InFlight => in_flight = true,
@@ -206,6 +145,11 @@ fn forward(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -> D
     failed(Turn::StepFailed)
 }
 
+/// A run turns or ends only while no order of its plan is in flight: what is under way is brought to its end first.
+fn at_rest(run: &RunState, decision: Decision) -> Decision {
+    if run.targets.has_step_in_flight() { Decision::Await } else { decision }
+}
+
 fn give_up(plan: &Plan, step: &Step, cursor: Cursor, turn: Turn) -> Decision {
     if usize::from(cursor.stage) >= plan.point_of_no_return {
         return Decision::End(End::NeedsOperator(Why::PastReturn));
@@ -218,11 +162,13 @@ fn give_up(plan: &Plan, step: &Step, cursor: Cursor, turn: Turn) -> Decision {
     }
 }
 
-fn end_forward(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+fn end_forward(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
+    let cursor = run.cursor;
     if usize::from(cursor.stage) + 1 < plan.stages.len() {
         return Decision::Move(Cursor { stage: cursor.stage + 1, step: 0, attempt: 0, ..cursor }, Turn::NextStep);
     }
-    Decision::End(if law.repaid(state).is_ok() { End::AllNew } else { End::NeedsOperator(Why::LoansOpen) })
+    let repaid = law.repaid(&run.cluster).is_ok();
+    Decision::End(if repaid { End::AllNew } else { End::NeedsOperator(Why::LoansOpen) })
 }
 
 fn after(plan: &Plan, cursor: Cursor) -> Cursor {
@@ -235,28 +181,28 @@ fn after(plan: &Plan, cursor: Cursor) -> Cursor {
     }
 }
 
-fn compensate(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -> Decision {
+fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
+    let cursor = run.cursor;
     let Some(stage) = plan.stages.get(usize::from(cursor.stage)) else {
         return Decision::End(End::NeedsOperator(Why::CompensationFailed));
     };
-    let verb = plan.step(usize::from(cursor.stage), usize::from(cursor.step)).map(|step| step.verb);
+    let step = stage.steps.get(usize::from(cursor.step));
     let (mut in_flight, mut not_done, mut any) = (false, false, false);
-    for node in &stage.targets {
-        let Some(verb) = verb.and_then(|verb| undo(plan, *node, verb, cursor.phase)) else { continue };
+    for order in step.into_iter().flat_map(|step| stage.orders(step.action)) {
+        let Some(order) = undo(plan, order, cursor.phase) else { continue };
         any = true;
-        let order = Order { node: *node, verb };
-        match state.node(*node).progress {
-            Progress::Idle if action::holds(law, state, order) => {}
+        match run.targets.progress(order) {
+            Progress::Idle if run.is_done(law, order) => {}
             Progress::Idle => {
-                if action::precondition(law, state, order).is_err()
-                    || makes_worse(law, state, &foreseen(law, state, order))
+                if order.precondition(law, &run.cluster).is_err()
+                    || makes_worse(law, &run.cluster, &state_after(law, run, order))
                 {
-                    return Decision::End(End::NeedsOperator(Why::LawWouldBreak));
+                    return at_rest(run, Decision::End(End::NeedsOperator(Why::LawWouldBreak)));
                 }
                 return Decision::Act(order);
             }
             Progress::Unknown { looks } if looks >= LOOKS => {
-                return Decision::End(End::NeedsOperator(Why::OutcomeUnknown));
+                return at_rest(run, Decision::End(End::NeedsOperator(Why::OutcomeUnknown)));
             }
             Progress::Unknown { .. } => return Decision::Look(order),
             Progress::InFlight => in_flight = true,
@@ -286,34 +232,36 @@ fn compensate(law: Law<'_>, plan: &Plan, state: &ClusterState, cursor: Cursor) -
             let step = u16::try_from(steps.saturating_sub(1)).unwrap_or(u16::MAX);
             Decision::Move(Cursor { stage, step, ..before }, Turn::NextStep)
         }
-        None if law.repaid(state).is_ok() => Decision::End(End::AllOld),
+        None if law.repaid(&run.cluster).is_ok() => Decision::End(End::AllOld),
         None => Decision::End(End::NeedsOperator(Why::LoansOpen)),
     }
 }
 
-/// Returns one verb of a step's compensation. A spare has nothing to go back to but its own beginning.
-fn undo(plan: &Plan, node: NodeIx, verb: Verb, phase: u8) -> Option<Verb> {
-    let known_good = plan.known_good.get(node.index()).copied().flatten()?;
-    compensation(verb, known_good).get(usize::from(phase)).copied()
+/// Returns one order of a step's compensation. A spare has nothing to go back to but its own beginning.
+fn undo(plan: &Plan, order: Order, phase: u8) -> Option<Order> {
+    let known_good = plan.known_good.get(order.node()?.index()).copied().flatten()?;
+    order.inverse(known_good).get(usize::from(phase)).copied()
 }
 
-/// After the loss of a failure domain: what a balancer forgot is said again, then reserves are admitted until what is
-/// owed is carried.
-fn react(law: Law<'_>, state: &ClusterState) -> Decision {
-    let Some(lost) = state.lost() else { return Decision::End(End::NeedsOperator(Why::Held)) };
-    match reassert(law, state) {
+/// After the loss of a failure domain: what a balancer lost is re-applied, then reserves are admitted until what is required
+/// after a loss is carried.
+fn react(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
+    let state = &run.cluster;
+    let Some(lost) = newly_lost(plan, state) else { return Decision::End(End::NeedsOperator(Why::Held)) };
+    match reassert(law, run) {
         Some(decision @ (Decision::Act(_) | Decision::Await)) => return decision,
         Some(Decision::Look(_) | Decision::Move(..) | Decision::End(_)) | None => {}
     }
     if law.settled(state).is_err() {
-        for (node, stands) in state.nodes() {
-            let order = Order { node, verb: Verb::Admit };
-            match stands.progress {
+        for (node, _) in state.nodes() {
+            let order = TrafficAction::Admit.on(node);
+            match run.targets.progress(order) {
                 Progress::Idle => {
                     let out = state.rows(node).iter().any(|row| row.traffic != row.admitted());
                     if out
-                        && action::precondition(law, state, order).is_ok()
-                        && law.schema(&foreseen(law, state, order)).is_ok()
+                        && !run.targets.is_changing(order.target())
+                        && order.precondition(law, state).is_ok()
+                        && law.schema(&state_after(law, run, order)).is_ok()
                     {
                         return Decision::Act(order);
                     }
@@ -323,39 +271,36 @@ fn react(law: Law<'_>, state: &ClusterState) -> Decision {
             }
         }
     }
-    if state.nodes().any(|(_, node)| node.progress == Progress::InFlight) {
-        return Decision::Await;
-    }
-    Decision::End(End::NeedsOperator(Why::DomainLost(lost)))
+    at_rest(run, Decision::End(End::NeedsOperator(Why::DomainLost(lost))))
 }
 
-/// How often a forgetful balancer is told again before a person is asked.
-const TOLD_AGAIN: u8 = 3;
+/// How often what a balancer has lost is re-applied before a person is asked.
+const REASSERT_ATTEMPTS: u8 = 3;
 
-/// While a balancer has forgotten what the run said, that is said again, beside whatever is in flight, and nothing new
-/// begins. `None` when nothing is forgotten.
-fn reassert(law: Law<'_>, state: &ClusterState) -> Option<Decision> {
-    let mut forgotten = false;
-    for node in state.forgotten() {
-        let stands = state.node(node);
-        if state.lost() == Some(law.topology.node(node).domain) {
+/// While a balancer has lost what the run desires, that is re-applied, beside whatever is in flight, and nothing new begins.
+/// `None` when nothing is lost.
+fn reassert(law: Law<'_>, run: &RunState) -> Option<Decision> {
+    let mut lost = false;
+    for node in run.targets.lost(&run.cluster) {
+        if run.cluster.is_lost(law.topology.node(node).domain) {
             continue;
         }
-        forgotten = true;
-        let order = Order { node, verb: Verb::Reassert { admitted: stands.said == Said::Admitted } };
-        if stands.told_again < TOLD_AGAIN && action::precondition(law, state, order).is_ok() {
+        lost = true;
+        let admitted = run.targets.desired(node) == Desired::Admitted;
+        let order = TrafficAction::Reassert { admitted }.on(node);
+        if run.targets.reassert_attempts(node) < REASSERT_ATTEMPTS && order.precondition(law, &run.cluster).is_ok() {
             return Some(Decision::Act(order));
         }
     }
-    let retelling = |node: &crate::state::NodeState| node.moving && node.progress != Progress::InFlight;
-    if state.nodes().any(|(_, node)| retelling(node)) {
+    if run.targets.is_reasserting() {
         return Some(Decision::Await);
     }
-    if !forgotten {
-        return None;
-    }
-    let in_flight = state.nodes().any(|(_, node)| node.progress == Progress::InFlight);
-    Some(if in_flight { Decision::Await } else { Decision::End(End::NeedsOperator(Why::BalancerForgot)) })
+    lost.then(|| at_rest(run, Decision::End(End::NeedsOperator(Why::BalancerForgot))))
+}
+
+/// Says what an order would break, with all orders in flight beside it.
+fn breaks(law: Law<'_>, plan: &Plan, run: &RunState, order: Order) -> Option<Violation> {
+    law.check(&state_after(law, run, order), plan.phase).err()
 }
 
 /// Tells whether more would be broken than is.
@@ -363,13 +308,13 @@ fn makes_worse(law: Law<'_>, state: &ClusterState, next: &ClusterState) -> bool 
     law.check(next, Phase::Quiet).is_err() && law.broken(next).len() > law.broken(state).len()
 }
 
-/// Foresees the state in which the order, and all orders in flight beside it, have happened.
-fn foreseen(law: Law<'_>, state: &ClusterState, order: Order) -> ClusterState {
-    let mut next = state.clone();
-    for node in state.in_flight().into_iter().chain([order.node]) {
-        let order = Order { node, verb: order.verb };
-        action::begin(law, &mut next, order);
-        action::complete(law, &mut next, order);
+/// Returns the state in which the order, and all orders in flight beside it, each by what it is, have happened. An effect that
+/// cannot follow its state does not happen.
+fn state_after(law: Law<'_>, run: &RunState, order: Order) -> ClusterState {
+    let mut next = run.cluster.clone();
+    for order in run.targets.in_flight().chain([order]) {
+        order.begin(law, &mut next);
+        let _ = order.complete(law, &mut next);
     }
     next
 }

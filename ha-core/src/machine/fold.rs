@@ -1,9 +1,10 @@
-use super::decide::{Turn, enter, put_in_doubt, resolve};
-use crate::action::{self, Order, Verb};
+use super::RunState;
+use super::decide::Turn;
+use crate::action::Order;
 use crate::law::Law;
 use crate::plan::{PLAN_FORMAT, Plan};
-use crate::record::{Cursor, End, Entry, Mode, Record};
-use crate::state::{ClusterState, LeaseEpoch};
+use crate::record::{Cursor, End, Entry, Mode, OutcomeKind, Record};
+use crate::state::LeaseEpoch;
 use crate::topology::{NodeIx, Topology};
 
 /// Where a recorded run stands.
@@ -12,10 +13,8 @@ use crate::topology::{NodeIx, Topology};
 pub struct Folded {
     /// The run's plan.
     pub plan: Plan,
-    /// The state as far as the records tell; the engine observes before it goes on.
-    pub state: ClusterState,
-    /// The place in the plan.
-    pub cursor: Cursor,
+    /// Where it is, as far as the records tell; the engine observes before it goes on.
+    pub state: RunState,
     /// The number of the next entry.
     pub next_sequence: u64,
     /// The highest epoch that wrote.
@@ -65,20 +64,18 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
         return Err(FoldError::OtherTopology);
     }
     let plan = (**plan).clone();
-    let nodes = topology.nodes.len();
+    let nodes = topology.nodes().count();
     let known = |node: NodeIx| node.index() < nodes;
-    let can_be_given = |verb: Verb| !matches!(verb, Verb::HandWriter { to } if !known(to));
     let fits = plan.start.fits(topology)
         && plan.known_good.len() == nodes
         && plan.known_good.iter().flatten().all(|known_good| known_good.writer.is_none_or(known))
-        && plan.stages.iter().flat_map(|stage| &stage.targets).all(|node| known(*node))
-        && plan.stages.iter().flat_map(|stage| &stage.steps).all(|step| can_be_given(step.verb));
+        && plan.stages.iter().flat_map(|stage| &stage.nodes).all(|node| known(*node));
     if !fits {
         return Err(FoldError::DoesNotFit { sequence: first.sequence });
     }
     let law = Law::new(topology, &plan.facts);
-    let mut state = plan.start.clone();
-    let (mut cursor, mut end) = (Cursor::START, None);
+    let mut state = RunState::begin(plan.start.clone());
+    let mut end = None;
     for (entry, number) in entries.iter().zip(0..) {
         let does_not_fit = FoldError::DoesNotFit { sequence: entry.sequence };
         // Entries are numbered without a gap: one that is missing may be the outcome of a step.
@@ -86,49 +83,50 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
             return Err(does_not_fit);
         }
         let in_range = |order: Order| {
-            if known(order.node) && can_be_given(order.verb) { Ok(()) } else { Err(does_not_fit.clone()) }
+            if order.node().is_none_or(known) { Ok(()) } else { Err(does_not_fit.clone()) }
         };
         match &entry.record {
             Record::Opened { .. } => {}
             Record::TakenOver { at, .. } => {
                 if end.take().is_some() {
-                    state.clear_lost();
-                    state.reset_progress();
+                    state.cluster.set_losses(plan.start.lost());
+                    state.enter(*at, Turn::StepFailed);
                 }
-                put_in_doubt(&mut state);
-                cursor = *at;
+                state.mark_unknown();
+                state.cursor = *at;
             }
-            Record::Turned { to, .. } => {
-                enter(&mut state, turn_of(cursor, *to));
-                cursor = *to;
-            }
+            Record::Turned { to, .. } => state.enter(*to, turn_of(state.cursor, *to)),
             Record::Intent { order, at } => {
                 in_range(*order)?;
-                if (at.stage, at.step, at.phase, at.mode) != (cursor.stage, cursor.step, cursor.phase, cursor.mode) {
-                    enter(&mut state, Turn::NextStep);
+                let (from, to) = (state.cursor, *at);
+                if (to.stage, to.step, to.phase, to.mode) != (from.stage, from.step, from.phase, from.mode) {
+                    state.enter(to, Turn::NextStep);
                 }
-                cursor = *at;
-                action::begin(law, &mut state, *order);
+                state.cursor = to;
+                state.begin_order(law, *order);
             }
             Record::Outcome { order, result, .. } => {
                 in_range(*order)?;
-                resolve(law, &mut state, *order, *result);
+                // What was observed in between is not recorded: an effect that cannot follow the records alone is looked for.
+                if state.resolve(law, *order, *result).is_err() {
+                    let _ = state.resolve(law, *order, OutcomeKind::Unknown);
+                }
             }
             Record::DomainLost { domain } => {
-                if domain.index() >= topology.domains.len() {
+                if domain.index() >= topology.domains().count() {
                     return Err(does_not_fit);
                 }
-                state.set_lost(*domain);
+                state.cluster.set_lost(*domain);
             }
             Record::Closed { end: how, .. } => {
                 end = Some(*how);
-                cursor.mode = Mode::Ended(*how);
+                state.cursor.mode = Mode::Ended(*how);
             }
         }
     }
-    put_in_doubt(&mut state);
+    state.mark_unknown();
     let epoch = entries.iter().map(|entry| entry.epoch).max().unwrap_or(first.epoch);
-    Ok(Folded { plan, state, cursor, next_sequence: entries.len() as u64, epoch, end })
+    Ok(Folded { plan, state, next_sequence: entries.len() as u64, epoch, end })
 }
 
 /// Tells which turn a recorded move was.

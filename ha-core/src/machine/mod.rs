@@ -8,8 +8,12 @@ mod decide;
 mod fold;
 pub mod rotation;
 mod run;
+mod run_state;
+mod targets;
 
-pub use decide::{Decision, Turn, decide, enter, has_failed, put_in_doubt, refusal, resolve};
+pub use decide::{Decision, Turn, decide, has_failed, newly_lost, refusal};
 pub use fold::{FoldError, Folded, fold};
 pub(crate) use run::GUARD_INTERVAL;
 pub use run::{Command, Input, RunMachine, Ticket};
+pub use run_state::RunState;
+pub use targets::{Progress, Targets};

@@ -2,12 +2,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decide::{Decision, Turn, decide, enter, resolve};
-use crate::action::{self, Order, Verb};
+use super::RunState;
+use super::decide::{Decision, Turn, decide, newly_lost};
+use crate::action::{Action, Order, ServerAction, TrafficAction};
 use crate::law::Law;
-use crate::plan::{Plan, deadline_of};
-use crate::record::{Cursor, End, Mode, OutcomeKind, Record};
-use crate::state::{ClusterState, LoanKind, Observation, Progress};
+use crate::plan::Plan;
+use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record};
+use crate::state::{LoanKind, Observation, Target};
 use crate::topology::{NodeIx, PoolIx, Topology};
 
 /// Names one act or look of a run; a late answer under an old ticket is ignored.
@@ -61,9 +62,11 @@ pub enum Input {
         ticket: Ticket,
         /// What came of it.
         outcome: OutcomeKind,
-        /// What was seen, for people.
-        note: String,
+        /// What was seen.
+        evidence: Evidence,
     },
+    /// The last records could not be written. Nothing new begins; what has begun is brought to its end.
+    NotRecorded,
     /// A person wants the run rolled back.
     Abort,
 }
@@ -75,8 +78,9 @@ pub enum Input {
 pub struct RunMachine {
     topology: Arc<Topology>,
     plan: Arc<Plan>,
-    state: ClusterState,
-    cursor: Cursor,
+    run: RunState,
+    /// The run before the intent that is not durable yet: nothing of that order has happened.
+    before_intent: Option<RunState>,
     pending: BTreeMap<Ticket, Pending>,
     /// What waits to be recorded, and until when at most.
     unwritten: Vec<Record>,
@@ -94,6 +98,8 @@ pub struct RunMachine {
     gated: BTreeSet<NodeIx>,
     abort: bool,
     closed: bool,
+    /// Whether a record could not be written: nothing is given out any more.
+    unrecorded: bool,
 }
 
 #[derive(Debug)]
@@ -111,14 +117,14 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(15);
 
 impl RunMachine {
     /// Begins a plan, or goes on with it where [`fold`](super::fold) says that it stands.
-    pub fn new(topology: Arc<Topology>, plan: Arc<Plan>, state: ClusterState, cursor: Cursor) -> Self {
-        let closed = matches!(cursor.mode, Mode::Ended(_));
-        let dead_since = vec![None; topology.nodes.len()];
+    pub fn new(topology: Arc<Topology>, plan: Arc<Plan>, run: RunState) -> Self {
+        let closed = matches!(run.cursor.mode, Mode::Ended(_));
+        let dead_since = vec![None; topology.nodes().count()];
         Self {
             topology,
             plan,
-            state,
-            cursor,
+            run,
+            before_intent: None,
             pending: BTreeMap::new(),
             unwritten: Vec::new(),
             write_by: None,
@@ -133,22 +139,28 @@ impl RunMachine {
             gated: BTreeSet::new(),
             abort: false,
             closed,
+            unrecorded: false,
         }
     }
 
-    /// Returns the state as far as the run knows it.
-    pub fn state(&self) -> &ClusterState {
-        &self.state
+    /// Returns where the run is, as far as it knows.
+    pub fn run(&self) -> &RunState {
+        &self.run
     }
 
-    /// Returns the place in the plan.
-    pub fn cursor(&self) -> Cursor {
-        self.cursor
-    }
-
-    /// Lists the open loans, in words.
+    /// Lists the open loans, for people.
     pub fn open_loans(&self) -> Vec<String> {
-        self.law().open_loans(&self.state)
+        self.law().open_loans(&self.run.cluster)
+    }
+
+    /// Lists the orders of which nobody knows whether they happened, for people.
+    pub fn unsettled(&self) -> Vec<String> {
+        self.run.targets.unsettled().map(|order| order.message(&self.topology, &self.plan.facts)).collect()
+    }
+
+    /// Tells whether orders or looks are under way.
+    pub fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     fn law(&self) -> Law<'_> {
@@ -158,7 +170,19 @@ impl RunMachine {
     /// Takes one input in.
     pub fn handle(&mut self, now: Duration, input: Input) {
         match input {
-            Input::Recorded => self.recording = false,
+            Input::Recorded => {
+                self.recording = false;
+                self.before_intent = None;
+            }
+            Input::NotRecorded => {
+                self.recording = false;
+                (self.closed, self.unrecorded) = (true, true);
+                self.outbox.clear();
+                self.unwritten.clear();
+                if let Some(before) = self.before_intent.take() {
+                    self.run = before;
+                }
+            }
             Input::Observed(seen) => {
                 self.observing = false;
                 // What was seen while an order ended may be from before its end: it is seen anew.
@@ -167,12 +191,13 @@ impl RunMachine {
                 }
                 self.observed = true;
                 self.observe_at = now.saturating_add(GUARD_INTERVAL);
-                self.state.absorb(&seen);
+                let targets = &self.run.targets;
+                self.run.cluster.absorb(&seen, |target| targets.is_changing(target));
                 self.suspect(now);
             }
-            Input::Finished { ticket, outcome, note } => {
+            Input::Finished { ticket, outcome, evidence } => {
                 if let Some(pending) = self.pending.remove(&ticket) {
-                    self.finish(pending.order, outcome, note);
+                    self.finish(pending.order, outcome, evidence);
                 }
             }
             Input::Abort => self.abort = true,
@@ -183,7 +208,7 @@ impl RunMachine {
     pub fn poll_command(&mut self, now: Duration) -> Option<Command> {
         self.expire(now);
         loop {
-            if self.recording {
+            if self.recording || self.unrecorded {
                 return None;
             }
             if !self.unwritten.is_empty() {
@@ -206,11 +231,11 @@ impl RunMachine {
                 return self.observe();
             }
             let unseen = (self.observing || !self.observed) && self.pending.is_empty();
-            if self.dead_since.iter().any(Option::is_some) && self.state.lost().is_none() {
+            if self.dead_since.iter().any(Option::is_some) && newly_lost(&self.plan, &self.run.cluster).is_none() {
                 return if unseen { self.observe() } else { self.write() };
             }
             self.turn_back_if_asked();
-            let decision = decide(&self.topology, &self.plan, &self.state, self.cursor);
+            let decision = decide(&self.topology, &self.plan, &self.run);
             if unseen && !self.needs_no_look(now, decision) {
                 return self.observe();
             }
@@ -222,16 +247,13 @@ impl RunMachine {
                     if !self.unwritten.is_empty() {
                         return self.write();
                     }
-                    if self.pending.values().any(|pending| pending.order.node == order.node) {
+                    if self.pending.values().any(|pending| pending.order.target() == order.target()) {
                         return None;
                     }
                     let ticket = self.ticket();
                     // A command whose controller has died may still run: the look waits for its end.
-                    let deadline = if order.verb.is_command() {
-                        self.deadline_of(order).max(LOOK_DEADLINE)
-                    } else {
-                        LOOK_DEADLINE
-                    };
+                    let deadline =
+                        if order.is_command() { self.deadline_of(order).max(LOOK_DEADLINE) } else { LOOK_DEADLINE };
                     let overdue_at = now.saturating_add(deadline).saturating_add(GRACE);
                     self.pending.insert(ticket, Pending { order, overdue_at });
                     self.observed = false;
@@ -271,7 +293,7 @@ impl RunMachine {
     fn needs_no_look(&self, now: Duration, decision: Decision) -> bool {
         match decision {
             Decision::Act(order) => {
-                (!order.verb.waits_for_look() || self.comes_from_its_gate(order)) && now < self.observe_at
+                (!order.needs_fresh_observation() || self.comes_from_its_gate(order)) && now < self.observe_at
             }
             Decision::Move(_, turn) => turn == Turn::NextStep,
             Decision::Look(_) | Decision::Await | Decision::End(_) => false,
@@ -282,7 +304,9 @@ impl RunMachine {
     /// would tell nothing new of it, and whatever else has failed meanwhile, capacity that comes back is wanted. Only a look
     /// tells the schema, which a server may have changed at its start.
     fn comes_from_its_gate(&self, order: Order) -> bool {
-        order.verb == Verb::Admit && self.gated.contains(&order.node) && self.topology.database.is_none()
+        matches!(order.action(), Action::Traffic(TrafficAction::Admit))
+            && order.node().is_some_and(|node| self.gated.contains(&node))
+            && self.topology.database().is_none()
     }
 
     /// Notes which nodes look dead that should serve. One that has for `lost_after` takes its failure domain with it;
@@ -291,11 +315,15 @@ impl RunMachine {
         let lost_after = self.topology.policy.lost_after;
         let mut lost = None;
         for (index, node) in self.topology.nodes() {
-            let stands = self.state.node(index);
-            let open = |kind: LoanKind| stands.loans.iter().any(|loan| loan == kind);
+            let state = self.run.cluster.node(index);
+            let open = |kind: LoanKind| state.loans.contains(kind);
             let should_serve = if node.spare { open(LoanKind::SpareRunning) } else { !open(LoanKind::Stopped) };
-            let settled = stands.progress != Progress::InFlight && !stands.under_change;
-            let dead = should_serve && settled && !stands.process.is_ready();
+            let settled = !state.under_change && !self.run.targets.is_changing(Target::Server(index));
+            let dead = self.topology.is_home(node)
+                && !self.run.cluster.is_lost(node.domain)
+                && should_serve
+                && settled
+                && !state.process.is_ready();
             let since = &mut self.dead_since[index.index()];
             *since = if dead { Some(since.unwrap_or(now)) } else { None };
             if since.is_some_and(|since| now.saturating_sub(since) >= lost_after) {
@@ -303,17 +331,20 @@ impl RunMachine {
             }
         }
         if let Some(domain) = lost
-            && self.state.lost().is_none()
+            && newly_lost(&self.plan, &self.run.cluster).is_none()
         {
-            self.state.set_lost(domain);
+            self.run.cluster.set_lost(domain);
             self.record(Record::DomainLost { domain });
         }
     }
 
     fn act(&mut self, order: Order) {
-        self.record(Record::Intent { order, at: self.cursor });
-        action::begin(Law::new(&self.topology, &self.plan.facts), &mut self.state, order);
-        self.gated.remove(&order.node);
+        self.before_intent = Some(self.run.clone());
+        self.record(Record::Intent { order, at: self.run.cursor });
+        self.run.begin_order(Law::new(&self.topology, &self.plan.facts), order);
+        if let Some(node) = order.node() {
+            self.gated.remove(&node);
+        }
         let ticket = self.ticket();
         let deadline = self.deadline_of(order);
         self.outbox.push_back(Command::Act { ticket, order, deadline });
@@ -322,37 +353,47 @@ impl RunMachine {
 
     /// Returns the deadline of an order: the step's own, or the policy's for a compensation or a reaction.
     fn deadline_of(&self, order: Order) -> Duration {
-        let step = self.plan.step(usize::from(self.cursor.stage), usize::from(self.cursor.step));
+        let cursor = self.run.cursor;
+        let step = self.plan.step(usize::from(cursor.stage), usize::from(cursor.step));
         match step {
-            Some(step) if self.cursor.mode == Mode::Forward => step.deadline,
-            Some(_) | None => deadline_of(order.verb, &self.topology.policy),
+            Some(step) if cursor.mode == Mode::Forward && step.action == order.action() => step.deadline,
+            Some(_) | None => order.deadline(self.topology.policy()),
         }
     }
 
     fn go(&mut self, to: Cursor, turn: Turn) {
-        enter(&mut self.state, turn);
-        self.cursor = to;
+        self.run.enter(to, turn);
         if turn != Turn::NextStep {
-            self.record(Record::Turned { to, note: turn.to_string() });
+            self.record(Record::Turned { to, message: turn.to_string() });
         }
     }
 
     fn close(&mut self, end: End) {
         let open = self.open_loans();
-        self.cursor.mode = Mode::Ended(end);
+        self.run.cursor.mode = Mode::Ended(end);
         self.closed = true;
         self.record(Record::Closed { end, open });
         self.outbox.push_back(Command::Close { end });
     }
 
-    fn finish(&mut self, order: Order, outcome: OutcomeKind, note: String) {
-        resolve(Law::new(&self.topology, &self.plan.facts), &mut self.state, order, outcome);
-        if (order.verb, outcome) == (Verb::Gate, OutcomeKind::Done) {
-            self.gated.insert(order.node);
+    fn finish(&mut self, order: Order, outcome: OutcomeKind, evidence: Evidence) {
+        let law = Law::new(&self.topology, &self.plan.facts);
+        let (outcome, evidence) = match self.run.resolve(law, order, outcome) {
+            Ok(()) => (outcome, evidence),
+            // Somebody else has changed what the order changed: nobody knows, so it is looked for.
+            Err(rejected) => {
+                let _ = self.run.resolve(law, order, OutcomeKind::Unknown);
+                (OutcomeKind::Unknown, Evidence::failed(format!("{evidence}; and yet {rejected}")))
+            }
+        };
+        if let (Action::Server(ServerAction::Gate), OutcomeKind::Done, Some(node)) =
+            (order.action(), outcome, order.node())
+        {
+            self.gated.insert(node);
         }
         self.observed = false;
         self.outdated = self.observing;
-        self.record(Record::Outcome { order, result: outcome, note });
+        self.record(Record::Outcome { order, result: outcome, evidence });
     }
 
     fn expire(&mut self, now: Duration) {
@@ -360,22 +401,22 @@ impl RunMachine {
             self.pending.iter().filter(|(_, pending)| pending.overdue_at <= now).map(|(ticket, _)| *ticket).collect();
         for ticket in overdue {
             if let Some(pending) = self.pending.remove(&ticket) {
-                self.finish(pending.order, OutcomeKind::Unknown, "no answer came inside the deadline".into());
+                let evidence = Evidence::failed("no answer came inside the deadline");
+                self.finish(pending.order, OutcomeKind::Unknown, evidence);
             }
         }
     }
 
     fn turn_back_if_asked(&mut self) {
-        let in_flight = self.state.nodes().any(|(_, node)| node.progress == Progress::InFlight);
-        if !self.abort || in_flight || self.cursor.mode != Mode::Forward {
+        let cursor = self.run.cursor;
+        if !self.abort || self.run.targets.has_step_in_flight() || cursor.mode != Mode::Forward {
             return;
         }
-        if usize::from(self.cursor.stage) < self.plan.point_of_no_return {
+        if usize::from(cursor.stage) < self.plan.point_of_no_return {
             self.abort = false;
-            let to = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..self.cursor };
-            self.record(Record::Turned { to, note: "a person asked for the way back: rolling back".into() });
-            enter(&mut self.state, Turn::StepFailed);
-            self.cursor = to;
+            let to = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..cursor };
+            self.record(Record::Turned { to, message: "a person asked for the rollback: rolling back".into() });
+            self.run.enter(to, Turn::StepFailed);
         }
     }
 
@@ -390,10 +431,10 @@ impl RunMachine {
 
     /// Lists how far each pool's serving capacity is above what is required now.
     pub fn margins(&self) -> impl Iterator<Item = (PoolIx, i128)> {
-        let lost = self.state.lost().is_some();
+        let lost = !self.run.cluster.lost().is_empty();
         self.topology.pools().map(move |(index, pool)| {
             let required = if lost { pool.required_after_loss() } else { pool.required_now() };
-            (index, i128::from(self.law().capacity(&self.state, index)) - i128::from(required))
+            (index, i128::from(self.law().capacity(&self.run.cluster, index)) - i128::from(required))
         })
     }
 }

@@ -6,5 +6,5 @@ mod render;
 
 pub use digest::Digest;
 pub use model::{
-    ChangeCommands, Degraded, DegradedWindow, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step, deadline_of,
+    ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step,
 };

@@ -3,19 +3,37 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
-use crate::action::{KnownGood, Verb};
+use crate::action::{Action, KnownGood, Order};
+use crate::law::Phase;
 use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Schema};
 use crate::topology::{Name, NodeIx, Policy, Topology};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
-pub const PLAN_FORMAT: u32 = 1;
+pub const PLAN_FORMAT: u32 = 2;
 
-/// What a run will do, as data: nothing in it is code, so that another controller can go on with it.
+/// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a [`Draft`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Plan {
-    /// The format of this value.
-    pub format: u32,
+    pub(crate) format: u32,
+    pub(crate) procedure: String,
+    pub(crate) cluster: Name,
+    pub(crate) topology: Digest,
+    pub(crate) facts: Facts,
+    pub(crate) phase: Phase,
+    pub(crate) goal: Goal,
+    pub(crate) ends: Ends,
+    pub(crate) start: ClusterState,
+    pub(crate) known_good: Vec<Option<KnownGood>>,
+    pub(crate) commands: ChangeCommands,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) point_of_no_return: usize,
+    pub(crate) windows: Vec<DegradedWindow>,
+}
+
+/// A plan that is being made, or changed: every part of it open. [`Plan::from`] closes it; nothing is proven by that.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Draft {
     /// The procedure that made it, as `patch`.
     pub procedure: String,
     /// The cluster it is for.
@@ -24,9 +42,13 @@ pub struct Plan {
     pub topology: Digest,
     /// The releases and generations it speaks of, and what was declared of them.
     pub facts: Facts,
+    /// The phase of the law that it begins in: `Quiet`, or `Settled` where a failure domain is lost at the start.
+    pub phase: Phase,
     /// What all members have at the end.
     pub goal: Goal,
-    /// How the cluster stood when the plan was made; a run refuses to start from another state.
+    /// What its ends are called.
+    pub ends: Ends,
+    /// The state of the cluster when the plan was made; a run refuses to start from another state.
     pub start: ClusterState,
     /// For each node where a rollback leads back to; `None` for a node that the plan does not change.
     pub known_good: Vec<Option<KnownGood>>,
@@ -38,6 +60,220 @@ pub struct Plan {
     pub point_of_no_return: usize,
     /// Where full service cannot be promised: what is not declared here is refused.
     pub windows: Vec<DegradedWindow>,
+}
+
+impl Draft {
+    /// Begins a plan for a cluster in a state, without stages: it rolls back to the end, and declares no window.
+    pub fn new(
+        procedure: impl Into<String>,
+        topology: &Topology,
+        start: ClusterState,
+        facts: Facts,
+        goal: Goal,
+    ) -> Self {
+        let phase = if start.lost().is_empty() { Phase::Quiet } else { Phase::Settled };
+        Self {
+            procedure: procedure.into(),
+            cluster: topology.name().clone(),
+            topology: Plan::digest_of(topology),
+            facts,
+            phase,
+            goal,
+            ends: Ends::default(),
+            known_good: topology.nodes().map(|(node, _)| start_of(topology, &start, node)).collect(),
+            start,
+            commands: ChangeCommands::default(),
+            stages: Vec::new(),
+            point_of_no_return: usize::MAX,
+            windows: Vec::new(),
+        }
+    }
+
+    /// Adds a stage.
+    #[must_use]
+    pub fn with_stage(mut self, stage: Stage) -> Self {
+        self.stages.push(stage);
+        self
+    }
+
+    /// Declares where full service is not promised.
+    #[must_use]
+    pub fn with_window(mut self, window: DegradedWindow) -> Self {
+        self.windows.push(window);
+        self
+    }
+}
+
+/// Where a rollback of a node leads back to: how it was at the start.
+fn start_of(topology: &Topology, start: &ClusterState, node: NodeIx) -> Option<KnownGood> {
+    let state = start.node(node);
+    let admitted = start.rows(node).iter().any(|row| row.traffic != crate::state::Traffic::Out);
+    let writer = crate::law::writer(start);
+    let home = topology.is_home(topology.node(node));
+    home.then(|| Some(KnownGood::new(state.release?, admitted).with_files(state.generation?, writer))).flatten()
+}
+
+impl From<Draft> for Plan {
+    fn from(draft: Draft) -> Self {
+        let Draft {
+            procedure,
+            cluster,
+            topology,
+            facts,
+            phase,
+            goal,
+            ends,
+            start,
+            known_good,
+            commands,
+            stages,
+            point_of_no_return,
+            windows,
+        } = draft;
+        let point_of_no_return = point_of_no_return.min(stages.len());
+        Self {
+            format: PLAN_FORMAT,
+            procedure,
+            cluster,
+            topology,
+            facts,
+            phase,
+            goal,
+            ends,
+            start,
+            known_good,
+            commands,
+            stages,
+            point_of_no_return,
+            windows,
+        }
+    }
+}
+
+impl From<Plan> for Draft {
+    fn from(plan: Plan) -> Self {
+        let Plan {
+            format: _,
+            procedure,
+            cluster,
+            topology,
+            facts,
+            phase,
+            goal,
+            ends,
+            start,
+            known_good,
+            commands,
+            stages,
+            point_of_no_return,
+            windows,
+        } = plan;
+        Self {
+            procedure,
+            cluster,
+            topology,
+            facts,
+            phase,
+            goal,
+            ends,
+            start,
+            known_good,
+            commands,
+            stages,
+            point_of_no_return,
+            windows,
+        }
+    }
+}
+
+impl Plan {
+    /// Names the procedure that made it, as `patch`.
+    pub fn procedure(&self) -> &str {
+        &self.procedure
+    }
+
+    /// Names the cluster it is for.
+    pub fn cluster(&self) -> &Name {
+        &self.cluster
+    }
+
+    /// Returns the digest of the topology it was made for.
+    pub fn topology(&self) -> &Digest {
+        &self.topology
+    }
+
+    /// Returns the releases and generations it speaks of, and what was declared of them.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Returns the phase of the law that it begins in.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Returns what all members have at the end.
+    pub fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// Returns what its ends are called.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
+    /// Returns the state of the cluster when the plan was made.
+    pub fn start(&self) -> &ClusterState {
+        &self.start
+    }
+
+    /// Returns for each node where a rollback leads back to; `None` for a node that the plan does not change.
+    pub fn known_good(&self) -> &[Option<KnownGood>] {
+        &self.known_good
+    }
+
+    /// Returns the commands that make the change on a host.
+    pub fn commands(&self) -> &ChangeCommands {
+        &self.commands
+    }
+
+    /// Lists what is done, in order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Returns the stage from which on the run goes forward only; the number of stages where it can be rolled back to the end.
+    pub fn point_of_no_return(&self) -> usize {
+        self.point_of_no_return
+    }
+
+    /// Lists where full service is not promised.
+    pub fn windows(&self) -> &[DegradedWindow] {
+        &self.windows
+    }
+}
+
+/// What the two good ends of a plan are called.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Ends {
+    /// When it has reached its goal. Default `all new`.
+    pub reached: String,
+    /// When it was rolled back. Default `all old`.
+    pub rolled_back: String,
+}
+
+impl Ends {
+    /// Names both.
+    pub fn new(reached: impl Into<String>, rolled_back: impl Into<String>) -> Self {
+        Self { reached: reached.into(), rolled_back: rolled_back.into() }
+    }
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self::new("all new", "all old")
+    }
 }
 
 /// What the end of a run is called "all new" for.
@@ -140,25 +376,32 @@ impl ChangeCommands {
 pub struct Stage {
     /// What the stage is for, in words.
     pub name: String,
-    /// The nodes.
-    pub targets: Vec<NodeIx>,
+    /// The nodes; empty where every step acts on what the cluster shares.
+    pub nodes: Vec<NodeIx>,
     /// What is done to them.
     pub steps: Vec<Step>,
 }
 
 impl Stage {
     /// Describes a stage.
-    pub fn new(name: impl Into<String>, targets: Vec<NodeIx>, steps: Vec<Step>) -> Self {
-        Self { name: name.into(), targets, steps }
+    pub fn new(name: impl Into<String>, nodes: Vec<NodeIx>, steps: Vec<Step>) -> Self {
+        Self { name: name.into(), nodes, steps }
+    }
+
+    /// Lists the orders of one of its actions: one for each node, or a single one where the cluster shares the target.
+    pub fn orders(&self, action: Action) -> impl Iterator<Item = Order> + '_ {
+        let shared = action.shared();
+        let nodes = if shared.is_some() { &[][..] } else { &self.nodes };
+        shared.into_iter().chain(nodes.iter().map(move |node| action.on(*node)))
     }
 }
 
-/// One verb with its limits.
+/// One action with its limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Step {
     /// What is done.
-    pub verb: Verb,
+    pub action: Action,
     /// How long it may take; past it the outcome is unknown and is looked up.
     pub deadline: Duration,
     /// How often it may be tried in all, at least once.
@@ -169,8 +412,9 @@ pub struct Step {
 
 impl Step {
     /// Describes a step that is tried once, inside the policy's deadline, and rolls back when it fails.
-    pub fn new(verb: Verb, policy: &Policy) -> Self {
-        Self { verb, deadline: deadline_of(verb, policy), attempts: 1, on_failure: OnFailure::RollBack }
+    pub fn new(action: impl Into<Action>, policy: &Policy) -> Self {
+        let action = action.into();
+        Self { action, deadline: action.deadline(policy), attempts: 1, on_failure: OnFailure::RollBack }
     }
 
     /// Allows more attempts.
@@ -219,29 +463,5 @@ impl Plan {
     /// Counts the steps, each once however many targets it has.
     pub fn steps(&self) -> usize {
         self.stages.iter().map(|stage| stage.steps.len()).sum()
-    }
-}
-
-/// What a rotation may take beyond the drain deadline and the canary's watch: to close, to read back, and to turn back.
-const ROTATION_OVERHEAD: Duration = Duration::from_secs(30);
-
-/// Returns how long a verb may take by policy.
-pub fn deadline_of(verb: Verb, policy: &Policy) -> Duration {
-    match verb {
-        Verb::TakeOut | Verb::Admit | Verb::Reassert { .. } => {
-            policy.drain_deadline.saturating_add(policy.canary_watch).saturating_add(ROTATION_OVERHEAD)
-        }
-        Verb::Stop => policy.stop_deadline,
-        Verb::Start | Verb::StartInTest => policy.ready_deadline,
-        Verb::Apply { .. }
-        | Verb::Restore { .. }
-        | Verb::Deploy { .. }
-        | Verb::Hold
-        | Verb::Release
-        | Verb::HandWriter { .. }
-        | Verb::Migrate { .. } => policy.command_deadline,
-        Verb::Quiesce => policy.drain_deadline,
-        Verb::Soak => policy.soak.saturating_mul(2).saturating_add(Duration::from_secs(5)),
-        Verb::Gate | Verb::StandBy | Verb::Resume => Duration::from_secs(30),
     }
 }

@@ -1,7 +1,6 @@
 use std::fmt::Write as _;
 
 use super::Plan;
-use crate::action::Verb;
 use crate::topology::Topology;
 
 impl Plan {
@@ -23,22 +22,12 @@ impl Plan {
             if number == self.point_of_no_return {
                 let _ = writeln!(text, "  -- point of no return: from here on forward only --");
             }
-            let targets: Vec<&str> = stage.targets.iter().map(|node| topology.node(*node).name.as_str()).collect();
-            let _ = writeln!(text, "  {}. {} [{}]", number + 1, stage.name, targets.join(", "));
+            let nodes: Vec<&str> = stage.nodes.iter().map(|node| topology.node(*node).name.as_str()).collect();
+            let nodes = if nodes.is_empty() { String::new() } else { format!(" [{}]", nodes.join(", ")) };
+            let _ = writeln!(text, "  {}. {}{nodes}", number + 1, stage.name);
             for (index, step) in stage.steps.iter().enumerate() {
-                let release = match step.verb {
-                    Verb::Apply { to } | Verb::Restore { to } => format!(" {}", self.facts.releases.name(to)),
-                    Verb::Deploy { to } => format!(" generation {}", self.facts.generations.sequence(to)),
-                    _ => String::new(),
-                };
-                let _ = writeln!(
-                    text,
-                    "     {}.{} {}{release}, at most {:?}",
-                    number + 1,
-                    index + 1,
-                    step.verb,
-                    step.deadline,
-                );
+                let what = step.action.what(&self.facts);
+                let _ = writeln!(text, "     {}.{} {what}, at most {:?}", number + 1, index + 1, step.deadline);
             }
         }
         text

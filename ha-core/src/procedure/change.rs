@@ -1,15 +1,22 @@
 use std::time::Duration;
 
-use super::{PlanError, Planned};
-use crate::action::{KnownGood, Verb};
+use super::{PlanError, Proposal};
+use crate::action::{Action, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
 use crate::law::{self, Law};
 use crate::machine::GUARD_INTERVAL;
-use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step};
-use crate::safety::{Counterexample, prove};
+use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Goal, OnFailure, Plan, Stage, Step};
 use crate::state::{
     ClusterState, Facts, GenerationId, Process, ReleaseId, RowKind, Schema, ServerDomain, Sync, Traffic, Work,
 };
 use crate::topology::{NodeIx, OnDrainDeadline, Topology};
+
+const TAKE_OUT: Action = Action::Traffic(TrafficAction::TakeOut);
+const ADMIT: Action = Action::Traffic(TrafficAction::Admit);
+const STOP: Action = Action::Server(ServerAction::Stop);
+const START: Action = Action::Server(ServerAction::Start);
+const GATE: Action = Action::Server(ServerAction::Gate);
+const HOLD: Action = Action::Files(FilesAction::Hold);
+const RELEASE: Action = Action::Files(FilesAction::Release);
 
 /// A rolling change of all members: what the procedures that patch, upgrade and update have in common.
 pub(super) struct Change<'a> {
@@ -35,29 +42,18 @@ pub(super) enum Kind {
     Files { to: GenerationId },
 }
 
-impl Change<'_> {
-    /// Builds and proves the plan: without a spare, else with the smallest declared spares that prove it.
-    pub(super) fn derive(&self) -> Result<Planned, PlanError> {
+impl<'a> Change<'a> {
+    /// Proposes the plan without a spare, then with the smallest declared spares.
+    pub(super) fn propose(self) -> Result<Proposal<'a>, PlanError> {
         self.check_start()?;
-        let refusal = match self.proven(&[]) {
-            Ok(planned) => return Ok(planned),
-            Err(refusal) => refusal,
-        };
         let mut spares: Vec<_> = self.topology.spares().filter(|(index, _)| self.is_usable_spare(*index)).collect();
         spares.sort_by_key(|(_, node)| node.ports.iter().map(|port| port.capacity).max());
-        let mut last = refusal;
-        let singles = spares.iter().map(|(spare, _)| vec![*spare]);
-        let largest_first: Vec<NodeIx> = spares.iter().rev().map(|(spare, _)| *spare).collect();
-        let several = (2..=largest_first.len()).map(|count| largest_first.iter().take(count).copied().collect());
-        for set in singles.chain(several) {
-            match self.proven(&set) {
-                Ok(planned) => return Ok(planned),
-                Err(refusal) => last = refusal,
-            }
-        }
-        let (plan, counterexample) = *last;
-        let (plan, counterexample) = (Box::new(plan), Box::new(counterexample));
-        Err(PlanError::Unprovable { plan, counterexample, remedy: self.remedy(spares.len()) })
+        let spares: Vec<NodeIx> = spares.into_iter().map(|(spare, _)| spare).collect();
+        let remedy = self.remedy(spares.len());
+        let singles: Vec<Vec<NodeIx>> = spares.iter().map(|spare| vec![*spare]).collect();
+        let several = (2..=spares.len()).map(move |count| spares.iter().rev().take(count).copied().collect());
+        let sets = std::iter::once(Vec::new()).chain(singles).chain(several);
+        Ok(Proposal::new(sets.map(move |set: Vec<NodeIx>| self.plan(&set)), remedy))
     }
 
     fn remedy(&self, declared: usize) -> String {
@@ -85,14 +81,6 @@ impl Change<'_> {
                 let each = first.into_iter().chain(pools).map(|(needed, pool)| format!("{needed} in pool {pool}"));
                 each.collect::<Vec<_>>().join(", ")
             }
-        }
-    }
-
-    fn proven(&self, spares: &[NodeIx]) -> Result<Planned, Box<(Plan, Counterexample)>> {
-        let plan = self.plan(spares);
-        match prove(self.topology, &plan) {
-            Ok(proof) => Ok(Planned { plan, proof }),
-            Err(counterexample) => Err(Box::new((plan, *counterexample))),
         }
     }
 
@@ -171,37 +159,37 @@ impl Change<'_> {
         self.start.rows(node).iter().any(|row| row.traffic != Traffic::Out)
     }
 
-    fn step(&self, verb: Verb) -> Step {
+    fn step(&self, action: Action) -> Step {
         let policy = &self.topology.policy;
-        let step = Step::new(verb, policy).with_attempts(if verb.changes_node() { 1 } else { 2 });
-        match (verb, policy.on_drain_deadline) {
-            (Verb::TakeOut, OnDrainDeadline::Hold) => step.with_on_failure(OnFailure::Hold),
-            _ => step,
+        let step = Step::new(action, policy).with_attempts(if action.puts_under_change() { 1 } else { 2 });
+        if action == TAKE_OUT && policy.on_drain_deadline == OnDrainDeadline::Hold {
+            return step.with_on_failure(OnFailure::Hold);
         }
+        step
     }
 
-    fn stage(&self, name: &str, targets: Vec<NodeIx>, verbs: impl IntoIterator<Item = Verb>) -> Stage {
-        Stage::new(name, targets, verbs.into_iter().map(|verb| self.step(verb)).collect())
+    fn stage(&self, name: &str, nodes: Vec<NodeIx>, actions: impl IntoIterator<Item = Action>) -> Stage {
+        Stage::new(name, nodes, actions.into_iter().map(|action| self.step(action)).collect())
+    }
+
+    fn migrate(&self, name: &str, to: Schema) -> Stage {
+        self.stage(name, Vec::new(), [SchemaAction::Migrate { to }.into()])
     }
 
     fn plan(&self, spares: &[NodeIx]) -> Plan {
         let mut stages = Vec::new();
         let mut state = self.start.clone();
         for spare in spares {
-            let mut verbs = vec![Verb::Start, Verb::Gate];
+            let mut actions = vec![START, GATE];
             if self.spare_is_admitted(*spare) {
-                verbs.push(Verb::Admit);
+                actions.push(ADMIT);
             }
-            self.settle(&mut state, &[*spare], verbs.contains(&Verb::Admit));
-            stages.push(self.stage("bring a spare as the members are now", vec![*spare], verbs));
+            self.settle(&mut state, &[*spare], actions.contains(&ADMIT));
+            stages.push(self.stage("bring a spare as the members are now", vec![*spare], actions));
         }
         let order = self.order();
         let first = order.first().copied();
-        for schema in &self.before {
-            stages.extend(
-                first.map(|node| self.stage("prepare the database", vec![node], [Verb::Migrate { to: *schema }])),
-            );
-        }
+        stages.extend(self.before.iter().map(|schema| self.migrate("prepare the database", *schema)));
         let shared = matches!(self.kind, Kind::Files { .. }) && self.topology.files.is_some();
         if shared {
             stages.extend(self.hold_files(first));
@@ -212,30 +200,19 @@ impl Change<'_> {
         let point_of_no_return = stages.len();
         if !spares.is_empty() {
             let name = "close the rollback window and retire the spare";
-            stages.push(self.stage(name, spares.to_vec(), [Verb::TakeOut, Verb::Stop]));
+            stages.push(self.stage(name, spares.to_vec(), [TAKE_OUT, STOP]));
         }
-        for schema in &self.after {
-            stages.extend(
-                first.map(|node| self.stage("finish the database", vec![node], [Verb::Migrate { to: *schema }])),
-            );
-        }
+        stages.extend(self.after.iter().map(|schema| self.migrate("finish the database", *schema)));
         if shared {
             stages.extend(self.release_files(&order));
         }
-        Plan {
-            format: PLAN_FORMAT,
-            procedure: self.procedure.into(),
-            cluster: self.topology.name.clone(),
-            topology: Plan::digest_of(self.topology),
-            facts: self.facts.clone(),
-            goal: self.goal,
-            start: self.start.clone(),
-            known_good: self.known_good(spares),
-            commands: self.commands.clone(),
-            stages,
-            point_of_no_return,
-            windows: self.windows(),
-        }
+        let mut draft = Draft::new(self.procedure, self.topology, self.start.clone(), self.facts.clone(), self.goal);
+        draft.known_good = self.known_good(spares);
+        draft.commands = self.commands.clone();
+        draft.stages = stages;
+        draft.point_of_no_return = point_of_no_return;
+        draft.windows = self.windows();
+        draft.into()
     }
 
     fn known_good(&self, spares: &[NodeIx]) -> Vec<Option<KnownGood>> {
@@ -344,29 +321,31 @@ impl Change<'_> {
         let order = self.order();
         let place = wave.first().and_then(|node| order.iter().position(|index| index == node)).unwrap_or(0);
         let works = wave.iter().any(|node| self.pulls(*node));
-        let mut verbs = vec![Verb::TakeOut];
-        verbs.extend(works.then_some(Verb::Quiesce));
+        let mut actions = vec![TAKE_OUT];
+        actions.extend(works.then_some(Action::Work(WorkAction::Quiesce)));
         match self.kind {
             Kind::Server { to, test_domain } => {
-                verbs.extend([Verb::Stop, Verb::Apply { to }]);
+                actions.extend([STOP, ServerAction::Apply { to }.into()]);
                 if test_domain {
-                    verbs.extend([Verb::StartInTest, Verb::Gate, Verb::Stop]);
+                    actions.extend([ServerAction::StartInTest.into(), GATE, STOP]);
                 }
-                verbs.extend([Verb::Start, Verb::Gate]);
+                actions.extend([START, GATE]);
             }
-            Kind::Files { to } if place == 0 || !shared => verbs.extend([Verb::Deploy { to }, Verb::Gate]),
-            Kind::Files { .. } => verbs.extend([Verb::Release, Verb::Gate]),
+            Kind::Files { to } if place == 0 || !shared => {
+                actions.extend([FilesAction::Deploy { to }.into(), GATE]);
+            }
+            Kind::Files { .. } => actions.extend([RELEASE, GATE]),
         }
         if self.stands_by(&order, place) {
-            verbs.push(Verb::StandBy);
+            actions.push(TrafficAction::StandBy.into());
         } else {
-            verbs.push(Verb::Admit);
+            actions.push(ADMIT);
             let cold = wave.iter().any(|node| self.topology.node(*node).warm_up < crate::topology::Permille::WHOLE);
             if cold || !self.topology.policy.soak.is_zero() {
-                verbs.push(Verb::Soak);
+                actions.push(ServerAction::Soak.into());
             }
         }
-        verbs.extend(works.then_some(Verb::Resume));
+        actions.extend(works.then_some(Action::Work(WorkAction::Resume)));
         let serving = wave.iter().any(|node| self.law().is_serving(self.start, *node));
         let name = match (wave.len(), serving) {
             (1, true) => "change an active node",
@@ -374,15 +353,15 @@ impl Change<'_> {
             (_, true) => "change a wave of active nodes",
             (_, false) => "change a wave of passive nodes",
         };
-        self.stage(name, wave.to_vec(), verbs)
+        self.stage(name, wave.to_vec(), actions)
     }
 
     /// Nothing is copied from here on but what the plan asks for; the first node to change writes.
     fn hold_files(&self, first: Option<NodeIx>) -> Vec<Stage> {
         let synced = self.start.nodes().filter(|(_, node)| node.sync != Sync::None).map(|(index, _)| index).collect();
-        let mut stages = vec![self.stage("hold every file sync", synced, [Verb::Hold])];
+        let mut stages = vec![self.stage("hold every file sync", synced, [HOLD])];
         if let Some(to) = first.filter(|to| law::writer(self.start) != Some(*to)) {
-            stages.push(self.stage("hand the writer over", vec![to], [Verb::HandWriter { to }]));
+            stages.push(self.stage("hand the writer over", vec![to], [FilesAction::HandWriter.into()]));
         }
         stages
     }
@@ -394,11 +373,11 @@ impl Change<'_> {
         let mut stages = Vec::new();
         if let Some(passive) = swapped {
             let readers: Vec<NodeIx> = order.iter().copied().filter(|node| *node != first).collect();
-            stages.push(self.stage("hold the file syncs again", readers, [Verb::Hold]));
+            stages.push(self.stage("hold the file syncs again", readers, [HOLD]));
             stages.push(self.stage(
                 "hand the writer to the passive node",
                 vec![passive],
-                [Verb::HandWriter { to: passive }],
+                [FilesAction::HandWriter.into()],
             ));
         }
         let writer = swapped.unwrap_or(first);
@@ -412,7 +391,7 @@ impl Change<'_> {
             .filter(|index| *index != writer && !done(*index) && shares(*index))
             .collect();
         if !rest.is_empty() {
-            stages.push(self.stage("release the file syncs", rest, [Verb::Release]));
+            stages.push(self.stage("release the file syncs", rest, [RELEASE]));
         }
         stages
     }

@@ -1,16 +1,16 @@
-//! The procedures: each makes a plan from a topology, an observed state and a request, and proves it. Pure.
+//! The procedures: each proposes plans for a cluster that was observed, cheapest first, and the first that is proven is the one.
+//! Pure. [`Procedure`] is open for procedures of your own.
 
 mod change;
 mod error;
 mod patch;
 mod planned;
+mod propose;
 mod request;
 mod update;
 mod upgrade;
 
 pub use error::PlanError;
-pub use patch::patch;
 pub use planned::Planned;
+pub use propose::{Procedure, Proposal, Snapshot, plan};
 pub use request::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
-pub use update::update;
-pub use upgrade::upgrade;

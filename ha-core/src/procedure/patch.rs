@@ -1,38 +1,29 @@
 use super::change::{Change, Kind};
 use super::request::declare;
-use super::{PatchRequest, PlanError, Planned};
+use super::{PatchRequest, PlanError, Procedure, Proposal, Snapshot};
 use crate::plan::{ChangeCommands, Goal};
-use crate::state::{ClusterState, Facts, ReleaseId};
-use crate::topology::Topology;
+use crate::state::{Facts, ReleaseId};
 
-/// Plans a patch and proves the plan.
-///
-/// The members that stand by come first, then those that serve, in waves as large as the law allows: take out, stop,
-/// apply, start, test, admit, watch. Whether a spare is needed is not a rule here: the plan is tried without one, and
+/// Patches the members: those that stand by come first, then those that serve, in waves as large as the law allows: take out,
+/// stop, apply, start, test, admit, watch. Whether a spare is needed is not a rule here: the plan is tried without one, and
 /// only where the law refuses that are the smallest declared spares that prove it brought before the first change, and
 /// retired after the last.
-///
-/// # Errors
-/// [`PlanError`]; nothing was changed.
-pub fn patch(
-    topology: &Topology,
-    start: &ClusterState,
-    facts: &Facts,
-    request: &PatchRequest,
-) -> Result<Planned, PlanError> {
-    let (facts, to) = server_change(facts, request)?;
-    let change = Change {
-        procedure: "patch",
-        topology,
-        start,
-        facts,
-        goal: Goal::release(to),
-        commands: ChangeCommands::new(request.apply.clone(), request.restore.clone()),
-        kind: Kind::Server { to, test_domain: request.test_domain },
-        before: Vec::new(),
-        after: Vec::new(),
-    };
-    change.derive()
+impl Procedure for PatchRequest {
+    fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+        let (facts, to) = server_change(seen.facts, self)?;
+        let change = Change {
+            procedure: "patch",
+            topology: seen.topology,
+            start: seen.state,
+            facts,
+            goal: Goal::release(to),
+            commands: ChangeCommands::new(self.apply.clone(), self.restore.clone()),
+            kind: Kind::Server { to, test_domain: self.test_domain },
+            before: Vec::new(),
+            after: Vec::new(),
+        };
+        change.propose()
+    }
 }
 
 /// Reads what a change of the servers asks for.

@@ -2,6 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Ends;
 use crate::topology::DomainIx;
 
 /// Where a run stands in its plan. Small, `Copy` and `Hash`; without clock and tickets; progress per target is state.
@@ -83,6 +84,17 @@ pub enum Why {
     LoansOpen,
     /// A balancer forgot what the run had said, and could not be told again.
     BalancerForgot,
+}
+
+impl End {
+    /// Says how a run ended, in the words of its plan.
+    pub fn message(self, ends: &Ends) -> String {
+        match self {
+            Self::AllNew => ends.reached.clone(),
+            Self::AllOld => ends.rolled_back.clone(),
+            Self::NeedsOperator(_) => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for End {

@@ -1,8 +1,10 @@
 //! What a run writes down: versioned records, pure data. Folding them rebuilds where the run stands.
 
 mod cursor;
+mod evidence;
 
 pub use cursor::{Cursor, End, Mode, Why};
+pub use evidence::Evidence;
 
 use std::fmt;
 
@@ -14,7 +16,7 @@ use crate::state::LeaseEpoch;
 use crate::topology::DomainIx;
 
 /// The format of entries that this library writes; a later one is refused when it is read.
-pub const RECORD_FORMAT: u32 = 1;
+pub const RECORD_FORMAT: u32 = 2;
 
 /// Names a run. Chosen by the caller, or made from the plan and the time: starting the same run twice is one run.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -90,7 +92,7 @@ pub enum Record {
         /// Where to.
         to: Cursor,
         /// Why.
-        note: String,
+        message: String,
     },
     /// An order is about to be carried out: loans open here, before the act.
     Intent {
@@ -106,7 +108,7 @@ pub enum Record {
         /// What came of it.
         result: OutcomeKind,
         /// What was seen.
-        note: String,
+        evidence: Evidence,
     },
     /// A failure domain was lost.
     DomainLost {

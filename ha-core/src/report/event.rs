@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::record::{End, OutcomeKind};
+use crate::record::{End, Evidence, OutcomeKind};
 
 /// What a run tells while it lasts. Stable names; new kinds may come.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,31 +18,33 @@ pub enum Event {
     },
     /// A step has begun on a node; its intent is recorded.
     StepStarted {
-        /// The node.
-        node: String,
+        /// The node, or `database`.
+        target: String,
         /// What is done.
-        verb: String,
-        /// Whether it leads back.
+        action: String,
+        /// Whether it belongs to a rollback.
         compensating: bool,
     },
     /// A step has ended on a node; its outcome is recorded, which may be up to 250 ms after its end and behind the look at
     /// the cluster that the next step waits for.
     StepEnded {
-        /// The node.
-        node: String,
+        /// The node, or `database`.
+        target: String,
         /// What was done.
-        verb: String,
+        action: String,
         /// What came of it.
         outcome: OutcomeKind,
         /// What was seen.
-        note: String,
+        evidence: Evidence,
+        /// The same for people.
+        message: String,
         /// Milliseconds from its intent to its end.
         took_ms: u64,
     },
     /// The run left the plain order of its plan.
     Turned {
         /// Why.
-        note: String,
+        message: String,
     },
     /// The guard's look at the whole cluster.
     Observed {
@@ -54,12 +56,26 @@ pub enum Event {
         /// Which.
         domain: String,
     },
+    /// The journal failed: what had begun was brought to its end, nothing new was begun. The last event.
+    Interrupted {
+        /// What the journal said.
+        reason: String,
+        /// Loans that are open.
+        open: Vec<String>,
+        /// Orders of which nobody knows whether they happened.
+        unknown: Vec<String>,
+    },
+    /// Events were lost here, since they were not taken in time. The report has them.
+    Missed {
+        /// How many.
+        events: u64,
+    },
     /// The run has ended.
     Closed {
         /// How.
         end: End,
-        /// In words.
-        words: String,
+        /// For people.
+        message: String,
         /// Loans that are still open.
         open: Vec<String>,
     },

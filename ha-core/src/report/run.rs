@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Event;
 use crate::plan::Plan;
-use crate::record::{End, OutcomeKind, RunId};
+use crate::record::{End, Evidence, OutcomeKind, RunId};
 use crate::safety::Proof;
 use crate::topology::Name;
 
@@ -25,8 +25,8 @@ pub struct RunReport {
     pub proof: Option<Proof>,
     /// How it ended.
     pub end: End,
-    /// How it ended, in words.
-    pub end_words: String,
+    /// How it ended, for people.
+    pub end_message: String,
     /// Loans that are still open; empty unless it needs an operator.
     pub open: Vec<String>,
     /// The lowest serving capacity seen above what was required, in any pool; `None` when the cluster was never looked at.
@@ -53,14 +53,16 @@ pub struct PoolMargin {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StepTiming {
-    /// The node.
-    pub node: String,
+    /// The node, or `database`.
+    pub target: String,
     /// What was done.
-    pub verb: String,
+    pub action: String,
     /// What came of it.
     pub outcome: OutcomeKind,
     /// What was seen.
-    pub note: String,
+    pub evidence: Evidence,
+    /// The same for people.
+    pub message: String,
     /// Milliseconds from its intent to its outcome.
     pub took_ms: u64,
 }
@@ -80,7 +82,7 @@ impl ReportBuilder {
                 plan: plan.digest().to_string(),
                 proof,
                 end: End::AllOld,
-                end_words: String::new(),
+                end_message: String::new(),
                 open: Vec::new(),
                 lowest_margin: None,
                 pools: Vec::new(),
@@ -106,15 +108,21 @@ impl ReportBuilder {
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
-        if let Event::StepEnded { node, verb, outcome, note, took_ms } = event {
-            let (node, verb, note) = (node.clone(), verb.clone(), note.clone());
-            self.report.steps.push(StepTiming { node, verb, outcome: *outcome, note, took_ms: *took_ms });
+        if let Event::StepEnded { target, action, outcome, evidence, message, took_ms } = event {
+            self.report.steps.push(StepTiming {
+                target: target.clone(),
+                action: action.clone(),
+                outcome: *outcome,
+                evidence: evidence.clone(),
+                message: message.clone(),
+                took_ms: *took_ms,
+            });
         }
     }
 
-    pub(crate) fn finish(mut self, end: End, open: Vec<String>, took: Duration) -> RunReport {
+    pub(crate) fn finish(mut self, end: End, message: String, open: Vec<String>, took: Duration) -> RunReport {
         self.report.end = end;
-        self.report.end_words = end.to_string();
+        self.report.end_message = message;
         self.report.open = open;
         self.report.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.report
@@ -123,7 +131,7 @@ impl ReportBuilder {
 
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "run {}: {} to {}: {}", self.run, self.procedure, self.goal, self.end_words)?;
+        writeln!(f, "run {}: {} to {}: {}", self.run, self.procedure, self.goal, self.end_message)?;
         if let Some(proof) = &self.proof {
             writeln!(f, "  {proof}")?;
         }
@@ -137,7 +145,7 @@ impl fmt::Display for RunReport {
             writeln!(
                 f,
                 "  {:>7} ms  {:<10} {:<9} {:?}: {}",
-                step.took_ms, step.node, step.verb, step.outcome, step.note
+                step.took_ms, step.target, step.action, step.outcome, step.message
             )?;
         }
         for loan in &self.open {

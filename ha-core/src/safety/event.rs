@@ -1,4 +1,4 @@
-use crate::action::{Order, Verb};
+use crate::action::Order;
 use crate::machine::Turn;
 use crate::plan::Plan;
 use crate::record::{End, OutcomeKind};
@@ -17,6 +17,7 @@ pub(super) enum Happened {
 pub(super) enum Event {
     Begun,
     Acted(Order),
+    Finished(Order),
     Failed(Order, Happened),
     Lost(Order, Happened),
     Looked(Order, OutcomeKind),
@@ -34,6 +35,7 @@ impl Event {
             Self::Failed(..) | Self::Lost(..) | Self::DomainLost(_) | Self::Forgot(_) => true,
             Self::Begun
             | Self::Acted(..)
+            | Self::Finished(_)
             | Self::Looked(..)
             | Self::Refused(_)
             | Self::Turned(_)
@@ -42,9 +44,9 @@ impl Event {
         }
     }
 
-    /// Tells the event to a person; `None` where there is nothing to tell.
-    pub(super) fn words(self, topology: &Topology, plan: &Plan) -> Option<String> {
-        let order = |order: Order| words_of(order, topology, plan);
+    /// Describes the event to a person; `None` where there is nothing to tell.
+    pub(super) fn message(self, topology: &Topology, plan: &Plan) -> Option<String> {
+        let order = |order: Order| order.message(topology, &plan.facts);
         let extent = |happened: Happened| match happened {
             Happened::Not => "does nothing",
             Happened::Partly => "happens in part",
@@ -53,35 +55,23 @@ impl Event {
         Some(match self {
             Self::Begun | Self::Turned(Turn::NextStep) => return None,
             Self::Acted(given) => order(given),
+            Self::Finished(given) => format!("{}, in flight until now, has happened", order(given)),
             Self::Failed(given, happened) => format!("{} {} and is reported as failed", order(given), extent(happened)),
             Self::Lost(given, happened) => {
                 format!("{} {}, and the controller dies or loses the answer", order(given), extent(happened))
             }
             Self::Looked(given, OutcomeKind::Done) => format!("a look: {} has happened", order(given)),
-            Self::Looked(given, _) => format!("a look: {} has not happened", order(given)),
+            Self::Looked(given, OutcomeKind::NotDone | OutcomeKind::Unknown) => {
+                format!("a look: {} has not happened", order(given))
+            }
             Self::Refused(given) => format!("next would be: {}", order(given)),
             Self::Turned(turn) => turn.to_string(),
-            Self::AskedBack => "a person asks for the way back".into(),
+            Self::AskedBack => "a person asks for the rollback".into(),
             Self::DomainLost(domain) => format!("{} is lost", topology.domains[domain.index()]),
             Self::Forgot(balancer) => {
-                format!("{} is restarted and forgets what it was told", topology.balancers[balancer.index()].name)
+                format!("{} is restarted and forgets what it was told", topology.balancer(balancer).name)
             }
             Self::Ended(end) => format!("the run ends: {end}"),
         })
-    }
-}
-
-fn words_of(order: Order, topology: &Topology, plan: &Plan) -> String {
-    let node = &topology.node(order.node).name;
-    match order.verb {
-        Verb::Apply { to } | Verb::Restore { to } => {
-            format!("{} {} on {node}", order.verb, plan.facts.releases.name(to))
-        }
-        Verb::Deploy { to } => {
-            format!("{} generation {} on {node}", order.verb, plan.facts.generations.sequence(to))
-        }
-        Verb::HandWriter { to } => format!("{} to {}", order.verb, topology.node(to).name),
-        Verb::Migrate { to } => format!("bring the schema to {to}"),
-        _ => format!("{} {node}", order.verb),
     }
 }

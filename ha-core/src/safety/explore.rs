@@ -6,16 +6,16 @@ use hashbrown::HashSet;
 
 use super::event::{Event, Happened};
 use super::{Counterexample, Proof};
-use crate::action::{self, Order, Verb};
+use crate::action::{Action, Order, ServerAction, TrafficAction};
 use crate::law::{Invariant, Law, Phase, Violation};
-use crate::machine::{Decision, Turn, decide, enter, put_in_doubt, refusal, resolve};
-use crate::plan::{Degraded, Plan};
+use crate::machine::{Decision, RunState, Turn, decide, newly_lost, refusal};
+use crate::plan::Plan;
 use crate::record::{Cursor, End, Mode, OutcomeKind};
-use crate::state::{ClusterState, Process, Progress, Said, ServerDomain};
+use crate::state::{Process, ProcessEvent, Rejected};
 use crate::topology::{BalancerIx, DomainIx, Topology};
 
 /// Proves that a plan holds the law in every state that it can reach: the fault-free run, every single fault at every
-/// moment, and every way back.
+/// moment, orders in flight included, and every rollback.
 ///
 /// Deterministic: the same topology and plan give the same verdict.
 ///
@@ -50,333 +50,241 @@ fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Co
         words: Vec::new(),
         proof: Proof::begin(topology, plan, faults),
     };
-    let start = Spot { state: plan.start.clone(), cursor: Cursor::START, faults_left: faults, back: false };
+    let start = ExploredState { run: RunState::begin(plan.start.clone()), faults_left: faults, back: false };
     explorer.visit(start, None, Event::Begun)?;
-    while let Some((number, spot)) = explorer.open.pop_front() {
-        explorer.follow(number, spot)?;
+    while let Some((number, state)) = explorer.open.pop_front() {
+        explorer.follow(number, state)?;
     }
     explorer.proof.states = explorer.found.len();
     Ok(explorer.proof)
 }
 
 /// A state of the product that is explored: the cluster, the place in the plan, the faults that may still come, and
-/// whether a person has asked for the way back.
+/// whether a person has asked for the rollback.
 #[derive(Clone, Debug)]
-struct Spot {
-    state: ClusterState,
-    cursor: Cursor,
-    faults_left: u8,
-    back: bool,
+pub(super) struct ExploredState {
+    pub(super) run: RunState,
+    pub(super) faults_left: u8,
+    pub(super) back: bool,
 }
 
 /// How a state was reached. The state itself is forgotten once it was followed; two hashes of 64 bits stand for it.
-struct Found {
+struct Predecessor {
     from: Option<usize>,
     event: Event,
 }
 
-struct Explorer<'a> {
-    topology: &'a Topology,
-    plan: &'a Plan,
-    law: Law<'a>,
-    budget: u8,
-    found: Vec<Found>,
-    open: VecDeque<(usize, Spot)>,
+pub(super) struct Explorer<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) plan: &'a Plan,
+    pub(super) law: Law<'a>,
+    pub(super) budget: u8,
+    found: Vec<Predecessor>,
+    open: VecDeque<(usize, ExploredState)>,
     seen: HashSet<(u64, u64), FixedState>,
     hashers: [FixedState; 2],
     words: Vec<u64>,
-    proof: Proof,
+    pub(super) proof: Proof,
 }
 
 type Step = Result<(), Box<Counterexample>>;
 
 impl Explorer<'_> {
-    fn visit(&mut self, mut spot: Spot, from: Option<usize>, event: Event) -> Step {
+    fn visit(&mut self, mut state: ExploredState, from: Option<usize>, event: Event) -> Step {
         self.proof.transitions += 1;
-        self.normalize(&mut spot.state);
-        // Once a fault has come, nobody asks any more why the run is on its way back.
-        spot.back &= spot.faults_left == self.budget;
-        let fingerprint = self.fingerprint(&spot);
+        // Where the configured state is admitted, nothing tells whether the run said so too.
+        let start = &self.plan.start;
+        let configured = |node| start.rows(node).iter().all(|row| row.traffic == row.admitted());
+        state.run.targets.forget_configured(configured);
+        // Once a fault has come, nobody asks any more why the run is being rolled back.
+        state.back &= state.faults_left == self.budget;
+        let fingerprint = self.fingerprint(&state);
         if !self.seen.insert(fingerprint) {
             return Ok(());
         }
         let number = self.found.len();
-        let broken = self.broken(&spot);
-        self.found.push(Found { from, event });
+        let broken = self.broken(&state);
+        self.found.push(Predecessor { from, event });
         if let Some(violation) = broken {
             return Err(self.counterexample(number, None, violation));
         }
-        self.open.push_back((number, spot));
+        self.open.push_back((number, state));
         Ok(())
     }
 
-    /// Two hashes of 64 bits stand for a state that was visited.
-    fn fingerprint(&mut self, spot: &Spot) -> (u64, u64) {
+    /// Two hashes of 64 bits stand for a state that was visited. A field that is not named here does not compile.
+    fn fingerprint(&mut self, state: &ExploredState) -> (u64, u64) {
+        let ExploredState { run: RunState { cluster, targets, cursor }, faults_left, back } = state;
         self.words.clear();
-        spot.state.pack(&mut self.words);
-        match spot.cursor.packed() {
+        cluster.pack(&mut self.words);
+        match cursor.packed() {
             Some(place) => self.words.push(place),
-            None => self.words.push(self.hashers[0].hash_one(spot.cursor) | 1 << 63),
+            None => self.words.push(self.hashers[0].hash_one(cursor) | 1 << 63),
         }
-        self.words.push(u64::from(spot.faults_left) << 1 | u64::from(spot.back));
+        self.words.push(u64::from(*faults_left) << 1 | u64::from(*back));
         let of = |hasher: &FixedState| {
             let mut hasher = hasher.build_hasher();
             for word in &self.words {
                 hasher.write_u64(*word);
             }
+            targets.hash(&mut hasher);
             hasher.finish()
         };
         (of(&self.hashers[0]), of(&self.hashers[1]))
     }
 
-    /// Where a balancer that forgets admits a node again, nothing tells whether the run said so too.
-    fn normalize(&self, state: &mut ClusterState) {
-        for (index, _) in self.topology.nodes() {
-            let configured = || self.plan.start.rows(index).iter().all(|row| row.traffic == row.admitted());
-            if state.node(index).said == Said::Admitted && !state.node(index).moving && configured() {
-                state.node_mut(index).said = Said::Nothing;
-            }
-        }
-    }
-
-    fn broken(&mut self, spot: &Spot) -> Option<Violation> {
-        let state = &spot.state;
-        match self.phase(spot) {
-            Phase::Quiet => {
-                for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
-                    let (now, after) = (pool.required_now(), pool.required_after_loss());
-                    let (capacity, worst) = (self.law.capacity(state, index), self.law.worst_loss(state, index));
-                    let left = worst.map_or(after, |(left, _)| left);
-                    if capacity < now || left < after {
-                        return self.law.check(state, Phase::Quiet).err();
-                    }
-                    noted.now.note(capacity, now);
-                    noted.one_more_failure.note(left, after);
-                }
-                if let Err(violation) = self.law.bound(state) {
-                    return Some(violation);
-                }
-            }
-            Phase::Shaken => {
-                if let Err(violation) = self.law.check(state, Phase::Shaken) {
-                    return Some(violation);
-                }
-                for ((index, _), noted) in self.topology.pools().zip(&mut self.proof.pools) {
-                    noted.note_shaken(self.law.capacity(state, index));
-                }
-                if let Some(undeclared) = self.undeclared_exposure(state) {
-                    return Some(undeclared);
-                }
-            }
-            Phase::Settled => {
-                if let Err(violation) = self.law.check(state, Phase::Settled) {
-                    return Some(violation);
-                }
-                for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
-                    noted.settled.note(self.law.capacity(state, index), pool.required_after_loss());
-                }
-            }
-        }
-        self.bad_end(spot)
-    }
-
-    fn phase(&self, spot: &Spot) -> Phase {
-        if spot.state.lost().is_some() {
-            return if matches!(spot.cursor.mode, Mode::Ended(_)) { Phase::Settled } else { Phase::Shaken };
-        }
-        if spot.state.forgotten().next().is_some() && !matches!(spot.cursor.mode, Mode::Ended(_)) {
-            return Phase::Shaken;
-        }
-        Phase::Quiet
-    }
-
-    /// A balancer that forgets may expose a node whose changed server runs untested: the plan has to say so. A stopped
-    /// server refuses, and the balancer goes on to the next.
-    fn undeclared_exposure(&mut self, state: &ClusterState) -> Option<Violation> {
-        let untested = state.forgotten().find(|index| {
-            let node = state.node(*index);
-            crate::law::is_exposed(state, *index)
-                && node.process != Process::Stopped
-                && node.process != Process::Absent
-                && !(node.is_tested() && node.server_domain == ServerDomain::Production)
-        })?;
-        let declared = self.plan.windows.iter().find(|window| window.what == Degraded::ReloadExposure);
-        if let Some(window) = declared {
-            self.proof.use_window(window);
-            return None;
-        }
-        let name = &self.topology.node(untested).name;
-        let facts = format!("a balancer that forgets sends requests to {name}, which is under change and runs");
-        Some(Violation::new(Invariant::Tested, facts))
-    }
-
-    /// An end must be what it is called: all new, or all old, with nothing open; the fault-free run ends all new, and
-    /// the way back all old.
-    fn bad_end(&self, spot: &Spot) -> Option<Violation> {
-        let Mode::Ended(end) = spot.cursor.mode else { return None };
-        let untouched = spot.faults_left == self.budget;
-        match end {
-            End::NeedsOperator(_) if spot.back && untouched => {
-                return Some(Violation::new(Invariant::WayBack, format!("the way back without a fault {end}")));
-            }
-            End::NeedsOperator(_) if untouched => {
-                return Some(Violation::new(Invariant::Repaid, format!("a run without a fault {end}")));
-            }
-            End::NeedsOperator(_) => return None,
-            End::AllNew | End::AllOld => {}
-        }
-        if let Err(open) = self.law.repaid(&spot.state) {
-            return Some(open);
-        }
-        if end == End::AllOld && !spot.back && untouched {
-            return Some(Violation::new(Invariant::Order, "a run without a fault turns back and ends all old"));
-        }
-        let wrong = if end == End::AllNew { self.not_new(&spot.state) } else { self.not_old(&spot.state) };
-        let invariant = if end == End::AllOld { Invariant::WayBack } else { Invariant::Repaid };
-        wrong.map(|facts| Violation::new(invariant, format!("the run ended {end}, and {facts}")))
-    }
-
-    fn not_new(&self, state: &ClusterState) -> Option<String> {
-        let goal = self.plan.goal;
-        if goal.schema.is_some_and(|schema| schema != state.schema) {
-            return Some(format!("the schema is {}", state.schema));
-        }
-        for (index, node) in self.topology.members() {
-            let stands = state.node(index);
-            if goal.release.is_some() && stands.release != goal.release {
-                return Some(format!("{} has another release", node.name));
-            }
-            if goal.generation.is_some() && stands.generation != goal.generation {
-                return Some(format!("{} has other files", node.name));
-            }
-        }
-        None
-    }
-
-    fn not_old(&self, state: &ClusterState) -> Option<String> {
-        for (index, node) in self.topology.members() {
-            let Some(known) = self.plan.known_good.get(index.index()).copied().flatten() else { continue };
-            let stands = state.node(index);
-            if stands.release != Some(known.release) {
-                return Some(format!("{} has another release", node.name));
-            }
-            if stands.generation != Some(known.generation) {
-                return Some(format!("{} has other files", node.name));
-            }
-        }
-        None
-    }
-
-    fn follow(&mut self, number: usize, spot: Spot) -> Step {
-        if let Mode::Ended(_) = spot.cursor.mode {
+    fn follow(&mut self, number: usize, state: ExploredState) -> Step {
+        if let Mode::Ended(_) = state.run.cursor.mode {
             return Ok(());
         }
-        if spot.faults_left > 0 {
-            self.outside_faults(number, &spot)?;
+        if state.faults_left > 0 {
+            self.outside_faults(number, &state)?;
         }
-        self.ask_for_the_way_back(number, &spot)?;
-        match decide(self.topology, self.plan, &spot.state, spot.cursor) {
-            Decision::Act(order) => self.act(number, spot, order),
+        self.ask_for_the_rollback(number, &state)?;
+        self.end_what_is_in_flight(number, &state)?;
+        match decide(self.topology, self.plan, &state.run) {
+            Decision::Act(order) => self.act(number, state, order),
             Decision::Look(order) => {
-                let holds = action::holds(self.law, &spot.state, order);
+                let holds = state.run.is_done(self.law, order);
                 let truth = if holds { OutcomeKind::Done } else { OutcomeKind::NotDone };
-                let mut next = spot;
-                resolve(self.law, &mut next.state, order, truth);
-                self.visit(next, Some(number), Event::Looked(order, truth))
+                self.resolved(number, state, order, truth, Event::Looked(order, truth))
             }
-            // Orders end inside one transition here, so there is never one in flight to wait for.
+            // What is in flight ends, as above; nothing else can happen.
             Decision::Await => Ok(()),
             Decision::Move(to, turn) => {
                 if matches!(turn, Turn::LawWouldBreak | Turn::Precondition) {
-                    self.must_not_be_refused(number, &spot)?;
+                    self.must_not_be_refused(number, &state)?;
                 }
-                let mut next = spot;
-                enter(&mut next.state, turn);
-                next.cursor = to;
+                let mut next = state;
+                next.run.enter(to, turn);
                 self.visit(next, Some(number), Event::Turned(turn))
             }
             Decision::End(end) => {
                 if matches!(end, End::NeedsOperator(_)) {
-                    self.must_not_be_refused(number, &spot)?;
+                    self.must_not_be_refused(number, &state)?;
                 }
-                let mut next = spot;
-                next.cursor.mode = Mode::Ended(end);
+                let mut next = state;
+                next.run.cursor.mode = Mode::Ended(end);
                 self.visit(next, Some(number), Event::Ended(end))
             }
         }
     }
 
+    /// Enters an outcome. An effect that cannot follow its state is a flaw of the plan.
+    fn resolved(&mut self, number: usize, state: ExploredState, order: Order, is: OutcomeKind, event: Event) -> Step {
+        let mut next = state;
+        match next.run.resolve(self.law, order, is) {
+            Ok(()) => self.visit(next, Some(number), event),
+            Err(rejected) => Err(self.counterexample(number, Some(event), illegal(order, rejected))),
+        }
+    }
+
     /// What the world does whatever the run is about to do.
-    fn outside_faults(&mut self, number: usize, spot: &Spot) -> Step {
-        if spot.state.lost().is_none() {
+    fn outside_faults(&mut self, number: usize, state: &ExploredState) -> Step {
+        if newly_lost(self.plan, &state.run.cluster).is_none() && self.may_lose_one_more(state) {
             let mut lost = Vec::new();
-            for domain in self.topology.domains() {
-                let alike = self.alike(&spot.state, domain);
+            for domain in self.topology.domains().filter(|domain| !state.run.cluster.is_lost(*domain)) {
+                let alike = self.alike(&state.run, domain);
                 if !lost.contains(&alike) {
-                    self.lose(number, spot, domain)?;
+                    self.lose(number, state, domain)?;
                     lost.push(alike);
                 }
             }
         }
         for (balancer, _) in self.topology.balancers() {
-            self.forget(number, spot, balancer)?;
+            self.forget(number, state, balancer)?;
         }
         Ok(())
     }
 
-    /// I8: from every state before the point of no return that no fault has touched, a person may ask for the way back.
-    fn ask_for_the_way_back(&mut self, number: usize, spot: &Spot) -> Step {
-        let before = usize::from(spot.cursor.stage) < self.plan.point_of_no_return;
-        if spot.back || spot.faults_left < self.budget || spot.cursor.mode != Mode::Forward || !before {
+    /// A plan that begins with a domain lost promises nothing for one more until I2 holds again.
+    fn may_lose_one_more(&self, state: &ExploredState) -> bool {
+        self.plan.phase != Phase::Settled || self.law.one_more_failure(&state.run.cluster).is_ok()
+    }
+
+    /// I8: from every state before the point of no return that no fault has touched, a person may ask for the rollback.
+    fn ask_for_the_rollback(&mut self, number: usize, state: &ExploredState) -> Step {
+        let cursor = state.run.cursor;
+        let before = usize::from(cursor.stage) < self.plan.point_of_no_return;
+        if state.back || state.faults_left < self.budget || cursor.mode != Mode::Forward || !before {
             return Ok(());
         }
-        let mut next = spot.clone();
-        enter(&mut next.state, Turn::StepFailed);
-        next.cursor = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..spot.cursor };
+        let mut next = state.clone();
+        next.run.enter(Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..cursor }, Turn::StepFailed);
         next.back = true;
         self.visit(next, Some(number), Event::AskedBack)
     }
 
-    fn act(&mut self, number: usize, spot: Spot, order: Order) -> Step {
-        if let (Verb::Stop, Err(violation)) = (order.verb, self.law.drained(&spot.state, order.node)) {
+    /// An order that was in flight when a fault came ends at any moment after it.
+    fn end_what_is_in_flight(&mut self, number: usize, state: &ExploredState) -> Step {
+        if !state.run.targets.has_step_in_flight() {
+            return Ok(());
+        }
+        let in_flight: Vec<Order> = state.run.targets.in_flight().collect();
+        for order in in_flight {
+            let lost = |node| state.run.cluster.is_lost(self.topology.node(node).domain);
+            // The balancers can still be told of a node that is gone; nobody can reach the node itself.
+            let reaches_node = !matches!(order.action(), Action::Traffic(_) | Action::Schema(_));
+            if reaches_node && order.node().is_some_and(lost) {
+                for is in [OutcomeKind::NotDone, OutcomeKind::Unknown] {
+                    self.resolved(number, state.clone(), order, is, Event::Failed(order, Happened::Not))?;
+                }
+            } else {
+                self.resolved(number, state.clone(), order, OutcomeKind::Done, Event::Finished(order))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, number: usize, state: ExploredState, order: Order) -> Step {
+        if let (Action::Server(ServerAction::Stop), Some(node)) = (order.action(), order.node())
+            && let Err(violation) = self.law.drained(&state.run.cluster, node)
+        {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
-        let mut begun = spot;
-        action::begin(self.law, &mut begun.state, order);
-        if begun.faults_left == 0 {
-            resolve(self.law, &mut begun.state, order, OutcomeKind::Done);
-            return self.visit(begun, Some(number), Event::Acted(order));
-        }
+        let mut begun = state;
+        begun.run.begin_order(self.law, order);
         let mut done = begun.clone();
-        resolve(self.law, &mut done.state, order, OutcomeKind::Done);
-        self.step_faults(number, &begun, &done, order)?;
+        if let Err(rejected) = done.run.resolve(self.law, order, OutcomeKind::Done) {
+            return Err(self.counterexample(number, Some(Event::Acted(order)), illegal(order, rejected)));
+        }
+        if begun.faults_left > 0 {
+            self.step_faults(number, &begun, &done, order)?;
+            self.faults_in_flight(number, &begun, order)?;
+        }
         self.visit(done, Some(number), Event::Acted(order))
     }
 
+    /// What the world does while the order is in flight.
+    fn faults_in_flight(&mut self, number: usize, begun: &ExploredState, order: Order) -> Step {
+        if matches!(order.action(), Action::Traffic(TrafficAction::Reassert { .. })) {
+            return Ok(());
+        }
+        self.outside_faults(number, begun)
+    }
+
     /// The step does nothing, happens in part or happens, and is reported as failed, or nobody knows.
-    fn step_faults(&mut self, number: usize, begun: &Spot, done: &Spot, order: Order) -> Step {
-        let partial = action::partial_effects(&begun.state, order);
-        let mut extents = vec![(begun.state.clone(), Happened::Not), (done.state.clone(), Happened::Fully)];
-        extents.extend(partial.into_iter().map(|state| (state, Happened::Partly)));
-        for (state, happened) in extents {
-            let spot = Spot { state, cursor: begun.cursor, faults_left: begun.faults_left - 1, back: begun.back };
-            let mut failed = spot.clone();
-            resolve(self.law, &mut failed.state, order, OutcomeKind::NotDone);
+    fn step_faults(&mut self, number: usize, begun: &ExploredState, done: &ExploredState, order: Order) -> Step {
+        let partial = order.partial_effects(self.law, &begun.run.cluster);
+        let whole = [(begun.run.cluster.clone(), Happened::Not), (done.run.cluster.clone(), Happened::Fully)];
+        for (cluster, happened) in whole.into_iter().chain(partial.into_iter().map(|state| (state, Happened::Partly))) {
+            let mut after = begun.clone();
+            (after.run.cluster, after.faults_left) = (cluster, begun.faults_left - 1);
+            let mut failed = after.clone();
+            // What did not happen is refused by no state.
+            let _ = failed.run.resolve(self.law, order, OutcomeKind::NotDone);
             self.visit(failed, Some(number), Event::Failed(order, happened))?;
-            let mut lost = spot;
             // The call was lost, or the controller died before it wrote the outcome down.
-            let node = lost.state.node_mut(order.node);
-            (node.progress, node.moving) = (begun.state.node(order.node).progress, begun.state.node(order.node).moving);
-            put_in_doubt(&mut lost.state);
-            self.visit(lost, Some(number), Event::Lost(order, happened))?;
+            after.run.mark_unknown();
+            self.visit(after, Some(number), Event::Lost(order, happened))?;
             self.proof.faults += 2;
         }
         Ok(())
     }
 
-    /// Tells domains apart by what stands in them. After a loss the run never goes on along its plan, so that of domains
-    /// whose nodes have the same capacity and stand the same one speaks for all.
-    fn alike(&self, state: &ClusterState, domain: DomainIx) -> (u64, u64) {
+    /// Tells domains apart by what is in them. After a loss the run never goes on along its plan, so that of domains whose nodes
+    /// have the same capacity and are in the same state one speaks for all.
+    fn alike(&self, run: &RunState, domain: DomainIx) -> (u64, u64) {
         let of = |hasher: &FixedState| {
             let each = |node| {
                 let declared = self.topology.node(node);
@@ -384,7 +292,8 @@ impl Explorer<'_> {
                 let is = (declared.warm_up, declared.spare, declared.site, said);
                 let mut hasher = hasher.build_hasher();
                 declared.ports.iter().for_each(|port| (port.pool, port.capacity).hash(&mut hasher));
-                (state.node(node), state.rows(node), self.plan.start.rows(node), is).hash(&mut hasher);
+                (run.cluster.node(node), run.cluster.rows(node), self.plan.start.rows(node), is).hash(&mut hasher);
+                run.targets.hash_node(node, &mut hasher);
                 hasher.finish()
             };
             self.topology.nodes_of(domain).map(each).fold(0_u64, u64::wrapping_add)
@@ -392,25 +301,26 @@ impl Explorer<'_> {
         (of(&self.hashers[0]), of(&self.hashers[1]))
     }
 
-    fn lose(&mut self, number: usize, spot: &Spot, domain: DomainIx) -> Step {
-        let mut next = spot.clone();
+    fn lose(&mut self, number: usize, state: &ExploredState, domain: DomainIx) -> Step {
+        let mut next = state.clone();
         next.faults_left -= 1;
-        next.state.set_lost(domain);
+        next.run.cluster.set_lost(domain);
         for node in self.topology.nodes_of(domain) {
-            next.state.node_mut(node).process = Process::Absent;
+            let process = &mut next.run.cluster.node_mut(node).process;
+            *process = process.on(ProcessEvent::HostLost).unwrap_or(Process::Absent);
         }
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::DomainLost(domain))
     }
 
     /// A balancer instance that is restarted has its configured state again: that in which the run found it.
-    fn forget(&mut self, number: usize, spot: &Spot, balancer: BalancerIx) -> Step {
-        let mut next = spot.clone();
+    fn forget(&mut self, number: usize, state: &ExploredState, balancer: BalancerIx) -> Step {
+        let mut next = state.clone();
         next.faults_left -= 1;
         for (index, _) in self.topology.pools() {
             for entrance in self.topology.entrances(index).iter().filter(|entrance| entrance.balancer == balancer) {
                 for seat in &entrance.seats {
-                    next.state.set_traffic(seat.row, self.plan.start.row(seat.row).traffic);
+                    next.run.cluster.set_traffic(seat.row, self.plan.start.row(seat.row).traffic);
                 }
             }
         }
@@ -419,23 +329,14 @@ impl Explorer<'_> {
     }
 
     /// A plan whose own next step the machine refuses, without a fault, is no plan.
-    fn must_not_be_refused(&self, number: usize, spot: &Spot) -> Step {
-        if spot.faults_left < self.budget || spot.cursor.mode != Mode::Forward {
+    fn must_not_be_refused(&self, number: usize, state: &ExploredState) -> Step {
+        if state.faults_left < self.budget || state.run.cursor.mode != Mode::Forward {
             return Ok(());
         }
-        match refusal(self.topology, self.plan, &spot.state, spot.cursor) {
-            Some(violation) => Err(self.refused(number, spot, violation)),
+        match refusal(self.topology, self.plan, &state.run) {
+            Some((order, violation)) => Err(self.counterexample(number, Some(Event::Refused(order)), violation)),
             None => Ok(()),
         }
-    }
-
-    fn refused(&self, number: usize, spot: &Spot, violation: Violation) -> Box<Counterexample> {
-        let stage = self.plan.stages.get(usize::from(spot.cursor.stage));
-        let step = self.plan.step(usize::from(spot.cursor.stage), usize::from(spot.cursor.step));
-        let node = stage
-            .and_then(|stage| stage.targets.iter().find(|node| spot.state.node(**node).progress == Progress::Idle));
-        let order = node.zip(step).map(|(node, step)| Order { node: *node, verb: step.verb });
-        self.counterexample(number, order.map(Event::Refused), violation)
     }
 
     fn counterexample(&self, number: usize, last: Option<Event>, violation: Violation) -> Box<Counterexample> {
@@ -447,7 +348,11 @@ impl Explorer<'_> {
             at = found.from;
         }
         events.reverse();
-        let trace = events.iter().filter_map(|event| event.words(self.topology, self.plan)).collect();
+        let trace = events.iter().filter_map(|event| event.message(self.topology, self.plan)).collect();
         Box::new(Counterexample { trace, violation, faults: events.iter().filter(|event| event.is_fault()).count() })
     }
+}
+
+fn illegal(order: Order, rejected: Rejected) -> Violation {
+    Violation::new(Invariant::Order, format!("{} cannot follow the state of the cluster: {rejected}", order.name()))
 }

@@ -6,6 +6,7 @@
 //! controller, or a lost answer, before, in the middle of or after the act. And from every state that no fault has
 //! touched, a person may ask for the way back.
 
+mod check;
 mod event;
 mod explore;
 mod table;

@@ -1,6 +1,5 @@
 use std::fmt::Write as _;
 
-use crate::action::{self, Order};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::topology::Topology;
@@ -17,13 +16,13 @@ pub fn margins(topology: &Topology, plan: &Plan) -> String {
         if number == plan.point_of_no_return {
             text.push_str("        -- point of no return: from here on forward only --\n");
         }
-        let targets: Vec<&str> = stage.targets.iter().map(|node| topology.node(*node).name.as_str()).collect();
+        let targets: Vec<&str> = stage.nodes.iter().map(|node| topology.node(*node).name.as_str()).collect();
         let _ = writeln!(text, "  {:<4}  {} [{}]", number + 1, stage.name, targets.join(", "));
         for (index, step) in stage.steps.iter().enumerate() {
-            for node in &stage.targets {
-                let order = Order { node: *node, verb: step.verb };
-                action::begin(law, &mut state, order);
-                action::complete(law, &mut state, order);
+            for order in stage.orders(step.action) {
+                order.begin(law, &mut state);
+                // What cannot follow its state does not happen; the explorer refuses such a plan.
+                let _ = order.complete(law, &mut state);
             }
             let several = topology.pools().count() > 1;
             for (row, (pool, declared)) in topology.pools().enumerate() {
@@ -32,8 +31,8 @@ pub fn margins(topology: &Topology, plan: &Plan) -> String {
                 let left = law.worst_loss(&state, pool).map_or(0, |(left, _)| left);
                 let after = i128::from(left) - i128::from(declared.required_after_loss());
                 let place = if row == 0 { format!("{}.{}", number + 1, index + 1) } else { String::new() };
-                let verb = if row == 0 { step.verb.name() } else { "" };
-                let what = if several { format!("{verb:<20} pool {}", declared.name) } else { verb.to_string() };
+                let action = if row == 0 { step.action.name() } else { "" };
+                let what = if several { format!("{action:<20} pool {}", declared.name) } else { action.to_string() };
                 let _ = writeln!(text, "  {place:<6}  {what:<42} {serves:>7}   {spare:>8}  {after:>12}");
             }
         }

@@ -1,203 +1,7 @@
-use std::hash::{Hash, Hasher};
-
 use serde::{Deserialize, Serialize};
 
-use super::{
-    GenerationId, LoanSet, Process, Progress, ReleaseId, ReleaseSet, RowKind, Schema, ServerDomain, Site, SiteEpoch,
-    Sync, Traffic, Work, WriterEpoch,
-};
+use super::{NodeState, Row, Schema, SiteState, Traffic, WriterEpoch};
 use crate::topology::{DomainIx, NodeIx, RowIx, RowLayout, Topology};
-
-/// How one node stands, its rows on the balancers apart.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct NodeState {
-    /// The server process.
-    pub process: Process,
-    /// The installed release; `None` while it is not known, or half changed.
-    pub release: Option<ReleaseId>,
-    /// The releases whose gate has passed on this node.
-    pub tested: ReleaseSet,
-    /// Whether a change or its restore has begun and was not seen to end: the installed release cannot be trusted.
-    pub half_changed: bool,
-    /// From the first changing intent until its gate has passed.
-    pub under_change: bool,
-    /// The set of shared files it has; `None` while that is not known, or half changed.
-    pub generation: Option<GenerationId>,
-    /// Which of the servers' own cluster domains it has joined.
-    pub server_domain: ServerDomain,
-    /// The work that it pulls by itself.
-    pub work: Work,
-    /// The file sync into it, from whoever may write.
-    pub sync: Sync,
-    /// The epoch with which it may write shared files; 0 when it may not.
-    pub writer: WriterEpoch,
-    /// Temporary changes still to be taken back.
-    pub loans: LoanSet,
-    /// How far the current step has come here.
-    pub progress: Progress,
-    /// What this run has last said about its traffic, on every balancer instance.
-    pub said: Said,
-    /// Whether its traffic is being changed by an order in flight.
-    pub moving: bool,
-    /// How often a forgetful balancer had to be told again, without success so far.
-    pub told_again: u8,
-}
-
-/// Written by hand, since the explorer hashes millions of nodes: the small fields go in as one number.
-impl Hash for NodeState {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        for word in self.packed() {
-            hasher.write_u64(word);
-        }
-    }
-}
-
-impl NodeState {
-    /// Packs every field into three numbers: two nodes stand alike exactly when these are equal.
-    pub(crate) fn packed(&self) -> [u64; 3] {
-        let process = match self.process {
-            Process::Absent => 0,
-            Process::Stopped => 1,
-            Process::Starting => 2,
-            Process::Ready { warm: false } => 3,
-            Process::Ready { warm: true } => 4,
-            Process::Sick => 5,
-            Process::Unknown => 6,
-        };
-        let progress = match self.progress {
-            Progress::Idle => 0,
-            Progress::InFlight => 1,
-            Progress::Done => 2,
-            Progress::NotDone { looked } => 3 + u64::from(looked),
-            Progress::Unknown { looks } => 5 + u64::from(looks),
-        };
-        let flags = [self.half_changed, self.under_change, self.moving].map(u64::from);
-        let fields: [(u64, u32); 11] = [
-            (process, 3),
-            (flags[0] | flags[1] << 1 | flags[2] << 2, 3),
-            (self.release.map_or(0, |release| 1 + release.number()), 7),
-            (self.generation.map_or(0, |generation| 1 + generation.number()), 7),
-            (self.server_domain as u64, 1),
-            (self.work as u64, 2),
-            (self.sync as u64, 3),
-            (self.loans.bits(), 8),
-            (self.said as u64, 2),
-            (u64::from(self.told_again), 4),
-            (progress, 9),
-        ];
-        let packed = fields.iter().fold(0_u64, |packed, (value, width)| packed << width | value);
-        [packed, self.tested.bits(), self.writer.number()]
-    }
-}
-
-/// What a run has last said about a node's traffic. A balancer that stands differently has forgotten it.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Said {
-    /// Nothing: the node stands as it did when the run began.
-    #[default]
-    Nothing,
-    /// It is to be out of traffic.
-    Out,
-    /// It is to be admitted.
-    Admitted,
-}
-
-/// How one site stands.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SiteState {
-    /// Its state.
-    pub site: Site,
-    /// The epoch with which it may write.
-    pub epoch: SiteEpoch,
-}
-
-impl SiteState {
-    /// Describes a site.
-    pub fn new(site: Site, epoch: SiteEpoch) -> Self {
-        Self { site, epoch }
-    }
-}
-
-impl NodeState {
-    /// Describes a node with no change under way.
-    pub fn new(process: Process, release: Option<ReleaseId>, tested: ReleaseSet) -> Self {
-        Self {
-            process,
-            release,
-            tested,
-            half_changed: false,
-            under_change: false,
-            generation: Some(GenerationId::FIRST),
-            server_domain: ServerDomain::Production,
-            work: Work::None,
-            sync: Sync::None,
-            writer: WriterEpoch::default(),
-            said: Said::Nothing,
-            moving: false,
-            told_again: 0,
-            loans: LoanSet::default(),
-            progress: Progress::Idle,
-        }
-    }
-
-    /// Tells whether the installed release has passed its gate here after its last change.
-    pub fn is_tested(&self) -> bool {
-        !self.under_change && self.release.is_some_and(|release| self.tested.contains(release))
-    }
-}
-
-/// How one node stands in one pool on one balancer instance.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Row {
-    /// How the row is configured.
-    pub kind: RowKind,
-    /// What goes over it.
-    pub traffic: Traffic,
-}
-
-impl Hash for Row {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u8(self.packed());
-    }
-
-    fn hash_slice<H: Hasher>(rows: &[Self], hasher: &mut H) {
-        for chunk in rows.chunks(16) {
-            hasher.write_u128(chunk.iter().fold(0, |packed, row| packed << 8 | u128::from(row.packed())));
-        }
-    }
-}
-
-impl Row {
-    fn packed(self) -> u8 {
-        let traffic = match self.traffic {
-            Traffic::Out => 0,
-            Traffic::Backup => 1,
-            Traffic::In => 2,
-            Traffic::Draining { in_flight: false } => 3,
-            Traffic::Draining { in_flight: true } => 4,
-            Traffic::Unknown => 5,
-            Traffic::Down => 6,
-        };
-        traffic << 1 | u8::from(self.kind == RowKind::Backup)
-    }
-
-    /// Describes a row.
-    pub fn new(kind: RowKind, traffic: Traffic) -> Self {
-        Self { kind, traffic }
-    }
-
-    /// Returns what goes over this row once it is admitted.
-    pub fn admitted(self) -> Traffic {
-        match self.kind {
-            RowKind::Primary => Traffic::In,
-            RowKind::Backup => Traffic::Backup,
-        }
-    }
-}
 
 /// How the whole cluster stands: the product of its resources' states.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
@@ -205,7 +9,7 @@ pub struct ClusterState {
     nodes: Vec<NodeState>,
     rows: Vec<Row>,
     layout: RowLayout,
-    lost: Option<DomainIx>,
+    lost: Vec<DomainIx>,
     /// How the shared database's schema stands; `Base` where no database is declared.
     pub schema: Schema,
     /// The highest epoch that any host has seen for the writing of shared files.
@@ -225,7 +29,7 @@ impl ClusterState {
         assert_eq!(rows.len(), layout.count(), "one row a node, pool and balancer");
         let writer_epoch = nodes.iter().map(|node| node.writer).max().unwrap_or_default();
         let (schema, sites) = (Schema::default(), Vec::new());
-        Self { nodes, rows, layout, lost: None, schema, writer_epoch, sites }
+        Self { nodes, rows, layout, lost: Vec::new(), schema, writer_epoch, sites }
     }
 
     /// Tells whether every index of a topology leads somewhere here; a damaged journal may hold another state.
@@ -234,7 +38,7 @@ impl ClusterState {
             && self.layout == *topology.row_layout()
             && self.rows.len() == self.layout.count()
             && self.sites.len() == topology.sites.len()
-            && self.lost.is_none_or(|domain| domain.index() < topology.domains.len())
+            && self.lost.iter().all(|domain| domain.index() < topology.domains.len())
     }
 
     /// Returns a node.
@@ -250,11 +54,6 @@ impl ClusterState {
     /// Lists the nodes.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeIx, &NodeState)> {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node))
-    }
-
-    /// Lists the nodes that an order is in flight on.
-    pub fn in_flight(&self) -> Vec<NodeIx> {
-        self.nodes().filter(|(_, node)| node.progress == Progress::InFlight).map(|(index, _)| index).collect()
     }
 
     /// Returns one row.
@@ -291,73 +90,57 @@ impl ClusterState {
         }
     }
 
+    /// Changes what goes over all rows of a node; at the first refusal it leaves off.
+    pub(crate) fn try_each_row<E>(
+        &mut self,
+        node: NodeIx,
+        mut traffic: impl FnMut(Row) -> Result<Traffic, E>,
+    ) -> Result<(), E> {
+        for row in &mut self.rows[self.layout.rows(node.index())] {
+            row.traffic = traffic(*row)?;
+        }
+        Ok(())
+    }
+
     /// Returns where each node's rows are among all rows.
     pub(crate) fn layout(&self) -> &RowLayout {
         &self.layout
     }
 
-    /// Returns the failure domain that is lost, if one is.
-    pub fn lost(&self) -> Option<DomainIx> {
-        self.lost
+    /// Lists the failure domains that are lost, in the order of the topology.
+    pub fn lost(&self) -> &[DomainIx] {
+        &self.lost
     }
 
-    /// Forgets a loss, when a person has brought the domain back.
-    pub fn clear_lost(&mut self) {
-        self.lost = None;
+    /// Tells whether a failure domain is lost.
+    pub fn is_lost(&self, domain: DomainIx) -> bool {
+        self.lost.contains(&domain)
+    }
+
+    /// Sets which failure domains are lost, when a person has brought others back.
+    pub fn set_losses(&mut self, domains: &[DomainIx]) {
+        self.lost = domains.to_vec();
     }
 
     /// Marks a failure domain as lost; its nodes are the caller's to change.
     pub fn set_lost(&mut self, domain: DomainIx) {
-        self.lost = Some(domain);
-    }
-
-    /// Begins another step: no target has come anywhere with it yet.
-    pub fn reset_progress(&mut self) {
-        for node in &mut self.nodes {
-            node.progress = Progress::Idle;
+        if let Err(place) = self.lost.binary_search(&domain) {
+            self.lost.insert(place, domain);
         }
     }
 
-    /// Forgets the progress of every target but those in flight.
-    pub fn reset_progress_at_rest(&mut self) {
-        for node in self.nodes.iter_mut().filter(|node| node.progress != Progress::InFlight) {
-            node.progress = Progress::Idle;
-        }
-    }
-
-    /// Packs every field into numbers: two states of one topology are equal exactly when these are.
+    /// Packs every field into numbers: two states of one topology are equal exactly when these are. A field that is not named
+    /// here does not compile.
     pub(crate) fn pack(&self, words: &mut Vec<u64>) {
-        words.extend(self.nodes.iter().flat_map(NodeState::packed));
-        for chunk in self.rows.chunks(8) {
+        // The layout is the topology's own.
+        let Self { nodes, rows, layout: _, lost, schema, writer_epoch, sites } = self;
+        words.extend(nodes.iter().flat_map(NodeState::packed));
+        for chunk in rows.chunks(8) {
             words.push(chunk.iter().fold(0, |packed, row| packed << 8 | u64::from(row.packed())));
         }
-        let lost = self.lost.map_or(0, |domain| 1 + domain.index() as u64);
-        words.extend([lost << 8 | self.schema as u64, self.writer_epoch.number()]);
-        words.extend(self.sites.iter().map(|site| site.epoch.number() << 8 | site.site as u64));
-    }
-
-    /// Tells whether a balancer instance has forgotten what this run said about a node. What cannot be seen, or is being
-    /// changed, has not been forgotten.
-    pub fn is_forgotten(&self, node: NodeIx) -> bool {
-        // A node that is on its way out again after it was told again is not out yet.
-        let again = self.node(node).told_again > 0;
-        let admitted = |row: &Row| match row.traffic {
-            Traffic::In | Traffic::Backup | Traffic::Down => true,
-            Traffic::Draining { .. } => again,
-            Traffic::Out | Traffic::Unknown => false,
-        };
-        match self.node(node).said {
-            _ if self.node(node).moving => false,
-            Said::Nothing => false,
-            Said::Out => self.rows(node).iter().any(admitted),
-            Said::Admitted => {
-                self.rows(node).iter().any(|row| matches!(row.traffic, Traffic::Out | Traffic::Draining { .. }))
-            }
-        }
-    }
-
-    /// Lists the nodes of which a balancer instance has forgotten what this run said, those of a lost domain apart.
-    pub fn forgotten(&self) -> impl Iterator<Item = NodeIx> + '_ {
-        self.nodes().map(|(index, _)| index).filter(|index| self.is_forgotten(*index))
+        words.push((lost.len() as u64) << 8 | *schema as u64);
+        words.extend(lost.iter().map(|domain| domain.index() as u64));
+        words.push(writer_epoch.number());
+        words.extend(sites.iter().map(SiteState::packed));
     }
 }

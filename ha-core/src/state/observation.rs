@@ -1,4 +1,4 @@
-use super::{ClusterState, GenerationId, Process, Progress, ReleaseId, Row, Schema, Sync, Work, WriterEpoch};
+use super::{ClusterState, GenerationId, Process, ReleaseId, Row, Schema, Sync, Target, Work, WriterEpoch};
 use crate::topology::NodeIx;
 
 /// How the cluster was seen to stand at one moment: facts only, no memory.
@@ -70,36 +70,34 @@ impl SharedSeen {
 }
 
 impl ClusterState {
-    /// Takes over what was seen. What a run knows besides stays: gates passed, loans, progress. What an order in flight
-    /// changes is left to its own read-back.
-    pub fn absorb(&mut self, seen: &Observation) {
-        for (index, node) in seen.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node)) {
-            if index.index() >= self.nodes().count() {
-                continue;
-            }
-            if !self.node(index).moving {
+    /// Takes over what was seen. What a run knows besides stays: gates passed, loans. What an order in flight changes, as
+    /// `changing` tells, is left to that order's own read-back; everything else is taken over whatever is in flight.
+    pub fn absorb(&mut self, seen: &Observation, changing: impl Fn(Target) -> bool) {
+        let count = self.nodes().count();
+        for (index, node) in seen.nodes.iter().take(count).enumerate().map(|(index, node)| (NodeIx::new(index), node)) {
+            if !changing(Target::Traffic(index)) {
                 let rows = seen.rows.get(self.layout().rows(index.index())).unwrap_or(&[]);
                 self.set_rows(index, rows);
             }
-            if self.node(index).progress == Progress::InFlight {
-                continue;
-            }
             let known = self.node_mut(index);
-            known.release = node.release;
-            known.process = match (known.process, node.process) {
-                (Process::Ready { warm }, Process::Ready { .. }) => Process::Ready { warm },
-                (_, Process::Ready { .. }) => Process::Ready { warm: known.is_tested() },
-                (Process::Ready { .. } | Process::Sick, Process::Starting) => Process::Sick,
-                (_, process) => process,
-            };
-            known.work = node.work;
-            if let Some(shared) = node.shared {
+            if !changing(Target::Server(index)) {
+                known.release = node.release;
+                known.process = match (known.process, node.process) {
+                    (Process::Ready { warm }, Process::Ready { .. }) => Process::Ready { warm },
+                    (_, Process::Ready { .. }) => Process::Ready { warm: known.is_tested() },
+                    (Process::Ready { .. } | Process::Sick, Process::Starting) => Process::Sick,
+                    (_, process) => process,
+                };
+            }
+            if !changing(Target::Work(index)) {
+                known.work = node.work;
+            }
+            if let Some(shared) = node.shared.filter(|_| !changing(Target::Files(index))) {
                 (known.sync, known.generation, known.writer) = (shared.sync, shared.generation, shared.writer);
                 self.writer_epoch = self.writer_epoch.max(shared.seen);
             }
         }
-        let moving = self.nodes().any(|(_, node)| node.progress == Progress::InFlight);
-        if let Some(schema) = seen.schema.filter(|_| !moving) {
+        if let Some(schema) = seen.schema.filter(|_| !changing(Target::Database)) {
             self.schema = schema;
         }
     }

@@ -71,6 +71,34 @@ impl Schema {
         })
     }
 
+    /// Brings the schema to `to`: takes the events that lead there, one after another.
+    ///
+    /// # Errors
+    /// [`SchemaRejected`] when nothing leads there; the state is unchanged.
+    pub fn advance(self, to: Self) -> Result<Self, SchemaRejected> {
+        use SchemaEvent as E;
+        let mut state = self;
+        while state != to {
+            state = match (state, to) {
+                (Self::Base, _) => state.on(E::ExpandBegan)?,
+                (Self::Expanding, _) => state.on(E::Expanded)?,
+                (Self::Expanded, Self::Backfilled) => state.on(E::Backfilled)?,
+                (Self::Expanded | Self::Backfilled, Self::Contracting | Self::Contracted) => {
+                    state.on(E::ContractBegan)?
+                }
+                (Self::Contracting, Self::Contracted) => state.on(E::Contracted)?,
+                (
+                    Self::Expanded | Self::Backfilled | Self::Contracting | Self::Contracted,
+                    Self::Base | Self::Expanding | Self::Expanded | Self::Backfilled | Self::Contracting,
+                )
+                | (Self::Contracted, Self::Contracted) => {
+                    return Err(SchemaRejected { state: self, event: E::ExpandBegan });
+                }
+            };
+        }
+        Ok(state)
+    }
+
     /// Returns what is found when the way to `self` was broken off in the middle.
     pub fn half_way(self) -> Self {
         match self {
@@ -131,6 +159,24 @@ mod tests {
             assert!(Schema::Contracting.on(event).is_err() && Schema::Contracted.on(event).is_err());
         }
         assert!(Schema::Base.on(SchemaEvent::ContractBegan).is_err(), "nothing is removed before the new is there");
+    }
+
+    #[test]
+    fn every_later_state_is_reached_by_events_and_no_earlier_one() {
+        let all = [
+            Schema::Base,
+            Schema::Expanding,
+            Schema::Expanded,
+            Schema::Backfilled,
+            Schema::Contracting,
+            Schema::Contracted,
+        ];
+        for from in all {
+            for to in all {
+                assert_eq!(from.advance(to), if from <= to { Ok(to) } else { from.advance(to) }, "{from} to {to}");
+                assert_eq!(from.advance(to).is_ok(), from <= to, "{from} to {to}");
+            }
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::hash::{Hash, Hasher};
+
 use serde::{Deserialize, Serialize};
 
 /// How a balancer's row is configured. Observed, since the balancer's configuration decides it.
@@ -42,8 +44,6 @@ pub enum TrafficEvent {
     Drained,
     /// The row was put into maintenance and nothing connects to it any more.
     Closed,
-    /// It could not be seen how the row stands.
-    SightLost,
 }
 
 /// Refuses an event: the state is handed back.
@@ -65,7 +65,6 @@ impl Traffic {
     pub fn on(self, event: TrafficEvent) -> Result<Self, TrafficRejected> {
         use TrafficEvent as E;
         Ok(match (self, event) {
-            (_, E::SightLost) => Self::Unknown,
             (_, E::Admitted(RowKind::Primary)) => Self::In,
             (_, E::Admitted(RowKind::Backup)) => Self::Backup,
             (Self::In | Self::Backup | Self::Unknown | Self::Down, E::DrainStarted) => {
@@ -88,6 +87,57 @@ impl Traffic {
         match self {
             Self::Backup | Self::In | Self::Draining { .. } | Self::Unknown | Self::Down => true,
             Self::Out => false,
+        }
+    }
+}
+
+/// How one node stands in one pool on one balancer instance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Row {
+    /// How the row is configured.
+    pub kind: RowKind,
+    /// What goes over it.
+    pub traffic: Traffic,
+}
+
+impl Hash for Row {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u8(self.packed());
+    }
+
+    fn hash_slice<H: Hasher>(rows: &[Self], hasher: &mut H) {
+        for chunk in rows.chunks(16) {
+            hasher.write_u128(chunk.iter().fold(0, |packed, row| packed << 8 | u128::from(row.packed())));
+        }
+    }
+}
+
+impl Row {
+    pub(super) fn packed(self) -> u8 {
+        let Self { kind, traffic } = self;
+        let traffic = match traffic {
+            Traffic::Out => 0,
+            Traffic::Backup => 1,
+            Traffic::In => 2,
+            Traffic::Draining { in_flight: false } => 3,
+            Traffic::Draining { in_flight: true } => 4,
+            Traffic::Unknown => 5,
+            Traffic::Down => 6,
+        };
+        traffic << 1 | u8::from(kind == RowKind::Backup)
+    }
+
+    /// Describes a row.
+    pub fn new(kind: RowKind, traffic: Traffic) -> Self {
+        Self { kind, traffic }
+    }
+
+    /// Returns what goes over this row once it is admitted.
+    pub fn admitted(self) -> Traffic {
+        match self.kind {
+            RowKind::Primary => Traffic::In,
+            RowKind::Backup => Traffic::Backup,
         }
     }
 }

@@ -15,7 +15,26 @@ pub enum Work {
     Unknown,
 }
 
+/// What happened to a node's pulled work.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum WorkEvent {
+    /// It was quiesced, and nothing is left in progress.
+    Quiesced,
+    /// It may pull work again.
+    Resumed,
+}
+
 impl Work {
+    /// Takes one event. A node that pulls no work has none to quiesce or to resume.
+    #[must_use]
+    pub fn on(self, event: WorkEvent) -> Self {
+        match (self, event) {
+            (Self::None, WorkEvent::Quiesced | WorkEvent::Resumed) => Self::None,
+            (Self::On | Self::Off | Self::Unknown, WorkEvent::Quiesced) => Self::Off,
+            (Self::On | Self::Off | Self::Unknown, WorkEvent::Resumed) => Self::On,
+        }
+    }
+
     /// Tells whether work may be in progress on the node.
     pub fn may_run(self) -> bool {
         match self {
@@ -23,15 +42,4 @@ impl Work {
             Self::None | Self::Off => false,
         }
     }
-}
-
-/// Which of the servers' own cluster domains a server has joined.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServerDomain {
-    /// The one that serves.
-    #[default]
-    Production,
-    /// One of its own, where it can be tested without disturbing the others.
-    Test,
 }

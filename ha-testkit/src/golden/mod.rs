@@ -75,7 +75,7 @@ pub async fn spares_needed(members: usize, capacity: u64) -> Result<SparesNeeded
                 return Err(RunError::Plan { source, seen: Vec::new() });
             }
         };
-        match world.engine().plan_patch(&world.patch_to("2.0")).await {
+        match world.engine().plan(&world.patch_to("2.0")).await {
             Ok(_) => return Ok(SparesNeeded::Spares(spares)),
             Err(RunError::Plan { source: PlanError::Unprovable { .. }, .. }) => {}
             Err(error) => return Err(error),
@@ -190,19 +190,19 @@ impl Case {
 
 async fn planned_patch(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
-    let plan = world.engine().plan_patch(&world.patch_to("2.0")).await?.plan;
+    let plan = world.engine().plan(&world.patch_to("2.0")).await?.plan;
     Ok(Planned { shape: shape.clone(), world, plan })
 }
 
 async fn planned_update(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
-    let plan = world.engine().plan_update(&world.update_to(2)).await?.plan;
+    let plan = world.engine().plan(&world.update_to(2)).await?.plan;
     Ok(Planned { shape: shape.clone(), world, plan })
 }
 
 async fn planned_upgrade(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
-    let plan = world.engine().plan_upgrade(&world.upgrade_to("2.0")).await?.plan;
+    let plan = world.engine().plan(&world.upgrade_to("2.0")).await?.plan;
     Ok(Planned { shape: shape.clone(), world, plan })
 }
 

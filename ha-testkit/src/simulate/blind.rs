@@ -1,11 +1,10 @@
 //! A tool that carries a plan out as it is written: it knows no law, no model and no way back. What it does to the world,
 //! with nothing lost and with each failure domain lost at each moment, shows whether a plan is harmful.
 
-use ha_core::action::Verb;
+use ha_core::action::{FilesAction, Order, SchemaAction, ServerAction, TrafficAction, WorkAction};
 use ha_core::backend::Admin;
 use ha_core::plan::Plan;
 use ha_core::state::{Schema, ServerDomain, Sync, Work, WriterEpoch};
-use ha_core::topology::NodeIx;
 use tokio::time::Instant;
 
 use super::watch::{look, short_after_loss};
@@ -17,16 +16,11 @@ pub fn harm_of(shape: &Shape, plan: &Plan) -> Vec<String> {
     let Ok(world) = shape.world() else { return vec!["no cluster".into()] };
     let before = standing(&world);
     let mut harm = Vec::new();
-    let steps: Vec<(NodeIx, Verb)> = plan
-        .stages
-        .iter()
-        .flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
-        .flat_map(|(stage, step)| stage.targets.iter().map(move |node| (*node, step.verb)))
-        .collect();
-    for (number, (node, verb)) in steps.iter().enumerate() {
-        let name = world.topology().node(*node).name.to_string();
-        let done = carry_out(&world, plan, &name, *verb);
-        let at = format!("after step {} ({verb} {name})", number + 1);
+    let stages = plan.stages().iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
+    let orders: Vec<Order> = stages.flat_map(|(stage, step)| stage.orders(step.action)).collect();
+    for (number, order) in orders.iter().enumerate() {
+        let done = carry_out(&world, plan, *order);
+        let at = format!("after step {} ({})", number + 1, order.message(world.topology(), plan.facts()));
         if let Err(refused) = done {
             harm.push(format!("{at}: {refused}"));
             break;
@@ -83,56 +77,97 @@ fn unusable(world: &World) -> Option<String> {
     None
 }
 
-/// Carries one step out at once. `Err` when even this tool cannot go on.
-fn carry_out(world: &World, plan: &Plan, name: &str, verb: Verb) -> Result<Option<String>, String> {
+/// Carries one order out at once. `Err` when even this tool cannot go on.
+fn carry_out(world: &World, plan: &Plan, order: Order) -> Result<Option<String>, String> {
     let mut inner = world.truth();
     inner.lives += 1;
     let life = inner.lives;
+    let Some(node) = order.node() else {
+        if let Order::Schema(SchemaAction::Migrate { to }) = order {
+            inner.schema = to;
+            return Ok(None);
+        }
+        return Err(format!("{} is not known", order.name()));
+    };
+    let name = world.topology().node(node).name.as_str();
     let admitted = is_admitted(&inner, name);
     let Some(node) = inner.nodes.get_mut(name) else { return Err(format!("there is no {name}")) };
-    let mut harm = None;
-    match verb {
-        Verb::TakeOut | Verb::Reassert { admitted: false } => set_rows(&mut inner, name, Admin::Maint),
-        Verb::Admit | Verb::Reassert { admitted: true } => set_rows(&mut inner, name, Admin::Ready),
-        Verb::Stop => {
-            harm = stopped(node, admitted);
-            node.process = None;
+    match order {
+        Order::Server(at) => serve(node, at.action, plan, (life, admitted)),
+        Order::Traffic(at) => {
+            match at.action {
+                TrafficAction::TakeOut | TrafficAction::Reassert { admitted: false } => {
+                    set_rows(&mut inner, name, Admin::Maint);
+                }
+                TrafficAction::Admit | TrafficAction::Reassert { admitted: true } => {
+                    set_rows(&mut inner, name, Admin::Ready);
+                }
+                TrafficAction::StandBy if node.is_ready() => {}
+                TrafficAction::StandBy => return Err("there is no server to stand by".into()),
+                _ => return Err(format!("{} is not known", order.name())),
+            }
+            Ok(None)
         }
-        Verb::Apply { to } | Verb::Restore { to } => {
-            node.installed = plan.facts.releases.name(to).into();
+        Order::Work(at) => {
+            match (at.action, node.work) {
+                (WorkAction::Quiesce, Work::On) => node.work = Work::Off,
+                (WorkAction::Resume, Work::Off) => node.work = Work::On,
+                _ => {}
+            }
+            Ok(None)
+        }
+        Order::Files(at) => {
+            match at.action {
+                FilesAction::Hold => node.sync = if node.sync == Sync::None { Sync::None } else { Sync::Held },
+                FilesAction::Release => {
+                    node.sync = if node.sync == Sync::None { Sync::None } else { Sync::Active };
+                    return Ok(copy(&mut inner));
+                }
+                FilesAction::HandWriter => hand_writer(&mut inner, name),
+                FilesAction::Deploy { to } => {
+                    node.generation = plan.facts().generations.get(to).cloned();
+                    return Ok(copy(&mut inner));
+                }
+                _ => return Err(format!("{} is not known", order.name())),
+            }
+            Ok(None)
+        }
+        _ => Err(format!("{} is not known", order.name())),
+    }
+}
+
+fn serve(
+    node: &mut FakeNode,
+    action: ServerAction,
+    plan: &Plan,
+    (life, admitted): (u64, bool),
+) -> Result<Option<String>, String> {
+    match action {
+        ServerAction::Stop => {
+            let harm = stopped(node, admitted);
+            node.process = None;
+            return Ok(harm);
+        }
+        ServerAction::Apply { to } | ServerAction::Restore { to } => {
+            node.installed = plan.facts().releases.name(to).into();
             if node.process.is_some() {
                 // Its files change under it: what it answers from now on nobody has tested.
                 node.passed = None;
             }
         }
-        Verb::Start | Verb::StartInTest => {
+        ServerAction::Start | ServerAction::StartInTest => {
             if node.process.is_none() {
                 node.process = Some(Life { number: life, release: node.installed.clone(), ready_at: Instant::now() });
-                node.domain = if verb == Verb::Start { ServerDomain::Production } else { ServerDomain::Test };
+                let production = action == ServerAction::Start;
+                node.domain = if production { ServerDomain::Production } else { ServerDomain::Test };
             }
         }
-        Verb::Gate if node.is_ready() => node.pass_test(),
-        Verb::Gate => return Err("there is no server to test".into()),
-        Verb::StandBy if node.is_ready() => {}
-        Verb::StandBy => return Err("there is no server to stand by".into()),
-        Verb::Soak => {}
-        Verb::Hold => node.sync = if node.sync == Sync::None { Sync::None } else { Sync::Held },
-        Verb::Release => {
-            node.sync = if node.sync == Sync::None { Sync::None } else { Sync::Active };
-            harm = copy(&mut inner);
-        }
-        Verb::HandWriter { to } => hand_writer(&mut inner, world.topology().node(to).name.as_str()),
-        Verb::Deploy { to } => {
-            node.generation = plan.facts.generations.get(to).cloned();
-            harm = copy(&mut inner);
-        }
-        Verb::Quiesce if node.work == Work::On => node.work = Work::Off,
-        Verb::Resume if node.work == Work::Off => node.work = Work::On,
-        Verb::Quiesce | Verb::Resume => {}
-        Verb::Migrate { to } => inner.schema = to,
-        _ => return Err(format!("{verb} is not known")),
+        ServerAction::Gate if node.is_ready() => node.pass_test(),
+        ServerAction::Gate => return Err("there is no server to test".into()),
+        ServerAction::Soak => {}
+        _ => return Err("what is done to the server is not known".into()),
     }
-    Ok(harm)
+    Ok(None)
 }
 
 fn stopped(node: &FakeNode, admitted: bool) -> Option<String> {
@@ -216,11 +251,11 @@ fn left_behind(world: &World, plan: &Plan, before: &Standing) -> Vec<String> {
     let inner = world.truth();
     for (_, member) in world.topology().members() {
         let Some(node) = inner.nodes.get(member.name.as_str()) else { continue };
-        let release = plan.goal.release.map(|release| plan.facts.releases.name(release));
+        let release = plan.goal().release.map(|release| plan.facts().releases.name(release));
         if release.is_some_and(|release| node.process.as_ref().is_none_or(|life| life.release != release)) {
             harm.push(format!("{} does not run the new release", member.name));
         }
-        let generation = plan.goal.generation.and_then(|generation| plan.facts.generations.get(generation));
+        let generation = plan.goal().generation.and_then(|generation| plan.facts().generations.get(generation));
         if generation.is_some() && node.generation.as_ref() != generation {
             harm.push(format!("{} does not have the new files", member.name));
         }
@@ -228,7 +263,7 @@ fn left_behind(world: &World, plan: &Plan, before: &Standing) -> Vec<String> {
             harm.push(format!("{} has not passed its test", member.name));
         }
     }
-    if plan.goal.schema.is_some_and(|schema: Schema| schema != inner.schema) {
+    if plan.goal().schema.is_some_and(|schema: Schema| schema != inner.schema) {
         harm.push(format!("the schema is {}", inner.schema));
     }
     harm

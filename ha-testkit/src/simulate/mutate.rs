@@ -1,4 +1,4 @@
-use ha_core::plan::Plan;
+use ha_core::plan::{Draft, Plan};
 
 /// A proven plan with one thing wrong.
 #[derive(Clone, Debug)]
@@ -14,16 +14,17 @@ pub struct Mutant {
 /// plan with one stage dropped or swapped with the next.
 pub fn mutants(plan: &Plan) -> Vec<Mutant> {
     let mut made = Vec::new();
-    let mut add = |name: String, change: &dyn Fn(&mut Plan)| {
-        let mut mutant = plan.clone();
+    let mut add = |name: String, change: &dyn Fn(&mut Draft)| {
+        let mut mutant = Draft::from(plan.clone());
         change(&mut mutant);
+        let mutant = Plan::from(mutant);
         if mutant != *plan {
             made.push(Mutant { name, plan: mutant });
         }
     };
-    for (at, stage) in plan.stages.iter().enumerate() {
+    for (at, stage) in plan.stages().iter().enumerate() {
         for (step, described) in stage.steps.iter().enumerate() {
-            let place = format!("{}.{} {}", at + 1, step + 1, described.verb);
+            let place = format!("{}.{} {}", at + 1, step + 1, described.action);
             add(format!("{place} dropped"), &|plan| {
                 plan.stages[at].steps.remove(step);
             });
@@ -34,7 +35,7 @@ pub fn mutants(plan: &Plan) -> Vec<Mutant> {
             if step + 1 < stage.steps.len() {
                 add(format!("{place} swapped with the next"), &|plan| plan.stages[at].steps.swap(step, step + 1));
             }
-            if stage.targets.len() > 1 {
+            if stage.nodes.len() > 1 {
                 add(format!("{place} kept from its last target"), &|plan| keep_from_last_target(plan, at, step));
             }
         }
@@ -43,7 +44,7 @@ pub fn mutants(plan: &Plan) -> Vec<Mutant> {
             plan.stages.remove(at);
             plan.point_of_no_return -= usize::from(at < plan.point_of_no_return);
         });
-        if at + 1 < plan.stages.len() {
+        if at + 1 < plan.stages().len() {
             add(format!("{place} swapped with the next"), &|plan| plan.stages.swap(at, at + 1));
         }
     }
@@ -51,13 +52,13 @@ pub fn mutants(plan: &Plan) -> Vec<Mutant> {
 }
 
 /// Splits a stage so that one step is not applied to its last target.
-fn keep_from_last_target(plan: &mut Plan, at: usize, step: usize) {
+fn keep_from_last_target(plan: &mut Draft, at: usize, step: usize) {
     let mut before = plan.stages[at].clone();
     let mut only = before.clone();
     let mut after = before.clone();
     before.steps.truncate(step);
     only.steps = vec![only.steps[step]];
-    only.targets.pop();
+    only.nodes.pop();
     after.steps.drain(..=step);
     let parts: Vec<_> = [before, only, after].into_iter().filter(|stage| !stage.steps.is_empty()).collect();
     let added = parts.len() - 1;

@@ -125,10 +125,10 @@ pub async fn simulate_death(
 async fn plan(world: &World, procedure: Procedure) -> Result<Planned, RunError> {
     let engine = world.engine();
     match procedure {
-        Procedure::Patch => engine.plan_patch(&world.patch_to("2.0")).await,
-        Procedure::PatchInTestDomain => engine.plan_patch(&world.patch_to("2.0").in_test_domain_first()).await,
-        Procedure::Update => engine.plan_update(&world.update_to(2)).await,
-        Procedure::Upgrade => engine.plan_upgrade(&world.upgrade_to("2.0")).await,
+        Procedure::Patch => engine.plan(&world.patch_to("2.0")).await,
+        Procedure::PatchInTestDomain => engine.plan(&world.patch_to("2.0").in_test_domain_first()).await,
+        Procedure::Update => engine.plan(&world.update_to(2)).await,
+        Procedure::Upgrade => engine.plan(&world.upgrade_to("2.0")).await,
     }
 }
 

@@ -13,7 +13,7 @@
 //! let world = World::active_passive();
 //! let clients = world.clients();
 //! let engine = world.engine();
-//! let planned = engine.plan_patch(&world.patch_to("2.0")).await.unwrap();
+//! let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
 //! let run = engine.run("first".into(), planned).await.unwrap();
 //! let report = run.wait().await.unwrap();
 //! assert_eq!(report.end, ha_core::record::End::AllNew);

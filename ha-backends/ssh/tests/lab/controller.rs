@@ -157,7 +157,7 @@ fn a_controller_killed_in_the_middle_of_a_patch_is_replaced_by_one_that_waits_fo
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let engine = controller(&machines, &homes, &balancer, &store);
-        let planned = engine.plan_patch(&request).await.unwrap();
+        let planned = engine.plan(&request).await.unwrap();
         let run = engine.run("patch-1".into(), planned).await.unwrap();
         while !homes.iter().any(|home| lines(home.join("begun")) > 0) {
             tokio::time::sleep(Duration::from_millis(20)).await;

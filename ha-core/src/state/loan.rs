@@ -1,28 +1,5 @@
 use serde::{Deserialize, Serialize};
 
-/// How far the current step has come on one target.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Progress {
-    /// Not begun.
-    #[default]
-    Idle,
-    /// The intent is recorded, the outcome is not.
-    InFlight,
-    /// Done, and read back.
-    Done,
-    /// It did not happen, or not in full.
-    NotDone {
-        /// Whether a look at an unknown outcome said so: such a step may be given once more.
-        looked: bool,
-    },
-    /// Nobody knows whether it happened; `looks` counts how often the probe was asked since.
-    Unknown {
-        /// Probes that could not tell.
-        looks: u8,
-    },
-}
-
 /// A temporary change that a run makes and has to take back.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -56,7 +33,7 @@ impl LoanKind {
         Self::InTestDomain,
     ];
 
-    fn bit(self) -> u8 {
+    fn bit(self) -> u16 {
         match self {
             Self::HeldOut => 1,
             Self::Stopped => 2,
@@ -83,10 +60,10 @@ impl std::fmt::Display for LoanKind {
     }
 }
 
-/// The loans that are open on one node.
+/// The loans that are open on one node. There is room for sixteen kinds.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct LoanSet(u8);
+pub struct LoanSet(u16);
 
 impl LoanSet {
     /// Opens a loan.

@@ -17,19 +17,19 @@ pub enum Sync {
     Unknown,
 }
 
-/// What happened to a file sync.
+/// What happened to the file sync into a node.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SyncEvent {
     /// It was held.
     Held,
     /// It was released.
     Released,
-    /// A transfer began.
-    TransferBegan,
     /// A transfer ended.
     TransferEnded,
-    /// It could not be seen how it stands.
-    SightLost,
+    /// The node may write from now on: nothing is copied to it any more.
+    BecameWriter,
+    /// The node may not write any more: what another one writes is copied to it, once that is released.
+    BecameReader,
 }
 
 /// Refuses an event: the state is handed back.
@@ -50,16 +50,18 @@ impl Sync {
     pub fn on(self, event: SyncEvent) -> Result<Self, SyncRejected> {
         use SyncEvent as E;
         Ok(match (self, event) {
-            (Self::None, event) => return Err(SyncRejected { state: self, event }),
-            (_, E::SightLost) => Self::Unknown,
             (Self::Active | Self::Held | Self::Unknown, E::Held) => Self::Held,
             (Self::Active | Self::Held | Self::Unknown, E::Released) => Self::Active,
-            (Self::Active | Self::Running, E::TransferBegan) => Self::Running,
             (Self::Running, E::TransferEnded) => Self::Active,
-            (
-                state @ (Self::Active | Self::Held | Self::Running | Self::Unknown),
-                event @ (E::Held | E::Released | E::TransferBegan | E::TransferEnded),
-            ) => return Err(SyncRejected { state, event }),
+            (Self::None | Self::Held, E::BecameWriter) => Self::None,
+            (Self::None | Self::Held, E::BecameReader) => Self::Held,
+            (state @ Self::None, event @ (E::Held | E::Released | E::TransferEnded))
+            | (state @ Self::Running, event @ (E::Held | E::Released | E::BecameWriter | E::BecameReader))
+            | (
+                state @ (Self::Active | Self::Unknown),
+                event @ (E::TransferEnded | E::BecameWriter | E::BecameReader),
+            )
+            | (state @ Self::Held, event @ E::TransferEnded) => return Err(SyncRejected { state, event }),
         })
     }
 
@@ -78,9 +80,15 @@ mod tests {
 
     #[test]
     fn a_sync_is_held_only_after_its_transfer_has_ended() {
-        let running = Sync::Active.on(SyncEvent::TransferBegan).unwrap();
-        assert!(running.on(SyncEvent::Held).is_err());
-        assert_eq!(running.on(SyncEvent::TransferEnded).unwrap().on(SyncEvent::Held), Ok(Sync::Held));
-        assert!(Sync::Held.on(SyncEvent::TransferBegan).is_err(), "nothing is copied over a held sync");
+        assert!(Sync::Running.on(SyncEvent::Held).is_err());
+        assert_eq!(Sync::Running.on(SyncEvent::TransferEnded).unwrap().on(SyncEvent::Held), Ok(Sync::Held));
+    }
+
+    #[test]
+    fn a_node_becomes_the_writer_only_while_nothing_is_copied_to_it() {
+        for open in [Sync::Active, Sync::Running, Sync::Unknown] {
+            assert!(open.on(SyncEvent::BecameWriter).is_err(), "{open:?}");
+        }
+        assert_eq!(Sync::Held.on(SyncEvent::BecameWriter).unwrap().on(SyncEvent::BecameReader), Ok(Sync::Held));
     }
 }

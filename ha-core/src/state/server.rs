@@ -36,8 +36,6 @@ pub enum ProcessEvent {
     Exited,
     /// The host was lost.
     HostLost,
-    /// It could not be seen how it stands.
-    SightLost,
 }
 
 /// Refuses an event: the state is handed back.
@@ -59,20 +57,16 @@ impl Process {
         use ProcessEvent as E;
         Ok(match (self, event) {
             (_, E::HostLost) => Self::Absent,
-            (_, E::SightLost) => Self::Unknown,
             (Self::Absent, E::Exited) => Self::Absent,
             (Self::Stopped | Self::Starting | Self::Ready { .. } | Self::Sick | Self::Unknown, E::Exited) => {
                 Self::Stopped
             }
-            (Self::Stopped, E::StartIssued) => Self::Starting,
+            (Self::Stopped | Self::Starting, E::StartIssued) => Self::Starting,
             (Self::Starting | Self::Sick | Self::Unknown, E::BecameReady) => Self::Ready { warm: false },
             (Self::Ready { warm }, E::BecameReady) => Self::Ready { warm },
             (Self::Ready { .. }, E::Warmed) => Self::Ready { warm: true },
             (Self::Starting | Self::Ready { .. } | Self::Sick | Self::Unknown, E::Sickened) => Self::Sick,
-            (
-                state @ (Self::Absent | Self::Starting | Self::Ready { .. } | Self::Sick | Self::Unknown),
-                event @ E::StartIssued,
-            )
+            (state @ (Self::Absent | Self::Ready { .. } | Self::Sick | Self::Unknown), event @ E::StartIssued)
             | (state @ (Self::Absent | Self::Stopped), event @ (E::BecameReady | E::Sickened))
             | (
                 state @ (Self::Absent | Self::Stopped | Self::Starting | Self::Sick | Self::Unknown),
@@ -85,6 +79,17 @@ impl Process {
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Ready { .. })
     }
+}
+
+/// Which of the servers' own cluster domains a server has joined.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerDomain {
+    /// The one that serves.
+    #[default]
+    Production,
+    /// One of its own, where it can be tested without disturbing the others.
+    Test,
 }
 
 #[cfg(test)]

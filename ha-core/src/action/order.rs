@@ -1,0 +1,230 @@
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Facets, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use crate::law::{Invariant, Law};
+use crate::state::{ClusterState, Facts, Rejected, Target};
+use crate::topology::{NodeIx, Policy, Topology};
+
+/// What is done. Absolute: each action names the state it leads to, so that doing it twice equals once.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Action {
+    /// To a node's server.
+    Server(ServerAction),
+    /// To a node's traffic.
+    Traffic(TrafficAction),
+    /// To a node's pulled work.
+    Work(WorkAction),
+    /// To the shared files that a node gets.
+    Files(FilesAction),
+    /// To the shared database's schema.
+    Schema(SchemaAction),
+}
+
+/// An action on one node.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct At<A> {
+    /// The node.
+    pub node: NodeIx,
+    /// What is done.
+    pub action: A,
+}
+
+/// One action on one target.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Order {
+    /// To a node's server.
+    Server(At<ServerAction>),
+    /// To a node's traffic.
+    Traffic(At<TrafficAction>),
+    /// To a node's pulled work.
+    Work(At<WorkAction>),
+    /// To the shared files that a node gets.
+    Files(At<FilesAction>),
+    /// To the shared database's schema.
+    Schema(SchemaAction),
+}
+
+impl Action {
+    /// Gives the action to a node. What the cluster shares has one target, whatever the node.
+    pub fn on(self, node: NodeIx) -> Order {
+        match self {
+            Self::Server(action) => Order::Server(At { node, action }),
+            Self::Traffic(action) => Order::Traffic(At { node, action }),
+            Self::Work(action) => Order::Work(At { node, action }),
+            Self::Files(action) => Order::Files(At { node, action }),
+            Self::Schema(action) => Order::Schema(action),
+        }
+    }
+
+    /// Returns the order of an action whose target the cluster shares; `None` for one that needs a node.
+    pub fn shared(self) -> Option<Order> {
+        match self {
+            Self::Schema(action) => Some(Order::Schema(action)),
+            Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) => None,
+        }
+    }
+
+    /// Returns the action's name, as reports and journals show it.
+    pub fn name(self) -> &'static str {
+        self.anywhere().name()
+    }
+
+    /// Says what is done, with its value, as `apply 4.2.1`.
+    pub fn what(self, facts: &Facts) -> String {
+        self.anywhere().facets().what(facts)
+    }
+
+    /// Returns how long the action may take by policy.
+    pub fn deadline(self, policy: &Policy) -> Duration {
+        self.anywhere().deadline(policy)
+    }
+
+    /// Tells whether the action changes what its node serves with, so that the node needs its gate again.
+    pub fn puts_under_change(self) -> bool {
+        self.anywhere().facets().puts_under_change()
+    }
+
+    /// The facets that do not depend on the node are the same on each.
+    fn anywhere(self) -> Order {
+        self.on(NodeIx::new(0))
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Order {
+    /// The one dispatch.
+    fn facets(&self) -> &dyn Facets {
+        match self {
+            Self::Server(order) => order,
+            Self::Traffic(order) => order,
+            Self::Work(order) => order,
+            Self::Files(order) => order,
+            Self::Schema(order) => order,
+        }
+    }
+
+    /// Returns what is done, without its target.
+    pub fn action(self) -> Action {
+        match self {
+            Self::Server(order) => Action::Server(order.action),
+            Self::Traffic(order) => Action::Traffic(order.action),
+            Self::Work(order) => Action::Work(order.action),
+            Self::Files(order) => Action::Files(order.action),
+            Self::Schema(action) => Action::Schema(action),
+        }
+    }
+
+    /// Returns what the order acts on.
+    pub fn target(&self) -> Target {
+        self.facets().target()
+    }
+
+    /// Returns the node that the order acts on; `None` where the cluster shares the target.
+    pub fn node(&self) -> Option<NodeIx> {
+        self.target().node()
+    }
+
+    /// Tells whether the order changes a resource while it is in flight. What it does not change is observed meanwhile.
+    pub fn changes(&self, target: Target) -> bool {
+        self.facets().changes(target)
+    }
+
+    /// Tells whether the order is a command of the user's, run on the node's host.
+    pub fn is_command(&self) -> bool {
+        self.facets().is_command()
+    }
+
+    /// Tells whether the order begins only after an observation of the whole cluster that is from after the step before. The
+    /// run machine makes one exception: an admit right after the node's own gate, where no database is shared.
+    pub fn needs_fresh_observation(&self) -> bool {
+        self.facets().needs_fresh_observation()
+    }
+
+    /// Checks that the order may be given in this state.
+    ///
+    /// # Errors
+    /// What is in the way, for people.
+    pub fn precondition(&self, law: Law<'_>, state: &ClusterState) -> Result<(), String> {
+        if let Some(node) = self.node().map(|node| law.topology.node(node))
+            && state.is_lost(node.domain)
+        {
+            return Err(format!("{} is lost", node.name));
+        }
+        self.facets().precondition(law, state)
+    }
+
+    /// Returns the invariant that a broken precondition stands for.
+    pub fn guards(&self) -> Invariant {
+        self.facets().guards()
+    }
+
+    /// Marks what holds from the moment the intent is recorded: the node is under change, and the loan is open.
+    pub fn begin(&self, law: Law<'_>, state: &mut ClusterState) {
+        let (facets, loan) = (self.facets(), self.facets().opens(law, state));
+        facets.begin(law, state);
+        if let Some(node) = self.node().map(|node| state.node_mut(node)) {
+            node.under_change |= facets.puts_under_change();
+            if let Some(loan) = loan {
+                node.loans.open(loan);
+            }
+        }
+    }
+
+    /// Makes the order's full effect hold, and repays the loans that it takes back.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the effect cannot follow the state: the order was given where it must not be, or what it changed has
+    /// been changed by somebody else. The state may be changed in part.
+    pub fn complete(&self, law: Law<'_>, state: &mut ClusterState) -> Result<(), Rejected> {
+        self.facets().complete(law, state)?;
+        if let Some(node) = self.node().map(|node| state.node_mut(node)) {
+            for loan in self.facets().repays() {
+                node.loans.repay(*loan);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the states that the order can leave behind when it happens in part. The intent is marked already.
+    pub fn partial_effects(&self, law: Law<'_>, state: &ClusterState) -> Vec<ClusterState> {
+        self.facets().partial_effects(law, state)
+    }
+
+    /// Tells whether the order's full effect holds already, its loans repaid.
+    pub fn holds(&self, law: Law<'_>, state: &ClusterState) -> bool {
+        let loans = self.node().map(|node| state.node(node).loans).unwrap_or_default();
+        self.facets().holds(law, state) && !self.facets().repays().iter().any(|loan| loans.contains(*loan))
+    }
+
+    /// Returns what takes the order back, in order.
+    pub fn inverse(&self, known_good: KnownGood) -> Vec<Order> {
+        self.facets().inverse(known_good)
+    }
+
+    /// Returns how long the order may take by policy.
+    pub fn deadline(&self, policy: &Policy) -> Duration {
+        self.facets().deadline(policy)
+    }
+
+    /// Returns the action's name, as reports and journals show it.
+    pub fn name(&self) -> &'static str {
+        self.facets().name()
+    }
+
+    /// Says what is done to what, as `apply 4.2.1 on esb1`.
+    pub fn message(&self, topology: &Topology, facts: &Facts) -> String {
+        self.facets().message(topology, facts)
+    }
+}

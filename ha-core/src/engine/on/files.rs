@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{Executor, Outcome, READ_LIMIT, Shared, done, not_done, unknown};
+use crate::action::FilesAction;
+use crate::backend::{HoldFiles, ReleaseFiles, RunCommand, Shared as SharedFiles};
+use crate::record::Evidence;
+use crate::state::{Generation, GenerationId, Sync, WriterEpoch};
+use crate::topology::NodeIx;
+
+impl Executor {
+    pub(super) async fn act_on_files(&self, node: NodeIx, action: FilesAction, deadline: Duration) -> Outcome {
+        let Some(files) = &self.shared.files else { return not_done("the cluster has no file sync") };
+        let (until, name) = (Instant::now() + deadline, self.shared.topology.node(node).name.clone());
+        let asked = match action {
+            FilesAction::Hold => files.hold(self.epoch, HoldFiles::new(name).with_deadline(deadline)).await,
+            FilesAction::Release => files.release(self.epoch, ReleaseFiles::new(name).with_deadline(deadline)).await,
+            FilesAction::HandWriter => match self.highest_writer().await {
+                Ok(highest) => files.hand_writer(self.epoch, &name, highest.next()).await,
+                Err(error) => return unknown(error),
+            },
+            FilesAction::Deploy { to } => return self.deploy(node, to, deadline).await,
+        };
+        self.wait_until(until, asked, || self.look_at_files(node, action)).await
+    }
+
+    pub(super) async fn look_at_files(&self, node: NodeIx, action: FilesAction) -> Outcome {
+        let seen = match self.shared_of(node).await {
+            Ok(seen) => seen,
+            Err(error) => return unknown(error),
+        };
+        let evidence = Evidence::Files { sync: seen.sync, generation: seen.generation.clone() };
+        match action {
+            FilesAction::Hold if seen.sync == Sync::Held => done(evidence),
+            FilesAction::Hold => not_done(evidence),
+            FilesAction::Release => match self.find_writer().await {
+                Ok(writer) => {
+                    let in_step = writer.is_none_or(|writer| writer.generation == seen.generation);
+                    let released = seen.sync == Sync::Active && seen.generation.is_some() && in_step;
+                    if released { done(evidence) } else { not_done(evidence) }
+                }
+                Err(error) => unknown(error),
+            },
+            FilesAction::HandWriter if seen.writer > WriterEpoch::default() => {
+                done(Evidence::Writer { epoch: seen.writer.number() })
+            }
+            FilesAction::HandWriter => not_done("it may not write"),
+            FilesAction::Deploy { to } => {
+                let wanted: Option<&Generation> = self.plan.facts.generations.get(to);
+                if seen.generation.as_ref() == wanted {
+                    done(evidence)
+                } else {
+                    not_done(format!("{:?} is there, not {wanted:?}", seen.generation))
+                }
+            }
+        }
+    }
+
+    async fn deploy(&self, node: NodeIx, to: GenerationId, deadline: Duration) -> Outcome {
+        let sequence = self.plan.facts.generations.sequence(to);
+        let command = RunCommand::new(self.plan.commands.deploy.clone(), deadline)
+            .with_env("HA_GENERATION", sequence.to_string());
+        self.run(node, command, || self.look_at_files(node, FilesAction::Deploy { to })).await
+    }
+
+    async fn shared_of(&self, node: NodeIx) -> Result<SharedFiles, String> {
+        let Some(files) = &self.shared.files else { return Err("the cluster has no file sync".into()) };
+        self.read(files.shared(&self.shared.topology.node(node).name)).await
+    }
+
+    async fn find_writer(&self) -> Result<Option<SharedFiles>, String> {
+        for (index, _) in self.shared.topology.nodes() {
+            // A node whose host is gone cannot be the one that brings files.
+            if let Ok(seen) = self.shared_of(index).await
+                && seen.writer > WriterEpoch::default()
+            {
+                return Ok(Some(seen));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn highest_writer(&self) -> Result<WriterEpoch, String> {
+        let mut highest = WriterEpoch::default();
+        for (index, _) in self.shared.topology.nodes() {
+            highest = highest.max(self.shared_of(index).await?.seen);
+        }
+        Ok(highest)
+    }
+}
+
+/// Observes how a node takes part in file sharing; `None` where nothing is shared. The note says why it could not be seen.
+pub(in crate::engine) async fn observe_files(shared: &Shared, node: NodeIx) -> (Option<SharedFiles>, Option<String>) {
+    let Some(files) = &shared.files else { return (None, None) };
+    let name = &shared.topology.node(node).name;
+    let unseen = || Some(SharedFiles::new(Sync::Unknown, None));
+    match timeout(READ_LIMIT, files.shared(name)).await {
+        Ok(Ok(seen)) => (Some(seen), None),
+        Ok(Err(error)) => (unseen(), Some(format!("{name}: its file sync cannot be read: {error}"))),
+        Err(_) => (unseen(), Some(format!("{name}: its file sync did not answer in {READ_LIMIT:?}"))),
+    }
+}

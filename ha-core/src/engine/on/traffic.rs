@@ -1,0 +1,121 @@
+use tokio::time::timeout;
+
+use super::super::build::NodeRow;
+use super::super::rotate::{policy_of, rotate};
+use super::{Executor, Outcome, READ_LIMIT, done, not_done, unknown};
+use crate::action::TrafficAction;
+use crate::backend::{Admin, Health, Ready, Standing};
+use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated, Place};
+use crate::record::{Evidence, OutcomeKind};
+use crate::state::{Row, RowKind, Traffic};
+use crate::topology::NodeIx;
+
+impl Executor {
+    pub(super) async fn act_on_traffic(&self, node: NodeIx, action: TrafficAction) -> Outcome {
+        match action {
+            TrafficAction::TakeOut => self.rotate(node, Goal::Out).await,
+            TrafficAction::Reassert { admitted: false } => self.rotate(node, Goal::HeldOut).await,
+            TrafficAction::Admit | TrafficAction::Reassert { admitted: true } => self.rotate(node, Goal::Back).await,
+            TrafficAction::StandBy => self.stand_by(node).await,
+        }
+    }
+
+    pub(super) async fn look_at_traffic(&self, node: NodeIx, action: TrafficAction) -> Outcome {
+        match action {
+            TrafficAction::TakeOut | TrafficAction::Reassert { admitted: false } => self.rows(node, Admin::Maint).await,
+            TrafficAction::Admit | TrafficAction::Reassert { admitted: true } => self.rows(node, Admin::Ready).await,
+            // A watch leaves nothing behind that could be looked up: it is done anew.
+            TrafficAction::StandBy => not_done("not seen to its end"),
+        }
+    }
+
+    async fn rotate(&self, node: NodeIx, goal: Goal) -> Outcome {
+        let shared = &self.shared;
+        let gone_for = self.gone_at.map(|at| at.elapsed()).unwrap_or_default();
+        let policy = policy_of(&shared.topology.policy()).with_server_gone_for(gone_for);
+        let rows = shared.rows(node);
+        let places: Vec<_> = rows.iter().map(|row| (row.backend.clone(), row.place.clone())).collect();
+        match rotate(self.epoch, &places, goal, policy).await {
+            Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
+                done(Evidence::OutOfTraffic { cut_requests: killed })
+            }
+            Rotated::Reached { drain: Some(DrainOutcome::Drained | DrainOutcome::DeadlineReached { .. }) } => {
+                done(Evidence::OutOfTraffic { cut_requests: 0 })
+            }
+            Rotated::Reached { drain: None } => done(Evidence::InTraffic { servers: rows.len() as u64 }),
+            Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),
+            Rotated::Stuck { why, instances } => {
+                let names: Vec<&str> =
+                    instances.iter().filter_map(|index| rows.get(*index)).map(|row| row.name.as_str()).collect();
+                unknown(format!("{why}; not known how the node stands on {}", names.join(", ")))
+            }
+        }
+    }
+
+    async fn stand_by(&self, node: NodeIx) -> Outcome {
+        match (self.rows(node, Admin::Maint).await, self.ready(node).await) {
+            ((OutcomeKind::Done, _), Ok(Ready::Yes { release })) => {
+                done(Evidence::StandingBy { release: release.to_string() })
+            }
+            ((OutcomeKind::Done, _), Ok(_)) => not_done("the server is not ready"),
+            ((OutcomeKind::Done, _), Err(error)) => not_done(error),
+            ((_, evidence), _) => not_done(evidence),
+        }
+    }
+
+    async fn rows(&self, node: NodeIx, wanted: Admin) -> Outcome {
+        for row in self.shared.rows(node) {
+            let (backend, member, place) = (&row.backend, &row.place.member, &row.name);
+            let stands = match self.read(backend.member(member)).await {
+                Ok(stands) => stands,
+                Err(error) => return unknown(error),
+            };
+            if stands.admin != wanted {
+                return not_done(format!("{member} is {:?} on {place}", stands.admin));
+            }
+            match wanted {
+                Admin::Ready if matches!(stands.health, Health::Down | Health::Rising | Health::Paused) => {
+                    return not_done(format!("{member} is admitted and not up on {place}"));
+                }
+                Admin::Maint => match self.read(backend.quiescence(member)).await {
+                    Ok(figures) if figures.is_closed() => {}
+                    Ok(_) => return not_done(format!("connections to {member} are still open on {place}")),
+                    Err(error) => return unknown(error),
+                },
+                Admin::Ready | Admin::Drain => {}
+            }
+        }
+        done(Evidence::BalancersAgree { admitted: wanted == Admin::Ready })
+    }
+}
+
+/// Observes a node's server on one balancer.
+pub(in crate::engine) async fn observe_row(row: &NodeRow) -> (Row, Option<String>) {
+    let NodeRow { backend, place: Place { member, .. }, name, .. } = row;
+    let unseen = Row::new(RowKind::Primary, Traffic::Unknown);
+    let Standing { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
+        Ok(Ok(standing)) => standing,
+        Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
+        Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
+    };
+    let row = |traffic: Traffic| Row::new(stands.row, traffic);
+    match (stands.admin, stands.health, stands.row) {
+        (Admin::Ready, Health::Down | Health::Rising | Health::Paused, _) => (row(Traffic::Down), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Backup) => {
+            (row(Traffic::Backup), None)
+        }
+        (Admin::Drain | Admin::Maint, ..) => {
+            let figures = match quiescence {
+                Some(figures) => Ok(Ok(figures)),
+                None => timeout(READ_LIMIT, backend.quiescence(member)).await,
+            };
+            match figures {
+                Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
+                Ok(Ok(figures)) => (row(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
+                Ok(Err(error)) => (row(Traffic::Unknown), Some(format!("{name}: {error}"))),
+                Err(_) => (row(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::build::Engine;
+use super::drive::Drive;
+use super::error::RunError;
+use super::events::{EVENTS, Events};
+use super::lease::HeldLease;
+use super::observe::observe;
+use super::stale::differences;
+use crate::action::Order;
+use crate::journal::cluster_of;
+use crate::machine::{RunMachine, RunState, Turn, fold};
+use crate::plan::Plan;
+use crate::procedure::Planned;
+use crate::record::{Cursor, End, Mode, Record, RunId};
+use crate::report::{Event, ReportBuilder, RunReport};
+use crate::safety::Proof;
+use crate::state::Observation;
+use crate::telemetry;
+
+/// Follows a run. Dropping it abandons the wait: the run goes on.
+#[derive(Debug)]
+pub struct RunHandle {
+    events: mpsc::Receiver<Event>,
+    abort: mpsc::UnboundedSender<()>,
+    task: JoinHandle<Result<RunReport, RunError>>,
+}
+
+impl RunHandle {
+    /// Waits for the next event; `None` after the last. Up to 1,024 events wait to be taken; what comes beyond that is lost, and
+    /// an [`Event::Missed`] says how many. The report has all.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: no event is lost.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Asks for the rollback: the step under way is ended, then the recorded steps are compensated. Past the point of
+    /// no return nothing happens.
+    pub fn abort(&self) {
+        // A run that has ended has nobody to ask.
+        let _ = self.abort.send(());
+    }
+
+    /// Waits for the end of the run.
+    ///
+    /// # Errors
+    /// [`RunError`] when the run could not be brought to an end by this controller; the journal says how far it came.
+    /// # Cancel safety
+    /// Cancel safe: the run goes on.
+    pub async fn wait(self) -> Result<RunReport, RunError> {
+        match self.task.await {
+            Ok(result) => result,
+            Err(error) => Err(RunError::Died(error.to_string())),
+        }
+    }
+}
+
+impl Engine {
+    /// Begins a proven plan under the name `run`.
+    ///
+    /// Takes the lease, looks at the cluster again, records the plan, and runs it in a task of its own.
+    ///
+    /// # Errors
+    /// [`RunError::Lease`] while another controller holds the cluster, [`RunError::StalePlan`],
+    /// [`RunError::OtherTopology`], [`RunError::Exists`], [`RunError::Unfinished`], [`RunError::Journal`]: nothing was
+    /// changed in any of these cases.
+    /// # Cancel safety
+    /// Before the plan is recorded, dropping the future leaves a lease that ends by itself; after it the run goes on.
+    pub async fn run(&self, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
+        let Planned { plan, proof } = planned;
+        if plan.topology != Plan::digest_of(&self.shared.topology) {
+            return Err(RunError::OtherTopology);
+        }
+        let lease = HeldLease::take(&self.shared).await?;
+        let seen = match self.prepare(&run, &plan).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                lease.release().await;
+                return Err(error);
+            }
+        };
+        let state = RunState::begin(plan.start.clone());
+        let record = Record::Opened { plan: Box::new(plan.clone()) };
+        self.spawn(run, plan, Some((proof, seen)), state, lease, 0, record, BTreeMap::new()).await
+    }
+
+    /// Goes on with a recorded run, wherever its controller left it: a run that needs an operator is taken back from
+    /// where it stands, or forward past the point of no return.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and [`RunError::Fold`] when the records do not make a run, [`RunError::Ended`] when it is
+    /// all new or all old already. Nothing was changed in any of these cases.
+    pub async fn resume(&self, run: RunId) -> Result<RunHandle, RunError> {
+        let lease = HeldLease::take(&self.shared).await?;
+        let entries = match self.shared.journal.read(&run).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                lease.release().await;
+                return Err(error.into());
+            }
+        };
+        let folded = match fold(&self.shared.topology, &entries) {
+            Ok(folded) => folded,
+            Err(source) => {
+                lease.release().await;
+                return Err(RunError::Fold { run, source });
+            }
+        };
+        let mut state = folded.state;
+        match folded.end {
+            Some(end @ (End::AllNew | End::AllOld)) => {
+                lease.release().await;
+                return Err(RunError::Ended { run, end });
+            }
+            Some(End::NeedsOperator(_)) => {
+                let past = usize::from(state.cursor.stage) >= folded.plan.point_of_no_return;
+                let mode = if past { Mode::Forward } else { Mode::Compensating };
+                state.cluster.set_losses(folded.plan.start.lost());
+                state.enter(Cursor { mode, phase: 0, attempt: 0, ..state.cursor }, Turn::StepFailed);
+            }
+            None => {}
+        }
+        let record = Record::TakenOver { owner: self.shared.owner.clone(), at: state.cursor };
+        let intents = entries.iter().filter_map(|entry| match &entry.record {
+            Record::Intent { order, .. } => Some((*order, entry.sequence)),
+            _ => None,
+        });
+        let intents = intents.collect();
+        self.spawn(run, folded.plan, None, state, lease, folded.next_sequence, record, intents).await
+    }
+
+    /// Makes sure that the run may begin; returns how the cluster stands.
+    async fn prepare(&self, run: &RunId, plan: &Plan) -> Result<Observation, RunError> {
+        if !self.shared.journal.read(run).await?.is_empty() {
+            return Err(RunError::Exists { run: run.clone() });
+        }
+        let cluster = self.shared.topology.name().as_str();
+        for known in self.shared.journal.open_runs(cluster).await? {
+            let entries = self.shared.journal.read(&known).await?;
+            if entries.first().and_then(cluster_of) == Some(cluster) {
+                return Err(RunError::Unfinished { run: known });
+            }
+        }
+        let seen = observe(&self.shared, &plan.facts, &[]).await;
+        match differences(&self.shared.topology, &plan.start, &seen) {
+            None => Ok(seen),
+            Some(differences) => Err(RunError::StalePlan(differences)),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one run, put together in one place")]
+    async fn spawn(
+        &self,
+        run: RunId,
+        plan: Plan,
+        fresh: Option<(Proof, Observation)>,
+        state: RunState,
+        lease: HeldLease,
+        next_sequence: u64,
+        first: Record,
+        intents: BTreeMap<Order, u64>,
+    ) -> Result<RunHandle, RunError> {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let (abort, aborted) = mpsc::unbounded_channel();
+        let plan = Arc::new(plan);
+        let (proof, seen) = fresh.unzip();
+        let report = ReportBuilder::new(&run, &plan, proof);
+        let mut drive = Drive {
+            machine: RunMachine::new(self.shared.topology.clone(), plan.clone(), state),
+            shared: self.shared.clone(),
+            plan,
+            run,
+            lease,
+            next_sequence,
+            events: Events::new(events),
+            report,
+            began: Instant::now(),
+            started: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            intents,
+            gone_at: BTreeMap::new(),
+            start_took: None,
+        };
+        drive.record(vec![first]).await?;
+        let opened = Event::Opened {
+            run: drive.run.to_string(),
+            epoch: drive.lease.epoch().number(),
+            resumed: next_sequence > 0,
+        };
+        drive.emit(opened);
+        if let Some(seen) = seen {
+            // It was seen before the plan was recorded, which may have taken long.
+            drive.seen(Duration::ZERO, seen);
+        }
+        let span = telemetry::run_span(&drive.run, drive.plan.procedure(), drive.plan.digest().short());
+        let task = tokio::spawn(drive.drive_to_end(aborted).instrument(span));
+        Ok(RunHandle { events: receiver, abort, task })
+    }
+}

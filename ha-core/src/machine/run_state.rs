@@ -1,0 +1,96 @@
+use super::Targets;
+use super::decide::Turn;
+use super::targets::Progress;
+use crate::action::{Action, Desired, Order, TrafficAction};
+use crate::law::Law;
+use crate::record::{Cursor, OutcomeKind};
+use crate::state::{ClusterState, Rejected};
+
+/// Where a run is: the cluster as it knows it, its own memory of the targets, and its place in the plan. What the decision core
+/// decides on, and what the explorer visits.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct RunState {
+    /// The cluster.
+    pub cluster: ClusterState,
+    /// How far the run has come on each target.
+    pub targets: Targets,
+    /// The place in the plan.
+    pub cursor: Cursor,
+}
+
+impl RunState {
+    /// Begins a plan in a state.
+    pub fn begin(cluster: ClusterState) -> Self {
+        Self { cluster, targets: Targets::default(), cursor: Cursor::START }
+    }
+
+    /// Marks what holds from the moment an order's intent is recorded.
+    pub fn begin_order(&mut self, law: Law<'_>, order: Order) {
+        if let (Action::Traffic(action), Some(node)) = (order.action(), order.node()) {
+            if let TrafficAction::Reassert { .. } = action {
+                return self.targets.begin_reassert(node);
+            }
+            if let Some(desired) = action.desires() {
+                self.targets.desire(node, desired);
+            }
+        }
+        order.begin(law, &mut self.cluster);
+        self.targets.set(order, Progress::InFlight);
+    }
+
+    /// Enters the outcome of an act or a look.
+    ///
+    /// # Errors
+    /// [`Rejected`] when it is said to be done and that cannot follow the state: its progress is what it was, and nobody knows
+    /// what became of it.
+    pub fn resolve(&mut self, law: Law<'_>, order: Order, outcome: OutcomeKind) -> Result<(), Rejected> {
+        if outcome == OutcomeKind::Done {
+            order.complete(law, &mut self.cluster)?;
+        }
+        if let (Action::Traffic(action), Some(node)) = (order.action(), order.node()) {
+            if let TrafficAction::Reassert { .. } = action {
+                self.targets.end_reassert(node, outcome == OutcomeKind::Done);
+                return Ok(());
+            }
+            // What failed is not insisted on: the rollback begins from how the node is.
+            if outcome == OutcomeKind::NotDone && action.desires().is_some() {
+                self.targets.desire(node, Desired::Unchanged);
+            }
+        }
+        let progress = match (outcome, self.targets.progress(order)) {
+            (OutcomeKind::Done, _) => Progress::Done,
+            (OutcomeKind::Unknown, Progress::Unknown { looks }) => Progress::Unknown { looks: looks.saturating_add(1) },
+            (OutcomeKind::Unknown, _) => Progress::Unknown { looks: 0 },
+            (OutcomeKind::NotDone, progress) => {
+                Progress::NotDone { looked: matches!(progress, Progress::Unknown { .. }) }
+            }
+        };
+        self.targets.set(order, progress);
+        Ok(())
+    }
+
+    /// Goes on at another place: a retry keeps what is done on the other targets; every other move begins afresh. What is in
+    /// flight stays in flight.
+    pub fn enter(&mut self, to: Cursor, turn: Turn) {
+        match turn {
+            Turn::Retry => self.targets.retry(),
+            Turn::NextStep | Turn::StepFailed | Turn::Precondition | Turn::LawWouldBreak | Turn::DomainLost => {
+                self.targets.reset();
+            }
+        }
+        self.cursor = to;
+    }
+
+    /// Tells whether an order is done already: its effect holds, its loans are repaid, and what it desires of the balancers is
+    /// desired, since the guard watches only that.
+    pub fn is_done(&self, law: Law<'_>, order: Order) -> bool {
+        let takes_out = order.action() == Action::Traffic(TrafficAction::TakeOut);
+        let desired = |node| self.targets.desired(node) == Desired::Out;
+        (!takes_out || order.node().is_some_and(desired)) && order.holds(law, &self.cluster)
+    }
+
+    /// Marks as unknown what a controller had in flight when it died: nobody knows what became of it.
+    pub fn mark_unknown(&mut self) {
+        self.targets.mark_unknown();
+    }
+}

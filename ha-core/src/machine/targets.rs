@@ -1,0 +1,232 @@
+use std::hash::{Hash, Hasher};
+
+use crate::action::{Desired, Order, TrafficAction};
+use crate::state::{ClusterState, Target, Traffic};
+use crate::topology::NodeIx;
+
+/// How far a run has come with one order.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Progress {
+    /// Not begun.
+    #[default]
+    Idle,
+    /// The intent is recorded, the outcome is not.
+    InFlight,
+    /// Done, and read back.
+    Done,
+    /// It did not happen, or not in full.
+    NotDone {
+        /// Whether a look at an unknown outcome said so: such a step may be given once more.
+        looked: bool,
+    },
+    /// Nobody knows whether it happened; `looks` counts how often the probe was asked since.
+    Unknown {
+        /// Probes that could not tell.
+        looks: u8,
+    },
+}
+
+/// The run's own memory beside the observed state: how far it has come on each target, and what it desires of the balancers.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Targets {
+    /// The targets that are not idle, sorted.
+    steps: Vec<(Target, Order, Progress)>,
+    /// The nodes of whose traffic something is desired, or that are re-applied, sorted.
+    wishes: Vec<Wish>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct Wish {
+    node: NodeIx,
+    desired: Desired,
+    /// Whether the desired state is being re-applied.
+    reasserting: bool,
+    /// How often it was re-applied without success so far.
+    attempts: u8,
+}
+
+impl Targets {
+    /// Returns how far the run has come with an order.
+    pub fn progress(&self, order: Order) -> Progress {
+        match self.find(order.target()) {
+            Ok(place) if self.steps[place].1 == order => self.steps[place].2,
+            Ok(_) | Err(_) => Progress::Idle,
+        }
+    }
+
+    /// Notes how far the run has come with an order.
+    pub(super) fn set(&mut self, order: Order, progress: Progress) {
+        match self.find(order.target()) {
+            Ok(place) if progress == Progress::Idle => drop(self.steps.remove(place)),
+            Ok(place) => self.steps[place] = (order.target(), order, progress),
+            Err(_) if progress == Progress::Idle => {}
+            Err(place) => self.steps.insert(place, (order.target(), order, progress)),
+        }
+    }
+
+    /// Lists the orders in flight, each by what it is; what is being re-applied among them.
+    pub fn in_flight(&self) -> impl Iterator<Item = Order> + '_ {
+        let steps =
+            self.steps.iter().filter(|(.., progress)| *progress == Progress::InFlight).map(|(_, order, _)| *order);
+        steps.chain(self.wishes.iter().filter(|wish| wish.reasserting).map(Wish::reassert))
+    }
+
+    /// Tells whether an order of the plan is in flight.
+    pub fn has_step_in_flight(&self) -> bool {
+        self.steps.iter().any(|(.., progress)| *progress == Progress::InFlight)
+    }
+
+    /// Tells whether an order in flight changes a resource.
+    pub fn is_changing(&self, target: Target) -> bool {
+        self.in_flight().any(|order| order.changes(target))
+    }
+
+    /// Lists the orders whose outcome nobody knows, those in flight included.
+    pub fn unsettled(&self) -> impl Iterator<Item = Order> + '_ {
+        let open = |progress: &Progress| matches!(progress, Progress::InFlight | Progress::Unknown { .. });
+        self.steps.iter().filter(move |(.., progress)| open(progress)).map(|(_, order, _)| *order)
+    }
+
+    /// Returns what the run desires of a node's traffic.
+    pub fn desired(&self, node: NodeIx) -> Desired {
+        self.wish(node).map_or(Desired::Unchanged, |wish| wish.desired)
+    }
+
+    pub(super) fn desire(&mut self, node: NodeIx, desired: Desired) {
+        self.with_wish(node, |wish| wish.desired = desired);
+    }
+
+    /// Returns how often a node's traffic was re-applied without success so far.
+    pub(super) fn reassert_attempts(&self, node: NodeIx) -> u8 {
+        self.wish(node).map_or(0, |wish| wish.attempts)
+    }
+
+    /// Tells whether any node's traffic is being re-applied.
+    pub(super) fn is_reasserting(&self) -> bool {
+        self.wishes.iter().any(|wish| wish.reasserting)
+    }
+
+    pub(super) fn begin_reassert(&mut self, node: NodeIx) {
+        self.with_wish(node, |wish| wish.reasserting = true);
+    }
+
+    /// Ends a re-application: what the balancers say next tells whether it is needed once more.
+    pub(super) fn end_reassert(&mut self, node: NodeIx, done: bool) {
+        self.with_wish(node, |wish| {
+            wish.attempts = if done { 0 } else { wish.attempts.saturating_add(1) };
+            wish.reasserting = false;
+        });
+    }
+
+    /// Tells whether a balancer instance has lost what this run desires of a node. What is being changed has not been lost, nor
+    /// what cannot be seen.
+    pub fn is_lost(&self, state: &ClusterState, node: NodeIx) -> bool {
+        self.wish(node).is_some_and(|wish| self.has_lost(state, wish))
+    }
+
+    /// Lists the nodes of which a balancer instance has lost what this run desires.
+    pub fn lost<'a>(&'a self, state: &'a ClusterState) -> impl Iterator<Item = NodeIx> + 'a {
+        self.wishes.iter().filter(|wish| self.has_lost(state, wish)).map(|wish| wish.node)
+    }
+
+    fn has_lost(&self, state: &ClusterState, wish: &Wish) -> bool {
+        // A node that is on its way out once more after it was re-applied is not out yet.
+        let again = wish.attempts > 0;
+        let lost = |traffic: Traffic| match (wish.desired, traffic) {
+            (Desired::Unchanged, _) | (_, Traffic::Unknown) => false,
+            (Desired::Out, Traffic::In | Traffic::Backup | Traffic::Down) => true,
+            (Desired::Out, Traffic::Draining { .. }) => again,
+            (Desired::Out, Traffic::Out) => false,
+            (Desired::Admitted, Traffic::Out | Traffic::Draining { .. }) => true,
+            (Desired::Admitted, Traffic::In | Traffic::Backup | Traffic::Down) => false,
+        };
+        let any_lost = state.rows(wish.node).iter().any(|row| lost(row.traffic));
+        any_lost && !wish.reasserting && !self.is_moving(wish.node)
+    }
+
+    fn is_moving(&self, node: NodeIx) -> bool {
+        let changes = |order: &Order| order.changes(Target::Traffic(node));
+        self.find(Target::Traffic(node))
+            .is_ok_and(|place| self.steps[place].2 == Progress::InFlight && changes(&self.steps[place].1))
+    }
+
+    /// Begins another step: no target has come anywhere with it yet, but those in flight.
+    pub(super) fn reset(&mut self) {
+        self.steps.retain(|(.., progress)| *progress == Progress::InFlight);
+    }
+
+    /// Lets what did not happen be tried again.
+    pub(super) fn retry(&mut self) {
+        self.steps.retain(|(.., progress)| !matches!(progress, Progress::NotDone { .. }));
+    }
+
+    /// Marks as unknown what was in flight when its controller died.
+    pub(super) fn mark_unknown(&mut self) {
+        for (.., progress) in &mut self.steps {
+            if *progress == Progress::InFlight {
+                *progress = Progress::Unknown { looks: 0 };
+            }
+        }
+        for wish in self.wishes.iter_mut().filter(|wish| wish.reasserting) {
+            // What was being re-applied may have been re-applied in part.
+            wish.attempts = wish.attempts.saturating_add(1);
+            wish.reasserting = false;
+        }
+    }
+
+    /// Forgets that admissions were desired where that is the configured state: nothing tells then whether the run said so too.
+    pub(crate) fn forget_configured(&mut self, configured: impl Fn(NodeIx) -> bool) {
+        for index in 0..self.wishes.len() {
+            let wish = self.wishes[index];
+            let moving = wish.reasserting || self.is_moving(wish.node);
+            if wish.desired == Desired::Admitted && !moving && configured(wish.node) {
+                self.wishes[index].desired = Desired::Unchanged;
+            }
+        }
+        self.wishes.retain(|wish| !wish.is_idle());
+    }
+
+    /// Hashes what concerns a node, without saying which node it is.
+    pub(crate) fn hash_node(&self, node: NodeIx, hasher: &mut impl Hasher) {
+        for (_, order, progress) in self.steps.iter().filter(|(_, order, _)| order.node() == Some(node)) {
+            (order.action(), progress).hash(hasher);
+        }
+        if let Some(Wish { node: _, desired, reasserting, attempts }) = self.wish(node) {
+            (desired, reasserting, attempts).hash(hasher);
+        }
+    }
+
+    fn find(&self, target: Target) -> Result<usize, usize> {
+        self.steps.binary_search_by_key(&target, |(known, ..)| *known)
+    }
+
+    fn wish(&self, node: NodeIx) -> Option<&Wish> {
+        self.wishes.binary_search_by_key(&node, |wish| wish.node).ok().map(|place| &self.wishes[place])
+    }
+
+    fn with_wish(&mut self, node: NodeIx, change: impl FnOnce(&mut Wish)) {
+        let place = self.wishes.binary_search_by_key(&node, |wish| wish.node);
+        let mut wish = place.map_or_else(|_| Wish::of(node), |place| self.wishes[place]);
+        change(&mut wish);
+        match place {
+            Ok(place) if wish.is_idle() => drop(self.wishes.remove(place)),
+            Ok(place) => self.wishes[place] = wish,
+            Err(_) if wish.is_idle() => {}
+            Err(place) => self.wishes.insert(place, wish),
+        }
+    }
+}
+
+impl Wish {
+    fn of(node: NodeIx) -> Self {
+        Self { node, desired: Desired::Unchanged, reasserting: false, attempts: 0 }
+    }
+
+    fn is_idle(&self) -> bool {
+        *self == Self::of(self.node)
+    }
+
+    fn reassert(&self) -> Order {
+        TrafficAction::Reassert { admitted: self.desired == Desired::Admitted }.on(self.node)
+    }
+}

@@ -1,0 +1,79 @@
+use std::fmt;
+use std::iter;
+
+use super::{PlanError, Planned};
+use crate::plan::Plan;
+use crate::safety::prove;
+use crate::state::{ClusterState, Facts};
+use crate::topology::Topology;
+
+/// A cluster as it was observed: all that a procedure may know.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Snapshot<'a> {
+    /// What is declared.
+    pub topology: &'a Topology,
+    /// What was seen.
+    pub state: &'a ClusterState,
+    /// The releases and generations that the state speaks of.
+    pub facts: &'a Facts,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Puts together what was declared and what was seen.
+    pub fn new(topology: &'a Topology, state: &'a ClusterState, facts: &'a Facts) -> Self {
+        Self { topology, state, facts }
+    }
+}
+
+/// Proposes plans for a change. Pure: it gets an observation, never a backend.
+pub trait Procedure: fmt::Debug + Send + Sync {
+    /// Proposes plans, cheapest first. They need not be safe: each is proven before it is used.
+    ///
+    /// # Errors
+    /// [`PlanError`] when there is nothing to propose, with what is missing.
+    fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError>;
+}
+
+/// What a procedure proposes.
+pub struct Proposal<'a> {
+    plans: Box<dyn Iterator<Item = Plan> + 'a>,
+    remedy: String,
+}
+
+impl fmt::Debug for Proposal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposal").field("remedy", &self.remedy).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Proposal<'a> {
+    /// Proposes plans, cheapest first, and says what would help where none of them can be proven.
+    pub fn new(plans: impl Iterator<Item = Plan> + 'a, remedy: impl Into<String>) -> Self {
+        Self { plans: Box::new(plans), remedy: remedy.into() }
+    }
+
+    /// Proposes one plan.
+    pub fn one(plan: impl Into<Plan>, remedy: impl Into<String>) -> Self {
+        Self::new(iter::once(plan.into()), remedy)
+    }
+}
+
+/// Derives a plan and proves it: the first that the procedure proposes and the law lets pass.
+///
+/// # Errors
+/// [`PlanError`]; nothing was changed.
+pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, PlanError> {
+    let Proposal { plans, remedy } = procedure.propose(seen)?;
+    let mut refused = None;
+    for plan in plans {
+        match prove(seen.topology, &plan) {
+            Ok(proof) => return Ok(Planned { plan, proof }),
+            Err(counterexample) => refused = Some((Box::new(plan), counterexample)),
+        }
+    }
+    match refused {
+        Some((plan, counterexample)) => Err(PlanError::Unprovable { plan, counterexample, remedy }),
+        None => Err(PlanError::Incomplete(format!("{procedure:?} proposes no plan"))),
+    }
+}

@@ -1,0 +1,132 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Generation, Schema, Sync, Work};
+
+/// What was seen of an order's outcome, as data; the text for people is made from it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+#[non_exhaustive]
+pub enum Evidence {
+    /// Out of traffic on every balancer of every pool, and nothing connects to it.
+    OutOfTraffic {
+        /// How many requests were cut at the drain deadline; 0 where all ended by themselves.
+        cut_requests: u64,
+    },
+    /// In traffic, confirmed by every balancer.
+    InTraffic {
+        /// How many servers were confirmed: one a pool and balancer.
+        servers: u64,
+    },
+    /// Every balancer was asked and says this.
+    BalancersAgree {
+        /// Whether the node is in traffic.
+        admitted: bool,
+    },
+    /// Ready and held out of traffic.
+    StandingBy {
+        /// The release that answers.
+        release: String,
+    },
+    /// The server is gone.
+    Stopped {
+        /// Whether it had to be killed.
+        forced: bool,
+    },
+    /// A server process is ready.
+    Ready {
+        /// The release that answers.
+        release: String,
+        /// Which process, as its host identifies it; `None` where only readiness was looked up.
+        process: Option<String>,
+    },
+    /// This release is installed.
+    Installed {
+        /// The release.
+        release: String,
+    },
+    /// The test gate passed.
+    GatePassed {
+        /// The release that was tested.
+        release: String,
+    },
+    /// The node was watched under traffic.
+    Watched {
+        /// For how long, in milliseconds.
+        soak_ms: u64,
+        /// How many probes passed.
+        probes_passed: u32,
+    },
+    /// The file sync into the node, and the set of files that it has.
+    Files {
+        /// The file sync.
+        sync: Sync,
+        /// The set: its number and the digest of its tree; `None` for half a set.
+        generation: Option<Generation>,
+    },
+    /// The node may write shared files.
+    Writer {
+        /// With this epoch.
+        epoch: u64,
+    },
+    /// The node's pulled work.
+    PulledWork {
+        /// Whether it pulls work.
+        work: Work,
+    },
+    /// The schema of the shared database.
+    Schema {
+        /// Its state.
+        schema: Schema,
+    },
+    /// It did not happen, or it is not known whether it did.
+    Failed {
+        /// What was seen, in the words of whoever saw it.
+        detail: String,
+    },
+}
+
+impl Evidence {
+    /// Says why something did not happen, or is not known.
+    pub fn failed(detail: impl fmt::Display) -> Self {
+        Self::Failed { detail: detail.to_string() }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfTraffic { cut_requests: 0 } => f.write_str("out of traffic, nothing connects to it"),
+            Self::OutOfTraffic { cut_requests } => {
+                write!(f, "out of traffic, {cut_requests} requests were cut at the drain deadline as the policy says")
+            }
+            Self::InTraffic { .. } => f.write_str("in traffic, confirmed by every balancer"),
+            Self::BalancersAgree { admitted: true } => f.write_str("every balancer has it ready"),
+            Self::BalancersAgree { admitted: false } => f.write_str("every balancer has it in maintenance"),
+            Self::StandingBy { release } => write!(f, "ready with release {release}, held out"),
+            Self::Stopped { forced: false } => f.write_str("the server is gone"),
+            Self::Stopped { forced: true } => {
+                f.write_str("the server is gone, forced: it did not stop by itself and was killed")
+            }
+            Self::Ready { release, process: Some(process) } => {
+                write!(f, "ready with release {release}, process {process}")
+            }
+            Self::Ready { release, process: None } => write!(f, "ready with release {release}"),
+            Self::Installed { release } => write!(f, "release {release} is installed"),
+            Self::GatePassed { release } => write!(f, "release {release} passed its test"),
+            Self::Watched { soak_ms, probes_passed } => {
+                write!(f, "watched for {soak_ms} ms, {probes_passed} probes passed")
+            }
+            Self::Files { sync, generation: Some(generation) } => {
+                write!(f, "the file sync is {sync:?}, generation {} is there", generation.sequence)
+            }
+            Self::Files { sync, generation: None } => write!(f, "the file sync is {sync:?}, half a set is there"),
+            Self::Writer { epoch } => write!(f, "it may write, with epoch {epoch}"),
+            Self::PulledWork { work } => write!(f, "pulled work is {work:?}"),
+            Self::Schema { schema } => write!(f, "the schema is {schema}"),
+            Self::Failed { detail } => f.write_str(detail),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use super::explore::{ExploredState, Explorer};
+use crate::law::{Invariant, Phase, Violation};
+use crate::machine::newly_lost;
+use crate::plan::Degraded;
+use crate::record::{End, Mode};
+use crate::state::{ClusterState, Process, ServerDomain};
+
+/// What the law asks of one explored state.
+impl Explorer<'_> {
+    pub(super) fn broken(&mut self, state: &ExploredState) -> Option<Violation> {
+        let cluster = &state.run.cluster;
+        match self.phase(state) {
+            Phase::Quiet => {
+                for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                    let (now, after) = (pool.required_now(), pool.required_after_loss());
+                    let (capacity, worst) = (self.law.capacity(cluster, index), self.law.worst_loss(cluster, index));
+                    let left = worst.map_or(after, |(left, _)| left);
+                    if capacity < now || left < after {
+                        return self.law.check(cluster, Phase::Quiet).err();
+                    }
+                    noted.now.note(capacity, now);
+                    noted.one_more_failure.note(left, after);
+                }
+                if let Err(violation) = self.law.bound(cluster) {
+                    return Some(violation);
+                }
+            }
+            Phase::Shaken => {
+                if let Err(violation) = self.law.check(cluster, Phase::Shaken) {
+                    return Some(violation);
+                }
+                for ((index, _), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                    noted.note_shaken(self.law.capacity(cluster, index));
+                }
+                if let Some(undeclared) = self.undeclared_exposure(state) {
+                    return Some(undeclared);
+                }
+            }
+            Phase::Settled => {
+                if let Err(violation) = self.law.check(cluster, Phase::Settled) {
+                    return Some(violation);
+                }
+                for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                    noted.settled.note(self.law.capacity(cluster, index), pool.required_after_loss());
+                }
+            }
+        }
+        self.bad_end(state)
+    }
+
+    fn phase(&self, state: &ExploredState) -> Phase {
+        let (cluster, ended) = (&state.run.cluster, matches!(state.run.cursor.mode, Mode::Ended(_)));
+        if newly_lost(self.plan, cluster).is_some() {
+            return if ended { Phase::Settled } else { Phase::Shaken };
+        }
+        if !ended && state.run.targets.lost(cluster).next().is_some() {
+            return Phase::Shaken;
+        }
+        self.plan.phase
+    }
+
+    /// A balancer that loses its runtime state may expose a node whose changed server runs untested: the plan has to say so. A
+    /// stopped server refuses, and the balancer goes on to the next.
+    fn undeclared_exposure(&mut self, state: &ExploredState) -> Option<Violation> {
+        let cluster = &state.run.cluster;
+        let untested = state.run.targets.lost(cluster).find(|index| {
+            let node = cluster.node(*index);
+            crate::law::is_exposed(cluster, *index)
+                && node.process != Process::Stopped
+                && node.process != Process::Absent
+                && !(node.is_tested() && node.server_domain == ServerDomain::Production)
+        })?;
+        let declared = self.plan.windows.iter().find(|window| window.what == Degraded::ReloadExposure);
+        if let Some(window) = declared {
+            self.proof.use_window(window);
+            return None;
+        }
+        let name = &self.topology.node(untested).name;
+        let facts = format!("a balancer that forgets sends requests to {name}, which is under change and runs");
+        Some(Violation::new(Invariant::Tested, facts))
+    }
+
+    /// An end must be what it is called: at the goal, or rolled back, with nothing open; the fault-free run reaches the goal, and
+    /// the rollback the start.
+    fn bad_end(&self, state: &ExploredState) -> Option<Violation> {
+        let Mode::Ended(end) = state.run.cursor.mode else { return None };
+        let untouched = state.faults_left == self.budget;
+        match end {
+            End::NeedsOperator(_) if state.back && untouched => {
+                return Some(Violation::new(Invariant::WayBack, format!("the rollback without a fault {end}")));
+            }
+            End::NeedsOperator(_) if untouched => {
+                return Some(Violation::new(Invariant::Repaid, format!("a run without a fault {end}")));
+            }
+            End::NeedsOperator(_) => return None,
+            End::AllNew | End::AllOld => {}
+        }
+        if let Err(open) = self.law.repaid(&state.run.cluster) {
+            return Some(open);
+        }
+        if end == End::AllOld && !state.back && untouched {
+            return Some(Violation::new(Invariant::Order, "a run without a fault turns back and ends all old"));
+        }
+        let cluster = &state.run.cluster;
+        let (wrong, invariant) = if end == End::AllNew {
+            (self.not_new(cluster), Invariant::Repaid)
+        } else {
+            (self.not_old(cluster), Invariant::WayBack)
+        };
+        wrong.map(|facts| Violation::new(invariant, format!("the run ended {end}, and {facts}")))
+    }
+
+    fn not_new(&self, state: &ClusterState) -> Option<String> {
+        let goal = self.plan.goal;
+        if goal.schema.is_some_and(|schema| schema != state.schema) {
+            return Some(format!("the schema is {}", state.schema));
+        }
+        for (index, node) in self.topology.members() {
+            let stands = state.node(index);
+            if goal.release.is_some() && stands.release != goal.release {
+                return Some(format!("{} has another release", node.name));
+            }
+            if goal.generation.is_some() && stands.generation != goal.generation {
+                return Some(format!("{} has other files", node.name));
+            }
+        }
+        None
+    }
+
+    fn not_old(&self, state: &ClusterState) -> Option<String> {
+        for (index, node) in self.topology.members() {
+            let Some(known) = self.plan.known_good.get(index.index()).copied().flatten() else { continue };
+            let stands = state.node(index);
+            if stands.release != Some(known.release) {
+                return Some(format!("{} has another release", node.name));
+            }
+            if stands.generation != Some(known.generation) {
+                return Some(format!("{} has other files", node.name));
+            }
+        }
+        None
+    }
+}

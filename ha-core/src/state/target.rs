@@ -1,0 +1,30 @@
+use serde::{Deserialize, Serialize};
+
+use crate::topology::NodeIx;
+
+/// What an action acts on: one resource of the cluster.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Target {
+    /// A node's server: its process and what is installed.
+    Server(NodeIx),
+    /// A node's traffic, in all its pools on every balancer.
+    Traffic(NodeIx),
+    /// The work that a node pulls by itself.
+    Work(NodeIx),
+    /// The shared files that a node gets, and whether it may write them.
+    Files(NodeIx),
+    /// The shared database.
+    Database,
+}
+
+impl Target {
+    /// Returns the node that the resource belongs to; `None` for what the cluster shares.
+    pub fn node(self) -> Option<NodeIx> {
+        match self {
+            Self::Server(node) | Self::Traffic(node) | Self::Work(node) | Self::Files(node) => Some(node),
+            Self::Database => None,
+        }
+    }
+}
