@@ -78,7 +78,7 @@ impl Model for Peer {
             if spot.state.lost().is_none() {
                 steps.extend(self.topology.domains().map(Step::Lose));
             }
-            steps.extend(spot.state.balancers().map(Step::Forget));
+            steps.extend(self.topology.balancers().map(|(balancer, _)| Step::Forget(balancer)));
             if let Some(order) = self.order(spot) {
                 let mut begun = spot.state.clone();
                 action::begin(self.law(), &mut begun, order);
@@ -144,7 +144,9 @@ impl Model for Peer {
             Step::Forget(balancer) => {
                 next.faults_left -= 1;
                 for (index, _) in self.topology.nodes() {
-                    next.state.set_traffic(index, balancer, self.plan.start.row(index, balancer).traffic);
+                    for (row, ..) in self.topology.rows(index).filter(|(_, _, on)| *on == balancer) {
+                        next.state.set_traffic(row, self.plan.start.row(row).traffic);
+                    }
                 }
             }
             Step::AskBack => {
