@@ -25,6 +25,18 @@ pub(crate) struct Cluster {
     members: Vec<CarbonHome>,
     spare: CarbonHome,
     declares_spare: bool,
+    console: Console,
+    /// Rules of the balancer's lint that are accepted.
+    accept: &'static str,
+}
+
+/// The second pool: a console on a port of its own, behind a backend of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Console {
+    Absent,
+    Declared,
+    /// HAProxy has it, and the topology does not say so.
+    LeftOut,
 }
 
 enum Front {
@@ -35,7 +47,15 @@ enum Front {
 impl Cluster {
     pub(crate) async fn start(options: &Options) -> Fallible<Self> {
         let lab = Lab::open(Relaunch::program()?)?;
-        let install = |name: &str| lab.carbon(name, CarbonConfig::new(0, OLD));
+        let console = match options {
+            Options { leave_out: true, .. } => Console::LeftOut,
+            Options { pools: true, .. } => Console::Declared,
+            _ => Console::Absent,
+        };
+        let install = |name: &str| {
+            let second = if console == Console::Absent { 0 } else { lab.free_port()? };
+            lab.carbon(name, CarbonConfig::new(0, OLD).with_second_port(second))
+        };
         let (members, spare) = (vec![install("esb1")?, install("esb2")?], install("spare1")?);
         if options.fail_test {
             members[1].fail_test_of(NEW)?;
@@ -47,6 +67,13 @@ impl Cluster {
                 ServerSpec::new("spare1", spare.port()).as_backup().held_out(),
             ];
             let spec = HaProxySpec::new("esb", servers).with_master();
+            // Both members serve the console.
+            let consoles = vec![
+                ServerSpec::new("esb1", members[0].second_port()),
+                ServerSpec::new("esb2", members[1].second_port()),
+                ServerSpec::new("spare1", spare.second_port()).held_out(),
+            ];
+            let spec = if console == Console::Absent { spec } else { spec.with_pool("mgmt", consoles) };
             let names = if options.pair { &["lb1", "lb2"][..] } else { &["lb1"] };
             Front::HaProxy(names.iter().map(|name| lab.haproxy(name, &spec)).collect::<Result<_, _>>()?)
         } else {
@@ -59,7 +86,8 @@ impl Cluster {
             let socket = lab.path().join("lb1.sock");
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
         };
-        let cluster = Self { lab, balancer, members, spare, declares_spare: !options.no_spare };
+        let accept = if options.anyway { "accept = [\"left-out\"]\n" } else { "" };
+        let cluster = Self { lab, balancer, members, spare, declares_spare: !options.no_spare, console, accept };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.topology())?;
         for member in &cluster.members {
             cluster.script(member, "wso2server.sh", "start").await?;
@@ -144,8 +172,9 @@ impl Cluster {
                 let row = |(process, number): (&HaProxyProcess, u32)| {
                     let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
                     format!(
-                        "[[balancer]]\nname = \"lb{number}\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n",
+                        "[[balancer]]\nname = \"lb{number}\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n{}",
                         process.socket().display(),
+                        self.accept,
                     )
                 };
                 instances.iter().zip(1..).map(row).collect()
@@ -159,7 +188,6 @@ impl Cluster {
 name = "demo"
 
 [policy]
-peak_load = 1000
 drain_deadline = "20s"
 ready_deadline = "30s"
 stop_deadline = "30s"
@@ -167,12 +195,16 @@ command_deadline = "30s"
 soak = "2s"
 lease_ttl = "4s"
 
-[pool]
+[[pool]]
 name = "esb"
 serve = 1
+peak_load = 1000
 
 "#,
         );
+        if self.console == Console::Declared {
+            text.push_str("[[pool]]\nname = \"mgmt\"\nserve = 2\npeak_load = 1000\n\n");
+        }
         text.push_str(&self.balancers());
         let spare = self.declares_spare.then_some((&self.spare, true));
         let nodes = self.members.iter().map(|home| (home, false)).chain(spare);
