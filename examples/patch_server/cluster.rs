@@ -149,10 +149,13 @@ impl Cluster {
     async fn wait_until_served(&self) -> Fallible<()> {
         let until = Instant::now() + Duration::from_secs(30);
         let passive = SocketAddr::from(([127, 0, 0, 1], self.members[1].port()));
-        for address in self.addresses().into_iter().chain([passive]) {
-            while !answers(address).await {
+        let services = self.addresses().into_iter().chain([passive]).map(|address| (address, "/services/Version"));
+        // Each backend has checks of its own, and sends nothing before they have passed.
+        let consoles = self.addresses().into_iter().filter(|_| self.console != Console::Absent);
+        for (address, path) in services.chain(consoles.map(|address| (address, "/mgmt"))) {
+            while !answers(address, path).await {
                 if Instant::now() >= until {
-                    return Err(format!("no server answered through {address} in 30 s").into());
+                    return Err(format!("no server answered {path} through {address} in 30 s").into());
                 }
                 sleep(Duration::from_millis(50)).await;
             }
@@ -238,11 +241,12 @@ test_expect = "ok"
     }
 }
 
-async fn answers(address: SocketAddr) -> bool {
+async fn answers(address: SocketAddr, path: &str) -> bool {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let ask = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
-        stream.write_all(b"GET /services/Version HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok::<bool, std::io::Error>(answer.starts_with("HTTP/1.1 200"))
