@@ -25,6 +25,18 @@ pub(crate) struct Cluster {
     members: Vec<CarbonHome>,
     spare: CarbonHome,
     declares_spare: bool,
+    console: Console,
+    /// Rules of the balancer's lint that are accepted.
+    accept: &'static str,
+}
+
+/// The second pool: a console on a port of its own, behind a backend of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Console {
+    Absent,
+    Declared,
+    /// HAProxy has it, and the topology does not say so.
+    LeftOut,
 }
 
 enum Front {
@@ -35,7 +47,15 @@ enum Front {
 impl Cluster {
     pub(crate) async fn start(options: &Options) -> Fallible<Self> {
         let lab = Lab::open(Relaunch::program()?)?;
-        let install = |name: &str| lab.carbon(name, CarbonConfig::new(0, OLD));
+        let console = match options {
+            Options { leave_out: true, .. } => Console::LeftOut,
+            Options { pools: true, .. } => Console::Declared,
+            _ => Console::Absent,
+        };
+        let install = |name: &str| {
+            let second = if console == Console::Absent { 0 } else { lab.free_port()? };
+            lab.carbon(name, CarbonConfig::new(0, OLD).with_second_port(second))
+        };
         let (members, spare) = (vec![install("esb1")?, install("esb2")?], install("spare1")?);
         if options.fail_test {
             members[1].fail_test_of(NEW)?;
@@ -47,6 +67,13 @@ impl Cluster {
                 ServerSpec::new("spare1", spare.port()).as_backup().held_out(),
             ];
             let spec = HaProxySpec::new("esb", servers).with_master();
+            // Both members serve the console.
+            let consoles = vec![
+                ServerSpec::new("esb1", members[0].second_port()),
+                ServerSpec::new("esb2", members[1].second_port()),
+                ServerSpec::new("spare1", spare.second_port()).held_out(),
+            ];
+            let spec = if console == Console::Absent { spec } else { spec.with_pool("mgmt", consoles) };
             let names = if options.pair { &["lb1", "lb2"][..] } else { &["lb1"] };
             Front::HaProxy(names.iter().map(|name| lab.haproxy(name, &spec)).collect::<Result<_, _>>()?)
         } else {
@@ -59,7 +86,8 @@ impl Cluster {
             let socket = lab.path().join("lb1.sock");
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
         };
-        let cluster = Self { lab, balancer, members, spare, declares_spare: !options.no_spare };
+        let accept = if options.anyway { "accept = [\"left-out\"]\n" } else { "" };
+        let cluster = Self { lab, balancer, members, spare, declares_spare: !options.no_spare, console, accept };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.topology())?;
         for member in &cluster.members {
             cluster.script(member, "wso2server.sh", "start").await?;
@@ -121,10 +149,13 @@ impl Cluster {
     async fn wait_until_served(&self) -> Fallible<()> {
         let until = Instant::now() + Duration::from_secs(30);
         let passive = SocketAddr::from(([127, 0, 0, 1], self.members[1].port()));
-        for address in self.addresses().into_iter().chain([passive]) {
-            while !answers(address).await {
+        let services = self.addresses().into_iter().chain([passive]).map(|address| (address, "/services/Version"));
+        // Each backend has checks of its own, and sends nothing before they have passed.
+        let consoles = self.addresses().into_iter().filter(|_| self.console != Console::Absent);
+        for (address, path) in services.chain(consoles.map(|address| (address, "/mgmt"))) {
+            while !answers(address, path).await {
                 if Instant::now() >= until {
-                    return Err(format!("no server answered through {address} in 30 s").into());
+                    return Err(format!("no server answered {path} through {address} in 30 s").into());
                 }
                 sleep(Duration::from_millis(50)).await;
             }
@@ -144,8 +175,9 @@ impl Cluster {
                 let row = |(process, number): (&HaProxyProcess, u32)| {
                     let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
                     format!(
-                        "[[balancer]]\nname = \"lb{number}\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n",
+                        "[[balancer]]\nname = \"lb{number}\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n{}",
                         process.socket().display(),
+                        self.accept,
                     )
                 };
                 instances.iter().zip(1..).map(row).collect()
@@ -159,7 +191,6 @@ impl Cluster {
 name = "demo"
 
 [policy]
-peak_load = 1000
 drain_deadline = "20s"
 ready_deadline = "30s"
 stop_deadline = "30s"
@@ -167,12 +198,16 @@ command_deadline = "30s"
 soak = "2s"
 lease_ttl = "4s"
 
-[pool]
+[[pool]]
 name = "esb"
 serve = 1
+peak_load = 1000
 
 "#,
         );
+        if self.console == Console::Declared {
+            text.push_str("[[pool]]\nname = \"mgmt\"\nserve = 2\npeak_load = 1000\n\n");
+        }
         text.push_str(&self.balancers());
         let spare = self.declares_spare.then_some((&self.spare, true));
         let nodes = self.members.iter().map(|home| (home, false)).chain(spare);
@@ -206,11 +241,12 @@ test_expect = "ok"
     }
 }
 
-async fn answers(address: SocketAddr) -> bool {
+async fn answers(address: SocketAddr, path: &str) -> bool {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let ask = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
-        stream.write_all(b"GET /services/Version HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok::<bool, std::io::Error>(answer.starts_with("HTTP/1.1 200"))

@@ -1,9 +1,13 @@
 //! The main job: a server patch goes through a running two-node cluster under load, without losing a request.
 //!
 //! ```text
-//! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--naive] [--fail-test] \
-//!     [--kill-controller] [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
+//! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--naive] \
+//!     [--fail-test] [--kill-controller] [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
 //! ```
+//!
+//! With `--pools` each server answers on a second port, behind a backend and under a load of its own: nothing may fail in either
+//! pool. With `--leave-out` the topology does not say so, and the plan is refused; with `--anyway` too it is run all
+//! the same, and the second pool loses requests.
 //!
 //! Balancer, servers and load live in this process and its servers; the controller is a child process, so that killing it
 //! leaves the cluster serving. Exit codes: 0 no request failed and the run ended as it should, 1 a request failed or the
@@ -15,6 +19,7 @@ mod over_ssh;
 mod show;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -37,6 +42,9 @@ struct Options {
     haproxy: bool,
     pair: bool,
     reload: bool,
+    pools: bool,
+    leave_out: bool,
+    anyway: bool,
     naive: bool,
     fail_test: bool,
     kill_controller: bool,
@@ -47,6 +55,8 @@ struct Options {
 }
 
 const RATE: u32 = 500;
+/// Of the second pool.
+const CONSOLE_RATE: u32 = 100;
 
 fn main() -> ExitCode {
     fake_carbon::run_if_asked();
@@ -86,6 +96,9 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         haproxy: false,
         pair: false,
         reload: false,
+        pools: false,
+        leave_out: false,
+        anyway: false,
         naive: false,
         fail_test: false,
         kill_controller: false,
@@ -101,6 +114,9 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--haproxy" => options.haproxy = true,
             "--pair" => (options.haproxy, options.pair) = (true, true),
             "--reload" => (options.haproxy, options.reload) = (true, true),
+            "--pools" => (options.haproxy, options.pools) = (true, true),
+            "--leave-out" => (options.haproxy, options.pools, options.leave_out) = (true, true, true),
+            "--anyway" => options.anyway = true,
             "--naive" => options.naive = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
@@ -112,7 +128,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --pair, --reload, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -137,6 +153,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         .with_class(Class::new("/orders?ms=2000", "orders ", 1))
         .start()?;
     show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 200 takes 2 s"));
+    let console = if options.pools { Some(console_load(*first, others, &show)?) } else { None };
     sleep(Duration::from_secs(2)).await;
     let mut outage = None;
     let run = if options.naive {
@@ -150,29 +167,49 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         sleep(Duration::from_millis(200)).await;
     }
     let report = load.stop().await;
+    let console = match console {
+        Some(load) => Some(load.stop().await),
+        None => None,
+    };
     let doubles = double_executions(&cluster.request_logs())?;
-    let written = show.report(&options.out, &cluster, &run, &report, doubles)?;
+    let pools: Vec<(&str, &LoadReport)> = match &console {
+        Some(console) => vec![("esb", &report), ("mgmt", console)],
+        None => vec![("esb", &report)],
+    };
+    let written = show.report(&options.out, &cluster, &run, &pools, doubles)?;
     if let Some(outage) = &outage {
         show.outage(outage, &report);
     }
     show.line(&format!("report: {}", written.display()));
     Ok(match &outage {
         Some(outage) => survived(outage, &run, &report),
-        None => verdict(&options, &cluster, &run, &report),
+        None => verdict(&options, &cluster, &run, &pools),
     })
 }
 
 /// Tells whether all is as it should be: no request failed, and every member has the one release.
-fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, report: &LoadReport) -> bool {
+fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, pools: &[(&str, &LoadReport)]) -> bool {
+    let failures: u64 = pools.iter().map(|(_, report)| report.counts.failures()).sum();
+    if options.leave_out && !options.anyway {
+        return failures == 0 && run["refused"].as_str().is_some_and(|words| words.contains("backend mgmt"));
+    }
     if options.no_spare {
-        return report.counts.failures() == 0 && run["refused"].is_string();
+        return failures == 0 && run["refused"].is_string();
     }
     let end = run["end"].as_str().unwrap_or("");
     let expected = if options.fail_test { "all-old" } else { "all-new" };
     let release = if end == "all-old" { cluster::OLD } else { cluster::NEW };
     let whole = cluster.members().iter().all(|member| member.release() == release);
     let ended = options.naive || end == expected || (options.kill_controller && end == "all-old");
-    report.counts.failures() == 0 && ended && whole
+    failures == 0 && ended && whole
+}
+
+/// Starts the load on the second pool.
+fn console_load(first: SocketAddr, others: &[SocketAddr], show: &Show) -> Fallible<RunningLoad> {
+    show.line(&format!("load: {CONSOLE_RATE} requests/s on the console of each server, a pool of its own"));
+    let load = others.iter().fold(Load::new(first, CONSOLE_RATE), |load, address| load.with_address(*address));
+    let (short, long) = (Class::new("/mgmt", "mgmt ", 49), Class::new("/mgmt?ms=1000", "mgmt ", 1));
+    Ok(load.with_class(short).with_class(long).start()?)
 }
 
 /// Tells whether the loss of the active server was survived: what failed failed before the balancer had seen the loss, and

@@ -72,11 +72,20 @@ impl Show {
         folder: &Path,
         cluster: &Cluster,
         run: &Value,
-        load: &LoadReport,
+        pools: &[(&str, &LoadReport)],
         doubles: u64,
     ) -> Fallible<PathBuf> {
+        let [(_, load), ..] = pools else { return Err("there is no load".into()) };
         let counts = &load.counts;
         self.line("");
+        for (pool, load) in pools.iter().filter(|_| pools.len() > 1) {
+            let (counts, releases) = (&load.counts, &load.counts.by_release);
+            println!(
+                "pool {pool:<5} {:>6} requests, {} failed, answered by {releases:?}",
+                counts.sent,
+                counts.failures()
+            );
+        }
         println!("requests           {:>9}", counts.sent);
         println!("failed             {:>9}", counts.failures());
         for (kind, count) in &counts.failed {
@@ -91,7 +100,10 @@ impl Show {
         println!("latency p99        {:>12}", ms(load.p99_us));
         println!("latency max        {:>12}", ms(load.max_us));
         if let Some(margin) = run["lowest_margin"].as_i64() {
-            println!("lowest margin      {margin:>9}  (serving capacity above what is owed)");
+            println!("lowest margin      {margin:>9}  (serving capacity above what is required)");
+        }
+        for pool in run["pools"].as_array().into_iter().flatten().filter(|_| pools.len() > 1) {
+            println!("  in pool {:<8} {:>9}", pool["pool"].as_str().unwrap_or(""), pool["lowest"]);
         }
         for loan in run["open"].as_array().into_iter().flatten() {
             println!("open loan          {}", loan.as_str().unwrap_or(""));
@@ -101,7 +113,14 @@ impl Show {
         }
         fs::create_dir_all(folder)?;
         let releases: Vec<String> = cluster.members().iter().map(|member| member.release()).collect();
-        let report = json!({ "run": run, "load": load, "executed_twice": doubles, "member_releases": releases });
+        let by_pool: Value = pools.iter().map(|(pool, load)| ((*pool).to_string(), json!(load))).collect();
+        let report = json!({
+            "run": run,
+            "load": load,
+            "pools": by_pool,
+            "executed_twice": doubles,
+            "member_releases": releases,
+        });
         let path = folder.join("report.json");
         fs::write(&path, serde_json::to_vec_pretty(&report)?)?;
         Ok(path)

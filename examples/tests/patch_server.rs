@@ -61,6 +61,29 @@ fn a_patch_behind_a_pair_of_haproxys_of_which_one_is_reloaded_in_mid_drain_loses
 }
 
 #[test]
+fn a_patch_of_servers_in_two_pools_loses_no_request_in_either() {
+    let told = run(&["--pools"]);
+    assert_patched(&told, "all-new", "4.2.1");
+    for pool in ["esb", "mgmt"] {
+        let seen = &told.report["pools"][pool];
+        assert_eq!(seen["failed"], serde_json::json!({}), "{pool}: {}", told.printed);
+        assert!(seen["by_release"]["4.2.0"].as_u64() > Some(0) && seen["by_release"]["4.2.1"].as_u64() > Some(0));
+    }
+}
+
+#[test]
+fn a_pool_that_the_topology_leaves_out_is_told_by_name_and_would_lose_requests() {
+    let told = run(&["--pools", "--leave-out"]);
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert!(told.printed.contains("lb1: backend mgmt: server esb1 has the name of member esb1"), "{}", told.printed);
+    assert!(!told.printed.contains("lease epoch"), "nothing was begun: {}", told.printed);
+    let anyway = run(&["--pools", "--leave-out", "--anyway"]);
+    assert_eq!(anyway.code, Some(1), "{}", anyway.printed);
+    assert_eq!(anyway.report["pools"]["esb"]["failed"], serde_json::json!({}), "{}", anyway.printed);
+    assert_ne!(anyway.report["pools"]["mgmt"]["failed"], serde_json::json!({}), "{}", anyway.printed);
+}
+
+#[test]
 fn four_hosts_are_patched_over_ssh_beside_a_hand_written_script_and_no_request_is_lost() {
     let told = run(&["--ssh"]);
     assert_eq!(told.code, Some(0), "{}", told.printed);

@@ -25,7 +25,8 @@ async fn a_plan_that_speaks_of_what_the_cluster_does_not_have_is_refused() {
     let (world, entries) = recorded().await;
     assert!(fold(world.topology(), &entries).is_ok());
     for (place, value) in [
-        ("/start/layout", json!([0, 9])),
+        ("/start/layout", json!([0, 9, 1, 3])),
+        ("/start/layout", json!([])),
         ("/start/rows", json!([])),
         ("/start/lost", json!([9])),
         ("/start/sites", json!([{ "site": "serving", "epoch": 1 }])),

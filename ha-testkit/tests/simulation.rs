@@ -88,13 +88,13 @@ fn a_proven_plan_without_a_fault_ends_all_new() {
 
 #[test]
 fn a_proven_plan_never_breaks_the_law_under_any_single_fault() {
-    // Not every seed is a cluster that can be changed; 18,000 of them make more than 10,000 whole runs.
-    let wanted = seeds(18_000);
+    // Not every seed is a cluster that can be changed; 18,500 of them make more than 10,000 whole runs.
+    let wanted = seeds(18_500);
     let ends = simulate_seeds(1_000_000..1_000_000 + wanted, 1, |_| true);
     let is_run = |end: &&str| !["no cluster", "refused"].contains(end);
     let runs: u64 = ends.iter().filter(|(end, _)| is_run(&end.as_str())).map(|(_, count)| *count).sum();
     ha_testkit::figures!("{runs} whole runs under a single fault, 0 of them broke an invariant");
-    assert!(wanted < 18_000 || runs >= 10_000, "{runs} whole runs");
+    assert!(wanted < 18_500 || runs >= 10_000, "{runs} whole runs");
 }
 
 /// What several faults at once may break is capacity, and what is exposed by them; never who writes, and never the truth

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use ha_core::backend::{
-    Admin, Applied, Effect, ErrorKind, Health, LoadBalancer, MemberRef, ObserveBalancer, SetAdmin, StepError,
+    Admin, Applied, Effect, ErrorKind, Expectations, Health, LoadBalancer, MemberRef, ObserveBalancer, SetAdmin,
+    StepError,
 };
 use ha_core::state::{LeaseEpoch, RowKind};
 use ha_core::topology::Name;
@@ -194,4 +195,49 @@ async fn another_process_is_another_generation() {
     let (_second, other) = start(&own, "admin");
     assert_ne!(other.identify().await.unwrap().generation, instance.generation);
     drop(first);
+}
+
+#[tokio::test]
+async fn a_backend_that_runs_with_a_members_server_and_is_not_declared_is_told_once() {
+    let lab = lab();
+    let [one, two, other] = [(); 3].map(|()| lab.free_port().unwrap());
+    let servers = vec![ServerSpec::new("esb1", one), ServerSpec::new("esb2", two)];
+    let spec = HaProxySpec::new("esb", servers)
+        .with_pool("mgmt", vec![ServerSpec::new("console1", one)])
+        .with_pool("ws", vec![ServerSpec::new("esb2", other)])
+        .with_pool("crm", vec![ServerSpec::new("crm1", other)]);
+    let process = lab.haproxy("lb1", &spec).unwrap();
+    let name = |text: &str| Name::new(text).unwrap();
+    let expect = Expectations::new(name("esb"), Duration::from_secs(1)).with_members(vec![name("esb1"), name("esb2")]);
+    let told = |config: HaProxyConfig, expect: Expectations| async move {
+        let concerns = HaProxy::new(config).concerns(&expect).await.unwrap();
+        let about = concerns.into_iter().filter(|concern| concern.words.contains("left-out"));
+        about.map(|concern| (concern.danger, concern.words)).collect::<Vec<_>>()
+    };
+    let plain = HaProxyConfig::new(process.socket());
+    let found = told(plain.clone(), expect.clone()).await;
+    assert!(found.iter().all(|(danger, _)| *danger) && found.len() == 2, "{found:?}");
+    assert!(
+        found[0].1.starts_with("backend mgmt: server console1 has the address and port of member esb1"),
+        "{found:?}"
+    );
+    assert!(found[1].1.starts_with("backend ws: server esb2 has the name of member esb2"), "{found:?}");
+    let declared = expect.clone().with_declared(vec![name("mgmt"), name("ws")]);
+    assert_eq!(told(plain.clone(), declared).await, []);
+    assert_eq!(
+        told(plain, Expectations::new(name("esb"), Duration::from_secs(1))).await,
+        [],
+        "nothing known of members"
+    );
+    // The file tells the same, with its line; only what the running process has besides is added to it.
+    let (file, text) = (lab.path().join("lint.cfg"), "backend esb\n server esb1 127.0.0.1:");
+    std::fs::write(&file, format!("{text}{one} check\nbackend mgmt\n server console1 127.0.0.1:{one} check\n"))
+        .unwrap();
+    let mut with_file = HaProxyConfig::new(process.socket());
+    with_file.config_file = Some(file);
+    let found = told(with_file.clone(), expect.clone()).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].1.contains("line 4: backend mgmt: server console1: danger"), "{found:?}");
+    with_file.accept = vec!["left-out".into()];
+    assert_eq!(told(with_file, expect).await, []);
 }

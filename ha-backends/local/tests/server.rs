@@ -291,3 +291,32 @@ async fn the_embedded_balancer_refuses_unknown_names_and_older_controllers() {
     let error = nowhere.set_admin(FIRST, set("esb1", Admin::Maint)).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unreachable, Effect::None), "{error}");
 }
+
+#[tokio::test]
+async fn the_embedded_balancer_holds_several_pools_each_with_its_own_rows_and_address() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0").with_second_port(lab.free_port().unwrap())).unwrap();
+    let (host, probe) = drive(&home);
+    host.start(FIRST, ServerDomain::Production).await.unwrap();
+    until_ready(&probe).await;
+    let (esb, mgmt) = (Name::new("esb").unwrap(), Name::new("mgmt").unwrap());
+    let (at, any) = (|port| SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([127, 0, 0, 1], 0)));
+    let builder = EmbeddedBalancer::builder(esb)
+        .with_member(Name::new("esb1").unwrap(), at(home.port()), RowKind::Primary)
+        .with_pool(mgmt.clone(), any)
+        .with_member(Name::new("esb1").unwrap(), at(home.second_port()), RowKind::Primary);
+    let socket = lab.path().join("lb1.sock");
+    let embedded = builder.start(any, &socket).await.unwrap();
+    let (driver, addresses) = (LocalBalancer::new(&socket), embedded.addresses().to_vec());
+    for address in &addresses {
+        assert!(get(*address, "/orders").await.contains("1.0"));
+    }
+    driver.set_admin(FIRST, set("esb1", Admin::Maint)).await.unwrap();
+    assert!(get(addresses[0], "/orders").await.starts_with("HTTP/1.1 503"));
+    assert!(get(addresses[1], "/orders").await.contains("1.0"), "the other pool has its own state");
+    let members = driver.members(&mgmt).await.unwrap();
+    assert_eq!(members.len(), 1);
+    assert_eq!(members[0].1.address, Some(at(home.second_port())));
+    let error = driver.members(&Name::new("crm").unwrap()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("esb, mgmt"), "{error}");
+}

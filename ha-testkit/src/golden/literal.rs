@@ -48,7 +48,7 @@ pub(super) fn update_with_sharing_for_all(Planned { world, plan, .. }: &Planned)
     let writer = plan.stages[place].nodes.clone();
     let others: Vec<NodeIx> =
         world.topology().nodes().map(|(index, _)| index).filter(|index| !writer.contains(index)).collect();
-    let release = Step::new(FilesAction::Release, &world.topology().policy());
+    let release = Step::new(FilesAction::Release, world.topology().policy());
     plan.stages.insert(place + 1, Stage::new("re-enable file sharing", others, vec![release]));
     plan.point_of_no_return += 1;
     plan.into()

@@ -49,7 +49,8 @@ impl Check {
 /// value ends it.
 #[derive(Debug)]
 pub struct EmbeddedBalancer {
-    address: SocketAddr,
+    /// One a pool, in the order in which the pools were added.
+    addresses: Vec<SocketAddr>,
     socket: PathBuf,
     _tasks: JoinSet<()>,
 }
@@ -58,18 +59,25 @@ pub struct EmbeddedBalancer {
 #[derive(Debug)]
 pub struct EmbeddedBuilder {
     rows: Rows,
+    /// Where the pools after the first one listen.
+    listens: Vec<SocketAddr>,
     check: Option<Check>,
 }
 
 impl EmbeddedBalancer {
-    /// Begins a balancer for one pool.
+    /// Begins a balancer with its first pool.
     pub fn builder(pool: Name) -> EmbeddedBuilder {
-        EmbeddedBuilder { rows: Rows::new(pool), check: None }
+        EmbeddedBuilder { rows: Rows::new(pool), listens: Vec::new(), check: None }
     }
 
-    /// Returns the address that clients use.
+    /// Returns the address that clients of the first pool use.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses.first().copied().unwrap_or(([0, 0, 0, 0], 0).into())
+    }
+
+    /// Returns the addresses that clients use, one a pool in the order in which the pools were added.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Returns the path of the admin socket.
@@ -99,6 +107,15 @@ impl EmbeddedBuilder {
         self
     }
 
+    /// Begins another pool with an address of its own, where a port of 0 takes a free one; the rows that are added from now
+    /// on are in it.
+    #[must_use]
+    pub fn with_pool(mut self, pool: Name, listen: SocketAddr) -> Self {
+        self.rows.add_pool(pool);
+        self.listens.push(listen);
+        self
+    }
+
     /// Checks the health of every row. Default: no checks.
     #[must_use]
     pub fn with_check(mut self, check: Check) -> Self {
@@ -106,15 +123,19 @@ impl EmbeddedBuilder {
         self
     }
 
-    /// Starts it in the current tokio runtime; a `listen` port of 0 takes a free one.
+    /// Starts it in the current tokio runtime, its first pool on `listen`, where a port of 0 takes a free one.
     ///
     /// # Errors
     /// When the address or the socket's path is taken, or the lease epoch that is kept beside the socket (in a file with
     /// `.epoch` behind the socket's name) cannot be read.
     pub async fn start(mut self, listen: SocketAddr, socket: &Path) -> io::Result<EmbeddedBalancer> {
-        let clients = TcpListener::bind(listen).await?;
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for listen in [listen].into_iter().chain(self.listens) {
+            let clients = TcpListener::bind(listen).await?;
+            addresses.push(clients.local_addr()?);
+            listeners.push(clients);
+        }
         let admin = UnixListener::bind(socket)?;
-        let address = clients.local_addr()?;
         let mut tasks = JoinSet::new();
         self.rows.keep_epoch(KeptEpoch::of(socket)?);
         self.rows.set_checked(self.check.is_some());
@@ -124,8 +145,10 @@ impl EmbeddedBuilder {
                 tasks.spawn(check::watch(rows.clone(), row, check.clone()));
             }
         }
-        tasks.spawn(proxy::serve(clients, rows.clone()));
+        for (pool, clients) in listeners.into_iter().enumerate() {
+            tasks.spawn(proxy::serve(clients, rows.clone(), pool));
+        }
         tasks.spawn(admin::serve(admin, rows));
-        Ok(EmbeddedBalancer { address, socket: socket.to_path_buf(), _tasks: tasks })
+        Ok(EmbeddedBalancer { addresses, socket: socket.to_path_buf(), _tasks: tasks })
     }
 }

@@ -19,8 +19,8 @@ use super::rows::{Rows, Session};
 
 type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
-/// Serves clients until it is dropped.
-pub(super) async fn serve(listener: TcpListener, rows: Arc<Rows>) {
+/// Serves the clients of a pool until it is dropped.
+pub(super) async fn serve(listener: TcpListener, rows: Arc<Rows>, pool: usize) {
     let mut connections: JoinSet<()> = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
@@ -29,7 +29,7 @@ pub(super) async fn serve(listener: TcpListener, rows: Arc<Rows>) {
         connections.spawn(async move {
             let service = service_fn(move |request| {
                 let rows = rows.clone();
-                async move { Ok::<_, Infallible>(forward(&rows, request).await) }
+                async move { Ok::<_, Infallible>(forward(&rows, pool, request).await) }
             });
             // A client that goes away is the client's affair.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -38,8 +38,8 @@ pub(super) async fn serve(listener: TcpListener, rows: Arc<Rows>) {
     }
 }
 
-async fn forward(rows: &Arc<Rows>, mut request: Request<Incoming>) -> Answer {
-    let Some(session) = rows.choose() else {
+async fn forward(rows: &Arc<Rows>, pool: usize, mut request: Request<Incoming>) -> Answer {
+    let Some(session) = rows.choose(pool) else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "no server is usable\n");
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());

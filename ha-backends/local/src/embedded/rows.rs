@@ -11,9 +11,9 @@ use ha_core::topology::Name;
 use super::connector::{Connections, MemberClient, client};
 use super::epoch::KeptEpoch;
 
-/// The rows of the pool: what the data plane, the checks and the admin socket share.
+/// The rows of the pools: what the data plane, the checks and the admin socket share.
 pub(super) struct Rows {
-    pool: Name,
+    pools: Vec<Name>,
     inner: Mutex<Inner>,
 }
 
@@ -25,6 +25,8 @@ struct Inner {
 }
 
 struct Row {
+    /// The position of its pool.
+    pool: usize,
     name: Name,
     address: SocketAddr,
     kind: RowKind,
@@ -73,7 +75,7 @@ impl Drop for Session {
 
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("Rows").field("pools", &self.pools).finish_non_exhaustive()
     }
 }
 
@@ -81,7 +83,12 @@ impl Rows {
     pub(super) fn new(pool: Name) -> Self {
         let generation = u64::from(std::process::id()) << 20 | NEXT.fetch_add(1, Ordering::Relaxed);
         let (began, epoch) = (Instant::now(), KeptEpoch::default());
-        Self { pool, inner: Mutex::new(Inner { began, rows: Vec::new(), epoch, generation }) }
+        Self { pools: vec![pool], inner: Mutex::new(Inner { began, rows: Vec::new(), epoch, generation }) }
+    }
+
+    /// Begins another pool; rows that are added from now on are in it.
+    pub(super) fn add_pool(&mut self, pool: Name) {
+        self.pools.push(pool);
     }
 
     pub(super) fn add(&mut self, name: Name, address: SocketAddr, kind: RowKind, held_out: bool) {
@@ -89,6 +96,7 @@ impl Rows {
         let client = client(address, connections.clone());
         let admin = if held_out { Admin::Maint } else { Admin::Ready };
         let row = Row {
+            pool: self.pools.len().saturating_sub(1),
             name,
             address,
             kind,
@@ -122,11 +130,13 @@ impl Rows {
         self.lock().rows.len()
     }
 
-    /// Chooses a row for one request and counts the request there in the same breath: once a row drains, no request can
+    /// Chooses a row of a pool for one request and counts the request there in the same breath: once a row drains, no request can
     /// be on its way to it uncounted.
-    pub(super) fn choose(self: &Arc<Self>) -> Option<Session> {
+    pub(super) fn choose(self: &Arc<Self>, pool: usize) -> Option<Session> {
         let mut inner = self.lock();
-        let usable = |row: &Row| row.admin == Admin::Ready && row.weight > Weight::new(0) && (!row.checked || row.up);
+        let usable = |row: &Row| {
+            row.pool == pool && row.admin == Admin::Ready && row.weight > Weight::new(0) && (!row.checked || row.up)
+        };
         let primaries: Vec<usize> = (0..inner.rows.len())
             .filter(|index| inner.rows[*index].kind == RowKind::Primary && usable(&inner.rows[*index]))
             .collect();
@@ -153,8 +163,8 @@ impl Rows {
     }
 
     pub(super) fn members(&self, pool: &str) -> Result<Vec<(Name, Member)>, Refusal> {
-        self.known(pool)?;
-        Ok(self.lock().rows.iter().map(|row| (row.name.clone(), row.stands())).collect())
+        let pool = self.known(pool)?;
+        Ok(self.lock().rows.iter().filter(|row| row.pool == pool).map(|row| (row.name.clone(), row.stands())).collect())
     }
 
     pub(super) fn quiescence(&self, pool: &str, member: &str) -> Result<Quiescence, Refusal> {
@@ -212,16 +222,16 @@ impl Rows {
     }
 
     fn find<'a>(&self, inner: &'a mut Inner, pool: &str, member: &str) -> Result<&'a mut Row, Refusal> {
-        self.known(pool)?;
-        let row = inner.rows.iter_mut().find(|row| row.name.as_str() == member);
+        let place = self.known(pool)?;
+        let row = inner.rows.iter_mut().find(|row| row.pool == place && row.name.as_str() == member);
         row.ok_or_else(|| (ErrorKind::NotFound, format!("no member {member:?} in pool {pool}")))
     }
 
-    fn known(&self, pool: &str) -> Result<(), Refusal> {
-        if pool == self.pool.as_str() {
-            return Ok(());
-        }
-        Err((ErrorKind::NotFound, format!("no pool {pool:?}; this balancer has {}", self.pool)))
+    fn known(&self, pool: &str) -> Result<usize, Refusal> {
+        self.pools.iter().position(|known| known.as_str() == pool).ok_or_else(|| {
+            let known: Vec<&str> = self.pools.iter().map(Name::as_str).collect();
+            (ErrorKind::NotFound, format!("no pool {pool:?}; this balancer has {}", known.join(", ")))
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -15,6 +15,8 @@ use crate::load::RequestLog;
 pub struct CarbonConfig {
     /// The traffic port on 127.0.0.1.
     pub port: u16,
+    /// A second port on 127.0.0.1 that answers as the first one does, as a console's beside the services'; 0 for none.
+    pub second_port: u16,
     /// The release that is installed at first.
     pub release: String,
     /// From the start of the process until the port is open and the pid file is written. Default 150.
@@ -38,6 +40,7 @@ impl CarbonConfig {
     pub fn new(port: u16, release: impl Into<String>) -> Self {
         Self {
             port,
+            second_port: 0,
             release: release.into(),
             port_delay_ms: 150,
             ready_delay_ms: 250,
@@ -52,6 +55,13 @@ impl CarbonConfig {
     /// Describes a well-behaved server on a free port that serves a few milliseconds after its start.
     pub fn fast(release: impl Into<String>) -> Self {
         Self { port_delay_ms: 0, ready_delay_ms: 0, ..Self::new(0, release) }
+    }
+
+    /// Lets it answer on a second port of 127.0.0.1 too.
+    #[must_use]
+    pub fn with_second_port(mut self, port: u16) -> Self {
+        self.second_port = port;
+        self
     }
 
     /// Lets it listen at once after its start and answer 503 for so many milliseconds.
@@ -93,6 +103,7 @@ impl Relaunch {
 pub struct CarbonHome {
     path: PathBuf,
     port: u16,
+    second_port: u16,
 }
 
 impl CarbonHome {
@@ -109,7 +120,7 @@ impl CarbonHome {
         fs::write(path.join("repository/conf/fake-carbon.json"), serde_json::to_vec_pretty(config)?)?;
         script(&path.join("bin/wso2server.sh"), &server_script(path, relaunch))?;
         script(&path.join("bin/patch.sh"), &patch_script(path))?;
-        Ok(Self { path: path.to_path_buf(), port: config.port })
+        Ok(Self { path: path.to_path_buf(), port: config.port, second_port: config.second_port })
     }
 
     /// Returns the home directory.
@@ -120,6 +131,11 @@ impl CarbonHome {
     /// Returns the traffic port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the second port on 127.0.0.1; 0 where it has none.
+    pub fn second_port(&self) -> u16 {
+        self.second_port
     }
 
     /// Returns the log of the requests that the server began (`S id`) and ended (`E id`).

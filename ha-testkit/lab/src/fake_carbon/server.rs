@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -90,6 +91,10 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     sleep(Duration::from_millis(config.port_delay_ms)).await;
     let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
+    let second = match config.second_port {
+        0 => None,
+        port => Some(TcpListener::bind(("127.0.0.1", port)).await?),
+    };
     let mut pid_file = std::process::id().to_string().into_bytes();
     pid_file.push(b'\n');
     pid_file.resize(100, 0);
@@ -110,7 +115,7 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
         tokio::select! {
             biased;
             _ = terminated.recv() => break,
-            accepted = listener.accept() => {
+            accepted = accept(&listener, second.as_ref()) => {
                 let Ok((stream, _)) = accepted else { continue };
                 let _ = stream.set_nodelay(true);
                 let server = server.clone();
@@ -131,7 +136,7 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
             }
         }
     }
-    drop(listener);
+    drop((listener, second));
     if config.hang_on_stop {
         std::future::pending::<()>().await;
     }
@@ -140,6 +145,15 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
     drop(told);
     let _ = timeout(Duration::from_millis(config.grace_ms), ending.closed()).await;
     Ok(())
+}
+
+/// Accepts a connection on either port.
+async fn accept(first: &TcpListener, second: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    let Some(second) = second else { return first.accept().await };
+    tokio::select! {
+        accepted = first.accept() => accepted,
+        accepted = second.accept() => accepted,
+    }
 }
 
 fn boot_time() -> u128 {
