@@ -123,7 +123,8 @@ struct FullJournal {
 #[async_trait]
 impl Journal for FullJournal {
     async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
-        let take_out = |entry: &Entry| matches!(&entry.record, Record::Intent { order, .. } if order.name() == "take out");
+        let take_out =
+            |entry: &Entry| matches!(&entry.record, Record::Intent { order, .. } if order.name() == "take out");
         let before = self.store.read(run).await?.iter().filter(|entry| take_out(entry)).count();
         if before == 1 {
             return Err(JournalError::Broken { what: "no space left on device".into() });

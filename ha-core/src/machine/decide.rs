@@ -195,7 +195,7 @@ fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
             Progress::Idle if run.is_done(law, order) => {}
             Progress::Idle => {
                 if order.precondition(law, &run.cluster).is_err()
-                    || makes_worse(law, &run.cluster, &state_after(law, run, order))
+                    || makes_worse(law, plan.phase, &run.cluster, &state_after(law, run, order))
                 {
                     return at_rest(run, Decision::End(End::NeedsOperator(Why::LawWouldBreak)));
                 }
@@ -304,8 +304,8 @@ fn breaks(law: Law<'_>, plan: &Plan, run: &RunState, order: Order) -> Option<Vio
 }
 
 /// Tells whether more would be broken than is.
-fn makes_worse(law: Law<'_>, state: &ClusterState, next: &ClusterState) -> bool {
-    law.check(next, Phase::Quiet).is_err() && law.broken(next).len() > law.broken(state).len()
+fn makes_worse(law: Law<'_>, phase: Phase, state: &ClusterState, next: &ClusterState) -> bool {
+    law.check(next, phase).is_err() && law.broken(next).len() > law.broken(state).len()
 }
 
 /// Returns the state in which the order, and all orders in flight beside it, each by what it is, have happened. An effect that

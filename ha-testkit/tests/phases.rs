@@ -1,0 +1,59 @@
+//! A plan says in which phase of the law it begins: one for a cluster that has lost a failure domain already is proven
+//! against what is required then.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use ha_core::action::{Action, ServerAction, TrafficAction};
+use ha_core::law::{Invariant, Phase};
+use ha_core::plan::{Draft, Ends, Goal, Plan, Stage, Step};
+use ha_core::safety::prove;
+use ha_core::state::{Process, ProcessEvent, Traffic};
+use ha_testkit::world::Shape;
+
+/// Two members that both serve, of which the first is lost; the spare is started, tested and admitted, and retired again.
+async fn after_a_loss() -> (ha_core::topology::Topology, Draft) {
+    let world = Shape::active_active(2, 1000).with_spares(&[1000]).world().unwrap();
+    let seen = world.engine().observe().await.unwrap();
+    let (topology, mut state) = (world.topology().clone(), seen.state);
+    let (lost, spare) = (topology.find("esb1").unwrap(), topology.find("spare1").unwrap());
+    state.set_lost(topology.node(lost).domain);
+    state.node_mut(lost).process = state.node(lost).process.on(ProcessEvent::HostLost).unwrap();
+    state.set_traffic_everywhere(lost, |_| Traffic::Down);
+    assert_eq!(state.node(lost).process, Process::Absent);
+    let goal = Goal::release(state.node(spare).release.unwrap());
+    let step = |action: Action| Step::new(action, topology.policy());
+    let bring = [ServerAction::Start.into(), ServerAction::Gate.into(), TrafficAction::Admit.into()].map(step).to_vec();
+    let retire = [TrafficAction::TakeOut.into(), ServerAction::Stop.into()].map(step).to_vec();
+    let mut draft = Draft::new("stand in", &topology, state, seen.facts, goal)
+        .with_stage(Stage::new("bring the spare", vec![spare], bring))
+        .with_stage(Stage::new("retire the spare", vec![spare], retire));
+    draft.point_of_no_return = 1;
+    draft.ends = Ends::new("the spare stood in", "as it was");
+    (topology, draft)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_begins_after_a_loss_is_proven_against_what_is_required_then() {
+    let (topology, draft) = after_a_loss().await;
+    assert_eq!(draft.phase, Phase::Settled, "as the start says");
+    let plan = Plan::from(draft);
+    let proof = prove(&topology, &plan).unwrap();
+    assert_eq!(proof.pools[0].settled.lowest, Some(250), "1,000 serve, 750 are required after a loss");
+    assert_eq!(plan.ends().reached, "the spare stood in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_plan_cannot_promise_what_a_whole_cluster_must() {
+    let (topology, mut draft) = after_a_loss().await;
+    draft.phase = Phase::Quiet;
+    let refused = prove(&topology, &draft.into()).unwrap_err();
+    assert_eq!(refused.violation.invariant, Invariant::OneMoreFailure, "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_too_nothing_is_admitted_untested() {
+    let (topology, mut draft) = after_a_loss().await;
+    draft.stages[0].steps.remove(1);
+    let refused = prove(&topology, &draft.into()).unwrap_err();
+    assert_eq!(refused.violation.invariant, Invariant::Tested, "{refused}");
+}
