@@ -73,10 +73,8 @@ impl Engine {
             if let Some(release) = release.filter(|_| node.tested) {
                 tested.insert(release);
             }
-            let process = match node.process {
-                Process::Ready { .. } => Process::Ready { warm: node.tested },
-                process => process,
-            };
+            let ready = node.process.is_ready();
+            let process = if ready { Process::Ready { warm: node.tested } } else { node.process };
             let mut state = NodeState::new(process, release, tested);
             state.work = *work;
             if let Some(shared) = files {

@@ -130,9 +130,9 @@ impl Engine {
             None => {}
         }
         let record = Record::TakenOver { owner: self.shared.owner.clone(), at: state.cursor };
-        let intents = entries.iter().filter_map(|entry| match &entry.record {
-            Record::Intent { order, .. } => Some((*order, entry.sequence)),
-            _ => None,
+        let intents = entries.iter().filter_map(|entry| {
+            let Record::Intent { order, .. } = &entry.record else { return None };
+            Some((*order, entry.sequence))
         });
         let intents = intents.collect();
         self.spawn(run, folded.plan, None, state, lease, folded.next_sequence, record, intents).await

@@ -181,18 +181,12 @@ impl<'r, 't> Reader<'r, 't> {
     pub(super) fn table(&self, key: &'static str) -> Option<Reader<'r, 't>> {
         let raw = self.raw(key)?;
         let line = self.findings.line(&raw.span());
-        match raw.get_ref() {
-            DeValue::Table(table) => Some(Reader::new(self.findings, table, self.key(key), line)),
-            other => {
-                self.wrong(
-                    line,
-                    key,
-                    format!("this is a {}", other.type_str()),
-                    format!("write a table [{}]", self.key(key)),
-                );
-                None
-            }
-        }
+        let DeValue::Table(table) = raw.get_ref() else {
+            let fix = format!("write a table [{}]", self.key(key));
+            self.wrong(line, key, format!("this is a {}", raw.get_ref().type_str()), fix);
+            return None;
+        };
+        Some(Reader::new(self.findings, table, self.key(key), line))
     }
 
     /// Returns a sub-table that has to be there.
@@ -221,9 +215,10 @@ impl<'r, 't> Reader<'r, 't> {
         let mut readers = Vec::new();
         for (index, item) in array.iter().enumerate() {
             let (path, line) = (format!("{}[{index}]", self.key(key)), self.findings.line(&item.span()));
-            match item.get_ref() {
-                DeValue::Table(table) => readers.push(Reader::new(self.findings, table, path, line)),
-                other => self.findings.add(line, path, format!("this is a {}", other.type_str()), fix.clone()),
+            if let DeValue::Table(table) = item.get_ref() {
+                readers.push(Reader::new(self.findings, table, path, line));
+            } else {
+                self.findings.add(line, path, format!("this is a {}", item.get_ref().type_str()), fix.clone());
             }
         }
         readers

@@ -32,7 +32,7 @@ impl Executor {
     async fn rotate(&self, node: NodeIx, goal: Goal) -> Outcome {
         let shared = &self.shared;
         let gone_for = self.gone_at.map(|at| at.elapsed()).unwrap_or_default();
-        let policy = policy_of(&shared.topology.policy()).with_server_gone_for(gone_for);
+        let policy = policy_of(shared.topology.policy()).with_server_gone_for(gone_for);
         let rows = shared.rows(node);
         let places: Vec<_> = rows.iter().map(|row| (row.backend.clone(), row.place.clone())).collect();
         match rotate(self.epoch, &places, goal, policy).await {

@@ -38,9 +38,9 @@ impl Rotation {
 
     /// Tells whether a look at the node saw another state than the reading of its pool in the same round.
     fn disagrees(&self, replies: &[(usize, Reply)]) -> bool {
-        replies.iter().any(|(instance, reply)| match reply {
-            Reply::Looked(looked) => self.seen[*instance].now.map(|member| member.admin) != Some(looked.member.admin),
-            _ => false,
+        replies.iter().any(|(instance, reply)| {
+            let Reply::Looked(looked) = reply else { return false };
+            self.seen[*instance].now.map(|member| member.admin) != Some(looked.member.admin)
         })
     }
 

@@ -75,7 +75,28 @@ impl Rotation {
                     self.enter(Phase::ConfirmUndo);
                 }
             }
-            _ => self.undo_confirmed(now, replies),
+            Phase::Preflight
+            | Phase::Draining
+            | Phase::ConfirmDrain
+            | Phase::WaitIdle
+            | Phase::ConfirmIdle
+            | Phase::Cutting
+            | Phase::Closing
+            | Phase::ConfirmClosing
+            | Phase::WaitClosed
+            | Phase::Purging
+            | Phase::Restarted
+            | Phase::Warming
+            | Phase::WaitHealthy
+            | Phase::WeighingDown
+            | Phase::ConfirmCanary
+            | Phase::Readying(_)
+            | Phase::Confirming(_)
+            | Phase::Canary
+            | Phase::WeighingUp
+            | Phase::Restored
+            | Phase::ConfirmUndo
+            | Phase::Ended => self.undo_confirmed(now, replies),
         }
     }
 
