@@ -113,7 +113,11 @@ impl LocalHost {
         // Stopped first: killed alone it would be started again, as its unit says.
         self.order("kill", unit, &["stop", "--no-block"]).await?;
         if lives().await? {
-            self.order("kill", unit, &["kill", "--signal=KILL"]).await?;
+            let killed = self.order("kill", unit, &["kill", "--signal=KILL"]).await;
+            // One that has ended by itself in between may not be loaded any more.
+            if killed.is_err() && lives().await? {
+                killed?;
+            }
         }
         Ok(Applied::Applied)
     }

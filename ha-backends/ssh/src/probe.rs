@@ -144,7 +144,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (script, identity) = (home.path().join("again.sh"), format!("-Dhome={}", home.path().display()));
         // Every few milliseconds: without the pause, all five passes of one look in thousands fall between two programs.
-        let again = "n=0; while [ $n -lt 20000 ]; do n=$((n + 1)); done; exec /bin/sh \"$0\" \"$@\"\n";
+        let again = "n=0; while [ $n -lt 60000 ]; do n=$((n + 1)); done; exec /bin/sh \"$0\" \"$@\"\n";
         std::fs::write(&script, again).unwrap();
         let mut server = Command::new("/bin/sh").arg(&script).arg(&identity).spawn().unwrap();
         let (life, pid) = running(home.path(), &identity);

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ha_core::backend::Host;
@@ -231,8 +231,13 @@ impl Subject for SshSubject {
     }
 
     async fn cut_link(&self) -> Result<(), Breach> {
-        if self.machine.kill_sessions() == 0 {
-            return Err(Breach::new("no session was there to be cut"));
+        // On a busy machine the login may still be under way.
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.machine.kill_sessions() == 0 {
+            if Instant::now() > until {
+                return Err(Breach::new("no session was there to be cut"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     }

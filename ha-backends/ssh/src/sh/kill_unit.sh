@@ -32,5 +32,6 @@ ha_runs || { echo killed; exit 0; }
 # Stopped first: killed alone it would be started again, as its unit says.
 ha_systemctl stop --no-block || exit 1
 ha_runs || { echo killed; exit 0; }
-ha_systemctl kill --signal=KILL || exit 1
+# One that has ended by itself in between may not be loaded any more.
+ha_systemctl kill --signal=KILL || { ha_runs && exit 1; }
 echo killed
