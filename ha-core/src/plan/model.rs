@@ -9,7 +9,7 @@ use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Schema};
 use crate::topology::{Name, NodeIx, Policy, Topology};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
-pub const PLAN_FORMAT: u32 = 2;
+pub const PLAN_FORMAT: u32 = 3;
 
 /// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a [`Draft`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -314,6 +314,7 @@ pub struct DegradedWindow {
     /// What is not promised.
     pub what: Degraded,
     /// For how long at most, each time.
+    #[serde(with = "crate::millis", rename = "at_most_ms")]
     pub at_most: Duration,
 }
 
@@ -403,6 +404,7 @@ pub struct Step {
     /// What is done.
     pub action: Action,
     /// How long it may take; past it the outcome is unknown and is looked up.
+    #[serde(with = "crate::millis", rename = "deadline_ms")]
     pub deadline: Duration,
     /// How often it may be tried in all, at least once.
     pub attempts: u8,

@@ -16,7 +16,7 @@ use crate::state::LeaseEpoch;
 use crate::topology::DomainIx;
 
 /// The format of entries that this library writes; a later one is refused when it is read.
-pub const RECORD_FORMAT: u32 = 2;
+pub const RECORD_FORMAT: u32 = 3;
 
 /// Names a run. Chosen by the caller, or made from the plan and the time: starting the same run twice is one run.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
