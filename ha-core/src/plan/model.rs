@@ -309,12 +309,14 @@ impl Goal {
 
 /// A stretch of a run in which full service is not promised, with its bound.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct DegradedWindow {
     /// What is not promised.
     pub what: Degraded,
     /// For how long at most, each time.
     #[serde(with = "crate::millis", rename = "at_most_ms")]
+    #[cfg_attr(feature = "schemars", schemars(with = "u64"))]
     pub at_most: Duration,
 }
 
@@ -327,6 +329,7 @@ impl DegradedWindow {
 
 /// What a window takes away.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Degraded {
