@@ -8,6 +8,7 @@ pub mod journal;
 pub mod law;
 pub mod machine;
 pub mod manual;
+mod millis;
 pub mod plan;
 pub mod procedure;
 pub mod record;

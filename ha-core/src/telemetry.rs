@@ -1,18 +1,42 @@
-//! The names of spans and fields that backends write for `tracing`. They are part of the public API: dashboards read them.
+//! The names of spans, events and fields that the engine and the backends write for `tracing`. They are part of the public API:
+//! dashboards read them.
 //!
 //! | Span | Fields | Where |
 //! |---|---|---|
+//! | `run` (info) | `run`, `procedure`, `plan` | around all that the engine does for a run, from taking the lease to giving it back |
+//! | `step` (info) | `target`, `action`, `op` | inside a run, around each act of a step, and each look at what came of it |
 //! | `call` (debug) | `backend`, `op`, `target`, `instance`, `host` | around each call of a backend trait, in every backend |
 //!
-//! `backend` is the backend's name, as a topology gives it (`haproxy`, `local`, `ssh`, `http`, `tcp`, `command`, `log`,
-//! `sqlite`). `op` is the method of the trait. `target` is what the call is about: a member, a server's home, a run. `instance`
-//! is the balancer instance that is asked, `host` the machine; each is there where the backend has one. No field holds a
-//! secret: of a URL the query is left out, of a command its arguments.
+//! Of a run, `run` is its name, `procedure` the one that made its plan, as `patch`, and `plan` the first digits of its plan's
+//! digest. Of a step, `target` is the node, or `database`, `action` what is done, and `op` is `act` or `look`.
+//!
+//! Of a call, `backend` is the backend's name, as a topology gives it (`haproxy`, `local`, `ssh`, `http`, `tcp`, `command`,
+//! `log`, `sqlite`). `op` is the method of the trait. `target` is what the call is about: a member, a server's home, a run.
+//! `instance` is the balancer instance that is asked, `host` the machine; each is there where the backend has one.
+//!
+//! | Event of the engine | Fields | When |
+//! |---|---|---|
+//! | `run event` (debug) | `event`, `detail` | with each [`Event`](crate::report::Event) of a run, also where its reader missed it |
+//! | `lease not released, it ends by itself` (warn) | `error` | at the end of a run |
+//! | `its supervisor kills it before stop_deadline` (warn) | `target`, `budget_ms`, `stop_deadline_ms` | as a plan is made |
+//!
+//! `event` is the event's kind, as `step-ended`; `detail` is all of it as JSON, as `schema/event.json` describes it. Durations
+//! are numbers of milliseconds under names that end in `_ms`. No field holds a secret: of a URL the query is left out, of a
+//! command its arguments.
 
 use std::fmt::Display;
 
 use tracing::field::{Empty, display};
 use tracing::{Span, debug_span, info_span};
+
+/// The name of the span around one run.
+pub const RUN_SPAN: &str = "run";
+
+/// The name of the span around one step of a run.
+pub const STEP_SPAN: &str = "step";
+
+/// The message of the event with which the engine tells each event of a run.
+pub const RUN_EVENT: &str = "run event";
 
 /// The name of the span around one call of a backend.
 pub const CALL: &str = "call";
@@ -44,9 +68,22 @@ pub const PLAN: &str = "plan";
 /// The field with what a step does.
 pub const ACTION: &str = "action";
 
-/// Makes the span of one run. Everything that the engine does for the run is inside.
-pub(crate) fn run_span(run: impl Display, procedure: &str, plan: &str) -> Span {
-    info_span!("run", run = %run, procedure, plan)
+/// The field with the kind of a run's event.
+pub const EVENT: &str = "event";
+
+/// The field with all of a run's event, as JSON.
+pub const DETAIL: &str = "detail";
+
+/// Makes the span of one run. Everything that the engine does for the run is inside, before its plan is known too: that is
+/// said with [`name_plan`] then.
+pub(crate) fn run_span(run: impl Display) -> Span {
+    info_span!("run", run = %run, procedure = Empty, plan = Empty)
+}
+
+/// Says in a run's span which plan the run has.
+pub(crate) fn name_plan(span: &Span, procedure: &str, plan: &str) {
+    span.record(PROCEDURE, procedure);
+    span.record(PLAN, plan);
 }
 
 /// Makes the span of one step of a run; `op` is `act` or `look`.

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The house from left to right: a module may use what stands left of it.
-const ORDER: [&str; 10] =
-    ["telemetry", "topology", "state", "law", "action", "plan", "record", "machine", "safety", "procedure"];
+const ORDER: [&str; 11] =
+    ["millis", "telemetry", "topology", "state", "law", "action", "plan", "record", "machine", "safety", "procedure"];
 
 /// Modules beside the order, with the last module of the order that they may use. The traits know nothing of plans.
 const BESIDE: [(&str, &str); 4] =

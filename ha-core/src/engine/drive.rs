@@ -212,7 +212,7 @@ impl Drive {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
-        tracing::debug!(event = ?event, "run event");
+        tracing::debug!(event = event.kind(), detail = serde_json::to_string(&event).unwrap_or_default(), "run event");
         self.report.event(&event);
         self.events.send(event);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tracing::Instrument;
 
 use super::build::Shared;
 use crate::journal::LeaseError;
@@ -29,7 +30,7 @@ impl HeldLease {
         // Time counts from when the lease was asked for, not from when the answer came.
         let (sender, valid_until) = watch::channel(asked + ttl);
         let task = shared.clone();
-        let renewal = tokio::spawn(async move {
+        let renew = async move {
             loop {
                 sleep(ttl / 3).await;
                 let asked = Instant::now();
@@ -45,7 +46,8 @@ impl HeldLease {
                     Err(LeaseError::Held { .. } | LeaseError::Broken { .. }) => {}
                 }
             }
-        });
+        };
+        let renewal = tokio::spawn(renew.in_current_span());
         Ok(Self { shared: shared.clone(), epoch, valid_until, renewal })
     }
 

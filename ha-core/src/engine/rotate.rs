@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
 
 use crate::backend::{CloseSessions, CutConsent, Effect, ErrorKind, LoadBalancer, MemberRef, SetAdmin, SetWeight};
 use crate::machine::rotation::{
@@ -42,7 +43,8 @@ pub async fn rotate(
         while let Some((instance, call)) = rotation.poll_call(began.elapsed()) {
             let (backend, row) = &places[instance];
             let (backend, member, consent) = (backend.clone(), row.member.clone(), consent.clone());
-            calls.spawn(async move { (instance, answer(&*backend, epoch, member, call, consent).await) });
+            let call = async move { (instance, answer(&*backend, epoch, member, call, consent).await) };
+            calls.spawn(call.in_current_span());
         }
         if let Some(outcome) = rotation.outcome() {
             return outcome.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::build::Engine;
 use super::drive::Drive;
@@ -76,6 +76,12 @@ impl Engine {
     /// # Cancel safety
     /// Before the plan is recorded, dropping the future leaves a lease that ends by itself; after it the run goes on.
     pub async fn run(&self, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
+        let span = telemetry::run_span(&run);
+        telemetry::name_plan(&span, planned.plan.procedure(), planned.plan.digest().short());
+        self.begin(run, planned).instrument(span).await
+    }
+
+    async fn begin(&self, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
         let Planned { plan, proof } = planned;
         if plan.topology != Plan::digest_of(&self.shared.topology) {
             return Err(RunError::OtherTopology);
@@ -100,6 +106,11 @@ impl Engine {
     /// As [`run`](Self::run), and [`RunError::Fold`] when the records do not make a run, [`RunError::Ended`] when it is
     /// all new or all old already. Nothing was changed in any of these cases.
     pub async fn resume(&self, run: RunId) -> Result<RunHandle, RunError> {
+        let span = telemetry::run_span(&run);
+        self.take_over(run, &span).instrument(span.clone()).await
+    }
+
+    async fn take_over(&self, run: RunId, span: &Span) -> Result<RunHandle, RunError> {
         let lease = HeldLease::take(&self.shared).await?;
         let entries = match self.shared.journal.read(&run).await {
             Ok(entries) => entries,
@@ -115,6 +126,7 @@ impl Engine {
                 return Err(RunError::Fold { run, source });
             }
         };
+        telemetry::name_plan(span, folded.plan.procedure(), folded.plan.digest().short());
         let mut state = folded.state;
         match folded.end {
             Some(end @ (End::AllNew | End::AllOld)) => {
@@ -201,8 +213,7 @@ impl Engine {
             // It was seen before the plan was recorded, which may have taken long.
             drive.seen(Duration::ZERO, seen);
         }
-        let span = telemetry::run_span(&drive.run, drive.plan.procedure(), drive.plan.digest().short());
-        let task = tokio::spawn(drive.drive_to_end(aborted).instrument(span));
+        let task = tokio::spawn(drive.drive_to_end(aborted).in_current_span());
         Ok(RunHandle { events: receiver, abort, task })
     }
 }

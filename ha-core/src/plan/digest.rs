@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Identifies a plan: SHA-256 over its JSON form.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Digest(String);
 

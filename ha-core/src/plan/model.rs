@@ -9,7 +9,7 @@ use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Schema};
 use crate::topology::{Name, NodeIx, Policy, Topology};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
-pub const PLAN_FORMAT: u32 = 2;
+pub const PLAN_FORMAT: u32 = 3;
 
 /// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a [`Draft`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -309,11 +309,14 @@ impl Goal {
 
 /// A stretch of a run in which full service is not promised, with its bound.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct DegradedWindow {
     /// What is not promised.
     pub what: Degraded,
     /// For how long at most, each time.
+    #[serde(with = "crate::millis", rename = "at_most_ms")]
+    #[cfg_attr(feature = "schemars", schemars(with = "u64"))]
     pub at_most: Duration,
 }
 
@@ -326,6 +329,7 @@ impl DegradedWindow {
 
 /// What a window takes away.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Degraded {
@@ -403,6 +407,7 @@ pub struct Step {
     /// What is done.
     pub action: Action,
     /// How long it may take; past it the outcome is unknown and is looked up.
+    #[serde(with = "crate::millis", rename = "deadline_ms")]
     pub deadline: Duration,
     /// How often it may be tried in all, at least once.
     pub attempts: u8,

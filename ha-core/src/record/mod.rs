@@ -16,10 +16,11 @@ use crate::state::LeaseEpoch;
 use crate::topology::DomainIx;
 
 /// The format of entries that this library writes; a later one is refused when it is read.
-pub const RECORD_FORMAT: u32 = 2;
+pub const RECORD_FORMAT: u32 = 3;
 
 /// Names a run. Chosen by the caller, or made from the plan and the time: starting the same run twice is one run.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct RunId(String);
 
@@ -139,6 +140,7 @@ impl Record {
 
 /// What came of an act or a look.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum OutcomeKind {
     /// It happened in full, and was read back.

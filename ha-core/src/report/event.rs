@@ -4,6 +4,7 @@ use crate::record::{End, Evidence, OutcomeKind};
 
 /// What a run tells while it lasts. Stable names; new kinds may come.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "event")]
 #[non_exhaustive]
 pub enum Event {
@@ -79,4 +80,21 @@ pub enum Event {
         /// Loans that are still open.
         open: Vec<String>,
     },
+}
+
+impl Event {
+    /// Names its kind, as its JSON does under the key `event`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Opened { .. } => "opened",
+            Self::StepStarted { .. } => "step-started",
+            Self::StepEnded { .. } => "step-ended",
+            Self::Turned { .. } => "turned",
+            Self::Observed { .. } => "observed",
+            Self::DomainLost { .. } => "domain-lost",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Missed { .. } => "missed",
+            Self::Closed { .. } => "closed",
+        }
+    }
 }

@@ -11,6 +11,7 @@ use crate::topology::Name;
 
 /// The evidence of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RunReport {
     /// The run.
@@ -41,6 +42,7 @@ pub struct RunReport {
 
 /// What a run has seen of one pool.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PoolMargin {
     /// The pool.
@@ -51,6 +53,7 @@ pub struct PoolMargin {
 
 /// One step of a run.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StepTiming {
     /// The node, or `database`.

@@ -8,6 +8,7 @@ use crate::topology::{Name, Topology};
 
 /// States that a plan holds the law in every state it can reach, and what was explored to know it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Proof {
     /// The digest of the proven plan.
@@ -32,6 +33,7 @@ pub struct Proof {
 
 /// The lowest capacities of one pool in the states that were visited.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PoolMargins {
     /// The pool.
@@ -48,6 +50,7 @@ pub struct PoolMargins {
 
 /// How a plan was proven.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Method {
@@ -57,6 +60,7 @@ pub enum Method {
 
 /// The lowest figure of an invariant that compares a capacity with what is required.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Margin {
     /// The lowest capacity above what is required, in the unit of the load; `None` where no state asked for it.

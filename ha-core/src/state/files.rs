@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// How the file sync into one node stands: the edge from the writer to it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Sync {
     /// There is no edge into this node: it is the writer, or nothing is shared.

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// One set of shared files: a number that grows, and a digest that tells two sets of one number apart.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Generation {
     /// Grows with each deployment.
     pub sequence: u64,

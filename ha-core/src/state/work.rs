@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whether a node pulls work by itself: pollers, schedulers, message consumers.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// The node pulls no work.

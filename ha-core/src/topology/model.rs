@@ -249,28 +249,38 @@ pub enum OnDrainDeadline {
 #[non_exhaustive]
 pub struct Policy {
     /// How long requests in flight may take to end. Default 60 s; at 0 only an idle node can be taken out.
+    #[serde(with = "crate::millis", rename = "drain_deadline_ms")]
     pub drain_deadline: Duration,
     /// What happens then. Default `roll-back`.
     pub on_drain_deadline: OnDrainDeadline,
     /// How long the longest request takes: what a reloaded balancer may still hide, where its older processes cannot be
     /// asked. Default: the drain deadline.
+    #[serde(with = "crate::millis", rename = "longest_request_ms")]
     pub longest_request: Duration,
     /// How long clients bound to a node (a cookie, a stick table) keep it once it drains; then they are moved. Default 2 s.
+    #[serde(with = "crate::millis", rename = "persistence_grace_ms")]
     pub persistence_grace: Duration,
     /// The share of its weight that a node gets first when it comes back. Default: none, it gets all at once.
     pub canary: Option<Permille>,
     /// How long that is watched. Default 10 s; without `canary` it means nothing.
+    #[serde(with = "crate::millis", rename = "canary_watch_ms")]
     pub canary_watch: Duration,
     /// How long a started server may take to be ready. Default 300 s.
+    #[serde(with = "crate::millis", rename = "ready_deadline_ms")]
     pub ready_deadline: Duration,
     /// How long a stopped server may take to be gone. Default 300 s.
+    #[serde(with = "crate::millis", rename = "stop_deadline_ms")]
     pub stop_deadline: Duration,
     /// How long a command of a change (a patch, its restore) may take. Default 600 s.
+    #[serde(with = "crate::millis", rename = "command_deadline_ms")]
     pub command_deadline: Duration,
     /// How long a changed node carries traffic before the next one is touched. Default 10 s; 0 skips the soak.
+    #[serde(with = "crate::millis", rename = "soak_ms")]
     pub soak: Duration,
     /// How long the lease lasts unless renewed, which happens every third of it. Default 30 s, at least 3 s.
+    #[serde(with = "crate::millis", rename = "lease_ttl_ms")]
     pub lease_ttl: Duration,
     /// How long a node that should serve must look dead before it counts as lost. Default 2 s.
+    #[serde(with = "crate::millis", rename = "lost_after_ms")]
     pub lost_after: Duration,
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 /// assert!(Name::new("be/s1;disable server be/s2").is_err());
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Box<str>);
 

@@ -308,7 +308,8 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
         if let Ok(Ok(Some(budget))) = timeout(READ_LIMIT, host.stop_budget()).await
             && budget < policy
         {
-            tracing::warn!(node = %name, ?budget, stop_deadline = ?policy, "its supervisor kills it before stop_deadline");
+            let (budget_ms, stop_deadline_ms) = (millis(budget), millis(policy));
+            tracing::warn!(target = %name, budget_ms, stop_deadline_ms, "its supervisor kills it before stop_deadline");
             let words = "let its supervisor wait as long, or lower stop_deadline";
             note(
                 "a stop may be cut short",

@@ -1,0 +1,30 @@
+//! The published JSON Schemas are what the types say.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+use std::{env, fs};
+
+use ha_core::report::{Event, RunReport};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+
+fn schema_of<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
+#[test]
+fn the_published_schemas_are_what_the_types_say() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
+    for (name, schema) in [("event.json", schema_of::<Event>()), ("report.json", schema_of::<RunReport>())] {
+        let (file, text) = (dir.join(name), serde_json::to_string_pretty(&schema).unwrap() + "\n");
+        if env::var_os("UPDATE_SCHEMA").is_some() {
+            fs::write(&file, &text).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&file).is_ok_and(|published| published == text),
+            "schema/{name} is not what the types say; after a change that is meant, and noted in CHANGELOG.md: \
+             UPDATE_SCHEMA=1 cargo test -p ha-core --features schemars --test schema"
+        );
+    }
+}

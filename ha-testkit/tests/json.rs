@@ -1,0 +1,230 @@
+//! What runs tell as JSON: durations are numbers of milliseconds, and events and reports are what their schemas say.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+
+use ha_core::record::{End, Evidence, OutcomeKind, Why};
+use ha_core::report::{Event, RunReport};
+use ha_core::state::{Generation, Schema, Sync, Work};
+use ha_testkit::world::{Shape, World};
+use serde_json::{Map, Value, json, to_value};
+
+/// Everything that one run leaves as JSON: its topology, plan, events and report.
+async fn run_as_json(world: &World) -> (Value, Value, Vec<Value>, RunReport) {
+    let engine = world.engine();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
+    let plan = to_value(&planned.plan).unwrap();
+    let mut run = engine.run("patch-1".into(), planned).await.unwrap();
+    let mut events = Vec::new();
+    while let Some(event) = run.next_event().await {
+        events.push(to_value(&event).unwrap());
+    }
+    (to_value(world.topology()).unwrap(), plan, events, run.wait().await.unwrap())
+}
+
+/// Each kind of evidence, with and without what may be left out.
+fn every_evidence() -> Vec<Evidence> {
+    let release = || "2.0".to_string();
+    vec![
+        Evidence::OutOfTraffic { cut_requests: 1 },
+        Evidence::InTraffic { servers: 2 },
+        Evidence::BalancersAgree { admitted: true },
+        Evidence::StandingBy { release: release() },
+        Evidence::Stopped { forced: false },
+        Evidence::Ready { release: release(), process: None },
+        Evidence::Ready { release: release(), process: Some("42".into()) },
+        Evidence::Installed { release: release() },
+        Evidence::GatePassed { release: release() },
+        Evidence::Watched { soak_ms: 10_000, probes_passed: 50 },
+        Evidence::Files { sync: Sync::Held, generation: Some(Generation::new(7, "d1")) },
+        Evidence::Files { sync: Sync::None, generation: None },
+        Evidence::Writer { epoch: 3 },
+        Evidence::PulledWork { work: Work::Off },
+        Evidence::Schema { schema: Schema::Expanded },
+        Evidence::failed("no answer"),
+    ]
+}
+
+/// Each kind of event, with each kind of evidence and of end.
+fn every_event() -> Vec<Event> {
+    let text = || "esb1".to_string();
+    let ends = [
+        End::AllNew,
+        End::AllOld,
+        End::NeedsOperator(Why::OutcomeUnknown),
+        End::NeedsOperator(Why::DomainLost(World::active_passive().topology().domains().next().unwrap())),
+    ];
+    let closed = ends.map(|end| Event::Closed { end, message: end.to_string(), open: vec![text()] });
+    let outcomes = [OutcomeKind::Done, OutcomeKind::NotDone, OutcomeKind::Unknown].into_iter().cycle();
+    let ended = every_evidence().into_iter().zip(outcomes).map(|(evidence, outcome)| Event::StepEnded {
+        target: text(),
+        action: text(),
+        outcome,
+        message: evidence.to_string(),
+        evidence,
+        took_ms: 12,
+    });
+    let others = [
+        Event::Opened { run: text(), epoch: 1, resumed: false },
+        Event::StepStarted { target: text(), action: text(), compensating: true },
+        Event::Turned { message: text() },
+        Event::Observed { margin: -5 },
+        Event::DomainLost { domain: text() },
+        Event::Interrupted { reason: text(), open: vec![text()], unknown: Vec::new() },
+        Event::Missed { events: 3 },
+    ];
+    ended.chain(others).chain(closed).collect()
+}
+
+/// Lists the keys of all objects in a value.
+fn keys(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            into.insert(key.clone());
+            keys(value, into);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| keys(item, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn durations_are_numbers_of_milliseconds_in_all_json() {
+    let world = Shape::active_passive().with_work().world().unwrap();
+    let (topology, plan, events, report) = run_as_json(&world).await;
+    let proof = to_value(report.proof.as_ref().unwrap()).unwrap();
+    let mut found = BTreeSet::new();
+    for value in [&topology, &plan, &proof, &to_value(&report).unwrap()].into_iter().chain(&events) {
+        keys(value, &mut found);
+    }
+    every_event().iter().for_each(|event| keys(&to_value(event).unwrap(), &mut found));
+    assert!(!found.contains("secs") && !found.contains("nanos"), "{found:?}");
+    for key in ["at_most_ms", "deadline_ms", "drain_deadline_ms", "lost_after_ms", "took_ms"] {
+        assert!(found.contains(key), "{key} is not among {found:?}");
+    }
+    let soak = world.topology().policy().soak.as_millis();
+    assert_eq!(topology["policy"]["soak_ms"], json!(u64::try_from(soak).unwrap()));
+}
+
+/// A published schema, of the part of JSON Schema that it uses.
+struct Published(Value);
+
+impl Published {
+    fn event() -> Self {
+        Self(serde_json::from_str(include_str!("../../ha-core/schema/event.json")).unwrap())
+    }
+
+    fn report() -> Self {
+        Self(serde_json::from_str(include_str!("../../ha-core/schema/report.json")).unwrap())
+    }
+
+    /// Says what of a value does not conform; every key must be a property of the schema.
+    fn check(&self, value: &Value) -> Result<(), String> {
+        self.conforms(value, &self.0)
+    }
+
+    fn conforms(&self, value: &Value, schema: &Value) -> Result<(), String> {
+        let wrong = |what: &str| Err(format!("{value}: {what} of {schema}"));
+        for (keyword, rule) in schema.as_object().unwrap() {
+            match keyword.as_str() {
+                "$schema" | "$defs" | "title" | "description" | "format" => {}
+                "$ref" => {
+                    self.conforms(value, self.0.pointer(rule.as_str().unwrap().trim_start_matches('#')).unwrap())?
+                }
+                "type" if !has_type(value, rule) => return wrong("not the type"),
+                "const" if value != rule => return wrong("not the value"),
+                "minimum" if value.as_i64() < rule.as_i64() => return wrong("below the minimum"),
+                "maximum" if value.as_u64() > rule.as_u64() => return wrong("above the maximum"),
+                "type" | "const" | "minimum" | "maximum" | "additionalProperties" => {}
+                "required" => {
+                    if let Some(key) = texts(rule).find(|key| value.get(key).is_none()) {
+                        return wrong(&format!("without {key}"));
+                    }
+                }
+                "properties" => {
+                    for (key, value) in value.as_object().unwrap_or(&Map::new()) {
+                        match rule.get(key) {
+                            Some(schema) => self.conforms(value, schema)?,
+                            None => return wrong(&format!("{key} is no property")),
+                        }
+                    }
+                }
+                "items" => value.as_array().into_iter().flatten().try_for_each(|item| self.conforms(item, rule))?,
+                "oneOf" | "anyOf" => {
+                    let failures = rule.as_array().unwrap().iter().map(|one| self.conforms(value, one));
+                    let (fit, failed): (Vec<_>, Vec<_>) = failures.partition(Result::is_ok);
+                    if fit.len() != 1 {
+                        return wrong(&format!("{} alternatives fit, not one: {failed:?}", fit.len()));
+                    }
+                }
+                unknown => panic!("this test does not know the keyword {unknown} of JSON Schema"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of `tag` that the alternatives of a list have.
+    fn kinds(&self, list: &str, tag: &str) -> BTreeSet<String> {
+        let alternatives = self.0.pointer(list).unwrap().as_array().unwrap().iter();
+        alternatives.map(|one| one["properties"][tag]["const"].as_str().unwrap().into()).collect()
+    }
+}
+
+fn texts(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn has_type(value: &Value, wanted: &Value) -> bool {
+    let is = |name: &str| match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "null" => value.is_null(),
+        unknown => panic!("this test does not know the type {unknown} of JSON Schema"),
+    };
+    wanted.as_str().map_or_else(|| texts(wanted).any(is), is)
+}
+
+#[test]
+fn each_kind_of_event_conforms_to_its_schema() {
+    let schema = Published::event();
+    let (mut kinds, mut evidence) = (BTreeSet::new(), BTreeSet::new());
+    for event in every_event() {
+        let json = to_value(&event).unwrap();
+        schema.check(&json).unwrap();
+        assert_eq!(json["event"], event.kind());
+        kinds.insert(event.kind().to_string());
+        evidence.extend(json["evidence"]["kind"].as_str().map(String::from));
+    }
+    assert_eq!(kinds, schema.kinds("/oneOf", "event"), "this test has not all kinds of events");
+    assert_eq!(evidence, schema.kinds("/$defs/Evidence/oneOf", "kind"), "this test has not all kinds of evidence");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_and_the_events_of_a_run_conform_to_their_schemas() {
+    let world = Shape::active_passive().with_work().with_second_pool(1).world().unwrap();
+    let (_, _, events, mut report) = run_as_json(&world).await;
+    events.iter().try_for_each(|event| Published::event().check(event)).unwrap();
+    assert!(report.steps.len() > 10 && report.pools.len() == 2, "{report}");
+    assert!(report.proof.as_ref().is_some_and(|proof| !proof.windows.is_empty()), "{report}");
+    Published::report().check(&to_value(&report).unwrap()).unwrap();
+    (report.proof, report.lowest_margin) = (None, None);
+    Published::report().check(&to_value(&report).unwrap()).unwrap();
+}
+
+#[test]
+fn what_does_not_conform_is_found() {
+    let (schema, good) = (Published::event(), json!({"event": "observed", "margin": 5}));
+    schema.check(&good).unwrap();
+    for bad in [
+        json!({"event": "observed", "margin": {"secs": 5}}),
+        json!({"event": "observed"}),
+        json!({"event": "observed", "margin": 5, "more": 1}),
+        json!({"event": "seen", "margin": 5}),
+    ] {
+        assert!(schema.check(&bad).is_err(), "{bad}");
+    }
+}
