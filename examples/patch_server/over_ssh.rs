@@ -334,7 +334,7 @@ impl std::fmt::Display for Cost {
     }
 }
 
-/// The floor: what a careful person writes, and nothing that a product needs: no proof, no record, no way back. For each
+/// The floor: what a careful person writes, and nothing that a product needs: no proof, no record, no rollback. For each
 /// server: are all up, drain, wait until idle, hold out, wait until nothing connects, patch, restart, wait for the new
 /// release, wait for the balancer's checks, admit.
 const FLOOR: &str = r#"#!/bin/bash

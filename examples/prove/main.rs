@@ -34,7 +34,7 @@ async fn tell() -> Result<bool, Box<dyn Error>> {
     for case in cases().await? {
         as_expected &= tell_case(&case);
     }
-    println!("== spares that a patch needs where all members serve (peak 1000, three quarters owed after a loss)");
+    println!("== spares that a patch needs where all members serve (peak 1000, three quarters required after a loss)");
     for (members, capacity, expected) in SPARES {
         let needed = spares_needed(members, capacity).await?;
         let words = match needed {

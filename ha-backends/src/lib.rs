@@ -19,3 +19,8 @@ pub use ha_probe as probe;
 pub use ha_sqlite as sqlite;
 #[cfg(feature = "ssh")]
 pub use ha_ssh as ssh;
+
+/// Compiles the program in the project's README.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -185,7 +185,7 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
         // Nobody listens: each call ends with an error, and is a call.
         let _ = (balancer.identify().await, balancer.member(&row).await, balancer.look(&row).await);
         let _ = (balancer.members(&pool).await, balancer.quiescence(&row).await);
-        let _ = balancer.concerns(&expectations).await;
+        let _ = balancer.config_findings(&expectations).await;
         let _ = balancer.set_admin(EPOCH, SetAdmin::new(row.clone(), Admin::Drain)).await;
         let _ = balancer.set_weight(EPOCH, SetWeight::new(row.clone(), Weight::ONE)).await;
         let _ = balancer.close_sessions(EPOCH, CloseSessions::new(row.clone(), CutConsent::by("a test"))).await;
@@ -196,7 +196,7 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
         "look",
         "members",
         "quiescence",
-        "concerns",
+        "config_findings",
         "set_admin",
         "set_weight",
         "close_sessions",

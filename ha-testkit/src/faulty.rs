@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance, LoadBalancer,
-    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
+    Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Instance,
+    LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -25,8 +25,8 @@ pub enum BalancerCall {
     Look,
     /// `members`.
     Members,
-    /// `concerns`.
-    Concerns,
+    /// `config_findings`.
+    ConfigFindings,
     /// `quiescence`.
     Quiescence,
     /// `set_admin`.
@@ -150,7 +150,7 @@ fn named(call: BalancerCall) -> (&'static str, bool) {
         BalancerCall::Member => ("member", true),
         BalancerCall::Look => ("look", true),
         BalancerCall::Members => ("members", true),
-        BalancerCall::Concerns => ("concerns", true),
+        BalancerCall::ConfigFindings => ("config_findings", true),
         BalancerCall::Quiescence => ("quiescence", true),
         BalancerCall::SetAdmin => ("set_admin", false),
         BalancerCall::SetWeight => ("set_weight", false),
@@ -173,7 +173,7 @@ impl<B: ObserveBalancer> ObserveBalancer for FaultyBalancer<B> {
         self.through(BalancerCall::Member, member.to_string(), self.inner.member(member)).await
     }
 
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+    async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
         self.through(BalancerCall::Look, member.to_string(), self.inner.look(member)).await
     }
 
@@ -181,8 +181,8 @@ impl<B: ObserveBalancer> ObserveBalancer for FaultyBalancer<B> {
         self.through(BalancerCall::Members, pool.to_string(), self.inner.members(pool)).await
     }
 
-    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        self.through(BalancerCall::Concerns, expect.pool.to_string(), self.inner.concerns(expect)).await
+    async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
+        self.through(BalancerCall::ConfigFindings, expect.pool.to_string(), self.inner.config_findings(expect)).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

@@ -7,8 +7,8 @@ use std::fmt;
 use async_trait::async_trait;
 // mockall's own code has a name `Expectations`.
 use ha_core::backend::{
-    Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Expectations as Expected, Instance, LoadBalancer,
-    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
+    Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, Expectations as Expected, Instance,
+    LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -22,9 +22,9 @@ mockall::mock! {
         fn capabilities(&self) -> BalancerCapabilities;
         async fn identify(&self) -> Result<Instance, StepError>;
         async fn member(&self, member: &MemberRef) -> Result<Member, StepError>;
-        async fn look(&self, member: &MemberRef) -> Result<Standing, StepError>;
+        async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError>;
         async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError>;
-        async fn concerns(&self, expect: &Expected) -> Result<Vec<Concern>, StepError>;
+        async fn config_findings(&self, expect: &Expected) -> Result<Vec<ConfigFinding>, StepError>;
         async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError>;
     }
 

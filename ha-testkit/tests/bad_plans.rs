@@ -63,7 +63,7 @@ async fn a_request_without_a_way_back_or_with_nothing_to_do_is_refused() {
     let (apply, restore) = commands();
     for (request, words) in [
         (PatchRequest::new("", apply.clone(), restore.clone()), "must not be empty"),
-        (PatchRequest::new("2.0", apply.clone(), Vec::new()), "no way back"),
+        (PatchRequest::new("2.0", apply.clone(), Vec::new()), "no rollback"),
         (PatchRequest::new("1.0", apply, restore), "nothing to do"),
     ] {
         let error = world.engine().plan(&request).await.unwrap_err().to_string();
@@ -120,13 +120,13 @@ async fn a_plan_that_does_not_reach_its_goal_or_leaves_something_behind_is_refus
 async fn a_way_back_that_is_itself_unsafe_is_refused() {
     let world = World::active_passive();
     let mut plan = patched(&world).await;
-    // The recorded known-good target is wrong: the way back would install the new release again.
+    // The recorded known-good target is wrong: the rollback would install the new release again.
     let new = plan.goal.release.unwrap();
     for known in plan.known_good.iter_mut().flatten() {
         *known = KnownGood::new(new, known.admitted);
     }
     let found = refused(&world, &plan);
-    assert_eq!(found.violation.invariant, Invariant::WayBack, "{found}");
+    assert_eq!(found.violation.invariant, Invariant::Rollback, "{found}");
     assert!(found.trace.iter().any(|event| event.contains("rollback") || event.contains("rolling back")), "{found}");
     // Nothing was recorded at all: what was done cannot be undone.
     let mut plan = patched(&world).await;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use ha_core::backend::{
-    Admin, BalancerCapabilities, Concern, ErrorKind, Health, Instance, Member, MemberRef, Quiescence, Standing,
-    StepError,
+    Admin, BalancerCapabilities, ConfigFinding, ErrorKind, Health, Instance, Member, MemberRef, MemberSnapshot,
+    Quiescence, StepError,
 };
 use ha_core::state::RowKind;
 use ha_testkit::mock::MockBalancer;
@@ -28,7 +28,7 @@ fn at_rest() -> MockBalancer {
     mock.expect_identify().returning(|| Ok(Instance::new("mock", 1)));
     mock.expect_quiescence().returning(|_| Ok(Quiescence::new(0, 0, 0, 0).with_generation(1)));
     mock.expect_member().returning(|row: &MemberRef| Ok(seen(row)));
-    mock.expect_look().returning(|row: &MemberRef| Ok(Standing::new(Instance::new("mock", 1), seen(row))));
+    mock.expect_look().returning(|row: &MemberRef| Ok(MemberSnapshot::new(Instance::new("mock", 1), seen(row))));
     mock.expect_set_admin().never();
     mock.expect_set_weight().never();
     mock.expect_close_sessions().never();
@@ -39,13 +39,13 @@ fn at_rest() -> MockBalancer {
 async fn a_configuration_that_cannot_be_read_refuses_the_plan_and_nothing_is_written() {
     let world = World::active_passive();
     let mut mock = at_rest();
-    mock.expect_concerns()
+    mock.expect_config_findings()
         .times(1)
-        .returning(|_| Err(StepError::new(ErrorKind::Denied, "concerns", "haproxy.cfg").without_effect()));
-    mock.expect_concerns().times(1).returning(|_| Ok(vec![Concern::advice("add redispatch")]));
+        .returning(|_| Err(StepError::new(ErrorKind::Denied, "config_findings", "haproxy.cfg").without_effect()));
+    mock.expect_config_findings().times(1).returning(|_| Ok(vec![ConfigFinding::advice("add redispatch")]));
     let engine = world.builder(&Controller::new()).with_balancer("lb1", Arc::new(mock)).build().unwrap();
     let refused = engine.plan(&world.patch_to("2.0")).await.unwrap_err();
-    assert!(refused.to_string().contains("lb1: concerns on haproxy.cfg: denied (no effect)"), "{refused}");
+    assert!(refused.to_string().contains("lb1: config_findings on haproxy.cfg: denied (no effect)"), "{refused}");
     // Advice is no danger.
     engine.plan(&world.patch_to("2.0")).await.unwrap();
 }

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, LoadBalancer, Member, MemberRef, ObserveBalancer, SetAdmin, Standing, StepError};
+use ha_core::backend::{
+    Applied, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, SetAdmin, StepError,
+};
 use ha_core::engine::Engine;
 use ha_core::journal::{Lease, LeaseError, MemoryStore};
 use ha_core::procedure::Planned;
@@ -151,14 +153,14 @@ fn reached(call: &'static str) {
 struct Loud(FakeBalancer);
 
 ha_core::forward! {
-    impl ObserveBalancer for Loud, |this| this.0 => capabilities, identify, members, concerns, quiescence;
+    impl ObserveBalancer for Loud, |this| this.0 => capabilities, identify, members, config_findings, quiescence;
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         reached("member");
         self.0.member(member).await
     }
 
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+    async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
         reached("look");
         self.0.look(member).await
     }

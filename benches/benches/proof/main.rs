@@ -111,7 +111,7 @@ fn proof(criterion: &mut Criterion) {
     println!("here:       {ours}");
     println!("stateright: {theirs}");
     println!(
-        "to the same verdict {:.1} x faster (alike losses and ways back are folded: {:.1} x fewer states, each at {:.1} x \
+        "to the same verdict {:.1} x faster (alike losses and rollbacks are folded: {:.1} x fewer states, each at {:.1} x \
          the rate)",
         theirs.seconds / ours.seconds,
         theirs.count() / ours.count(),

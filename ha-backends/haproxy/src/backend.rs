@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, ErrorKind,
-    Expectations, Instance, LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin,
-    SetWeight, Standing, StepError,
+    AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, ErrorKind,
+    Expectations, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence,
+    SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span_of_instance;
@@ -20,7 +20,7 @@ use crate::error;
 use crate::gather::Gather;
 use crate::left_out;
 use crate::read::Gathered;
-use crate::transport::{About, PAUSE, Socket};
+use crate::transport::{OpContext, PAUSE, Socket};
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 
 /// Makes errors of HAProxy's machine readable on all versions from 2.4 on.
@@ -57,7 +57,7 @@ impl HaProxy {
 
     /// Asks reading commands, several in one line. Without the severity: its empty answer is a write of HAProxy's and a
     /// wake-up here of its own, and whatever is neither a table nor a known refusal is an error all the same.
-    pub(crate) async fn read(&self, about: About<'_>, commands: &[String]) -> Result<String, StepError> {
+    pub(crate) async fn read(&self, about: OpContext<'_>, commands: &[String]) -> Result<String, StepError> {
         let answer = self.admin.ask(about, &commands.join(";")).await;
         let answer = answer.map_err(StepError::without_effect)?;
         match wire::refused(&answer) {
@@ -67,23 +67,23 @@ impl HaProxy {
     }
 
     /// Gives one changing command; what it did is for the caller to read.
-    async fn command(&self, about: About<'_>, command: &str) -> Result<(), StepError> {
+    async fn command(&self, about: OpContext<'_>, command: &str) -> Result<(), StepError> {
         let answer = self.admin.ask(about, &format!("{SEVERITY}{command}")).await?;
         wire::changed(&answer).map_err(|refused| error::refused(about, &refused))
     }
 
     /// Reads how a server stands; `None` where its pool has none of this name.
-    async fn find(&self, about: About<'_>, member: &MemberRef) -> Result<Option<ServerState>, StepError> {
+    async fn find(&self, about: OpContext<'_>, member: &MemberRef) -> Result<Option<ServerState>, StepError> {
         let answer = self.read(about, &[wire::states(&member.pool)]).await?;
         wire::parse_state(&answer, member).map_err(|malformed| error::malformed(about, malformed))
     }
 
-    async fn state(&self, about: About<'_>, member: &MemberRef) -> Result<ServerState, StepError> {
+    async fn state(&self, about: OpContext<'_>, member: &MemberRef) -> Result<ServerState, StepError> {
         self.find(about, member).await?.ok_or_else(|| missing(about, member))
     }
 
     /// Returns the number of a server, read anew where it is not known.
-    pub(crate) async fn id(&self, about: About<'_>, member: &MemberRef) -> Result<u32, StepError> {
+    pub(crate) async fn id(&self, about: OpContext<'_>, member: &MemberRef) -> Result<u32, StepError> {
         if let Some((_, id)) = self.lock().ids.get(member) {
             return Ok(*id);
         }
@@ -96,7 +96,7 @@ impl HaProxy {
     }
 
     /// Reads figures of one server by its number, which another process may have given to another server.
-    async fn figures(&self, about: About<'_>, member: &MemberRef) -> Result<(u64, Stat), StepError> {
+    async fn figures(&self, about: OpContext<'_>, member: &MemberRef) -> Result<(u64, Stat), StepError> {
         for _ in 0..2 {
             let id = self.id(about, member).await?;
             let answer = self.read(about, &[wire::INFO.into(), wire::server_stat(&member.pool, id)]).await?;
@@ -132,7 +132,7 @@ impl HaProxy {
     }
 
     /// Counts what older workers still do for a server: all of them are asked, over the master.
-    async fn older_sessions(&self, about: About<'_>, member: &MemberRef, current: u64) -> Result<u64, StepError> {
+    async fn older_sessions(&self, about: OpContext<'_>, member: &MemberRef, current: u64) -> Result<u64, StepError> {
         let Some(master) = &self.master else { return Ok(0) };
         if self.lock().alone == Some(current) {
             return Ok(0);
@@ -173,7 +173,7 @@ impl HaProxy {
     async fn ask_older(
         &self,
         master: &Socket,
-        about: About<'_>,
+        about: OpContext<'_>,
         pid: u64,
         pool: &Name,
     ) -> Result<Option<String>, StepError> {
@@ -207,7 +207,7 @@ impl HaProxy {
     /// Sets something of a server and reads it back, in one line; the words say how the server stands instead.
     async fn set(
         &self,
-        about: About<'_>,
+        about: OpContext<'_>,
         member: &MemberRef,
         command: &str,
         stands: impl Fn(&ServerState) -> Result<(), String>,
@@ -231,7 +231,7 @@ impl HaProxy {
     /// Reads a change back; the words say how the server stands instead.
     async fn confirm(
         &self,
-        about: About<'_>,
+        about: OpContext<'_>,
         member: &MemberRef,
         stands: impl Fn(&ServerState) -> Result<(), String>,
     ) -> Result<Applied, StepError> {
@@ -252,7 +252,7 @@ impl HaProxy {
     }
 }
 
-pub(crate) fn missing(about: About<'_>, member: &MemberRef) -> StepError {
+pub(crate) fn missing(about: OpContext<'_>, member: &MemberRef) -> StepError {
     error::not_found(about, format!("backend {} has no server {}", member.pool, member.member))
 }
 
@@ -269,7 +269,7 @@ impl ObserveBalancer for HaProxy {
     async fn identify(&self) -> Result<Instance, StepError> {
         async {
             let target = self.admin.endpoint.to_string();
-            let about = About { operation: "identify", target: &target };
+            let about = OpContext { operation: "identify", target: &target };
             let answer = self.read(about, &[wire::INFO.into()]).await?;
             instance(about, &answer)
         }
@@ -280,17 +280,17 @@ impl ObserveBalancer for HaProxy {
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         async {
             let target = member.to_string();
-            let about = About { operation: "member", target: &target };
+            let about = OpContext { operation: "member", target: &target };
             self.ask_alone(about, member, &[]).await.map(|(member, ..)| member)
         }
         .instrument(self.call("member", member))
         .await
     }
 
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+    async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
         async {
             let target = member.to_string();
-            let about = About { operation: "look", target: &target };
+            let about = OpContext { operation: "look", target: &target };
             let table = self.gathered(about, &member.pool).await?;
             let (process, stands, figures) = match table.and_then(|table| self.of_table(member, &table)) {
                 Some(found) => found,
@@ -300,7 +300,7 @@ impl ObserveBalancer for HaProxy {
                 Admin::Ready => None,
                 Admin::Drain | Admin::Maint => self.complete(process.generation, figures),
             };
-            Ok(Standing::new(process, stands).with_quiescence(figures))
+            Ok(MemberSnapshot::new(process, stands).with_quiescence(figures))
         }
         .instrument(self.call("look", member))
         .await
@@ -308,7 +308,7 @@ impl ObserveBalancer for HaProxy {
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         async {
-            let about = About { operation: "members", target: pool.as_str() };
+            let about = OpContext { operation: "members", target: pool.as_str() };
             self.declared.refresh(pool).await?;
             let table = match self.gathered(about, pool).await? {
                 Some(table) => table,
@@ -328,26 +328,26 @@ impl ObserveBalancer for HaProxy {
         .await
     }
 
-    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+    async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         let answer = async {
-            let (mut concerns, told) = self.declared.concerns(expect).await?;
+            let (mut config_findings, told) = self.declared.config_findings(expect).await?;
             if expect.members.is_empty() || self.declared.accepts(left_out::RULE) {
-                return Ok(concerns);
+                return Ok(config_findings);
             }
             // What runs may be another configuration than the file, and there may be no file.
-            let about = About { operation: "concerns", target: expect.pool.as_str() };
+            let about = OpContext { operation: "config_findings", target: expect.pool.as_str() };
             let answer = self.read(about, &[wire::ALL_STATES.into()]).await?;
             let states = wire::parse_all_states(&answer).map_err(|malformed| error::malformed(about, malformed))?;
-            concerns.extend(left_out::running(&states, expect, &told));
-            Ok(concerns)
+            config_findings.extend(left_out::running(&states, expect, &told));
+            Ok(config_findings)
         };
-        answer.instrument(self.call("concerns", &expect.pool)).await
+        answer.instrument(self.call("config_findings", &expect.pool)).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         async {
             let target = member.to_string();
-            let about = About { operation: "quiescence", target: &target };
+            let about = OpContext { operation: "quiescence", target: &target };
             let (pid, stat) = self.figures(about, member).await?;
             let older = self.older_sessions(about, member, pid).await?;
             Ok(self.with_older(pid, stat.quiescence, older))
@@ -364,7 +364,7 @@ impl LoadBalancer for HaProxy {
         async {
             let SetAdmin { member, admin, .. } = request;
             let target = member.to_string();
-            let about = About { operation: "set_admin", target: &target };
+            let about = OpContext { operation: "set_admin", target: &target };
             if self.state(about, &member).await?.admin() == admin {
                 return Ok(Applied::AlreadySo);
             }
@@ -383,7 +383,7 @@ impl LoadBalancer for HaProxy {
         async {
             let SetWeight { member, weight, .. } = request;
             let target = member.to_string();
-            let about = About { operation: "set_weight", target: &target };
+            let about = OpContext { operation: "set_weight", target: &target };
             if self.state(about, &member).await?.weight == weight {
                 return Ok(Applied::AlreadySo);
             }
@@ -402,7 +402,7 @@ impl LoadBalancer for HaProxy {
         async {
             let member = request.member;
             let target = member.to_string();
-            let about = About { operation: "close_sessions", target: &target };
+            let about = OpContext { operation: "close_sessions", target: &target };
             // Its answer is empty whatever it closes: what was there is read before.
             let (_, stat) = self.figures(about, &member).await?;
             self.command(about, &wire::close_sessions(&member)).await?;
@@ -420,7 +420,7 @@ impl Membership for HaProxy {
         async {
             let member = request.member.clone();
             let target = member.to_string();
-            let about = About { operation: "add", target: &target };
+            let about = OpContext { operation: "add", target: &target };
             if let Some(state) = self.find(about, &member).await? {
                 if state.address == Some(request.address) {
                     return Ok(Applied::AlreadySo);
@@ -452,7 +452,7 @@ impl Membership for HaProxy {
         let span = self.call("remove", &member);
         async {
             let target = member.to_string();
-            let about = About { operation: "remove", target: &target };
+            let about = OpContext { operation: "remove", target: &target };
             if self.find(about, &member).await?.is_none() {
                 return Ok(Applied::AlreadySo);
             }
@@ -476,7 +476,7 @@ impl Membership for HaProxy {
 }
 
 /// Reads which process has answered.
-pub(crate) fn instance(about: About<'_>, answer: &str) -> Result<Instance, StepError> {
+pub(crate) fn instance(about: OpContext<'_>, answer: &str) -> Result<Instance, StepError> {
     let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
     let instance = Instance::new(format!("HAProxy {}", info.version), info.pid);
     Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))

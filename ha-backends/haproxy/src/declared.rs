@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ha_core::backend::{Concern, ErrorKind, Expectations, StepError};
+use ha_core::backend::{ConfigFinding, ErrorKind, Expectations, StepError};
 use ha_core::topology::{Name, Permille};
 
 use crate::config::HaProxyConfig;
@@ -61,8 +61,11 @@ impl Declared {
     }
 
     /// Lints the file, where there is one; returns also which servers of other backends were found to be left out.
-    pub(crate) async fn concerns(&self, expect: &Expectations) -> Result<(Vec<Concern>, Vec<LeftOut>), StepError> {
-        let Some(text) = self.text("concerns").await? else { return Ok((Vec::new(), Vec::new())) };
+    pub(crate) async fn config_findings(
+        &self,
+        expect: &Expectations,
+    ) -> Result<(Vec<ConfigFinding>, Vec<LeftOut>), StepError> {
+        let Some(text) = self.text("config_findings").await? else { return Ok((Vec::new(), Vec::new())) };
         let mut lints = LintExpectations::new()
             .with_pool(expect.pool.as_str())
             .with_longest_request(expect.longest_request)
@@ -84,8 +87,9 @@ impl Declared {
         warnings.retain(|warning| !self.accepts(warning.rule));
         let left_out = warnings.iter().filter(|warning| warning.rule == RULE);
         let left_out = left_out.map(|warning| (warning.section.clone(), warning.keyword.clone())).collect();
-        let concern =
-            |danger: bool, words: String| if danger { Concern::danger(words) } else { Concern::advice(words) };
+        let concern = |danger: bool, words: String| {
+            if danger { ConfigFinding::danger(words) } else { ConfigFinding::advice(words) }
+        };
         let told = |warning: Warning| concern(warning.severity == Severity::Danger, format!("{path}: {warning}"));
         Ok((warnings.into_iter().map(told).collect(), left_out))
     }

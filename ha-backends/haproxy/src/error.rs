@@ -5,11 +5,11 @@ use std::io;
 use ha_core::backend::{ErrorKind, StepError};
 
 use crate::config::Endpoint;
-use crate::transport::About;
+use crate::transport::OpContext;
 use crate::wire::{Malformed, Refused};
 
 /// Maps a refusal. HAProxy refuses before it changes anything, so none of these has an effect.
-pub(crate) fn refused(about: About<'_>, refused: &Refused) -> StepError {
+pub(crate) fn refused(about: OpContext<'_>, refused: &Refused) -> StepError {
     let words = refused.0.as_str();
     let (kind, fix) = kind_of(words);
     let context = format!("HAProxy answered {:?}; {fix}", words.chars().take(200).collect::<String>());
@@ -54,7 +54,7 @@ const KNOWN: &[(&str, ErrorKind, &str)] = &[
 ];
 
 /// Maps an answer of an unknown form to a reading command.
-pub(crate) fn malformed(about: About<'_>, malformed: Malformed) -> StepError {
+pub(crate) fn malformed(about: OpContext<'_>, malformed: Malformed) -> StepError {
     StepError::new(ErrorKind::Protocol, about.operation, about.target)
         .caused_by(malformed.clone())
         .with_context(malformed.0)
@@ -62,18 +62,18 @@ pub(crate) fn malformed(about: About<'_>, malformed: Malformed) -> StepError {
 }
 
 /// Says what became of a question that was asked for several readers.
-pub(crate) fn of_all(about: About<'_>, kind: ErrorKind, words: &str) -> StepError {
+pub(crate) fn of_all(about: OpContext<'_>, kind: ErrorKind, words: &str) -> StepError {
     let words = format!("it was asked for together with others: {words}");
     StepError::new(kind, about.operation, about.target).with_context(words).without_effect()
 }
 
 /// Says that a pool has no such server.
-pub(crate) fn not_found(about: About<'_>, words: String) -> StepError {
+pub(crate) fn not_found(about: OpContext<'_>, words: String) -> StepError {
     StepError::new(ErrorKind::NotFound, about.operation, about.target).with_context(words).without_effect()
 }
 
 /// Maps a failure to connect: nothing was sent.
-pub(crate) fn not_connected(about: About<'_>, endpoint: &Endpoint, error: io::Error) -> StepError {
+pub(crate) fn not_connected(about: OpContext<'_>, endpoint: &Endpoint, error: io::Error) -> StepError {
     let (kind, fix) = match error.kind() {
         io::ErrorKind::PermissionDenied => (ErrorKind::Denied, "give this user access to the socket"),
         io::ErrorKind::WouldBlock => (ErrorKind::Busy, "its backlog is full, HAProxy may hang"),
@@ -119,7 +119,7 @@ mod tests {
                 ErrorKind::Conflict,
             ),
         ] {
-            let about = About { operation: "set_admin", target: "be/s1" };
+            let about = OpContext { operation: "set_admin", target: "be/s1" };
             let error = refused(about, &Refused(words.into()));
             assert_eq!((error.kind(), error.effect()), (kind, Effect::None), "{words}");
             assert!(error.to_string().contains(words.split('\'').next().unwrap_or(words)), "{error}");

@@ -3,7 +3,7 @@
 use ha_core::backend::{Admin, Health, Quiescence, StepError};
 use ha_core::topology::Name;
 
-use crate::transport::About;
+use crate::transport::OpContext;
 use crate::{error, wire};
 
 /// What `show stat` tells of one server: its name, its figures, and its health as it would be judged.
@@ -75,7 +75,7 @@ pub fn is_gone(answer: &str) -> bool {
 }
 
 fn with_error(refused: wire::Refused) -> (String, StepError) {
-    let about = About { operation: "set_admin", target: "be/s1" };
+    let about = OpContext { operation: "set_admin", target: "be/s1" };
     let error = error::refused(about, &refused);
     (refused.0, error)
 }

@@ -1,7 +1,7 @@
 //! Servers of other backends that are, or may be, the same servers as the members of a pool: whoever drains the pool does not
 //! drain those, and what they carry is lost with the server.
 
-use ha_core::backend::{Concern, Expectations};
+use ha_core::backend::{ConfigFinding, Expectations};
 
 use crate::declared::LeftOut;
 use crate::wire::ServerState;
@@ -60,7 +60,7 @@ pub(crate) fn same<'m>(server: Known<'_>, members: &[Known<'m>]) -> Option<(Same
 }
 
 /// Finds what the running HAProxy has, but for what the lint of its file has told.
-pub(crate) fn running(states: &[ServerState], expect: &Expectations, told: &[LeftOut]) -> Vec<Concern> {
+pub(crate) fn running(states: &[ServerState], expect: &Expectations, told: &[LeftOut]) -> Vec<ConfigFinding> {
     let written = |state: &ServerState| state.address.map_or_else(String::new, |address| address.to_string());
     let is_member = |state: &&ServerState| {
         state.backend == expect.pool.as_str() && expect.members.iter().any(|member| member.as_str() == state.name)
@@ -78,7 +78,7 @@ pub(crate) fn running(states: &[ServerState], expect: &Expectations, told: &[Lef
     let concern = |state: &ServerState| {
         let (found, member) = same(Known { name: &state.name, address: &written(state) }, &members)?;
         let words = format!("backend {}: {}; {FIX} [{RULE}]", state.backend, found.message(&state.name, member));
-        Some(if found.is_danger() { Concern::danger(words) } else { Concern::advice(words) })
+        Some(if found.is_danger() { ConfigFinding::danger(words) } else { ConfigFinding::advice(words) })
     };
     others.filter_map(concern).collect()
 }

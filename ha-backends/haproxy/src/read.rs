@@ -11,7 +11,7 @@ use tracing::Instrument;
 use crate::backend::{HaProxy, instance, missing};
 use crate::error;
 use crate::gather::Gathering;
-use crate::transport::About;
+use crate::transport::OpContext;
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
 
 /// What readers of one pool share: the pool, or the kind and the words of a failure that took all their time.
@@ -28,7 +28,7 @@ pub(crate) struct PoolTable {
 
 impl HaProxy {
     /// Reads all servers of a pool.
-    pub(crate) async fn table(&self, about: About<'_>, pool: &Name) -> Result<PoolTable, StepError> {
+    pub(crate) async fn table(&self, about: OpContext<'_>, pool: &Name) -> Result<PoolTable, StepError> {
         let answer = self.read(about, &[wire::INFO.into(), wire::states(pool), wire::pool_stats(pool)]).await?;
         let malformed = |malformed: Malformed| error::malformed(about, malformed);
         let process = instance(about, &answer)?;
@@ -41,7 +41,11 @@ impl HaProxy {
 
     /// Reads a pool together with all who look at it or read it at this moment; `None` for a reader that is alone, or where
     /// the common answer is of no use: then the reader asks by itself, which may well be answered.
-    pub(crate) async fn gathered(&self, about: About<'_>, pool: &Name) -> Result<Option<Arc<PoolTable>>, StepError> {
+    pub(crate) async fn gathered(
+        &self,
+        about: OpContext<'_>,
+        pool: &Name,
+    ) -> Result<Option<Arc<PoolTable>>, StepError> {
         let (answer, gathering) = self.gather.enter(pool);
         if let Some(gathering) = gathering {
             // In a task, so that none of the readers waits for another one to be polled.
@@ -64,7 +68,7 @@ impl HaProxy {
         if readers.len() < 2 {
             return;
         }
-        let about = About { operation: "members", target: pool.as_str() };
+        let about = OpContext { operation: "members", target: pool.as_str() };
         let answer = match self.table(about, pool).await {
             Ok(table) => Ok(Arc::new(table)),
             // It took the whole deadline: another wait as long would answer nobody.
@@ -93,7 +97,7 @@ impl HaProxy {
     /// Looks at one server by the narrowest question, whatever else its pool has.
     pub(crate) async fn look_alone(
         &self,
-        about: About<'_>,
+        about: OpContext<'_>,
         member: &MemberRef,
     ) -> Result<(Instance, Member, Quiescence), StepError> {
         let (member, figures, answer) = self.ask_alone(about, member, &[wire::INFO.into()]).await?;
@@ -103,7 +107,7 @@ impl HaProxy {
     /// Asks about one server, with other commands in front of the question; returns the whole answer too.
     pub(crate) async fn ask_alone(
         &self,
-        about: About<'_>,
+        about: OpContext<'_>,
         member: &MemberRef,
         also: &[String],
     ) -> Result<(Member, Quiescence, String), StepError> {

@@ -35,7 +35,7 @@ pub(crate) struct Socket {
 
 /// What is asked for, for an error's words.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct About<'a> {
+pub(crate) struct OpContext<'a> {
     pub(crate) operation: &'static str,
     pub(crate) target: &'a str,
 }
@@ -58,7 +58,7 @@ impl Socket {
     ///
     /// An error from before the line was written has no effect. Later errors have an unknown one, which is the caller's
     /// to lift for lines that only read: a frozen HAProxy carries a command out when it wakes.
-    pub(crate) async fn ask(&self, about: About<'_>, line: &str) -> Result<String, StepError> {
+    pub(crate) async fn ask(&self, about: OpContext<'_>, line: &str) -> Result<String, StepError> {
         let mut stage = Stage::Queued;
         // One deadline and one timer for all of it: this is asked every few milliseconds.
         let until = Instant::now() + self.deadline;
@@ -99,12 +99,12 @@ impl Socket {
         Ok(answer)
     }
 
-    fn failed(&self, about: About<'_>, kind: ErrorKind, words: String) -> StepError {
+    fn failed(&self, about: OpContext<'_>, kind: ErrorKind, words: String) -> StepError {
         StepError::new(kind, about.operation, about.target).with_context(format!("{}: {words}", self.endpoint))
     }
 
     /// What an error of the connection means at this stage.
-    fn broken(&self, about: About<'_>, stage: Stage, error: io::Error) -> StepError {
+    fn broken(&self, about: OpContext<'_>, stage: Stage, error: io::Error) -> StepError {
         match stage {
             Stage::Queued | Stage::Connecting => error::not_connected(about, &self.endpoint, error),
             Stage::Sending => {
@@ -119,7 +119,7 @@ impl Socket {
     }
 
     /// What it means that the deadline passed at this stage.
-    fn overdue(&self, about: About<'_>, stage: Stage) -> StepError {
+    fn overdue(&self, about: OpContext<'_>, stage: Stage) -> StepError {
         match stage {
             Stage::Queued => {
                 let words = "all of its connections are taken by calls that do not end: HAProxy may hang";

@@ -210,9 +210,9 @@ async fn a_backend_that_runs_with_a_members_server_and_is_not_declared_is_told_o
     let name = |text: &str| Name::new(text).unwrap();
     let expect = Expectations::new(name("esb"), Duration::from_secs(1)).with_members(vec![name("esb1"), name("esb2")]);
     let told = |config: HaProxyConfig, expect: Expectations| async move {
-        let concerns = HaProxy::new(config).concerns(&expect).await.unwrap();
-        let about = concerns.into_iter().filter(|concern| concern.words.contains("left-out"));
-        about.map(|concern| (concern.danger, concern.words)).collect::<Vec<_>>()
+        let config_findings = HaProxy::new(config).config_findings(&expect).await.unwrap();
+        let about = config_findings.into_iter().filter(|concern| concern.message.contains("left-out"));
+        about.map(|concern| (concern.danger, concern.message)).collect::<Vec<_>>()
     };
     let plain = HaProxyConfig::new(process.socket());
     let found = told(plain.clone(), expect.clone()).await;

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ha_core::backend::{Admin, Effect, ErrorKind, MemberRef, ObserveBalancer, Standing, StepError};
+use ha_core::backend::{Admin, Effect, ErrorKind, MemberRef, MemberSnapshot, ObserveBalancer, StepError};
 use ha_core::topology::Name;
 use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
 use ha_lab::{ScriptedAnswer, ScriptedSocket};
@@ -68,7 +68,7 @@ fn member(name: &str) -> MemberRef {
 
 impl Fake {
     /// Reads these at once, as a look at a cluster does; the answers are in the order of the names.
-    async fn read(&self, names: &[&str]) -> Vec<Result<Standing, StepError>> {
+    async fn read(&self, names: &[&str]) -> Vec<Result<MemberSnapshot, StepError>> {
         let mut reads = JoinSet::new();
         for (place, name) in names.iter().enumerate() {
             let (backend, member) = (self.backend.clone(), member(name));
@@ -88,7 +88,7 @@ impl Fake {
 async fn a_look_at_all_servers_of_a_pool_is_one_question() {
     let fake = fake(ScriptedAnswer::text);
     let seen = fake.read(&SERVERS).await;
-    let told = |seen: Result<Standing, StepError>| {
+    let told = |seen: Result<MemberSnapshot, StepError>| {
         let seen = seen.unwrap();
         (seen.process.generation, seen.member.admin, seen.quiescence.map(|figures| figures.is_closed()))
     };

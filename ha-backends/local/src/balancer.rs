@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Instance, LoadBalancer,
-    Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError, look_by_parts,
+    Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Instance,
+    LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span_of_instance;
@@ -128,7 +129,7 @@ impl ObserveBalancer for LocalBalancer {
         .await
     }
 
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+    async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
         async { look_by_parts(self, member).await }.instrument(self.call("look", member)).await
     }
 
@@ -144,8 +145,8 @@ impl ObserveBalancer for LocalBalancer {
         .await
     }
 
-    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
-        async { Ok(Vec::new()) }.instrument(self.call("concerns", &expect.pool)).await
+    async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
+        async { Ok(Vec::new()) }.instrument(self.call("config_findings", &expect.pool)).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

@@ -7,12 +7,12 @@ use tokio::time::timeout;
 
 /// What was asked, and of whom: errors say it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct OpContext<'a> {
     pub(crate) operation: &'static str,
     pub(crate) target: &'a str,
 }
 
-impl Asked<'_> {
+impl OpContext<'_> {
     /// Builds an error. Probes only read: none of their errors has an effect.
     pub(crate) fn failed(self, kind: ErrorKind, words: impl Into<String>) -> StepError {
         StepError::new(kind, self.operation, self.target).with_context(words).without_effect()

@@ -6,8 +6,8 @@ use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Reported, SettingErrors, Settings};
 use tracing::Instrument;
 
-use crate::answer::{Asked, release};
-use crate::ports::{Doors, Ports};
+use crate::answer::{OpContext, release};
+use crate::ports::{PortState, Ports};
 use crate::run::{checked, optional_program, run};
 use crate::trial::{Tested, trial};
 
@@ -82,12 +82,12 @@ impl CommandProbe {
     }
 
     async fn look(&self, operation: &'static str) -> Result<Ready, StepError> {
-        let asked = Asked { operation, target: &self.target };
+        let asked = OpContext { operation, target: &self.target };
         let question = async {
             match self.config.ports.look(asked).await? {
-                Doors::Open => said(asked, &self.config.command).await,
-                Doors::Partly(words) => Ok(Ready::NotYet(words)),
-                Doors::Closed => Ok(Ready::Closed),
+                PortState::Open => said(asked, &self.config.command).await,
+                PortState::Partly(words) => Ok(Ready::NotYet(words)),
+                PortState::Closed => Ok(Ready::Closed),
             }
         };
         asked.within(self.config.limits.ready, question).await
@@ -95,7 +95,7 @@ impl CommandProbe {
 }
 
 /// Runs a program that tells the release.
-pub(crate) async fn said(asked: Asked<'_>, argv: &[String]) -> Result<Ready, StepError> {
+pub(crate) async fn said(asked: OpContext<'_>, argv: &[String]) -> Result<Ready, StepError> {
     let ran = run(asked, argv).await?;
     if ran.code != 0 {
         return Ok(Ready::NotYet(ran.words()));
@@ -108,7 +108,7 @@ pub(crate) async fn said(asked: Asked<'_>, argv: &[String]) -> Result<Ready, Ste
 
 /// Tests a server that `look` looks at by a program, or by the look alone where none is set.
 pub(crate) async fn tested<A: Future<Output = Result<Ready, StepError>>>(
-    asked: Asked<'_>,
+    asked: OpContext<'_>,
     argv: &[String],
     limit: Duration,
     look: impl Fn() -> A,
@@ -128,7 +128,7 @@ impl Probe for CommandProbe {
 
     async fn test(&self) -> Result<Box<str>, StepError> {
         async {
-            let asked = Asked { operation: "test", target: &self.target };
+            let asked = OpContext { operation: "test", target: &self.target };
             tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
         }
         .instrument(call_span(self.backend, "test", &self.target))

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::answer::Asked;
+use crate::answer::OpContext;
 
 /// Ports that must accept connections before a server can be ready.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Ports(Vec<String>);
 
 /// How ports stand.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) enum Doors {
+pub(crate) enum PortState {
     Open,
     /// Some refuse connections, in words.
     Partly(String),
@@ -52,7 +52,7 @@ impl Ports {
     }
 
     /// Connects to all of them at once. No ports are open ones.
-    pub(crate) async fn look(&self, asked: Asked<'_>) -> Result<Doors, StepError> {
+    pub(crate) async fn look(&self, asked: OpContext<'_>) -> Result<PortState, StepError> {
         let mut connecting = JoinSet::new();
         for address in &self.0 {
             let address = address.clone();
@@ -75,9 +75,9 @@ impl Ports {
         }
         closed.sort();
         Ok(match closed.len() {
-            0 => Doors::Open,
-            all if all == self.0.len() => Doors::Closed,
-            _ => Doors::Partly(format!("nothing listens on {}", closed.join(", "))),
+            0 => PortState::Open,
+            all if all == self.0.len() => PortState::Closed,
+            _ => PortState::Partly(format!("nothing listens on {}", closed.join(", "))),
         })
     }
 }
@@ -110,14 +110,14 @@ mod tests {
 
     #[tokio::test]
     async fn all_ports_must_accept_and_those_that_refuse_are_named() {
-        let asked = Asked { operation: "ready", target: "esb1" };
+        let asked = OpContext { operation: "ready", target: "esb1" };
         let open = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().to_string();
         let open_too = open.local_addr().unwrap().to_string();
-        assert_eq!(ports(&[&open_too]).unwrap().look(asked).await.unwrap(), Doors::Open);
-        assert_eq!(ports(&[&closed]).unwrap().look(asked).await.unwrap(), Doors::Closed);
+        assert_eq!(ports(&[&open_too]).unwrap().look(asked).await.unwrap(), PortState::Open);
+        assert_eq!(ports(&[&closed]).unwrap().look(asked).await.unwrap(), PortState::Closed);
         let partly = ports(&[&open_too, &closed]).unwrap().look(asked).await.unwrap();
-        assert_eq!(partly, Doors::Partly(format!("nothing listens on {closed}")));
-        assert_eq!(Ports::default().look(asked).await.unwrap(), Doors::Open);
+        assert_eq!(partly, PortState::Partly(format!("nothing listens on {closed}")));
+        assert_eq!(Ports::default().look(asked).await.unwrap(), PortState::Open);
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::answer::{Asked, ending};
+use crate::answer::{OpContext, ending};
 
 /// How a program ended by itself.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(crate) fn optional_program(settings: &mut Settings<'_>, key: &'static str) -
 
 /// Runs a program in `/`, without a shell, in a process group of its own. Whoever drops the future ends the whole group:
 /// so do deadlines.
-pub(crate) async fn run(asked: Asked<'_>, argv: &[String]) -> Result<Ran, StepError> {
+pub(crate) async fn run(asked: OpContext<'_>, argv: &[String]) -> Result<Ran, StepError> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(asked.failed(ErrorKind::Unsupported, "the command is empty"));
     };
@@ -134,7 +134,7 @@ async fn keep(source: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> io:
 mod tests {
     use super::*;
 
-    const ASKED: Asked<'_> = Asked { operation: "ready", target: "esb1" };
+    const ASKED: OpContext<'_> = OpContext { operation: "ready", target: "esb1" };
 
     async fn sh(script: &str) -> Result<Ran, StepError> {
         let argv = ["/bin/sh", "-c", script].map(String::from);

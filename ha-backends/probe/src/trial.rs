@@ -1,6 +1,6 @@
 use ha_core::backend::{ErrorKind, Ready, StepError};
 
-use crate::answer::Asked;
+use crate::answer::OpContext;
 
 /// What the business test said.
 pub(crate) enum Tested {
@@ -10,7 +10,7 @@ pub(crate) enum Tested {
 
 /// Runs a business test between two looks, which must tell the same release: else nobody knows which one was tested.
 /// Without a test, readiness is the test.
-pub(crate) async fn trial<L, A, T>(asked: Asked<'_>, look: L, test: Option<T>) -> Result<Box<str>, StepError>
+pub(crate) async fn trial<L, A, T>(asked: OpContext<'_>, look: L, test: Option<T>) -> Result<Box<str>, StepError>
 where
     L: Fn() -> A,
     A: Future<Output = Result<Ready, StepError>>,
@@ -29,7 +29,7 @@ where
     Err(asked.failed(ErrorKind::Conflict, words))
 }
 
-fn serving(asked: Asked<'_>, ready: Ready) -> Result<Box<str>, StepError> {
+fn serving(asked: OpContext<'_>, ready: Ready) -> Result<Box<str>, StepError> {
     match ready {
         Ready::Yes { release } => Ok(release),
         Ready::NotYet(words) => Err(asked.failed(ErrorKind::Conflict, words)),
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    const ASKED: Asked<'_> = Asked { operation: "test", target: "esb1" };
+    const ASKED: OpContext<'_> = OpContext { operation: "test", target: "esb1" };
 
     #[tokio::test]
     async fn a_restart_during_the_test_leaves_nothing_tested() {

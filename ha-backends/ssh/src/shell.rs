@@ -50,7 +50,7 @@ impl Shell {
         nonce: &Nonce,
         begun_by: Instant,
         until: Instant,
-    ) -> Result<(Self, Answer), Silence> {
+    ) -> Result<(Self, Answer), NoReply> {
         let mut out = Frame::new(nonce, script.keep);
         let mut err = if script.at_once { Frame::begun(nonce, script.keep) } else { Frame::new(nonce, script.keep) };
         let text = script.wrap_apart(nonce);
@@ -72,10 +72,10 @@ impl Shell {
         let is_silent = script.at_once && out.code() == Some(0);
         if !matches!(answered, Ok(Ok(()))) || !(is_silent || out.code() == err.code()) {
             tracing::debug!(?answered, "a shell that was kept is given up");
-            return Err(if out.has_begun() { Silence::InTheMiddle } else { Silence::FromTheBeginning });
+            return Err(if out.has_begun() { NoReply::InTheMiddle } else { NoReply::NotStarted });
         }
         let is_cut = out.is_cut() || err.is_cut();
-        let code = out.code().ok_or(Silence::InTheMiddle)?;
+        let code = out.code().ok_or(NoReply::InTheMiddle)?;
         self.has_answered = true;
         Ok((self, Answer { code, stdout: out.into_content(), stderr: err.into_content(), is_cut }))
     }
@@ -94,9 +94,9 @@ fn drain(stderr: &Receiver) {
 
 /// A shell that was asked has not answered in full.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Silence {
+enum NoReply {
     /// It was not seen to begin.
-    FromTheBeginning,
+    NotStarted,
     /// Its script takes longer, or it was lost meanwhile.
     InTheMiddle,
 }
@@ -183,7 +183,7 @@ impl Slot {
         };
         let (answered, silence) = match shell {
             Some(shell) => (shell.ask(script, nonce, begun_by, until).await, NoAnswer::Sent),
-            None => (Err(Silence::FromTheBeginning), NoAnswer::Unsent),
+            None => (Err(NoReply::NotStarted), NoAnswer::Unsent),
         };
         match (answered, is_new) {
             (Ok((shell, answer)), _) => {
@@ -191,7 +191,7 @@ impl Slot {
                 self.shell = Some(shell);
                 return Ok(answer);
             }
-            (Err(Silence::FromTheBeginning), true) => self.failures += 1,
+            (Err(NoReply::NotStarted), true) => self.failures += 1,
             (Err(_), _) => {}
         }
         if self.failures >= FAILURES {

@@ -23,7 +23,7 @@ const AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(2
 
 /// How a run file says that work stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Told {
+enum WorkStatus {
     State(WorkState),
     /// The program is not there; nothing was begun.
     Missing,
@@ -35,7 +35,7 @@ enum Told {
     Broken,
 }
 
-impl Told {
+impl WorkStatus {
     fn parse(line: &str) -> Option<Self> {
         let state = |state| Some(Self::State(state));
         match line.split_once(' ').unwrap_or((line, "")) {
@@ -167,30 +167,32 @@ impl Inner {
         let out = answer.out();
         let (line, out) = out.split_once('\n').unwrap_or((&out, ""));
         let strange = || self.error(ErrorKind::Protocol, operation).with_context(format!("it stands {line:?}"));
-        let told = Told::parse(line).ok_or_else(strange)?;
+        let told = WorkStatus::parse(line).ok_or_else(strange)?;
         let err = String::from_utf8_lossy(&answer.stderr);
         let ran = |ended| Some(Ok(Ran::new(ended, out, err.as_ref())));
         let none = |kind, words: &str| Some(Err(self.refuse(kind, operation, words)));
         Ok(match told {
-            Told::State(WorkState::Exited(code)) => ran(Ended::Exited(code)),
-            Told::State(WorkState::Signaled(signal)) => ran(Ended::Signaled(signal)),
-            Told::State(WorkState::Overdue) => {
+            WorkStatus::State(WorkState::Exited(code)) => ran(Ended::Exited(code)),
+            WorkStatus::State(WorkState::Signaled(signal)) => ran(Ended::Signaled(signal)),
+            WorkStatus::State(WorkState::Overdue) => {
                 let words = "it passed its deadline and was killed with its process group";
                 Some(Err(self.error(ErrorKind::Timeout, operation).with_context(words)))
             }
-            Told::State(WorkState::Refused(ErrorKind::Fenced)) => {
+            WorkStatus::State(WorkState::Refused(ErrorKind::Fenced)) => {
                 none(ErrorKind::Fenced, "a higher epoch was seen there: this controller must stop")
             }
-            Told::State(WorkState::Refused(_)) => none(ErrorKind::Busy, "another controller's command still ran there"),
-            Told::State(WorkState::Lost) => {
+            WorkStatus::State(WorkState::Refused(_)) => {
+                none(ErrorKind::Busy, "another controller's command still ran there")
+            }
+            WorkStatus::State(WorkState::Lost) => {
                 let words = format!("the machine was restarted, or the keeper of {id} was killed, while it ran");
                 Some(Err(self.error(ErrorKind::Unreachable, operation).with_context(words)))
             }
-            Told::Missing => none(ErrorKind::NotFound, "no such program there"),
-            Told::NoHome => none(ErrorKind::NotFound, "its home is not there"),
-            Told::Cancelled => none(ErrorKind::Conflict, "it was cancelled before it began"),
-            Told::Broken => none(ErrorKind::Denied, "the highest epoch cannot be kept in its state directory"),
-            Told::State(_) => None,
+            WorkStatus::Missing => none(ErrorKind::NotFound, "no such program there"),
+            WorkStatus::NoHome => none(ErrorKind::NotFound, "its home is not there"),
+            WorkStatus::Cancelled => none(ErrorKind::Conflict, "it was cancelled before it began"),
+            WorkStatus::Broken => none(ErrorKind::Denied, "the highest epoch cannot be kept in its state directory"),
+            WorkStatus::State(_) => None,
         })
     }
 }
@@ -207,7 +209,7 @@ impl ObserveDetachedWork for SshHost {
             }
             let text = answer.out();
             let strange = || inner.refuse(ErrorKind::Protocol, "state", format!("it stands {text:?}"));
-            Ok(Told::parse(text.trim()).ok_or_else(strange)?.state())
+            Ok(WorkStatus::parse(text.trim()).ok_or_else(strange)?.state())
         }
         .instrument(self.call("state"))
         .await
@@ -286,10 +288,10 @@ mod tests {
             ("missing", WorkState::Refused(ErrorKind::NotFound)),
             ("cancelled", WorkState::Refused(ErrorKind::Conflict)),
         ] {
-            assert_eq!(Told::parse(line).map(Told::state), Some(state), "{line}");
+            assert_eq!(WorkStatus::parse(line).map(WorkStatus::state), Some(state), "{line}");
         }
         for strange in ["", "exited", "exited x", "signaled", "running 1", "done", "lost\n"] {
-            assert_eq!(Told::parse(strange), None, "{strange:?}");
+            assert_eq!(WorkStatus::parse(strange), None, "{strange:?}");
         }
     }
 

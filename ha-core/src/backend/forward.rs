@@ -34,7 +34,7 @@ macro_rules! forward {
 #[macro_export]
 macro_rules! __forward {
     (impl $generics:tt ObserveBalancer for $wrapper:ty, |$this:ident| $inner:expr $(;)?) => {
-        $crate::__forward! { @method [ObserveBalancer $generics [$wrapper] $this [$inner]] [] capabilities identify member look members concerns quiescence }
+        $crate::__forward! { @method [ObserveBalancer $generics [$wrapper] $this [$inner]] [] capabilities identify member look members config_findings quiescence }
     };
     (impl $generics:tt LoadBalancer for $wrapper:ty, |$this:ident| $inner:expr $(;)?) => {
         $crate::__forward! { @method [LoadBalancer $generics [$wrapper] $this [$inner]] [] set_admin set_weight close_sessions }
@@ -59,15 +59,15 @@ macro_rules! __forward {
     };
     (@method [ObserveBalancer $($of:tt)*] $done:tt look $($rest:ident)*) => {
         $crate::__forward! { @done [ObserveBalancer $($of)*] $done
-            [async fn look(member: &$crate::backend::MemberRef) -> Result<$crate::backend::Standing, $crate::backend::StepError>] $($rest)* }
+            [async fn look(member: &$crate::backend::MemberRef) -> Result<$crate::backend::MemberSnapshot, $crate::backend::StepError>] $($rest)* }
     };
     (@method [ObserveBalancer $($of:tt)*] $done:tt members $($rest:ident)*) => {
         $crate::__forward! { @done [ObserveBalancer $($of)*] $done
             [async fn members(pool: &$crate::topology::Name) -> Result<Vec<($crate::topology::Name, $crate::backend::Member)>, $crate::backend::StepError>] $($rest)* }
     };
-    (@method [ObserveBalancer $($of:tt)*] $done:tt concerns $($rest:ident)*) => {
+    (@method [ObserveBalancer $($of:tt)*] $done:tt config_findings $($rest:ident)*) => {
         $crate::__forward! { @done [ObserveBalancer $($of)*] $done
-            [async fn concerns(expect: &$crate::backend::Expectations) -> Result<Vec<$crate::backend::Concern>, $crate::backend::StepError>] $($rest)* }
+            [async fn config_findings(expect: &$crate::backend::Expectations) -> Result<Vec<$crate::backend::ConfigFinding>, $crate::backend::StepError>] $($rest)* }
     };
     (@method [ObserveBalancer $($of:tt)*] $done:tt quiescence $($rest:ident)*) => {
         $crate::__forward! { @done [ObserveBalancer $($of)*] $done

@@ -18,9 +18,9 @@ mod probe;
 mod workload;
 
 pub use balancer::{
-    AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, Counters, CutConsent,
-    Expectations, Health, Instance, LoadBalancer, Member, MemberRef, Membership, ObserveBalancer, Quiescence, SetAdmin,
-    SetWeight, Standing, Weight, look_by_parts,
+    AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, Counters, CutConsent,
+    Expectations, Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer,
+    Quiescence, SetAdmin, SetWeight, Weight, look_by_parts,
 };
 pub use database::{Database, Migrate, ObserveDatabase};
 pub use digest::ContentDigest;

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
 use super::on::{READ_LIMIT, SeenServer, observe_files, observe_row, observe_schema, observe_server, observe_work};
-use crate::backend::{Concern, Expectations, Shared};
+use crate::backend::{ConfigFinding, Expectations, Shared};
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
     ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
@@ -90,7 +90,7 @@ impl Engine {
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
         state.sites = self.shared.topology.sites.iter().map(site_at_rest).collect();
         let mut notes = notes;
-        let dangers = concerns(&self.shared, &mut notes).await;
+        let dangers = config_findings(&self.shared, &mut notes).await;
         Ok(Observed { state, facts, notes, dangers })
     }
 
@@ -106,7 +106,7 @@ impl Engine {
 }
 
 /// Asks every balancer what in its configuration endangers a change: advice becomes notes, dangers are returned.
-async fn concerns(shared: &Parts, notes: &mut Vec<String>) -> Vec<String> {
+async fn config_findings(shared: &Parts, notes: &mut Vec<String>) -> Vec<String> {
     let (topology, policy) = (&shared.topology, &shared.topology.policy);
     let mut dangers = Vec::new();
     for ((index, pool), balancer) in
@@ -121,13 +121,13 @@ async fn concerns(shared: &Parts, notes: &mut Vec<String>) -> Vec<String> {
             .with_spares(spares)
             .with_members(members.collect())
             .with_declared(beside.map(|(_, other)| other.backend.clone()).collect());
-        let found = match timeout(READ_LIMIT, shared.balancers[balancer.index()].concerns(&expect)).await {
+        let found = match timeout(READ_LIMIT, shared.balancers[balancer.index()].config_findings(&expect)).await {
             Ok(Ok(found)) => found,
-            Ok(Err(error)) => vec![Concern::danger(error.to_string())],
-            Err(_) => vec![Concern::danger(format!("its configuration was not read in {READ_LIMIT:?}"))],
+            Ok(Err(error)) => vec![ConfigFinding::danger(error.to_string())],
+            Err(_) => vec![ConfigFinding::danger(format!("its configuration was not read in {READ_LIMIT:?}"))],
         };
         for concern in found {
-            let words = format!("{}: {}", topology.balancer(balancer).name, concern.words);
+            let words = format!("{}: {}", topology.balancer(balancer).name, concern.message);
             let known = if concern.danger { &mut dangers } else { &mut *notes };
             // What is not about a pool is told once, however many pools ask.
             if !known.contains(&words) {

@@ -1,7 +1,7 @@
 //! The safety law: the invariants, one small piece each, and what is derived from a state.
 //!
 //! Pure functions of what is declared and of a state, used by the planners, by the explorer and, live, by the run
-//! machine. What is owed depends on the [`Phase`]; I8 (the way back) and I11 (repaid) are properties of paths and of
+//! machine. What is required depends on the [`Phase`]; I8 (the rollback) and I11 (repaid) are properties of paths and of
 //! ends, which the explorer checks.
 
 mod derived;
@@ -36,7 +36,7 @@ pub struct Law<'a> {
     pub facts: &'a Facts,
 }
 
-/// What is owed depends on what has happened.
+/// What is required depends on what has happened.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -53,7 +53,7 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// I1: the serving capacity carries the owed load now.
+    /// I1: the serving capacity carries the required load now.
     Now,
     /// I2: it still would after the loss of any one failure domain.
     OneMoreFailure,
@@ -67,15 +67,15 @@ pub enum Invariant {
     Tested,
     /// I7: no server is stopped while it may have requests or pulled work in progress.
     Drained,
-    /// I8: before the point of no return the way back leads to all old.
-    WayBack,
+    /// I8: before the point of no return the rollback leads to all old.
+    Rollback,
     /// I9: at most one site may write, with the highest epoch.
     OneSite,
     /// I10: every effect carries a lease epoch no lower than the last one seen.
     Fenced,
     /// I11: a run ends with every loan repaid, or lists what is open.
     Repaid,
-    /// After a loss: what is left carries what is owed after a loss.
+    /// After a loss: what is left carries what is required after a loss.
     Settled,
     /// A step cannot follow where it stands in the plan.
     Order,
@@ -91,7 +91,7 @@ impl Invariant {
         Self::Sync,
         Self::Tested,
         Self::Drained,
-        Self::WayBack,
+        Self::Rollback,
         Self::OneSite,
         Self::Fenced,
         Self::Repaid,
@@ -110,7 +110,7 @@ impl fmt::Display for Invariant {
             Self::Sync => "I5 sync",
             Self::Tested => "I6 tested",
             Self::Drained => "I7 drained",
-            Self::WayBack => "I8 way back",
+            Self::Rollback => "I8 rollback",
             Self::OneSite => "I9 one site",
             Self::Fenced => "I10 fenced",
             Self::Repaid => "I11 repaid",

@@ -295,7 +295,7 @@ fn reassert(law: Law<'_>, run: &RunState) -> Option<Decision> {
     if run.targets.is_reasserting() {
         return Some(Decision::Await);
     }
-    lost.then(|| at_rest(run, Decision::End(End::NeedsOperator(Why::BalancerForgot))))
+    lost.then(|| at_rest(run, Decision::End(End::NeedsOperator(Why::BalancerLostState))))
 }
 
 /// Says what an order would break, with all orders in flight beside it.

@@ -289,6 +289,11 @@ pub struct Goal {
 }
 
 impl Goal {
+    /// Nothing that the members did not have before.
+    pub fn unchanged() -> Self {
+        Self { release: None, generation: None, schema: None }
+    }
+
     /// All members have a release.
     pub fn release(release: ReleaseId) -> Self {
         Self { release: Some(release), generation: None, schema: None }
@@ -343,7 +348,7 @@ pub enum Degraded {
 impl std::fmt::Display for Degraded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::ReloadExposure => "a balancer that forgets may send requests to a node under change",
+            Self::ReloadExposure => "a balancer that loses its runtime state may send requests to a node under change",
             Self::PulledWork => "nobody pulls work",
         })
     }

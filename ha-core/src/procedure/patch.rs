@@ -29,7 +29,7 @@ impl Procedure for PatchRequest {
 /// Reads what a change of the servers asks for.
 pub(super) fn server_change(facts: &Facts, request: &PatchRequest) -> Result<(Facts, ReleaseId), PlanError> {
     if request.release.trim().is_empty() || request.apply.is_empty() || request.restore.is_empty() {
-        let what = "release, apply and restore must not be empty; without a restore there is no way back";
+        let what = "release, apply and restore must not be empty; without a restore there is no rollback";
         return Err(PlanError::Incomplete(what.into()));
     }
     let mut facts = facts.clone();

@@ -120,7 +120,7 @@ impl UpgradeRequest {
 pub struct UpdateRequest {
     /// The new set.
     pub generation: Generation,
-    /// Puts the set with the number in `HA_GENERATION` on a node, staged and swapped; old sets too, for the way back.
+    /// Puts the set with the number in `HA_GENERATION` on a node, staged and swapped; old sets too, for the rollback.
     pub deploy: Vec<String>,
     /// Declares that the new set may serve beside the old one: data, sessions and messages. Without it there is no plan.
     pub compatible: bool,

@@ -45,7 +45,7 @@ pub enum Mode {
     Forward,
     /// Back, compensating the recorded steps in reverse.
     Compensating,
-    /// A failure domain was lost: reserves are admitted until what is owed is carried.
+    /// A failure domain was lost: reserves are admitted until what is required is carried.
     Reacting,
     /// Ended.
     Ended(End),
@@ -85,7 +85,7 @@ pub enum Why {
     /// The run came to its end with loans still open.
     LoansOpen,
     /// A balancer forgot what the run had said, and could not be told again.
-    BalancerForgot,
+    BalancerLostState,
 }
 
 impl End {
@@ -113,7 +113,7 @@ impl fmt::Display for End {
                     Why::Held => "a step failed whose policy is to hold; decide, then resume or roll back",
                     Why::PastReturn => "a step failed past the point of no return; repair it, then resume",
                     Why::LoansOpen => "loans are still open; repay them by hand",
-                    Why::BalancerForgot => "a balancer forgot who is held out; hold them out by hand, then resume",
+                    Why::BalancerLostState => "a balancer lost its runtime state; hold them out by hand, then resume",
                 };
                 write!(f, "needs an operator: {reason}")
             }

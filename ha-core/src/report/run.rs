@@ -134,7 +134,8 @@ impl ReportBuilder {
 
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "run {}: {} to {}: {}", self.run, self.procedure, self.goal, self.end_message)?;
+        let to = if self.goal.is_empty() { "" } else { " to " };
+        writeln!(f, "run {}: {}{to}{}: {}", self.run, self.procedure, self.goal, self.end_message)?;
         if let Some(proof) = &self.proof {
             writeln!(f, "  {proof}")?;
         }

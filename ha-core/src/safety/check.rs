@@ -76,7 +76,8 @@ impl Explorer<'_> {
             return None;
         }
         let name = &self.topology.node(untested).name;
-        let facts = format!("a balancer that forgets sends requests to {name}, which is under change and runs");
+        let facts =
+            format!("a balancer that loses its runtime state sends requests to {name}, which is under change and runs");
         Some(Violation::new(Invariant::Tested, facts))
     }
 
@@ -87,7 +88,7 @@ impl Explorer<'_> {
         let untouched = state.faults_left == self.budget;
         match end {
             End::NeedsOperator(_) if state.back && untouched => {
-                return Some(Violation::new(Invariant::WayBack, format!("the rollback without a fault {end}")));
+                return Some(Violation::new(Invariant::Rollback, format!("the rollback without a fault {end}")));
             }
             End::NeedsOperator(_) if untouched => {
                 return Some(Violation::new(Invariant::Repaid, format!("a run without a fault {end}")));
@@ -105,7 +106,7 @@ impl Explorer<'_> {
         let (wrong, invariant) = if end == End::AllNew {
             (self.not_new(cluster), Invariant::Repaid)
         } else {
-            (self.not_old(cluster), Invariant::WayBack)
+            (self.not_old(cluster), Invariant::Rollback)
         };
         wrong.map(|facts| Violation::new(invariant, format!("the run ended {end}, and {facts}")))
     }

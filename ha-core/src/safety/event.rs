@@ -69,7 +69,7 @@ impl Event {
             Self::AskedBack => "a person asks for the rollback".into(),
             Self::DomainLost(domain) => format!("{} is lost", topology.domains[domain.index()]),
             Self::Forgot(balancer) => {
-                format!("{} is restarted and forgets what it was told", topology.balancer(balancer).name)
+                format!("{} is restarted and loses its runtime state", topology.balancer(balancer).name)
             }
             Self::Ended(end) => format!("the run ends: {end}"),
         })

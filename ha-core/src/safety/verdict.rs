@@ -68,8 +68,8 @@ pub struct Margin {
 }
 
 impl Margin {
-    pub(super) fn note(&mut self, has: u64, owed: u64) {
-        let margin = has.saturating_sub(owed);
+    pub(super) fn note(&mut self, has: u64, required: u64) {
+        let margin = has.saturating_sub(required);
         self.lowest = Some(self.lowest.map_or(margin, |least| least.min(margin)));
     }
 }

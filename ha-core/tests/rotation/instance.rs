@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ha_core::backend::{
-    Admin, Completeness, Effect, ErrorKind, Health, Instance as Process, Member, MemberRef, Quiescence, Standing,
+    Admin, Completeness, Effect, ErrorKind, Health, Instance as Process, Member, MemberRef, MemberSnapshot, Quiescence,
     Weight,
 };
 use ha_core::machine::rotation::{
@@ -133,7 +133,7 @@ impl Instance {
             Call::Look => {
                 let stands = self.stands(now);
                 let figures = (stands.admin != Admin::Ready && !self.shy).then(|| self.figures(now));
-                Reply::Looked(Standing::new(self.process.clone(), stands).with_quiescence(figures))
+                Reply::Looked(MemberSnapshot::new(self.process.clone(), stands).with_quiescence(figures))
             }
             Call::ReadPool => {
                 let other =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ha_core::backend::{Admin, Standing};
+use ha_core::backend::{Admin, MemberSnapshot};
 use ha_core::machine::rotation::{Call, Goal, Outcome, Reply, Rotation};
 
 use super::instance::{BACK, DRAIN, DRAINED, Instance, all_are, is_restored, places, policy, quietly, run};
@@ -89,7 +89,11 @@ fn a_reload_right_before_any_call_to_an_instance_that_held_a_node_out_is_seen() 
 }
 
 /// Begins a rotation; answers its reading of the pool, then its look with `look`.
-fn after_preflight(goal: Goal, instance: &mut Instance, look: impl FnOnce(&mut Instance) -> Standing) -> Rotation {
+fn after_preflight(
+    goal: Goal,
+    instance: &mut Instance,
+    look: impl FnOnce(&mut Instance) -> MemberSnapshot,
+) -> Rotation {
     let now = Duration::ZERO;
     let mut rotation = Rotation::new(goal, places("esb1", 1), now, policy());
     assert_eq!(rotation.poll_call(now), Some((0, Call::Look)));
@@ -108,7 +112,7 @@ fn what_a_look_tells_beside_another_process_ends_no_take_out() {
     let rotation = after_preflight(Goal::Out, &mut instance, |instance| {
         let (process, stands) = (instance.process.clone(), instance.stands(Duration::ZERO));
         instance.reload();
-        Standing::new(process, stands).with_quiescence(Some(instance.figures(Duration::ZERO)))
+        MemberSnapshot::new(process, stands).with_quiescence(Some(instance.figures(Duration::ZERO)))
     });
     assert_eq!(rotation.outcome(), None);
     assert_eq!(to_its_end(rotation, &mut instance), DRAINED);
@@ -119,7 +123,7 @@ fn what_a_look_tells_beside_another_process_ends_no_take_out() {
 fn what_confirms_a_drain_beside_another_process_is_no_round_of_calm() {
     let mut instance = Instance::serving(&[]);
     let now = Duration::ZERO;
-    let plain = |instance: &mut Instance| Standing::new(instance.process.clone(), instance.stands(now));
+    let plain = |instance: &mut Instance| MemberSnapshot::new(instance.process.clone(), instance.stands(now));
     let mut rotation = after_preflight(Goal::Out, &mut instance, plain);
     let (_, drain) = rotation.poll_call(now).unwrap();
     rotation.handle(now, 0, instance.answer(now, drain));
@@ -141,7 +145,7 @@ fn a_reading_of_the_pool_counts_more_than_a_look_that_ends_after_it() {
     let plain = instance.stands(Duration::ZERO);
     instance.member = instance.member.with_persistence(true, false);
     let mut rotation = after_preflight(Goal::Back, &mut instance, |instance| {
-        Standing::new(instance.process.clone(), plain).with_quiescence(Some(instance.figures(Duration::ZERO)))
+        MemberSnapshot::new(instance.process.clone(), plain).with_quiescence(Some(instance.figures(Duration::ZERO)))
     });
     // The way to the checks lets such clients in: no call before connections to the server's last life are dead.
     assert_eq!(rotation.poll_call(Duration::ZERO), None);
@@ -154,7 +158,7 @@ fn a_node_that_may_not_serve_is_held_out_whatever_its_readings_say() {
     let mut rotation = after_preflight(Goal::HeldOut, &mut instance, |instance| {
         let mut stands = instance.stands(Duration::ZERO);
         stands.admin = Admin::Maint;
-        Standing::new(instance.process.clone(), stands)
+        MemberSnapshot::new(instance.process.clone(), stands)
     });
     assert_eq!(rotation.poll_call(Duration::ZERO), Some((0, Call::SetAdmin(Admin::Maint))));
 }

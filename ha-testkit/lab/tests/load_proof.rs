@@ -18,7 +18,7 @@ const KINDS: [(Misbehaviour, Option<FailureKind>, usize); 8] = [
     (Misbehaviour::Truncate, Some(FailureKind::Truncated), 5),
     (Misbehaviour::Status503, Some(FailureKind::Status5xx), 9),
     (Misbehaviour::Status404, Some(FailureKind::OtherStatus), 3),
-    (Misbehaviour::Silence, Some(FailureKind::Timeout), 4),
+    (Misbehaviour::NoReply, Some(FailureKind::Timeout), 4),
     (Misbehaviour::WrongBody, Some(FailureKind::WrongBody), 8),
 ];
 const ROUNDS: usize = 3;
@@ -76,7 +76,7 @@ async fn a_closed_port_is_counted_as_refused() {
 #[tokio::test]
 async fn a_stall_of_the_server_shows_in_the_latency_of_every_request_that_was_due() {
     // One connection at a time is answered: with a closed loop the stall would hide in one slow request.
-    let server = FaultyServer::start(vec![Misbehaviour::Silence]).await.unwrap();
+    let server = FaultyServer::start(vec![Misbehaviour::NoReply]).await.unwrap();
     let load = Load::new(server.address(), 100).with_class(Class::new("/", "", 1));
     let report = load.with_timeout(Duration::from_millis(300)).with_limit(30).start().unwrap().finish().await;
     assert_eq!(report.counts.failed, BTreeMap::from([(FailureKind::Timeout, 30)]));

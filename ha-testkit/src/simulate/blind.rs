@@ -1,4 +1,4 @@
-//! A tool that carries a plan out as it is written: it knows no law, no model and no way back. What it does to the world,
+//! A tool that carries a plan out as it is written: it knows no law, no model and no rollback. What it does to the world,
 //! with nothing lost and with each failure domain lost at each moment, shows whether a plan is harmful.
 
 use ha_core::action::{FilesAction, Order, SchemaAction, ServerAction, TrafficAction, WorkAction};
@@ -34,7 +34,7 @@ pub fn harm_of(shape: &Shape, plan: &Plan) -> Vec<String> {
     harm
 }
 
-/// Loses each failure domain in turn, lets every reserve in, and asks whether what is left carries what is owed.
+/// Loses each failure domain in turn, lets every reserve in, and asks whether what is left carries what is required.
 fn when_lost(world: &World) -> Option<String> {
     let topology = world.topology();
     for domain in topology.domains() {

@@ -174,7 +174,7 @@ async fn take_over(engine: &Engine, run: &str) -> Result<Ended, RunError> {
     }
 }
 
-/// Tells whether a fault may have broken this for a while: what is owed depends on the phase.
+/// Tells whether a fault may have broken this for a while: what is required depends on the phase.
 fn is_excused(broken: &Broken, faults: &[FaultAt]) -> bool {
     let capacity = broken.what.starts_with("I1") || broken.what.starts_with("I2");
     faults.iter().any(|fault| match fault {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, Counters, ErrorKind, Expectations, Health,
-    Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight, Standing, StepError,
-    look_by_parts,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, Counters, ErrorKind, Expectations,
+    Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin,
+    SetWeight, StepError, look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -132,7 +132,7 @@ impl ObserveBalancer for FakeBalancer {
         Ok(self.stands(&row))
     }
 
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+    async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
         look_by_parts(self, member).await
     }
 
@@ -150,7 +150,7 @@ impl ObserveBalancer for FakeBalancer {
         Ok(named.map(|(name, row)| (name, self.stands(&row))).collect())
     }
 
-    async fn concerns(&self, _expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+    async fn config_findings(&self, _expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         Ok(Vec::new())
     }
 

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, Concern, Counters, Effect, ErrorKind,
-    Expectations, Instance, LoadBalancer, Member, MemberRef, ObserveBalancer, Quiescence, SetAdmin, SetWeight,
-    Standing, StepError, Weight,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, Counters, Effect,
+    ErrorKind, Expectations, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence,
+    SetAdmin, SetWeight, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -213,7 +213,7 @@ impl ObserveBalancer for Broken {
         Ok(self.distort(row, self.ended(true, answer).await?))
     }
 
-    async fn look(&self, row: &MemberRef) -> Result<Standing, StepError> {
+    async fn look(&self, row: &MemberRef) -> Result<MemberSnapshot, StepError> {
         let (mut process, mut member) = (self.identify().await?, self.member(row).await?);
         let mut figures = if member.admin == Admin::Ready { None } else { self.quiescence(row).await.ok() };
         match self.defect {
@@ -232,7 +232,7 @@ impl ObserveBalancer for Broken {
             }
             _ => {}
         }
-        Ok(Standing::new(process, member).with_quiescence(figures))
+        Ok(MemberSnapshot::new(process, member).with_quiescence(figures))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
@@ -254,14 +254,14 @@ impl ObserveBalancer for Broken {
         Ok(rows.into_iter().map(|(name, member)| (name.clone(), self.distort(&row(&name), member))).collect())
     }
 
-    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError> {
+    async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         if self.is(Defect::ConcernsHoldOut) {
             for (name, _) in self.inner.members(&expect.pool).await? {
                 let row = MemberRef::new(expect.pool.clone(), name);
                 self.admin_of(LeaseEpoch::new(10), &row, Admin::Maint).await?;
             }
         }
-        self.inner.concerns(expect).await
+        self.inner.config_findings(expect).await
     }
 
     async fn quiescence(&self, row: &MemberRef) -> Result<Quiescence, StepError> {

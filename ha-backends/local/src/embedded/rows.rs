@@ -32,8 +32,8 @@ struct Row {
     kind: RowKind,
     admin: Admin,
     weight: Weight,
-    /// What smooth weighted round robin owes it.
-    owed: i64,
+    /// What smooth weighted round robin requires it.
+    credit: i64,
     taken: u64,
     failed: u64,
     checked: bool,
@@ -102,7 +102,7 @@ impl Rows {
             kind,
             admin,
             weight: WEIGHT,
-            owed: 0,
+            credit: 0,
             taken: 0,
             failed: 0,
             checked: false,
@@ -248,10 +248,10 @@ fn take_turn(rows: &mut [Row], usable: &[usize]) -> Option<usize> {
     for index in usable {
         let row = &mut rows[*index];
         let weight = i64::from(row.weight.number());
-        (row.owed, sum) = (row.owed + weight, sum + weight);
+        (row.credit, sum) = (row.credit + weight, sum + weight);
     }
-    let chosen = usable.iter().copied().max_by_key(|index| rows[*index].owed)?;
-    rows[chosen].owed -= sum;
+    let chosen = usable.iter().copied().max_by_key(|index| rows[*index].credit)?;
+    rows[chosen].credit -= sum;
     Some(chosen)
 }
 

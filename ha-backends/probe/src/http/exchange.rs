@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::HttpProbeConfig;
 use super::url::Url;
-use crate::answer::Asked;
+use crate::answer::OpContext;
 use crate::tls::{Stream, Trust};
 
 /// An answer whose body has come to its end.
@@ -30,7 +30,7 @@ const LIMIT: usize = 64 * 1024;
 /// Asks once, on a connection of its own that ends with the answer, or when the future is dropped. `None` when nothing
 /// listens there.
 pub(super) async fn exchange(
-    asked: Asked<'_>,
+    asked: OpContext<'_>,
     config: &HttpProbeConfig,
     url: &Url,
 ) -> Result<Option<Answer>, StepError> {

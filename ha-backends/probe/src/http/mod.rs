@@ -9,8 +9,8 @@ use hyper::StatusCode;
 use serde_json::Value;
 use tracing::Instrument;
 
-use crate::answer::{Asked, brief, release};
-use crate::ports::Doors;
+use crate::answer::{OpContext, brief, release};
+use crate::ports::PortState;
 use crate::trial::{Tested, trial};
 
 pub use config::HttpProbeConfig;
@@ -31,7 +31,7 @@ impl HttpProbe {
     }
 
     async fn look(&self, operation: &'static str) -> Result<Ready, StepError> {
-        let asked = Asked { operation, target: &self.config.url.shown };
+        let asked = OpContext { operation, target: &self.config.url.shown };
         let question = async {
             let answer = match exchange(asked, &self.config, &self.config.url).await? {
                 None => return Ok(Ready::Closed),
@@ -40,16 +40,16 @@ impl HttpProbe {
             };
             let release = self.identify(&answer).map_err(|words| asked.failed(ErrorKind::Protocol, words))?;
             Ok(match self.config.ports.look(asked).await? {
-                Doors::Open => Ready::Yes { release },
-                Doors::Partly(words) => Ready::NotYet(words),
-                Doors::Closed => Ready::NotYet(format!("nothing listens on {}", self.config.ports.names())),
+                PortState::Open => Ready::Yes { release },
+                PortState::Partly(words) => Ready::NotYet(words),
+                PortState::Closed => Ready::NotYet(format!("nothing listens on {}", self.config.ports.names())),
             })
         };
         asked.within(self.config.limits.ready, question).await
     }
 
     async fn passes(&self, url: &Url) -> Result<Tested, StepError> {
-        let asked = Asked { operation: "test", target: &url.shown };
+        let asked = OpContext { operation: "test", target: &url.shown };
         let answer = asked.within(self.config.limits.test, exchange(asked, &self.config, url)).await?;
         Ok(match answer {
             Some(answer) if self.expects(answer.status) && answer.body.starts_with(&self.config.test_expect) => {
@@ -97,7 +97,7 @@ impl Probe for HttpProbe {
     async fn test(&self) -> Result<Box<str>, StepError> {
         async {
             let url = self.config.test_url.as_ref();
-            let asked = Asked { operation: "test", target: &url.unwrap_or(&self.config.url).shown };
+            let asked = OpContext { operation: "test", target: &url.unwrap_or(&self.config.url).shown };
             trial(asked, || self.look("test"), url.map(|url| self.passes(url))).await
         }
         .instrument(call_span("http", "test", &self.config.url.shown))

@@ -11,9 +11,9 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::Instrument;
 
-use crate::answer::{Asked, brief, release};
+use crate::answer::{OpContext, brief, release};
 use crate::command::{said, tested};
-use crate::ports::Doors;
+use crate::ports::PortState;
 
 use config::Identity;
 pub use config::LogProbeConfig;
@@ -51,20 +51,20 @@ impl LogProbe {
     /// # Cancel safety
     /// Cancel safe: it is done, or not.
     pub async fn mark(&self) -> Result<(), StepError> {
-        let asked = Asked { operation: "mark", target: &self.target };
+        let asked = OpContext { operation: "mark", target: &self.target };
         asked.within(self.config.limits.ready, self.with_tail(asked, |watch| watch.tail.mark())).await
     }
 
     async fn look(&self, operation: &'static str) -> Result<Ready, StepError> {
-        let asked = Asked { operation, target: &self.target };
+        let asked = OpContext { operation, target: &self.target };
         asked.within(self.config.limits.ready, self.question(asked)).await
     }
 
-    async fn question(&self, asked: Asked<'_>) -> Result<Ready, StepError> {
+    async fn question(&self, asked: OpContext<'_>) -> Result<Ready, StepError> {
         // One at a time: a port that was seen closed must not forget what was seen after it had opened.
         let mut watch = self.watch.clone().lock_owned().await;
         let doors = self.config.ports.look(asked).await?;
-        let open = doors == Doors::Open;
+        let open = doors == PortState::Open;
         let looked = spawn_blocking(move || {
             if !open && (watch.open || watch.tail.is_new()) {
                 watch.tail.mark()?;
@@ -74,20 +74,20 @@ impl LogProbe {
         });
         let seen = looked.await.map_err(io::Error::other).flatten().map_err(|error| refused(asked, &error))?;
         match (doors, seen) {
-            (Doors::Closed, _) => Ok(Ready::Closed),
-            (Doors::Partly(words), _) => Ok(Ready::NotYet(words)),
-            (Doors::Open, Seen::Absent) => Ok(Ready::NotYet("the log is not there yet".into())),
-            (Doors::Open, Seen::Behind(bytes)) => {
+            (PortState::Closed, _) => Ok(Ready::Closed),
+            (PortState::Partly(words), _) => Ok(Ready::NotYet(words)),
+            (PortState::Open, Seen::Absent) => Ok(Ready::NotYet("the log is not there yet".into())),
+            (PortState::Open, Seen::Behind(bytes)) => {
                 Ok(Ready::NotYet(format!("{bytes} bytes of the log are still to be read")))
             }
-            (Doors::Open, Seen::Nothing) => {
+            (PortState::Open, Seen::Nothing) => {
                 Ok(Ready::NotYet(format!("no line with {:?} was seen since its start", self.config.line)))
             }
-            (Doors::Open, Seen::Line(line)) => self.identify(asked, &line).await,
+            (PortState::Open, Seen::Line(line)) => self.identify(asked, &line).await,
         }
     }
 
-    async fn identify(&self, asked: Asked<'_>, line: &str) -> Result<Ready, StepError> {
+    async fn identify(&self, asked: OpContext<'_>, line: &str) -> Result<Ready, StepError> {
         let prefix = match &self.config.identity {
             Identity::Command(argv) => return said(asked, argv).await,
             Identity::Prefix(prefix) => prefix,
@@ -102,7 +102,7 @@ impl LogProbe {
 
     async fn with_tail<T: Send + 'static>(
         &self,
-        asked: Asked<'_>,
+        asked: OpContext<'_>,
         act: impl FnOnce(&mut Watch) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StepError> {
         let mut watch = self.watch.clone().lock_owned().await;
@@ -111,7 +111,7 @@ impl LogProbe {
     }
 }
 
-fn refused(asked: Asked<'_>, error: &io::Error) -> StepError {
+fn refused(asked: OpContext<'_>, error: &io::Error) -> StepError {
     let kind = match error.kind() {
         io::ErrorKind::PermissionDenied => ErrorKind::Denied,
         _ => ErrorKind::Protocol,
@@ -127,7 +127,7 @@ impl Probe for LogProbe {
 
     async fn test(&self) -> Result<Box<str>, StepError> {
         async {
-            let asked = Asked { operation: "test", target: &self.target };
+            let asked = OpContext { operation: "test", target: &self.target };
             tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
         }
         .instrument(call_span("log", "test", &self.target))

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Concern, ErrorKind, Expectations, Health, Instance,
-    LoadBalancer, Member, MemberRef, ObserveBalancer, Probe, Quiescence, Ready, SetAdmin, SetWeight, Standing,
-    StepError, look_by_parts,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Health,
+    Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Probe, Quiescence, Ready, SetAdmin,
+    SetWeight, StepError, look_by_parts,
 };
 use ha_core::engine::{Engine, RunError};
 use ha_core::journal::MemoryStore;
@@ -52,7 +52,7 @@ impl ObserveBalancer for Obedient {
         Ok(Self::stands(name, self.0.lock().unwrap()[name]))
     }
 
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError> {
+    async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
         look_by_parts(self, member).await
     }
 
@@ -61,7 +61,7 @@ impl ObserveBalancer for Obedient {
         Ok(rows.iter().map(|(name, admin)| (Name::new(name).unwrap(), Self::stands(name, *admin))).collect())
     }
 
-    async fn concerns(&self, _: &Expectations) -> Result<Vec<Concern>, StepError> {
+    async fn config_findings(&self, _: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         Ok(Vec::new())
     }
 

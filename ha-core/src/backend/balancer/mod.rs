@@ -7,14 +7,14 @@ use super::{Applied, StepError};
 use crate::state::LeaseEpoch;
 use crate::topology::Name;
 
-mod concern;
+mod config_finding;
 mod member;
 mod reading;
 mod request;
 
-pub use concern::{Concern, Expectations};
+pub use config_finding::{ConfigFinding, Expectations};
 pub use member::{Admin, Counters, Health, Member, MemberRef, Weight};
-pub use reading::{BalancerCapabilities, Completeness, Instance, Quiescence, Standing};
+pub use reading::{BalancerCapabilities, Completeness, Instance, MemberSnapshot, Quiescence};
 pub use request::{AddMember, CloseSessions, Closed, CutConsent, SetAdmin, SetWeight};
 
 /// Reads one balancer instance. Planning and observation get this half only.
@@ -48,7 +48,7 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// out; [`quiescence`](Self::quiescence) reads it, or says why it cannot.
     /// # Cancel safety
     /// Cancel safe: it only reads.
-    async fn look(&self, member: &MemberRef) -> Result<Standing, StepError>;
+    async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError>;
 
     /// Reads how all members of a pool stand.
     ///
@@ -65,7 +65,7 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// `NotFound` for a declared configuration that is not there; otherwise as [`identify`](Self::identify).
     /// # Cancel safety
     /// Cancel safe: it only reads.
-    async fn concerns(&self, expect: &Expectations) -> Result<Vec<Concern>, StepError>;
+    async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError>;
 
     /// Reads what still runs on a member.
     ///
@@ -85,13 +85,13 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
 pub async fn look_by_parts<B: ObserveBalancer + ?Sized>(
     balancer: &B,
     member: &MemberRef,
-) -> Result<Standing, StepError> {
+) -> Result<MemberSnapshot, StepError> {
     let (process, stands) = (balancer.identify().await?, balancer.member(member).await?);
     let figures = match stands.admin {
         Admin::Ready => None,
         Admin::Drain | Admin::Maint => balancer.quiescence(member).await.ok(),
     };
-    Ok(Standing::new(process, stands).with_quiescence(figures))
+    Ok(MemberSnapshot::new(process, stands).with_quiescence(figures))
 }
 
 /// Changes one balancer instance. A pool behind several instances has one value for each.

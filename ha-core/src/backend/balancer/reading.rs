@@ -105,7 +105,7 @@ impl Instance {
 /// All that one look tells of a member on one balancer instance.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Standing {
+pub struct MemberSnapshot {
     /// The process that answers.
     pub process: Instance,
     /// How the member stands.
@@ -115,7 +115,7 @@ pub struct Standing {
     pub quiescence: Option<Quiescence>,
 }
 
-impl Standing {
+impl MemberSnapshot {
     /// Describes a member, without what runs on it.
     pub fn new(process: Instance, member: Member) -> Self {
         Self { process, member, quiescence: None }

@@ -4,7 +4,7 @@ use super::super::build::NodeRow;
 use super::super::rotate::{policy_of, rotate};
 use super::{Executor, Outcome, READ_LIMIT, done, not_done, unknown};
 use crate::action::TrafficAction;
-use crate::backend::{Admin, Health, Ready, Standing};
+use crate::backend::{Admin, Health, MemberSnapshot, Ready};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated, Place};
 use crate::record::{Evidence, OutcomeKind};
 use crate::state::{Row, RowKind, Traffic};
@@ -93,7 +93,7 @@ impl Executor {
 pub(in crate::engine) async fn observe_row(row: &NodeRow) -> (Row, Option<String>) {
     let NodeRow { backend, place: Place { member, .. }, name, .. } = row;
     let unseen = Row::new(RowKind::Primary, Traffic::Unknown);
-    let Standing { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
+    let MemberSnapshot { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
         Ok(Ok(standing)) => standing,
         Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
         Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),

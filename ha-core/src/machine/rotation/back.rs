@@ -1,4 +1,4 @@
-//! The way back: restarted, warming, canary, restored.
+//! The rollback: restarted, warming, canary, restored.
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ pub use policy::{AtDeadline, Canary, RotationPolicy};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::backend::{Admin, Effect, ErrorKind, Member, MemberRef, Quiescence, Standing, StepError, Weight};
+use crate::backend::{Admin, Effect, ErrorKind, Member, MemberRef, MemberSnapshot, Quiescence, StepError, Weight};
 use crate::topology::Name;
 use seen::Seen;
 
@@ -59,7 +59,7 @@ pub enum Reply {
     /// How the member stands.
     Member(Member),
     /// What a look has told.
-    Looked(Standing),
+    Looked(MemberSnapshot),
     /// How the members of its pool stand.
     Pool(Vec<(Name, Member)>),
     /// What runs on it.
@@ -91,7 +91,7 @@ impl Failure {
     }
 
     /// Tells whether the same call may go well later: nothing is known to stand in its way for good.
-    fn may_pass(&self) -> bool {
+    fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Protocol)
             || self.effect == Effect::Unknown
     }
@@ -154,7 +154,7 @@ const FIRST_POLL: Duration = Duration::from_millis(3);
 const FIRST_LOOKS: u32 = 16;
 /// How long requests may take to be gone from connections after the last one ended, and checks to pass.
 const SETTLE: Duration = Duration::from_secs(8);
-/// How long the way back may take, beyond the end of requests that came meanwhile.
+/// How long the rollback may take, beyond the end of requests that came meanwhile.
 const UNDO: Duration = Duration::from_secs(10);
 /// How many rounds without a request in flight count as idle: one can fall between two requests.
 const CALM_ROUNDS: u8 = 2;
@@ -342,7 +342,7 @@ impl Rotation {
         if self.phase.is_undo() {
             return self.undo_round(now, replies);
         }
-        if let Some((instance, failure)) = seen::failure(replies, |failure| !failure.may_pass()) {
+        if let Some((instance, failure)) = seen::failure(replies, |failure| !failure.is_transient()) {
             return self.turn_back(now, format!("{}: {}", self.place(instance), failure.words));
         }
         let missed = seen::failure(replies, |_| true);

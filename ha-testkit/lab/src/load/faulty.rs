@@ -24,7 +24,7 @@ pub enum Misbehaviour {
     /// Answers 404.
     Status404,
     /// Never answers.
-    Silence,
+    NoReply,
     /// Answers well with a wrong body.
     WrongBody,
 }
@@ -91,7 +91,7 @@ async fn serve(mut stream: TcpStream, treatments: &[Misbehaviour], next: &Atomic
             }
             Misbehaviour::Status503 => b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
             Misbehaviour::Status404 => b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
-            Misbehaviour::Silence => std::future::pending().await,
+            Misbehaviour::NoReply => std::future::pending().await,
             Misbehaviour::WrongBody => b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nsorry 1!",
         };
         stream.write_all(answer).await?;

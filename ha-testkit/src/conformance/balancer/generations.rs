@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ha_core::backend::{Admin, Applied, Effect, ErrorKind, MemberRef, Quiescence, Standing};
+use ha_core::backend::{Admin, Applied, Effect, ErrorKind, MemberRef, MemberSnapshot, Quiescence};
 use ha_core::topology::Name;
 use tokio::time::{Instant, sleep};
 
@@ -42,7 +42,8 @@ pub(super) async fn a_look_tells_what_other_calls_tell(fixture: &dyn Fixture) ->
         scene.set(0, Admin::Drain).await?;
         let instance = scene.balancer.identify().await?;
         for index in 0..scene.members.len() {
-            let Standing { process, member: stands, quiescence, .. } = scene.balancer.look(&scene.row(index)).await?;
+            let MemberSnapshot { process, member: stands, quiescence, .. } =
+                scene.balancer.look(&scene.row(index)).await?;
             same(
                 "the process of a look",
                 (process.version, process.generation, process.stopping),

@@ -101,7 +101,7 @@ pub(super) async fn names_at_the_edge_of_the_grammar_are_told_apart(fixture: &dy
 pub(super) async fn concerns_are_read_without_effect(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     let expect = Expectations::new(scene.pool.clone(), Duration::from_secs(30));
-    let first = scene.balancer.concerns(&expect).await?;
-    same("a second reading of concerns", scene.balancer.concerns(&expect).await?, first)?;
+    let first = scene.balancer.config_findings(&expect).await?;
+    same("a second reading of config_findings", scene.balancer.config_findings(&expect).await?, first)?;
     scene.all_ready_but(None).await
 }

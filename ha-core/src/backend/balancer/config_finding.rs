@@ -55,24 +55,24 @@ impl Expectations {
     }
 }
 
-/// One thing in a balancer's configuration that endangers a change, in words: where it is, why, and what to do.
+/// One thing in a balancer's configuration that endangers a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Concern {
+pub struct ConfigFinding {
     /// Whether requests can be lost by it; a plan is refused then. Otherwise it is advice.
     pub danger: bool,
-    /// The words.
-    pub words: String,
+    /// Where it is, why it endangers a change, and what to do.
+    pub message: String,
 }
 
-impl Concern {
+impl ConfigFinding {
     /// Says that requests can be lost.
-    pub fn danger(words: impl Into<String>) -> Self {
-        Self { danger: true, words: words.into() }
+    pub fn danger(message: impl Into<String>) -> Self {
+        Self { danger: true, message: message.into() }
     }
 
     /// Says what would be wiser.
-    pub fn advice(words: impl Into<String>) -> Self {
-        Self { danger: false, words: words.into() }
+    pub fn advice(message: impl Into<String>) -> Self {
+        Self { danger: false, message: message.into() }
     }
 }
