@@ -183,13 +183,10 @@ impl Drive {
                 let ended = self.ended.remove(order).unwrap_or_else(Instant::now);
                 let took = self.started.get(order).map_or(Duration::ZERO, |began| ended.duration_since(*began));
                 if let (Order::Server(At { node, action }), OutcomeKind::Done) = (order, result) {
-                    match action {
-                        ServerAction::Stop => drop(self.gone_at.insert(*node, ended)),
-                        ServerAction::Start | ServerAction::StartInTest => self.start_took = Some(took),
-                        ServerAction::Apply { .. }
-                        | ServerAction::Restore { .. }
-                        | ServerAction::Gate
-                        | ServerAction::Soak => {}
+                    if *action == ServerAction::Stop {
+                        self.gone_at.insert(*node, ended);
+                    } else if matches!(action, ServerAction::Start | ServerAction::StartInTest) {
+                        self.start_took = Some(took);
                     }
                 }
                 self.emit(Event::StepEnded {

@@ -7,14 +7,14 @@ impl Plan {
     /// Renders the plan as plain text, one line a step.
     pub fn to_text(&self, topology: &Topology) -> String {
         let mut text = String::new();
-        let digest = self.digest();
+        let (digest, goal) = (self.digest(), self.goal_message());
         let _ = writeln!(
             text,
-            "plan {}: {} {} to {}, {} stages, {} steps",
+            "plan {}: {} {}{}, {} stages, {} steps",
             digest.short(),
             self.procedure,
             self.cluster,
-            self.goal_words(),
+            if goal.is_empty() { goal } else { format!(" to {goal}") },
             self.stages.len(),
             self.steps(),
         );
@@ -34,7 +34,7 @@ impl Plan {
     }
 
     /// Says in words what all members have at the end.
-    pub fn goal_words(&self) -> String {
+    pub fn goal_message(&self) -> String {
         let release = self.goal.release.map(|release| format!("release {}", self.facts.releases.name(release)));
         let generation = self.goal.generation.map(|id| format!("generation {}", self.facts.generations.sequence(id)));
         let schema = self.goal.schema.map(|schema| format!("schema {schema}"));

@@ -81,7 +81,7 @@ impl ReportBuilder {
             report: RunReport {
                 run: run.clone(),
                 procedure: plan.procedure.clone(),
-                goal: plan.goal_words(),
+                goal: plan.goal_message(),
                 plan: plan.digest().to_string(),
                 proof,
                 end: End::AllOld,
