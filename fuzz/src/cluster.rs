@@ -1,7 +1,7 @@
 use std::sync::OnceLock;
 
 use ha_core::plan::Plan;
-use ha_core::procedure::{PatchRequest, patch};
+use ha_core::procedure::{PatchRequest, Snapshot, plan};
 use ha_core::record::{Entry, Record};
 use ha_core::state::{
     ClusterState, Facts, Generations, LeaseEpoch, NodeState, Process, ReleaseSet, Releases, Row, RowKind, Traffic,
@@ -71,8 +71,8 @@ impl Cluster {
         let (state, facts) = (ClusterState::new(&topology, nodes, rows), Facts::new(releases, Generations::default()));
         let words = |word: &str| vec![word.to_string()];
         let request = PatchRequest::new("2.0", words("apply"), words("restore")).with_beside("1.0");
-        let plan: Plan = patch(&topology, &state, &facts, &request).ok()?.plan;
-        let record = Record::Opened { plan: Box::new(plan) };
+        let made: Plan = plan(&request, Snapshot::new(&topology, &state, &facts)).ok()?.plan;
+        let record = Record::Opened { plan: Box::new(made) };
         let opened = serde_json::to_value(Entry::new(0, LeaseEpoch::new(1), 0, record)).ok()?;
         Some(Self { topology, opened })
     }

@@ -1,11 +1,10 @@
-use ha_core::action;
 use ha_core::law::Law;
-use ha_core::machine::{Decision, Folded, decide, enter, fold, put_in_doubt, refusal, resolve};
+use ha_core::machine::{Decision, Folded, decide, fold, refusal};
 use ha_core::record::{Entry, Mode, OutcomeKind};
 
 use crate::cluster::Cluster;
 
-/// A journal: lines of entries behind one that opens a run. A line `/record/opened/plan/start/balancers 3` changes that
+/// A journal: lines of entries behind one that opens a run. A line `/record/opened/plan/start/layout [0]` changes that
 /// opening entry by JSON pointer. An entry that is read is written as it was; a journal that folds can be gone on with.
 pub fn journal_entry(data: &[u8]) {
     goes_on(data);
@@ -38,28 +37,29 @@ pub(crate) fn goes_on(data: &[u8]) -> bool {
 
 /// Goes on with the run as a controller would that takes it over: everything works from now on.
 fn go_on(cluster: &Cluster, folded: Folded) {
-    let Folded { plan, mut state, mut cursor, .. } = folded;
-    put_in_doubt(&mut state);
-    let law = Law::new(&cluster.topology, &plan.facts());
-    let _ = refusal(&cluster.topology, &plan, &state, cursor);
+    let Folded { plan, mut state, .. } = folded;
+    state.mark_unknown();
+    let law = Law::new(&cluster.topology, plan.facts());
+    let _ = refusal(&cluster.topology, &plan, &state);
     for _ in 0..64 {
-        match decide(&cluster.topology, &plan, &state, cursor) {
+        match decide(&cluster.topology, &plan, &state) {
             Decision::Act(order) => {
-                action::begin(law, &mut state, order);
-                resolve(law, &mut state, order, OutcomeKind::Done);
+                state.begin_order(law, order);
+                if state.resolve(law, order, OutcomeKind::Done).is_err() {
+                    return;
+                }
             }
             Decision::Look(order) => {
-                let holds = action::holds(law, &state, order);
-                resolve(law, &mut state, order, if holds { OutcomeKind::Done } else { OutcomeKind::NotDone });
+                let truth = if state.is_done(law, order) { OutcomeKind::Done } else { OutcomeKind::NotDone };
+                if state.resolve(law, order, truth).is_err() {
+                    return;
+                }
             }
-            Decision::Move(to, turn) => {
-                enter(&mut state, turn);
-                cursor = to;
-            }
+            Decision::Move(to, turn) => state.enter(to, turn),
             Decision::Await => return,
-            Decision::End(end) => cursor.mode = Mode::Ended(end),
+            Decision::End(end) => state.cursor.mode = Mode::Ended(end),
         }
-        if matches!(cursor.mode, Mode::Ended(_)) {
+        if matches!(state.cursor.mode, Mode::Ended(_)) {
             return;
         }
     }
