@@ -38,7 +38,7 @@ impl RunHandle {
     /// an [`Event::Missed`] says how many. The report has all.
     ///
     /// # Cancel safety
-    /// Cancel safe: no event is lost.
+    /// Cancel safe: the event is there for the next call.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.events.recv().await
     }
@@ -54,6 +54,7 @@ impl RunHandle {
     ///
     /// # Errors
     /// [`RunError`] when the run could not be brought to an end by this controller; the journal says how far it came.
+    /// [`RunError::Unrecorded`] when the journal itself failed, with the open loans and what is unknown.
     /// # Cancel safety
     /// Cancel safe: the run goes on.
     pub async fn wait(self) -> Result<RunReport, RunError> {

@@ -174,8 +174,7 @@ mod tests {
         ];
         for from in all {
             for to in all {
-                assert_eq!(from.advance(to), if from <= to { Ok(to) } else { from.advance(to) }, "{from} to {to}");
-                assert_eq!(from.advance(to).is_ok(), from <= to, "{from} to {to}");
+                assert_eq!(from.advance(to).ok(), (from <= to).then_some(to), "{from} to {to}");
             }
         }
     }
