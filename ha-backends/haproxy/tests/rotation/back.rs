@@ -56,18 +56,22 @@ async fn a_server_that_listens_before_it_serves_gets_nothing_before_it_does_wher
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn control_a_server_made_ready_from_maintenance_is_up_before_any_check() {
-    let cluster = Cluster::start(1, CarbonConfig::fast("1").with_warm_up(WARM_UP), |spec| spec).await;
+    let cluster = Cluster::start(1, CarbonConfig::fast("1"), |spec| spec).await;
     let load = cluster.mixed_load();
     a_while(&load, 150).await;
     assert_eq!(cluster.take_out("esb1").await, DRAINED);
+    cluster.homes[0].never_ready_with("1").unwrap();
     cluster.replace(0);
-    // Before it listens its requests go to the other server, and none is lost.
-    let port = cluster.homes[0].port();
-    until(|| async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() }).await;
-    cluster.raw(0, "set server esb/esb1 state ready");
-    a_while(&load, 150).await;
-    let report = load.stop().await;
-    assert!(report.counts.failures() > 0, "the meter sees nothing: {:?}", report.counts);
+    // Its first requests are lost: they come before a check has failed. On a machine that does nothing else one that is
+    // made ready between two checks gets some at once; on a busy one it is tried again.
+    until(|| async {
+        cluster.raw(0, "set server esb/esb1 state maint");
+        cluster.raw(0, "set server esb/esb1 state ready");
+        a_while(&load, 10).await;
+        load.snapshot().failures() > 0
+    })
+    .await;
+    load.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -233,7 +233,12 @@ fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     Ok(kill_process(pid, signal)?)
 }
 
+/// Finds HAProxy: what `HA_HAPROXY` names, or `haproxy` of the search path.
 fn program() -> io::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("HA_HAPROXY").map(PathBuf::from) {
+        let wrong = || format!("HA_HAPROXY names {}, and there is no such file", named.display());
+        return if named.is_file() { Ok(named) } else { Err(io::Error::new(io::ErrorKind::NotFound, wrong())) };
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let beside = [PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")];
     let dirs = std::env::split_paths(&path).chain(beside);
