@@ -27,7 +27,7 @@ async fn run_as_json(world: &World) -> (Value, Value, Vec<Value>, RunReport) {
 fn every_evidence() -> Vec<Evidence> {
     let release = || "2.0".to_string();
     vec![
-        Evidence::OutOfTraffic { cut_requests: 1 },
+        Evidence::OutOfTraffic { cut_requests: 1, older_processes_unseen: true },
         Evidence::InTraffic { servers: 2 },
         Evidence::BalancersAgree { admitted: true },
         Evidence::StandingBy { release: release() },

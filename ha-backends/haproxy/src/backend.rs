@@ -1,27 +1,29 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, ErrorKind,
-    Expectations, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence,
-    SetAdmin, SetWeight, StepError,
+    AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations,
+    Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence, SetAdmin,
+    SetWeight, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span_of_instance;
 use ha_core::topology::Name;
-use tokio::time::sleep;
 use tracing::{Instrument, Span};
 
 use crate::config::HaProxyConfig;
 use crate::declared::Declared;
 use crate::error;
 use crate::gather::Gather;
-use crate::left_out;
-use crate::read::Gathered;
-use crate::transport::{OpContext, PAUSE, Socket};
+use crate::read::{Gathered, Reading};
+use crate::running;
+use crate::transport::{OpContext, Socket};
 use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
+
+/// What the version of an instance begins with.
+const PRODUCT: &str = "HAProxy ";
 
 /// Makes errors of HAProxy's machine readable on all versions from 2.4 on.
 const SEVERITY: &str = "set severity-output number;";
@@ -30,7 +32,7 @@ const SEVERITY: &str = "set severity-output number;";
 #[derive(Clone, Debug)]
 pub struct HaProxy {
     admin: Socket,
-    master: Option<Socket>,
+    pub(crate) master: Option<Socket>,
     declared: Declared,
     known: Arc<Mutex<Known>>,
     pub(crate) gather: Arc<Gather<Gathered>>,
@@ -41,8 +43,12 @@ pub struct HaProxy {
 pub(crate) struct Known {
     /// The numbers of servers in the process of this pid.
     pub(crate) ids: HashMap<MemberRef, (u64, u32)>,
+    /// Backends whose name another proxy has too.
+    pub(crate) shadowed: HashSet<Name>,
+    /// Whether it is a version before 2.5, which adds servers as an experiment only.
+    before_added_members: bool,
     /// The pid of a worker that had no older ones beside it: as long as it is the current one there are none.
-    alone: Option<u64>,
+    pub(crate) alone: Option<u64>,
 }
 
 impl HaProxy {
@@ -97,103 +103,26 @@ impl HaProxy {
 
     /// Reads figures of one server by its number, which another process may have given to another server.
     async fn figures(&self, about: OpContext<'_>, member: &MemberRef) -> Result<(u64, Stat), StepError> {
-        for _ in 0..2 {
-            let id = self.id(about, member).await?;
-            let answer = self.read(about, &[wire::INFO.into(), wire::server_stat(&member.pool, id)]).await?;
-            let malformed = |malformed: Malformed| error::malformed(about, malformed);
-            let info = wire::parse_info(&answer).map_err(malformed)?;
-            let (stats, _) = wire::parse_stats(&answer).map_err(malformed)?;
-            let stat = stats.into_iter().find(|stat| stat.server == member.member.as_str());
-            let known = self.lock().ids.get(member).copied();
-            match stat {
-                Some(stat) if known == Some((info.pid, id)) => return Ok((info.pid, stat)),
-                Some(_) | None => {
-                    self.lock().ids.remove(member);
-                }
-            }
-        }
-        Err(missing(about, member))
-    }
-
-    /// Completes what a worker does for a server without asking others: where it has no older ones beside it, or they cannot
-    /// be seen. Otherwise `None`.
-    fn complete(&self, pid: u64, figures: Quiescence) -> Option<Quiescence> {
-        let alone = self.master.is_none() || self.lock().alone == Some(pid);
-        alone.then(|| self.with_older(pid, figures, 0))
-    }
-
-    /// Adds what older workers do for a server to what the worker of this pid does.
-    fn with_older(&self, pid: u64, figures: Quiescence, older: u64) -> Quiescence {
-        let seen = match self.master {
-            Some(_) => Completeness::Proven,
-            None => Completeness::OlderGenerationsInvisible,
-        };
-        figures.with_generation(pid).with_older(older, seen)
-    }
-
-    /// Counts what older workers still do for a server: all of them are asked, over the master.
-    async fn older_sessions(&self, about: OpContext<'_>, member: &MemberRef, current: u64) -> Result<u64, StepError> {
-        let Some(master) = &self.master else { return Ok(0) };
-        if self.lock().alone == Some(current) {
-            return Ok(0);
-        }
+        let id = self.id(about, member).await?;
+        let question = wire::server_stat(self.scope(&member.pool), id);
+        let answer = self.read(about, &[wire::INFO.into(), question]).await?;
         let malformed = |malformed: Malformed| error::malformed(about, malformed);
-        let answer = master.ask(about, wire::PROC).await.map_err(StepError::without_effect)?;
-        let workers = wire::parse_proc(&answer).map_err(malformed)?;
-        if !workers.iter().any(|worker| worker.pid == current && !worker.old) {
-            // A reload is under way: the admin socket was answered by a worker that is not the current one any more.
-            let words =
-                format!("worker {current} answered, and the master does not call it current: a reload is under way");
-            return Err(StepError::new(ErrorKind::Busy, about.operation, about.target)
-                .with_context(words)
-                .without_effect());
-        }
-        let (mut sessions, mut older) = (0_u64, false);
-        for worker in workers.iter().filter(|worker| worker.pid != current) {
-            let Some(answer) = self.ask_older(master, about, worker.pid, &member.pool).await? else { continue };
-            older = true;
-            if let Some(refused) = wire::refused(&answer) {
-                // An older configuration may not have had this pool.
-                if error::refused(about, &refused).kind() == ErrorKind::NotFound {
-                    continue;
-                }
-                return Err(error::refused(about, &refused));
-            }
-            let (stats, _) = wire::parse_stats(&answer).map_err(malformed)?;
-            let of_member = stats.iter().filter(|stat| stat.server == member.member.as_str());
-            sessions = of_member.fold(sessions, |sum, stat| sum.saturating_add(stat.quiescence.in_flight()));
-        }
-        if !older {
-            self.lock().alone = Some(current);
-        }
-        Ok(sessions)
-    }
-
-    /// Asks an older worker for the figures of a pool; `None` when it has ended, be it while it was asked.
-    async fn ask_older(
-        &self,
-        master: &Socket,
-        about: OpContext<'_>,
-        pid: u64,
-        pool: &Name,
-    ) -> Result<Option<String>, StepError> {
-        let mut tries = 0;
-        loop {
-            let answer = master.ask(about, &wire::worker_stats(pid, pool)).await.map_err(StepError::without_effect);
-            match answer {
-                Ok(answer) if wire::is_gone(&answer) => return Ok(None),
-                // The master closes the connection when the worker behind it ends, a moment before it forgets the worker.
-                Err(error) if tries < 5 && matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Unreachable) => {
-                    tries += 1;
-                    sleep(PAUSE).await;
-                }
-                answer => return answer.map(Some),
+        let info = wire::parse_info(&answer).map_err(malformed)?;
+        let (stats, _) = wire::parse_stats(&answer, &member.pool).map_err(malformed)?;
+        let stat = stats.into_iter().find(|stat| stat.server == member.member.as_str());
+        let known = self.lock().ids.get(member).copied();
+        match stat {
+            Some(stat) if known == Some((info.pid, id)) => Ok((info.pid, stat)),
+            Some(_) | None => {
+                self.lock().ids.remove(member);
+                let read = self.ask_alone(about, member).await?;
+                Ok((read.process.generation, read.stat))
             }
         }
     }
 
     pub(crate) fn describe(&self, pool: &Name, state: &ServerState, stat: &Stat, row: &PoolRow) -> Member {
-        let checked = state.checked() || stat.tracks;
+        let checked = stat.is_checked(state) || stat.tracks;
         let (persistent, cuts) = self.declared.of_pool(pool);
         Member::new(state.admin(), stat.health(state), stat.row)
             .with_checks(checked)
@@ -202,6 +131,14 @@ impl HaProxy {
             .with_inherited(stat.tracks)
             .with_persistence(row.cookie || persistent, cuts)
             .with_counters(stat.counters)
+            .with_queue(row.queued, stat.quiescence.sessions)
+    }
+
+    /// Adds to a command what wakes a server that may sleep after it; without a `maxconn` none does.
+    fn and_wake(&self, member: &MemberRef, read: &Reading, command: String) -> String {
+        let Some(slots) = read.stat.slots else { return command };
+        let version = read.process.version.strip_prefix(PRODUCT).unwrap_or_default();
+        format!("{command};{}", wire::wake(member, slots, version))
     }
 
     /// Sets something of a server and reads it back, in one line; the words say how the server stands instead.
@@ -243,6 +180,12 @@ impl HaProxy {
         }
     }
 
+    /// Remembers what the version of the process that answered can do.
+    fn note_version(&self, process: &Instance) {
+        let version = process.version.strip_prefix(PRODUCT).unwrap_or_default();
+        self.lock().before_added_members = wire::is_before(version, (2, 5));
+    }
+
     fn call(&self, op: &'static str, target: impl Display) -> Span {
         call_span_of_instance("haproxy", op, target, &self.admin.endpoint)
     }
@@ -264,6 +207,7 @@ impl ObserveBalancer for HaProxy {
             .with_older_generations(self.master.is_some())
             .with_weights(true)
             .with_close(true)
+            .with_added_members(!self.lock().before_added_members)
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {
@@ -271,7 +215,9 @@ impl ObserveBalancer for HaProxy {
             let target = self.admin.endpoint.to_string();
             let about = OpContext { operation: "identify", target: &target };
             let answer = self.read(about, &[wire::INFO.into()]).await?;
-            instance(about, &answer)
+            let process = instance(about, &answer)?;
+            self.note_version(&process);
+            Ok(process)
         }
         .instrument(self.call("identify", &self.admin.endpoint))
         .await
@@ -281,7 +227,8 @@ impl ObserveBalancer for HaProxy {
         async {
             let target = member.to_string();
             let about = OpContext { operation: "member", target: &target };
-            self.ask_alone(about, member, &[]).await.map(|(member, ..)| member)
+            let read = self.ask_alone(about, member).await?;
+            Ok(self.describe(&member.pool, &read.state, &read.stat, &read.row))
         }
         .instrument(self.call("member", member))
         .await
@@ -330,16 +277,12 @@ impl ObserveBalancer for HaProxy {
 
     async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         let answer = async {
-            let (mut config_findings, told) = self.declared.config_findings(expect).await?;
-            if expect.members.is_empty() || self.declared.accepts(left_out::RULE) {
-                return Ok(config_findings);
-            }
-            // What runs may be another configuration than the file, and there may be no file.
+            let linted = self.declared.config_findings(expect).await?;
             let about = OpContext { operation: "config_findings", target: expect.pool.as_str() };
             let answer = self.read(about, &[wire::ALL_STATES.into()]).await?;
             let states = wire::parse_all_states(&answer).map_err(|malformed| error::malformed(about, malformed))?;
-            config_findings.extend(left_out::running(&states, expect, &told));
-            Ok(config_findings)
+            let running = running::findings(&states, expect, &linted, |rule| self.declared.accepts(rule));
+            Ok(linted.findings.into_iter().chain(running).collect())
         };
         answer.instrument(self.call("config_findings", &expect.pool)).await
     }
@@ -365,14 +308,23 @@ impl LoadBalancer for HaProxy {
             let SetAdmin { member, admin, .. } = request;
             let target = member.to_string();
             let about = OpContext { operation: "set_admin", target: &target };
-            if self.state(about, &member).await?.admin() == admin {
+            let mut command = wire::set_state(&member, admin);
+            let is_there = if admin == Admin::Ready {
+                let read = self.ask_alone(about, &member).await?;
+                let asleep = read.row.queued > 0 && read.stat.quiescence.sessions == 0;
+                command = self.and_wake(&member, &read, command);
+                read.state.admin() == admin && !(asleep && read.stat.slots.is_some())
+            } else {
+                self.state(about, &member).await?.admin() == admin
+            };
+            if is_there {
                 return Ok(Applied::AlreadySo);
             }
             let is_so = |state: &ServerState| match state.admin() {
                 found if found == admin => Ok(()),
                 found => Err(differs(admin, found)),
             };
-            self.set(about, &member, &wire::set_state(&member, admin), is_so).await
+            self.set(about, &member, &command, is_so).await
         }
         .instrument(span)
         .await
@@ -384,14 +336,19 @@ impl LoadBalancer for HaProxy {
             let SetWeight { member, weight, .. } = request;
             let target = member.to_string();
             let about = OpContext { operation: "set_weight", target: &target };
-            if self.state(about, &member).await?.weight == weight {
+            let state = self.state(about, &member).await?;
+            if state.weight == weight {
                 return Ok(Applied::AlreadySo);
+            }
+            let mut command = wire::set_weight(&member, weight);
+            if state.weight == Weight::new(0) && state.admin() == Admin::Ready {
+                command = self.and_wake(&member, &self.ask_alone(about, &member).await?, command);
             }
             let is_so = |state: &ServerState| match state.weight {
                 found if found == weight => Ok(()),
                 found => Err(format!("weight {weight} was set and {found} is read back: somebody else's change")),
             };
-            self.set(about, &member, &wire::set_weight(&member, weight), is_so).await
+            self.set(about, &member, &command, is_so).await
         }
         .instrument(span)
         .await
@@ -478,7 +435,7 @@ impl Membership for HaProxy {
 /// Reads which process has answered.
 pub(crate) fn instance(about: OpContext<'_>, answer: &str) -> Result<Instance, StepError> {
     let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
-    let instance = Instance::new(format!("HAProxy {}", info.version), info.pid);
+    let instance = Instance::new(format!("{PRODUCT}{}", info.version), info.pid);
     Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))
 }
 

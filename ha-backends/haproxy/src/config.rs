@@ -50,13 +50,14 @@ pub struct HaProxyConfig {
     /// How many connections this value opens to a socket at once; HAProxy answers ten. Default 4.
     pub connections: usize,
     /// Whether clients are bound to servers in a way that the socket does not show (stick tables). Cookies are seen.
-    /// Default: what `config_file` says, or no.
+    /// Default: what the configuration says, or no.
     pub persistent: Option<bool>,
-    /// Whether `on-marked-down shutdown-sessions` is set, which the socket does not show. Default: what `config_file` says,
-    /// or no.
+    /// Whether `on-marked-down shutdown-sessions` is set, which the socket does not show. Default: what the configuration
+    /// says, or no.
     pub cuts_on_maint: Option<bool>,
-    /// HAProxy's configuration, where this machine has it: it is read for what the socket does not show, and linted.
-    pub config_file: Option<PathBuf>,
+    /// HAProxy's configuration, where this machine has it: it is read for what the socket does not show, and linted. As with
+    /// HAProxy's own `-f`: files in their order, and of a folder every `*.cfg` in the order of their names.
+    pub config_files: Vec<PathBuf>,
     /// Rules of the lint whose warnings are accepted here.
     pub accept: Vec<String>,
 }
@@ -77,7 +78,7 @@ impl HaProxyConfig {
             connections: 4,
             persistent: None,
             cuts_on_maint: None,
-            config_file: None,
+            config_files: Vec::new(),
             accept: Vec::new(),
         }
     }
@@ -103,15 +104,22 @@ impl HaProxyConfig {
         self
     }
 
-    /// Reads and lints this configuration file.
+    /// Reads and lints this configuration, a file or a folder; called again, further ones behind it.
     #[must_use]
     pub fn with_config_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.config_file = Some(path.into());
+        self.config_files.push(path.into());
+        self
+    }
+
+    /// Accepts what this rule of the lint warns of.
+    #[must_use]
+    pub fn with_accepted(mut self, rule: impl Into<String>) -> Self {
+        self.accept.push(rule.into());
         self
     }
 
     /// Reads the settings `socket` and `master` (an absolute path or `host:port`), `deadline`, `max_reply`, `connections` (1
-    /// to 10), `persistent`, `cuts_on_maint`, `config_file` (an absolute path) and `accept` (names of lint rules). Only
+    /// to 10), `persistent`, `cuts_on_maint`, `config_file` (an absolute path, or a list of them) and `accept` (names of lint rules). Only
     /// `socket` is required.
     ///
     /// # Errors
@@ -125,7 +133,7 @@ impl HaProxyConfig {
         let max_reply = settings.integer("max_reply", 1, 1 << 30);
         let connections = settings.integer("connections", 1, 10);
         let (persistent, cuts_on_maint) = (settings.flag("persistent"), settings.flag("cuts_on_maint"));
-        let (config_file, accept) = (settings.optional_path("config_file"), settings.list("accept"));
+        let (config_files, accept) = (config_files(&mut settings), settings.list("accept"));
         let read = (|| {
             config.socket = socket?;
             config.master = master?;
@@ -134,10 +142,18 @@ impl HaProxyConfig {
             let connections = connections?.and_then(|connections| usize::try_from(connections).ok());
             config.connections = connections.unwrap_or(config.connections);
             (config.persistent, config.cuts_on_maint) = (persistent?, cuts_on_maint?);
-            (config.config_file, config.accept) = (config_file?, accept?);
+            (config.config_files, config.accept) = (config_files?, accept?);
             Ok(config)
         })();
         settings.finish(read)
+    }
+}
+
+fn config_files(settings: &mut Settings<'_>) -> Result<Vec<PathBuf>, Reported> {
+    let paths: Vec<PathBuf> = settings.texts("config_file")?.into_iter().map(PathBuf::from).collect();
+    match paths.iter().find(|path| !path.is_absolute()) {
+        Some(path) => Err(settings.wrong("config_file", format!("give an absolute path: {} is none", path.display()))),
+        None => Ok(paths),
     }
 }
 
@@ -174,6 +190,10 @@ mod tests {
             (vec![("socket", text("/a")), ("connections", Setting::Integer(11))], "connections: give a whole number"),
             (vec![("socket", text("/a")), ("persistent", text("yes"))], "persistent: give true or false"),
             (vec![("socket", text("/a")), ("config_file", text("haproxy.cfg"))], "config_file: give an absolute path"),
+            (
+                vec![("socket", text("/a")), ("config_file", Setting::List(vec!["/a.cfg".into(), "b.cfg".into()]))],
+                "b.cfg is none",
+            ),
             (vec![("socket", text("/a")), ("accept", text("retries"))], "accept: give a list"),
             (vec![("socket", text("/a")), ("sockets", text("/b"))], "sockets: is unknown"),
         ] {

@@ -9,17 +9,27 @@ use ha_core::topology::{Name, Permille};
 
 use crate::config::HaProxyConfig;
 use crate::left_out::RULE;
-use crate::lint::{LintExpectations, Severity, Warning, lint, pool_facts};
+use crate::lint::{LintExpectations, PoolFacts, Severity, Warning, lint, pool_facts};
+use crate::sources::Sources;
 
 /// A server of another backend: the section and the keyword under which the lint tells it.
 pub(crate) type LeftOut = (String, String);
+
+/// What the configuration of a pool tells.
+#[derive(Debug, Default)]
+pub(crate) struct Linted {
+    pub(crate) findings: Vec<ConfigFinding>,
+    pub(crate) left_out: Vec<LeftOut>,
+    /// The files' names, and what they declare; `None` without files, or where they have no such pool.
+    pub(crate) facts: Option<(String, PoolFacts)>,
+}
 
 /// What was declared of one instance, by its settings or by its configuration file.
 #[derive(Clone, Debug)]
 pub(crate) struct Declared {
     persistent: Option<bool>,
     cuts_on_maint: Option<bool>,
-    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
     accept: Vec<String>,
     has_master: bool,
     /// What the file said of each pool at the last look.
@@ -31,7 +41,7 @@ impl Declared {
         Self {
             persistent: config.persistent,
             cuts_on_maint: config.cuts_on_maint,
-            file: config.config_file.clone(),
+            files: config.config_files.clone(),
             accept: config.accept.clone(),
             has_master: config.master.is_some(),
             pools: Arc::default(),
@@ -45,10 +55,10 @@ impl Declared {
         (self.persistent.unwrap_or(persistent), self.cuts_on_maint.unwrap_or(cuts))
     }
 
-    /// Reads the file anew, where there is one: a reload may have brought another.
+    /// Reads the configuration anew, where there is one: a reload may have brought another.
     pub(crate) async fn refresh(&self, pool: &Name) -> Result<(), StepError> {
-        let Some(text) = self.text("members").await? else { return Ok(()) };
-        if let Some(facts) = pool_facts(&text, pool.as_str()) {
+        let Some(sources) = self.sources("members").await? else { return Ok(()) };
+        if let Some(facts) = pool_facts(&sources.text, pool.as_str()) {
             let declared = (facts.persistent, facts.cuts_sessions_on_mark_down);
             self.pools.lock().unwrap_or_else(PoisonError::into_inner).insert(pool.clone(), declared);
         }
@@ -60,12 +70,10 @@ impl Declared {
         self.accept.iter().any(|accepted| accepted == rule)
     }
 
-    /// Lints the file, where there is one; returns also which servers of other backends were found to be left out.
-    pub(crate) async fn config_findings(
-        &self,
-        expect: &Expectations,
-    ) -> Result<(Vec<ConfigFinding>, Vec<LeftOut>), StepError> {
-        let Some(text) = self.text("config_findings").await? else { return Ok((Vec::new(), Vec::new())) };
+    /// Lints the configuration, where there is one; returns also what it says of the pool's servers, and which servers of
+    /// other backends were found to be left out.
+    pub(crate) async fn config_findings(&self, expect: &Expectations) -> Result<Linted, StepError> {
+        let Some(sources) = self.sources("config_findings").await? else { return Ok(Linted::default()) };
         let mut lints = LintExpectations::new()
             .with_pool(expect.pool.as_str())
             .with_longest_request(expect.longest_request)
@@ -82,32 +90,41 @@ impl Declared {
         if let Some(canary) = expect.canary {
             lints = lints.with_canary_percent(percent(canary));
         }
-        let path = self.file.as_ref().map_or_else(String::new, |path| path.display().to_string());
-        let mut warnings = lint(&text, &lints);
+        let mut warnings = lint(&sources.text, &lints);
         warnings.retain(|warning| !self.accepts(warning.rule));
         let left_out = warnings.iter().filter(|warning| warning.rule == RULE);
         let left_out = left_out.map(|warning| (warning.section.clone(), warning.keyword.clone())).collect();
-        let concern = |danger: bool, words: String| {
-            if danger { ConfigFinding::danger(words) } else { ConfigFinding::advice(words) }
+        let finding = |mut warning: Warning| {
+            let (file, line) = sources.place(warning.line);
+            warning.line = line;
+            let message = format!("{file}: {warning}");
+            if warning.severity == Severity::Danger {
+                ConfigFinding::danger(message)
+            } else {
+                ConfigFinding::advice(message)
+            }
         };
-        let told = |warning: Warning| concern(warning.severity == Severity::Danger, format!("{path}: {warning}"));
-        Ok((warnings.into_iter().map(told).collect(), left_out))
+        let findings = warnings.into_iter().map(finding).collect();
+        let facts = pool_facts(&sources.text, expect.pool.as_str());
+        Ok(Linted { findings, left_out, facts: facts.map(|facts| (sources.names(), facts)) })
     }
 
-    async fn text(&self, operation: &'static str) -> Result<Option<String>, StepError> {
-        let Some(path) = self.file.clone() else { return Ok(None) };
-        let target = path.display().to_string();
-        let failed = |words: String| {
-            StepError::new(ErrorKind::NotFound, operation, target.as_str())
+    async fn sources(&self, operation: &'static str) -> Result<Option<Sources>, StepError> {
+        if self.files.is_empty() {
+            return Ok(None);
+        }
+        let failed = |path: &str, message: String| {
+            StepError::new(ErrorKind::NotFound, operation, path)
                 .with_context(format!(
-                    "HAProxy's configuration cannot be read: {words}; correct config_file or leave it out"
+                    "HAProxy's configuration cannot be read: {message}; correct config_file or leave it out"
                 ))
                 .without_effect()
         };
-        match tokio::task::spawn_blocking(move || std::fs::read(path)).await {
-            Ok(Ok(bytes)) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(error) => Err(failed(error.to_string())),
+        let files = self.files.clone();
+        match tokio::task::spawn_blocking(move || Sources::read(&files)).await {
+            Ok(Ok(sources)) => Ok(Some(sources)),
+            Ok(Err((path, error))) => Err(failed(&path.display().to_string(), error.to_string())),
+            Err(error) => Err(failed("config_file", error.to_string())),
         }
     }
 }

@@ -10,14 +10,14 @@ use crate::{error, wire};
 pub type Figures = (String, Quiescence, Vec<Health>);
 
 /// Reads `show stat`; also whether the pool's own row is there.
-pub fn stat(answer: &str) -> Option<(Vec<Figures>, bool)> {
-    let (stats, pool) = wire::parse_stats(answer).ok()?;
+pub fn stat(answer: &str, pool: &Name) -> Option<(Vec<Figures>, bool)> {
+    let (stats, own) = wire::parse_stats(answer, pool).ok()?;
     let states = server_states();
     let judged = |stat: wire::Stat| {
         let health = states.iter().map(|state| stat.health(state)).collect();
         (stat.server, stat.quiescence, health)
     };
-    Some((stats.into_iter().map(judged).collect(), pool.is_some()))
+    Some((stats.into_iter().map(judged).collect(), own.is_some()))
 }
 
 /// Every way in which a server's state changes how its figures are judged: running, stopped, drained, held out, unchecked.

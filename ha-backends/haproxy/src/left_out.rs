@@ -1,11 +1,6 @@
 //! Servers of other backends that are, or may be, the same servers as the members of a pool: whoever drains the pool does not
 //! drain those, and what they carry is lost with the server.
 
-use ha_core::backend::{ConfigFinding, Expectations};
-
-use crate::declared::LeftOut;
-use crate::wire::ServerState;
-
 /// Why a server of another backend may be a member of the pool.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Same {
@@ -59,28 +54,9 @@ pub(crate) fn same<'m>(server: Known<'_>, members: &[Known<'m>]) -> Option<(Same
     members.iter().filter_map(of).min_by_key(|(same, _)| *same as u8)
 }
 
-/// Finds what the running HAProxy has, but for what the lint of its file has told.
-pub(crate) fn running(states: &[ServerState], expect: &Expectations, told: &[LeftOut]) -> Vec<ConfigFinding> {
-    let written = |state: &ServerState| state.address.map_or_else(String::new, |address| address.to_string());
-    let is_member = |state: &&ServerState| {
-        state.backend == expect.pool.as_str() && expect.members.iter().any(|member| member.as_str() == state.name)
-    };
-    let own: Vec<(&str, String)> =
-        states.iter().filter(is_member).map(|state| (state.name.as_str(), written(state))).collect();
-    let members: Vec<Known<'_>> = own.iter().map(|(name, address)| Known { name, address }).collect();
-    let is_declared =
-        |backend: &str| [&expect.pool].into_iter().chain(&expect.declared).any(|pool| pool.as_str() == backend);
-    let is_told = |state: &ServerState| {
-        let of_backend = |section: &str| section.split_once(' ').is_some_and(|(_, name)| name == state.backend);
-        told.iter().any(|(section, keyword)| of_backend(section) && *keyword == format!("server {}", state.name))
-    };
-    let others = states.iter().filter(|state| !is_declared(&state.backend) && !is_told(state));
-    let concern = |state: &ServerState| {
-        let (found, member) = same(Known { name: &state.name, address: &written(state) }, &members)?;
-        let words = format!("backend {}: {}; {FIX} [{RULE}]", state.backend, found.message(&state.name, member));
-        Some(if found.is_danger() { ConfigFinding::danger(words) } else { ConfigFinding::advice(words) })
-    };
-    others.filter_map(concern).collect()
+/// Returns an address in a form that can be compared, where it has a host and a port.
+pub(crate) fn written_address(address: &str) -> Option<(String, &str)> {
+    split(address).and_then(|(host, port)| Some((host, port?)))
 }
 
 /// Splits an address into host and port; `None` where it cannot be compared: a variable, a socket of another kind.

@@ -10,7 +10,10 @@ pub mod fuzz;
 mod gather;
 mod left_out;
 mod lint;
+mod older;
 mod read;
+mod running;
+mod sources;
 mod transport;
 mod wire;
 

@@ -12,7 +12,7 @@ use crate::backend::{HaProxy, instance, missing};
 use crate::error;
 use crate::gather::Gathering;
 use crate::transport::OpContext;
-use crate::wire::{self, Malformed, PoolRow, ServerState, Stat};
+use crate::wire::{self, Malformed, PoolRow, Scope, ServerState, Stat};
 
 /// What readers of one pool share: the pool, or the kind and the words of a failure that took all their time.
 pub(crate) type Gathered = Result<Arc<PoolTable>, (ErrorKind, Arc<str>)>;
@@ -26,17 +26,50 @@ pub(crate) struct PoolTable {
     pub(crate) row: PoolRow,
 }
 
+/// One server, the backend that it is in, and the process that has it, from one answer.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) process: Instance,
+    pub(crate) state: ServerState,
+    pub(crate) stat: Stat,
+    pub(crate) row: PoolRow,
+}
+
 impl HaProxy {
     /// Reads all servers of a pool.
     pub(crate) async fn table(&self, about: OpContext<'_>, pool: &Name) -> Result<PoolTable, StepError> {
-        let answer = self.read(about, &[wire::INFO.into(), wire::states(pool), wire::pool_stats(pool)]).await?;
         let malformed = |malformed: Malformed| error::malformed(about, malformed);
-        let process = instance(about, &answer)?;
-        let states = wire::parse_states(&answer, pool).map_err(malformed)?;
-        let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
-        let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
-        let stats = stats.into_iter().map(|stat| (stat.server.clone(), stat)).collect();
-        Ok(PoolTable { process, states, stats, row })
+        loop {
+            let scope = self.scope(pool);
+            let answer = self.read(about, &[wire::INFO.into(), wire::states(pool), wire::pool_stats(scope)]).await?;
+            let process = instance(about, &answer)?;
+            let states = wire::parse_states(&answer, pool).map_err(malformed)?;
+            let (stats, row) = wire::parse_stats(&answer, pool).map_err(malformed)?;
+            let Some(row) = row else {
+                self.widen(about, pool, scope)?;
+                continue;
+            };
+            let stats = stats.into_iter().map(|stat| (stat.server.clone(), stat)).collect();
+            return Ok(PoolTable { process, states, stats, row });
+        }
+    }
+
+    /// Returns which proxies `show stat` is asked about for a pool.
+    pub(crate) fn scope<'p>(&self, pool: &'p Name) -> Scope<'p> {
+        if self.lock().shadowed.contains(pool) { Scope::All } else { Scope::Named(pool) }
+    }
+
+    /// Asks about all proxies from now on: an answer about the pool's name had no backend of it, so that another proxy has
+    /// its name too.
+    ///
+    /// # Errors
+    /// Where all of them were asked about already.
+    fn widen(&self, about: OpContext<'_>, pool: &Name, scope: Scope<'_>) -> Result<(), StepError> {
+        if scope == Scope::All {
+            return Err(error::malformed(about, Malformed("show stat has no line of the backend".into())));
+        }
+        self.lock().shadowed.insert(pool.clone());
+        Ok(())
     }
 
     /// Reads a pool together with all who look at it or read it at this moment; `None` for a reader that is alone, or where
@@ -100,31 +133,29 @@ impl HaProxy {
         about: OpContext<'_>,
         member: &MemberRef,
     ) -> Result<(Instance, Member, Quiescence), StepError> {
-        let (member, figures, answer) = self.ask_alone(about, member, &[wire::INFO.into()]).await?;
-        Ok((instance(about, &answer)?, member, figures))
+        let read = self.ask_alone(about, member).await?;
+        Ok((read.process, self.describe(&member.pool, &read.state, &read.stat, &read.row), read.stat.quiescence))
     }
 
-    /// Asks about one server, with other commands in front of the question; returns the whole answer too.
-    pub(crate) async fn ask_alone(
-        &self,
-        about: OpContext<'_>,
-        member: &MemberRef,
-        also: &[String],
-    ) -> Result<(Member, Quiescence, String), StepError> {
-        for _ in 0..2 {
+    /// Asks about one server.
+    pub(crate) async fn ask_alone(&self, about: OpContext<'_>, member: &MemberRef) -> Result<Reading, StepError> {
+        for _ in 0..3 {
             let id = self.id(about, member).await?;
-            let pool = &member.pool;
-            let mut commands = also.to_vec();
-            commands.extend([wire::states(pool), wire::server_stat(pool, id), wire::backend_stat(pool)]);
+            let (pool, scope) = (&member.pool, self.scope(&member.pool));
+            let (of_server, of_backend) = (wire::server_stat(scope, id), wire::backend_stat(scope));
+            let commands = [wire::INFO.into(), wire::states(pool), of_server, of_backend];
             let answer = self.read(about, &commands).await?;
             let malformed = |malformed: Malformed| error::malformed(about, malformed);
             let state = wire::parse_state(&answer, member).map_err(malformed)?;
-            let (stats, row) = wire::parse_stats(&answer).map_err(malformed)?;
+            let (stats, row) = wire::parse_stats(&answer, pool).map_err(malformed)?;
             let state = state.ok_or_else(|| missing(about, member))?;
-            let row = row.ok_or_else(|| malformed(Malformed("show stat has no row of the backend".into())))?;
+            let Some(row) = row else {
+                self.widen(about, pool, scope)?;
+                continue;
+            };
             match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
                 Some(stat) if state.id == id => {
-                    return Ok((self.describe(pool, &state, &stat, &row), stat.quiescence, answer));
+                    return Ok(Reading { process: instance(about, &answer)?, state, stat, row });
                 }
                 Some(_) | None => {
                     self.lock().ids.remove(member);

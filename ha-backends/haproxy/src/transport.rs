@@ -59,9 +59,23 @@ impl Socket {
     /// An error from before the line was written has no effect. Later errors have an unknown one, which is the caller's
     /// to lift for lines that only read: a frozen HAProxy carries a command out when it wakes.
     pub(crate) async fn ask(&self, about: OpContext<'_>, line: &str) -> Result<String, StepError> {
+        self.ask_until(about, line, self.until()).await
+    }
+
+    /// Returns when a question that begins now has taken too long.
+    pub(crate) fn until(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
+    /// Asks as [`ask`](Self::ask) does, no longer than `until`.
+    pub(crate) async fn ask_until(
+        &self,
+        about: OpContext<'_>,
+        line: &str,
+        until: Instant,
+    ) -> Result<String, StepError> {
         let mut stage = Stage::Queued;
         // One deadline and one timer for all of it: this is asked every few milliseconds.
-        let until = Instant::now() + self.deadline;
         let answer = match timeout_at(until, self.exchange(line, until, &mut stage)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.broken(about, stage, error)),

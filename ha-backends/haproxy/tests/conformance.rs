@@ -179,11 +179,15 @@ mod with_master_and_workers {
 mod rows_of_a_single_process {
     use super::Shape;
 
-    ha_testkit::conformance!(membership, Shape::UnixSocket, skips = ["capability: fences"]);
+    ha_testkit::conformance!(membership, Shape::UnixSocket, skips = ["capability: fences", "capability: adds_members"]);
 }
 
 mod rows_of_a_worker {
     use super::Shape;
 
-    ha_testkit::conformance!(membership, Shape::MasterWorker, skips = ["capability: fences"]);
+    ha_testkit::conformance!(
+        membership,
+        Shape::MasterWorker,
+        skips = ["capability: fences", "capability: adds_members"]
+    );
 }

@@ -234,7 +234,7 @@ async fn a_backend_that_runs_with_a_members_server_and_is_not_declared_is_told_o
     std::fs::write(&file, format!("{text}{one} check\nbackend mgmt\n server console1 127.0.0.1:{one} check\n"))
         .unwrap();
     let mut with_file = HaProxyConfig::new(process.socket());
-    with_file.config_file = Some(file);
+    with_file.config_files = vec![file];
     let found = told(with_file.clone(), expect.clone()).await;
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].1.contains("line 4: backend mgmt: server console1: danger"), "{found:?}");

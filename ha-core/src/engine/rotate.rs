@@ -31,6 +31,16 @@ pub async fn rotate(
     goal: Goal,
     policy: RotationPolicy,
 ) -> Outcome {
+    rotate_reporting(epoch, places, goal, policy).await.0
+}
+
+/// The same; tells also whether older balancer processes could not be seen.
+pub(super) async fn rotate_reporting(
+    epoch: LeaseEpoch,
+    places: &[(Arc<dyn LoadBalancer>, Place)],
+    goal: Goal,
+    policy: RotationPolicy,
+) -> (Outcome, bool) {
     let began = Instant::now();
     let consent = match &policy.at_deadline {
         AtDeadline::Cut(consent) => Some(consent.clone()),
@@ -47,7 +57,7 @@ pub async fn rotate(
             calls.spawn(call.in_current_span());
         }
         if let Some(outcome) = rotation.outcome() {
-            return outcome.clone();
+            return (outcome.clone(), rotation.older_processes_unseen());
         }
         let wake = rotation.poll_timeout();
         tokio::select! {
@@ -56,13 +66,13 @@ pub async fn rotate(
                 Ok((instance, reply)) => rotation.handle(began.elapsed(), instance, reply),
                 Err(error) => {
                     let why = format!("a balancer call ended unexpectedly: {error}");
-                    return Outcome::Stuck { why, instances: (0..places.len()).collect() };
+                    return (Outcome::Stuck { why, instances: (0..places.len()).collect() }, true);
                 }
             },
             () = sleep_until(began + wake.unwrap_or(CALL_LIMIT)), if wake.is_some() => {}
             else => {
                 let why = String::from("the rotation waits for nothing");
-                return Outcome::Stuck { why, instances: (0..places.len()).collect() };
+                return (Outcome::Stuck { why, instances: (0..places.len()).collect() }, true);
             }
         }
     }

@@ -14,6 +14,9 @@ pub enum Evidence {
     OutOfTraffic {
         /// How many requests were cut at the drain deadline; 0 where all ended by themselves.
         cut_requests: u64,
+        /// Whether older processes of a balancer could not be seen, and were given the time of the longest request only.
+        #[serde(default)]
+        older_processes_unseen: bool,
     },
     /// In traffic, confirmed by every balancer.
     InTraffic {
@@ -98,8 +101,14 @@ impl Evidence {
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfTraffic { cut_requests: 0 } => f.write_str("out of traffic, nothing connects to it"),
-            Self::OutOfTraffic { cut_requests } => {
+            Self::OutOfTraffic { cut_requests: 0, older_processes_unseen: false } => {
+                f.write_str("out of traffic, nothing connects to it")
+            }
+            Self::OutOfTraffic { cut_requests: 0, older_processes_unseen: true } => f.write_str(
+                "out of traffic, nothing connects to it; older balancer processes cannot be seen and were given \
+                 policy.longest_request",
+            ),
+            Self::OutOfTraffic { cut_requests, .. } => {
                 write!(f, "out of traffic, {cut_requests} requests were cut at the drain deadline as the policy says")
             }
             Self::InTraffic { .. } => f.write_str("in traffic, confirmed by every balancer"),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ha_core::backend::{
-    Admin, Completeness, Effect, ErrorKind, Health, Instance as Process, Member, MemberRef, MemberSnapshot, Quiescence,
-    Weight,
+    Admin, Completeness, Counters, Effect, ErrorKind, Health, Instance as Process, Member, MemberRef, MemberSnapshot,
+    Quiescence, Weight,
 };
 use ha_core::machine::rotation::{
     Call, DrainOutcome, Failure, Goal, Outcome, POLL, Place, Reply, Rotation, RotationPolicy,
@@ -37,6 +37,14 @@ pub(crate) struct Instance {
     pub(crate) cut: u64,
     /// Connections that come back to the pool after the first maintenance.
     pub(crate) refills: u64,
+    /// Requests wait in front of the pool all through.
+    pub(crate) waiting: u64,
+    /// From when on it is given some of those that wait, once it is ready.
+    pub(crate) awake_from: Duration,
+    /// How many looks at the pool find the other member without a request of its own.
+    pub(crate) other_idle_looks: u32,
+    /// The other member's address, and its state where that is not `other`'s.
+    pub(crate) twin: Option<(std::net::SocketAddr, Admin)>,
     /// The state right before the node was made ready, and how often it was.
     pub(crate) made_ready: u32,
 }
@@ -63,6 +71,10 @@ impl Instance {
             shy: false,
             cut: 0,
             refills: 0,
+            waiting: 0,
+            awake_from: Duration::ZERO,
+            other_idle_looks: 0,
+            twin: None,
             made_ready: 0,
         }
     }
@@ -91,7 +103,10 @@ impl Instance {
         };
         let mut member = self.member;
         (member.admin, member.health, member.weight) = (self.admin, health, self.weight);
-        member
+        let working = self.admin == Admin::Ready && now >= self.awake_from;
+        let taken = self.member.counters.taken.saturating_add(u64::from(working));
+        member.counters = Counters::new(taken, self.member.counters.failed);
+        member.with_queue(self.waiting, u64::from(working).max(self.running(now)))
     }
 
     pub(crate) fn answer(&mut self, now: Duration, call: Call) -> Reply {
@@ -136,8 +151,11 @@ impl Instance {
                 Reply::Looked(MemberSnapshot::new(self.process.clone(), stands).with_quiescence(figures))
             }
             Call::ReadPool => {
-                let other =
-                    Member::new(if self.other { Admin::Ready } else { Admin::Maint }, Health::Up, RowKind::Backup);
+                let admin = if self.other { Admin::Ready } else { Admin::Maint };
+                let other = Member::new(self.twin.map_or(admin, |(_, admin)| admin), Health::Up, RowKind::Backup)
+                    .with_address(self.twin.map(|(address, _)| address))
+                    .with_queue(self.waiting, u64::from(self.other_idle_looks == 0));
+                self.other_idle_looks = self.other_idle_looks.saturating_sub(1);
                 Reply::Pool(vec![(name(self.name), self.stands(now)), (name("esb2"), other)])
             }
             Call::ReadQuiescence => Reply::Quiescence(self.figures(now)),

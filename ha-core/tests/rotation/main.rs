@@ -4,6 +4,7 @@
 
 mod instance;
 mod pools;
+mod queue;
 mod readings;
 
 use std::time::Duration;

@@ -113,6 +113,7 @@ impl ObserveBalancer for FakeBalancer {
             .with_older_generations(true)
             .with_weights(true)
             .with_close(true)
+            .with_added_members(true)
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {

@@ -24,7 +24,8 @@ pub enum Checks {
 pub struct PoolFacts {
     /// The first line of the section, from 1 on.
     pub line: usize,
-    /// Whether clients are held to their server by a cookie, a stick table or an RDP cookie: a drained server keeps them.
+    /// Whether clients are held to their server by a cookie, a stick table, an RDP cookie or a `use-server`: a drained server
+    /// keeps them.
     /// A hashing `balance` is not meant: drained servers leave the hash.
     pub persistent: bool,
     /// Whether a server has `on-marked-down shutdown-sessions`: maintenance then cuts requests in flight.
@@ -111,7 +112,15 @@ pub(super) fn is_pool(proxy: &Proxy<'_>) -> bool {
 
 /// Returns what holds clients to their server although it is drained.
 pub(super) fn persistence<'c>(proxy: &Proxy<'c>) -> Option<Found<'c>> {
-    [&["cookie"][..], &["appsession"], &["stick", "on"], &["stick", "match"], &["persist", "rdp-cookie"]]
+    const WORDS: [&[&str]; 6] = [
+        &["cookie"],
+        &["appsession"],
+        &["stick", "on"],
+        &["stick", "match"],
+        &["persist", "rdp-cookie"],
+        &["use-server"],
+    ];
+    WORDS
         .into_iter()
         .find_map(|words| proxy.last(words))
         .or_else(|| proxy.all(&["persist"]).find(|found| found.line.word(1).starts_with("rdp-cookie(")))

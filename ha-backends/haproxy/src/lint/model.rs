@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::server::{Server, servers};
-use super::words::{Line, lines};
+use super::words::{Line, first_condition, lines};
 
 /// The first word of every section; what none of these rules reads is only there to end the section before.
 const SECTIONS: &str = "acme backend cache crt-store defaults fcgi-app frontend global http-errors listen log-forward \
@@ -25,6 +25,8 @@ pub(super) struct Found<'c> {
 #[derive(Debug)]
 pub(super) struct Config {
     sections: Vec<Section>,
+    /// The line of the first `.if`.
+    pub(super) first_condition: Option<usize>,
 }
 
 /// A frontend, backend or listen section with what it inherits.
@@ -75,7 +77,7 @@ impl Config {
                 section.own.push(line);
             }
         }
-        Self { sections }
+        Self { sections, first_condition: first_condition(text) }
     }
 
     pub(super) fn section(&self, kind: &str) -> Option<&Section> {

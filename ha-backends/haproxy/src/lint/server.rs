@@ -55,6 +55,11 @@ impl<'c> Server<'c> {
         self.param("weight").map_or(Some(1), |param| param.value.parse().ok().filter(|weight| *weight <= 256))
     }
 
+    /// Tells whether it is one server, and no template.
+    pub(super) fn is_single(&self) -> bool {
+        self.range.is_none()
+    }
+
     /// Lists the names, taking those of templates from `budget`.
     pub(super) fn names(&self, budget: &mut u32) -> Vec<String> {
         let Some((first, last)) = self.range else { return vec![self.name.to_string()] };

@@ -43,6 +43,12 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = Line> {
     })
 }
 
+/// Returns the line of the first conditional block.
+pub(super) fn first_condition(text: &str) -> Option<usize> {
+    let is_condition = |line: &str| line.split_ascii_whitespace().next() == Some(".if");
+    text.split('\n').position(is_condition).map(|index| index + 1)
+}
+
 /// Cuts one line: white space parts words, `#` starts a comment wherever it stands, quotes may sit inside a word.
 /// Environment variables stay as they are. An open quote ends with the line (HAProxy refuses such a file).
 fn words(line: &str) -> Vec<String> {

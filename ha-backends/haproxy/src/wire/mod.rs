@@ -11,6 +11,8 @@ pub(crate) use master::{is_gone, parse_proc};
 pub(crate) use stat::{PoolRow, Stat, parse_stats};
 pub(crate) use state::{ServerState, parse_all_states, parse_state, parse_states};
 
+use std::fmt;
+
 use ha_core::backend::{AddMember, Admin, MemberRef, Weight};
 use ha_core::state::RowKind;
 use ha_core::topology::Name;
@@ -36,24 +38,41 @@ pub(crate) fn states(pool: &Name) -> String {
 /// Asks for the administrative state of every server of every pool.
 pub(crate) const ALL_STATES: &str = "show servers state";
 
+/// Which proxies `show stat` is asked about. It takes the first proxy of a name, and a frontend may have a backend's: then all
+/// of them are asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scope<'p> {
+    Named(&'p Name),
+    All,
+}
+
+impl fmt::Display for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(pool) => pool.fmt(f),
+            Self::All => f.write_str("-1"),
+        }
+    }
+}
+
 /// Asks for the figures of every server of a pool, and of the pool itself; 2 is "backend", 4 is "server".
-pub(crate) fn pool_stats(pool: &Name) -> String {
-    format!("show stat {pool} 6 -1")
+pub(crate) fn pool_stats(scope: Scope<'_>) -> String {
+    format!("show stat {scope} 6 -1")
 }
 
 /// Asks for the figures of one server: the narrowest question that tells whether it is idle.
-pub(crate) fn server_stat(pool: &Name, server_id: u32) -> String {
-    format!("show stat {pool} 4 {server_id}")
+pub(crate) fn server_stat(scope: Scope<'_>, server_id: u32) -> String {
+    format!("show stat {scope} 4 {server_id}")
 }
 
 /// Asks for the figures of the pool itself.
-pub(crate) fn backend_stat(pool: &Name) -> String {
-    format!("show stat {pool} 2 -1")
+pub(crate) fn backend_stat(scope: Scope<'_>) -> String {
+    format!("show stat {scope} 2 -1")
 }
 
 /// Asks an older worker, over the master socket, for the figures of every server of a pool.
-pub(crate) fn worker_stats(pid: u64, pool: &Name) -> String {
-    format!("@!{pid} show stat {pool} 4 -1")
+pub(crate) fn worker_stats(pid: u64, scope: Scope<'_>) -> String {
+    format!("@!{pid} show stat {scope} 4 -1")
 }
 
 pub(crate) fn set_state(member: &MemberRef, admin: Admin) -> String {
@@ -63,6 +82,27 @@ pub(crate) fn set_state(member: &MemberRef, admin: Admin) -> String {
         Admin::Maint => "maint",
     };
     format!("set server {member} state {state}")
+}
+
+/// Lets a server take from the pool's queue, by setting its `maxconn` to what it is. Measured on 2.4 to 3.2: a server that
+/// was made ready from drain, or whose weight was 0, takes none of the requests that wait there, and only this or
+/// maintenance wakes it. 3.4 needs neither. Before 2.5 the command can stop HAProxy for good ("prevent deadlock when using
+/// 'set maxconn server'", fixed in 2.5-dev1): there it goes through maintenance.
+pub(crate) fn wake(member: &MemberRef, slots: u64, version: &str) -> String {
+    if is_before(version, (2, 5)) {
+        let [maint, ready] = [Admin::Maint, Admin::Ready].map(|admin| set_state(member, admin));
+        return format!("{maint};{ready}");
+    }
+    format!("set maxconn server {member} {slots}")
+}
+
+/// Compares HAProxy's version with one of major and minor number; what cannot be read is new.
+pub(crate) fn is_before(version: &str, than: (u32, u32)) -> bool {
+    let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < than,
+        _ => false,
+    }
 }
 
 pub(crate) fn set_weight(member: &MemberRef, weight: Weight) -> String {
@@ -200,6 +240,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_woken_by_what_its_version_survives() {
+        let wakes = |version: &str| wake(&member("be", "s1"), 4, version);
+        for version in ["2.4.0", "2.4.22-f8e3218", "1.8.30"] {
+            assert_eq!(wakes(version), "set server be/s1 state maint;set server be/s1 state ready", "{version}");
+        }
+        for version in ["2.5-dev1", "2.6.12-1+deb12u4", "3.4.0", "unheard-of"] {
+            assert_eq!(wakes(version), "set maxconn server be/s1 4", "{version}");
+        }
+    }
+
+    #[test]
     fn a_spare_is_added_with_all_that_its_row_needs() {
         let request = AddMember::new(member("be", "s9"), ([127, 0, 0, 1], 8280).into())
             .with_weight(Weight::new(100))
@@ -223,7 +274,7 @@ mod tests {
         #[test]
         fn no_answer_makes_a_parser_panic(answer in "[\\[\\]#a-z_,\" 0-9\n:]{0,300}") {
             let pool = Name::new("be").unwrap();
-            let _ = (parse_stats(&answer), parse_states(&answer, &pool), parse_info(&answer), parse_proc(&answer));
+            let _ = (parse_stats(&answer, &pool), parse_states(&answer, &pool), parse_info(&answer), parse_proc(&answer));
             let _ = (refused(&answer), changed(&answer), changed_before_states(&answer));
         }
     }

@@ -2,6 +2,7 @@ use std::str::Lines;
 
 use ha_core::backend::{Admin, Counters, Health, Quiescence};
 use ha_core::state::RowKind;
+use ha_core::topology::Name;
 
 use super::{Malformed, ServerState, csv, table};
 
@@ -14,7 +15,10 @@ pub(crate) struct Stat {
     pub(crate) counters: Counters,
     /// Whether it has no checks of its own, but those of another server.
     pub(crate) tracks: bool,
+    /// How many requests it takes at once (`maxconn`); `None` for as many as there are.
+    pub(crate) slots: Option<u64>,
     check: Option<Check>,
+    agent: Option<Check>,
 }
 
 /// The pool's own line of `show stat`.
@@ -22,6 +26,8 @@ pub(crate) struct Stat {
 pub(crate) struct PoolRow {
     /// Whether its clients are bound to servers by a cookie. Stick tables do not show here.
     pub(crate) cookie: bool,
+    /// The requests that wait for any of its servers.
+    pub(crate) queued: u64,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,41 +38,58 @@ struct Check {
     fall: u64,
 }
 
+impl Check {
+    fn is_full(&self) -> bool {
+        self.health.saturating_add(1) >= self.rise.saturating_add(self.fall)
+    }
+}
+
 impl Stat {
-    /// Judges by the figures of the check: the status text hides a failing check in DRAIN.
+    /// Tells whether HAProxy asks it how it is, by a check of its own or by an agent.
+    pub(crate) fn is_checked(&self, state: &ServerState) -> bool {
+        state.checked() || self.agent.is_some()
+    }
+
+    /// Judges by the figures of check and agent, since the status text hides a failing check in DRAIN, and by the
+    /// operational state: an agent, a tracked server or a `disable-on-404` stops a server whose own check passes.
     pub(crate) fn health(&self, state: &ServerState) -> Health {
-        let full = |check: &Check| check.health.saturating_add(1) >= check.rise.saturating_add(check.fall);
+        let passes = |check: &Option<Check>| check.as_ref().is_none_or(|check| check.ok && check.is_full());
         match &self.check {
             _ if state.admin() == Admin::Maint => Health::Paused,
-            None if !state.checked() => Health::Unchecked,
-            Some(check) if check.ok && full(check) => Health::Up,
-            Some(_) | None if state.takes_requests() => Health::UpInPart,
-            Some(check) if check.ok => Health::Rising,
-            Some(_) | None => Health::Down,
+            Some(check) if !state.takes_requests() && check.ok && !check.is_full() => Health::Rising,
+            Some(_) | None if !state.takes_requests() => Health::Down,
+            None if !self.is_checked(state) => Health::Unchecked,
+            // A server that is checked and has no figures yet was not asked yet.
+            None if state.checked() => Health::UpInPart,
+            check if passes(check) && passes(&self.agent) => Health::Up,
+            Some(_) | None => Health::UpInPart,
         }
     }
 }
 
-/// Reads the lines of `show stat` by the names of its columns: the servers, and the pool's own where it was asked for.
-pub(crate) fn parse_stats(answer: &str) -> Result<(Vec<Stat>, Option<PoolRow>), Malformed> {
-    let (mut servers, mut pool) = (Vec::new(), None);
+/// Reads the lines of `show stat` by the names of its columns: the servers of a backend, and its own line where that was
+/// asked for. Lines of other proxies are passed over: one of another kind may have the backend's name.
+pub(crate) fn parse_stats(answer: &str, pool: &Name) -> Result<(Vec<Stat>, Option<PoolRow>), Malformed> {
+    let (mut servers, mut own) = (Vec::new(), None);
     let (mut rest, mut tables) = (answer, 0);
     while let Some(found) = table(rest, "\n# pxname,")? {
-        read_table(found.lines, &mut servers, &mut pool)?;
+        read_table(found.lines, pool, &mut servers, &mut own)?;
         (rest, tables) = (found.after, tables + 1);
     }
-    if tables == 0 { Err(Malformed("the answer has no show stat".into())) } else { Ok((servers, pool)) }
+    if tables == 0 { Err(Malformed("the answer has no show stat".into())) } else { Ok((servers, own)) }
 }
 
 /// The columns that are read, of more than a hundred; in the order of [`NAMES`].
 #[derive(Clone, Copy)]
 enum Column {
+    Proxy,
     Server,
     Cookie,
     Backup,
     Tracked,
     Sessions,
     Queued,
+    Slots,
     Total,
     ConnectErrors,
     AnswerErrors,
@@ -75,18 +98,24 @@ enum Column {
     CheckHealth,
     CheckRise,
     CheckFall,
+    AgentStatus,
+    AgentHealth,
+    AgentRise,
+    AgentFall,
     Idle,
     PrivateIdle,
     Used,
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 23] = [
+    "pxname",
     "svname",
     "cookie",
     "bck",
     "tracked",
     "scur",
     "qcur",
+    "slim",
     "stot",
     "econ",
     "eresp",
@@ -95,6 +124,10 @@ const NAMES: [&str; 17] = [
     "check_health",
     "check_rise",
     "check_fall",
+    "agent_status",
+    "agent_health",
+    "agent_rise",
+    "agent_fall",
     "srv_icur",
     "priv_idle_cur",
     "used_conn_cur",
@@ -137,7 +170,12 @@ impl<'a> Row<'a> {
     }
 }
 
-fn read_table(mut lines: Lines<'_>, servers: &mut Vec<Stat>, pool: &mut Option<PoolRow>) -> Result<(), Malformed> {
+fn read_table(
+    mut lines: Lines<'_>,
+    pool: &Name,
+    servers: &mut Vec<Stat>,
+    own: &mut Option<PoolRow>,
+) -> Result<(), Malformed> {
     let (mut places, mut met) = (Vec::with_capacity(144), [false; NAMES.len()]);
     for name in csv::fields(lines.next().unwrap_or_default().trim_start_matches("# ")) {
         let name = name?;
@@ -147,11 +185,16 @@ fn read_table(mut lines: Lines<'_>, servers: &mut Vec<Stat>, pool: &mut Option<P
     }
     for line in lines {
         let row = Row::read(line, &places)?;
+        if row.text(Column::Proxy)? != pool.as_str() {
+            continue;
+        }
         match row.text(Column::Server)? {
             "BACKEND" => {
                 // Only shown to level operator and above; without the column nothing is known, and nothing is claimed.
                 let shown = met[Column::Cookie as usize];
-                *pool = Some(PoolRow { cookie: shown && !row.text(Column::Cookie)?.is_empty() });
+                let cookie = shown && !row.text(Column::Cookie)?.is_empty();
+                let queued = if met[Column::Queued as usize] { row.number(Column::Queued)? } else { 0 };
+                *own = Some(PoolRow { cookie, queued });
             }
             "FRONTEND" => {}
             server => servers.push(read_server(server, &row, &met)?),
@@ -165,14 +208,10 @@ fn read_server(server: &str, row: &Row<'_>, met: &[bool; NAMES.len()]) -> Result
     // Columns that came with a later version: 3.3 shows the idle connections that belong to one client.
     let private = if has(Column::PrivateIdle) { row.number(Column::PrivateIdle)? } else { 0 };
     let idle = row.number(Column::Idle)?.saturating_add(private);
-    let status = row.text(Column::CheckStatus)?;
-    let check = if status.is_empty() {
-        None
-    } else {
-        let ok = status.trim_start_matches("* ").ends_with("OK");
-        let (rise, fall) = (row.number(Column::CheckRise)?, row.number(Column::CheckFall)?);
-        Some(Check { ok, health: row.number(Column::CheckHealth)?, rise, fall })
-    };
+    let check = read_check(row, [Column::CheckStatus, Column::CheckHealth, Column::CheckRise, Column::CheckFall])?;
+    let of_agent = [Column::AgentStatus, Column::AgentHealth, Column::AgentRise, Column::AgentFall];
+    let agent = if has(Column::AgentStatus) { read_check(row, of_agent)? } else { None };
+    let slots = if has(Column::Slots) { row.text(Column::Slots)? } else { "" };
     let failed = [Column::ConnectErrors, Column::AnswerErrors, Column::Answers5xx];
     let mut errors = 0_u64;
     for column in failed {
@@ -185,20 +224,38 @@ fn read_server(server: &str, row: &Row<'_>, met: &[bool; NAMES.len()]) -> Result
         quiescence: Quiescence::new(sessions, queued, row.number(Column::Used)?, idle),
         counters: Counters::new(row.number(Column::Total)?, errors),
         tracks: has(Column::Tracked) && !row.text(Column::Tracked)?.is_empty(),
+        slots: if slots.is_empty() { None } else { Some(row.number(Column::Slots)?) },
         check,
+        agent,
     })
+}
+
+/// Reads what a check or an agent said last; `None` where there is none, or it has not been asked since maintenance.
+fn read_check(row: &Row<'_>, columns: [Column; 4]) -> Result<Option<Check>, Malformed> {
+    let [status, health, rise, fall] = columns;
+    let status = row.text(status)?;
+    if status.is_empty() {
+        return Ok(None);
+    }
+    // An agent that says nothing about up and down, as `drain`, is CHECKED: its health is what it said before.
+    let ok = status.trim_start_matches("* ").ends_with("OK") || status == "CHECKED";
+    Ok(Some(Check { ok, health: row.number(health)?, rise: row.number(rise)?, fall: row.number(fall)? }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HEADER: &str = "# pxname,svname,qcur,scur,stot,econ,eresp,hrsp_5xx,bck,tracked,check_status,last_chk,\
-        check_health,check_rise,check_fall,srv_icur,used_conn_cur,";
-    const ROW: &str = "be,s1,0,3,900,1,2,4,1,,L7OK,\"Bad, \"\"very\"\" bad; #thing\",4,2,3,5,2,";
+    const HEADER: &str = "# pxname,svname,qcur,scur,slim,stot,econ,eresp,hrsp_5xx,bck,tracked,check_status,last_chk,\
+        check_health,check_rise,check_fall,agent_status,agent_health,agent_rise,agent_fall,srv_icur,used_conn_cur,";
+    const ROW: &str = "be,s1,0,3,7,900,1,2,4,1,,L7OK,\"Bad, \"\"very\"\" bad; #thing\",4,2,3,,,,,5,2,";
+
+    fn read(answer: &str) -> Result<(Vec<Stat>, Option<PoolRow>), Malformed> {
+        parse_stats(answer, &Name::new("be").unwrap())
+    }
 
     fn one(answer: &str) -> Result<Stat, Malformed> {
-        parse_stats(answer).map(|(servers, _)| servers.into_iter().next().unwrap())
+        read(answer).map(|(servers, _)| servers.into_iter().next().unwrap())
     }
 
     #[test]
@@ -207,24 +264,27 @@ mod tests {
         assert_eq!(stat.quiescence, Quiescence::new(3, 0, 2, 5));
         assert_eq!((stat.row, stat.health(&state(2, 0, 6))), (RowKind::Backup, Health::Up));
         assert_eq!(stat.counters, Counters::new(900, 7));
-        let turned = "# pxname,used_conn_cur,srv_icur,scur,qcur,bck,stot,econ,eresp,hrsp_5xx,check_status,new,svname,";
-        let stat = one(&format!("\n{turned}\nbe,2,5,3,0,0,9,0,0,0,,x,s1,\n\n")).unwrap();
+        assert_eq!(stat.slots, Some(7));
+        let turned = "# pxname,used_conn_cur,srv_icur,scur,qcur,bck,stot,econ,eresp,hrsp_5xx,check_status,new,svname,\
+            agent_status,slim,";
+        let stat = one(&format!("\n{turned}\nbe,2,5,3,0,0,9,0,0,0,,x,s1,,,\n\n")).unwrap();
+        assert_eq!(stat.slots, None);
         assert_eq!((stat.quiescence, stat.row), (Quiescence::new(3, 0, 2, 5), RowKind::Primary));
     }
 
     #[test]
     fn private_idle_connections_count_where_they_are_shown() {
         let header = HEADER.replace("srv_icur,", "srv_icur,priv_idle_cur,");
-        let row = ROW.replace("4,2,3,5,2,", "4,2,3,5,4,2,");
+        let row = ROW.replace(",5,2,", ",5,4,2,");
         assert_eq!(one(&format!("{header}\n{row}\n\n")).unwrap().quiescence, Quiescence::new(3, 0, 2, 9));
     }
 
     #[test]
     fn the_servers_of_two_tables_and_the_pools_own_row_are_read_together() {
-        let pool = "# pxname,svname,cookie,\nbe,BACKEND,SRV,\n";
+        let pool = "# pxname,svname,cookie,qcur,\nbe,BACKEND,SRV,8,\nother,BACKEND,,0,\n";
         let answer = format!("\n1\n# be_id\n\n{HEADER}\n{ROW}\n\n{pool}\nName: HAProxy\nPid: 1\n\n");
-        let (servers, pool) = parse_stats(&answer).unwrap();
-        assert_eq!((servers.len(), pool), (1, Some(PoolRow { cookie: true })));
+        let (servers, pool) = read(&answer).unwrap();
+        assert_eq!((servers.len(), pool), (1, Some(PoolRow { cookie: true, queued: 8 })));
     }
 
     #[test]
@@ -240,14 +300,14 @@ mod tests {
     }
 
     fn one_or_none(answer: &str) -> Result<(), Malformed> {
-        parse_stats(answer).map(|_| ())
+        read(answer).map(|_| ())
     }
 
     #[test]
     fn a_cut_answer_is_an_error_and_never_one_that_leaves_a_server_out() {
         let answer = format!("{HEADER}\n{}\n{ROW}\n\n", ROW.replace("s1", "s0"));
         for cut in 0..answer.len() {
-            assert!(parse_stats(&answer[..cut]).is_err(), "{cut}");
+            assert!(read(&answer[..cut]).is_err(), "{cut}");
         }
     }
 
@@ -264,12 +324,12 @@ mod tests {
     #[test]
     fn the_words_of_a_servers_check_are_never_a_table() {
         let row = ROW.replace("#thing", "# pxname,svname,scur,");
-        assert_eq!(parse_stats(&format!("{HEADER}\n{row}\n\n")).unwrap().0.len(), 1);
+        assert_eq!(read(&format!("{HEADER}\n{row}\n\n")).unwrap().0.len(), 1);
     }
 
     #[test]
     fn figures_of_a_check_that_are_too_large_are_no_panic() {
-        let row = ROW.replace(",4,2,3,5,2,", &format!(",{0},{0},{0},5,2,", u64::MAX));
+        let row = ROW.replace(",4,2,3,,", &format!(",{0},{0},{0},,", u64::MAX));
         assert_eq!(one(&format!("{HEADER}\n{row}\n\n")).unwrap().health(&state(2, 0, 6)), Health::Up);
     }
 
@@ -288,5 +348,36 @@ mod tests {
         assert_eq!(health("L7OK", "", &state(2, 0, 0)), Health::Unchecked);
         assert_eq!(health("L7OK", "", &up), Health::UpInPart, "not checked yet");
         assert_eq!(health("L7OK", "", &state(0, 5, 14)), Health::Paused);
+        // Its own check passes, and HAProxy gives it nothing: by an agent, by `disable-on-404` (3, stopping).
+        assert_eq!((health("", "", &down), health("", "", &state(3, 0, 6))), (Health::Down, Health::Down));
+    }
+
+    #[test]
+    fn a_server_that_follows_a_stopped_one_is_down_though_nothing_checks_it() {
+        let follows = ROW.replace("4,1,,L7OK", "4,1,checks/c2,");
+        let health = |state| one(&format!("{HEADER}\n{follows}\n\n")).unwrap().health(&state);
+        assert_eq!((health(state(0, 0, 0)), health(state(2, 0, 0))), (Health::Down, Health::Unchecked));
+    }
+
+    #[test]
+    fn an_agent_counts_beside_the_check_and_alone() {
+        let health = |check: &str, agent: &str, state: &ServerState| {
+            let row = ROW.replace("L7OK", check).replace("3,,,,,5", &format!("3,{agent},5"));
+            one(&format!("{HEADER}\n{row}\n\n")).unwrap().health(state)
+        };
+        let (up, down, alone) = (state(2, 0, 6), state(0, 0, 6), state(2, 0, 0));
+        assert_eq!(health("L7OK", "L7OK,1,1,1", &up), Health::Up);
+        assert_eq!(health("L7OK", "L7STS,0,1,1", &down), Health::Down);
+        assert_eq!(health("L7OK", "L7STS,0,1,1", &up), Health::UpInPart);
+        assert_eq!(health("", "L7OK,1,1,1", &alone), Health::Up);
+        assert_eq!(health("", "CHECKED,0,1,1", &alone), Health::UpInPart);
+        assert_eq!(health("", "L7STS,0,1,1", &state(0, 0, 0)), Health::Down);
+    }
+
+    #[test]
+    fn the_lines_of_a_proxy_of_another_name_or_kind_are_none_of_the_backends() {
+        let others = format!("{}\n{}", ROW.replace("be,s1", "other,s1"), ROW.replace("be,s1", "be,FRONTEND"));
+        let (servers, pool) = read(&format!("{HEADER}\n{others}\n{ROW}\n\n")).unwrap();
+        assert_eq!((servers.len(), pool), (1, None));
     }
 }

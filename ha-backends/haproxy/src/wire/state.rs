@@ -102,8 +102,13 @@ fn read(answer: &str, pool: Option<&Name>, wanted: impl Fn(&str) -> bool) -> Res
             check_bits: number(check)?,
             weight: weight_at(weight)?,
             configured_weight: weight_at(configured)?,
-            // A unix socket or a name that is not resolved has no address.
-            address: fields[address].parse::<IpAddr>().ok().zip(fields[port].parse().ok()).map(SocketAddr::from),
+            // A unix socket has no address, and a name that is not resolved has none or 0.0.0.0.
+            address: fields[address]
+                .parse::<IpAddr>()
+                .ok()
+                .filter(|address| !address.is_unspecified())
+                .zip(fields[port].parse().ok())
+                .map(SocketAddr::from),
         });
     }
     Ok(servers)

@@ -131,6 +131,10 @@ pub struct Member {
     pub cuts_on_maint: bool,
     /// What was counted on it.
     pub counters: Counters,
+    /// The requests that wait in front of the pool, for any of its members. 0 where the balancer queues none.
+    pub waiting: u64,
+    /// The requests or sessions in progress on it.
+    pub sessions: u64,
 }
 
 impl Member {
@@ -148,6 +152,8 @@ impl Member {
             persistent: false,
             cuts_on_maint: false,
             counters: Counters::default(),
+            waiting: 0,
+            sessions: 0,
         }
     }
 
@@ -191,6 +197,19 @@ impl Member {
     pub fn with_counters(mut self, counters: Counters) -> Self {
         self.counters = counters;
         self
+    }
+
+    /// Adds how many requests wait in front of the pool, and how many are in progress on this member.
+    #[must_use]
+    pub fn with_queue(mut self, waiting: u64, sessions: u64) -> Self {
+        (self.waiting, self.sessions) = (waiting, sessions);
+        self
+    }
+
+    /// Tells whether requests wait in front of the pool while this member works on none: at one moment by chance, over
+    /// several a sign that the balancer gives it none of them (HAProxy before 3.4, after drain or a weight of 0).
+    pub fn is_passed_over(&self) -> bool {
+        self.waiting > 0 && self.sessions == 0
     }
 
     /// Tells whether the balancer gives it new requests, or would if all primary members were gone.

@@ -143,6 +143,9 @@ pub struct BalancerCapabilities {
     pub sets_weights: bool,
     /// Closes sessions by force; where it does not, `close_sessions` is `Unsupported`.
     pub closes_sessions: bool,
+    /// Adds members at run time, where it is a [`Membership`](super::Membership); where it does not, `add` is `Unsupported`.
+    /// A backend that learns it from the balancer's version says what is so once it was asked anything.
+    pub adds_members: bool,
 }
 
 impl BalancerCapabilities {
@@ -183,6 +186,13 @@ impl BalancerCapabilities {
     #[must_use]
     pub fn with_close(mut self, yes: bool) -> Self {
         self.closes_sessions = yes;
+        self
+    }
+
+    /// Says whether it adds members at run time.
+    #[must_use]
+    pub fn with_added_members(mut self, yes: bool) -> Self {
+        self.adds_members = yes;
         self
     }
 }

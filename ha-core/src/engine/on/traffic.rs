@@ -1,7 +1,7 @@
 use tokio::time::timeout;
 
 use super::super::build::NodeRow;
-use super::super::rotate::{policy_of, rotate};
+use super::super::rotate::{policy_of, rotate_reporting};
 use super::{Executor, Outcome, READ_LIMIT, done, not_done, unknown};
 use crate::action::TrafficAction;
 use crate::backend::{Admin, Health, MemberSnapshot, Ready};
@@ -35,12 +35,13 @@ impl Executor {
         let policy = policy_of(shared.topology.policy()).with_server_gone_for(gone_for);
         let rows = shared.rows(node);
         let places: Vec<_> = rows.iter().map(|row| (row.backend.clone(), row.place.clone())).collect();
-        match rotate(self.epoch, &places, goal, policy).await {
+        let (rotated, older_processes_unseen) = rotate_reporting(self.epoch, &places, goal, policy).await;
+        match rotated {
             Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
-                done(Evidence::OutOfTraffic { cut_requests: killed })
+                done(Evidence::OutOfTraffic { cut_requests: killed, older_processes_unseen })
             }
             Rotated::Reached { drain: Some(DrainOutcome::Drained | DrainOutcome::DeadlineReached { .. }) } => {
-                done(Evidence::OutOfTraffic { cut_requests: 0 })
+                done(Evidence::OutOfTraffic { cut_requests: 0, older_processes_unseen })
             }
             Rotated::Reached { drain: None } => done(Evidence::InTraffic { servers: rows.len() as u64 }),
             Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),

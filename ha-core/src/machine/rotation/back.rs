@@ -21,7 +21,7 @@ impl Rotation {
                 if left_over || stands.weight == Weight::new(0) { stands.configured_weight } else { stands.weight };
             seen.weight = Some(weight);
         }
-        let there = |member: &Member| member.admin == Admin::Ready && is_up(member.health);
+        let there = |member: &Member| member.admin == Admin::Ready && is_up(member.health) && !member.is_passed_over();
         let weighed = self.seen.iter().all(|seen| seen.now.map(|member| member.weight) == seen.weight);
         if weighed && self.all_now(there) {
             return self.end(Outcome::Reached { drain: None });
@@ -112,6 +112,17 @@ impl Rotation {
         let stands = self.seen[instance].now;
         if !stands.is_some_and(|member| member.admin == Admin::Ready && is_up(member.health)) {
             return self.turn_back(now, format!("{}: the node was made ready and is not up", self.place(instance)));
+        }
+        if !self.serves(instance) {
+            // Measured on HAProxy 2.4 to 3.2: it is up, and asleep; the next server that is taken out leaves nothing.
+            if self.looks == 0 {
+                self.deadline = now.saturating_add(super::SETTLE);
+            }
+            if now >= self.deadline {
+                let why = "the node was made ready, and is given none of the requests that wait in front of the pool";
+                return self.turn_back(now, format!("{}: {why}", self.place(instance)));
+            }
+            return self.wait(now, Phase::Confirming(instance));
         }
         match self.policy.canary {
             Some(canary) if instance == 0 => {

@@ -217,6 +217,7 @@ pub struct Rotation {
     looks: u32,
     /// No new request goes to a restarted server before.
     settled_at: Duration,
+    older_unseen: bool,
     calm: u8,
     misses: u8,
     interferences: u8,
@@ -277,6 +278,7 @@ impl Rotation {
             rounds: 0,
             looks: 0,
             settled_at: now,
+            older_unseen: false,
             calm: 0,
             misses: 0,
             interferences: 0,
@@ -298,6 +300,13 @@ impl Rotation {
     /// Returns the requests in flight at the last look.
     pub fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    /// Tells whether older generations of a balancer's process could not be seen
+    /// ([`Completeness::OlderGenerationsInvisible`](crate::backend::Completeness)): they were given the time of the longest
+    /// request, as it was declared, and no more.
+    pub fn older_processes_unseen(&self) -> bool {
+        self.older_unseen
     }
 
     /// Names an instance for a message.

@@ -31,6 +31,8 @@ impl Rotation {
             Goal::Out if self.all_now(|member| member.admin == Admin::Maint) => self.wait_closed(now, replies),
             Goal::Out => match self.nothing_else_usable() {
                 Some(instance) => self.turn_back(now, self.last_usable(instance)),
+                // The others work on nothing while requests wait: looked at again, until it was no chance.
+                None if self.is_in_doubt() => self.wake_at = Some(now.saturating_add(POLL)),
                 None => self.drain(),
             },
         }
@@ -46,6 +48,12 @@ impl Rotation {
 
     fn last_usable(&self, instance: usize) -> String {
         let (place, member) = (self.place(instance), &self.places[instance].member.member);
+        if let Some(other) = &self.seen[instance].passed_over {
+            return format!(
+                "{place}: {member} is the last server there that takes requests: {other} is ready and is given none of \
+                 those that wait in front of the pool; put it into maintenance and make it ready again"
+            );
+        }
         format!("{place}: {member} is the last usable server there: bring another one into traffic first")
     }
 

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use super::{Failure, Goal, Reply, Rotation};
-use crate::backend::{Completeness, Counters, Instance, Member, Quiescence, Weight};
+use crate::backend::{Admin, Completeness, Counters, Instance, Member, Quiescence, Weight};
+use crate::state::RowKind;
 use crate::topology::Name;
+
+/// How many looks in a row must see a member work on nothing while requests wait in front of its pool, before it counts as
+/// one that is given none: between two requests each has none for a moment.
+const PASSED_OVER_LOOKS: u8 = 5;
 
 /// One balancer instance.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +26,12 @@ pub(super) struct Seen {
     pub(super) replaced: bool,
     /// Whether another member was usable at the last look at the pool.
     pub(super) other_usable: bool,
+    /// A member that is usable, where each of them works on nothing while requests wait.
+    pub(super) passed_over: Option<Name>,
+    /// How many looks at the pool in a row have seen that.
+    passed_over_looks: u8,
+    /// What it had taken when it was last not ready.
+    pub(super) taken_before: u64,
     /// The weight that it is to have in the end.
     pub(super) weight: Option<Weight>,
     /// What had been counted when the canary began.
@@ -60,7 +71,10 @@ impl Rotation {
                     let Some((_, own)) = own else {
                         return Err(format!("{place}: its pool has no {member} any more"));
                     };
-                    seen.other_usable = members.iter().any(|(other, stands)| other != member && stands.is_usable());
+                    if self.goal == Goal::Out {
+                        entered_once(place, member, own, members)?;
+                    }
+                    note_others(seen, member, members);
                     note_member(seen, place, member, *own)?;
                 }
                 Reply::Member(own) => note_member(seen, place, member, *own)?,
@@ -68,6 +82,8 @@ impl Rotation {
                 Reply::Set | Reply::Closed(_) | Reply::Failed(_) => {}
             }
         }
+        self.older_unseen |=
+            figures(replies).any(|(_, figure)| figure.completeness == Completeness::OlderGenerationsInvisible);
         self.same_address()
     }
 
@@ -104,6 +120,20 @@ impl Rotation {
         self.seen.iter().position(|seen| seen.before.is_some_and(|member| member.is_usable()) && !seen.other_usable)
     }
 
+    /// Tells whether the next look at the pool may show that what seems usable is given nothing.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.seen.iter().any(|seen| seen.before.is_some_and(|member| member.is_usable()) && seen.passed_over.is_some())
+    }
+
+    /// Tells whether a node that was made ready takes its part: some of the requests that wait, where any do.
+    pub(super) fn serves(&self, instance: usize) -> bool {
+        let seen = &self.seen[instance];
+        seen.now.is_some_and(|member| {
+            let asked = member.weight > Weight::new(0) && member.row == RowKind::Primary;
+            !asked || !member.is_passed_over() || member.counters.taken > seen.taken_before
+        })
+    }
+
     pub(super) fn all_now(&self, stands: impl Fn(&Member) -> bool) -> bool {
         self.seen.iter().all(|seen| seen.now.is_some_and(|member| stands(&member)))
     }
@@ -115,6 +145,28 @@ impl Rotation {
     pub(super) fn goes_out(&self) -> bool {
         self.goal != Goal::Back
     }
+}
+
+/// Checks that no other member is the same server: it would go on sending requests to it.
+fn entered_once(place: &str, member: &Name, own: &Member, members: &[(Name, Member)]) -> Result<(), String> {
+    let same = |(other, twin): &&(Name, Member)| {
+        other != member && twin.admin != Admin::Maint && twin.address.is_some() && twin.address == own.address
+    };
+    match (members.iter().find(same), own.address) {
+        (Some((other, _)), Some(address)) => Err(format!(
+            "{place}: {member} and {other} are both {address}: one server entered twice, and {other} would go on sending \
+             requests to it; remove one of them"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn note_others(seen: &mut Seen, member: &Name, members: &[(Name, Member)]) {
+    let usable = || members.iter().filter(|(other, stands)| other != member && stands.is_usable());
+    let first = usable().next().map(|(other, _)| other.clone());
+    seen.passed_over = first.filter(|_| usable().all(|(_, stands)| stands.is_passed_over()));
+    seen.passed_over_looks = if seen.passed_over.is_some() { seen.passed_over_looks.saturating_add(1) } else { 0 };
+    seen.other_usable = usable().next().is_some() && seen.passed_over_looks < PASSED_OVER_LOOKS;
 }
 
 fn note_process(seen: &mut Seen, place: &str, process: &Instance, now: Duration) -> Result<(), String> {
@@ -133,6 +185,9 @@ fn note_figures(seen: &mut Seen, figures: Option<&Quiescence>) {
 }
 
 fn note_member(seen: &mut Seen, place: &str, name: &Name, stands: Member) -> Result<(), String> {
+    if stands.admin != Admin::Ready {
+        seen.taken_before = stands.counters.taken;
+    }
     let Some(before) = seen.before else {
         if stands.inherited {
             return Err(format!(

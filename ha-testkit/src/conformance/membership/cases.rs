@@ -36,6 +36,9 @@ impl Scene {
         let subject = fixture.fresh(&pool, &[name("esb1")?, name("esb2")?]).await?;
         let (spare, address) = subject.spare();
         let (balancer, rows) = (subject.balancer(), subject.membership());
+        // What its version can do is known once it was asked.
+        rows.identify().await?;
+        needs(rows.capabilities().adds_members, "capability: adds_members")?;
         Ok(Self { subject, balancer, rows, spare: MemberRef::new(pool.clone(), spare), pool, address })
     }
 

@@ -19,6 +19,7 @@ pub(super) fn run(config: &Config, expect: &LintExpectations, out: &mut Findings
     hard_stop(config, expect, out);
     short_socket_timeout(config, out);
     few_socket_connections(config, expect, &sockets, out);
+    conditions(config, out);
 }
 
 fn missing(
@@ -132,5 +133,13 @@ fn few_socket_connections(config: &Config, expect: &LintExpectations, sockets: &
     if let Some(count) = count.filter(|count| expect.controllers > 1 && *count <= 10) {
         let message = format!("{} controllers share {count} admin connections; one more hangs", expect.controllers);
         out.advice("stats-maxconn", at, "stats maxconn", message, "set \"stats maxconn\" to 10 for each controller");
+    }
+}
+
+/// Every branch is read, as if all of them were in force: which one is depends on how HAProxy was started.
+fn conditions(config: &Config, out: &mut Findings) {
+    if let Some(line) = config.first_condition {
+        let message = "which branch is in force cannot be known from the file: all of them are read as if they were";
+        out.at_line(line, "conditions", ".if", message, "lint what `haproxy -dC` prints, or accept it");
     }
 }

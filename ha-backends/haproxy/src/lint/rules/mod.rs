@@ -48,6 +48,13 @@ impl Findings {
         self.add(Severity::Advice, rule, at, keyword, message.into(), fix);
     }
 
+    /// Adds advice about a line that is of no section.
+    fn at_line(&mut self, line: usize, rule: &'static str, keyword: &str, message: &str, fix: &str) {
+        let (message, fix, keyword) = (message.to_string(), fix.to_string(), keyword.to_string());
+        let (section, severity) = (String::new(), Severity::Advice);
+        self.warnings.push(Warning { line, section, keyword, rule, severity, message, fix });
+    }
+
     /// Adds a warning about the whole file, or about a section that is not there.
     fn whole(
         &mut self,

@@ -3,18 +3,21 @@ use std::collections::HashMap;
 use super::super::facts::cuts_sessions;
 use super::super::server::{Server, budget};
 use super::{Findings, Pool};
+use crate::left_out::written_address;
 
 pub(super) fn run(pool: &Pool<'_>, out: &mut Findings) {
     for server in &pool.proxy.servers {
         no_check(server, out);
         passive_check(server, out);
         sessions_cut(server, out);
+        backup_sessions_cut(server, out);
         tracking(server, out);
         disabled(pool, server, out);
         small_weight(pool, server, out);
         odd_name(server, out);
     }
     names_twice(pool, out);
+    addresses_twice(pool, out);
 }
 
 /// Measured: without a check a frozen server got and failed its share of the traffic until it thawed (563 of 1,800), and
@@ -44,6 +47,15 @@ fn sessions_cut(server: &Server<'_>, out: &mut Findings) {
         let message = "maintenance and a failed check cut the requests in flight";
         let fix = "leave it out, or drain to 0 sessions before each maintenance";
         out.danger("shutdown-sessions", param.at, "on-marked-down shutdown-sessions", message, fix);
+    }
+}
+
+/// Measured, one server and a backup: 10 of 366 requests were cut when the server was put back.
+fn backup_sessions_cut(server: &Server<'_>, out: &mut Findings) {
+    if let Some(param) = server.param("on-marked-up").filter(|param| param.value == "shutdown-backup-sessions") {
+        let message = "putting the server back cuts the requests in flight on the backup servers";
+        let keyword = "on-marked-up shutdown-backup-sessions";
+        out.danger("shutdown-backup-sessions", param.at, keyword, message, "leave it out");
     }
 }
 
@@ -98,6 +110,22 @@ fn names_twice(pool: &Pool<'_>, out: &mut Findings) {
         if let Some((name, line)) = twice {
             let message = format!("server {name} is already there at line {line}");
             out.danger("server-twice", server.at, "server", message, "rename one of them");
+        }
+    }
+}
+
+/// Measured: 84 of 1,392 requests were lost over the second entry of a server whose first was taken out.
+fn addresses_twice(pool: &Pool<'_>, out: &mut Findings) {
+    let mut seen = HashMap::new();
+    for server in pool.proxy.servers.iter().filter(|server| !server.has("disabled")) {
+        // A template's servers get their addresses from elsewhere, and a variable may be any.
+        let Some(address) = written_address(server.address).filter(|_| server.is_single()) else { continue };
+        let (first, line) = *seen.entry(address).or_insert((server.name, server.at.line.number));
+        if line != server.at.line.number {
+            let (name, at) = (server.name, server.address);
+            let message = format!("servers {first} (line {line}) and {name} are both {at}: one server entered twice");
+            let fix = "enter it once: the other entry goes on sending requests to a server that is taken out";
+            out.danger("address-twice", server.at, "server", message, fix);
         }
     }
 }

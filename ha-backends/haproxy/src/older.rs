@@ -1,0 +1,101 @@
+//! Older workers: after a reload they finish what they have, and only the master's socket shows what that is.
+
+use ha_core::backend::{Completeness, ErrorKind, MemberRef, Quiescence, StepError};
+use ha_core::topology::Name;
+use tokio::time::{Instant, sleep};
+
+use crate::backend::HaProxy;
+use crate::error;
+use crate::transport::{OpContext, PAUSE, Socket};
+use crate::wire::{self, Malformed, Stat};
+
+impl HaProxy {
+    /// Completes what a worker does for a server without asking others: where it has no older ones beside it, or they cannot
+    /// be seen. Otherwise `None`.
+    pub(crate) fn complete(&self, pid: u64, figures: Quiescence) -> Option<Quiescence> {
+        let alone = self.master.is_none() || self.lock().alone == Some(pid);
+        alone.then(|| self.with_older(pid, figures, 0))
+    }
+
+    /// Adds what older workers do for a server to what the worker of this pid does.
+    pub(crate) fn with_older(&self, pid: u64, figures: Quiescence, older: u64) -> Quiescence {
+        let seen = match self.master {
+            Some(_) => Completeness::Proven,
+            None => Completeness::OlderGenerationsInvisible,
+        };
+        figures.with_generation(pid).with_older(older, seen)
+    }
+
+    /// Counts what older workers still do for a server: all of them are asked, over the master.
+    pub(crate) async fn older_sessions(
+        &self,
+        about: OpContext<'_>,
+        member: &MemberRef,
+        current: u64,
+    ) -> Result<u64, StepError> {
+        let Some(master) = &self.master else { return Ok(0) };
+        if self.lock().alone == Some(current) {
+            return Ok(0);
+        }
+        let malformed = |malformed: Malformed| error::malformed(about, malformed);
+        let answer = master.ask(about, wire::PROC).await.map_err(StepError::without_effect)?;
+        let workers = wire::parse_proc(&answer).map_err(malformed)?;
+        if !workers.iter().any(|worker| worker.pid == current && !worker.old) {
+            // A reload is under way: the admin socket was answered by a worker that is not the current one any more.
+            let words =
+                format!("worker {current} answered, and the master does not call it current: a reload is under way");
+            return Err(StepError::new(ErrorKind::Busy, about.operation, about.target)
+                .with_context(words)
+                .without_effect());
+        }
+        let (mut sessions, mut older) = (0_u64, false);
+        for worker in workers.iter().filter(|worker| worker.pid != current) {
+            let Some(stats) = self.ask_older(master, about, worker.pid, &member.pool).await? else { continue };
+            older = true;
+            let of_member = stats.iter().filter(|stat| stat.server == member.member.as_str());
+            sessions = of_member.fold(sessions, |sum, stat| sum.saturating_add(stat.quiescence.in_flight()));
+        }
+        if !older {
+            self.lock().alone = Some(current);
+        }
+        Ok(sessions)
+    }
+
+    /// Asks an older worker for the figures of a pool's servers; `None` when it has ended, be it while it was asked. Right
+    /// after a reload, and when the worker ends, the master gives an empty answer or none (seen on 2.8 and 3.4): then it is
+    /// asked again, as long as the deadline of one question lasts.
+    async fn ask_older(
+        &self,
+        master: &Socket,
+        about: OpContext<'_>,
+        pid: u64,
+        pool: &Name,
+    ) -> Result<Option<Vec<Stat>>, StepError> {
+        let (question, until) = (wire::worker_stats(pid, self.scope(pool)), master.until());
+        loop {
+            // Short at first, so that one lost answer does not take the time of all.
+            let now = Instant::now();
+            let answer = master.ask_until(about, &question, now + until.duration_since(now) / 3).await;
+            let failed = match answer.map_err(StepError::without_effect) {
+                Ok(answer) if wire::is_gone(&answer) => return Ok(None),
+                Ok(answer) => match wire::refused(&answer).map(|refused| error::refused(about, &refused)) {
+                    // An older configuration may not have had this pool.
+                    Some(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
+                    Some(error) => return Err(error),
+                    None => match wire::parse_stats(&answer, pool) {
+                        Ok((stats, _)) => return Ok(Some(stats)),
+                        Err(malformed) => error::malformed(about, malformed),
+                    },
+                },
+                Err(error) => error,
+            };
+            let passes = matches!(failed.kind(), ErrorKind::Protocol | ErrorKind::Unreachable | ErrorKind::Timeout);
+            if !passes || Instant::now() + PAUSE * 2 >= until {
+                let words = format!("what older worker {pid} still does cannot be told: {failed}");
+                let kind = failed.kind();
+                return Err(StepError::new(kind, about.operation, about.target).with_context(words).without_effect());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
