@@ -16,9 +16,17 @@ pub(super) struct Place {
 
 /// Writes the configuration that `spec` describes.
 pub(super) fn render(spec: &HaProxySpec, place: &Place) -> String {
-    let mut sections = vec![global(spec, place), defaults(spec), frontend(spec, place)];
-    sections.push(backend(spec, &spec.pool, &spec.servers));
-    sections.extend(spec.more_pools.iter().map(|(pool, servers)| backend(spec, pool, servers)));
+    let mut sections = vec![global(spec, place), defaults(spec)];
+    if spec.as_listen {
+        let bind = format!("bind 127.0.0.1:{}", place.port);
+        sections.push(backend(spec, &format!("listen {}", spec.pool), Some(bind), &spec.servers));
+    } else {
+        sections.push(frontend(spec, place));
+        sections.push(backend(spec, &format!("backend {}", spec.pool), None, &spec.servers));
+    }
+    let more = spec.more_pools.iter();
+    sections.extend(more.map(|(pool, servers)| backend(spec, &format!("backend {pool}"), None, servers)));
+    sections.extend(spec.sections.iter().map(|text| format!("{text}\n")));
     sections.concat()
 }
 
@@ -60,10 +68,11 @@ fn frontend(spec: &HaProxySpec, place: &Place) -> String {
     let others = spec.more_pools.iter().filter(|_| !spec.tcp_mode);
     let rules = others.map(|(pool, _)| Some(format!("use_backend {pool} if {{ path_beg /{pool} }}")));
     let fallback = Some(format!("default_backend {}", spec.pool));
-    section("frontend in", std::iter::once(bind).chain(rules).chain([fallback]), &[])
+    let head = format!("frontend {}", spec.frontend);
+    section(&head, std::iter::once(bind).chain(rules).chain([fallback]), &spec.frontend_lines)
 }
 
-fn backend(spec: &HaProxySpec, pool: &str, servers: &[ServerSpec]) -> String {
+fn backend(spec: &HaProxySpec, head: &str, bind: Option<String>, servers: &[ServerSpec]) -> String {
     let http = !spec.tcp_mode;
     let path = spec.check.as_ref().filter(|_| !spec.tcp_check);
     let options = [
@@ -78,7 +87,7 @@ fn backend(spec: &HaProxySpec, pool: &str, servers: &[ServerSpec]) -> String {
     ];
     let lines = spec.backend_lines.iter().cloned().map(Some);
     let rows = servers.iter().map(|server| Some(row(spec, server)));
-    section(&format!("backend {pool}"), options.into_iter().chain(lines).chain(rows), &[])
+    section(head, std::iter::once(bind).chain(options).chain(lines).chain(rows), &[])
 }
 
 fn row(spec: &HaProxySpec, server: &ServerSpec) -> String {

@@ -42,6 +42,11 @@ impl HaProxyProcess {
         SocketAddr::from(([127, 0, 0, 1], self.place.port))
     }
 
+    /// Returns the path of its configuration.
+    pub fn config_file(&self) -> &Path {
+        &self.place.config
+    }
+
     /// Returns the path of the admin socket.
     pub fn socket(&self) -> &Path {
         &self.place.socket

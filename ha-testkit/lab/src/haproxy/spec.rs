@@ -96,6 +96,10 @@ pub struct HaProxySpec {
     pub(super) global_lines: Vec<String>,
     pub(super) defaults_lines: Vec<String>,
     pub(super) backend_lines: Vec<String>,
+    pub(super) frontend: String,
+    pub(super) frontend_lines: Vec<String>,
+    pub(super) as_listen: bool,
+    pub(super) sections: Vec<String>,
 }
 
 impl HaProxySpec {
@@ -127,6 +131,10 @@ impl HaProxySpec {
             global_lines: Vec::new(),
             defaults_lines: Vec::new(),
             backend_lines: Vec::new(),
+            frontend: "in".into(),
+            frontend_lines: Vec::new(),
+            as_listen: false,
+            sections: Vec::new(),
         }
     }
 
@@ -282,6 +290,34 @@ impl HaProxySpec {
     #[must_use]
     pub fn with_backend_line(mut self, line: impl Into<String>) -> Self {
         self.backend_lines.push(line.into());
+        self
+    }
+
+    /// Names the frontend. Default `in`.
+    #[must_use]
+    pub fn with_frontend_named(mut self, name: impl Into<String>) -> Self {
+        self.frontend = name.into();
+        self
+    }
+
+    /// Adds a line to the frontend.
+    #[must_use]
+    pub fn with_frontend_line(mut self, line: impl Into<String>) -> Self {
+        self.frontend_lines.push(line.into());
+        self
+    }
+
+    /// Writes frontend and first backend as one `listen` section.
+    #[must_use]
+    pub fn as_listen(mut self) -> Self {
+        self.as_listen = true;
+        self
+    }
+
+    /// Adds a section as it is given, behind all others.
+    #[must_use]
+    pub fn with_section(mut self, text: impl Into<String>) -> Self {
+        self.sections.push(text.into());
         self
     }
 }
