@@ -46,13 +46,13 @@ pub(super) async fn rotate_reporting(
         AtDeadline::Cut(consent) => Some(consent.clone()),
         AtDeadline::TurnBack => None,
     };
-    let rows = places.iter().map(|(_, place)| place.clone()).collect();
-    let mut rotation = Rotation::new(goal, rows, Duration::ZERO, policy);
+    let members = places.iter().map(|(_, place)| place.clone()).collect();
+    let mut rotation = Rotation::new(goal, members, Duration::ZERO, policy);
     let mut calls: JoinSet<(usize, Reply)> = JoinSet::new();
     loop {
         while let Some((instance, call)) = rotation.poll_call(began.elapsed()) {
-            let (backend, row) = &places[instance];
-            let (backend, member, consent) = (backend.clone(), row.member.clone(), consent.clone());
+            let (backend, place) = &places[instance];
+            let (backend, member, consent) = (backend.clone(), place.member.clone(), consent.clone());
             let call = async move { (instance, answer(&*backend, epoch, member, call, consent).await) };
             calls.spawn(call.in_current_span());
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::at_rest;
+use super::members::Members;
 use super::reader::{At, Findings};
-use super::rows::Rows;
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
 use super::{Balancer, Component, DomainIx, Name, Node, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology};
 
@@ -55,10 +55,10 @@ impl Draft {
         if ["pool", "node", "site", "balancer"].iter().any(|table| findings.has(table)) {
             return None;
         }
-        let rows = Rows::new(&pools, &nodes);
+        let members = Members::new(&pools, &nodes);
         let (policy, files, database) = (self.policy.policy.clone(), self.files.clone(), self.database.clone());
         let mut topology =
-            Topology { name: name?, policy, pools, balancers, nodes, domains, files, database, sites, rows };
+            Topology { name: name?, policy, pools, balancers, nodes, domains, files, database, sites, members };
         at_rest::check_serve(&topology, &lines, findings, &self.pools);
         if !findings.has("pool") && !findings.has("policy") {
             self.share_defaults(&mut topology);

@@ -8,6 +8,7 @@ mod builder;
 mod diagnostic;
 mod draft;
 mod index;
+mod members;
 mod model;
 mod name;
 mod parse;
@@ -15,17 +16,16 @@ mod policy;
 mod query;
 mod reader;
 mod resolve;
-mod rows;
 mod settings;
 mod spec;
 
 pub use builder::TopologyBuilder;
 pub use diagnostic::{Diagnostic, TopologyError};
-pub use index::{BalancerIx, DomainIx, NodeIx, PoolIx, RowIx, SiteIx};
+pub use index::{BalancerIx, DomainIx, MemberIx, NodeIx, PoolIx, SiteIx};
+pub use members::{Entrance, MemberLayout, Seat};
 pub use model::{
     Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology,
 };
 pub use name::{InvalidName, Name};
-pub use rows::{Entrance, RowLayout, Seat};
 pub use settings::{Reported, SettingError, SettingErrors, Settings};
 pub use spec::{NodeSpec, PoolSpec, PortSpec};

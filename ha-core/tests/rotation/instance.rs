@@ -9,10 +9,10 @@ use ha_core::backend::{
 use ha_core::machine::rotation::{
     Call, DrainOutcome, Failure, Goal, Outcome, POLL, Place, Reply, Rotation, RotationPolicy,
 };
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 
-/// One simulated instance. Requests end as time goes on; a drained or maintained row takes no new ones.
+/// One simulated instance. Requests end as time goes on; a drained or maintained member takes no new ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Instance {
     /// What it calls the node.
@@ -60,7 +60,7 @@ impl Instance {
             older: Vec::new(),
             idle: 2,
             weight: WEIGHT,
-            member: Member::new(Admin::Ready, Health::Up, RowKind::Primary).with_weight(WEIGHT, WEIGHT),
+            member: Member::new(Admin::Ready, Health::Up, MemberKind::Primary).with_weight(WEIGHT, WEIGHT),
             process: Process::new("test", 1).with_uptime(Duration::from_secs(3_600)),
             completeness: Completeness::Proven,
             healthy_after: Duration::ZERO,
@@ -152,7 +152,7 @@ impl Instance {
             }
             Call::ReadPool => {
                 let admin = if self.other { Admin::Ready } else { Admin::Maint };
-                let other = Member::new(self.twin.map_or(admin, |(_, admin)| admin), Health::Up, RowKind::Backup)
+                let other = Member::new(self.twin.map_or(admin, |(_, admin)| admin), Health::Up, MemberKind::Backup)
                     .with_address(self.twin.map(|(address, _)| address))
                     .with_queue(self.waiting, u64::from(self.other_idle_looks == 0));
                 self.other_idle_looks = self.other_idle_looks.saturating_sub(1);

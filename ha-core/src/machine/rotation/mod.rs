@@ -165,7 +165,7 @@ const MISSES: u8 = 2;
 /// In which rounds of a wait the administrative state and the other members are looked at too.
 const LOOK_EVERY: u32 = 10;
 
-/// Where a rotation acts: a server row of the node, in one pool on one balancer instance.
+/// Where a rotation acts: a server of the node, in one pool on one balancer instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Place {
@@ -179,7 +179,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Names a row.
+    /// Names a member.
     pub fn new(member: MemberRef) -> Self {
         Self { pool: member.pool.clone(), member, label: None }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Failure, Goal, Reply, Rotation};
 use crate::backend::{Admin, Completeness, Counters, Instance, Member, Quiescence, Weight};
-use crate::state::RowKind;
+use crate::state::MemberKind;
 use crate::topology::Name;
 
 /// How many looks in a row must see a member work on nothing while requests wait in front of its pool, before it counts as
@@ -129,7 +129,7 @@ impl Rotation {
     pub(super) fn serves(&self, instance: usize) -> bool {
         let seen = &self.seen[instance];
         seen.now.is_some_and(|member| {
-            let asked = member.weight > Weight::new(0) && member.row == RowKind::Primary;
+            let asked = member.weight > Weight::new(0) && member.kind == MemberKind::Primary;
             !asked || !member.is_passed_over() || member.counters.taken > seen.taken_before
         })
     }
