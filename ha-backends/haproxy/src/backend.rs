@@ -128,7 +128,7 @@ impl HaProxy {
             .with_checks(checked)
             .with_weight(state.weight, state.configured_weight)
             .with_address(state.address)
-            .with_inherited(stat.tracks)
+            .with_inherited(stat.is_inherited(state))
             .with_persistence(row.cookie || persistent, cuts)
             .with_counters(stat.counters)
             .with_queue(row.queued, stat.quiescence.sessions)

@@ -33,6 +33,8 @@ pub(crate) struct PoolRow {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Check {
     ok: bool,
+    /// An agent that says neither up nor down, but `ready`, `drain` or `maint`.
+    administers: bool,
     health: u64,
     rise: u64,
     fall: u64,
@@ -48,6 +50,13 @@ impl Stat {
     /// Tells whether HAProxy asks it how it is, by a check of its own or by an agent.
     pub(crate) fn is_checked(&self, state: &ServerState) -> bool {
         state.checked() || self.agent.is_some()
+    }
+
+    /// Tells whether somebody else decides its administrative state: a server that it tracks, or an agent that holds it out.
+    /// What is set here then has no effect, or only until the agent is asked again.
+    pub(crate) fn is_inherited(&self, state: &ServerState) -> bool {
+        let by_agent = self.agent.as_ref().is_some_and(|agent| agent.administers);
+        self.tracks || (by_agent && state.admin() != Admin::Ready)
     }
 
     /// Judges by the figures of check and agent, since the status text hides a failing check in DRAIN, and by the
@@ -238,8 +247,9 @@ fn read_check(row: &Row<'_>, columns: [Column; 4]) -> Result<Option<Check>, Malf
         return Ok(None);
     }
     // An agent that says nothing about up and down, as `drain`, is CHECKED: its health is what it said before.
-    let ok = status.trim_start_matches("* ").ends_with("OK") || status == "CHECKED";
-    Ok(Some(Check { ok, health: row.number(health)?, rise: row.number(rise)?, fall: row.number(fall)? }))
+    let administers = status == "CHECKED";
+    let ok = status.trim_start_matches("* ").ends_with("OK") || administers;
+    Ok(Some(Check { ok, administers, health: row.number(health)?, rise: row.number(rise)?, fall: row.number(fall)? }))
 }
 
 #[cfg(test)]
@@ -371,6 +381,14 @@ mod tests {
         assert_eq!(health("L7OK", "L7STS,0,1,1", &up), Health::UpInPart);
         assert_eq!(health("", "L7OK,1,1,1", &alone), Health::Up);
         assert_eq!(health("", "CHECKED,0,1,1", &alone), Health::UpInPart);
+        let held = |agent: &str, state: &ServerState| {
+            one(&format!("{HEADER}\n{}\n\n", ROW.replace("3,,,,,5", &format!("3,{agent},5"))))
+                .unwrap()
+                .is_inherited(state)
+        };
+        let (drained, maintained) = (state(2, 8, 6), state(0, 1, 14));
+        assert!(held("CHECKED,1,1,1", &drained) && held("CHECKED,1,1,1", &maintained));
+        assert!(!held("CHECKED,1,1,1", &up) && !held("L7OK,1,1,1", &drained) && !held("", &maintained));
         assert_eq!(health("", "L7STS,0,1,1", &state(0, 0, 0)), Health::Down);
     }
 

@@ -123,7 +123,8 @@ pub struct Member {
     pub configured_weight: Weight,
     /// Where the balancer reaches it; `None` where it does not say.
     pub address: Option<SocketAddr>,
-    /// Whether its administrative state is another member's, which it tracks: setting it here has no effect.
+    /// Whether its administrative state is not its own, but that of a member which it tracks or the word of an agent: setting
+    /// it here has no effect, or none that lasts.
     pub inherited: bool,
     /// Whether clients can be bound to it (a cookie, a stick table): draining does not move those, maintenance does.
     pub persistent: bool,

@@ -104,15 +104,20 @@ pub(in crate::engine) async fn observe_member(node: &NodeMember) -> (MemberState
         Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
     };
     let seen = |traffic: Traffic| MemberState::new(stands.kind, traffic);
-    match (stands.admin, stands.health, stands.kind) {
-        (Admin::Ready, Health::Down | Health::Rising | Health::Paused, _) => (seen(Traffic::Down), None),
-        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, MemberKind::Primary) => {
-            (seen(Traffic::In), None)
+    match (stands.admin, stands.kind) {
+        (Admin::Ready, _) if !stands.is_usable() => {
+            let weightless = stands.weight.number() == 0;
+            (seen(Traffic::Down), weightless.then(|| format!("{name}: {member} has weight 0 and is given no requests")))
         }
-        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, MemberKind::Backup) => {
-            (seen(Traffic::Backup), None)
+        (Admin::Drain | Admin::Maint, _) if stands.inherited => {
+            let note = format!(
+                "{name}: {member} is held out by what it tracks or by its agent, setting its own state has no effect"
+            );
+            (seen(Traffic::Down), Some(note))
         }
-        (Admin::Drain | Admin::Maint, ..) => {
+        (Admin::Ready, MemberKind::Primary) => (seen(Traffic::In), None),
+        (Admin::Ready, MemberKind::Backup) => (seen(Traffic::Backup), None),
+        (Admin::Drain | Admin::Maint, _) => {
             let figures = match quiescence {
                 Some(figures) => Ok(Ok(figures)),
                 None => timeout(READ_LIMIT, backend.quiescence(member)).await,

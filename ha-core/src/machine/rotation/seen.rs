@@ -191,7 +191,8 @@ fn note_member(seen: &mut Seen, place: &str, name: &Name, stands: Member) -> Res
     let Some(before) = seen.before else {
         if stands.inherited {
             return Err(format!(
-                "{place}: {name} tracks another server, setting its own state has no effect: take that one out"
+                "{place}: {name} tracks another server, or is held out by its agent, setting its own state has no effect: take \
+                 that one out, or ask the agent to"
             ));
         }
         (seen.before, seen.now) = (Some(stands), Some(stands));

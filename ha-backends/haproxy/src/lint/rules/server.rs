@@ -9,6 +9,7 @@ pub(super) fn run(pool: &Pool<'_>, out: &mut Findings) {
     for server in &pool.proxy.servers {
         no_check(server, out);
         passive_check(server, out);
+        agent(server, out);
         sessions_cut(server, out);
         backup_sessions_cut(server, out);
         tracking(server, out);
@@ -26,6 +27,16 @@ fn no_check(server: &Server<'_>, out: &mut Findings) {
     if !server.has("check") && !server.has("agent-check") && !server.has("track") {
         let message = format!("server {} has no check: HAProxy never takes it out by itself", server.name);
         out.danger("no-check", server.at, "server", message, "add \"check\"");
+    }
+}
+
+/// Measured: an agent that says `ready` every 200 ms lifts each drain and each maintenance, of a spare whose server does not run
+/// too; a take-out then turns back.
+fn agent(server: &Server<'_>, out: &mut Findings) {
+    if let Some(param) = server.param("agent-check") {
+        let message = "an agent that says ready, drain or maint undoes what is set here";
+        let fix = "let it say up, down and weights only";
+        out.advice("agent-check", param.at, "agent-check", message, fix);
     }
 }
 
