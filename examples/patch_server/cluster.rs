@@ -18,6 +18,9 @@ pub(crate) const OLD: &str = "4.2.0";
 /// The release of the patch.
 pub(crate) const NEW: &str = "4.2.1";
 
+/// How many requests a server takes at once in front of which others queue.
+pub(crate) const SLOTS: usize = 4;
+
 /// The cluster of the demonstration: two members and a spare behind one balancer.
 pub(crate) struct Cluster {
     lab: Lab,
@@ -28,6 +31,8 @@ pub(crate) struct Cluster {
     console: Console,
     /// Rules of the balancer's lint that are accepted.
     accept: &'static str,
+    /// How many members serve at rest.
+    serve: u32,
 }
 
 /// The second pool: a console on a port of its own, behind a backend of its own.
@@ -61,12 +66,16 @@ impl Cluster {
             members[1].fail_test_of(NEW)?;
         }
         let balancer = if options.haproxy {
-            let servers = vec![
-                ServerSpec::new("esb1", members[0].port()),
-                ServerSpec::new("esb2", members[1].port()).as_backup(),
-                ServerSpec::new("spare1", spare.port()).as_backup().held_out(),
-            ];
-            let spec = HaProxySpec::new("esb", servers).with_master();
+            let esb = ["esb1", "esb2", "spare1"].into_iter().zip(members.iter().chain([&spare]));
+            let esb = esb.map(|(name, home)| ServerSpec::new(name, home.port()));
+            let servers: Vec<ServerSpec> = if options.queue {
+                // Both members serve, each with so many slots.
+                esb.map(|server| server.with_words(format!("maxconn {SLOTS}"))).collect()
+            } else {
+                esb.map(|server| if server.name == "esb1" { server } else { server.as_backup() }).collect()
+            };
+            let held = |server: ServerSpec| if server.name == "spare1" { server.held_out() } else { server };
+            let spec = HaProxySpec::new("esb", servers.into_iter().map(held).collect()).with_master();
             // Both members serve the console.
             let consoles = vec![
                 ServerSpec::new("esb1", members[0].second_port()),
@@ -87,7 +96,8 @@ impl Cluster {
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
         };
         let accept = if options.anyway { "accept = [\"left-out\"]\n" } else { "" };
-        let cluster = Self { lab, balancer, members, spare, declares_spare: !options.no_spare, console, accept };
+        let serve = if options.queue { 2 } else { 1 };
+        let cluster = Self { lab, balancer, members, spare, declares_spare: !options.no_spare, console, accept, serve };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.topology())?;
         for member in &cluster.members {
             cluster.script(member, "wso2server.sh", "start").await?;
@@ -200,11 +210,9 @@ lease_ttl = "4s"
 
 [[pool]]
 name = "esb"
-serve = 1
-peak_load = 1000
-
 "#,
         );
+        text.push_str(&format!("serve = {}\npeak_load = 1000\n\n", self.serve));
         if self.console == Console::Declared {
             text.push_str("[[pool]]\nname = \"mgmt\"\nserve = 2\npeak_load = 1000\n\n");
         }

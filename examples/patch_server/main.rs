@@ -1,13 +1,16 @@
 //! The main job: a server patch goes through a running two-node cluster under load, without losing a request.
 //!
 //! ```text
-//! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--naive] \
-//!     [--fail-test] [--kill-controller] [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
+//! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--queue] \
+//!     [--naive] [--fail-test] [--kill-controller] [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! With `--pools` each server answers on a second port, behind a backend and under a load of its own: nothing may fail in either
 //! pool. With `--leave-out` the topology does not say so, and the plan is refused; with `--anyway` too it is run all
 //! the same, and the second pool loses requests.
+//!
+//! With `--queue` both members serve with a `maxconn` each, and more clients than slots never stop: a queue stands in front of the
+//! pool all through.
 //!
 //! Balancer, servers and load live in this process and its servers; the controller is a child process, so that killing it
 //! leaves the cluster serving. Exit codes: 0 no request failed and the run ended as it should, 1 a request failed or the
@@ -25,7 +28,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use ha_lab::fake_carbon;
-use ha_lab::load::{Class, Load, LoadReport, RunningLoad, double_executions};
+use ha_lab::load::{Class, Load, LoadReport, RunningLoad, Saturate, double_executions};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::sleep;
@@ -45,6 +48,7 @@ struct Options {
     pools: bool,
     leave_out: bool,
     anyway: bool,
+    queue: bool,
     naive: bool,
     fail_test: bool,
     kill_controller: bool,
@@ -99,6 +103,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         pools: false,
         leave_out: false,
         anyway: false,
+        queue: false,
         naive: false,
         fail_test: false,
         kill_controller: false,
@@ -117,6 +122,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--pools" => (options.haproxy, options.pools) = (true, true),
             "--leave-out" => (options.haproxy, options.pools, options.leave_out) = (true, true, true),
             "--anyway" => options.anyway = true,
+            "--queue" => (options.haproxy, options.queue) = (true, true),
             "--naive" => options.naive = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
@@ -128,7 +134,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -145,14 +151,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     show.line("starting the active, the passive and the spare server, and the balancer in front");
     let cluster = Cluster::start(&options).await?;
     let [first, others @ ..] = &cluster.addresses()[..] else { return Err("there is no balancer".into()) };
-    let load = others
-        .iter()
-        .fold(Load::new(*first, RATE), |load, address| load.with_address(*address))
-        .with_class(Class::new("/orders", "orders ", 193))
-        .with_class(Class::new("/orders?ms=50", "orders ", 6))
-        .with_class(Class::new("/orders?ms=2000", "orders ", 1))
-        .start()?;
-    show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 200 takes 2 s"));
+    let load = if options.queue { queueing_load(*first, others, &show) } else { open_load(*first, others, &show) }?;
     let console = if options.pools { Some(console_load(*first, others, &show)?) } else { None };
     sleep(Duration::from_secs(2)).await;
     let mut outage = None;
@@ -202,6 +201,24 @@ fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, pools:
     let whole = cluster.members().iter().all(|member| member.release() == release);
     let ended = options.naive || end == expected || (options.kill_controller && end == "all-old");
     failures == 0 && ended && whole
+}
+
+fn open_load(first: SocketAddr, others: &[SocketAddr], show: &Show) -> Fallible<RunningLoad> {
+    show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 200 takes 2 s"));
+    let load = others.iter().fold(Load::new(first, RATE), |load, address| load.with_address(*address));
+    let load =
+        load.with_class(Class::new("/orders", "orders ", 193)).with_class(Class::new("/orders?ms=50", "orders ", 6));
+    Ok(load.with_class(Class::new("/orders?ms=2000", "orders ", 1)).start()?)
+}
+
+/// Three times as many clients as there are slots, none of which is ever idle.
+fn queueing_load(first: SocketAddr, others: &[SocketAddr], show: &Show) -> Fallible<RunningLoad> {
+    let clients = 3 * 2 * cluster::SLOTS;
+    show.line(&format!("load: {clients} clients that are never idle, on 2 servers with maxconn {}", cluster::SLOTS));
+    let load =
+        others.iter().fold(Saturate::new(first), |load, address| load.with_address(*address)).with_clients(clients);
+    let load = load.with_class(Class::new("/orders?ms=10", "orders ", 49));
+    Ok(load.with_class(Class::new("/orders?ms=200", "orders ", 1)).start()?)
 }
 
 /// Starts the load on the second pool.
