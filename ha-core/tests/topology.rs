@@ -232,3 +232,38 @@ fn a_backend_may_have_the_same_name_on_different_balancers() {
     let capacities = |node: &Node| node.ports.iter().map(|port| port.capacity).collect::<Vec<_>>();
     assert_eq!(capacities(topology.node(topology.find("esb1").unwrap())), [1000, 20, 1000]);
 }
+
+#[test]
+fn a_component_that_is_missing_or_misspelt_is_reported_with_its_line_and_key() {
+    let work = "work = { backend = \"esb\" }\n";
+    let cases = [
+        ("host = { backend = \"local\" }\n", "", "line 12: node[0].host: is missing; add host"),
+        ("probe = { backend = \"http\" }\n", "", "line 12: node[0].probe: is missing; add probe"),
+        ("{ backend = \"local\" }", "{ backnd = \"local\" }", "line 15: node[0].host.backend: is missing; add backend"),
+        (
+            "{ backend = \"local\" }",
+            "\"local\"",
+            "line 15: node[0].host: this is a string; write a table [node[0].host]",
+        ),
+        ("host =", "hosts =", "line 15: node[0].hosts: unknown key; did you mean host?"),
+        (
+            "name = \"lb1\"\nbackend = \"haproxy\"\n",
+            "name = \"lb1\"\n",
+            "line 9: balancer[0].backend: is missing; add backend",
+        ),
+        ("[pool]\n", "files = \"rsync\"\n[pool]\n", "line 6: policy.files: unknown key"),
+        ("[pool]\n", "[files]\n[pool]\n", "line 6: files.backend: is missing; add backend"),
+        (
+            "[pool]\n",
+            "[database]\nbackend = 5\n[pool]\n",
+            "line 7: database.backend: this integer is not what is expected here",
+        ),
+        ("[pool]\n", "[work]\nbackend = \"esb\"\n[pool]\n", "line 6: work: unknown key"),
+        ("serve = 1\n", &format!("serve = 1\n{work}"), "line 9: pool.work: unknown key"),
+    ];
+    for (from, to, expected) in cases {
+        assert!(ONE_POOL.contains(from), "{from}");
+        let error = Topology::from_toml_str(&ONE_POOL.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+}
