@@ -5,6 +5,7 @@
 
 mod at_rest;
 mod builder;
+mod component;
 mod diagnostic;
 mod draft;
 mod index;
@@ -20,11 +21,10 @@ mod settings;
 mod spec;
 
 pub use builder::TopologyBuilder;
+pub use component::{Component, Declared, Owner, Role};
 pub use diagnostic::{Diagnostic, TopologyError};
 pub use index::{BalancerIx, DomainIx, NodeIx, PoolIx, RowIx, SiteIx};
-pub use model::{
-    Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology,
-};
+pub use model::{Balancer, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology};
 pub use name::{InvalidName, Name};
 pub use rows::{Entrance, RowLayout, Seat};
 pub use settings::{Reported, SettingError, SettingErrors, Settings};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::model::Lines;
+use super::component::Lines;
 use super::{Diagnostic, Name, Permille, Setting, Topology, TopologyError};
 
 /// Collects everything that is wrong in one text.
