@@ -148,7 +148,7 @@ impl Inner {
                 let words = format!("it was not seen to end; ask for its state under {id}: {failed}");
                 return Err(error.with_context(words).caused_by(failed));
             }
-            tracing::debug!(work = %id, failure = %failed, "asking again");
+            tracing::debug!(work = %id, error = %failed, "command asked for again");
             sleep(pause).await;
             pause = (pause * 2).min(AGAIN[1]);
         }
