@@ -48,7 +48,7 @@ pub const RUN_SPAN: &str = "run";
 /// The name of the span around one step of a run.
 pub const STEP_SPAN: &str = "step";
 
-/// The message of the event with which the engine tells each event of a run.
+/// The message of the event with which the engine reports each event of a run.
 pub const RUN_EVENT: &str = "run event";
 
 /// The name of the span around one call of a backend.

@@ -268,7 +268,7 @@ pub(super) fn named(findings: &Findings<'_>, key: &str, text: Option<&At<String>
     match Name::new(&text.value) {
         Ok(name) => Some(name),
         Err(error) => {
-            // A text that stands for several pools is told once.
+            // A text that several pools share is reported once.
             if !findings.has(key) {
                 findings.add(text.line, key, error.to_string(), "choose a name of these characters");
             }

@@ -194,7 +194,7 @@ pub enum OnDrainDeadline {
     Cut,
 }
 
-/// How long things may take, and what happens when they take longer. What a pool has to carry stands in [`Pool`].
+/// How long things may take, and what happens when they take longer. What a pool has to carry is declared in [`Pool`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Policy {

@@ -319,7 +319,7 @@ probe = { backend = "http" }
     }
 
     #[test]
-    fn each_bad_input_is_told_with_its_line_and_key() {
+    fn each_bad_input_is_reported_with_its_line_and_key() {
         let cases = [
             ("name = \"lb1\"", "name = \"lb1", 10, ""),
             ("peak_load = 1000", "peak_load = 0", 4, "policy.peak_load"),
@@ -343,20 +343,20 @@ probe = { backend = "http" }
         ];
         for (from, to, line, key) in cases {
             let error = Topology::from_toml_str(&GOOD.replacen(from, to, 1)).unwrap_err();
-            let told = error.diagnostics().iter().any(|found| found.line == line && found.key == key);
-            assert!(told, "{to}: {error}");
+            let reported = error.diagnostics().iter().any(|found| found.line == line && found.key == key);
+            assert!(reported, "{to}: {error}");
         }
     }
 
     #[test]
-    fn two_writers_are_told_with_both_lines() {
+    fn two_writers_are_reported_with_both_lines() {
         let text = GOOD.replace("capacity = 1000\n", "capacity = 1000\nwriter = true\n");
         let error = Topology::from_toml_str(&text).unwrap_err().to_string();
         assert!(error.contains("two writers: esb1 (line 16) and esb2 (line 23)"), "{error}");
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once() {
+    fn all_that_is_wrong_is_reported_at_once() {
         let text =
             GOOD.replace("serve = 1", "serve = \"one\"").replace("soak", "soka").replace("name = \"esb2\"\n", "");
         let error = Topology::from_toml_str(&text).unwrap_err();

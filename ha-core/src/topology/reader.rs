@@ -67,7 +67,7 @@ pub(super) struct At<T> {
 }
 
 impl<T> At<T> {
-    /// A value that stands in no text.
+    /// A value that was not read from a text.
     pub(super) fn unlined(value: T) -> Self {
         Self { value, line: 0 }
     }

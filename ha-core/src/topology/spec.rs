@@ -2,7 +2,7 @@ use super::component::Components;
 use super::reader::At;
 use super::{Permille, SiteRole};
 
-/// Declares a pool, for [`Topology::builder`](super::Topology::builder). What it means stands in [`Pool`](super::Pool).
+/// Declares a pool, for [`Topology::builder`](super::Topology::builder). What it means: [`Pool`](super::Pool).
 #[derive(Clone, Debug, Default)]
 pub struct PoolSpec {
     pub(super) path: String,
@@ -57,7 +57,7 @@ impl PoolSpec {
     }
 }
 
-/// Declares a node, for [`Topology::builder`](super::Topology::builder). What it means stands in [`Node`](super::Node).
+/// Declares a node, for [`Topology::builder`](super::Topology::builder). What it means: [`Node`](super::Node).
 #[derive(Clone, Debug, Default)]
 pub struct NodeSpec {
     pub(super) path: String,
