@@ -165,8 +165,8 @@ fn a_law_that_is_broken_at_rest_names_the_pool() {
     let text = TWO_POOLS.replace("capacity = 1000", "capacity = 400");
     let error = Topology::from_toml_str(&text).unwrap_err();
     assert_eq!(told(&error), ["8 pool[0].peak_load", "8 pool[0].survive_one"]);
-    let words = "pool esb: at rest the law is broken: if esb1 is lost 800 is left, 1000 is required then";
-    assert!(error.to_string().contains(words), "{error}");
+    let message = "pool esb: at rest the law is broken: if esb1 is lost 800 is left, 1000 is required then";
+    assert!(error.to_string().contains(message), "{error}");
 }
 
 fn component(name: &str) -> Component {

@@ -70,12 +70,12 @@ impl Master {
             return Err(SshFailure::Settings("ssh has no pipes".into()));
         };
         let dead = Arc::new(AtomicBool::new(false));
-        let words = tokio::spawn(words(stderr, dead.clone()));
+        let message = tokio::spawn(message(stderr, dead.clone()));
         let began = Instant::now();
         loop {
             if dead.load(Ordering::SeqCst) {
-                let words = words.await.unwrap_or_default();
-                return Err(SshFailure::of_connect(&words));
+                let message = message.await.unwrap_or_default();
+                return Err(SshFailure::of_connect(&message));
             }
             if socket.exists() {
                 return Ok(Self { socket, dead, _lifeline: lifeline, _supervisor: supervisor });
@@ -145,7 +145,7 @@ fn arguments(config: &SshConfig, socket: &Path) -> Vec<String> {
 }
 
 /// Reads what ssh says until it ends, which it does with the connection.
-async fn words(mut stderr: impl AsyncRead + Unpin, dead: Arc<AtomicBool>) -> String {
+async fn message(mut stderr: impl AsyncRead + Unpin, dead: Arc<AtomicBool>) -> String {
     let (mut kept, mut chunk) = (Vec::new(), [0_u8; 1024]);
     while let Ok(read) = stderr.read(&mut chunk).await {
         if read == 0 {
@@ -155,12 +155,12 @@ async fn words(mut stderr: impl AsyncRead + Unpin, dead: Arc<AtomicBool>) -> Str
         let surplus = kept.len().saturating_sub(8192);
         kept.drain(..surplus);
     }
-    let words = String::from_utf8_lossy(&kept).into_owned();
-    if !words.trim().is_empty() {
-        tracing::debug!(words = words.trim(), "ssh ended");
+    let message = String::from_utf8_lossy(&kept).into_owned();
+    if !message.trim().is_empty() {
+        tracing::debug!(detail = message.trim(), "ssh ended");
     }
     dead.store(true, Ordering::SeqCst);
-    words
+    message
 }
 
 /// Makes a directory for one control socket that only this user can enter.
