@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ha_backends::local::{Check, EmbeddedBalancer};
 use ha_core::backend::{Health, MemberRef};
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::{Name, Topology};
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
@@ -79,9 +79,9 @@ impl Cluster {
         } else {
             let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
             let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
-                .with_member(Name::new("esb1")?, address(&members[0]), RowKind::Primary)
-                .with_member(Name::new("esb2")?, address(&members[1]), RowKind::Backup)
-                .with_member_held_out(Name::new("spare1")?, address(&spare), RowKind::Backup)
+                .with_member(Name::new("esb1")?, address(&members[0]), MemberKind::Primary)
+                .with_member(Name::new("esb2")?, address(&members[1]), MemberKind::Backup)
+                .with_member_held_out(Name::new("spare1")?, address(&spare), MemberKind::Backup)
                 .with_check(Check::new("/services/Version"));
             let socket = lab.path().join("lb1.sock");
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)

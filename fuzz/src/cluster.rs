@@ -4,7 +4,8 @@ use ha_core::plan::Plan;
 use ha_core::procedure::{PatchRequest, Snapshot, plan};
 use ha_core::record::{Entry, Record};
 use ha_core::state::{
-    ClusterState, Facts, Generations, LeaseEpoch, NodeState, Process, ReleaseSet, Releases, Row, RowKind, Traffic,
+    ClusterState, Facts, Generations, LeaseEpoch, MemberKind, MemberState, NodeState, Process, ReleaseSet, Releases,
+    Traffic,
 };
 use ha_core::topology::Topology;
 
@@ -66,9 +67,9 @@ impl Cluster {
         let serving = NodeState::new(Process::Ready { warm: true }, Some(old), tested);
         let spare = NodeState::new(Process::Stopped, Some(old), tested);
         let nodes = topology.nodes().map(|(_, node)| if node.spare { spare } else { serving }).collect();
-        let row = |spare| Row::new(RowKind::Primary, if spare { Traffic::Out } else { Traffic::In });
-        let rows = topology.nodes().flat_map(|(_, node)| [row(node.spare); 2]).collect();
-        let (state, facts) = (ClusterState::new(&topology, nodes, rows), Facts::new(releases, Generations::default()));
+        let member = |spare| MemberState::new(MemberKind::Primary, if spare { Traffic::Out } else { Traffic::In });
+        let members = topology.nodes().flat_map(|(_, node)| [member(node.spare); 2]).collect();
+        let (state, facts) = (ClusterState::new(&topology, nodes, members), Facts::new(releases, Generations::default()));
         let words = |word: &str| vec![word.to_string()];
         let request = PatchRequest::new("2.0", words("apply"), words("restore")).with_beside("1.0");
         let made: Plan = plan(&request, Snapshot::new(&topology, &state, &facts)).ok()?.plan;

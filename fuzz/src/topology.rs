@@ -33,6 +33,6 @@ pub fn topology_toml(data: &[u8]) {
         assert!(pool.serve > 0 && usize::from(pool.serve) <= topology.members_of(index).count());
         assert!(!pool.balancers.is_empty() && topology.entrances(index).len() == pool.balancers.len());
     }
-    let rows: usize = topology.nodes().map(|(index, _)| topology.rows(index).count()).sum();
-    assert_eq!(rows, topology.row_layout().count());
+    let members: usize = topology.nodes().map(|(index, _)| topology.memberships(index).count()).sum();
+    assert_eq!(members, topology.member_layout().count());
 }

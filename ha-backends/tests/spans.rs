@@ -202,17 +202,17 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
     let _recording = tracing::subscriber::set_default(recorder.clone());
     let backends = connect(&topology(dir.path())).unwrap();
 
-    let (pool, row) =
+    let (pool, member) =
         (Name::new("esb").unwrap(), MemberRef::new(Name::new("esb").unwrap(), Name::new("esb1").unwrap()));
     let expectations = Expectations::new(pool.clone(), Duration::from_secs(1));
     for (_, balancer) in &backends.balancers {
         // Nobody listens: each call ends with an error, and is a call.
-        let _ = (balancer.identify().await, balancer.member(&row).await, balancer.look(&row).await);
-        let _ = (balancer.members(&pool).await, balancer.quiescence(&row).await);
+        let _ = (balancer.identify().await, balancer.member(&member).await, balancer.look(&member).await);
+        let _ = (balancer.members(&pool).await, balancer.quiescence(&member).await);
         let _ = balancer.config_findings(&expectations).await;
-        let _ = balancer.set_admin(EPOCH, SetAdmin::new(row.clone(), Admin::Drain)).await;
-        let _ = balancer.set_weight(EPOCH, SetWeight::new(row.clone(), Weight::ONE)).await;
-        let _ = balancer.close_sessions(EPOCH, CloseSessions::new(row.clone(), CutConsent::by("a test"))).await;
+        let _ = balancer.set_admin(EPOCH, SetAdmin::new(member.clone(), Admin::Drain)).await;
+        let _ = balancer.set_weight(EPOCH, SetWeight::new(member.clone(), Weight::ONE)).await;
+        let _ = balancer.close_sessions(EPOCH, CloseSessions::new(member.clone(), CutConsent::by("a test"))).await;
     }
     let of_balancers = [
         "identify",

@@ -123,6 +123,6 @@ fn the_order_refuses_an_arrow_to_the_right() {
 #[test]
 fn an_arrow_is_seen_wherever_the_line_names_it() {
     assert_eq!(named("use crate::law::{self, Violation};"), ["law"]);
-    assert_eq!(named("fn x(a: crate::state::Row) -> crate::plan::Plan // crate::engine"), ["state", "plan"]);
+    assert_eq!(named("fn x(a: crate::state::MemberState) -> crate::plan::Plan // crate::engine"), ["state", "plan"]);
     assert_eq!(named("/// See `crate::engine`."), Vec::<String>::new());
 }

@@ -77,22 +77,23 @@ fn reported(error: &TopologyError) -> Vec<String> {
     error.diagnostics().iter().map(|found| format!("{} {}", found.line, found.key)).collect()
 }
 
-fn rows(topology: &Topology, node: &str) -> Vec<String> {
-    let rows = topology.rows(topology.find(node).unwrap());
-    rows.map(|(row, port, balancer)| {
-        let (pool, balancer) = (topology.pool(port.pool), topology.balancer(balancer));
-        format!("{} {} {}/{} {}", row.index(), balancer.name, pool.backend, port.member, port.capacity)
-    })
-    .collect()
+fn members(topology: &Topology, node: &str) -> Vec<String> {
+    let members = topology.memberships(topology.find(node).unwrap());
+    members
+        .map(|(member, port, balancer)| {
+            let (pool, balancer) = (topology.pool(port.pool), topology.balancer(balancer));
+            format!("{} {} {}/{} {}", member.index(), balancer.name, pool.backend, port.member, port.capacity)
+        })
+        .collect()
 }
 
 #[test]
-fn a_node_has_a_row_for_each_of_its_pools_on_each_balancer_of_the_pool() {
+fn a_node_has_a_member_for_each_of_its_pools_on_each_balancer_of_the_pool() {
     let topology = Topology::from_toml_str(TWO_POOLS).unwrap();
-    assert_eq!(rows(&topology, "esb1"), ["0 lb1 esb/esb1 1000", "1 lb2 esb/esb1 1000", "2 lb2 carbon/console1 20"]);
-    assert_eq!(rows(&topology, "esb2"), ["3 lb1 esb/esb2 1000", "4 lb2 esb/esb2 1000", "5 lb2 carbon/esb2 1000"]);
-    assert_eq!(rows(&topology, "esb3"), ["6 lb1 esb/esb3 1000", "7 lb2 esb/esb3 1000"]);
-    assert_eq!(topology.row_layout().count(), 8);
+    assert_eq!(members(&topology, "esb1"), ["0 lb1 esb/esb1 1000", "1 lb2 esb/esb1 1000", "2 lb2 carbon/console1 20"]);
+    assert_eq!(members(&topology, "esb2"), ["3 lb1 esb/esb2 1000", "4 lb2 esb/esb2 1000", "5 lb2 carbon/esb2 1000"]);
+    assert_eq!(members(&topology, "esb3"), ["6 lb1 esb/esb3 1000", "7 lb2 esb/esb3 1000"]);
+    assert_eq!(topology.member_layout().count(), 8);
     let required: Vec<(u64, u64)> =
         topology.pools().map(|(_, pool)| (pool.required_now(), pool.required_after_loss())).collect();
     assert_eq!(required, [(1000, 1000), (20, 10)], "in each pool some stand by");
@@ -164,8 +165,8 @@ fn a_law_that_is_broken_at_rest_names_the_pool() {
     let text = TWO_POOLS.replace("capacity = 1000", "capacity = 400");
     let error = Topology::from_toml_str(&text).unwrap_err();
     assert_eq!(reported(&error), ["8 pool[0].peak_load", "8 pool[0].survive_one"]);
-    let words = "pool esb: at rest the law is broken: if esb1 is lost 800 is left, 1000 is required then";
-    assert!(error.to_string().contains(words), "{error}");
+    let message = "pool esb: at rest the law is broken: if esb1 is lost 800 is left, 1000 is required then";
+    assert!(error.to_string().contains(message), "{error}");
 }
 
 fn component(name: &str) -> Component {

@@ -221,22 +221,22 @@ mod tests {
         let world = World::active_passive();
         let inner = FaultyBalancer::new(FakeBalancer::new(world, Controller::new(), "lb1".into()));
         let outer: Arc<dyn LoadBalancer> = Arc::new(FaultyBalancer::new(Arc::new(inner.clone())));
-        let row = MemberRef::new(Name::new("esb").unwrap(), Name::new("esb1").unwrap());
-        outer.look(&row).await.unwrap();
+        let member = MemberRef::new(Name::new("esb").unwrap(), Name::new("esb1").unwrap());
+        outer.look(&member).await.unwrap();
         assert_eq!(
             [BalancerCall::Look, BalancerCall::Identify, BalancerCall::Member].map(|call| inner.calls(call)),
             [1, 0, 0]
         );
         inner.plan(BalancerCall::Look, 0, BalancerFault::Refused(ErrorKind::Unreachable));
-        assert_eq!(outer.look(&row).await.unwrap_err().kind(), ErrorKind::Unreachable);
+        assert_eq!(outer.look(&member).await.unwrap_err().kind(), ErrorKind::Unreachable);
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_fault_does_to_its_one_call_what_it_says() {
         let world = World::active_passive();
         let faulty = FaultyBalancer::new(FakeBalancer::new(world.clone(), Controller::new(), "lb1".into()));
-        let row = MemberRef::new(Name::new("esb").unwrap(), Name::new("esb1").unwrap());
-        let drain = || faulty.set_admin(LeaseEpoch::new(1), SetAdmin::new(row.clone(), Admin::Drain));
+        let member = MemberRef::new(Name::new("esb").unwrap(), Name::new("esb1").unwrap());
+        let drain = || faulty.set_admin(LeaseEpoch::new(1), SetAdmin::new(member.clone(), Admin::Drain));
         for (skip, fault) in [
             (0, BalancerFault::Refused(ErrorKind::Denied)),
             (1, BalancerFault::LostBefore),

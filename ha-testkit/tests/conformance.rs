@@ -7,7 +7,7 @@ mod the_fake {
     ha_testkit::conformance!(balancer, FakeFixture::new());
 }
 
-/// Its rows.
+/// Its members.
 mod rows_of_the_fake {
     use ha_testkit::conformance::membership::FakeMembershipFixture;
 

@@ -7,7 +7,7 @@ mod proof;
 
 use std::sync::Arc;
 
-use broken::rows::{BrokenRowsFixture, ROW_DEFECTS};
+use broken::membership::{BrokenMembershipFixture, MEMBERSHIP_DEFECTS};
 use broken::{Broken, DEFECTS};
 use ha_core::backend::LoadBalancer;
 use ha_testkit::conformance::balancer::{CASES, FakeFixture, Fixture, Layered};
@@ -25,8 +25,8 @@ async fn every_defect_of_a_balancer_is_caught() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_defect_of_changes_of_rows_is_caught() {
+async fn every_defect_of_changes_of_members_is_caught() {
     let whole: Box<dyn MembershipFixture> = Box::new(FakeMembershipFixture);
-    let broken = |defect| Box::new(BrokenRowsFixture(defect)) as Box<dyn MembershipFixture>;
-    every_defect_is_caught("changes of rows", membership::CASES, &*whole, ROW_DEFECTS, broken).await;
+    let broken = |defect| Box::new(BrokenMembershipFixture(defect)) as Box<dyn MembershipFixture>;
+    every_defect_is_caught("changes of members", membership::CASES, &*whole, MEMBERSHIP_DEFECTS, broken).await;
 }

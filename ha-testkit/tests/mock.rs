@@ -9,15 +9,15 @@ use ha_core::backend::{
     Admin, BalancerCapabilities, ConfigFinding, ErrorKind, Health, Instance, Member, MemberRef, MemberSnapshot,
     Quiescence, StepError,
 };
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_testkit::mock::MockBalancer;
 use ha_testkit::world::{Controller, World};
 
-fn seen(row: &MemberRef) -> Member {
-    match row.member.as_str() {
-        "esb1" => Member::new(Admin::Ready, Health::Up, RowKind::Primary),
-        "esb2" => Member::new(Admin::Ready, Health::Up, RowKind::Backup),
-        _ => Member::new(Admin::Maint, Health::Paused, RowKind::Backup),
+fn seen(member: &MemberRef) -> Member {
+    match member.member.as_str() {
+        "esb1" => Member::new(Admin::Ready, Health::Up, MemberKind::Primary),
+        "esb2" => Member::new(Admin::Ready, Health::Up, MemberKind::Backup),
+        _ => Member::new(Admin::Maint, Health::Paused, MemberKind::Backup),
     }
 }
 
@@ -27,8 +27,8 @@ fn at_rest() -> MockBalancer {
     mock.expect_capabilities().return_const(BalancerCapabilities::none().with_idle_connections(true));
     mock.expect_identify().returning(|| Ok(Instance::new("mock", 1)));
     mock.expect_quiescence().returning(|_| Ok(Quiescence::new(0, 0, 0, 0).with_generation(1)));
-    mock.expect_member().returning(|row: &MemberRef| Ok(seen(row)));
-    mock.expect_look().returning(|row: &MemberRef| Ok(MemberSnapshot::new(Instance::new("mock", 1), seen(row))));
+    mock.expect_member().returning(|member: &MemberRef| Ok(seen(member)));
+    mock.expect_look().returning(|member: &MemberRef| Ok(MemberSnapshot::new(Instance::new("mock", 1), seen(member))));
     mock.expect_set_admin().never();
     mock.expect_set_weight().never();
     mock.expect_close_sessions().never();

@@ -173,7 +173,7 @@ impl Model for Peer {
                 for (pool, _) in self.topology.pools() {
                     for entrance in self.topology.entrances(pool).iter().filter(|one| one.balancer == balancer) {
                         for seat in &entrance.seats {
-                            next.run.cluster.set_traffic(seat.row, self.plan.start().row(seat.row).traffic);
+                            next.run.cluster.set_traffic(seat.member, self.plan.start().member(seat.member).traffic);
                         }
                     }
                 }

@@ -9,7 +9,7 @@ use ha_core::backend::{
     Admin, Applied, Effect, ErrorKind, Expectations, Health, LoadBalancer, MemberRef, ObserveBalancer, SetAdmin,
     StepError,
 };
-use ha_core::state::{LeaseEpoch, RowKind};
+use ha_core::state::{LeaseEpoch, MemberKind};
 use ha_core::topology::Name;
 use ha_haproxy::{HaProxy, HaProxyConfig};
 use ha_lab::fake_carbon::{CarbonConfig, Relaunch};
@@ -85,8 +85,8 @@ async fn health_and_row_are_what_haproxy_itself_thinks() {
     let (_process, backend) = start(&lab, "admin");
     until_health(&backend, "esb1", Health::Up).await;
     until_health(&backend, "esb2", Health::Down).await;
-    assert_eq!(backend.member(&member("esb", "esb1")).await.unwrap().row, RowKind::Primary);
-    assert_eq!(backend.member(&member("esb", "esb2")).await.unwrap().row, RowKind::Backup);
+    assert_eq!(backend.member(&member("esb", "esb1")).await.unwrap().kind, MemberKind::Primary);
+    assert_eq!(backend.member(&member("esb", "esb2")).await.unwrap().kind, MemberKind::Backup);
     // In DRAIN the status text hides a failing check; the figures do not.
     backend.set_admin(EPOCH, set("esb2", Admin::Drain)).await.unwrap();
     assert_eq!(backend.member(&member("esb", "esb2")).await.unwrap().health, Health::Down);

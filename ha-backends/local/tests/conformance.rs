@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{LoadBalancer, Weight};
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 use ha_local::{EmbeddedBalancer, LocalBalancer};
 use ha_testkit::conformance::balancer::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
@@ -78,7 +78,7 @@ async fn start(
 ) -> Result<EmbeddedBalancer, Breach> {
     let mut builder = EmbeddedBalancer::builder(pool.clone());
     for member in members {
-        builder = builder.with_member(member.clone(), origins.address(member)?, RowKind::Primary);
+        builder = builder.with_member(member.clone(), origins.address(member)?, MemberKind::Primary);
     }
     Ok(builder.start(listen, socket).await?)
 }
@@ -96,9 +96,9 @@ impl Subject for EmbeddedSubject {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        let Some(row) = answer.get("member") else { return Ok(None) };
-        let weight = u16::try_from(row["weight"].as_u64().unwrap()).unwrap();
-        Ok(Some(Truth::new(serde_json::from_value(row["admin"].clone()).unwrap(), Weight::new(weight))))
+        let Some(found) = answer.get("member") else { return Ok(None) };
+        let weight = u16::try_from(found["weight"].as_u64().unwrap()).unwrap();
+        Ok(Some(Truth::new(serde_json::from_value(found["admin"].clone()).unwrap(), Weight::new(weight))))
     }
 
     async fn request(&self) -> Result<Option<Name>, Breach> {

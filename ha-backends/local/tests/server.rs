@@ -9,7 +9,7 @@ use ha_core::backend::{
     Admin, Applied, Effect, Ended, ErrorKind, Health, Host, Installed, LoadBalancer, MemberRef, ObserveBalancer,
     ObserveHost, Probe, Ready, RunCommand, ServerProcess, SetAdmin,
 };
-use ha_core::state::{LeaseEpoch, RowKind, ServerDomain};
+use ha_core::state::{LeaseEpoch, MemberKind, ServerDomain};
 use ha_core::topology::{Component, Name, Setting};
 use ha_lab::Lab;
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
@@ -191,7 +191,7 @@ async fn a_probe_tells_closed_from_starting_from_ready_and_runs_the_business_tes
     host.start(FIRST, ServerDomain::Production).await.unwrap();
     loop {
         match probe.ready().await.unwrap() {
-            Ready::NotYet(words) => break assert!(words.contains("503"), "{words}"),
+            Ready::NotYet(message) => break assert!(message.contains("503"), "{message}"),
             _ => sleep(Duration::from_millis(20)).await,
         }
     }
@@ -227,7 +227,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
 /// Two running servers of releases 1.0 (primary) and 2.0 (backup) behind an embedded balancer.
 async fn balanced(lab: &Lab) -> (EmbeddedBalancer, LocalBalancer) {
     let mut builder = EmbeddedBalancer::builder(Name::new("esb").unwrap()).with_check(Check::new("/services/Version"));
-    for (name, release, kind) in [("esb1", "1.0", RowKind::Primary), ("esb2", "2.0", RowKind::Backup)] {
+    for (name, release, kind) in [("esb1", "1.0", MemberKind::Primary), ("esb2", "2.0", MemberKind::Backup)] {
         let home = lab.carbon(name, CarbonConfig::new(0, release)).unwrap();
         let (host, probe) = drive(&home);
         host.start(FIRST, ServerDomain::Production).await.unwrap();
@@ -244,7 +244,7 @@ async fn the_embedded_balancer_drains_counts_and_admits() {
     let lab = lab();
     let (embedded, driver) = balanced(&lab).await;
     let address = embedded.address();
-    assert!(get(address, "/orders").await.contains("1.0"), "the primary row serves");
+    assert!(get(address, "/orders").await.contains("1.0"), "the primary member serves");
     let long = tokio::spawn(async move { get(address, "/orders?ms=1000").await });
     while driver.quiescence(&member("esb1")).await.unwrap().in_flight() == 0 {
         sleep(Duration::from_millis(5)).await;
@@ -293,7 +293,7 @@ async fn the_embedded_balancer_refuses_unknown_names_and_older_controllers() {
 }
 
 #[tokio::test]
-async fn the_embedded_balancer_holds_several_pools_each_with_its_own_rows_and_address() {
+async fn the_embedded_balancer_holds_several_pools_each_with_its_own_members_and_address() {
     let lab = lab();
     let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0").with_second_port(lab.free_port().unwrap())).unwrap();
     let (host, probe) = drive(&home);
@@ -302,9 +302,9 @@ async fn the_embedded_balancer_holds_several_pools_each_with_its_own_rows_and_ad
     let (esb, mgmt) = (Name::new("esb").unwrap(), Name::new("mgmt").unwrap());
     let (at, any) = (|port| SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([127, 0, 0, 1], 0)));
     let builder = EmbeddedBalancer::builder(esb)
-        .with_member(Name::new("esb1").unwrap(), at(home.port()), RowKind::Primary)
+        .with_member(Name::new("esb1").unwrap(), at(home.port()), MemberKind::Primary)
         .with_pool(mgmt.clone(), any)
-        .with_member(Name::new("esb1").unwrap(), at(home.second_port()), RowKind::Primary);
+        .with_member(Name::new("esb1").unwrap(), at(home.second_port()), MemberKind::Primary);
     let socket = lab.path().join("lb1.sock");
     let embedded = builder.start(any, &socket).await.unwrap();
     let (driver, addresses) = (LocalBalancer::new(&socket), embedded.addresses().to_vec());

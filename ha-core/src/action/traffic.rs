@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, At, Facets, KnownGood, Order, ServerAction};
 use crate::law::{self, Invariant, Law};
-use crate::state::{ClusterState, Facts, LoanKind, Rejected, Row, ServerDomain, Target, Traffic, TrafficEvent};
+use crate::state::{ClusterState, Facts, LoanKind, MemberState, Rejected, ServerDomain, Target, Traffic, TrafficEvent};
 use crate::topology::{NodeIx, Policy, Topology};
 
 /// What is done to a node's traffic, in all its pools on every balancer.
@@ -66,8 +66,8 @@ impl From<TrafficAction> for Action {
 }
 
 impl At<TrafficAction> {
-    fn all(&self, state: &ClusterState, holds: impl Fn(&Row) -> bool) -> bool {
-        state.rows(self.node).iter().all(holds)
+    fn all(&self, state: &ClusterState, holds: impl Fn(&MemberState) -> bool) -> bool {
+        state.members(self.node).iter().all(holds)
     }
 }
 
@@ -132,12 +132,12 @@ impl Facets for At<TrafficAction> {
     fn complete(&self, _: Law<'_>, state: &mut ClusterState) -> Result<(), Rejected> {
         match self.action {
             A::TakeOut | A::Reassert { admitted: false } => {
-                state.try_each_row(self.node, |row| {
-                    row.traffic.on(TrafficEvent::DrainStarted)?.on(TrafficEvent::Drained)?.on(TrafficEvent::Closed)
+                state.try_each_member(self.node, |member| {
+                    member.traffic.on(TrafficEvent::DrainStarted)?.on(TrafficEvent::Drained)?.on(TrafficEvent::Closed)
                 })?;
             }
             A::Admit | A::Reassert { admitted: true } => {
-                state.try_each_row(self.node, |row| row.traffic.on(TrafficEvent::Admitted(row.kind)))?;
+                state.try_each_member(self.node, |member| member.traffic.on(TrafficEvent::Admitted(member.kind)))?;
             }
             A::StandBy => {}
         }
@@ -145,20 +145,21 @@ impl Facets for At<TrafficAction> {
     }
 
     fn partial_effects(&self, _: Law<'_>, state: &ClusterState) -> Vec<ClusterState> {
-        let changed = |traffic: &dyn Fn(Row) -> Traffic| {
+        let changed = |traffic: &dyn Fn(MemberState) -> Traffic| {
             let mut next = state.clone();
             next.set_traffic_everywhere(self.node, traffic);
             next
         };
-        let first_only = |traffic: &dyn Fn(Row) -> Traffic| {
+        let first_only = |traffic: &dyn Fn(MemberState) -> Traffic| {
             let (mut next, mut first) = (state.clone(), true);
-            let mut of = |row: Row| if std::mem::take(&mut first) { traffic(row) } else { row.traffic };
+            let mut of =
+                |member: MemberState| if std::mem::take(&mut first) { traffic(member) } else { member.traffic };
             next.set_traffic_everywhere(self.node, &mut of);
             next
         };
         match self.action {
             A::TakeOut | A::Reassert { admitted: false } => {
-                let draining = |row: Row| match row.traffic {
+                let draining = |member: MemberState| match member.traffic {
                     Traffic::Out => Traffic::Out,
                     Traffic::Backup | Traffic::In | Traffic::Draining { .. } | Traffic::Unknown | Traffic::Down => {
                         Traffic::Draining { in_flight: true }
@@ -166,7 +167,7 @@ impl Facets for At<TrafficAction> {
                 };
                 vec![changed(&draining), first_only(&|_| Traffic::Out)]
             }
-            A::Admit | A::Reassert { admitted: true } => vec![first_only(&Row::admitted)],
+            A::Admit | A::Reassert { admitted: true } => vec![first_only(&MemberState::admitted)],
             A::StandBy => Vec::new(),
         }
     }
@@ -182,9 +183,9 @@ impl Facets for At<TrafficAction> {
     fn holds(&self, _: Law<'_>, state: &ClusterState) -> bool {
         match self.action {
             A::TakeOut | A::StandBy | A::Reassert { admitted: false } => {
-                self.all(state, |row| row.traffic == Traffic::Out)
+                self.all(state, |member| member.traffic == Traffic::Out)
             }
-            A::Admit | A::Reassert { admitted: true } => self.all(state, |row| row.traffic == row.admitted()),
+            A::Admit | A::Reassert { admitted: true } => self.all(state, |member| member.traffic == member.admitted()),
         }
     }
 

@@ -5,7 +5,7 @@ use super::error::BuildError;
 use crate::backend::{Database, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
-use crate::topology::{BalancerIx, NodeIx, Port, Role, RowIx, Topology};
+use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Role, Topology};
 
 /// Changes one cluster: it observes, plans, proves and runs.
 ///
@@ -31,10 +31,10 @@ pub(super) struct Shared {
     pub(super) owner: String,
 }
 
-/// One of a node's server rows: in one pool, on one balancer instance.
+/// One of a node's servers: in one pool, on one balancer instance.
 #[derive(Clone, Debug)]
-pub(super) struct NodeRow {
-    pub(super) row: RowIx,
+pub(super) struct NodeMember {
+    pub(super) member: MemberIx,
     pub(super) backend: Arc<dyn LoadBalancer>,
     pub(super) place: Place,
     /// Where it is: the balancer, with the pool where there are several.
@@ -42,17 +42,17 @@ pub(super) struct NodeRow {
 }
 
 impl Shared {
-    /// Lists a node's rows, in the order of its topology.
-    pub(super) fn rows(&self, node: NodeIx) -> Vec<NodeRow> {
+    /// Lists a node's members, in the order of its topology.
+    pub(super) fn members(&self, node: NodeIx) -> Vec<NodeMember> {
         let several = self.topology.pools().count() > 1;
-        let of = |(row, port, balancer): (RowIx, &Port, BalancerIx)| {
+        let of = |(member, port, balancer): (MemberIx, &Port, BalancerIx)| {
             let (pool, name) = (self.topology.pool(port.pool), &self.topology.balancer(balancer).name);
             let name = if several { format!("{name} (pool {})", pool.name) } else { name.to_string() };
-            let member = MemberRef::new(pool.backend.clone(), port.member.clone());
-            let place = Place::new(member).in_pool(pool.name.clone(), format!("balancer {name}"));
-            NodeRow { row, backend: self.balancers[balancer.index()].clone(), place, name }
+            let at = MemberRef::new(pool.backend.clone(), port.member.clone());
+            let place = Place::new(at).in_pool(pool.name.clone(), format!("balancer {name}"));
+            NodeMember { member, backend: self.balancers[balancer.index()].clone(), place, name }
         };
-        self.topology.rows(node).map(of).collect()
+        self.topology.memberships(node).map(of).collect()
     }
 }
 

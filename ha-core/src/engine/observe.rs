@@ -7,14 +7,14 @@ use tracing::Instrument;
 
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use super::on::{READ_LIMIT, SeenServer, observe_files, observe_row, observe_schema, observe_server, observe_work};
+use super::on::{READ_LIMIT, SeenServer, observe_files, observe_member, observe_schema, observe_server, observe_work};
 use crate::backend::{ConfigFinding, Expectations, Shared};
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
-    ClusterState, Facts, NodeSeen, NodeState, Observation, Process, ReleaseSet, Row, RowKind, Schema, SharedSeen, Site,
-    SiteEpoch, SiteState, Sync, Target, Traffic, Work, WriterEpoch,
+    ClusterState, Facts, MemberKind, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Schema,
+    SharedSeen, Site, SiteEpoch, SiteState, Sync, Target, Traffic, Work, WriterEpoch,
 };
-use crate::topology::{NodeIx, RowIx, SiteRole, SiteSpec};
+use crate::topology::{MemberIx, NodeIx, SiteRole, SiteSpec};
 
 /// How a cluster was seen to stand, its gates run.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ struct SeenNode {
 /// All that was seen at one moment.
 struct Seen {
     nodes: Vec<SeenNode>,
-    rows: Vec<Row>,
+    members: Vec<MemberState>,
     schema: Option<Schema>,
     notes: Vec<String>,
 }
@@ -51,7 +51,7 @@ enum Part {
     Server(NodeIx, SeenServer),
     Files(NodeIx, Option<Shared>, Option<String>),
     Work(NodeIx, Work, Option<String>),
-    Row(RowIx, Row, Option<String>),
+    Member(MemberIx, MemberState, Option<String>),
     Schema(Option<Schema>, Option<String>),
 }
 
@@ -62,9 +62,9 @@ impl Engine {
     /// [`RunError::Plan`] when the cluster has too many releases. What cannot be reached is no error: it is `Unknown`
     /// in the state and a note.
     pub async fn observe(&self) -> Result<Observed, RunError> {
-        let Seen { nodes, rows, schema, notes } = look(&self.shared, true, &[]).await;
+        let Seen { nodes, members, schema, notes } = look(&self.shared, true, &[]).await;
         let mut facts = Facts::default();
-        let too_many = |words: String| RunError::Plan { source: PlanError::Incomplete(words), seen: Vec::new() };
+        let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
         for SeenNode { server: node, files, work } in &nodes {
             let release = node.release.as_deref().map(|release| facts.releases.enter(release)).transpose();
@@ -84,7 +84,7 @@ impl Engine {
             }
             states.push(state);
         }
-        let mut state = ClusterState::new(&self.shared.topology, states, rows);
+        let mut state = ClusterState::new(&self.shared.topology, states, members);
         state.schema = schema.unwrap_or_default();
         let seen = nodes.iter().filter_map(|node| node.files.as_ref()).map(|shared| shared.seen);
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
@@ -127,11 +127,11 @@ async fn config_findings(shared: &Parts, notes: &mut Vec<String>) -> Vec<String>
             Err(_) => vec![ConfigFinding::danger(format!("its configuration was not read in {READ_LIMIT:?}"))],
         };
         for concern in found {
-            let words = format!("{}: {}", topology.balancer(balancer).name, concern.message);
+            let message = format!("{}: {}", topology.balancer(balancer).name, concern.message);
             let known = if concern.danger { &mut dangers } else { &mut *notes };
             // What is not about a pool is told once, however many pools ask.
-            if !known.contains(&words) {
-                known.push(words);
+            if !known.contains(&message) {
+                known.push(message);
             }
         }
     }
@@ -144,8 +144,8 @@ impl Observed {
         if self.dangers.is_empty() {
             return Ok(self);
         }
-        let words = format!("a balancer's configuration would lose requests:\n  {}", self.dangers.join("\n  "));
-        Err(RunError::Plan { source: PlanError::Incomplete(words), seen: self.notes })
+        let message = format!("a balancer's configuration would lose requests:\n  {}", self.dangers.join("\n  "));
+        Err(RunError::Plan { source: PlanError::Incomplete(message), seen: self.notes })
     }
 }
 
@@ -162,7 +162,7 @@ fn site_at_rest(site: &SiteSpec) -> SiteState {
 /// Observes the whole cluster in the terms of a plan, without running gates. What an order in flight is changing is not asked
 /// for: that order reads back by itself, and [`ClusterState::absorb`] leaves it alone.
 pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
-    let Seen { nodes, rows, schema, .. } = look(shared, false, changing).await;
+    let Seen { nodes, members, schema, .. } = look(shared, false, changing).await;
     let seen = |SeenNode { server, files, work }: &SeenNode| {
         let release = server.release.as_deref().and_then(|name| facts.releases.id(name));
         let mut seen = NodeSeen::new(server.process, release);
@@ -173,7 +173,7 @@ pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, changing: &[Targ
         });
         seen
     };
-    Observation::new(nodes.iter().map(seen).collect(), rows).with_schema(schema)
+    Observation::new(nodes.iter().map(seen).collect(), members).with_schema(schema)
 }
 
 async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
@@ -199,10 +199,10 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
             };
             parts.spawn(part.in_current_span());
         }
-        for row in shared.rows(node) {
+        for member in shared.members(node) {
             let part = async move {
-                let (seen, note) = observe_row(&row).await;
-                Part::Row(row.row, seen, note)
+                let (seen, note) = observe_member(&member).await;
+                Part::Member(member.member, seen, note)
             };
             parts.spawn(part.in_current_span());
         }
@@ -220,9 +220,10 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
         files: shared.files.as_ref().map(|_| Shared::new(Sync::Unknown, None)),
         work: if shared.work[node.index()].is_some() { Work::Unknown } else { Work::None },
     };
-    let rows = vec![Row::new(RowKind::Primary, Traffic::Unknown); shared.topology.row_layout().count()];
+    let members =
+        vec![MemberState::new(MemberKind::Primary, Traffic::Unknown); shared.topology.member_layout().count()];
     let nodes = shared.topology.nodes().map(|(node, _)| unseen(node)).collect();
-    let mut seen = Seen { nodes, rows, schema: None, notes: Vec::new() };
+    let mut seen = Seen { nodes, members, schema: None, notes: Vec::new() };
     let mut notes = Vec::new();
     while let Some(joined) = parts.join_next().await {
         match joined {
@@ -235,8 +236,8 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
                 seen.nodes[node.index()].work = work;
                 notes.extend(note);
             }
-            Ok(Part::Row(place, row, note)) => {
-                seen.rows[place.index()] = row;
+            Ok(Part::Member(place, member, note)) => {
+                seen.members[place.index()] = member;
                 notes.extend(note);
             }
             Ok(Part::Schema(schema, note)) => {

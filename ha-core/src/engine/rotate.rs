@@ -36,13 +36,13 @@ pub async fn rotate(
         AtDeadline::Cut(consent) => Some(consent.clone()),
         AtDeadline::TurnBack => None,
     };
-    let rows = places.iter().map(|(_, place)| place.clone()).collect();
-    let mut rotation = Rotation::new(goal, rows, Duration::ZERO, policy);
+    let members = places.iter().map(|(_, place)| place.clone()).collect();
+    let mut rotation = Rotation::new(goal, members, Duration::ZERO, policy);
     let mut calls: JoinSet<(usize, Reply)> = JoinSet::new();
     loop {
         while let Some((instance, call)) = rotation.poll_call(began.elapsed()) {
-            let (backend, row) = &places[instance];
-            let (backend, member, consent) = (backend.clone(), row.member.clone(), consent.clone());
+            let (backend, place) = &places[instance];
+            let (backend, member, consent) = (backend.clone(), place.member.clone(), consent.clone());
             let call = async move { (instance, answer(&*backend, epoch, member, call, consent).await) };
             calls.spawn(call.in_current_span());
         }
@@ -89,8 +89,8 @@ async fn answer(
             }
             Call::CloseSessions => {
                 let Some(consent) = consent else {
-                    let words = format!("nobody consents to cut requests on {member}");
-                    return Ok(Reply::Failed(Failure::new(ErrorKind::Denied, Effect::None, words)));
+                    let message = format!("nobody consents to cut requests on {member}");
+                    return Ok(Reply::Failed(Failure::new(ErrorKind::Denied, Effect::None, message)));
                 };
                 let request = CloseSessions::new(member.clone(), consent);
                 backend.close_sessions(epoch, request).await.map(|closed| Reply::Closed(closed.sessions))
@@ -101,8 +101,8 @@ async fn answer(
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => Reply::Failed(Failure::from(&error)),
         Err(_) => {
-            let words = format!("no answer about {member} in {CALL_LIMIT:?}");
-            Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, words))
+            let message = format!("no answer about {member} in {CALL_LIMIT:?}");
+            Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, message))
         }
     }
 }

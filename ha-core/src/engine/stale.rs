@@ -23,7 +23,7 @@ pub(super) fn differences(topology: &Topology, start: &ClusterState, seen: &Obse
         if before.work != now.work {
             found.push(format!("{} pulls work differently", node.name));
         }
-        if seen.rows.get(topology.row_layout().rows(index.index())) != Some(start.rows(index)) {
+        if seen.members.get(topology.member_layout().members_of(index.index())) != Some(start.members(index)) {
             found.push(format!("{} stands differently on the balancers", node.name));
         }
     }

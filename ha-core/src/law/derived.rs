@@ -1,10 +1,10 @@
 use super::Law;
-use crate::state::{ClusterState, NodeState, Process, RowKind, ServerDomain, Site, Traffic, WriterEpoch};
+use crate::state::{ClusterState, MemberKind, NodeState, Process, ServerDomain, Site, Traffic, WriterEpoch};
 use crate::topology::{DomainIx, Entrance, NodeIx, PoolIx, Seat};
 
 /// Tells whether requests may reach a node: it is in, a backup, draining or unknown on any balancer instance.
 pub fn is_exposed(state: &ClusterState, node: NodeIx) -> bool {
-    state.rows(node).iter().any(|row| row.traffic.is_exposed())
+    state.members(node).iter().any(|member| member.traffic.is_exposed())
 }
 
 /// Returns the node that may write shared files.
@@ -12,8 +12,8 @@ pub fn writer(state: &ClusterState) -> Option<NodeIx> {
     state.nodes().find(|(_, node)| node.writer > WriterEpoch::default()).map(|(index, _)| index)
 }
 
-/// Capacity on one balancer instance: HAProxy's rule, which the embedded balancer shares. Primary rows carry together;
-/// where none is usable one backup row takes everything, and nobody can say which: the smallest counts.
+/// Capacity on one balancer instance: HAProxy's rule, which the embedded balancer shares. Primary members carry together;
+/// where none is usable one backup member takes everything, and nobody can say which: the smallest counts.
 #[derive(Clone, Copy, Debug, Default)]
 struct Carried {
     primary: u64,
@@ -22,13 +22,13 @@ struct Carried {
 }
 
 impl Carried {
-    fn add(&mut self, kind: RowKind, capacity: u64) {
+    fn add(&mut self, kind: MemberKind, capacity: u64) {
         match kind {
-            RowKind::Primary => {
+            MemberKind::Primary => {
                 self.primary = self.primary.saturating_add(capacity);
                 self.any_primary = true;
             }
-            RowKind::Backup => self.backup = Some(self.backup.map_or(capacity, |least| least.min(capacity))),
+            MemberKind::Backup => self.backup = Some(self.backup.map_or(capacity, |least| least.min(capacity))),
         }
     }
 
@@ -40,7 +40,7 @@ impl Carried {
 impl Law<'_> {
     /// Tells whether a node carries requests in all its pools, on every balancer instance.
     pub fn is_serving(&self, state: &ClusterState, node: NodeIx) -> bool {
-        self.can_serve(state, node) && state.rows(node).iter().all(|row| row.traffic == Traffic::In)
+        self.can_serve(state, node) && state.members(node).iter().all(|member| member.traffic == Traffic::In)
     }
 
     /// Tells whether a node could be admitted at once: not under change, ready, warm, tested, its schema in range, and
@@ -49,7 +49,7 @@ impl Law<'_> {
         let leaving = |traffic: Traffic| matches!(traffic, Traffic::Draining { .. } | Traffic::Unknown | Traffic::Down);
         state.node(node).process == (Process::Ready { warm: true })
             && self.can_serve(state, node)
-            && !state.rows(node).iter().any(|row| leaving(row.traffic))
+            && !state.members(node).iter().any(|member| leaving(member.traffic))
     }
 
     /// Returns the capacity that serves a pool: the least over its balancer instances.
@@ -57,9 +57,9 @@ impl Law<'_> {
         let at = |entrance: &Entrance| {
             let mut carried = Carried::default();
             for seat in &entrance.seats {
-                let row = state.row(seat.row);
-                if matches!(row.traffic, Traffic::In | Traffic::Backup) && self.can_serve(state, seat.node) {
-                    carried.add(row.kind, weight(seat, state.node(seat.node)));
+                let member = state.member(seat.member);
+                if matches!(member.traffic, Traffic::In | Traffic::Backup) && self.can_serve(state, seat.node) {
+                    carried.add(member.kind, weight(seat, state.node(seat.node)));
                 }
             }
             carried.total()
@@ -78,7 +78,7 @@ impl Law<'_> {
             by_domain.fill((0, 0));
             let (mut total, mut count) = (0_u64, 0_u32);
             for seat in &entrance.seats {
-                if state.row(seat.row).kind != RowKind::Primary {
+                if state.member(seat.member).kind != MemberKind::Primary {
                     continue;
                 }
                 let Some(capacity) = self.counted(state, seat, width) else { continue };
@@ -101,7 +101,7 @@ impl Law<'_> {
     }
 
     fn backup_without(&self, state: &ClusterState, entrance: &Entrance, width: usize, domain: DomainIx) -> u64 {
-        let backup = |seat: &&Seat| seat.domain != domain && state.row(seat.row).kind == RowKind::Backup;
+        let backup = |seat: &&Seat| seat.domain != domain && state.member(seat.member).kind == MemberKind::Backup;
         entrance.seats.iter().filter(backup).filter_map(|seat| self.counted(state, seat, width)).min().unwrap_or(0)
     }
 
@@ -111,7 +111,7 @@ impl Law<'_> {
         if state.is_lost(seat.domain) {
             return None;
         }
-        let serves = || state.rows_from(seat.first, entrances).iter().all(|row| row.traffic == Traffic::In);
+        let serves = || state.members_from(seat.first, entrances).iter().all(|member| member.traffic == Traffic::In);
         let counts = (self.can_serve(state, seat.node) && serves()) || self.is_reserve(state, seat.node);
         counts.then(|| weight(seat, state.node(seat.node)))
     }

@@ -257,7 +257,7 @@ fn react(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
             let order = TrafficAction::Admit.on(node);
             match run.targets.progress(order) {
                 Progress::Idle => {
-                    let out = state.rows(node).iter().any(|row| row.traffic != row.admitted());
+                    let out = state.members(node).iter().any(|member| member.traffic != member.admitted());
                     if out
                         && !run.targets.is_changing(order.target())
                         && order.precondition(law, state).is_ok()

@@ -140,7 +140,7 @@ impl Targets {
             (Desired::Admitted, Traffic::Out | Traffic::Draining { .. }) => true,
             (Desired::Admitted, Traffic::In | Traffic::Backup | Traffic::Down) => false,
         };
-        let any_lost = state.rows(wish.node).iter().any(|row| lost(row.traffic));
+        let any_lost = state.members(wish.node).iter().any(|member| lost(member.traffic));
         any_lost && !wish.reasserting && !self.is_moving(wish.node)
     }
 

@@ -107,7 +107,7 @@ impl Draft {
 /// Where a rollback of a node leads back to: how it was at the start.
 fn start_of(topology: &Topology, start: &ClusterState, node: NodeIx) -> Option<KnownGood> {
     let state = start.node(node);
-    let admitted = start.rows(node).iter().any(|row| row.traffic != crate::state::Traffic::Out);
+    let admitted = start.members(node).iter().any(|member| member.traffic != crate::state::Traffic::Out);
     let writer = crate::law::writer(start);
     let home = topology.is_home(topology.node(node));
     home.then(|| Some(KnownGood::new(state.release?, admitted).with_files(state.generation?, writer))).flatten()
@@ -383,7 +383,7 @@ impl ChangeCommands {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stage {
-    /// What the stage is for, in words.
+    /// What the stage is for, as text.
     pub name: String,
     /// The nodes; empty where every step acts on what the cluster shares.
     pub nodes: Vec<NodeIx>,

@@ -6,7 +6,7 @@ use crate::law::{self, Law};
 use crate::machine::GUARD_INTERVAL;
 use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Goal, OnFailure, Plan, Stage, Step};
 use crate::state::{
-    ClusterState, Facts, GenerationId, Process, ReleaseId, RowKind, Schema, ServerDomain, Sync, Traffic, Work,
+    ClusterState, Facts, GenerationId, MemberKind, Process, ReleaseId, Schema, ServerDomain, Sync, Traffic, Work,
 };
 use crate::topology::{NodeIx, OnDrainDeadline, Topology};
 
@@ -100,8 +100,8 @@ impl<'a> Change<'a> {
             fix: fix.into(),
         };
         for (index, _) in self.topology.nodes() {
-            for (row, port, balancer) in self.topology.rows(index) {
-                if matches!(self.start.row(row).traffic, Traffic::Unknown | Traffic::Down) {
+            for (member, port, balancer) in self.topology.memberships(index) {
+                if matches!(self.start.member(member).traffic, Traffic::Unknown | Traffic::Down) {
                     let (prefix, instance) = (self.topology.prefix(port.pool), self.topology.balancer(balancer));
                     let what = format!(
                         "{prefix}balancer {} cannot say how it stands, or its check fails there",
@@ -129,7 +129,7 @@ impl<'a> Change<'a> {
         for (index, _) in self.topology.spares() {
             if law::is_exposed(self.start, index) {
                 let what = "it is a spare and is not held out on every balancer".into();
-                let fix = "put its row into maintenance; it may be the residue of an earlier run";
+                let fix = "put it into maintenance there; it may be the residue of an earlier run";
                 return Err(not_ready(index, what, fix));
             }
         }
@@ -156,7 +156,7 @@ impl<'a> Change<'a> {
     }
 
     fn is_admitted(&self, node: NodeIx) -> bool {
-        self.start.rows(node).iter().any(|row| row.traffic != Traffic::Out)
+        self.start.members(node).iter().any(|member| member.traffic != Traffic::Out)
     }
 
     fn step(&self, action: Action) -> Step {
@@ -306,7 +306,7 @@ impl<'a> Change<'a> {
                 stands.tested.insert(release);
             }
             if admitted {
-                state.set_traffic_everywhere(*node, crate::state::Row::admitted);
+                state.set_traffic_everywhere(*node, crate::state::MemberState::admitted);
             }
         }
     }
@@ -396,14 +396,14 @@ impl<'a> Change<'a> {
         stages
     }
 
-    /// Tells whether a spare is admitted for the run: in each of its pools on a backup row, where it takes over by itself
+    /// Tells whether a spare is admitted for the run: in each of its pools on a backup member, where it takes over by itself
     /// when the others are gone, or where all members serve, so that a drained one leaves no gap. Elsewhere it waits, held
     /// out.
     fn spare_is_admitted(&self, spare: NodeIx) -> bool {
-        self.topology.rows(spare).all(|(row, port, _)| {
+        self.topology.memberships(spare).all(|(member, port, _)| {
             let serve = usize::from(self.topology.pool(port.pool).serve);
             let all_serve = serve >= self.topology.members_of(port.pool).count();
-            all_serve || self.start.row(row).kind == RowKind::Backup
+            all_serve || self.start.member(member).kind == MemberKind::Backup
         })
     }
 }

@@ -94,7 +94,7 @@ impl Explorer<'_> {
         self.proof.transitions += 1;
         // Where the configured state is admitted, nothing tells whether the run said so too.
         let start = &self.plan.start;
-        let configured = |node| start.rows(node).iter().all(|row| row.traffic == row.admitted());
+        let configured = |node| start.members(node).iter().all(|member| member.traffic == member.admitted());
         state.run.targets.forget_configured(configured);
         // Once a fault has come, nobody asks any more why the run is being rolled back.
         state.back &= state.faults_left == self.budget;
@@ -292,7 +292,8 @@ impl Explorer<'_> {
                 let is = (declared.warm_up, declared.spare, declared.site, said);
                 let mut hasher = hasher.build_hasher();
                 declared.ports.iter().for_each(|port| (port.pool, port.capacity).hash(&mut hasher));
-                (run.cluster.node(node), run.cluster.rows(node), self.plan.start.rows(node), is).hash(&mut hasher);
+                (run.cluster.node(node), run.cluster.members(node), self.plan.start.members(node), is)
+                    .hash(&mut hasher);
                 run.targets.hash_node(node, &mut hasher);
                 hasher.finish()
             };
@@ -320,7 +321,7 @@ impl Explorer<'_> {
         for (index, _) in self.topology.pools() {
             for entrance in self.topology.entrances(index).iter().filter(|entrance| entrance.balancer == balancer) {
                 for seat in &entrance.seats {
-                    next.run.cluster.set_traffic(seat.row, self.plan.start.row(seat.row).traffic);
+                    next.run.cluster.set_traffic(seat.member, self.plan.start.member(seat.member).traffic);
                 }
             }
         }

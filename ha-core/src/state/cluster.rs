@@ -1,14 +1,16 @@
 use serde::{Deserialize, Serialize};
 
-use super::{NodeState, Row, Schema, SiteState, Traffic, WriterEpoch};
-use crate::topology::{DomainIx, NodeIx, RowIx, RowLayout, Topology};
+use super::{MemberState, NodeState, Schema, SiteState, Traffic, WriterEpoch};
+use crate::topology::{DomainIx, MemberIx, MemberLayout, NodeIx, Topology};
 
 /// How the whole cluster stands: the product of its resources' states.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct ClusterState {
     nodes: Vec<NodeState>,
-    rows: Vec<Row>,
-    layout: RowLayout,
+    /// Journals of earlier versions call them rows.
+    #[serde(rename = "rows")]
+    members: Vec<MemberState>,
+    layout: MemberLayout,
     lost: Vec<DomainIx>,
     /// How the shared database's schema stands; `Base` where no database is declared.
     pub schema: Schema,
@@ -19,24 +21,24 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// Puts a state together: one entry a node, and the rows as the topology lays them out, node after node.
+    /// Puts a state together: one entry a node, and the members as the topology lays them out, node after node.
     ///
     /// # Panics
-    /// When there is not one entry a node and one row for each that is declared: a programming error of the caller.
-    pub fn new(topology: &Topology, nodes: Vec<NodeState>, rows: Vec<Row>) -> Self {
-        let layout = topology.row_layout().clone();
+    /// When there is not one entry a node and one member for each that is declared: a programming error of the caller.
+    pub fn new(topology: &Topology, nodes: Vec<NodeState>, members: Vec<MemberState>) -> Self {
+        let layout = topology.member_layout().clone();
         assert_eq!(nodes.len(), topology.nodes.len(), "one entry a node");
-        assert_eq!(rows.len(), layout.count(), "one row a node, pool and balancer");
+        assert_eq!(members.len(), layout.count(), "one member a node, pool and balancer");
         let writer_epoch = nodes.iter().map(|node| node.writer).max().unwrap_or_default();
         let (schema, sites) = (Schema::default(), Vec::new());
-        Self { nodes, rows, layout, lost: Vec::new(), schema, writer_epoch, sites }
+        Self { nodes, members, layout, lost: Vec::new(), schema, writer_epoch, sites }
     }
 
     /// Tells whether every index of a topology leads somewhere here; a damaged journal may hold another state.
     pub(crate) fn fits(&self, topology: &Topology) -> bool {
         self.nodes.len() == topology.nodes.len()
-            && self.layout == *topology.row_layout()
-            && self.rows.len() == self.layout.count()
+            && self.layout == *topology.member_layout()
+            && self.members.len() == self.layout.count()
             && self.sites.len() == topology.sites.len()
             && self.lost.iter().all(|domain| domain.index() < topology.domains.len())
     }
@@ -56,54 +58,54 @@ impl ClusterState {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeIx::new(index), node))
     }
 
-    /// Returns one row.
-    pub fn row(&self, row: RowIx) -> Row {
-        self.rows[row.index()]
+    /// Returns one member.
+    pub fn member(&self, member: MemberIx) -> MemberState {
+        self.members[member.index()]
     }
 
-    /// Lists a node's rows: one for each of its pools on each balancer instance of the pool.
-    pub fn rows(&self, node: NodeIx) -> &[Row] {
-        &self.rows[self.layout.rows(node.index())]
+    /// Lists a node's members: one for each of its pools on each balancer instance of the pool.
+    pub fn members(&self, node: NodeIx) -> &[MemberState] {
+        &self.members[self.layout.members_of(node.index())]
     }
 
-    /// Lists `count` rows from one on.
-    pub(crate) fn rows_from(&self, first: RowIx, count: usize) -> &[Row] {
-        &self.rows[first.index()..first.index() + count]
+    /// Lists `count` members from one on.
+    pub(crate) fn members_from(&self, first: MemberIx, count: usize) -> &[MemberState] {
+        &self.members[first.index()..first.index() + count]
     }
 
-    /// Sets what goes over one row.
-    pub fn set_traffic(&mut self, row: RowIx, traffic: Traffic) {
-        self.rows[row.index()].traffic = traffic;
+    /// Sets what goes over one member.
+    pub fn set_traffic(&mut self, member: MemberIx, traffic: Traffic) {
+        self.members[member.index()].traffic = traffic;
     }
 
-    /// Sets a node's rows, as they were seen.
-    pub fn set_rows(&mut self, node: NodeIx, rows: &[Row]) {
-        for (known, seen) in self.rows[self.layout.rows(node.index())].iter_mut().zip(rows) {
+    /// Sets a node's members, as they were seen.
+    pub fn set_members(&mut self, node: NodeIx, members: &[MemberState]) {
+        for (known, seen) in self.members[self.layout.members_of(node.index())].iter_mut().zip(members) {
             *known = *seen;
         }
     }
 
-    /// Changes what goes over all rows of a node.
-    pub fn set_traffic_everywhere(&mut self, node: NodeIx, mut traffic: impl FnMut(Row) -> Traffic) {
-        for row in &mut self.rows[self.layout.rows(node.index())] {
-            row.traffic = traffic(*row);
+    /// Changes what goes over all members of a node.
+    pub fn set_traffic_everywhere(&mut self, node: NodeIx, mut traffic: impl FnMut(MemberState) -> Traffic) {
+        for member in &mut self.members[self.layout.members_of(node.index())] {
+            member.traffic = traffic(*member);
         }
     }
 
-    /// Changes what goes over all rows of a node; at the first refusal it leaves off.
-    pub(crate) fn try_each_row<E>(
+    /// Changes what goes over all members of a node; at the first refusal it leaves off.
+    pub(crate) fn try_each_member<E>(
         &mut self,
         node: NodeIx,
-        mut traffic: impl FnMut(Row) -> Result<Traffic, E>,
+        mut traffic: impl FnMut(MemberState) -> Result<Traffic, E>,
     ) -> Result<(), E> {
-        for row in &mut self.rows[self.layout.rows(node.index())] {
-            row.traffic = traffic(*row)?;
+        for member in &mut self.members[self.layout.members_of(node.index())] {
+            member.traffic = traffic(*member)?;
         }
         Ok(())
     }
 
-    /// Returns where each node's rows are among all rows.
-    pub(crate) fn layout(&self) -> &RowLayout {
+    /// Returns where each node's members are among all members.
+    pub(crate) fn layout(&self) -> &MemberLayout {
         &self.layout
     }
 
@@ -133,10 +135,10 @@ impl ClusterState {
     /// here does not compile.
     pub(crate) fn pack(&self, words: &mut Vec<u64>) {
         // The layout is the topology's own.
-        let Self { nodes, rows, layout: _, lost, schema, writer_epoch, sites } = self;
+        let Self { nodes, members, layout: _, lost, schema, writer_epoch, sites } = self;
         words.extend(nodes.iter().flat_map(NodeState::packed));
-        for chunk in rows.chunks(8) {
-            words.push(chunk.iter().fold(0, |packed, row| packed << 8 | u64::from(row.packed())));
+        for chunk in members.chunks(8) {
+            words.push(chunk.iter().fold(0, |packed, member| packed << 8 | u64::from(member.packed())));
         }
         words.push((lost.len() as u64) << 8 | *schema as u64);
         words.extend(lost.iter().map(|domain| domain.index() as u64));

@@ -34,5 +34,5 @@ pub use schema::{Schema, SchemaEvent, SchemaRange, SchemaRejected};
 pub use server::{Process, ProcessEvent, ProcessRejected, ServerDomain};
 pub use site::{Site, SiteState};
 pub use target::Target;
-pub use traffic::{Row, RowKind, Traffic, TrafficEvent, TrafficRejected};
+pub use traffic::{MemberKind, MemberState, Traffic, TrafficEvent, TrafficRejected};
 pub use work::{Work, WorkEvent};

@@ -1,4 +1,4 @@
-use super::{ClusterState, GenerationId, Process, ReleaseId, Row, Schema, Sync, Target, Work, WriterEpoch};
+use super::{ClusterState, GenerationId, MemberState, Process, ReleaseId, Schema, Sync, Target, Work, WriterEpoch};
 use crate::topology::NodeIx;
 
 /// How the cluster was seen to stand at one moment: facts only, no memory.
@@ -7,8 +7,8 @@ use crate::topology::NodeIx;
 pub struct Observation {
     /// One entry a node.
     pub nodes: Vec<NodeSeen>,
-    /// The rows, node after node, as the topology lays them out.
-    pub rows: Vec<Row>,
+    /// The members, node after node, as the topology lays them out.
+    pub members: Vec<MemberState>,
     /// How the schema stands; `None` where it could not be seen, or no database is declared.
     pub schema: Option<Schema>,
 }
@@ -17,7 +17,7 @@ pub struct Observation {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct NodeSeen {
-    /// The process; `Ready` without a word about warmth.
+    /// The process; `Ready` without the warmth.
     pub process: Process,
     /// The release that answers, or the installed one where nothing answers.
     pub release: Option<ReleaseId>,
@@ -43,8 +43,8 @@ pub struct SharedSeen {
 
 impl Observation {
     /// Describes what was seen.
-    pub fn new(nodes: Vec<NodeSeen>, rows: Vec<Row>) -> Self {
-        Self { nodes, rows, schema: None }
+    pub fn new(nodes: Vec<NodeSeen>, members: Vec<MemberState>) -> Self {
+        Self { nodes, members, schema: None }
     }
 
     /// Adds how the schema was seen to stand.
@@ -76,8 +76,8 @@ impl ClusterState {
         let count = self.nodes().count();
         for (index, node) in seen.nodes.iter().take(count).enumerate().map(|(index, node)| (NodeIx::new(index), node)) {
             if !changing(Target::Traffic(index)) {
-                let rows = seen.rows.get(self.layout().rows(index.index())).unwrap_or(&[]);
-                self.set_rows(index, rows);
+                let members = seen.members.get(self.layout().members_of(index.index())).unwrap_or(&[]);
+                self.set_members(index, members);
             }
             let known = self.node_mut(index);
             if !changing(Target::Server(index)) {

@@ -2,13 +2,13 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-/// How a balancer's row is configured. Observed, since the balancer's configuration decides it.
+/// How a balancer's member is configured. Observed, since the balancer's configuration decides it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RowKind {
+pub enum MemberKind {
     /// Takes traffic whenever it is admitted.
     Primary,
-    /// Takes traffic only while no primary row is usable, the first usable backup alone.
+    /// Takes traffic only while no primary member is usable, the first usable backup alone.
     Backup,
 }
 
@@ -18,9 +18,9 @@ pub enum RowKind {
 pub enum Traffic {
     /// Takes nothing, and nothing connects the balancer to it.
     Out,
-    /// Admitted on a backup row.
+    /// Admitted on a backup member.
     Backup,
-    /// Admitted on a primary row.
+    /// Admitted on a primary member.
     In,
     /// Takes nothing new; `in_flight` until what it has is finished.
     Draining {
@@ -33,22 +33,22 @@ pub enum Traffic {
     Down,
 }
 
-/// What happened to a row.
+/// What happened to a member.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TrafficEvent {
-    /// The row was made ready.
-    Admitted(RowKind),
-    /// The row was set to drain.
+    /// The member was made ready.
+    Admitted(MemberKind),
+    /// The member was set to drain.
     DrainStarted,
     /// Nothing is in progress any more.
     Drained,
-    /// The row was put into maintenance and nothing connects to it any more.
+    /// The member was put into maintenance and nothing connects to it any more.
     Closed,
 }
 
 /// Refuses an event: the state is handed back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a row that is {state:?} cannot take {event:?}")]
+#[error("a member that is {state:?} cannot take {event:?}")]
 pub struct TrafficRejected {
     /// The unchanged state.
     pub state: Traffic,
@@ -60,13 +60,13 @@ impl Traffic {
     /// Takes one event.
     ///
     /// # Errors
-    /// [`TrafficRejected`] when the event cannot follow the state; the state is unchanged. A row with requests in
+    /// [`TrafficRejected`] when the event cannot follow the state; the state is unchanged. A member with requests in
     /// progress is never closed.
     pub fn on(self, event: TrafficEvent) -> Result<Self, TrafficRejected> {
         use TrafficEvent as E;
         Ok(match (self, event) {
-            (_, E::Admitted(RowKind::Primary)) => Self::In,
-            (_, E::Admitted(RowKind::Backup)) => Self::Backup,
+            (_, E::Admitted(MemberKind::Primary)) => Self::In,
+            (_, E::Admitted(MemberKind::Backup)) => Self::Backup,
             (Self::In | Self::Backup | Self::Unknown | Self::Down, E::DrainStarted) => {
                 Self::Draining { in_flight: true }
             }
@@ -82,7 +82,7 @@ impl Traffic {
         })
     }
 
-    /// Tells whether a request may reach the node over this row, or it cannot be excluded.
+    /// Tells whether a request may reach the node over this member, or it cannot be excluded.
     pub fn is_exposed(self) -> bool {
         match self {
             Self::Backup | Self::In | Self::Draining { .. } | Self::Unknown | Self::Down => true,
@@ -94,26 +94,26 @@ impl Traffic {
 /// How one node stands in one pool on one balancer instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Row {
-    /// How the row is configured.
-    pub kind: RowKind,
+pub struct MemberState {
+    /// How the member is configured.
+    pub kind: MemberKind,
     /// What goes over it.
     pub traffic: Traffic,
 }
 
-impl Hash for Row {
+impl Hash for MemberState {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         hasher.write_u8(self.packed());
     }
 
-    fn hash_slice<H: Hasher>(rows: &[Self], hasher: &mut H) {
-        for chunk in rows.chunks(16) {
-            hasher.write_u128(chunk.iter().fold(0, |packed, row| packed << 8 | u128::from(row.packed())));
+    fn hash_slice<H: Hasher>(members: &[Self], hasher: &mut H) {
+        for chunk in members.chunks(16) {
+            hasher.write_u128(chunk.iter().fold(0, |packed, member| packed << 8 | u128::from(member.packed())));
         }
     }
 }
 
-impl Row {
+impl MemberState {
     pub(super) fn packed(self) -> u8 {
         let Self { kind, traffic } = self;
         let traffic = match traffic {
@@ -125,19 +125,19 @@ impl Row {
             Traffic::Unknown => 5,
             Traffic::Down => 6,
         };
-        traffic << 1 | u8::from(kind == RowKind::Backup)
+        traffic << 1 | u8::from(kind == MemberKind::Backup)
     }
 
-    /// Describes a row.
-    pub fn new(kind: RowKind, traffic: Traffic) -> Self {
+    /// Describes a member.
+    pub fn new(kind: MemberKind, traffic: Traffic) -> Self {
         Self { kind, traffic }
     }
 
-    /// Returns what goes over this row once it is admitted.
+    /// Returns what goes over this member once it is admitted.
     pub fn admitted(self) -> Traffic {
         match self.kind {
-            RowKind::Primary => Traffic::In,
-            RowKind::Backup => Traffic::Backup,
+            MemberKind::Primary => Traffic::In,
+            MemberKind::Backup => Traffic::Backup,
         }
     }
 }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_closed_only_after_its_requests_have_ended() {
+    fn a_member_is_closed_only_after_its_requests_have_ended() {
         let draining = Traffic::In.on(TrafficEvent::DrainStarted).unwrap();
         assert!(draining.on(TrafficEvent::Closed).is_err());
         let idle = draining.on(TrafficEvent::Drained).unwrap();

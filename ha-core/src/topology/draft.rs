@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::at_rest;
 use super::component::Components;
+use super::members::Members;
 use super::reader::{At, Findings};
-use super::rows::Rows;
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
 use super::{Balancer, DomainIx, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology};
 
@@ -56,9 +56,9 @@ impl Draft {
         if !is_complete || ["pool", "node", "site", "balancer"].iter().any(|table| findings.has(table)) {
             return None;
         }
-        let rows = Rows::new(&pools, &nodes);
+        let members = Members::new(&pools, &nodes);
         let (name, policy, components) = (name?, self.policy.policy.clone(), self.components.clone());
-        let mut topology = Topology { name, policy, pools, balancers, nodes, domains, components, sites, rows };
+        let mut topology = Topology { name, policy, pools, balancers, nodes, domains, components, sites, members };
         at_rest::check_serve(&topology, &lines, findings, &self.pools);
         if !findings.has("pool") && !findings.has("policy") {
             self.share_defaults(&mut topology);

@@ -39,12 +39,12 @@ index!(
     PoolIx, u8
 );
 
-/// The position of a server row (a node in a pool on a balancer instance) among all rows of a topology: node after node,
+/// The position of a member (a node in a pool on a balancer instance) among all members of a topology: node after node,
 /// each in the order of its pools and of their balancers.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct RowIx(u32);
+pub struct MemberIx(u32);
 
-impl RowIx {
+impl MemberIx {
     pub(super) fn new(index: usize) -> Self {
         Self(u32::try_from(index).unwrap_or(u32::MAX))
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::component::Components;
-use super::rows::Rows;
+use super::members::Members;
 use super::{BalancerIx, DomainIx, Name, PoolIx, SiteIx};
 
 /// The declared cluster: read with [`Topology::from_toml_str`], or put together with [`Topology::builder`]. Always valid.
@@ -20,9 +20,9 @@ pub struct Topology {
     /// The components of the cluster itself.
     pub(crate) components: Components,
     pub(crate) sites: Vec<SiteSpec>,
-    /// What follows from the above: where the rows are.
+    /// What follows from the above: where the members are.
     #[serde(skip)]
-    pub(super) rows: Rows,
+    pub(super) members: Members,
 }
 
 /// One data centre.

@@ -1,6 +1,7 @@
-use super::rows::{Entrance, RowLayout};
+use super::members::{Entrance, MemberLayout};
 use super::{
-    Balancer, BalancerIx, DomainIx, Name, Node, NodeIx, Policy, Pool, PoolIx, Port, RowIx, SiteRole, SiteSpec, Topology,
+    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Policy, Pool, PoolIx, Port, SiteRole, SiteSpec,
+    Topology,
 };
 
 impl Topology {
@@ -107,22 +108,22 @@ impl Topology {
         self.nodes().filter(move |(_, node)| node.domain == domain).map(|(index, _)| index)
     }
 
-    /// Lists a node's rows, in their order: each with its port and the balancer instance that it is on.
-    pub fn rows(&self, node: NodeIx) -> impl Iterator<Item = (RowIx, &Port, BalancerIx)> {
+    /// Lists a node's memberships, in their order: each with its port and the balancer instance that it is on.
+    pub fn memberships(&self, node: NodeIx) -> impl Iterator<Item = (MemberIx, &Port, BalancerIx)> {
         let ports = self.node(node).ports.iter();
         let on = ports.flat_map(|port| self.pool(port.pool).balancers.iter().map(move |balancer| (port, *balancer)));
-        let places = self.rows.layout.rows(node.index()).map(RowIx::new);
-        places.zip(on).map(|(row, (port, balancer))| (row, port, balancer))
+        let places = self.members.layout.members_of(node.index()).map(MemberIx::new);
+        places.zip(on).map(|(member, (port, balancer))| (member, port, balancer))
     }
 
-    /// Lists a pool's entrances: its balancer instances, each with the pool's rows there.
+    /// Lists a pool's entrances: its balancer instances, each with the pool's members there.
     pub fn entrances(&self, pool: PoolIx) -> &[Entrance] {
-        &self.rows.entrances[pool.index()]
+        &self.members.entrances[pool.index()]
     }
 
-    /// Returns where each node's rows are among all rows.
-    pub fn row_layout(&self) -> &RowLayout {
-        &self.rows.layout
+    /// Returns where each node's members are among all members.
+    pub fn member_layout(&self) -> &MemberLayout {
+        &self.members.layout
     }
 }
 

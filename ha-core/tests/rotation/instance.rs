@@ -9,10 +9,10 @@ use ha_core::backend::{
 use ha_core::machine::rotation::{
     Call, DrainOutcome, Failure, Goal, Outcome, POLL, Place, Reply, Rotation, RotationPolicy,
 };
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 
-/// One simulated instance. Requests end as time goes on; a drained or maintained row takes no new ones.
+/// One simulated instance. Requests end as time goes on; a drained or maintained member takes no new ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Instance {
     /// What it calls the node.
@@ -52,7 +52,7 @@ impl Instance {
             older: Vec::new(),
             idle: 2,
             weight: WEIGHT,
-            member: Member::new(Admin::Ready, Health::Up, RowKind::Primary).with_weight(WEIGHT, WEIGHT),
+            member: Member::new(Admin::Ready, Health::Up, MemberKind::Primary).with_weight(WEIGHT, WEIGHT),
             process: Process::new("test", 1).with_uptime(Duration::from_secs(3_600)),
             completeness: Completeness::Proven,
             healthy_after: Duration::ZERO,
@@ -137,7 +137,7 @@ impl Instance {
             }
             Call::ReadPool => {
                 let other =
-                    Member::new(if self.other { Admin::Ready } else { Admin::Maint }, Health::Up, RowKind::Backup);
+                    Member::new(if self.other { Admin::Ready } else { Admin::Maint }, Health::Up, MemberKind::Backup);
                 Reply::Pool(vec![(name(self.name), self.stands(now)), (name("esb2"), other)])
             }
             Call::ReadQuiescence => Reply::Quiescence(self.figures(now)),
@@ -222,6 +222,6 @@ pub(crate) fn all_are(instances: &[Instance], admin: Admin) -> bool {
     instances.iter().all(|instance| instance.admin == admin)
 }
 
-pub(crate) fn is_restored(outcome: &Outcome, words: &str) -> bool {
-    matches!(outcome, Outcome::Restored { why, .. } if why.contains(words))
+pub(crate) fn is_restored(outcome: &Outcome, message: &str) -> bool {
+    matches!(outcome, Outcome::Restored { why, .. } if why.contains(message))
 }

@@ -49,9 +49,9 @@ fn when_lost(world: &World) -> Option<String> {
             .filter(|(_, node)| node.is_ready() && node.is_tested() && node.domain == ServerDomain::Production)
             .map(|(name, _)| name.clone())
             .collect();
-        for row in inner.balancers.values_mut().flatten() {
-            if reserves.contains(&row.node) {
-                row.admin = Admin::Ready;
+        for member in inner.balancers.values_mut().flatten() {
+            if reserves.contains(&member.node) {
+                member.admin = Admin::Ready;
             }
         }
         drop(inner);
@@ -66,11 +66,11 @@ fn when_lost(world: &World) -> Option<String> {
 fn unusable(world: &World) -> Option<String> {
     let inner = world.truth();
     let shared = (world.topology().files().is_some(), world.topology().database().is_some());
-    for (name, rows) in &inner.balancers {
-        for row in rows.iter().filter(|row| row.admin == Admin::Ready) {
-            let node = inner.nodes.get(&row.node)?;
+    for (name, members) in &inner.balancers {
+        for member in members.iter().filter(|member| member.admin == Admin::Ready) {
+            let node = inner.nodes.get(&member.node)?;
             if node.is_ready() && !node.answers_well(shared, inner.schema) {
-                return Some(format!("{} takes requests on {name} and cannot answer them", row.node));
+                return Some(format!("{} takes requests on {name} and cannot answer them", member.node));
             }
         }
     }
@@ -97,10 +97,10 @@ fn carry_out(world: &World, plan: &Plan, order: Order) -> Result<Option<String>,
         Order::Traffic(at) => {
             match at.action {
                 TrafficAction::TakeOut | TrafficAction::Reassert { admitted: false } => {
-                    set_rows(&mut inner, name, Admin::Maint);
+                    set_members(&mut inner, name, Admin::Maint);
                 }
                 TrafficAction::Admit | TrafficAction::Reassert { admitted: true } => {
-                    set_rows(&mut inner, name, Admin::Ready);
+                    set_members(&mut inner, name, Admin::Ready);
                 }
                 TrafficAction::StandBy if node.is_ready() => {}
                 TrafficAction::StandBy => return Err("there is no server to stand by".into()),
@@ -178,12 +178,12 @@ fn stopped(node: &FakeNode, admitted: bool) -> Option<String> {
 }
 
 fn is_admitted(inner: &Inner, name: &str) -> bool {
-    inner.balancers.values().flatten().any(|row| row.node == name && row.admin != Admin::Maint)
+    inner.balancers.values().flatten().any(|member| member.node == name && member.admin != Admin::Maint)
 }
 
-fn set_rows(inner: &mut Inner, name: &str, admin: Admin) {
-    for row in inner.balancers.values_mut().flatten().filter(|row| row.node == name) {
-        row.admin = admin;
+fn set_members(inner: &mut Inner, name: &str, admin: Admin) {
+    for member in inner.balancers.values_mut().flatten().filter(|member| member.node == name) {
+        member.admin = admin;
     }
 }
 

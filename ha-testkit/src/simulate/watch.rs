@@ -2,14 +2,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ha_core::backend::Admin;
-use ha_core::state::{RowKind, WriterEpoch};
+use ha_core::state::{MemberKind, WriterEpoch};
 use ha_core::topology::{BalancerIx, Pool};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::required::Required;
 use crate::world::World;
-use crate::world::model::{FakeNode, FakeRow, Inner};
+use crate::world::model::{FakeMember, FakeNode, Inner};
 
 /// A promise of the law that the world was seen to break.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,29 +70,30 @@ fn works(world: &World, inner: &Inner, node: &FakeNode) -> bool {
     node.is_ready() && !node.stopping && node.answers_well(shared, inner.schema)
 }
 
-/// Adds up what a pool's rows on one balancer carry, by HAProxy's rule; without a failure domain what could be admitted.
+/// Adds up what a pool's members on one balancer carry, by HAProxy's rule; without a failure domain what could be admitted.
 fn carried(world: &World, inner: &Inner, pool: &Pool, balancer: BalancerIx, without: Option<&[String]>) -> u64 {
     let topology = world.topology();
     let on = inner.balancers.get(topology.balancer(balancer).name.as_str());
-    let rows: Vec<&FakeRow> = on.into_iter().flatten().filter(|row| row.pool == pool.backend.as_str()).collect();
-    let usable = |row: &&&FakeRow| {
-        let there = !without.is_some_and(|gone| gone.contains(&row.node));
+    let members: Vec<&FakeMember> =
+        on.into_iter().flatten().filter(|member| member.pool == pool.backend.as_str()).collect();
+    let usable = |member: &&&FakeMember| {
+        let there = !without.is_some_and(|gone| gone.contains(&member.node));
         // A reserve may be held out: it can be admitted. What is under change or never tested is none.
-        let admitted = row.admin == Admin::Ready || without.is_some();
-        let node = inner.nodes.get(&row.node);
+        let admitted = member.admin == Admin::Ready || without.is_some();
+        let node = inner.nodes.get(&member.node);
         there && admitted && node.is_some_and(|node| works(world, inner, node) && node.is_tested())
     };
     let declared = topology.pools().find(|(_, declared)| declared.name == pool.name).map(|(index, _)| index);
-    let of = |row: &&FakeRow| {
-        let node = topology.nodes().find(|(_, node)| node.name.as_str() == row.node);
+    let of = |member: &&FakeMember| {
+        let node = topology.nodes().find(|(_, node)| node.name.as_str() == member.node);
         let port = node.zip(declared).and_then(|((_, node), pool)| node.ports.iter().find(|port| port.pool == pool));
         port.map_or(0, |port| port.capacity)
     };
-    let mut primaries = rows.iter().filter(|row| row.kind == RowKind::Primary).filter(usable).peekable();
+    let mut primaries = members.iter().filter(|member| member.kind == MemberKind::Primary).filter(usable).peekable();
     if primaries.peek().is_some() {
         return primaries.map(of).sum();
     }
-    rows.iter().filter(|row| row.kind == RowKind::Backup).find(usable).map_or(0, of)
+    members.iter().filter(|member| member.kind == MemberKind::Backup).find(usable).map_or(0, of)
 }
 
 pub(super) fn look(world: &World) -> Vec<String> {
@@ -116,11 +117,11 @@ pub(super) fn look(world: &World) -> Vec<String> {
             }
         }
     }
-    for (name, rows) in &inner.balancers {
-        for row in rows.iter().filter(|row| row.admin == Admin::Ready) {
-            let Some(node) = inner.nodes.get(&row.node) else { continue };
+    for (name, members) in &inner.balancers {
+        for member in members.iter().filter(|member| member.admin == Admin::Ready) {
+            let Some(node) = inner.nodes.get(&member.node) else { continue };
             if node.is_ready() && !node.is_tested() {
-                broken.push(format!("I6 {}: takes requests on {name} and has not passed its test", row.node));
+                broken.push(format!("I6 {}: takes requests on {name} and has not passed its test", member.node));
             }
         }
     }

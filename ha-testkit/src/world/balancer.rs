@@ -13,9 +13,9 @@ use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
-use super::clients::row;
+use super::clients::find_member;
 use super::fault::{after, before};
-use super::model::{FakeRow, World};
+use super::model::{FakeMember, World};
 use super::{Controller, Fault, Operation};
 
 /// How much later a late write happens.
@@ -35,28 +35,28 @@ impl FakeBalancer {
         Self { world, controller, name }
     }
 
-    fn row<T>(
+    fn with_member<T>(
         &self,
         operation: &'static str,
         member: &MemberRef,
-        use_row: impl FnOnce(&mut FakeRow) -> T,
+        use_member: impl FnOnce(&mut FakeMember) -> T,
     ) -> Result<T, StepError> {
         let mut inner = self.world.lock();
-        match row(&mut inner, &self.name, member.pool.as_str(), member.member.as_str()) {
-            Some(row) => Ok(use_row(row)),
+        match find_member(&mut inner, &self.name, member.pool.as_str(), member.member.as_str()) {
+            Some(fake) => Ok(use_member(fake)),
             None => Err(StepError::new(ErrorKind::NotFound, operation, member.to_string()).without_effect()),
         }
     }
 }
 
 impl FakeBalancer {
-    /// Writes to one row, unless a fault was planned for it.
+    /// Writes to one member, unless a fault was planned for it.
     async fn write(
         &self,
         epoch: LeaseEpoch,
         operation: &'static str,
         member: &MemberRef,
-        change: impl FnOnce(&mut FakeRow) -> Applied + Send + 'static,
+        change: impl FnOnce(&mut FakeMember) -> Applied + Send + 'static,
     ) -> Result<Applied, StepError> {
         self.controller.round_trip().await;
         self.world.fence(epoch.number(), operation, &self.name)?;
@@ -65,7 +65,7 @@ impl FakeBalancer {
             let (late, member) = (self.clone(), member.clone());
             tokio::spawn(async move {
                 sleep(LATE).await;
-                let _ = late.row(operation, &member, change);
+                let _ = late.with_member(operation, &member, change);
             });
             return before(fault, operation, &self.name).map(|_| Applied::Applied);
         }
@@ -76,21 +76,21 @@ impl FakeBalancer {
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
             return after(fault, operation, &self.name).map(|()| Applied::Applied);
         }
-        let applied = self.row(operation, member, change)?;
+        let applied = self.with_member(operation, member, change)?;
         after(fault, operation, &self.name).map(|()| applied)
     }
 
-    fn stands(&self, row: &FakeRow) -> Member {
-        let up = self.world.lock().nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready);
-        let health = match row.admin {
+    fn stands(&self, fake: &FakeMember) -> Member {
+        let up = self.world.lock().nodes.get(&fake.node).is_some_and(super::model::FakeNode::is_ready);
+        let health = match fake.admin {
             Admin::Maint => Health::Paused,
             Admin::Ready | Admin::Drain if up => Health::Up,
             Admin::Ready | Admin::Drain => Health::Down,
         };
-        Member::new(row.admin, health, row.kind)
-            .with_weight(row.weight, row.configured_weight)
-            .with_address(row.added)
-            .with_counters(Counters::new(row.counters.0, row.counters.1))
+        Member::new(fake.admin, health, fake.kind)
+            .with_weight(fake.weight, fake.configured_weight)
+            .with_address(fake.added)
+            .with_counters(Counters::new(fake.counters.0, fake.counters.1))
     }
 
     fn generation(&self) -> u64 {
@@ -128,8 +128,8 @@ impl ObserveBalancer for FakeBalancer {
         self.controller.round_trip().await;
         before(self.world.take_fault(Operation::Member, &self.name), "member", &self.name)
             .map_err(StepError::without_effect)?;
-        let row = self.row("member", member, |row| row.clone())?;
-        Ok(self.stands(&row))
+        let fake = self.with_member("member", member, |fake| fake.clone())?;
+        Ok(self.stands(&fake))
     }
 
     async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
@@ -144,10 +144,10 @@ impl ObserveBalancer for FakeBalancer {
         if !known {
             return Err(StepError::new(ErrorKind::NotFound, "members", pool.to_string()).without_effect());
         }
-        let rows = self.world.lock().balancers.get(&self.name).cloned();
-        let rows = rows.into_iter().flatten().filter(|row| row.pool == pool.as_str());
-        let named = rows.filter_map(|row| Some((Name::new(&row.member).ok()?, row)));
-        Ok(named.map(|(name, row)| (name, self.stands(&row))).collect())
+        let members = self.world.lock().balancers.get(&self.name).cloned();
+        let members = members.into_iter().flatten().filter(|fake| fake.pool == pool.as_str());
+        let named = members.filter_map(|fake| Some((Name::new(&fake.member).ok()?, fake)));
+        Ok(named.map(|(name, fake)| (name, self.stands(&fake))).collect())
     }
 
     async fn config_findings(&self, _expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
@@ -159,21 +159,21 @@ impl ObserveBalancer for FakeBalancer {
         before(self.world.take_fault(Operation::Quiescence, &self.name), "quiescence", &self.name)
             .map_err(StepError::without_effect)?;
         let generation = self.generation();
-        let figures = |row: &mut FakeRow| Quiescence::new(row.in_flight, 0, row.in_flight, row.idle);
-        self.row("quiescence", member, figures).map(|figures| figures.with_generation(generation))
+        let figures = |fake: &mut FakeMember| Quiescence::new(fake.in_flight, 0, fake.in_flight, fake.idle);
+        self.with_member("quiescence", member, figures).map(|figures| figures.with_generation(generation))
     }
 }
 
 #[async_trait]
 impl LoadBalancer for FakeBalancer {
     async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
-        self.write(epoch, "set_admin", &request.member, move |row| {
-            if row.admin == request.admin {
+        self.write(epoch, "set_admin", &request.member, move |fake| {
+            if fake.admin == request.admin {
                 return Applied::AlreadySo;
             }
-            row.admin = request.admin;
-            if row.admin == Admin::Maint {
-                row.idle = 0;
+            fake.admin = request.admin;
+            if fake.admin == Admin::Maint {
+                fake.idle = 0;
             }
             Applied::Applied
         })
@@ -181,8 +181,8 @@ impl LoadBalancer for FakeBalancer {
     }
 
     async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
-        self.write(epoch, "set_weight", &request.member, move |row| {
-            let before = std::mem::replace(&mut row.weight, request.weight);
+        self.write(epoch, "set_weight", &request.member, move |fake| {
+            let before = std::mem::replace(&mut fake.weight, request.weight);
             if before == request.weight { Applied::AlreadySo } else { Applied::Applied }
         })
         .await
@@ -191,9 +191,9 @@ impl LoadBalancer for FakeBalancer {
     async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
         let sessions = Arc::new(AtomicU64::new(0));
         let closed = sessions.clone();
-        self.write(epoch, "close_sessions", &request.member, move |row| {
-            closed.store(std::mem::take(&mut row.in_flight), Ordering::SeqCst);
-            row.cuts += 1;
+        self.write(epoch, "close_sessions", &request.member, move |fake| {
+            closed.store(std::mem::take(&mut fake.in_flight), Ordering::SeqCst);
+            fake.cuts += 1;
             Applied::Applied
         })
         .await?;

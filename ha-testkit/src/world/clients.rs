@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ha_core::backend::{Admin, Weight};
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Pool;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::World;
-use super::model::{FakeRow, Inner};
+use super::model::{FakeMember, Inner};
 
 /// Simulated clients: one request in every pool over every balancer of it every 10 ms or as asked for, each of 30 ms, every 20th of 2 s.
 #[derive(Debug)]
@@ -112,11 +112,11 @@ async fn request(world: World, balancer: String, pool: String, long: bool) -> Re
     let (member, node, life, release, cuts) = {
         let mut inner = world.lock();
         let member = choose(&inner, &balancer, &pool).ok_or("no usable server")?;
-        let row = row(&mut inner, &balancer, &pool, &member).ok_or("no such row")?;
-        let node = row.node.clone();
-        row.in_flight += 1;
-        row.counters.0 += 1;
-        let cuts = row.cuts;
+        let fake = find_member(&mut inner, &balancer, &pool, &member).ok_or("no such member")?;
+        let node = fake.node.clone();
+        fake.in_flight += 1;
+        fake.counters.0 += 1;
+        let cuts = fake.cuts;
         let shared = (world.topology().files().is_some(), world.topology().database().is_some());
         let schema = inner.schema;
         let fake = inner.nodes.get(&node).ok_or("no such node")?;
@@ -125,9 +125,9 @@ async fn request(world: World, balancer: String, pool: String, long: bool) -> Re
             Some(life) => (member, node.clone(), life.number, life.release.clone(), cuts),
             None => {
                 let reason = format!("{node} was sent a request and did not serve");
-                if let Some(row) = self::row(&mut inner, &balancer, &pool, &member) {
-                    row.in_flight -= 1;
-                    row.counters.1 += 1;
+                if let Some(fake) = find_member(&mut inner, &balancer, &pool, &member) {
+                    fake.in_flight -= 1;
+                    fake.counters.1 += 1;
                 }
                 return Err(reason);
             }
@@ -136,15 +136,15 @@ async fn request(world: World, balancer: String, pool: String, long: bool) -> Re
     sleep(if long { Duration::from_secs(2) } else { Duration::from_millis(30) }).await;
     let mut inner = world.lock();
     let alive = inner.nodes.get(&node).and_then(|fake| fake.process.as_ref()).is_some_and(|now| now.number == life);
-    if let Some(row) = row(&mut inner, &balancer, &pool, &member) {
-        if row.cuts != cuts || !alive {
-            row.counters.1 += 1;
+    if let Some(fake) = find_member(&mut inner, &balancer, &pool, &member) {
+        if fake.cuts != cuts || !alive {
+            fake.counters.1 += 1;
         }
-        if row.cuts != cuts {
+        if fake.cuts != cuts {
             return Err(format!("{node}'s sessions were closed by force"));
         }
-        row.in_flight = row.in_flight.saturating_sub(1);
-        row.idle = if row.admin == Admin::Maint { 0 } else { 1 };
+        fake.in_flight = fake.in_flight.saturating_sub(1);
+        fake.idle = if fake.admin == Admin::Maint { 0 } else { 1 };
     }
     if alive { Ok(release) } else { Err(format!("{node} went away with a request in flight")) }
 }
@@ -152,18 +152,23 @@ async fn request(world: World, balancer: String, pool: String, long: bool) -> Re
 /// Chooses a member of a pool as HAProxy does: the ready primaries in turn, and where none is usable the first usable
 /// backup.
 pub(crate) fn choose(inner: &Inner, balancer: &str, pool: &str) -> Option<String> {
-    let rows = inner.balancers.get(balancer)?.iter().filter(|row| row.pool == pool);
-    let checked_up = |row: &&FakeRow| {
-        row.admin == Admin::Ready
-            && row.weight > Weight::new(0)
-            && inner.nodes.get(&row.node).is_some_and(super::model::FakeNode::is_ready)
+    let members = inner.balancers.get(balancer)?.iter().filter(|fake| fake.pool == pool);
+    let checked_up = |fake: &&FakeMember| {
+        fake.admin == Admin::Ready
+            && fake.weight > Weight::new(0)
+            && inner.nodes.get(&fake.node).is_some_and(super::model::FakeNode::is_ready)
     };
-    let usable: Vec<&FakeRow> = rows.filter(checked_up).collect();
-    let primary = usable.iter().filter(|row| row.kind == RowKind::Primary).min_by_key(|row| row.in_flight);
-    let chosen = primary.or_else(|| usable.iter().find(|row| row.kind == RowKind::Backup));
-    chosen.map(|row| row.member.clone())
+    let usable: Vec<&FakeMember> = members.filter(checked_up).collect();
+    let primary = usable.iter().filter(|fake| fake.kind == MemberKind::Primary).min_by_key(|fake| fake.in_flight);
+    let chosen = primary.or_else(|| usable.iter().find(|fake| fake.kind == MemberKind::Backup));
+    chosen.map(|fake| fake.member.clone())
 }
 
-pub(crate) fn row<'a>(inner: &'a mut Inner, balancer: &str, pool: &str, member: &str) -> Option<&'a mut FakeRow> {
-    inner.balancers.get_mut(balancer)?.iter_mut().find(|row| row.pool == pool && row.member == member)
+pub(crate) fn find_member<'a>(
+    inner: &'a mut Inner,
+    balancer: &str,
+    pool: &str,
+    member: &str,
+) -> Option<&'a mut FakeMember> {
+    inner.balancers.get_mut(balancer)?.iter_mut().find(|fake| fake.pool == pool && fake.member == member)
 }

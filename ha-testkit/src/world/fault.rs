@@ -89,9 +89,9 @@ impl World {
             node.host_lost = true;
             node.process = None;
         });
-        for rows in self.lock().balancers.values_mut() {
-            for row in rows.iter_mut().filter(|row| row.node == node) {
-                (row.in_flight, row.idle) = (0, 0);
+        for members in self.lock().balancers.values_mut() {
+            for fake in members.iter_mut().filter(|fake| fake.node == node) {
+                (fake.in_flight, fake.idle) = (0, 0);
             }
         }
     }
@@ -106,15 +106,15 @@ impl World {
         self.change(node, |node| node.stop_budget = Some(budget));
     }
 
-    /// Restarts a balancer: it has its configured state and rows again, and its connections are gone to an older process.
+    /// Restarts a balancer: it has its configured state and members again, and its connections are gone to an older process.
     pub fn restart_balancer(&self, name: &str) {
         let mut inner = self.lock();
         *inner.restarts.entry(name.into()).or_default() += 1;
         inner.began.insert(name.into(), Instant::now());
-        if let Some(rows) = inner.balancers.get_mut(name) {
-            rows.retain(|row| row.added.is_none());
-            for row in rows {
-                (row.admin, row.weight, row.counters) = (row.configured, row.configured_weight, (0, 0));
+        if let Some(members) = inner.balancers.get_mut(name) {
+            members.retain(|fake| fake.added.is_none());
+            for fake in members {
+                (fake.admin, fake.weight, fake.counters) = (fake.configured, fake.configured_weight, (0, 0));
             }
         }
     }

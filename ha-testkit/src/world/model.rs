@@ -7,7 +7,7 @@ use ha_core::backend::{Admin, ErrorKind, StepError, Weight};
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
-use ha_core::state::{Generation, RowKind, Schema, SchemaRange, ServerDomain, Sync, Work, WriterEpoch};
+use ha_core::state::{Generation, MemberKind, Schema, SchemaRange, ServerDomain, Sync, Work, WriterEpoch};
 use ha_core::topology::{Node, PoolIx, Port, Role, Topology, TopologyError};
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ pub struct World {
 #[derive(Clone, Debug)]
 pub(crate) struct Inner {
     pub(crate) nodes: BTreeMap<String, FakeNode>,
-    pub(crate) balancers: BTreeMap<String, Rows>,
+    pub(crate) balancers: BTreeMap<String, Members>,
     /// How often each balancer has been restarted.
     pub(crate) restarts: BTreeMap<String, u64>,
     /// When each balancer began.
@@ -41,15 +41,15 @@ pub(crate) struct Inner {
     pub(crate) statements: Vec<Schema>,
 }
 
-pub(crate) type Rows = Vec<FakeRow>;
+pub(crate) type Members = Vec<FakeMember>;
 
 #[derive(Clone, Debug)]
-pub(crate) struct FakeRow {
+pub(crate) struct FakeMember {
     pub(crate) node: String,
     /// What the balancer calls the pool and the node in it.
     pub(crate) pool: String,
     pub(crate) member: String,
-    pub(crate) kind: RowKind,
+    pub(crate) kind: MemberKind,
     pub(crate) admin: Admin,
     pub(crate) configured: Admin,
     pub(crate) in_flight: u64,
@@ -58,7 +58,7 @@ pub(crate) struct FakeRow {
     pub(crate) configured_weight: Weight,
     /// Requests that it was given, and those of them that were lost, since the balancer began.
     pub(crate) counters: (u64, u64),
-    /// Where it is, for a row that was added at run time.
+    /// Where it is, for a member that was added at run time.
     pub(crate) added: Option<SocketAddr>,
     /// How often its sessions were closed by force.
     pub(crate) cuts: u64,
@@ -121,7 +121,7 @@ impl FakeNode {
 
 impl World {
     /// Makes the world of a topology: every member serves release 1.0 as its role says, every spare is installed and
-    /// stopped. In each pool the first `serve` members have primary rows, all others backup rows.
+    /// stopped. In each pool the first `serve` members are primary, all others backup.
     ///
     /// # Errors
     /// What is wrong in the topology.
@@ -173,12 +173,12 @@ impl World {
             inner.nodes.insert(node.name.to_string(), fake);
         }
         for (_, balancer) in topology.balancers() {
-            inner.balancers.insert(balancer.name.to_string(), Rows::new());
+            inner.balancers.insert(balancer.name.to_string(), Members::new());
         }
         for (index, pool) in topology.pools() {
             for balancer in &pool.balancers {
-                let rows = rows_of(&topology, index);
-                inner.balancers.entry(topology.balancer(*balancer).name.to_string()).or_default().extend(rows);
+                let members = members_of_pool(&topology, index);
+                inner.balancers.entry(topology.balancer(*balancer).name.to_string()).or_default().extend(members);
             }
         }
         let inner = Arc::new(Mutex::new(inner));
@@ -318,13 +318,13 @@ impl World {
     /// Returns how a node stands on a balancer, seen from inside, in the first of its pools there.
     pub fn admin(&self, balancer: &str, node: &str) -> Option<Admin> {
         let inner = self.lock();
-        inner.balancers.get(balancer)?.iter().find(|row| row.node == node).map(|row| row.admin)
+        inner.balancers.get(balancer)?.iter().find(|fake| fake.node == node).map(|fake| fake.admin)
     }
 
     /// Lists how a node stands on every balancer in every pool, seen from inside.
     pub fn admins(&self, node: &str) -> Vec<Admin> {
         let inner = self.lock();
-        inner.balancers.values().flatten().filter(|row| row.node == node).map(|row| row.admin).collect()
+        inner.balancers.values().flatten().filter(|fake| fake.node == node).map(|fake| fake.admin).collect()
     }
 
     /// Copies the world: what happens to the copy does not happen to the original.
@@ -362,21 +362,21 @@ impl World {
     }
 }
 
-/// Makes the rows of a pool, as each of its balancers has them.
-fn rows_of(topology: &Topology, pool: PoolIx) -> Rows {
+/// Makes the members of a pool, as each of its balancers has them.
+fn members_of_pool(topology: &Topology, pool: PoolIx) -> Members {
     let declared = topology.pool(pool);
     let mut primaries = usize::from(declared.serve);
     let all_serve = primaries >= topology.members_of(pool).count();
-    let mut row = |node: &Node, port: &Port| {
+    let mut fake = |node: &Node, port: &Port| {
         let member = !node.spare && topology.is_home(node);
         let primary = member && primaries > 0;
         primaries -= usize::from(primary);
         let admin = if member { Admin::Ready } else { Admin::Maint };
-        FakeRow {
+        FakeMember {
             node: node.name.to_string(),
             pool: declared.backend.to_string(),
             member: port.member.to_string(),
-            kind: if primary || all_serve { RowKind::Primary } else { RowKind::Backup },
+            kind: if primary || all_serve { MemberKind::Primary } else { MemberKind::Backup },
             admin,
             configured: admin,
             in_flight: 0,
@@ -389,10 +389,10 @@ fn rows_of(topology: &Topology, pool: PoolIx) -> Rows {
         }
     };
     let ports = topology.nodes().filter_map(|(_, node)| Some((node, node.port(pool)?)));
-    ports.map(|(node, port)| row(node, port)).collect()
+    ports.map(|(node, port)| fake(node, port)).collect()
 }
 
-/// The configured weight of every row.
+/// The configured weight of every member.
 pub(crate) const WEIGHT: Weight = Weight::new(100);
 
 const ACTIVE_PASSIVE: &str = r#"

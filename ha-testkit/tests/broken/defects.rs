@@ -74,7 +74,7 @@ defects! {
     CountersGrowByReading,
     ConcernsHoldOut,
     BrokenConnectionIsWithoutEffect,
-    RowIsBackup,
+    MemberIsBackup,
     EverybodyIsAlwaysUp,
     UnknownMemberIsAlreadySo,
     UnknownMemberIsIdle,

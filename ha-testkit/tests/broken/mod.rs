@@ -1,7 +1,7 @@
 //! A balancer with one defect.
 
 mod defects;
-pub(crate) mod rows;
+pub(crate) mod membership;
 mod writes;
 
 use std::collections::HashMap;
@@ -60,24 +60,24 @@ impl Broken {
         self.defect == defect
     }
 
-    /// Names the row that is touched instead of the one that was meant.
-    async fn meant(&self, row: &MemberRef) -> MemberRef {
-        let mut row = row.clone();
-        let name = row.member.to_string();
+    /// Names the member that is touched instead of the one that was meant.
+    async fn meant(&self, member: &MemberRef) -> MemberRef {
+        let mut member = member.clone();
+        let name = member.member.to_string();
         match self.defect {
-            Defect::SetsANeighbour => row = self.neighbour(&row).await.unwrap_or(row),
-            Defect::CaseIsIgnored => row.member = Name::new(&name.to_lowercase()).unwrap(),
-            Defect::NamesAreCut => row.member = Name::new(&name[..name.len().min(127)]).unwrap(),
-            Defect::PoolIsIgnored => row.pool = Name::new("esb").unwrap(),
+            Defect::SetsANeighbour => member = self.neighbour(&member).await.unwrap_or(member),
+            Defect::CaseIsIgnored => member.member = Name::new(&name.to_lowercase()).unwrap(),
+            Defect::NamesAreCut => member.member = Name::new(&name[..name.len().min(127)]).unwrap(),
+            Defect::PoolIsIgnored => member.pool = Name::new("esb").unwrap(),
             _ => {}
         }
-        row
+        member
     }
 
-    async fn neighbour(&self, row: &MemberRef) -> Option<MemberRef> {
-        let others = self.inner.members(&row.pool).await.ok()?;
-        let other = others.into_iter().map(|(name, _)| name).find(|name| *name != row.member)?;
-        Some(MemberRef::new(row.pool.clone(), other))
+    async fn neighbour(&self, member: &MemberRef) -> Option<MemberRef> {
+        let others = self.inner.members(&member.pool).await.ok()?;
+        let other = others.into_iter().map(|(name, _)| name).find(|name| *name != member.member)?;
+        Some(MemberRef::new(member.pool.clone(), other))
     }
 
     /// Distorts what a call ends with.
@@ -144,35 +144,35 @@ impl Broken {
         }
     }
 
-    fn distort(&self, row: &MemberRef, mut member: Member) -> Member {
+    fn distort(&self, reference: &MemberRef, mut member: Member) -> Member {
         let mut state = self.state.lock().unwrap();
         match self.defect {
-            Defect::ReadsAreCached => member = *state.members.entry(row.clone()).or_insert(member),
+            Defect::ReadsAreCached => member = *state.members.entry(reference.clone()).or_insert(member),
             Defect::ConfiguredWeightFollows => member.configured_weight = member.weight,
             Defect::CountersAreNotKept => member.counters = Counters::default(),
             Defect::CountersAreResetByMaintenance => {
-                let base = state.counters.entry(row.clone()).or_default();
+                let base = state.counters.entry(reference.clone()).or_default();
                 member.counters.taken = member.counters.taken.saturating_sub(base.taken);
             }
             Defect::CountersGrowByReading => member.counters.taken += self.calls.fetch_add(1, Ordering::SeqCst),
             Defect::EverybodyIsAlwaysUp => member.health = ha_core::backend::Health::Up,
-            Defect::RowIsBackup => member.row = ha_core::state::RowKind::Backup,
+            Defect::MemberIsBackup => member.kind = ha_core::state::MemberKind::Backup,
             _ => {}
         }
         member
     }
 
-    async fn admin_of(&self, epoch: LeaseEpoch, row: &MemberRef, admin: Admin) -> Result<Applied, StepError> {
-        self.inner.set_admin(epoch, SetAdmin::new(row.clone(), admin)).await
+    async fn admin_of(&self, epoch: LeaseEpoch, member: &MemberRef, admin: Admin) -> Result<Applied, StepError> {
+        self.inner.set_admin(epoch, SetAdmin::new(member.clone(), admin)).await
     }
 
-    async fn weight_of(&self, epoch: LeaseEpoch, row: &MemberRef, weight: Weight) -> Result<Applied, StepError> {
-        self.inner.set_weight(epoch, SetWeight::new(row.clone(), weight)).await
+    async fn weight_of(&self, epoch: LeaseEpoch, member: &MemberRef, weight: Weight) -> Result<Applied, StepError> {
+        self.inner.set_weight(epoch, SetWeight::new(member.clone(), weight)).await
     }
 
-    async fn close_of(&self, epoch: LeaseEpoch, row: &MemberRef) -> Result<Closed, StepError> {
+    async fn close_of(&self, epoch: LeaseEpoch, member: &MemberRef) -> Result<Closed, StepError> {
         let consent = ha_core::backend::CutConsent::by("a defect");
-        self.inner.close_sessions(epoch, CloseSessions::new(row.clone(), consent)).await
+        self.inner.close_sessions(epoch, CloseSessions::new(member.clone(), consent)).await
     }
 }
 
@@ -204,18 +204,18 @@ impl ObserveBalancer for Broken {
         Ok(instance)
     }
 
-    async fn member(&self, row: &MemberRef) -> Result<Member, StepError> {
+    async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         self.blocked("member")?;
         if self.is(Defect::ReadsMakeReady) && self.calls.fetch_add(1, Ordering::SeqCst) > 2 {
-            let _ = self.admin_of(LeaseEpoch::new(10), row, Admin::Ready).await;
+            let _ = self.admin_of(LeaseEpoch::new(10), member, Admin::Ready).await;
         }
-        let answer = self.inner.member(&self.meant(row).await).await;
-        Ok(self.distort(row, self.ended(true, answer).await?))
+        let answer = self.inner.member(&self.meant(member).await).await;
+        Ok(self.distort(member, self.ended(true, answer).await?))
     }
 
-    async fn look(&self, row: &MemberRef) -> Result<MemberSnapshot, StepError> {
-        let (mut process, mut member) = (self.identify().await?, self.member(row).await?);
-        let mut figures = if member.admin == Admin::Ready { None } else { self.quiescence(row).await.ok() };
+    async fn look(&self, reference: &MemberRef) -> Result<MemberSnapshot, StepError> {
+        let (mut process, mut member) = (self.identify().await?, self.member(reference).await?);
+        let mut figures = if member.admin == Admin::Ready { None } else { self.quiescence(reference).await.ok() };
         match self.defect {
             Defect::LooksAreOfTheFirstGeneration => {
                 let first = self.state.lock().unwrap().generation.get_or_insert(process.generation).to_owned();
@@ -243,32 +243,32 @@ impl ObserveBalancer for Broken {
         {
             return Ok(Vec::new());
         }
-        let mut rows = self.ended(true, answer).await?;
+        let mut members = self.ended(true, answer).await?;
         match self.defect {
-            Defect::MembersOmitsOne => drop(rows.pop()),
-            Defect::MembersListsOneTwice => rows.extend(rows.first().cloned()),
-            Defect::MembersAreAllReady => rows.iter_mut().for_each(|(_, row)| row.admin = Admin::Ready),
+            Defect::MembersOmitsOne => drop(members.pop()),
+            Defect::MembersListsOneTwice => members.extend(members.first().cloned()),
+            Defect::MembersAreAllReady => members.iter_mut().for_each(|(_, member)| member.admin = Admin::Ready),
             _ => {}
         }
-        let row = |name: &Name| MemberRef::new(pool.clone(), name.clone());
-        Ok(rows.into_iter().map(|(name, member)| (name.clone(), self.distort(&row(&name), member))).collect())
+        let named = |name: &Name| MemberRef::new(pool.clone(), name.clone());
+        Ok(members.into_iter().map(|(name, member)| (name.clone(), self.distort(&named(&name), member))).collect())
     }
 
     async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         if self.is(Defect::ConcernsHoldOut) {
             for (name, _) in self.inner.members(&expect.pool).await? {
-                let row = MemberRef::new(expect.pool.clone(), name);
-                self.admin_of(LeaseEpoch::new(10), &row, Admin::Maint).await?;
+                let member = MemberRef::new(expect.pool.clone(), name);
+                self.admin_of(LeaseEpoch::new(10), &member, Admin::Maint).await?;
             }
         }
         self.inner.config_findings(expect).await
     }
 
-    async fn quiescence(&self, row: &MemberRef) -> Result<Quiescence, StepError> {
+    async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         self.blocked("quiescence")?;
-        let mut meant = self.meant(row).await;
+        let mut meant = self.meant(member).await;
         if self.is(Defect::CountsThoseOfANeighbour) {
-            meant = self.neighbour(row).await.unwrap_or(meant);
+            meant = self.neighbour(member).await.unwrap_or(meant);
         }
         let answer = self.inner.quiescence(&meant).await;
         if self.is(Defect::UnknownMemberIsIdle)
@@ -318,27 +318,27 @@ fn covered_up(defect: Defect, answer: Result<Applied, StepError>) -> Result<Appl
 impl LoadBalancer for Broken {
     async fn set_admin(&self, epoch: LeaseEpoch, request: SetAdmin) -> Result<Applied, StepError> {
         let epoch = self.write("set_admin", epoch).await?;
-        let row = self.meant(&request.member).await;
-        let answer = self.broken_set_admin(epoch, &row, request.admin).await;
+        let member = self.meant(&request.member).await;
+        let answer = self.broken_set_admin(epoch, &member, request.admin).await;
         self.wrote(&answer);
         if self.is(Defect::StaleCallsAreRefusedAndCarriedOut) && answer.is_err() {
-            let _ = self.admin_of(LeaseEpoch::new(10), &row, request.admin).await;
+            let _ = self.admin_of(LeaseEpoch::new(10), &member, request.admin).await;
         }
         self.ended(false, covered_up(self.defect, answer)).await
     }
 
     async fn set_weight(&self, epoch: LeaseEpoch, request: SetWeight) -> Result<Applied, StepError> {
         let epoch = self.write("set_weight", epoch).await?;
-        let row = self.meant(&request.member).await;
-        let answer = self.broken_set_weight(epoch, &row, request.weight).await;
+        let member = self.meant(&request.member).await;
+        let answer = self.broken_set_weight(epoch, &member, request.weight).await;
         self.wrote(&answer);
         self.ended(false, covered_up(self.defect, answer)).await
     }
 
     async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError> {
         let epoch = self.write("close_sessions", epoch).await?;
-        let row = self.meant(&request.member).await;
-        let answer = self.broken_close(epoch, &row).await;
+        let member = self.meant(&request.member).await;
+        let answer = self.broken_close(epoch, &member).await;
         self.wrote(&answer);
         self.ended(false, answer).await
     }

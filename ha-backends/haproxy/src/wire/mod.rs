@@ -12,7 +12,7 @@ pub(crate) use stat::{PoolRow, Stat, parse_stats};
 pub(crate) use state::{ServerState, parse_all_states, parse_state, parse_states};
 
 use ha_core::backend::{AddMember, Admin, MemberRef, Weight};
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 use memchr::memmem;
 
@@ -74,7 +74,7 @@ pub(crate) fn close_sessions(member: &MemberRef) -> String {
 }
 
 pub(crate) fn add_server(request: &AddMember) -> String {
-    let backup = if request.row == RowKind::Backup { " backup" } else { "" };
+    let backup = if request.kind == MemberKind::Backup { " backup" } else { "" };
     let check =
         request.check_every.map_or_else(String::new, |every| format!(" check inter {}ms", every.as_millis().max(1)));
     format!("add server {} {} weight {}{backup}{check}", request.member, request.address, request.weight)

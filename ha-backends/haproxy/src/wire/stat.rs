@@ -1,7 +1,7 @@
 use std::str::Lines;
 
 use ha_core::backend::{Admin, Counters, Health, Quiescence};
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 
 use super::{Malformed, ServerState, csv, table};
 
@@ -9,7 +9,7 @@ use super::{Malformed, ServerState, csv, table};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Stat {
     pub(crate) server: String,
-    pub(crate) row: RowKind,
+    pub(crate) row: MemberKind,
     pub(crate) quiescence: Quiescence,
     pub(crate) counters: Counters,
     /// Whether it has no checks of its own, but those of another server.
@@ -181,7 +181,7 @@ fn read_server(server: &str, row: &Row<'_>, met: &[bool; NAMES.len()]) -> Result
     let (sessions, queued) = (row.number(Column::Sessions)?, row.number(Column::Queued)?);
     Ok(Stat {
         server: server.to_string(),
-        row: if row.number(Column::Backup)? == 1 { RowKind::Backup } else { RowKind::Primary },
+        row: if row.number(Column::Backup)? == 1 { MemberKind::Backup } else { MemberKind::Primary },
         quiescence: Quiescence::new(sessions, queued, row.number(Column::Used)?, idle),
         counters: Counters::new(row.number(Column::Total)?, errors),
         tracks: has(Column::Tracked) && !row.text(Column::Tracked)?.is_empty(),
@@ -205,11 +205,11 @@ mod tests {
     fn figures_are_found_by_name_whatever_the_order_of_the_columns() {
         let stat = one(&format!("{HEADER}\n{ROW}\n\n")).unwrap();
         assert_eq!(stat.quiescence, Quiescence::new(3, 0, 2, 5));
-        assert_eq!((stat.row, stat.health(&state(2, 0, 6))), (RowKind::Backup, Health::Up));
+        assert_eq!((stat.row, stat.health(&state(2, 0, 6))), (MemberKind::Backup, Health::Up));
         assert_eq!(stat.counters, Counters::new(900, 7));
         let turned = "# pxname,used_conn_cur,srv_icur,scur,qcur,bck,stot,econ,eresp,hrsp_5xx,check_status,new,svname,";
         let stat = one(&format!("\n{turned}\nbe,2,5,3,0,0,9,0,0,0,,x,s1,\n\n")).unwrap();
-        assert_eq!((stat.quiescence, stat.row), (Quiescence::new(3, 0, 2, 5), RowKind::Primary));
+        assert_eq!((stat.quiescence, stat.row), (Quiescence::new(3, 0, 2, 5), MemberKind::Primary));
     }
 
     #[test]

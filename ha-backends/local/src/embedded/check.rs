@@ -8,16 +8,16 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::Check;
-use super::rows::Rows;
+use super::servers::Servers;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Checks one row for as long as the balancer lives.
-pub(super) async fn watch(rows: Arc<Rows>, row: usize, check: Check) {
+/// Checks one server for as long as the balancer lives.
+pub(super) async fn watch(servers: Arc<Servers>, server: usize, check: Check) {
     loop {
-        if let Some(address) = rows.to_check(row) {
+        if let Some(address) = servers.to_check(server) {
             let passed = matches!(timeout(TIMEOUT, ask(address, &check.path)).await, Ok(Ok(true)));
-            rows.checked(row, passed, check.rise, check.fall);
+            servers.checked(server, passed, check.rise, check.fall);
         }
         sleep(check.interval).await;
     }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-/// The client of one row, with the pool of its kept-alive connections.
+/// The client of one server, with the pool of its kept-alive connections.
 pub(super) type MemberClient = Client<Connector, Incoming>;
 
 /// Makes a client without retries: a request that is lost shows.

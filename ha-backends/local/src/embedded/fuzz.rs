@@ -1,34 +1,34 @@
 use std::net::SocketAddr;
 
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::{InvalidName, Name};
 
 use super::admin::reply_to;
-use super::rows::Rows;
+use super::servers::Servers;
 use crate::wire::{Reply, Request};
 
-/// An embedded balancer of a pool `esb` with two rows, `esb1` and `esb2`, without sockets.
+/// An embedded balancer of a pool `esb` with two servers, `esb1` and `esb2`, without sockets.
 #[derive(Debug)]
 pub struct Embedded {
-    rows: Rows,
+    servers: Servers,
 }
 
 impl Embedded {
-    /// Puts the rows together.
+    /// Puts the servers together.
     ///
     /// # Errors
     /// Never: the names are names.
     pub fn new() -> Result<Self, InvalidName> {
-        let mut rows = Rows::new(Name::new("esb")?);
+        let mut servers = Servers::new(Name::new("esb")?);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-        rows.add(Name::new("esb1")?, nowhere, RowKind::Primary, false);
-        rows.add(Name::new("esb2")?, nowhere, RowKind::Backup, false);
-        Ok(Self { rows })
+        servers.add(Name::new("esb1")?, nowhere, MemberKind::Primary, false);
+        servers.add(Name::new("esb2")?, nowhere, MemberKind::Backup, false);
+        Ok(Self { servers })
     }
 
     /// Answers one line: whether it was refused, and the answer.
     pub fn answer(&self, line: &str) -> (bool, String) {
-        let reply = reply_to(line, &self.rows);
+        let reply = reply_to(line, &self.servers);
         (matches!(reply, Reply::Error { .. }), serde_json::to_string(&reply).unwrap_or_default())
     }
 }

@@ -5,7 +5,7 @@ mod epoch;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod proxy;
-mod rows;
+mod servers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,15 +13,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
 use epoch::KeptEpoch;
-use rows::Rows;
+use servers::Servers;
 
-/// A health check that the embedded balancer runs on every row.
+/// A health check that the embedded balancer runs on every server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Check {
@@ -45,7 +45,7 @@ impl Check {
 /// An HTTP/1.1 reverse proxy inside the embedding program, driven by [`LocalBalancer`](crate::LocalBalancer).
 ///
 /// It never retries and never queues: a request that its server loses is lost for the client, so that a test sees it. The
-/// primary rows that are up take turns; where none is up, the first backup row that is takes everything. Dropping the
+/// primary servers that are up take turns; where none is up, the first backup server that is takes everything. Dropping the
 /// value ends it.
 #[derive(Debug)]
 pub struct EmbeddedBalancer {
@@ -58,7 +58,7 @@ pub struct EmbeddedBalancer {
 /// Puts an [`EmbeddedBalancer`] together.
 #[derive(Debug)]
 pub struct EmbeddedBuilder {
-    rows: Rows,
+    servers: Servers,
     /// Where the pools after the first one listen.
     listens: Vec<SocketAddr>,
     check: Option<Check>,
@@ -67,7 +67,7 @@ pub struct EmbeddedBuilder {
 impl EmbeddedBalancer {
     /// Begins a balancer with its first pool.
     pub fn builder(pool: Name) -> EmbeddedBuilder {
-        EmbeddedBuilder { rows: Rows::new(pool), listens: Vec::new(), check: None }
+        EmbeddedBuilder { servers: Servers::new(pool), listens: Vec::new(), check: None }
     }
 
     /// Returns the address that clients of the first pool use.
@@ -93,30 +93,30 @@ impl Drop for EmbeddedBalancer {
 }
 
 impl EmbeddedBuilder {
-    /// Adds a row that takes traffic from the beginning.
+    /// Adds a server that takes traffic from the beginning.
     #[must_use]
-    pub fn with_member(mut self, name: Name, address: SocketAddr, kind: RowKind) -> Self {
-        self.rows.add(name, address, kind, false);
+    pub fn with_member(mut self, name: Name, address: SocketAddr, kind: MemberKind) -> Self {
+        self.servers.add(name, address, kind, false);
         self
     }
 
-    /// Adds a row that begins in maintenance.
+    /// Adds a server that begins in maintenance.
     #[must_use]
-    pub fn with_member_held_out(mut self, name: Name, address: SocketAddr, kind: RowKind) -> Self {
-        self.rows.add(name, address, kind, true);
+    pub fn with_member_held_out(mut self, name: Name, address: SocketAddr, kind: MemberKind) -> Self {
+        self.servers.add(name, address, kind, true);
         self
     }
 
-    /// Begins another pool with an address of its own, where a port of 0 takes a free one; the rows that are added from now
+    /// Begins another pool with an address of its own, where a port of 0 takes a free one; the servers that are added from now
     /// on are in it.
     #[must_use]
     pub fn with_pool(mut self, pool: Name, listen: SocketAddr) -> Self {
-        self.rows.add_pool(pool);
+        self.servers.add_pool(pool);
         self.listens.push(listen);
         self
     }
 
-    /// Checks the health of every row. Default: no checks.
+    /// Checks the health of every server. Default: no checks.
     #[must_use]
     pub fn with_check(mut self, check: Check) -> Self {
         self.check = Some(check);
@@ -137,18 +137,18 @@ impl EmbeddedBuilder {
         }
         let admin = UnixListener::bind(socket)?;
         let mut tasks = JoinSet::new();
-        self.rows.keep_epoch(KeptEpoch::of(socket)?);
-        self.rows.set_checked(self.check.is_some());
-        let rows = Arc::new(self.rows);
+        self.servers.keep_epoch(KeptEpoch::of(socket)?);
+        self.servers.set_checked(self.check.is_some());
+        let servers = Arc::new(self.servers);
         if let Some(check) = self.check {
-            for row in 0..rows.len() {
-                tasks.spawn(check::watch(rows.clone(), row, check.clone()));
+            for server in 0..servers.len() {
+                tasks.spawn(check::watch(servers.clone(), server, check.clone()));
             }
         }
         for (pool, clients) in listeners.into_iter().enumerate() {
-            tasks.spawn(proxy::serve(clients, rows.clone(), pool));
+            tasks.spawn(proxy::serve(clients, servers.clone(), pool));
         }
-        tasks.spawn(admin::serve(admin, rows));
+        tasks.spawn(admin::serve(admin, servers));
         Ok(EmbeddedBalancer { addresses, socket: socket.to_path_buf(), _tasks: tasks })
     }
 }

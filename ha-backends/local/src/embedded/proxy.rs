@@ -15,21 +15,21 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::rows::{Rows, Session};
+use super::servers::{Servers, Session};
 
 type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
 /// Serves the clients of a pool until it is dropped.
-pub(super) async fn serve(listener: TcpListener, rows: Arc<Rows>, pool: usize) {
+pub(super) async fn serve(listener: TcpListener, servers: Arc<Servers>, pool: usize) {
     let mut connections: JoinSet<()> = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        let rows = rows.clone();
+        let servers = servers.clone();
         connections.spawn(async move {
             let service = service_fn(move |request| {
-                let rows = rows.clone();
-                async move { Ok::<_, Infallible>(forward(&rows, pool, request).await) }
+                let servers = servers.clone();
+                async move { Ok::<_, Infallible>(forward(&servers, pool, request).await) }
             });
             // A client that goes away is the client's affair.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -38,8 +38,8 @@ pub(super) async fn serve(listener: TcpListener, rows: Arc<Rows>, pool: usize) {
     }
 }
 
-async fn forward(rows: &Arc<Rows>, pool: usize, mut request: Request<Incoming>) -> Answer {
-    let Some(session) = rows.choose(pool) else {
+async fn forward(servers: &Arc<Servers>, pool: usize, mut request: Request<Incoming>) -> Answer {
+    let Some(session) = servers.choose(pool) else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "no server is usable\n");
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -64,8 +64,8 @@ async fn forward(rows: &Arc<Rows>, pool: usize, mut request: Request<Incoming>) 
     }
 }
 
-fn refusal(status: StatusCode, words: &str) -> Answer {
-    let body = Full::new(Bytes::copy_from_slice(words.as_bytes())).map_err(|never| match never {});
+fn refusal(status: StatusCode, message: &str) -> Answer {
+    let body = Full::new(Bytes::copy_from_slice(message.as_bytes())).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = status;
     response
@@ -88,7 +88,7 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// The body of an answer; its request counts on its row until the body has ended.
+/// The body of an answer; its request counts on its server until the body has ended.
 struct Guarded {
     body: Incoming,
     _session: Session,

@@ -15,7 +15,7 @@ use ha_core::engine::{Engine, RunError};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::PatchRequest;
 use ha_core::record::End;
-use ha_core::state::{LeaseEpoch, RowKind};
+use ha_core::state::{LeaseEpoch, MemberKind};
 use ha_core::topology::{Name, Topology};
 use ha_lab::SshHost;
 
@@ -28,8 +28,8 @@ struct Obedient(Mutex<BTreeMap<String, Admin>>);
 impl Obedient {
     fn stands(name: &str, admin: Admin) -> Member {
         let health = if admin == Admin::Maint { Health::Paused } else { Health::Up };
-        let row = if name == "esb1" { RowKind::Primary } else { RowKind::Backup };
-        Member::new(admin, health, row)
+        let kind = if name == "esb1" { MemberKind::Primary } else { MemberKind::Backup };
+        Member::new(admin, health, kind)
     }
 
     fn unsupported<T>(operation: &'static str) -> Result<T, StepError> {
@@ -57,8 +57,8 @@ impl ObserveBalancer for Obedient {
     }
 
     async fn members(&self, _: &Name) -> Result<Vec<(Name, Member)>, StepError> {
-        let rows = self.0.lock().unwrap();
-        Ok(rows.iter().map(|(name, admin)| (Name::new(name).unwrap(), Self::stands(name, *admin))).collect())
+        let members = self.0.lock().unwrap();
+        Ok(members.iter().map(|(name, admin)| (Name::new(name).unwrap(), Self::stands(name, *admin))).collect())
     }
 
     async fn config_findings(&self, _: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {

@@ -3,10 +3,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::RowKind;
+use crate::state::MemberKind;
 use crate::topology::Name;
 
-/// Names one server row of a balancer: a pool (HAProxy: backend) and a member (HAProxy: server) in it.
+/// Names one server of a balancer: a pool (HAProxy: backend) and a member (HAProxy: server) in it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemberRef {
@@ -113,8 +113,8 @@ pub struct Member {
     pub admin: Admin,
     /// The balancer's own view of its health.
     pub health: Health,
-    /// Whether the row is configured as a primary or a backup one.
-    pub row: RowKind,
+    /// Whether the member is configured as a primary or a backup one.
+    pub kind: MemberKind,
     /// Whether the balancer runs checks on it, paused or not.
     pub checked: bool,
     /// Its weight now.
@@ -135,11 +135,11 @@ pub struct Member {
 
 impl Member {
     /// Describes a member of weight 1 without an address, persistence or counts; checked unless its health says otherwise.
-    pub fn new(admin: Admin, health: Health, row: RowKind) -> Self {
+    pub fn new(admin: Admin, health: Health, kind: MemberKind) -> Self {
         Self {
             admin,
             health,
-            row,
+            kind,
             checked: health != Health::Unchecked,
             weight: Weight::ONE,
             configured_weight: Weight::ONE,

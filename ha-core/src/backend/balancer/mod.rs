@@ -130,30 +130,30 @@ pub trait LoadBalancer: ObserveBalancer {
     async fn close_sessions(&self, epoch: LeaseEpoch, request: CloseSessions) -> Result<Closed, StepError>;
 }
 
-/// Adds server rows to one balancer instance and takes them away again, for spares that its configuration does not know.
+/// Adds servers to one balancer instance and takes them away again, for spares that its configuration does not know.
 /// A reload forgets them.
 #[async_trait]
 pub trait Membership: ObserveBalancer {
-    /// Adds a row in maintenance and reads it back.
+    /// Adds a member in maintenance and reads it back.
     ///
     /// # Idempotency
-    /// A row of this name with the same address answers `AlreadySo`.
+    /// A member of this name with the same address answers `AlreadySo`.
     /// # Errors
-    /// `Conflict` without effect for a row of this name with another address; otherwise as
+    /// `Conflict` without effect for a member of this name with another address; otherwise as
     /// [`LoadBalancer::set_admin`].
     /// # Cancel safety
-    /// Not cancel safe: the row may be there; read `members`.
+    /// Not cancel safe: the member may be there; read `members`.
     async fn add(&self, epoch: LeaseEpoch, request: AddMember) -> Result<Applied, StepError>;
 
-    /// Removes a row that is in maintenance and carries nothing.
+    /// Removes a member that is in maintenance and carries nothing.
     ///
     /// # Idempotency
-    /// A row that is not there answers `AlreadySo`; a pool that is not there is `NotFound`.
+    /// A member that is not there answers `AlreadySo`; a pool that is not there is `NotFound`.
     /// # Errors
-    /// `Conflict` without effect for a row that is not in maintenance, still has connections, or is referred to by the
+    /// `Conflict` without effect for a member that is not in maintenance, still has connections, or is referred to by the
     /// balancer's configuration; otherwise as [`LoadBalancer::set_admin`].
     /// # Cancel safety
-    /// Not cancel safe: the row may be gone; read `members`.
+    /// Not cancel safe: the member may be gone; read `members`.
     async fn remove(&self, epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError>;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, MemberRef, Weight};
-use crate::state::RowKind;
+use crate::state::MemberKind;
 
 /// Asks for an administrative state of one member: an absolute value, never a toggle.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,12 +45,12 @@ impl SetWeight {
 pub struct CutConsent(Box<str>);
 
 impl CutConsent {
-    /// Consents, on the word of `who`: a policy or a person, for the report.
+    /// Consents, in the name of `who`: a policy or a person, for the report.
     pub fn by(who: impl Into<Box<str>>) -> Self {
         Self(who.into())
     }
 
-    /// Returns on whose word.
+    /// Returns in whose name.
     pub fn who(&self) -> &str {
         &self.0
     }
@@ -88,7 +88,7 @@ impl Closed {
     }
 }
 
-/// Asks for a new server row. It begins in maintenance, whatever the balancer's own default is.
+/// Asks for a new server. It begins in maintenance, whatever the balancer's own default is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct AddMember {
@@ -96,8 +96,8 @@ pub struct AddMember {
     pub member: MemberRef,
     /// Where the balancer reaches it.
     pub address: SocketAddr,
-    /// A primary or a backup row.
-    pub row: RowKind,
+    /// A primary or a backup member.
+    pub kind: MemberKind,
     /// Its weight.
     pub weight: Weight,
     /// The pause between two checks; `None` for no checks.
@@ -105,15 +105,15 @@ pub struct AddMember {
 }
 
 impl AddMember {
-    /// Asks for a backup row of weight 1 without checks.
+    /// Asks for a backup member of weight 1 without checks.
     pub fn new(member: MemberRef, address: SocketAddr) -> Self {
-        Self { member, address, row: RowKind::Backup, weight: Weight::ONE, check_every: None }
+        Self { member, address, kind: MemberKind::Backup, weight: Weight::ONE, check_every: None }
     }
 
-    /// Makes it a primary or a backup row.
+    /// Makes it a primary or a backup member.
     #[must_use]
-    pub fn with_row(mut self, row: RowKind) -> Self {
-        self.row = row;
+    pub fn with_kind(mut self, kind: MemberKind) -> Self {
+        self.kind = kind;
         self
     }
 

@@ -9,7 +9,7 @@ mod work;
 pub(super) use files::observe_files;
 pub(super) use schema::observe_schema;
 pub(super) use server::{SeenServer, observe_server};
-pub(super) use traffic::observe_row;
+pub(super) use traffic::observe_member;
 pub(super) use work::observe_work;
 
 use std::sync::Arc;

@@ -1,13 +1,13 @@
 use tokio::time::timeout;
 
-use super::super::build::NodeRow;
+use super::super::build::NodeMember;
 use super::super::rotate::{policy_of, rotate};
 use super::{Executor, Outcome, READ_LIMIT, done, not_done, unknown};
 use crate::action::TrafficAction;
 use crate::backend::{Admin, Health, MemberSnapshot, Ready};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated, Place};
 use crate::record::{Evidence, OutcomeKind};
-use crate::state::{Row, RowKind, Traffic};
+use crate::state::{MemberKind, MemberState, Traffic};
 use crate::topology::NodeIx;
 
 impl Executor {
@@ -22,8 +22,10 @@ impl Executor {
 
     pub(super) async fn look_at_traffic(&self, node: NodeIx, action: TrafficAction) -> Outcome {
         match action {
-            TrafficAction::TakeOut | TrafficAction::Reassert { admitted: false } => self.rows(node, Admin::Maint).await,
-            TrafficAction::Admit | TrafficAction::Reassert { admitted: true } => self.rows(node, Admin::Ready).await,
+            TrafficAction::TakeOut | TrafficAction::Reassert { admitted: false } => {
+                self.members(node, Admin::Maint).await
+            }
+            TrafficAction::Admit | TrafficAction::Reassert { admitted: true } => self.members(node, Admin::Ready).await,
             // A watch leaves nothing behind that could be looked up: it is done anew.
             TrafficAction::StandBy => not_done("not seen to its end"),
         }
@@ -33,8 +35,8 @@ impl Executor {
         let shared = &self.shared;
         let gone_for = self.gone_at.map(|at| at.elapsed()).unwrap_or_default();
         let policy = policy_of(shared.topology.policy()).with_server_gone_for(gone_for);
-        let rows = shared.rows(node);
-        let places: Vec<_> = rows.iter().map(|row| (row.backend.clone(), row.place.clone())).collect();
+        let members = shared.members(node);
+        let places: Vec<_> = members.iter().map(|member| (member.backend.clone(), member.place.clone())).collect();
         match rotate(self.epoch, &places, goal, policy).await {
             Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
                 done(Evidence::OutOfTraffic { cut_requests: killed })
@@ -42,18 +44,21 @@ impl Executor {
             Rotated::Reached { drain: Some(DrainOutcome::Drained | DrainOutcome::DeadlineReached { .. }) } => {
                 done(Evidence::OutOfTraffic { cut_requests: 0 })
             }
-            Rotated::Reached { drain: None } => done(Evidence::InTraffic { servers: rows.len() as u64 }),
+            Rotated::Reached { drain: None } => done(Evidence::InTraffic { servers: members.len() as u64 }),
             Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),
             Rotated::Stuck { why, instances } => {
-                let names: Vec<&str> =
-                    instances.iter().filter_map(|index| rows.get(*index)).map(|row| row.name.as_str()).collect();
+                let names: Vec<&str> = instances
+                    .iter()
+                    .filter_map(|index| members.get(*index))
+                    .map(|member| member.name.as_str())
+                    .collect();
                 unknown(format!("{why}; not known how the node stands on {}", names.join(", ")))
             }
         }
     }
 
     async fn stand_by(&self, node: NodeIx) -> Outcome {
-        match (self.rows(node, Admin::Maint).await, self.ready(node).await) {
+        match (self.members(node, Admin::Maint).await, self.ready(node).await) {
             ((OutcomeKind::Done, _), Ok(Ready::Yes { release })) => {
                 done(Evidence::StandingBy { release: release.to_string() })
             }
@@ -63,9 +68,8 @@ impl Executor {
         }
     }
 
-    async fn rows(&self, node: NodeIx, wanted: Admin) -> Outcome {
-        for row in self.shared.rows(node) {
-            let (backend, member, place) = (&row.backend, &row.place.member, &row.name);
+    async fn members(&self, node: NodeIx, wanted: Admin) -> Outcome {
+        for NodeMember { backend, place: Place { member, .. }, name: place, .. } in &self.shared.members(node) {
             let stands = match self.read(backend.member(member)).await {
                 Ok(stands) => stands,
                 Err(error) => return unknown(error),
@@ -90,20 +94,22 @@ impl Executor {
 }
 
 /// Observes a node's server on one balancer.
-pub(in crate::engine) async fn observe_row(row: &NodeRow) -> (Row, Option<String>) {
-    let NodeRow { backend, place: Place { member, .. }, name, .. } = row;
-    let unseen = Row::new(RowKind::Primary, Traffic::Unknown);
+pub(in crate::engine) async fn observe_member(node: &NodeMember) -> (MemberState, Option<String>) {
+    let NodeMember { backend, place: Place { member, .. }, name, .. } = node;
+    let unseen = MemberState::new(MemberKind::Primary, Traffic::Unknown);
     let MemberSnapshot { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
         Ok(Ok(standing)) => standing,
         Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
         Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
     };
-    let row = |traffic: Traffic| Row::new(stands.row, traffic);
-    match (stands.admin, stands.health, stands.row) {
-        (Admin::Ready, Health::Down | Health::Rising | Health::Paused, _) => (row(Traffic::Down), None),
-        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Primary) => (row(Traffic::In), None),
-        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, RowKind::Backup) => {
-            (row(Traffic::Backup), None)
+    let seen = |traffic: Traffic| MemberState::new(stands.kind, traffic);
+    match (stands.admin, stands.health, stands.kind) {
+        (Admin::Ready, Health::Down | Health::Rising | Health::Paused, _) => (seen(Traffic::Down), None),
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, MemberKind::Primary) => {
+            (seen(Traffic::In), None)
+        }
+        (Admin::Ready, Health::Up | Health::UpInPart | Health::Unchecked, MemberKind::Backup) => {
+            (seen(Traffic::Backup), None)
         }
         (Admin::Drain | Admin::Maint, ..) => {
             let figures = match quiescence {
@@ -111,10 +117,10 @@ pub(in crate::engine) async fn observe_row(row: &NodeRow) -> (Row, Option<String
                 None => timeout(READ_LIMIT, backend.quiescence(member)).await,
             };
             match figures {
-                Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (row(Traffic::Out), None),
-                Ok(Ok(figures)) => (row(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
-                Ok(Err(error)) => (row(Traffic::Unknown), Some(format!("{name}: {error}"))),
-                Err(_) => (row(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
+                Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (seen(Traffic::Out), None),
+                Ok(Ok(figures)) => (seen(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
+                Ok(Err(error)) => (seen(Traffic::Unknown), Some(format!("{name}: {error}"))),
+                Err(_) => (seen(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
             }
         }
     }

@@ -80,14 +80,14 @@ pub struct Failure {
     pub kind: ErrorKind,
     /// What it did.
     pub effect: Effect,
-    /// What was seen, in words.
-    pub words: String,
+    /// What was seen, as text.
+    pub message: String,
 }
 
 impl Failure {
     /// Describes a failed call.
-    pub fn new(kind: ErrorKind, effect: Effect, words: impl Into<String>) -> Self {
-        Self { kind, effect, words: words.into() }
+    pub fn new(kind: ErrorKind, effect: Effect, message: impl Into<String>) -> Self {
+        Self { kind, effect, message: message.into() }
     }
 
     /// Tells whether the same call may go well later: nothing is known to stand in its way for good.
@@ -165,7 +165,7 @@ const MISSES: u8 = 2;
 /// In which rounds of a wait the administrative state and the other members are looked at too.
 const LOOK_EVERY: u32 = 10;
 
-/// Where a rotation acts: a server row of the node, in one pool on one balancer instance.
+/// Where a rotation acts: a server of the node, in one pool on one balancer instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Place {
@@ -179,7 +179,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Names a row.
+    /// Names a member.
     pub fn new(member: MemberRef) -> Self {
         Self { pool: member.pool.clone(), member, label: None }
     }
@@ -343,7 +343,7 @@ impl Rotation {
             return self.undo_round(now, replies);
         }
         if let Some((instance, failure)) = seen::failure(replies, |failure| !failure.is_transient()) {
-            return self.turn_back(now, format!("{}: {}", self.place(instance), failure.words));
+            return self.turn_back(now, format!("{}: {}", self.place(instance), failure.message));
         }
         let missed = seen::failure(replies, |_| true);
         match missed {
@@ -352,7 +352,7 @@ impl Rotation {
             Some((instance, failure)) => {
                 self.misses += 1;
                 if self.misses > MISSES {
-                    return self.turn_back(now, format!("{}: {}", self.place(instance), failure.words));
+                    return self.turn_back(now, format!("{}: {}", self.place(instance), failure.message));
                 }
                 self.calm = 0;
                 self.wake_at = Some(now.saturating_add(POLL * 5));

@@ -90,7 +90,7 @@ pub(super) async fn a_stale_epoch_sets_no_state_where_it_is_fenced(fixture: &dyn
     scene.set(0, Admin::Drain).await?;
     for (index, admin) in [(0, Admin::Maint), (1, Admin::Drain)] {
         let old = scene.truth(index).await?;
-        let answer = scene.balancer.set_admin(STALE, SetAdmin::new(scene.row(index), admin)).await;
+        let answer = scene.balancer.set_admin(STALE, SetAdmin::new(scene.member_ref(index), admin)).await;
         judged(fences, "set_admin", answer)?;
         same("the truth after a stale call", scene.truth(index).await?.admin, if fences { old.admin } else { admin })?;
     }
@@ -102,7 +102,7 @@ pub(super) async fn a_stale_epoch_sets_no_weight_where_it_is_fenced(fixture: &dy
     needs(scene.claims().sets_weights, "capability: sets_weights")?;
     let fences = scene.claims().fences;
     scene.weigh(0, 9).await?;
-    let answer = scene.balancer.set_weight(STALE, SetWeight::new(scene.row(0), Weight::new(3))).await;
+    let answer = scene.balancer.set_weight(STALE, SetWeight::new(scene.member_ref(0), Weight::new(3))).await;
     judged(fences, "set_weight", answer)?;
     scene.stands(0, Admin::Ready, Weight::new(if fences { 9 } else { 3 })).await
 }
@@ -113,7 +113,7 @@ pub(super) async fn a_stale_epoch_closes_no_sessions_where_it_is_fenced(fixture:
     let fences = scene.claims().fences;
     scene.set(1, Admin::Drain).await?;
     let held = scene.hold(0).await?;
-    let answer = scene.balancer.close_sessions(STALE, CloseSessions::new(scene.row(0), consent())).await;
+    let answer = scene.balancer.close_sessions(STALE, CloseSessions::new(scene.member_ref(0), consent())).await;
     judged(fences, "close_sessions", answer)?;
     same("whether the request in flight got its answer", held.release().await?, fences)
 }
@@ -123,7 +123,7 @@ pub(super) async fn the_same_epoch_and_a_higher_one_are_taken(fixture: &dyn Fixt
     let higher = LeaseEpoch::new(EPOCH.number() + 5);
     for (epoch, admin) in [(EPOCH, Admin::Drain), (EPOCH, Admin::Maint), (higher, Admin::Drain), (higher, Admin::Ready)]
     {
-        let applied = scene.balancer.set_admin(epoch, SetAdmin::new(scene.row(0), admin)).await?;
+        let applied = scene.balancer.set_admin(epoch, SetAdmin::new(scene.member_ref(0), admin)).await?;
         same(format!("{admin:?} with epoch {epoch}"), applied, Applied::Applied)?;
         same(format!("the truth after epoch {epoch}"), scene.truth(0).await?.admin, admin)?;
     }
@@ -137,7 +137,7 @@ pub(super) async fn a_stale_epoch_is_refused_after_a_restart_where_it_is_fenced(
     scene.subject.restart().await?;
     let fences = scene.claims().fences;
     // The first write to the new process: whoever was replaced before the restart must not come back by it.
-    let answer = scene.balancer.set_admin(STALE, SetAdmin::new(scene.row(1), Admin::Maint)).await;
+    let answer = scene.balancer.set_admin(STALE, SetAdmin::new(scene.member_ref(1), Admin::Maint)).await;
     judged(fences, "set_admin after a restart", answer)?;
     let wanted = if fences { Admin::Ready } else { Admin::Maint };
     same("the truth after a stale call", scene.truth(1).await?.admin, wanted)?;

@@ -18,10 +18,10 @@ async fn scene(fixture: &dyn Fixture, trouble: Trouble) -> Result<Scene, Stop> {
 
 /// Asks all reads, few at once: a backend that opens a few connections only is busy with more. Each must fail like this.
 async fn reads_fail(scene: &Scene, kind: ErrorKind) -> Done {
-    let row = scene.row(0);
+    let reference = scene.member_ref(0);
     let (identity, member, members) =
         tokio::join!(scene.balancer.identify(), scene.member(0), scene.balancer.members(&scene.pool));
-    let (look, quiescence) = tokio::join!(scene.balancer.look(&row), scene.quiescence(0));
+    let (look, quiescence) = tokio::join!(scene.balancer.look(&reference), scene.quiescence(0));
     refused("identify", identity, kind, Effect::None)?;
     refused("member", member, kind, Effect::None)?;
     refused("look", look, kind, Effect::None)?;
@@ -183,7 +183,7 @@ pub(super) async fn a_write_that_is_answered_and_not_carried_out_is_noticed_by_t
 pub(super) async fn an_error_names_its_operation_and_target(fixture: &dyn Fixture) -> Done {
     let scene = scene(fixture, Trouble::Unreachable).await?;
     scene.subject.trouble(Some(Trouble::Unreachable)).await?;
-    let row = scene.row(0).to_string();
+    let member = scene.member_ref(0).to_string();
     let answers: [(&str, Result<(), StepError>); 4] = [
         ("set_admin", scene.set(0, Admin::Drain).await.map(drop)),
         ("member", scene.member(0).await.map(drop)),
@@ -194,7 +194,7 @@ pub(super) async fn an_error_names_its_operation_and_target(fixture: &dyn Fixtur
         let Err(error) = answer else { return Err(breach(format!("{operation} went well in trouble"))) };
         same("the operation of an error", error.operation(), operation)?;
         let named = !error.target().is_empty();
-        ensure(named, || format!("{operation} on {row}: the error has no target"))?;
+        ensure(named, || format!("{operation} on {member}: the error has no target"))?;
     }
     heals(&scene).await
 }

@@ -7,7 +7,7 @@ use ha_core::topology::Name;
 
 use super::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
 use crate::conformance::Breach;
-use crate::world::clients::{choose, row};
+use crate::world::clients::{choose, find_member};
 use crate::world::{Controller, FakeBalancer, Fault, Operation, World};
 
 /// Builds balancers of the simulated world, each in a world of its own; the truth is the world's inner state.
@@ -76,31 +76,32 @@ impl Subject for FakeSubject {
 
     async fn truth(&self, member: &Name) -> Result<Option<Truth>, Breach> {
         let mut inner = self.world.truth();
-        let row = row(&mut inner, BALANCER, &self.pool, member.as_str());
-        Ok(row.map(|row| Truth::new(row.admin, row.weight)))
+        let fake = find_member(&mut inner, BALANCER, &self.pool, member.as_str());
+        Ok(fake.map(|fake| Truth::new(fake.admin, fake.weight)))
     }
 
     async fn request(&self) -> Result<Option<Name>, Breach> {
         let mut inner = self.world.truth();
         let Some(chosen) = choose(&inner, BALANCER, &self.pool) else { return Ok(None) };
-        if let Some(row) = row(&mut inner, BALANCER, &self.pool, &chosen) {
-            row.counters.0 += 1;
-            row.idle = 1;
+        if let Some(fake) = find_member(&mut inner, BALANCER, &self.pool, &chosen) {
+            fake.counters.0 += 1;
+            fake.idle = 1;
         }
         Name::new(&chosen).map(Some).map_err(|error| Breach::new(error.to_string()))
     }
 
     async fn hold(&self, member: &Name) -> Result<Box<dyn HeldRequest>, Breach> {
         let mut inner = self.world.truth();
-        let row = row(&mut inner, BALANCER, &self.pool, member.as_str()).filter(|row| row.admin == Admin::Ready);
-        let row = row.ok_or_else(|| Breach::new(format!("{member} is not usable")))?;
-        row.in_flight += 1;
-        row.counters.0 += 1;
+        let fake =
+            find_member(&mut inner, BALANCER, &self.pool, member.as_str()).filter(|fake| fake.admin == Admin::Ready);
+        let fake = fake.ok_or_else(|| Breach::new(format!("{member} is not usable")))?;
+        fake.in_flight += 1;
+        fake.counters.0 += 1;
         Ok(Box::new(FakeRequest {
             world: self.world.clone(),
             pool: self.pool.clone(),
             member: member.clone(),
-            cuts: row.cuts,
+            cuts: fake.cuts,
         }))
     }
 
@@ -144,14 +145,14 @@ struct FakeRequest {
 impl HeldRequest for FakeRequest {
     async fn release(self: Box<Self>) -> Result<bool, Breach> {
         let mut inner = self.world.truth();
-        // A row that was forgotten by a restart leaves its request alone.
-        let Some(row) = row(&mut inner, BALANCER, &self.pool, self.member.as_str()) else { return Ok(true) };
-        if row.cuts != self.cuts {
-            row.counters.1 += 1;
+        // A member that was forgotten by a restart leaves its request alone.
+        let Some(fake) = find_member(&mut inner, BALANCER, &self.pool, self.member.as_str()) else { return Ok(true) };
+        if fake.cuts != self.cuts {
+            fake.counters.1 += 1;
             return Ok(false);
         }
-        row.in_flight = row.in_flight.saturating_sub(1);
-        row.idle = if row.admin == Admin::Maint { 0 } else { 1 };
+        fake.in_flight = fake.in_flight.saturating_sub(1);
+        fake.idle = if fake.admin == Admin::Maint { 0 } else { 1 };
         Ok(true)
     }
 }

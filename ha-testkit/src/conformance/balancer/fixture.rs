@@ -85,7 +85,7 @@ pub trait Fixture: Send + Sync {
     /// Tells whether subjects can do this. Constant.
     fn can(&self, ability: Ability) -> bool;
 
-    /// Builds a balancer that nobody else sees, with these members in `pool`: primary rows, ready, able to serve at once,
+    /// Builds a balancer that nobody else sees, with these members in `pool`: primary, ready, able to serve at once,
     /// of weight 100 by configuration.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ pub trait Subject: Send + Sync {
     /// Returns the value under test; always the same.
     fn balancer(&self) -> Arc<dyn LoadBalancer>;
 
-    /// Reads how a member really stands; `None` when there is no such row.
+    /// Reads how a member really stands; `None` when there is no such member.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -43,7 +43,7 @@ pub(super) async fn a_look_tells_what_other_calls_tell(fixture: &dyn Fixture) ->
         let instance = scene.balancer.identify().await?;
         for index in 0..scene.members.len() {
             let MemberSnapshot { process, member: stands, quiescence, .. } =
-                scene.balancer.look(&scene.row(index)).await?;
+                scene.balancer.look(&scene.member_ref(index)).await?;
             same(
                 "the process of a look",
                 (process.version, process.generation, process.stopping),
@@ -52,8 +52,8 @@ pub(super) async fn a_look_tells_what_other_calls_tell(fixture: &dyn Fixture) ->
             let (alone, truth) = (scene.member(index).await?, scene.truth(index).await?);
             same(
                 "the member of a look",
-                (stands.admin, stands.weight, stands.row),
-                (alone.admin, alone.weight, alone.row),
+                (stands.admin, stands.weight, stands.kind),
+                (alone.admin, alone.weight, alone.kind),
             )?;
             same("and the truth", (stands.admin, stands.weight), (truth.admin, truth.weight))?;
             if let Some(figures) = quiescence {
@@ -88,7 +88,7 @@ pub(super) async fn a_look_at_a_member_that_is_held_out_tells_what_still_runs_on
 
 /// What a look at a member that is held out tells of what runs on it; what it leaves out is asked for.
 async fn looked(scene: &Scene, index: usize) -> Result<Quiescence, Stop> {
-    match scene.balancer.look(&scene.row(index)).await?.quiescence {
+    match scene.balancer.look(&scene.member_ref(index)).await?.quiescence {
         Some(figures) => Ok(figures),
         None => Ok(scene.quiescence(index).await?),
     }

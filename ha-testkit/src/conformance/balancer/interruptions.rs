@@ -48,7 +48,7 @@ where
 pub(super) async fn a_dropped_set_admin_leaves_the_old_or_the_new_state(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     for admin in [Admin::Maint, Admin::Drain] {
-        let request = || SetAdmin::new(scene.row(0), admin);
+        let request = || SetAdmin::new(scene.member_ref(0), admin);
         interrupted(&scene, Truth::new(admin, CONFIGURED), || scene.balancer.set_admin(EPOCH, request())).await?;
     }
     Ok(())
@@ -58,7 +58,7 @@ pub(super) async fn a_dropped_set_weight_leaves_the_old_or_the_new_weight(fixtur
     let scene = Scene::open(fixture).await?;
     needs(scene.claims().sets_weights, "capability: sets_weights")?;
     let weight = Weight::new(7);
-    let request = || SetWeight::new(scene.row(0), weight);
+    let request = || SetWeight::new(scene.member_ref(0), weight);
     interrupted(&scene, Truth::new(Admin::Ready, weight), || scene.balancer.set_weight(EPOCH, request())).await
 }
 
@@ -88,12 +88,12 @@ pub(super) async fn dropped_reads_change_nothing_and_block_nobody(fixture: &dyn 
     scene.set(1, Admin::Drain).await?;
     let before = scene.truths().await?;
     for polls in 0..6 {
-        let row = scene.row(0);
+        let member = scene.member_ref(0);
         let _ = dropped_after(scene.balancer.identify(), polls).await;
-        let _ = dropped_after(scene.balancer.member(&row), polls).await;
-        let _ = dropped_after(scene.balancer.look(&row), polls).await;
+        let _ = dropped_after(scene.balancer.member(&member), polls).await;
+        let _ = dropped_after(scene.balancer.look(&member), polls).await;
         let _ = dropped_after(scene.balancer.members(&scene.pool), polls).await;
-        let _ = dropped_after(scene.balancer.quiescence(&row), polls).await;
+        let _ = dropped_after(scene.balancer.quiescence(&member), polls).await;
     }
     same("the truth after dropped reads", scene.truths().await?, before)?;
     scene.balancer.identify().await?;
@@ -108,9 +108,9 @@ pub(super) async fn many_callers_on_one_member_end_in_one_truth(fixture: &dyn Fi
     let scene = Scene::open(fixture).await?;
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
-        let (balancer, row) = (scene.balancer.clone(), scene.row(0));
+        let (balancer, member) = (scene.balancer.clone(), scene.member_ref(0));
         let admin = [Admin::Maint, Admin::Drain, Admin::Ready][usize::from(caller % 3)];
-        callers.spawn(async move { balancer.set_admin(EPOCH, SetAdmin::new(row, admin)).await });
+        callers.spawn(async move { balancer.set_admin(EPOCH, SetAdmin::new(member, admin)).await });
     }
     while let Some(ended) = callers.join_next().await {
         match ended {
@@ -134,8 +134,8 @@ pub(super) async fn many_callers_on_different_members_all_get_their_way(fixture:
     let wanted = |index: usize| if index.is_multiple_of(2) { Admin::Maint } else { Admin::Drain };
     let mut callers = JoinSet::new();
     for index in 0..names.len() {
-        let (balancer, row) = (scene.balancer.clone(), scene.row(index));
-        callers.spawn(async move { balancer.set_admin(EPOCH, SetAdmin::new(row, wanted(index))).await });
+        let (balancer, member) = (scene.balancer.clone(), scene.member_ref(index));
+        callers.spawn(async move { balancer.set_admin(EPOCH, SetAdmin::new(member, wanted(index))).await });
     }
     while let Some(ended) = callers.join_next().await {
         let answer = ended.map_err(|error| breach(format!("a caller was lost: {error}")))?;
@@ -168,11 +168,11 @@ pub(super) async fn a_state_and_a_weight_set_at_once_both_hold(fixture: &dyn Fix
 
 pub(super) async fn reads_beside_writes_see_the_old_or_the_new_state(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    let (balancer, row) = (scene.balancer.clone(), scene.row(0));
+    let (balancer, member) = (scene.balancer.clone(), scene.member_ref(0));
     let writer = tokio::spawn(async move {
         for turn in 0..20 {
             let admin = if turn % 2 == 0 { Admin::Drain } else { Admin::Ready };
-            balancer.set_admin(EPOCH, SetAdmin::new(row.clone(), admin)).await?;
+            balancer.set_admin(EPOCH, SetAdmin::new(member.clone(), admin)).await?;
         }
         Ok::<(), StepError>(())
     });
@@ -180,8 +180,8 @@ pub(super) async fn reads_beside_writes_see_the_old_or_the_new_state(fixture: &d
         let read = scene.member(0).await?;
         ensure(matches!(read.admin, Admin::Drain | Admin::Ready), || format!("{read:?} beside writes of others"))?;
         same("the weight that is read beside writes", read.weight, CONFIGURED)?;
-        let rows = scene.balancer.members(&scene.pool).await?;
-        same("the rows that are read beside writes", rows.len(), scene.members.len())?;
+        let listed = scene.balancer.members(&scene.pool).await?;
+        same("the members that are read beside writes", listed.len(), scene.members.len())?;
     }
     writer.await.map_err(|error| breach(format!("the writer was lost: {error}")))??;
     eventually("the last state", || async { Ok(scene.truth(0).await? == READY) }).await

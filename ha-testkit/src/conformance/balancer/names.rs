@@ -31,9 +31,9 @@ where
 {
     scene.set(1, Admin::Drain).await?;
     let before = scene.truths().await?;
-    for row in unknown(scene)? {
-        let what = format!("{operation} on {row}, which is not there");
-        refused(&what, call(row).await, ErrorKind::NotFound, Effect::None)?;
+    for member in unknown(scene)? {
+        let what = format!("{operation} on {member}, which is not there");
+        refused(&what, call(member).await, ErrorKind::NotFound, Effect::None)?;
         same(format!("the truth after {what}"), scene.truths().await?, before.clone())?;
     }
     Ok(())
@@ -42,13 +42,13 @@ where
 pub(super) async fn member_refuses_unknown_names(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     let balancer = &scene.balancer;
-    each(&scene, "member", |row| async move { balancer.member(&row).await }).await
+    each(&scene, "member", |member| async move { balancer.member(&member).await }).await
 }
 
 pub(super) async fn quiescence_refuses_unknown_names(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     let balancer = &scene.balancer;
-    each(&scene, "quiescence", |row| async move { balancer.quiescence(&row).await }).await
+    each(&scene, "quiescence", |member| async move { balancer.quiescence(&member).await }).await
 }
 
 pub(super) async fn members_refuses_an_unknown_pool(fixture: &dyn Fixture) -> Done {
@@ -62,26 +62,26 @@ pub(super) async fn members_refuses_an_unknown_pool(fixture: &dyn Fixture) -> Do
 
 pub(super) async fn set_admin_refuses_unknown_names_without_effect(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    each(&scene, "set_admin", |row| scene.balancer.set_admin(EPOCH, SetAdmin::new(row, Admin::Maint))).await
+    each(&scene, "set_admin", |member| scene.balancer.set_admin(EPOCH, SetAdmin::new(member, Admin::Maint))).await
 }
 
 pub(super) async fn set_weight_refuses_unknown_names_without_effect(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     needs(scene.claims().sets_weights, "capability: sets_weights")?;
-    each(&scene, "set_weight", |row| scene.balancer.set_weight(EPOCH, SetWeight::new(row, Weight::new(5)))).await
+    each(&scene, "set_weight", |member| scene.balancer.set_weight(EPOCH, SetWeight::new(member, Weight::new(5)))).await
 }
 
 pub(super) async fn close_sessions_refuses_unknown_names_without_effect(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     needs(scene.claims().closes_sessions, "capability: closes_sessions")?;
-    let close = |row| scene.balancer.close_sessions(EPOCH, CloseSessions::new(row, consent()));
+    let close = |member| scene.balancer.close_sessions(EPOCH, CloseSessions::new(member, consent()));
     each(&scene, "close_sessions", close).await
 }
 
 pub(super) async fn names_at_the_edge_of_the_grammar_are_told_apart(fixture: &dyn Fixture) -> Done {
     let long = "x".repeat(128);
     let shorter = "x".repeat(127);
-    // A numeric name that is also the number of another row, names that differ by case or end, and all the signs.
+    // A numeric name that is also the number of another member, names that differ by case or end, and all the signs.
     let names = ["2", "1", "a", "A", "a.b:c-d_e", "a.b:c-d_", "-", &long, &shorter];
     for pool in ["7", "Pool.x:y-z_", &long] {
         let scene = Scene::of(fixture, pool, &names).await?;
@@ -93,7 +93,7 @@ pub(super) async fn names_at_the_edge_of_the_grammar_are_told_apart(fixture: &dy
             scene.all_ready_but(Some(index)).await?;
             scene.set(index, Admin::Ready).await?;
         }
-        same("the rows", scene.balancer.members(&scene.pool).await?.len(), names.len())?;
+        same("the members", scene.balancer.members(&scene.pool).await?.len(), names.len())?;
     }
     Ok(())
 }

@@ -67,28 +67,28 @@ impl Scene {
         self.balancer.capabilities()
     }
 
-    pub(crate) fn row(&self, index: usize) -> MemberRef {
+    pub(crate) fn member_ref(&self, index: usize) -> MemberRef {
         MemberRef::new(self.pool.clone(), self.members[index].clone())
     }
 
     pub(crate) async fn set(&self, index: usize, admin: Admin) -> Result<Applied, StepError> {
-        self.balancer.set_admin(EPOCH, SetAdmin::new(self.row(index), admin)).await
+        self.balancer.set_admin(EPOCH, SetAdmin::new(self.member_ref(index), admin)).await
     }
 
     pub(crate) async fn weigh(&self, index: usize, weight: u16) -> Result<Applied, StepError> {
-        self.balancer.set_weight(EPOCH, SetWeight::new(self.row(index), Weight::new(weight))).await
+        self.balancer.set_weight(EPOCH, SetWeight::new(self.member_ref(index), Weight::new(weight))).await
     }
 
     pub(crate) async fn close(&self, index: usize) -> Result<Closed, StepError> {
-        self.balancer.close_sessions(EPOCH, CloseSessions::new(self.row(index), consent())).await
+        self.balancer.close_sessions(EPOCH, CloseSessions::new(self.member_ref(index), consent())).await
     }
 
     pub(crate) async fn member(&self, index: usize) -> Result<Member, StepError> {
-        self.balancer.member(&self.row(index)).await
+        self.balancer.member(&self.member_ref(index)).await
     }
 
     pub(crate) async fn quiescence(&self, index: usize) -> Result<Quiescence, StepError> {
-        self.balancer.quiescence(&self.row(index)).await
+        self.balancer.quiescence(&self.member_ref(index)).await
     }
 
     pub(crate) async fn truth(&self, index: usize) -> Result<Truth, Stop> {

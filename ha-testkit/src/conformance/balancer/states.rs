@@ -1,7 +1,7 @@
 //! Administrative states: set, read back, seen by another route.
 
 use ha_core::backend::{Admin, Applied, Health, Member};
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 
 use super::Fixture;
@@ -20,7 +20,11 @@ pub(super) async fn a_fresh_member_stands_as_it_was_configured(fixture: &dyn Fix
             (member.admin, member.weight, member.configured_weight),
             (Admin::Ready, CONFIGURED, CONFIGURED),
         )?;
-        same("its row, and whether another's state counts", (member.row, member.inherited), (RowKind::Primary, false))?;
+        same(
+            "its kind, and whether another's state counts",
+            (member.kind, member.inherited),
+            (MemberKind::Primary, false),
+        )?;
         ensure(member.is_usable(), || format!("a fresh member is not usable: {member:?}"))?;
     }
     scene.all_ready_but(None).await
@@ -73,14 +77,14 @@ pub(super) async fn members_reads_what_member_reads_of_each(fixture: &dyn Fixtur
     let scene = Scene::open(fixture).await?;
     scene.set(0, Admin::Drain).await?;
     scene.set(2, Admin::Maint).await?;
-    let mut rows = scene.balancer.members(&scene.pool).await?;
-    rows.sort_by(|one, other| one.0.cmp(&other.0));
-    let mut names: Vec<&Name> = rows.iter().map(|(name, _)| name).collect();
-    same("the rows of the pool", names.clone(), scene.members.iter().collect())?;
+    let mut listed = scene.balancer.members(&scene.pool).await?;
+    listed.sort_by(|one, other| one.0.cmp(&other.0));
+    let mut names: Vec<&Name> = listed.iter().map(|(name, _)| name).collect();
+    same("the members of the pool", names.clone(), scene.members.iter().collect())?;
     names.dedup();
-    same("the rows of the pool, each once", names.len(), rows.len())?;
-    for (index, (name, row)) in rows.into_iter().enumerate() {
-        same(format!("members and member about {name}"), row, scene.member(index).await?)?;
+    same("the members of the pool, each once", names.len(), listed.len())?;
+    for (index, (name, member)) in listed.into_iter().enumerate() {
+        same(format!("members and member about {name}"), member, scene.member(index).await?)?;
     }
     Ok(())
 }
@@ -111,13 +115,13 @@ pub(super) async fn a_member_in_maintenance_is_not_said_to_be_up(fixture: &dyn F
     let scene = Scene::open(fixture).await?;
     for index in [0, 1] {
         scene.set(index, Admin::Maint).await?;
-        let (alone, looked) = (scene.member(index).await?.health, scene.balancer.look(&scene.row(index)).await?);
-        let row = scene.members[index].clone();
-        let rows = scene.balancer.members(&scene.pool).await?;
-        let listed = rows.into_iter().find(|(name, _)| *name == row).map(|(_, member)| member.health);
+        let (alone, looked) = (scene.member(index).await?.health, scene.balancer.look(&scene.member_ref(index)).await?);
+        let member = scene.members[index].clone();
+        let listed = scene.balancer.members(&scene.pool).await?;
+        let listed = listed.into_iter().find(|(name, _)| *name == member).map(|(_, member)| member.health);
         for health in [Some(alone), Some(looked.member.health), listed] {
             ensure(matches!(health, Some(Health::Paused | Health::Unchecked)), || {
-                format!("checks pause in maintenance, and {row} is said to be {health:?}")
+                format!("checks pause in maintenance, and {member} is said to be {health:?}")
             })?;
         }
     }
@@ -143,7 +147,7 @@ pub(super) async fn reads_change_nothing(fixture: &dyn Fixture) -> Done {
 
 pub(super) async fn two_reads_of_an_idle_balancer_are_the_same(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    let stands = |member: Member| (member.admin, member.weight, member.address, member.counters, member.row);
+    let stands = |member: Member| (member.admin, member.weight, member.address, member.counters, member.kind);
     for index in 0..scene.members.len() {
         let first = stands(scene.member(index).await?);
         same("a second read", stands(scene.member(index).await?), first)?;

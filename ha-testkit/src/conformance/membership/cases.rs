@@ -1,4 +1,4 @@
-//! Rows that are added and removed while the balancer serves.
+//! Members that are added and removed while the balancer serves.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use ha_core::backend::{
     AddMember, Admin, Applied, Effect, ErrorKind, Health, LoadBalancer, MemberRef, Membership, SetAdmin, StepError,
     Weight,
 };
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
@@ -18,11 +18,11 @@ use crate::conformance::balancer::{Trouble, Truth};
 use crate::conformance::patience::{dropped_after, eventually};
 use crate::conformance::verdict::{Done, Stop, breach, ensure, needs, refused, same};
 
-/// A fresh pool of two rows, and the spare.
+/// A fresh pool of two members, and the spare.
 struct Scene {
     subject: Box<dyn MembershipSubject>,
     balancer: Arc<dyn LoadBalancer>,
-    rows: Arc<dyn Membership>,
+    membership: Arc<dyn Membership>,
     pool: Name,
     spare: MemberRef,
     address: SocketAddr,
@@ -35,8 +35,8 @@ impl Scene {
         let pool = name("esb")?;
         let subject = fixture.fresh(&pool, &[name("esb1")?, name("esb2")?]).await?;
         let (spare, address) = subject.spare();
-        let (balancer, rows) = (subject.balancer(), subject.membership());
-        Ok(Self { subject, balancer, rows, spare: MemberRef::new(pool.clone(), spare), pool, address })
+        let (balancer, membership) = (subject.balancer(), subject.membership());
+        Ok(Self { subject, balancer, membership, spare: MemberRef::new(pool.clone(), spare), pool, address })
     }
 
     async fn with(fixture: &dyn MembershipFixture, ability: Ability) -> Result<Self, Stop> {
@@ -45,15 +45,15 @@ impl Scene {
     }
 
     fn request(&self) -> AddMember {
-        AddMember::new(self.spare.clone(), self.address).with_row(RowKind::Primary).with_weight(WEIGHT)
+        AddMember::new(self.spare.clone(), self.address).with_kind(MemberKind::Primary).with_weight(WEIGHT)
     }
 
     async fn add(&self) -> Result<Applied, StepError> {
-        self.rows.add(EPOCH, self.request()).await
+        self.membership.add(EPOCH, self.request()).await
     }
 
     async fn remove(&self) -> Result<Applied, StepError> {
-        self.rows.remove(EPOCH, self.spare.clone()).await
+        self.membership.remove(EPOCH, self.spare.clone()).await
     }
 
     async fn set(&self, admin: Admin) -> Result<Applied, StepError> {
@@ -64,10 +64,10 @@ impl Scene {
         Ok(self.subject.truth(&self.spare.member).await?)
     }
 
-    /// Breaches unless the spare's row really is like this; the others must be as they were.
+    /// Breaches unless the spare's member really is like this; the others must be as they were.
     async fn stands(&self, admin: Option<Admin>) -> Done {
         let wanted = admin.map(|admin| Truth::new(admin, WEIGHT));
-        same("how the spare's row really stands", self.truth().await?, wanted)?;
+        same("how the spare's member really stands", self.truth().await?, wanted)?;
         for member in ["esb1", "esb2"] {
             let truth = self.subject.truth(&name(member)?).await?;
             same(format!("how {member} really stands"), truth, Some(Truth::new(Admin::Ready, Weight::new(100))))?;
@@ -75,9 +75,9 @@ impl Scene {
         Ok(())
     }
 
-    /// Removes the row as soon as nothing connects to it any more.
+    /// Removes the member as soon as nothing connects to it any more.
     async fn removed(&self) -> Done {
-        eventually("a row in maintenance is removed", || async {
+        eventually("a member in maintenance is removed", || async {
             match self.remove().await {
                 Ok(_) => Ok(true),
                 Err(error) if (error.kind(), error.effect()) == (ErrorKind::Conflict, Effect::None) => Ok(false),
@@ -88,111 +88,113 @@ impl Scene {
     }
 }
 
-pub(super) async fn an_added_row_is_in_maintenance_as_it_was_asked_for(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn an_added_member_is_in_maintenance_as_it_was_asked_for(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    same("a new row", scene.add().await?, Applied::Applied)?;
+    same("a new member", scene.add().await?, Applied::Applied)?;
     scene.stands(Some(Admin::Maint)).await?;
-    let row = scene.balancer.member(&scene.spare).await?;
-    same("its state and health", (row.admin, row.health), (Admin::Maint, Health::Paused))?;
+    let member = scene.balancer.member(&scene.spare).await?;
+    same("its state and health", (member.admin, member.health), (Admin::Maint, Health::Paused))?;
     same(
-        "its row, weight and address",
-        (row.row, row.weight, row.address),
-        (RowKind::Primary, WEIGHT, Some(scene.address)),
+        "its kind, weight and address",
+        (member.kind, member.weight, member.address),
+        (MemberKind::Primary, WEIGHT, Some(scene.address)),
     )?;
-    let listed = scene.rows.members(&scene.pool).await?;
-    let found = listed.into_iter().find(|(name, _)| *name == scene.spare.member).map(|(_, row)| row);
-    same("the row among all", found, Some(row))
+    let listed = scene.membership.members(&scene.pool).await?;
+    let found = listed.into_iter().find(|(name, _)| *name == scene.spare.member).map(|(_, member)| member);
+    same("the member among all", found, Some(member))
 }
 
-pub(super) async fn a_row_added_twice_is_applied_once(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_member_added_twice_is_applied_once(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    same("a new row", scene.add().await?, Applied::Applied)?;
-    same("the same row", scene.add().await?, Applied::AlreadySo)?;
-    // A row that serves is the same row, and is not taken out by being added.
+    same("a new member", scene.add().await?, Applied::Applied)?;
+    same("the same member", scene.add().await?, Applied::AlreadySo)?;
+    // A member that serves is the same member, and is not taken out by being added.
     scene.set(Admin::Ready).await?;
-    same("the same row in service", scene.add().await?, Applied::AlreadySo)?;
+    same("the same member in service", scene.add().await?, Applied::AlreadySo)?;
     scene.stands(Some(Admin::Ready)).await
 }
 
-pub(super) async fn a_row_of_the_same_name_and_another_address_is_a_conflict(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_member_of_the_same_name_and_another_address_is_a_conflict(
+    fixture: &dyn MembershipFixture,
+) -> Done {
     let scene = Scene::open(fixture).await?;
     scene.add().await?;
     let other = SocketAddr::new(scene.address.ip(), if scene.address.port() == 9 { 10 } else { 9 });
-    let answer = scene.rows.add(EPOCH, AddMember::new(scene.spare.clone(), other).with_weight(WEIGHT)).await;
+    let answer = scene.membership.add(EPOCH, AddMember::new(scene.spare.clone(), other).with_weight(WEIGHT)).await;
     refused("the same name with another address", answer, ErrorKind::Conflict, Effect::None)?;
     same("the address", scene.balancer.member(&scene.spare).await?.address, Some(scene.address))?;
     let configured = MemberRef::new(scene.pool.clone(), name("esb1")?);
-    let answer = scene.rows.add(EPOCH, AddMember::new(configured, other)).await;
-    refused("the name of a configured row", answer, ErrorKind::Conflict, Effect::None)?;
+    let answer = scene.membership.add(EPOCH, AddMember::new(configured, other)).await;
+    refused("the name of a configured member", answer, ErrorKind::Conflict, Effect::None)?;
     scene.stands(Some(Admin::Maint)).await
 }
 
-pub(super) async fn an_added_row_gets_requests_once_it_is_ready(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn an_added_member_gets_requests_once_it_is_ready(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::with(fixture, Ability::Requests).await?;
     scene.add().await?;
     for _ in 0..8 {
         let answered = scene.subject.request().await?;
-        ensure(answered.as_ref() != Some(&scene.spare.member), || "a row in maintenance got a request".into())?;
+        ensure(answered.as_ref() != Some(&scene.spare.member), || "a member in maintenance got a request".into())?;
     }
     scene.set(Admin::Ready).await?;
     let held = scene.subject.hold(&scene.spare.member).await?;
     let in_flight = || async { Ok(scene.balancer.quiescence(&scene.spare).await?.in_flight() == 1) };
-    eventually("the request of an added row is counted", in_flight).await?;
+    eventually("the request of an added member is counted", in_flight).await?;
     same("whether it got its answer", held.release().await?, true)
 }
 
-pub(super) async fn a_removed_row_is_gone(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_removed_member_is_gone(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
     scene.add().await?;
-    // Whatever a value has learnt of the row must not outlive it.
+    // Whatever a value has learnt of the member must not outlive it.
     scene.balancer.quiescence(&scene.spare).await?;
     same("the removal", scene.remove().await?, Applied::Applied)?;
     scene.stands(None).await?;
     let gone =
         |what: &'static str, answer: Result<(), StepError>| refused(what, answer, ErrorKind::NotFound, Effect::None);
-    gone("member of a removed row", scene.balancer.member(&scene.spare).await.map(drop))?;
-    gone("quiescence of a removed row", scene.balancer.quiescence(&scene.spare).await.map(drop))?;
-    gone("set_admin of a removed row", scene.set(Admin::Ready).await.map(drop))?;
-    same("the rows", scene.rows.members(&scene.pool).await?.len(), 2)
+    gone("member of a removed member", scene.balancer.member(&scene.spare).await.map(drop))?;
+    gone("quiescence of a removed member", scene.balancer.quiescence(&scene.spare).await.map(drop))?;
+    gone("set_admin of a removed member", scene.set(Admin::Ready).await.map(drop))?;
+    same("the members", scene.membership.members(&scene.pool).await?.len(), 2)
 }
 
-pub(super) async fn a_row_that_is_not_there_is_already_removed(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_member_that_is_not_there_is_already_removed(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    same("a row that never was", scene.remove().await?, Applied::AlreadySo)?;
+    same("a member that never was", scene.remove().await?, Applied::AlreadySo)?;
     scene.add().await?;
     scene.remove().await?;
-    same("a row that was removed", scene.remove().await?, Applied::AlreadySo)?;
+    same("a member that was removed", scene.remove().await?, Applied::AlreadySo)?;
     scene.stands(None).await
 }
 
-pub(super) async fn a_row_in_service_is_not_removed(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_member_in_service_is_not_removed(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
     scene.add().await?;
     for admin in [Admin::Ready, Admin::Drain] {
         scene.set(admin).await?;
-        refused("the removal of a row in service", scene.remove().await, ErrorKind::Conflict, Effect::None)?;
+        refused("the removal of a member in service", scene.remove().await, ErrorKind::Conflict, Effect::None)?;
         scene.stands(Some(admin)).await?;
     }
     Ok(())
 }
 
-pub(super) async fn a_row_with_a_request_in_flight_is_not_removed(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_member_with_a_request_in_flight_is_not_removed(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::with(fixture, Ability::Requests).await?;
     scene.add().await?;
     scene.set(Admin::Ready).await?;
     let held = scene.subject.hold(&scene.spare.member).await?;
     scene.set(Admin::Maint).await?;
-    refused("the removal of a row with a request", scene.remove().await, ErrorKind::Conflict, Effect::None)?;
+    refused("the removal of a member with a request", scene.remove().await, ErrorKind::Conflict, Effect::None)?;
     scene.stands(Some(Admin::Maint)).await?;
     same("whether the request got its answer", held.release().await?, true)?;
     scene.removed().await?;
     scene.stands(None).await
 }
 
-pub(super) async fn a_row_is_added_again_after_its_removal(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_member_is_added_again_after_its_removal(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
     for _ in 0..3 {
-        same("a new row", scene.add().await?, Applied::Applied)?;
+        same("a new member", scene.add().await?, Applied::Applied)?;
         scene.set(Admin::Drain).await?;
         same("its figures", scene.balancer.quiescence(&scene.spare).await?.in_flight(), 0)?;
         scene.set(Admin::Maint).await?;
@@ -205,39 +207,39 @@ pub(super) async fn a_row_is_added_again_after_its_removal(fixture: &dyn Members
 pub(super) async fn an_unknown_pool_is_refused_without_effect(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
     let elsewhere = MemberRef::new(name("crm")?, scene.spare.member.clone());
-    let answer = scene.rows.add(EPOCH, AddMember::new(elsewhere.clone(), scene.address)).await;
-    refused("a row in a pool that is not there", answer, ErrorKind::NotFound, Effect::None)?;
-    let answer = scene.rows.remove(EPOCH, elsewhere).await;
-    refused("no row in a pool that is not there", answer, ErrorKind::NotFound, Effect::None)?;
+    let answer = scene.membership.add(EPOCH, AddMember::new(elsewhere.clone(), scene.address)).await;
+    refused("a member in a pool that is not there", answer, ErrorKind::NotFound, Effect::None)?;
+    let answer = scene.membership.remove(EPOCH, elsewhere).await;
+    refused("no member in a pool that is not there", answer, ErrorKind::NotFound, Effect::None)?;
     scene.stands(None).await
 }
 
-pub(super) async fn a_stale_epoch_changes_no_rows_where_it_is_fenced(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_stale_epoch_changes_no_members_where_it_is_fenced(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    needs(scene.rows.capabilities().fences, "capability: fences")?;
+    needs(scene.membership.capabilities().fences, "capability: fences")?;
     let esb1 = MemberRef::new(scene.pool.clone(), name("esb1")?);
     scene.balancer.set_admin(EPOCH, SetAdmin::new(esb1, Admin::Ready)).await?;
-    refused("a stale addition", scene.rows.add(STALE, scene.request()).await, ErrorKind::Fenced, Effect::None)?;
+    refused("a stale addition", scene.membership.add(STALE, scene.request()).await, ErrorKind::Fenced, Effect::None)?;
     scene.stands(None).await?;
     scene.add().await?;
-    let answer = scene.rows.remove(STALE, scene.spare.clone()).await;
+    let answer = scene.membership.remove(STALE, scene.spare.clone()).await;
     refused("a stale removal", answer, ErrorKind::Fenced, Effect::None)?;
     scene.stands(Some(Admin::Maint)).await
 }
 
-pub(super) async fn a_restart_forgets_added_rows(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_restart_forgets_added_members(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::with(fixture, Ability::Restart).await?;
     scene.add().await?;
     scene.balancer.quiescence(&scene.spare).await?;
     scene.subject.restart().await?;
     scene.stands(None).await?;
     let answer = scene.balancer.member(&scene.spare).await;
-    refused("member of a forgotten row", answer, ErrorKind::NotFound, Effect::None)?;
-    same("a forgotten row is new again", scene.add().await?, Applied::Applied)?;
+    refused("member of a forgotten member", answer, ErrorKind::NotFound, Effect::None)?;
+    same("a forgotten member is new again", scene.add().await?, Applied::Applied)?;
     scene.stands(Some(Admin::Maint)).await
 }
 
-pub(super) async fn a_dropped_add_leaves_a_whole_row_or_none(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn a_dropped_add_leaves_a_whole_member_or_none(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
     for polls in 0..200 {
         let ended = dropped_after(scene.add(), polls).await.transpose()?;
@@ -246,7 +248,7 @@ pub(super) async fn a_dropped_add_leaves_a_whole_row_or_none(fixture: &dyn Membe
         let whole = Some(Truth::new(Admin::Maint, WEIGHT));
         ensure(truth.is_none() || truth == whole, || format!("dropped after {polls} polls: {truth:?}"))?;
         scene.stands(truth.map(|truth| truth.admin)).await?;
-        eventually("a row is removed after an addition was given up", || async {
+        eventually("a member is removed after an addition was given up", || async {
             scene.remove().await?;
             Ok(scene.truth().await?.is_none())
         })
@@ -258,17 +260,17 @@ pub(super) async fn a_dropped_add_leaves_a_whole_row_or_none(fixture: &dyn Membe
     Err(breach("add did not end in 200 polls"))
 }
 
-pub(super) async fn an_unreachable_balancer_changes_no_rows(fixture: &dyn MembershipFixture) -> Done {
+pub(super) async fn an_unreachable_balancer_changes_no_members(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::with(fixture, Ability::Fail(Trouble::Unreachable)).await?;
     scene.add().await?;
     scene.subject.trouble(Some(Trouble::Unreachable)).await?;
     let other = MemberRef::new(scene.pool.clone(), name("spare2")?);
-    let answer = scene.rows.add(EPOCH, AddMember::new(other, scene.address)).await;
+    let answer = scene.membership.add(EPOCH, AddMember::new(other, scene.address)).await;
     refused("an addition", answer, ErrorKind::Unreachable, Effect::None)?;
     refused("a removal", scene.remove().await, ErrorKind::Unreachable, Effect::None)?;
     scene.stands(Some(Admin::Maint)).await?;
     scene.subject.trouble(None).await?;
-    eventually("the balancer answers again", || async { Ok(scene.rows.identify().await.is_ok()) }).await?;
+    eventually("the balancer answers again", || async { Ok(scene.membership.identify().await.is_ok()) }).await?;
     scene.removed().await
 }
 

@@ -9,7 +9,7 @@ use super::{MembershipFixture, MembershipSubject};
 use crate::conformance::Breach;
 use crate::conformance::balancer::{Ability, FakeFixture, FakeSubject, Fixture, HeldRequest, Subject, Trouble, Truth};
 
-/// Builds balancers of the simulated world, each with a spare server that has no row.
+/// Builds balancers of the simulated world, each with a spare server that is in no pool.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FakeMembershipFixture;
 
@@ -33,8 +33,8 @@ impl MembershipFixture for FakeMembershipFixture {
     async fn fresh(&self, pool: &Name, members: &[Name]) -> Result<Box<dyn MembershipSubject>, Breach> {
         let spare = Name::new("spare1").map_err(|error| Breach::new(error.to_string()))?;
         let subject = FakeFixture::subject(pool, &[members, std::slice::from_ref(&spare)].concat())?;
-        for rows in subject.world.truth().balancers.values_mut() {
-            rows.retain(|row| row.node != spare.as_str());
+        for members in subject.world.truth().balancers.values_mut() {
+            members.retain(|member| member.node != spare.as_str());
         }
         Ok(Box::new(FakeMembershipSubject { subject, spare }))
     }

@@ -5,31 +5,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ha_core::backend::{Admin, Applied, Counters, ErrorKind, Health, Instance, Member, Quiescence, Weight};
-use ha_core::state::RowKind;
+use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 
 use super::connector::{Connections, MemberClient, client};
 use super::epoch::KeptEpoch;
 
-/// The rows of the pools: what the data plane, the checks and the admin socket share.
-pub(super) struct Rows {
+/// The servers of the pools: what the data plane, the checks and the admin socket share.
+pub(super) struct Servers {
     pools: Vec<Name>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     began: Instant,
-    rows: Vec<Row>,
+    servers: Vec<Server>,
     epoch: KeptEpoch,
     generation: u64,
 }
 
-struct Row {
+struct Server {
     /// The position of its pool.
     pool: usize,
     name: Name,
     address: SocketAddr,
-    kind: RowKind,
+    kind: MemberKind,
     admin: Admin,
     weight: Weight,
     /// What smooth weighted round robin requires it.
@@ -47,10 +47,10 @@ struct Row {
 /// A refusal of the admin socket.
 pub(super) type Refusal = (ErrorKind, String);
 
-/// One request on one row; the row counts it until this is dropped.
+/// One request on one server; the server counts it until this is dropped.
 pub(super) struct Session {
-    rows: Arc<Rows>,
-    row: usize,
+    servers: Arc<Servers>,
+    server: usize,
     pub(super) client: MemberClient,
     pub(super) address: SocketAddr,
 }
@@ -58,44 +58,44 @@ pub(super) struct Session {
 impl Session {
     /// Counts that the request failed at the server.
     pub(super) fn failed(&self) {
-        if let Some(row) = self.rows.lock().rows.get_mut(self.row) {
-            row.failed += 1;
+        if let Some(server) = self.servers.lock().servers.get_mut(self.server) {
+            server.failed += 1;
         }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let mut inner = self.rows.lock();
-        if let Some(row) = inner.rows.get_mut(self.row) {
-            row.sessions = row.sessions.saturating_sub(1);
+        let mut inner = self.servers.lock();
+        if let Some(server) = inner.servers.get_mut(self.server) {
+            server.sessions = server.sessions.saturating_sub(1);
         }
     }
 }
 
-impl fmt::Debug for Rows {
+impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("pools", &self.pools).finish_non_exhaustive()
+        f.debug_struct("Servers").field("pools", &self.pools).finish_non_exhaustive()
     }
 }
 
-impl Rows {
+impl Servers {
     pub(super) fn new(pool: Name) -> Self {
         let generation = u64::from(std::process::id()) << 20 | NEXT.fetch_add(1, Ordering::Relaxed);
         let (began, epoch) = (Instant::now(), KeptEpoch::default());
-        Self { pools: vec![pool], inner: Mutex::new(Inner { began, rows: Vec::new(), epoch, generation }) }
+        Self { pools: vec![pool], inner: Mutex::new(Inner { began, servers: Vec::new(), epoch, generation }) }
     }
 
-    /// Begins another pool; rows that are added from now on are in it.
+    /// Begins another pool; servers that are added from now on are in it.
     pub(super) fn add_pool(&mut self, pool: Name) {
         self.pools.push(pool);
     }
 
-    pub(super) fn add(&mut self, name: Name, address: SocketAddr, kind: RowKind, held_out: bool) {
+    pub(super) fn add(&mut self, name: Name, address: SocketAddr, kind: MemberKind, held_out: bool) {
         let connections = Connections::default();
         let client = client(address, connections.clone());
         let admin = if held_out { Admin::Maint } else { Admin::Ready };
-        let row = Row {
+        let server = Server {
             pool: self.pools.len().saturating_sub(1),
             name,
             address,
@@ -112,12 +112,12 @@ impl Rows {
             connections,
             client,
         };
-        self.lock().rows.push(row);
+        self.lock().servers.push(server);
     }
 
     pub(super) fn set_checked(&mut self, checked: bool) {
-        for row in &mut self.lock().rows {
-            row.checked = checked;
+        for server in &mut self.lock().servers {
+            server.checked = checked;
         }
     }
 
@@ -127,28 +127,31 @@ impl Rows {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().rows.len()
+        self.lock().servers.len()
     }
 
-    /// Chooses a row of a pool for one request and counts the request there in the same breath: once a row drains, no request can
-    /// be on its way to it uncounted.
+    /// Chooses a server of a pool for one request and counts the request there under the same lock: once a server drains, no
+    /// request can be on its way to it uncounted.
     pub(super) fn choose(self: &Arc<Self>, pool: usize) -> Option<Session> {
         let mut inner = self.lock();
-        let usable = |row: &Row| {
-            row.pool == pool && row.admin == Admin::Ready && row.weight > Weight::new(0) && (!row.checked || row.up)
+        let usable = |server: &Server| {
+            server.pool == pool
+                && server.admin == Admin::Ready
+                && server.weight > Weight::new(0)
+                && (!server.checked || server.up)
         };
-        let primaries: Vec<usize> = (0..inner.rows.len())
-            .filter(|index| inner.rows[*index].kind == RowKind::Primary && usable(&inner.rows[*index]))
+        let primaries: Vec<usize> = (0..inner.servers.len())
+            .filter(|index| inner.servers[*index].kind == MemberKind::Primary && usable(&inner.servers[*index]))
             .collect();
         let chosen = if primaries.is_empty() {
-            inner.rows.iter().position(|row| row.kind == RowKind::Backup && usable(row))?
+            inner.servers.iter().position(|server| server.kind == MemberKind::Backup && usable(server))?
         } else {
-            take_turn(&mut inner.rows, &primaries)?
+            take_turn(&mut inner.servers, &primaries)?
         };
-        let row = &mut inner.rows[chosen];
-        row.sessions += 1;
-        row.taken += 1;
-        Some(Session { rows: self.clone(), row: chosen, client: row.client.clone(), address: row.address })
+        let server = &mut inner.servers[chosen];
+        server.sessions += 1;
+        server.taken += 1;
+        Some(Session { servers: self.clone(), server: chosen, client: server.client.clone(), address: server.address })
     }
 
     pub(super) fn identify(&self) -> Instance {
@@ -159,30 +162,37 @@ impl Rows {
 
     pub(super) fn member(&self, pool: &str, member: &str) -> Result<Member, Refusal> {
         let mut inner = self.lock();
-        self.find(&mut inner, pool, member).map(|row| row.stands())
+        self.find(&mut inner, pool, member).map(|server| server.stands())
     }
 
     pub(super) fn members(&self, pool: &str) -> Result<Vec<(Name, Member)>, Refusal> {
         let pool = self.known(pool)?;
-        Ok(self.lock().rows.iter().filter(|row| row.pool == pool).map(|row| (row.name.clone(), row.stands())).collect())
+        Ok(self
+            .lock()
+            .servers
+            .iter()
+            .filter(|server| server.pool == pool)
+            .map(|server| (server.name.clone(), server.stands()))
+            .collect())
     }
 
     pub(super) fn quiescence(&self, pool: &str, member: &str) -> Result<Quiescence, Refusal> {
         let mut inner = self.lock();
         let generation = inner.generation;
-        let row = self.find(&mut inner, pool, member)?;
-        let open = row.connections.open();
-        let figures = Quiescence::new(row.sessions, 0, open.min(row.sessions), open.saturating_sub(row.sessions));
+        let server = self.find(&mut inner, pool, member)?;
+        let open = server.connections.open();
+        let figures =
+            Quiescence::new(server.sessions, 0, open.min(server.sessions), open.saturating_sub(server.sessions));
         Ok(figures.with_generation(generation))
     }
 
     pub(super) fn set_admin(&self, pool: &str, member: &str, admin: Admin, epoch: u64) -> Result<Applied, Refusal> {
-        self.write(pool, member, epoch, |row| row.set(admin))
+        self.write(pool, member, epoch, |server| server.set(admin))
     }
 
     pub(super) fn set_weight(&self, pool: &str, member: &str, weight: Weight, epoch: u64) -> Result<Applied, Refusal> {
-        self.write(pool, member, epoch, |row| {
-            let before = std::mem::replace(&mut row.weight, weight);
+        self.write(pool, member, epoch, |server| {
+            let before = std::mem::replace(&mut server.weight, weight);
             if before == weight { Applied::AlreadySo } else { Applied::Applied }
         })
     }
@@ -192,13 +202,13 @@ impl Rows {
         pool: &str,
         member: &str,
         epoch: u64,
-        change: impl FnOnce(&mut Row) -> Applied,
+        change: impl FnOnce(&mut Server) -> Applied,
     ) -> Result<Applied, Refusal> {
         let mut inner = self.lock();
         let seen = inner.epoch.seen();
         if epoch < seen {
-            let words = format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts");
-            return Err((ErrorKind::Fenced, words));
+            let message = format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts");
+            return Err((ErrorKind::Fenced, message));
         }
         self.find(&mut inner, pool, member)?;
         let not_kept = |error| (ErrorKind::Denied, format!("its epoch cannot be kept: {error}"));
@@ -206,25 +216,25 @@ impl Rows {
         self.find(&mut inner, pool, member).map(change)
     }
 
-    /// Returns whom to check, or `None` while the row is in maintenance.
-    pub(super) fn to_check(&self, row: usize) -> Option<SocketAddr> {
+    /// Returns whom to check, or `None` while the server is in maintenance.
+    pub(super) fn to_check(&self, server: usize) -> Option<SocketAddr> {
         let inner = self.lock();
-        inner.rows.get(row).filter(|row| row.admin != Admin::Maint).map(|row| row.address)
+        inner.servers.get(server).filter(|server| server.admin != Admin::Maint).map(|server| server.address)
     }
 
-    pub(super) fn checked(&self, row: usize, passed: bool, rise: u32, fall: u32) {
+    pub(super) fn checked(&self, server: usize, passed: bool, rise: u32, fall: u32) {
         let mut inner = self.lock();
-        let Some(row) = inner.rows.get_mut(row).filter(|row| row.admin != Admin::Maint) else { return };
-        row.streak = if passed == row.up { 0 } else { row.streak + 1 };
-        if row.streak >= if passed { rise } else { fall } {
-            (row.up, row.streak) = (passed, 0);
+        let Some(server) = inner.servers.get_mut(server).filter(|server| server.admin != Admin::Maint) else { return };
+        server.streak = if passed == server.up { 0 } else { server.streak + 1 };
+        if server.streak >= if passed { rise } else { fall } {
+            (server.up, server.streak) = (passed, 0);
         }
     }
 
-    fn find<'a>(&self, inner: &'a mut Inner, pool: &str, member: &str) -> Result<&'a mut Row, Refusal> {
+    fn find<'a>(&self, inner: &'a mut Inner, pool: &str, member: &str) -> Result<&'a mut Server, Refusal> {
         let place = self.known(pool)?;
-        let row = inner.rows.iter_mut().find(|row| row.pool == place && row.name.as_str() == member);
-        row.ok_or_else(|| (ErrorKind::NotFound, format!("no member {member:?} in pool {pool}")))
+        let server = inner.servers.iter_mut().find(|server| server.pool == place && server.name.as_str() == member);
+        server.ok_or_else(|| (ErrorKind::NotFound, format!("no member {member:?} in pool {pool}")))
     }
 
     fn known(&self, pool: &str) -> Result<usize, Refusal> {
@@ -239,25 +249,25 @@ impl Rows {
     }
 }
 
-/// The weight of every row at first: a canary of one hundredth still gets traffic.
+/// The weight of every server at first: a canary of one hundredth still gets traffic.
 const WEIGHT: Weight = Weight::new(100);
 
-/// Chooses the next of these rows by their weights, smoothly.
-fn take_turn(rows: &mut [Row], usable: &[usize]) -> Option<usize> {
+/// Chooses the next of these servers by their weights, smoothly.
+fn take_turn(servers: &mut [Server], usable: &[usize]) -> Option<usize> {
     let mut sum = 0;
     for index in usable {
-        let row = &mut rows[*index];
-        let weight = i64::from(row.weight.number());
-        (row.credit, sum) = (row.credit + weight, sum + weight);
+        let server = &mut servers[*index];
+        let weight = i64::from(server.weight.number());
+        (server.credit, sum) = (server.credit + weight, sum + weight);
     }
-    let chosen = usable.iter().copied().max_by_key(|index| rows[*index].credit)?;
-    rows[chosen].credit -= sum;
+    let chosen = usable.iter().copied().max_by_key(|index| servers[*index].credit)?;
+    servers[chosen].credit -= sum;
     Some(chosen)
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-impl Row {
+impl Server {
     fn stands(&self) -> Member {
         Member::new(self.admin, self.health(), self.kind)
             .with_checks(self.checked)

@@ -3,41 +3,41 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BalancerIx, DomainIx, Node, NodeIx, Permille, Pool, RowIx};
+use super::{BalancerIx, DomainIx, MemberIx, Node, NodeIx, Permille, Pool};
 
-/// Where the rows of a topology are: by node, and by entrance.
+/// Where the members of a topology are: by node, and by entrance.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Rows {
-    pub(super) layout: RowLayout,
+pub(super) struct Members {
+    pub(super) layout: MemberLayout,
     /// For each pool its entrances.
     pub(super) entrances: Vec<Vec<Entrance>>,
 }
 
-/// Where each node's rows are among all rows. Cheap to clone.
+/// Where each node's members are among all members. Cheap to clone.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<u32>", into = "Vec<u32>")]
-pub struct RowLayout(Arc<[u32]>);
+pub struct MemberLayout(Arc<[u32]>);
 
-/// One balancer instance in front of a pool, with the pool's rows there.
+/// One balancer instance in front of a pool, with the pool's members there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Entrance {
     /// The balancer instance.
     pub balancer: BalancerIx,
-    /// The rows, in the order of the nodes.
+    /// The members, in the order of the nodes.
     pub seats: Vec<Seat>,
 }
 
-/// A node's row at an entrance, with what is declared of the node there.
+/// A node's member at an entrance, with what is declared of the node there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Seat {
     /// The node.
     pub node: NodeIx,
-    /// Its row.
-    pub row: RowIx,
-    /// Its first row in the pool; it has one for each entrance.
-    pub(crate) first: RowIx,
+    /// Its member.
+    pub member: MemberIx,
+    /// Its first member in the pool; it has one for each entrance.
+    pub(crate) first: MemberIx,
     /// What the node can carry in the pool.
     pub capacity: u64,
     /// The share of it that the node carries before it is warm.
@@ -46,36 +46,36 @@ pub struct Seat {
     pub domain: DomainIx,
 }
 
-impl Rows {
+impl Members {
     pub(super) fn new(pools: &[Pool], nodes: &[Node]) -> Self {
         let entrance = |balancer: &BalancerIx| Entrance { balancer: *balancer, seats: Vec::new() };
         let mut entrances: Vec<Vec<Entrance>> =
             pools.iter().map(|pool| pool.balancers.iter().map(entrance).collect()).collect();
-        let (mut offsets, mut row) = (vec![0], 0);
+        let (mut offsets, mut member) = (vec![0], 0);
         for (index, node) in nodes.iter().enumerate() {
             for port in &node.ports {
-                let first = RowIx::new(row);
+                let first = MemberIx::new(member);
                 for entrance in &mut entrances[port.pool.index()] {
                     let (capacity, warm_up, domain) = (port.capacity, node.warm_up, node.domain);
-                    let (node, row_ix) = (NodeIx::new(index), RowIx::new(row));
-                    entrance.seats.push(Seat { node, row: row_ix, first, capacity, warm_up, domain });
-                    row += 1;
+                    let (node, member_ix) = (NodeIx::new(index), MemberIx::new(member));
+                    entrance.seats.push(Seat { node, member: member_ix, first, capacity, warm_up, domain });
+                    member += 1;
                 }
             }
-            offsets.push(u32::try_from(row).unwrap_or(u32::MAX));
+            offsets.push(u32::try_from(member).unwrap_or(u32::MAX));
         }
-        Self { layout: RowLayout::from(offsets), entrances }
+        Self { layout: MemberLayout::from(offsets), entrances }
     }
 }
 
-impl RowLayout {
-    /// Returns how many rows there are.
+impl MemberLayout {
+    /// Returns how many members there are.
     pub fn count(&self) -> usize {
         self.at(self.0.len().saturating_sub(1))
     }
 
-    /// Returns where the rows of the node at `index` are.
-    pub(crate) fn rows(&self, index: usize) -> Range<usize> {
+    /// Returns where the members of the node at `index` are.
+    pub(crate) fn members_of(&self, index: usize) -> Range<usize> {
         self.at(index)..self.at(index + 1)
     }
 
@@ -84,20 +84,20 @@ impl RowLayout {
     }
 }
 
-impl Default for RowLayout {
+impl Default for MemberLayout {
     fn default() -> Self {
         Self::from(vec![0])
     }
 }
 
-impl From<Vec<u32>> for RowLayout {
+impl From<Vec<u32>> for MemberLayout {
     fn from(offsets: Vec<u32>) -> Self {
         Self(offsets.into())
     }
 }
 
-impl From<RowLayout> for Vec<u32> {
-    fn from(layout: RowLayout) -> Self {
+impl From<MemberLayout> for Vec<u32> {
+    fn from(layout: MemberLayout) -> Self {
         layout.0.to_vec()
     }
 }
