@@ -190,7 +190,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
 fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, pools: &[(&str, &LoadReport)]) -> bool {
     let failures: u64 = pools.iter().map(|(_, report)| report.counts.failures()).sum();
     if options.leave_out && !options.anyway {
-        return failures == 0 && run["refused"].as_str().is_some_and(|words| words.contains("backend mgmt"));
+        return failures == 0 && run["refused"].as_str().is_some_and(|message| message.contains("backend mgmt"));
     }
     if options.no_spare {
         return failures == 0 && run["refused"].is_string();

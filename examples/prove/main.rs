@@ -37,12 +37,12 @@ async fn tell() -> Result<bool, Box<dyn Error>> {
     println!("== spares that a patch needs where all members serve (peak 1000, three quarters required after a loss)");
     for (members, capacity, expected) in SPARES {
         let needed = spares_needed(members, capacity).await?;
-        let words = match needed {
+        let message = match needed {
             SparesNeeded::Spares(count) => format!("{count}"),
             SparesNeeded::RefusedAtRest => "refused: breaks the law at rest".into(),
             _ => "?".into(),
         };
-        println!("{members} x {capacity:>4}: {words}");
+        println!("{members} x {capacity:>4}: {message}");
         as_expected &= needed == expected;
     }
     Ok(as_expected)

@@ -145,6 +145,6 @@ fn the_meter_sees_what_restarts_without_drain_lose() {
 fn an_unknown_option_is_named_with_those_that_are_known() {
     let told = Command::new(program()).arg("--hapoxy").output().unwrap();
     assert_eq!(told.status.code(), Some(2));
-    let words = String::from_utf8_lossy(&told.stderr);
-    assert!(words.contains("\"--hapoxy\"") && words.contains("--haproxy"), "{words}");
+    let message = String::from_utf8_lossy(&told.stderr);
+    assert!(message.contains("\"--hapoxy\"") && message.contains("--haproxy"), "{message}");
 }

@@ -59,18 +59,18 @@ fn same<T: std::fmt::Debug + PartialEq>(whole: Option<T>, beginning: Option<T>) 
     }
 }
 
-/// Answers to changing commands: success is one of three texts; a refusal is in HAProxy's words and without effect.
+/// Answers to changing commands: success is one of three texts; a refusal carries HAProxy's own message and has no effect.
 pub fn haproxy_answer(data: &[u8]) {
     let Ok(answer) = std::str::from_utf8(data) else { return };
     let changed = fuzz::changed(answer);
     if changed.is_none() {
-        let words = answer.trim().trim_start_matches(|c: char| "[]: ".contains(c) || c.is_ascii_digit());
-        assert!(["", "New server registered.", "Server deleted."].contains(&words), "{answer:?} is no success");
+        let message = answer.trim().trim_start_matches(|c: char| "[]: ".contains(c) || c.is_ascii_digit());
+        assert!(["", "New server registered.", "Server deleted."].contains(&message), "{answer:?} is no success");
     }
     let before_table = fuzz::changed_before_states(answer);
     assert!(before_table.is_none() || !answer.starts_with("\n\n"), "{answer:?} says that it went well");
-    for (words, error) in [changed, before_table, fuzz::refused(answer)].into_iter().flatten() {
-        assert!(answer.contains(&words), "{words:?} is not in the answer");
+    for (message, error) in [changed, before_table, fuzz::refused(answer)].into_iter().flatten() {
+        assert!(answer.contains(&message), "{message:?} is not in the answer");
         assert_eq!(error.effect(), Effect::None);
         assert!(error.to_string().len() < 4096, "an error as long as the answer");
     }

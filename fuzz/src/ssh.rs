@@ -2,7 +2,7 @@ use ha_core::backend::ServerProcess;
 use ha_core::backend::linux::UnitStatus;
 use ha_ssh::fuzz::{frame, machine, nonce, processes};
 
-/// A stream of a script: in whatever pieces it comes, it tells the same; and an end only behind the script's own word.
+/// A stream of a script: in whatever pieces it comes, it tells the same; and an end only behind the script's own marker.
 pub fn ssh_frame(data: &[u8]) {
     let Some((place, stream)) = data.split_at_checked(2) else { return };
     let place = usize::from(u16::from_be_bytes([place[0], place[1]])) % (stream.len() + 1);

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Where something stands in a topology.
+/// A position in a topology.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Place {

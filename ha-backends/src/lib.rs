@@ -1,13 +1,12 @@
 #![doc = include_str!("../README.md")]
 
-mod backends;
 mod error;
 mod registry;
+mod roles;
 mod shared;
 
-pub use backends::Backends;
 pub use error::{ConnectError, ConnectErrors, Place};
-pub use registry::{Part, Registry, connect};
+pub use registry::{Backends, Part, Registry, connect};
 
 #[cfg(feature = "haproxy")]
 pub use ha_haproxy as haproxy;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ha_core::topology::{Component, Setting, Topology};
+use ha_core::topology::{Component, Role, Setting, Topology};
 
 use crate::error::{ConnectError, Place};
 
@@ -17,25 +17,25 @@ const HOSTS: [&str; 2] = ["local", "ssh"];
 pub(crate) fn find(topology: &Topology) -> Vec<ConnectError> {
     let mut found = Vec::new();
     let mut sockets = BTreeMap::new();
-    for (_, balancer) in topology.balancers() {
-        let component = &balancer.component;
+    for declared in topology.components(Role::Balancer) {
+        let component = declared.component;
         if !BALANCERS.contains(&component.backend.as_str()) {
             continue;
         }
         for key in ["socket", "master"] {
             let Some(value) = value(component, key) else { continue };
-            let place = Place { line: component.line_of(key), key: format!("balancer {}.{key}", balancer.name) };
+            let place = Place { line: component.line_of(key), key: format!("{}.{key}", declared.key()) };
             let fix = "two names for one instance would count it twice: give each its own, or remove one";
             found.extend(meet(&mut sockets, plain(&value), place, value.clone(), fix));
         }
     }
     let mut homes = BTreeMap::new();
-    for (_, node) in topology.nodes() {
-        let host = &node.host;
+    for declared in topology.components(Role::Host) {
+        let host = declared.component;
         let Some(home) = value(host, "home").filter(|_| HOSTS.contains(&host.backend.as_str())) else { continue };
         let machine = ["host", "port"].map(|key| value(host, key).unwrap_or_default());
         let identity = (host.backend.to_string(), machine, plain(&home));
-        let place = Place { line: host.line_of("home"), key: format!("node {}.host.home", node.name) };
+        let place = Place { line: host.line_of("home"), key: format!("{}.home", declared.key()) };
         let fix = "two nodes with one home are one server: give each its own, or remove one";
         found.extend(meet(&mut homes, identity, place, home, fix));
     }

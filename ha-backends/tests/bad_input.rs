@@ -127,14 +127,14 @@ async fn refusal(cluster: &Cluster, topology: &str) -> String {
 #[tokio::test]
 async fn an_unknown_pool_or_member_is_named_as_haproxy_names_it() {
     let cluster = Cluster::start("admin").await;
-    let words = refusal(&cluster, &cluster.topology().replace("name = \"esb\"", "name = \"crm\"")).await;
-    assert!(words.contains("lb1") && words.contains("crm/esb1") && words.contains("backend"), "{words}");
-    let words = refusal(
+    let message = refusal(&cluster, &cluster.topology().replace("name = \"esb\"", "name = \"crm\"")).await;
+    assert!(message.contains("lb1") && message.contains("crm/esb1") && message.contains("backend"), "{message}");
+    let message = refusal(
         &cluster,
         &cluster.topology().replace("capacity = 100\nspare = true", "member = \"esb9\"\ncapacity = 100\nspare = true"),
     )
     .await;
-    assert!(words.contains("esb/esb9") && words.contains("no server esb9"), "{words}");
+    assert!(message.contains("esb/esb9") && message.contains("no server esb9"), "{message}");
 }
 
 #[tokio::test]
@@ -152,10 +152,10 @@ async fn a_configuration_that_would_lose_requests_is_refused_at_plan_time_with_i
                 backend esb\n  server esb1 127.0.0.1:1 check\n  server esb2 127.0.0.1:2 check backup\n";
     // A check that only connects does not see a frozen server.
     let tcp_only = good.replace("  option httpchk GET /health\n", "");
-    let words = refusal(&cluster, &with_config(&tcp_only, "")).await;
-    assert!(words.contains("lb1: ") && words.contains("line ") && words.contains("[tcp-check]"), "{words}");
-    let words = refusal(&cluster, &with_config(&tcp_only.replace("esb\n", "crm\n"), "\"tcp-check\"")).await;
-    assert!(words.contains("[pool-missing]") && !words.contains("[tcp-check]"), "{words}");
+    let message = refusal(&cluster, &with_config(&tcp_only, "")).await;
+    assert!(message.contains("lb1: ") && message.contains("line ") && message.contains("[tcp-check]"), "{message}");
+    let message = refusal(&cluster, &with_config(&tcp_only.replace("esb\n", "crm\n"), "\"tcp-check\"")).await;
+    assert!(message.contains("[pool-missing]") && !message.contains("[tcp-check]"), "{message}");
     for (text, accept) in [(good, ""), (&tcp_only, "\"tcp-check\"")] {
         let planned = cluster.engine(&with_config(text, accept)).plan(&request()).await;
         assert!(planned.is_ok(), "{planned:?}");
@@ -171,8 +171,8 @@ async fn a_configuration_that_would_lose_requests_is_refused_at_plan_time_with_i
 #[tokio::test]
 async fn a_missing_socket_is_named() {
     let cluster = Cluster::start("admin").await;
-    let words = refusal(&cluster, &cluster.topology().replace("admin.sock", "nowhere.sock")).await;
-    assert!(words.contains("nowhere.sock") || words.contains("is HAProxy running"), "{words}");
+    let message = refusal(&cluster, &cluster.topology().replace("admin.sock", "nowhere.sock")).await;
+    assert!(message.contains("nowhere.sock") || message.contains("is HAProxy running"), "{message}");
 }
 
 #[tokio::test]
@@ -203,8 +203,8 @@ async fn a_patch_that_fails_in_half_and_a_server_that_never_gets_ready_end_all_o
         let load = cluster.load();
         let report = engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
         assert_eq!((report.end, report.open.len()), (End::AllOld, 0), "{trouble}: {report}");
-        let words = report.to_string();
-        assert!(words.contains(if trouble == "half" { "no space left" } else { "503" }), "{words}");
+        let message = report.to_string();
+        assert!(message.contains(if trouble == "half" { "no space left" } else { "503" }), "{message}");
         assert_eq!(load.stop().await.counts.failures(), 0, "{trouble}");
         assert!(cluster.homes.iter().all(|home| home.release() == "1.0"), "{trouble}");
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ha_backends::{ConnectError, Registry, connect};
 use ha_core::backend::{Database, FileSync, Host, LoadBalancer, Probe, Workload};
 use ha_core::plan::Plan;
-use ha_core::topology::{Settings, Topology};
+use ha_core::topology::{Role, Settings, Topology};
 use ha_testkit::world::{Controller, FakeBalancer, FakeDatabase, FakeFiles, FakeHost, FakeProbe, FakeWorkload, World};
 
 const GOOD: &str = r#"[cluster]
@@ -220,7 +220,8 @@ async fn backends_of_others_are_named_in_toml_and_connected_like_ours() {
 #[test]
 fn where_a_topology_is_written_is_no_part_of_what_it_is() {
     let (here, below) = (topology(GOOD), topology(&format!("\n\n# moved\n{GOOD}")));
-    let line = |topology: &Topology| topology.balancers().next().map(|(_, balancer)| balancer.component.line());
+    let line =
+        |topology: &Topology| topology.components(Role::Balancer).first().map(|declared| declared.component.line());
     assert_eq!(line(&here).map(|line| line + 3), line(&below));
     assert_eq!(here, below);
     assert_eq!(Plan::digest_of(&here), Plan::digest_of(&below));

@@ -1,10 +1,10 @@
 //! Every backend opens the span `call` with its fields around each call, in the tasks that a call spawns too, and writes no
 //! secret into it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,15 @@ struct Recorder(Arc<Recorded>);
 struct Recorded {
     next: AtomicU64,
     spans: Mutex<BTreeMap<u64, (&'static Metadata<'static>, Fields)>>,
-    events: Mutex<Vec<(String, Option<Fields>)>>,
+    events: Mutex<Vec<Emitted>>,
+}
+
+/// An event, and the fields of the span that it is in.
+#[derive(Clone, Debug)]
+struct Emitted {
+    metadata: &'static Metadata<'static>,
+    fields: Fields,
+    span: Option<Fields>,
 }
 
 thread_local! {
@@ -83,7 +91,7 @@ impl Subscriber for Recorder {
         event.record(&mut Reader(&mut fields));
         let current = ENTERED.with_borrow(|entered| entered.last().copied());
         let span = current.and_then(|id| self.0.spans.lock().unwrap().get(&id).map(|(_, fields)| fields.clone()));
-        self.0.events.lock().unwrap().push((fields.remove("message").unwrap_or_default(), span));
+        self.0.events.lock().unwrap().push(Emitted { metadata: event.metadata(), fields, span });
     }
 
     fn enter(&self, span: &Id) {
@@ -123,6 +131,22 @@ impl Recorder {
             let field = |name: &str| fields.get(name).map(String::as_str);
             assert_eq!((field(telemetry::INSTANCE), field(telemetry::HOST)), (instance, host), "{backend} {op}");
         }
+    }
+
+    /// Fails where an event of ours is not as `telemetry` lists it.
+    fn has_listed_events_only(&self) {
+        let events = self.0.events.lock().unwrap();
+        for event in events.iter().filter(|event| event.metadata.target().starts_with("ha_")) {
+            let message = event.fields["message"].as_str();
+            let spec = telemetry::EVENTS.iter().find(|spec| spec.message == message).expect(message);
+            let fields: BTreeSet<&str> = event.fields.keys().copied().filter(|name| *name != "message").collect();
+            assert_eq!(
+                (*event.metadata.level(), fields),
+                (spec.level, spec.fields.iter().copied().collect()),
+                "{message}"
+            );
+        }
+        assert!(!events.is_empty());
     }
 
     /// Everything that was recorded, as one text.
@@ -232,8 +256,8 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
     recorder.has("ssh", &[of_hosts, of_machines].concat(), None, Some("127.0.0.1"));
     // The command runs in a task of its own, and still in the span of its call.
     let events = recorder.0.events.lock().unwrap().clone();
-    let started = events.iter().filter(|(message, _)| message == "command started");
-    let ops: Vec<_> = started.map(|(_, span)| span.as_ref().map(|fields| fields[telemetry::OP].clone())).collect();
+    let started = events.iter().filter(|event| event.fields["message"] == "command started");
+    let ops: Vec<_> = started.map(|event| event.span.as_ref().map(|fields| fields[telemetry::OP].clone())).collect();
     for op in ["installed", "start", "run"] {
         assert!(ops.contains(&Some(op.into())), "{op}: {ops:?}");
     }
@@ -254,5 +278,6 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
     recorder.has("sqlite", &["append", "read", "runs", "open_runs", "acquire", "renew", "release"], None, None);
     assert_eq!(recorder.calls("sqlite")["append"][telemetry::TARGET], "r1");
 
+    recorder.has_listed_events_only();
     assert!(!recorder.text().contains(SECRET), "{}", recorder.text());
 }

@@ -14,11 +14,24 @@
 //! `log`, `sqlite`). `op` is the method of the trait. `target` is what the call is about: a member, a server's home, a run.
 //! `instance` is the balancer instance that is asked, `host` the machine; each is there where the backend has one.
 //!
-//! | Event of the engine | Fields | When |
+//! [`EVENTS`] lists all events. Of the engine:
+//!
+//! | Event | Fields | When |
 //! |---|---|---|
 //! | `run event` (debug) | `event`, `detail` | with each [`Event`](crate::report::Event) of a run, also where its reader missed it |
 //! | `lease not released, it ends by itself` (warn) | `error` | at the end of a run |
 //! | `its supervisor kills it before stop_deadline` (warn) | `target`, `budget_ms`, `stop_deadline_ms` | as a plan is made |
+//!
+//! Of the backends, each inside of the `call` that caused it, but for `ssh ended`, which no call causes:
+//!
+//! | Event | Fields | When |
+//! |---|---|---|
+//! | `command started` (debug) | `program`, `pid` | `local` has started a process for a command, a start or a stop |
+//! | `what is started ignores signals` (warn) | `program`, `fix` | `local` cannot give a process the default signal dispositions |
+//! | `connected` (debug) | `host`, `machine` | `ssh` has connected; `machine` identifies what answered |
+//! | `ssh ended` (debug) | `host`, `detail` | a connection has ended; `detail` is what the ssh client wrote to its standard error |
+//! | `shell given up` (debug) | `error` | a shell that `ssh` keeps did not answer as expected; another one replaces it |
+//! | `command asked for again` (debug) | `work`, `error` | `ssh` has not seen a command end, and asks the host for it by its id |
 //!
 //! `event` is the event's kind, as `step-ended`; `detail` is all of it as JSON, as `schema/event.json` describes it. Durations
 //! are numbers of milliseconds under names that end in `_ms`. No field holds a secret: of a URL the query is left out, of a
@@ -27,7 +40,7 @@
 use std::fmt::Display;
 
 use tracing::field::{Empty, display};
-use tracing::{Span, debug_span, info_span};
+use tracing::{Level, Span, debug_span, info_span};
 
 /// The name of the span around one run.
 pub const RUN_SPAN: &str = "run";
@@ -35,7 +48,7 @@ pub const RUN_SPAN: &str = "run";
 /// The name of the span around one step of a run.
 pub const STEP_SPAN: &str = "step";
 
-/// The message of the event with which the engine tells each event of a run.
+/// The message of the event with which the engine reports each event of a run.
 pub const RUN_EVENT: &str = "run event";
 
 /// The name of the span around one call of a backend.
@@ -71,8 +84,61 @@ pub const ACTION: &str = "action";
 /// The field with the kind of a run's event.
 pub const EVENT: &str = "event";
 
-/// The field with all of a run's event, as JSON.
+/// The field with all of a run's event, as JSON; of another event its text.
 pub const DETAIL: &str = "detail";
+
+/// The field with the reason of a failure.
+pub const ERROR: &str = "error";
+
+/// The field with what to do about it.
+pub const FIX: &str = "fix";
+
+/// The field with the program of a command, without its arguments.
+pub const PROGRAM: &str = "program";
+
+/// The field with the id of a process.
+pub const PID: &str = "pid";
+
+/// The field with the id by which a host knows a command.
+pub const WORK: &str = "work";
+
+/// The field with the identity of the machine that answered.
+pub const MACHINE: &str = "machine";
+
+/// The field with how long a supervisor waits for a stop, in milliseconds.
+pub const BUDGET_MS: &str = "budget_ms";
+
+/// The field with the policy's `stop_deadline`, in milliseconds.
+pub const STOP_DEADLINE_MS: &str = "stop_deadline_ms";
+
+/// One event: what is public of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct EventSpec {
+    /// Its message, always the same: what differs is in the fields.
+    pub message: &'static str,
+    /// Its level.
+    pub level: Level,
+    /// The names of its fields.
+    pub fields: &'static [&'static str],
+}
+
+const fn event(level: Level, message: &'static str, fields: &'static [&'static str]) -> EventSpec {
+    EventSpec { message, level, fields }
+}
+
+/// Every event of the engine and of the backends of this workspace. `ha-core/tests/telemetry.rs` compares it with the sources.
+pub const EVENTS: &[EventSpec] = &[
+    event(Level::DEBUG, RUN_EVENT, &[EVENT, DETAIL]),
+    event(Level::WARN, "lease not released, it ends by itself", &[ERROR]),
+    event(Level::WARN, "its supervisor kills it before stop_deadline", &[TARGET, BUDGET_MS, STOP_DEADLINE_MS]),
+    event(Level::DEBUG, "command started", &[PROGRAM, PID]),
+    event(Level::WARN, "what is started ignores signals", &[PROGRAM, FIX]),
+    event(Level::DEBUG, "connected", &[HOST, MACHINE]),
+    event(Level::DEBUG, "ssh ended", &[HOST, DETAIL]),
+    event(Level::DEBUG, "shell given up", &[ERROR]),
+    event(Level::DEBUG, "command asked for again", &[WORK, ERROR]),
+];
 
 /// Makes the span of one run. Everything that the engine does for the run is inside, before its plan is known too: that is
 /// said with [`name_plan`] then.

@@ -73,7 +73,7 @@ probe = { backend = "http" }
 "#;
 
 /// What is wrong, each as `line key`.
-fn told(error: &TopologyError) -> Vec<String> {
+fn reported(error: &TopologyError) -> Vec<String> {
     error.diagnostics().iter().map(|found| format!("{} {}", found.line, found.key)).collect()
 }
 
@@ -100,7 +100,7 @@ fn a_node_has_a_member_for_each_of_its_pools_on_each_balancer_of_the_pool() {
 }
 
 #[test]
-fn each_wrong_declaration_of_pools_is_told_once_with_its_line_and_key() {
+fn each_wrong_declaration_of_pools_is_reported_once_with_its_line_and_key() {
     let cases: [(&str, &str, &[&str]); 22] = [
         ("serve = 2", "serve = 4", &["7 pool[0].serve"]),
         ("peak_load = 1000\n", "", &["5 pool[0].peak_load"]),
@@ -128,7 +128,7 @@ fn each_wrong_declaration_of_pools_is_told_once_with_its_line_and_key() {
     for (from, to, expected) in cases {
         assert!(TWO_POOLS.contains(from), "{from}");
         let error = Topology::from_toml_str(&TWO_POOLS.replacen(from, to, 1)).unwrap_err();
-        assert_eq!(told(&error), expected, "{to}: {error}");
+        assert_eq!(reported(&error), expected, "{to}: {error}");
     }
 }
 
@@ -137,11 +137,11 @@ fn what_follows_from_an_error_is_not_reported() {
     let bad = ["\"x\"", "-5", "1.5", "0", "true", "99999999999999999999"];
     for value in bad {
         let text = ONE_POOL.replacen("capacity = 1000", &format!("capacity = {value}"), 1);
-        assert_eq!(told(&Topology::from_toml_str(&text).unwrap_err()), ["14 node[0].capacity"], "{value}");
+        assert_eq!(reported(&Topology::from_toml_str(&text).unwrap_err()), ["14 node[0].capacity"], "{value}");
         let text = ONE_POOL.replacen("peak_load = 1000", &format!("peak_load = {value}"), 1);
-        assert_eq!(told(&Topology::from_toml_str(&text).unwrap_err()), ["4 policy.peak_load"], "{value}");
+        assert_eq!(reported(&Topology::from_toml_str(&text).unwrap_err()), ["4 policy.peak_load"], "{value}");
         let text = ONE_POOL.replacen("serve = 1", &format!("serve = {value}"), 1);
-        assert_eq!(told(&Topology::from_toml_str(&text).unwrap_err()), ["8 pool.serve"], "{value}");
+        assert_eq!(reported(&Topology::from_toml_str(&text).unwrap_err()), ["8 pool.serve"], "{value}");
     }
     let cases = [
         ("name = \"esb1\"", "name = \"esb 1\"", "13 node[0].name"),
@@ -156,7 +156,7 @@ fn what_follows_from_an_error_is_not_reported() {
     ];
     for (from, to, expected) in cases {
         let error = Topology::from_toml_str(&ONE_POOL.replacen(from, to, 1)).unwrap_err();
-        assert_eq!(told(&error), [expected], "{to}: {error}");
+        assert_eq!(reported(&error), [expected], "{to}: {error}");
     }
 }
 
@@ -164,9 +164,9 @@ fn what_follows_from_an_error_is_not_reported() {
 fn a_law_that_is_broken_at_rest_names_the_pool() {
     let text = TWO_POOLS.replace("capacity = 1000", "capacity = 400");
     let error = Topology::from_toml_str(&text).unwrap_err();
-    assert_eq!(told(&error), ["8 pool[0].peak_load", "8 pool[0].survive_one"]);
-    let words = "pool esb: at rest the law is broken: if esb1 is lost 800 is left, 1000 is required then";
-    assert!(error.to_string().contains(words), "{error}");
+    assert_eq!(reported(&error), ["8 pool[0].peak_load", "8 pool[0].survive_one"]);
+    let message = "pool esb: at rest the law is broken: if esb1 is lost 800 is left, 1000 is required then";
+    assert!(error.to_string().contains(message), "{error}");
 }
 
 fn component(name: &str) -> Component {
@@ -232,4 +232,39 @@ fn a_backend_may_have_the_same_name_on_different_balancers() {
     assert_eq!(names, ["esb", "carbon", "carbon"]);
     let capacities = |node: &Node| node.ports.iter().map(|port| port.capacity).collect::<Vec<_>>();
     assert_eq!(capacities(topology.node(topology.find("esb1").unwrap())), [1000, 20, 1000]);
+}
+
+#[test]
+fn a_component_that_is_missing_or_misspelt_is_reported_with_its_line_and_key() {
+    let work = "work = { backend = \"esb\" }\n";
+    let cases = [
+        ("host = { backend = \"local\" }\n", "", "line 12: node[0].host: is missing; add host"),
+        ("probe = { backend = \"http\" }\n", "", "line 12: node[0].probe: is missing; add probe"),
+        ("{ backend = \"local\" }", "{ backnd = \"local\" }", "line 15: node[0].host.backend: is missing; add backend"),
+        (
+            "{ backend = \"local\" }",
+            "\"local\"",
+            "line 15: node[0].host: this is a string; write a table [node[0].host]",
+        ),
+        ("host =", "hosts =", "line 15: node[0].hosts: unknown key; did you mean host?"),
+        (
+            "name = \"lb1\"\nbackend = \"haproxy\"\n",
+            "name = \"lb1\"\n",
+            "line 9: balancer[0].backend: is missing; add backend",
+        ),
+        ("[pool]\n", "files = \"rsync\"\n[pool]\n", "line 6: policy.files: unknown key"),
+        ("[pool]\n", "[files]\n[pool]\n", "line 6: files.backend: is missing; add backend"),
+        (
+            "[pool]\n",
+            "[database]\nbackend = 5\n[pool]\n",
+            "line 7: database.backend: this integer is not what is expected here",
+        ),
+        ("[pool]\n", "[work]\nbackend = \"esb\"\n[pool]\n", "line 6: work: unknown key"),
+        ("serve = 1\n", &format!("serve = 1\n{work}"), "line 9: pool.work: unknown key"),
+    ];
+    for (from, to, expected) in cases {
+        assert!(ONE_POOL.contains(from), "{from}");
+        let error = Topology::from_toml_str(&ONE_POOL.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{to}: {error}");
+    }
 }

@@ -49,8 +49,8 @@ async fn a_schema_range_that_nobody_declared_fails_closed() {
     assert!(error.contains("nothing declares which schema states esb1 (1.0) can use"), "{error}");
     let only_old = world.patch_to("2.0").with_facts(ReleaseFacts::new("1.0").with_schema(SchemaRange::OLD));
     let error = world.engine().plan(&UpgradeRequest::new(only_old)).await.unwrap_err();
-    let words = unprovable(&error).violation.facts.clone();
-    assert!(words.contains("nothing declares which schema states esb2 (2.0) can use"), "{words}");
+    let message = unprovable(&error).violation.facts.clone();
+    assert!(message.contains("nothing declares which schema states esb2 (2.0) can use"), "{message}");
     let turned = SchemaRange::new(Schema::Contracted, Schema::Base);
     let turned = world.patch_to("2.0").with_facts(ReleaseFacts::new("2.0").with_schema(turned));
     let error = world.engine().plan(&UpgradeRequest::new(turned)).await.unwrap_err().to_string();
@@ -61,13 +61,13 @@ async fn a_schema_range_that_nobody_declared_fails_closed() {
 async fn a_request_without_a_way_back_or_with_nothing_to_do_is_refused() {
     let world = World::active_passive();
     let (apply, restore) = commands();
-    for (request, words) in [
+    for (request, message) in [
         (PatchRequest::new("", apply.clone(), restore.clone()), "must not be empty"),
         (PatchRequest::new("2.0", apply.clone(), Vec::new()), "no rollback"),
         (PatchRequest::new("1.0", apply, restore), "nothing to do"),
     ] {
         let error = world.engine().plan(&request).await.unwrap_err().to_string();
-        assert!(error.contains(words), "{error}");
+        assert!(error.contains(message), "{error}");
     }
     let error = world.engine().plan(&world.upgrade_to("2.0")).await.unwrap_err().to_string();
     assert!(error.contains("no [database]"), "{error}");

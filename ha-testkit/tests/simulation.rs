@@ -45,15 +45,15 @@ fn simulate_seeds(
     std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for (seed, (kind, words)) in threads.into_iter().flat_map(|thread| thread.join().unwrap()) {
+        for (seed, (kind, message)) in threads.into_iter().flat_map(|thread| thread.join().unwrap()) {
             *ends.entry(kind).or_default() += 1;
-            broken.extend(words.map(|words| (seed, words)));
+            broken.extend(message.map(|message| (seed, message)));
         }
     });
     broken.sort();
     ha_testkit::figures!("{faults} faults: {ends:?}");
-    let words: Vec<&str> = broken.iter().map(|(_, words)| words.as_str()).collect();
-    assert!(broken.is_empty(), "{} runs broke the law:\n{}", broken.len(), words.join("\n"));
+    let messages: Vec<&str> = broken.iter().map(|(_, message)| message.as_str()).collect();
+    assert!(broken.is_empty(), "{} runs broke the law:\n{}", broken.len(), messages.join("\n"));
     ends
 }
 
@@ -63,18 +63,18 @@ fn simulate_seed(seed: u64, faults: usize, binds: impl Fn(&str) -> bool) -> (Str
     match run(&scenario) {
         Outcome::NoCluster(_) => ("no cluster".into(), None),
         Outcome::Refused { harm, counterexample, plan } => {
-            let words = harm.is_empty().then(|| {
+            let message = harm.is_empty().then(|| {
                 let topology = scenario.shape.topology().unwrap();
                 let plan = plan.to_text(&topology);
                 format!("seed {seed}: refused, and no harm was seen: {counterexample}{plan}")
             });
-            ("refused".into(), words)
+            ("refused".into(), message)
         }
         Outcome::Ran { end, broken: mut found, .. } => {
             found.retain(|broken| binds(&broken.what));
-            let words = (!found.is_empty())
+            let message = (!found.is_empty())
                 .then(|| format!("seed {seed} {scenario:?}\n  {end}\n  {:?}", &found[..found.len().min(6)]));
-            (name(end), words)
+            (name(end), message)
         }
         other => panic!("{other:?}"),
     }

@@ -290,6 +290,22 @@ async fn each_event_of_a_run_is_told_inside_it_under_stable_names() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_event_of_the_engine_is_as_telemetry_lists_it() {
+    let (recorder, ..) = patched().await;
+    let events = recorder.0.events.lock().unwrap();
+    let mut seen = BTreeSet::new();
+    // The balancer of this test says of its own what it is asked.
+    for told in events.iter().filter(|told| !told.fields.contains_key("call")) {
+        let message = told.fields["message"].as_str();
+        let spec = telemetry::EVENTS.iter().find(|spec| spec.message == message).unwrap_or_else(|| panic!("{message}"));
+        let fields: BTreeSet<&str> = told.fields.keys().copied().filter(|name| *name != "message").collect();
+        assert_eq!((told.level, fields), (spec.level, spec.fields.iter().copied().collect()), "{message}");
+        seen.insert(message);
+    }
+    assert!(seen.contains(telemetry::RUN_EVENT), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_is_taken_over_is_a_span_with_the_same_fields() {
     let world = World::active_passive();
     let dying = world.engine_of(&Controller::dying(Death::After(6)));

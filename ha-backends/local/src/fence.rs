@@ -26,8 +26,8 @@ impl Fence {
         operation: &'static str,
         wait: Duration,
     ) -> Result<Self, StepError> {
-        let error = |kind: ErrorKind, words: String| {
-            StepError::new(kind, operation, home.display().to_string()).with_context(words).without_effect()
+        let error = |kind: ErrorKind, message: String| {
+            StepError::new(kind, operation, home.display().to_string()).with_context(message).without_effect()
         };
         let failed = |cause: io::Error| error(ErrorKind::Unreachable, format!("its epoch cannot be kept: {cause}"));
         let lock = File::options().create(true).truncate(false).write(true).open(home.join(LOCK)).map_err(failed)?;
@@ -37,8 +37,8 @@ impl Fence {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(POLL),
                 Err(TryLockError::WouldBlock) => {
-                    let words = format!("another controller's command still runs there after {wait:?}");
-                    return Err(error(ErrorKind::Busy, words));
+                    let message = format!("another controller's command still runs there after {wait:?}");
+                    return Err(error(ErrorKind::Busy, message));
                 }
                 Err(TryLockError::Error(cause)) => return Err(failed(cause)),
             }
@@ -51,8 +51,8 @@ impl Fence {
             Err(cause) => return Err(failed(cause)),
         };
         if epoch.number() < seen {
-            let words = format!("epoch {seen} was seen there, this controller has {epoch}: it must stop");
-            return Err(error(ErrorKind::Fenced, words));
+            let message = format!("epoch {seen} was seen there, this controller has {epoch}: it must stop");
+            return Err(error(ErrorKind::Fenced, message));
         }
         if epoch.number() > seen {
             remember(home, epoch).map_err(failed)?;

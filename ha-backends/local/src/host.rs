@@ -126,8 +126,8 @@ impl LocalHost {
     }
 
     pub(crate) fn failed(&self, operation: &'static str, script: &str, ran: &Ran) -> StepError {
-        let words = format!("{script} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim());
-        StepError::new(ErrorKind::Conflict, operation, self.target()).with_context(words)
+        let message = format!("{script} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim());
+        StepError::new(ErrorKind::Conflict, operation, self.target()).with_context(message)
     }
 
     /// Starts the server unless it is there. The fence is held until the server is seen, so that of several starts at once
@@ -208,10 +208,10 @@ impl ObserveHost for LocalHost {
             match release {
                 Some(release) if ran.is_success() => Ok(Installed::Release(release.into())),
                 Some(_) | None => {
-                    let words =
+                    let message =
                         format!("its version command ended with {} and no release: {}", ran.ended, ran.stderr.trim());
                     let error = StepError::new(ErrorKind::Protocol, "installed", self.target());
-                    Err(error.with_context(words).without_effect())
+                    Err(error.with_context(message).without_effect())
                 }
             }
         }
@@ -282,9 +282,10 @@ impl Host for LocalHost {
             let is_blank = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
             if !is_blank && parse_pid_file(&bytes) != Some(pid) {
                 let named = String::from_utf8_lossy(&bytes).chars().take(40).collect::<String>();
-                let words = format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
+                let message =
+                    format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
                 let mismatch = StepError::new(ErrorKind::Conflict, "stop", self.target());
-                return Err(mismatch.with_context(words).without_effect());
+                return Err(mismatch.with_context(message).without_effect());
             }
             self.script(epoch, "stop", &scripts.stop).await
         }

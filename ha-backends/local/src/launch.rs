@@ -23,11 +23,9 @@ pub(crate) async fn command(program: &Path, arguments: &[String]) -> io::Result<
     }
     let program = found(program)?;
     if !resets_signals().await {
-        tracing::warn!(
-            program = %program.display(),
-            "this controller ignores signals, and what it starts inherits that: {ENV} knows no --default-signal; start the \
-             controller without nohup and in the foreground"
-        );
+        // The controller ignores them itself, and this machine's `env` knows no `--default-signal`.
+        let fix = "start the controller without nohup and in the foreground";
+        tracing::warn!(program = %program.display(), fix, "what is started ignores signals");
         return Ok(plain(&program, arguments));
     }
     let mut command = Command::new(ENV);

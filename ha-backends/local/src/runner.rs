@@ -23,8 +23,8 @@ pub(crate) const DUMP_TIME: Duration = Duration::from_millis(500);
 /// deadline.
 pub(crate) async fn run(home: &Path, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
     let target = home.display().to_string();
-    let nothing = |kind: ErrorKind, words: String| {
-        Err(StepError::new(kind, operation, target.as_str()).with_context(words).without_effect())
+    let nothing = |kind: ErrorKind, message: String| {
+        Err(StepError::new(kind, operation, target.as_str()).with_context(message).without_effect())
     };
     let Some((program, arguments)) = command.argv.split_first() else {
         return nothing(ErrorKind::Unsupported, "the command is empty".into());
@@ -67,8 +67,8 @@ pub(crate) async fn run(home: &Path, operation: &'static str, command: RunComman
                 let _ = kill_process_group(group, Signal::KILL);
             }
             let _ = child.wait().await;
-            let words = format!("it did not end in {:?} and was killed with its process group", command.deadline);
-            return Err(StepError::new(ErrorKind::Timeout, operation, target).with_context(words));
+            let message = format!("it did not end in {:?} and was killed with its process group", command.deadline);
+            return Err(StepError::new(ErrorKind::Timeout, operation, target).with_context(message));
         }
     };
     let stdout = ended(out_reader, &out).await;

@@ -39,16 +39,17 @@ impl LocalHost {
     ) -> Result<UnitStatus, StepError> {
         let properties = format!("--property={}", UnitStatus::PROPERTIES);
         let ran = self.systemctl(operation, unit, &["show", &properties]).await.map_err(StepError::without_effect)?;
-        let refuse = |kind, words: String| Err(self.error(kind, operation).with_context(words).without_effect());
+        let refuse = |kind, message: String| Err(self.error(kind, operation).with_context(message).without_effect());
         match UnitStatus::parse(&ran.stdout).filter(|_| ran.is_success()) {
             None => {
-                let words =
+                let message =
                     format!("{} does not answer ({}): {}", unit.systemctl.join(" "), ran.ended, ran.stderr.trim());
-                refuse(ErrorKind::Protocol, words)
+                refuse(ErrorKind::Protocol, message)
             }
             Some(status) if !status.is_known => {
-                let words = format!("systemd has no unit {}: correct the setting `unit`, or daemon-reload", unit.unit);
-                refuse(ErrorKind::NotFound, words)
+                let message =
+                    format!("systemd has no unit {}: correct the setting `unit`, or daemon-reload", unit.unit);
+                refuse(ErrorKind::NotFound, message)
             }
             Some(status) => Ok(status),
         }
@@ -62,8 +63,8 @@ impl LocalHost {
     ) -> Result<ServerProcess, StepError> {
         let status = self.unit_status(operation, unit).await?;
         status.process(&boot_id().unwrap_or_default()).ok_or_else(|| {
-            let words = format!("{} is active, and it is not known in which run", unit.unit);
-            self.error(ErrorKind::Protocol, operation).with_context(words).without_effect()
+            let message = format!("{} is active, and it is not known in which run", unit.unit);
+            self.error(ErrorKind::Protocol, operation).with_context(message).without_effect()
         })
     }
 

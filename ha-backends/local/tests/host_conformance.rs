@@ -231,7 +231,7 @@ ha_testkit::conformance!(
 /// The cases of pid files have no other proof: hosts in memory have none.
 #[tokio::test]
 async fn a_host_that_believes_its_pid_file_is_caught() {
-    for (belief, case, words) in [
+    for (belief, case, message) in [
         (Belief::FileIsLife, "a_stale_pid_file_is_not_read_as_running", "a server with a stale pid file"),
         (Belief::NamedIsServer, "a_stranger_in_the_pid_file_is_not_read_as_running", "a server with a reused pid"),
         (Belief::LineOrNothing, "a_pid_file_padded_with_nul_bytes_is_understood", "is read as stopped"),
@@ -239,6 +239,6 @@ async fn a_host_that_believes_its_pid_file_is_caught() {
     ] {
         let case = CASES.iter().find(|known| known.name().starts_with(case)).unwrap();
         let breach = case.run(&Local(Some(belief))).await.unwrap_err();
-        assert!(breach.to_string().contains(words), "{belief:?}: {breach}");
+        assert!(breach.to_string().contains(message), "{belief:?}: {breach}");
     }
 }

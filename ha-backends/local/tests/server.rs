@@ -191,7 +191,7 @@ async fn a_probe_tells_closed_from_starting_from_ready_and_runs_the_business_tes
     host.start(FIRST, ServerDomain::Production).await.unwrap();
     loop {
         match probe.ready().await.unwrap() {
-            Ready::NotYet(words) => break assert!(words.contains("503"), "{words}"),
+            Ready::NotYet(message) => break assert!(message.contains("503"), "{message}"),
             _ => sleep(Duration::from_millis(20)).await,
         }
     }

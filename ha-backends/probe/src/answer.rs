@@ -14,8 +14,8 @@ pub(crate) struct OpContext<'a> {
 
 impl OpContext<'_> {
     /// Builds an error. Probes only read: none of their errors has an effect.
-    pub(crate) fn failed(self, kind: ErrorKind, words: impl Into<String>) -> StepError {
-        StepError::new(kind, self.operation, self.target).with_context(words).without_effect()
+    pub(crate) fn failed(self, kind: ErrorKind, message: impl Into<String>) -> StepError {
+        StepError::new(kind, self.operation, self.target).with_context(message).without_effect()
     }
 
     /// Ends a question at its deadline.

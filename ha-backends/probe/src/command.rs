@@ -86,7 +86,7 @@ impl CommandProbe {
         let question = async {
             match self.config.ports.look(asked).await? {
                 PortState::Open => said(asked, &self.config.command).await,
-                PortState::Partly(words) => Ok(Ready::NotYet(words)),
+                PortState::Partly(message) => Ok(Ready::NotYet(message)),
                 PortState::Closed => Ok(Ready::Closed),
             }
         };
@@ -98,11 +98,11 @@ impl CommandProbe {
 pub(crate) async fn said(asked: OpContext<'_>, argv: &[String]) -> Result<Ready, StepError> {
     let ran = run(asked, argv).await?;
     if ran.code != 0 {
-        return Ok(Ready::NotYet(ran.words()));
+        return Ok(Ready::NotYet(ran.message()));
     }
     match release(ran.first_line()) {
         Ok(release) => Ok(Ready::Yes { release }),
-        Err(words) => Err(asked.failed(ErrorKind::Protocol, words)),
+        Err(message) => Err(asked.failed(ErrorKind::Protocol, message)),
     }
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn tested<A: Future<Output = Result<Ready, StepError>>>(
 ) -> Result<Box<str>, StepError> {
     let passes = async {
         let ran = asked.within(limit, run(asked, argv)).await?;
-        Ok(if ran.code == 0 { Tested::Passed } else { Tested::Failed(ran.words()) })
+        Ok(if ran.code == 0 { Tested::Passed } else { Tested::Failed(ran.message()) })
     };
     trial(asked, look, (!argv.is_empty()).then_some(passes)).await
 }

@@ -16,7 +16,7 @@ pub(crate) struct Ports(Vec<String>);
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum PortState {
     Open,
-    /// Some refuse connections, in words.
+    /// Some refuse connections, as text.
     Partly(String),
     Closed,
 }

@@ -23,7 +23,7 @@ pub(crate) struct Ran {
 
 impl Ran {
     /// Says how it failed, with the end of what it said.
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         format!("exit code {}: {}", self.code, ending(said))
     }
@@ -156,8 +156,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_program_tells_the_end_of_what_it_said() {
-        assert_eq!(sh("echo out; echo err >&2; exit 3").await.unwrap().words(), "exit code 3: err");
-        assert_eq!(sh("echo out; exit 3").await.unwrap().words(), "exit code 3: out");
+        assert_eq!(sh("echo out; echo err >&2; exit 3").await.unwrap().message(), "exit code 3: err");
+        assert_eq!(sh("echo out; exit 3").await.unwrap().message(), "exit code 3: out");
         assert_eq!(sh("kill -9 $$").await.unwrap_err().kind(), ErrorKind::Protocol);
     }
 

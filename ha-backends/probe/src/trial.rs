@@ -18,21 +18,21 @@ where
 {
     let before = serving(asked, look().await?)?;
     let Some(test) = test else { return Ok(before) };
-    if let Tested::Failed(words) = test.await? {
-        return Err(asked.failed(ErrorKind::Conflict, words));
+    if let Tested::Failed(message) = test.await? {
+        return Err(asked.failed(ErrorKind::Conflict, message));
     }
     let after = serving(asked, look().await?)?;
     if before == after {
         return Ok(after);
     }
-    let words = format!("release {before} answered before the test and {after} after it: test again");
-    Err(asked.failed(ErrorKind::Conflict, words))
+    let message = format!("release {before} answered before the test and {after} after it: test again");
+    Err(asked.failed(ErrorKind::Conflict, message))
 }
 
 fn serving(asked: OpContext<'_>, ready: Ready) -> Result<Box<str>, StepError> {
     match ready {
         Ready::Yes { release } => Ok(release),
-        Ready::NotYet(words) => Err(asked.failed(ErrorKind::Conflict, words)),
+        Ready::NotYet(message) => Err(asked.failed(ErrorKind::Conflict, message)),
         _ => Err(asked.failed(ErrorKind::Conflict, "nothing listens there")),
     }
 }

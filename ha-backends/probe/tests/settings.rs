@@ -26,13 +26,16 @@ fn refusal(kind: &str, settings: &[(&str, Setting)]) -> String {
 fn each_is_named(kind: &str, good: &[(&str, Setting)], wrong: &[(&str, Setting, &str)]) {
     ha_probe::from_component(&component(kind, good)).unwrap();
     for (key, value, named) in wrong {
-        let words = refusal(kind, &[good, &[(*key, value.clone())]].concat());
-        assert!(words.starts_with(&format!("setting {named}: ")), "{kind} {key} = {value:?}: {words}");
+        let message = refusal(kind, &[good, &[(*key, value.clone())]].concat());
+        assert!(message.starts_with(&format!("setting {named}: ")), "{kind} {key} = {value:?}: {message}");
     }
     for (left_out, _) in good {
         let rest: Vec<_> = good.iter().filter(|(key, _)| key != left_out).cloned().collect();
-        let words = refusal(kind, &rest);
-        assert!(words.starts_with(&format!("setting {left_out}: is missing")), "{kind} without {left_out}: {words}");
+        let message = refusal(kind, &rest);
+        assert!(
+            message.starts_with(&format!("setting {left_out}: is missing")),
+            "{kind} without {left_out}: {message}"
+        );
     }
 }
 
@@ -136,8 +139,8 @@ fn secrets_are_not_shown() {
     {
         let mut wrong = settings.to_vec();
         wrong.push((key, text(value)));
-        let words = refusal("http", &wrong);
-        assert!(!words.contains("s3cret"), "{words}");
+        let message = refusal("http", &wrong);
+        assert!(!message.contains("s3cret"), "{message}");
     }
 }
 
@@ -145,9 +148,9 @@ fn secrets_are_not_shown() {
 #[test]
 fn https_names_the_feature_that_it_needs() {
     for key in ["url", "test_url"] {
-        let words =
+        let message =
             refusal("http", &[("url", text("http://esb1/")), (key, text("https://esb1/")), ("pin", text("00"))]);
-        assert!(words.starts_with(&format!("setting {key}: ")) && words.contains("feature tls"), "{words}");
+        assert!(message.starts_with(&format!("setting {key}: ")) && message.contains("feature tls"), "{message}");
     }
 }
 
@@ -161,16 +164,16 @@ fn https_is_never_believed_without_a_pin_or_a_ca() {
     let pin = "0123456789abcdef".repeat(4);
     let https = ("url", text("https://esb1:9443/health"));
     let with = |key, value: &str| refusal("http", &[https.clone(), (key, text(value))]);
-    let words = refusal("http", std::slice::from_ref(&https));
-    assert!(words.starts_with("setting url: ") && words.contains("pin") && words.contains("ca"), "{words}");
-    let words = refusal("http", &[("url", text("http://esb1/")), ("test_url", text("https://esb1/"))]);
-    assert!(words.starts_with("setting test_url: "), "{words}");
+    let message = refusal("http", std::slice::from_ref(&https));
+    assert!(message.starts_with("setting url: ") && message.contains("pin") && message.contains("ca"), "{message}");
+    let message = refusal("http", &[("url", text("http://esb1/")), ("test_url", text("https://esb1/"))]);
+    assert!(message.starts_with("setting test_url: "), "{message}");
     for wrong in ["any", "00", "sha1:00", &pin[2..]] {
         assert!(with("pin", wrong).starts_with("setting pin: "), "{wrong}");
     }
     for wrong in ["ca.pem", "/nowhere/ca.pem", &empty.display().to_string(), &bad.display().to_string()] {
-        let words = with("ca", wrong);
-        assert!(words.starts_with("setting ca: "), "{words}");
+        let message = with("ca", wrong);
+        assert!(message.starts_with("setting ca: "), "{message}");
     }
     let both = refusal("http", &[https.clone(), ("pin", text(&pin)), ("ca", text("/nowhere/ca.pem"))]);
     assert!(both.starts_with("setting ca: give it or pin"), "{both}");

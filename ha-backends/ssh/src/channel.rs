@@ -67,7 +67,7 @@ fn nothing() -> Result<&'static NonZeroByteSlice, SshFailure> {
 
 fn refused(error: Error) -> SshFailure {
     SshFailure::SessionRefused(match error {
-        Error::RequestFailure(words) | Error::PermissionDenied(words) => words.into(),
+        Error::RequestFailure(message) | Error::PermissionDenied(message) => message.into(),
         Error::IOError(error) => format!("its connection is gone: {error}"),
         other => other.to_string(),
     })

@@ -26,7 +26,7 @@ impl Answer {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         String::from_utf8_lossy(&self.stderr).trim().into()
     }
 }
@@ -90,8 +90,8 @@ pub(crate) async fn execute(
         });
     }
     session.reap().await;
-    let words = String::from_utf8_lossy(&err.into_content()).trim().to_string();
-    Err(SshFailure::LinkLost(if words.is_empty() { "its streams ended".into() } else { words }))
+    let message = String::from_utf8_lossy(&err.into_content()).trim().to_string();
+    Err(SshFailure::LinkLost(if message.is_empty() { "its streams ended".into() } else { message }))
 }
 
 /// Reads one stream until the script reports its end there, or the stream ends.

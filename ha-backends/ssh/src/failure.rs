@@ -54,9 +54,9 @@ pub enum SshFailure {
 pub(crate) const RECONNECT: Duration = Duration::from_secs(1);
 
 impl SshFailure {
-    /// Reads ssh's own words on why no connection came about.
-    pub(crate) fn of_connect(words: &str) -> Self {
-        let line = |part: &str| words.lines().map(str::trim).find(|line| line.contains(part));
+    /// Reads ssh's own message on why no connection came about.
+    pub(crate) fn of_connect(message: &str) -> Self {
+        let line = |part: &str| message.lines().map(str::trim).find(|line| line.contains(part));
         let any = |parts: &[&str]| parts.iter().find_map(|part| line(part)).map(String::from);
         if let Some(found) = any(&["REVOKED HOST KEY", "marked as revoked", "revoked host key"]) {
             return Self::HostKeyRevoked(found);
@@ -77,7 +77,7 @@ impl SshFailure {
         {
             return Self::Settings(found);
         }
-        let last = words.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("ssh said nothing").into();
+        let last = message.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("ssh said nothing").into();
         match any(&["timed out", "Timeout, server"]) {
             Some(found) => Self::ConnectTimedOut(found),
             None => Self::Unreachable(last),
@@ -148,7 +148,7 @@ mod tests {
         let unknown = "No ED25519 host key is known for h and you have requested strict checking.\r\nHost key \
                        verification failed.";
         let retried = |failure: SshFailure| failure.into_step("run", "h");
-        for (words, kind, permanent) in [
+        for (message, kind, permanent) in [
             (changed, ErrorKind::Denied, true),
             (revoked, ErrorKind::Denied, true),
             (unknown, ErrorKind::Denied, true),
@@ -162,11 +162,11 @@ mod tests {
             ("Connection timed out during banner exchange", ErrorKind::Timeout, false),
             ("", ErrorKind::Unreachable, false),
         ] {
-            let failure = SshFailure::of_connect(words);
-            assert_eq!(failure.is_permanent(), permanent, "{words}");
+            let failure = SshFailure::of_connect(message);
+            assert_eq!(failure.is_permanent(), permanent, "{message}");
             let error = retried(failure);
-            assert_eq!((error.kind(), error.effect()), (kind, Effect::None), "{words}");
-            assert_eq!(error.retry() == Retry::Never, permanent, "{words}");
+            assert_eq!((error.kind(), error.effect()), (kind, Effect::None), "{message}");
+            assert_eq!(error.retry() == Retry::Never, permanent, "{message}");
         }
         assert!(matches!(SshFailure::of_connect(changed), SshFailure::HostKeyChanged(_)));
         assert!(matches!(SshFailure::of_connect(revoked), SshFailure::HostKeyRevoked(_)));

@@ -216,11 +216,11 @@ impl ObserveHostFiles for SshHost {
             if let Some(refused) = inner.refusal("tree", &answer) {
                 return Err(refused.without_effect());
             }
-            let words = answer.words();
-            if !words.is_empty() {
-                let denied = words.contains("Permission denied");
+            let message = answer.message();
+            if !message.is_empty() {
+                let denied = message.contains("Permission denied");
                 let kind = if denied { ErrorKind::Denied } else { ErrorKind::Conflict };
-                return Err(inner.refuse(kind, "tree", format!("it could not be read whole: {words}")));
+                return Err(inner.refuse(kind, "tree", format!("it could not be read whole: {message}")));
             }
             let text = answer.out();
             let mut lines = text.lines();

@@ -91,8 +91,8 @@ impl Inner {
         &self.target
     }
 
-    pub(crate) fn refuse(&self, kind: ErrorKind, operation: &'static str, words: impl Into<String>) -> StepError {
-        self.error(kind, operation).with_context(words).without_effect()
+    pub(crate) fn refuse(&self, kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> StepError {
+        self.error(kind, operation).with_context(message).without_effect()
     }
 
     pub(crate) fn nul(&self, operation: &'static str) -> impl Fn(HoldsNul) -> StepError + '_ {
@@ -173,29 +173,30 @@ impl Inner {
         if missing.is_empty() {
             return Ok(());
         }
-        let words = format!("install on the machine: {}", missing.join(", "));
-        Err(self.refuse(ErrorKind::Unsupported, operation, words))
+        let message = format!("install on the machine: {}", missing.join(", "));
+        Err(self.refuse(ErrorKind::Unsupported, operation, message))
     }
 
     pub(crate) fn refusal(&self, operation: &'static str, answer: &Answer) -> Option<StepError> {
-        let (kind, words) = match answer.code {
+        let (kind, message) = match answer.code {
             0 => return None,
             refusal::NOT_FOUND => (ErrorKind::NotFound, "no such file or directory".into()),
             refusal::CONFLICT => (ErrorKind::Conflict, "something else stands there".into()),
-            refusal::DENIED => (ErrorKind::Denied, answer.words()),
+            refusal::DENIED => (ErrorKind::Denied, answer.message()),
             refusal::DAMAGED => (ErrorKind::Protocol, "what arrived is not what was sent".into()),
             refusal::BUSY => (ErrorKind::Busy, "another controller's effect still runs there".into()),
             refusal::FENCED => (ErrorKind::Fenced, "a higher epoch was seen there: this controller must stop".into()),
             refusal::BROKEN => {
-                let words = format!("its state directory {} cannot be used: {}", self.config.state_dir, answer.words());
-                (ErrorKind::Denied, words)
+                let message =
+                    format!("its state directory {} cannot be used: {}", self.config.state_dir, answer.message());
+                (ErrorKind::Denied, message)
             }
             code => {
-                let words = format!("its shell ended with {code}: {}", answer.words());
-                return Some(self.error(ErrorKind::Protocol, operation).with_context(words));
+                let message = format!("its shell ended with {code}: {}", answer.message());
+                return Some(self.error(ErrorKind::Protocol, operation).with_context(message));
             }
         };
-        Some(self.refuse(kind, operation, words))
+        Some(self.refuse(kind, operation, message))
     }
 
     /// Asks the version command over the reading shell. What it leaves behind cannot write into later answers. `None`
@@ -241,13 +242,13 @@ impl Inner {
     }
 
     fn failed(&self, operation: &'static str, script: &str, ran: &Ran) -> StepError {
-        let words = format!("{script} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim());
-        self.error(ErrorKind::Conflict, operation).with_context(words)
+        let message = format!("{script} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim());
+        self.error(ErrorKind::Conflict, operation).with_context(message)
     }
 
     /// Makes a name of work that nobody has used before.
     pub(crate) fn own_id(&self, epoch: LeaseEpoch, operation: &'static str) -> Result<WorkId, StepError> {
-        let broken = |words: String| self.refuse(ErrorKind::Unsupported, operation, words);
+        let broken = |message: String| self.refuse(ErrorKind::Unsupported, operation, message);
         let nonce = random().map_err(|error| broken(error.to_string()))?;
         WorkId::new(&format!("{operation}-{}-{}", epoch.number(), nonce.as_str()))
             .map_err(|error| broken(error.to_string()))
@@ -300,9 +301,9 @@ impl ObserveHost for SshHost {
             ]);
             let answer = inner.ask_apart("installed", &body, Keep::Begin(4096), limit + LATE).await?;
             installed(&answer).ok_or_else(|| {
-                let (code, words) = (answer.code, answer.words());
-                let words = format!("its version command ended with {code} and no release: {words}");
-                inner.refuse(ErrorKind::Protocol, "installed", words)
+                let (code, message) = (answer.code, answer.message());
+                let message = format!("its version command ended with {code} and no release: {message}");
+                inner.refuse(ErrorKind::Protocol, "installed", message)
             })
         }
         .instrument(self.call("installed"))
@@ -335,8 +336,8 @@ impl Host for SshHost {
         async {
             let inner = self.inner.clone();
             if domain == ServerDomain::Test && inner.config.start_test.is_empty() {
-                let words = "no start_test is set for it: it cannot be started in a test domain";
-                return Err(inner.refuse(ErrorKind::Unsupported, "start", words));
+                let message = "no start_test is set for it: it cannot be started in a test domain";
+                return Err(inner.refuse(ErrorKind::Unsupported, "start", message));
             }
             if !inner.is_stopped().await? {
                 return Ok(Applied::AlreadySo);

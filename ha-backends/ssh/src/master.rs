@@ -70,12 +70,12 @@ impl Master {
             return Err(SshFailure::Settings("ssh has no pipes".into()));
         };
         let dead = Arc::new(AtomicBool::new(false));
-        let words = tokio::spawn(words(stderr, dead.clone()));
+        let detail = tokio::spawn(standard_error(stderr, config.destination.clone(), dead.clone()));
         let began = Instant::now();
         loop {
             if dead.load(Ordering::SeqCst) {
-                let words = words.await.unwrap_or_default();
-                return Err(SshFailure::of_connect(&words));
+                let detail = detail.await.unwrap_or_default();
+                return Err(SshFailure::of_connect(&detail));
             }
             if socket.exists() {
                 return Ok(Self { socket, dead, _lifeline: lifeline, _supervisor: supervisor });
@@ -144,8 +144,8 @@ fn arguments(config: &SshConfig, socket: &Path) -> Vec<String> {
     arguments
 }
 
-/// Reads what ssh says until it ends, which it does with the connection.
-async fn words(mut stderr: impl AsyncRead + Unpin, dead: Arc<AtomicBool>) -> String {
+/// Reads what ssh writes to its standard error until it ends, which it does with the connection.
+async fn standard_error(mut stderr: impl AsyncRead + Unpin, host: String, dead: Arc<AtomicBool>) -> String {
     let (mut kept, mut chunk) = (Vec::new(), [0_u8; 1024]);
     while let Ok(read) = stderr.read(&mut chunk).await {
         if read == 0 {
@@ -155,12 +155,11 @@ async fn words(mut stderr: impl AsyncRead + Unpin, dead: Arc<AtomicBool>) -> Str
         let surplus = kept.len().saturating_sub(8192);
         kept.drain(..surplus);
     }
-    let words = String::from_utf8_lossy(&kept).into_owned();
-    if !words.trim().is_empty() {
-        tracing::debug!(words = words.trim(), "ssh ended");
-    }
+    let detail = String::from_utf8_lossy(&kept).into_owned();
+    // The connection outlives the call that began it: this is in no span.
+    tracing::debug!(host, detail = detail.trim(), "ssh ended");
     dead.store(true, Ordering::SeqCst);
-    words
+    detail
 }
 
 /// Makes a directory for one control socket that only this user can enter.

@@ -204,16 +204,18 @@ mod tests {
             ("printf 'half'; return 5", 5, "half", Some("")),
             ("cd /; x=1; kill -9 $(exec sh -c 'echo $PPID')", 137, "", Some("")),
         ];
-        for (body, code, said, words) in cases {
+        for (body, code, said, message) in cases {
             let mut text = Script::new(body.into()).at_once().wrap_apart(&Nonce::new([1; 16]));
             text.push_str(&Script::new(body.into()).at_once().wrap_apart(&nonce()));
             let (out, err) = sh(text.as_bytes());
             assert_eq!(out.code(), Some(code), "{body}");
             assert_eq!(String::from_utf8(out.into_content()).unwrap(), said, "{body}");
             let err = String::from_utf8(err.into_content()).unwrap();
-            match words {
+            match message {
                 // Both scripts have said it.
-                Some(words) => assert!(err.ends_with(&format!("{words}\n{} e {code}\n", nonce().as_str())), "{err:?}"),
+                Some(message) => {
+                    assert!(err.ends_with(&format!("{message}\n{} e {code}\n", nonce().as_str())), "{err:?}")
+                }
                 None => assert!(!err.contains(nonce().as_str()), "{err:?}"),
             }
         }

@@ -54,8 +54,8 @@ impl Inner {
         let other = processes.named.filter(|named| *named != server.pid).map(|named| named.to_string());
         if let Some(named) = other.or_else(|| processes.nonsense.clone()) {
             let pid = server.pid;
-            let words = format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
-            return Err(self.refuse(ErrorKind::Conflict, "stop", words));
+            let message = format!("its pid file says {named:?}, the server is {pid}: correct the file, then resume");
+            return Err(self.refuse(ErrorKind::Conflict, "stop", message));
         }
         Ok(Some(scripts.stop.clone()))
     }

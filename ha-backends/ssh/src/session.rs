@@ -196,7 +196,7 @@ impl Session {
         // Nothing was asked of the host yet: whatever fails here has no effect.
         let answer = self.first(&master, until).await.map_err(|failure| match failure {
             SshFailure::Unanswered(_) => SshFailure::ConnectTimedOut("its shell did not answer".into()),
-            SshFailure::LinkLost(words) => SshFailure::Unreachable(words),
+            SshFailure::LinkLost(message) => SshFailure::Unreachable(message),
             other => other,
         })?;
         let identity = probe::identity(&answer.out(), asked, std::time::SystemTime::now())

@@ -71,7 +71,12 @@ impl Shell {
         let answered = timeout_at(until, exchange).await;
         let is_silent = script.at_once && out.code() == Some(0);
         if !matches!(answered, Ok(Ok(()))) || !(is_silent || out.code() == err.code()) {
-            tracing::debug!(?answered, "a shell that was kept is given up");
+            let error = match &answered {
+                Ok(Ok(())) => "its two ends disagree on how the script ended".into(),
+                Ok(Err(error)) => error.to_string(),
+                Err(late) => late.to_string(),
+            };
+            tracing::debug!(error, "shell given up");
             return Err(if out.has_begun() { NoReply::InTheMiddle } else { NoReply::NotStarted });
         }
         let is_cut = out.is_cut() || err.is_cut();

@@ -30,19 +30,20 @@ impl Inner {
         let body = self.systemctl(Head::new(), unit).map_err(self.nul(operation))?.then([show.as_str()]);
         let answer = self.ask_text(operation, body, self.config.read_deadline).await?;
         if answer.code != 0 {
-            let words = format!("{} does not answer ({}): {}", unit.systemctl.join(" "), answer.code, answer.words());
-            return Err(self.refuse(ErrorKind::Protocol, operation, words));
+            let message =
+                format!("{} does not answer ({}): {}", unit.systemctl.join(" "), answer.code, answer.message());
+            return Err(self.refuse(ErrorKind::Protocol, operation, message));
         }
         let text = answer.out();
         let (boot, shown) = text.split_once('\n').unwrap_or_default();
         let Some(status) = UnitStatus::parse(shown) else {
-            let words = format!("what systemd says of {} is not understood: {text:?}", unit.unit);
-            return Err(self.refuse(ErrorKind::Protocol, operation, words));
+            let message = format!("what systemd says of {} is not understood: {text:?}", unit.unit);
+            return Err(self.refuse(ErrorKind::Protocol, operation, message));
         };
         if !status.is_known {
-            let words =
+            let message =
                 format!("systemd has no unit {}: correct the setting `unit`, or daemon-reload there", unit.unit);
-            return Err(self.refuse(ErrorKind::NotFound, operation, words));
+            return Err(self.refuse(ErrorKind::NotFound, operation, message));
         }
         Ok((boot.trim().into(), status))
     }
@@ -55,8 +56,8 @@ impl Inner {
     ) -> Result<ServerProcess, StepError> {
         let (boot, status) = self.unit_status(operation, unit).await?;
         status.process(&boot).ok_or_else(|| {
-            let words = format!("{} is active, and systemd does not say in which run", unit.unit);
-            self.refuse(ErrorKind::Protocol, operation, words)
+            let message = format!("{} is active, and systemd does not say in which run", unit.unit);
+            self.refuse(ErrorKind::Protocol, operation, message)
         })
     }
 

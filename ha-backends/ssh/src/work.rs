@@ -92,13 +92,13 @@ impl Inner {
         until_its_end: bool,
         after: &str,
     ) -> Result<String, StepError> {
-        let unsupported = |words: String| self.refuse(ErrorKind::Unsupported, operation, words);
+        let unsupported = |message: String| self.refuse(ErrorKind::Unsupported, operation, message);
         if command.argv.first().is_none_or(String::is_empty) {
             return Err(unsupported("the command is empty".into()));
         }
         if let Some((name, _)) = command.env.iter().find(|(name, _)| !is_variable(name)) {
-            let words = "take letters, digits and _, and no name that begins with ha_, which are the runner's own";
-            return Err(unsupported(format!("{name:?} cannot name a variable: {words}")));
+            let message = "take letters, digits and _, and no name that begins with ha_, which are the runner's own";
+            return Err(unsupported(format!("{name:?} cannot name a variable: {message}")));
         }
         let wait = self.config.lock_wait().min(command.deadline);
         let head = self.work_head(id).and_then(|head| {
@@ -145,10 +145,10 @@ impl Inner {
             may_have_begun = true;
             if Instant::now() + pause >= until {
                 let error = self.error(ErrorKind::Timeout, operation);
-                let words = format!("it was not seen to end; ask for its state under {id}: {failed}");
-                return Err(error.with_context(words).caused_by(failed));
+                let message = format!("it was not seen to end; ask for its state under {id}: {failed}");
+                return Err(error.with_context(message).caused_by(failed));
             }
-            tracing::debug!(work = %id, failure = %failed, "asking again");
+            tracing::debug!(work = %id, error = %failed, "command asked for again");
             sleep(pause).await;
             pause = (pause * 2).min(AGAIN[1]);
         }
@@ -170,13 +170,13 @@ impl Inner {
         let told = WorkStatus::parse(line).ok_or_else(strange)?;
         let err = String::from_utf8_lossy(&answer.stderr);
         let ran = |ended| Some(Ok(Ran::new(ended, out, err.as_ref())));
-        let none = |kind, words: &str| Some(Err(self.refuse(kind, operation, words)));
+        let none = |kind, message: &str| Some(Err(self.refuse(kind, operation, message)));
         Ok(match told {
             WorkStatus::State(WorkState::Exited(code)) => ran(Ended::Exited(code)),
             WorkStatus::State(WorkState::Signaled(signal)) => ran(Ended::Signaled(signal)),
             WorkStatus::State(WorkState::Overdue) => {
-                let words = "it passed its deadline and was killed with its process group";
-                Some(Err(self.error(ErrorKind::Timeout, operation).with_context(words)))
+                let message = "it passed its deadline and was killed with its process group";
+                Some(Err(self.error(ErrorKind::Timeout, operation).with_context(message)))
             }
             WorkStatus::State(WorkState::Refused(ErrorKind::Fenced)) => {
                 none(ErrorKind::Fenced, "a higher epoch was seen there: this controller must stop")
@@ -185,8 +185,8 @@ impl Inner {
                 none(ErrorKind::Busy, "another controller's command still ran there")
             }
             WorkStatus::State(WorkState::Lost) => {
-                let words = format!("the machine was restarted, or the keeper of {id} was killed, while it ran");
-                Some(Err(self.error(ErrorKind::Unreachable, operation).with_context(words)))
+                let message = format!("the machine was restarted, or the keeper of {id} was killed, while it ran");
+                Some(Err(self.error(ErrorKind::Unreachable, operation).with_context(message)))
             }
             WorkStatus::Missing => none(ErrorKind::NotFound, "no such program there"),
             WorkStatus::NoHome => none(ErrorKind::NotFound, "its home is not there"),

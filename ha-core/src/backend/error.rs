@@ -108,7 +108,7 @@ impl StepError {
         self
     }
 
-    /// Adds what was seen and what to do, in plain words. No secrets: this is printed.
+    /// Adds what was seen and what to do, as plain text. No secrets: this is printed.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<String>) -> Self {
         self.0.context = Some(context.into());

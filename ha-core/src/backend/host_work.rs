@@ -59,7 +59,7 @@ pub enum WorkState {
     Overdue,
     /// It never began its command: `Fenced` or `Busy`.
     Refused(ErrorKind),
-    /// It is gone without a word: its machine was restarted, or somebody killed what kept it.
+    /// It is gone and left no result: its machine was restarted, or somebody killed what kept it.
     Lost,
 }
 

@@ -13,7 +13,7 @@ pub enum Ready {
         /// The release that answered.
         release: Box<str>,
     },
-    /// The server answered that it is not ready, in these words.
+    /// The server answered that it is not ready, with this message.
     NotYet(String),
     /// Nothing listens there.
     Closed,

@@ -5,7 +5,7 @@ use super::error::BuildError;
 use crate::backend::{Database, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
-use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Topology};
+use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Role, Topology};
 
 /// Changes one cluster: it observes, plans, proves and runs.
 ///
@@ -159,17 +159,14 @@ impl EngineBuilder {
     /// [`BuildError`] when a backend is missing, or was given for a name that the topology does not have.
     pub fn build(self) -> Result<Engine, BuildError> {
         let topology = &self.topology;
-        let balancer_names = topology.balancers.iter().map(|balancer| balancer.name.as_str());
-        let node_names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
-        let balancers = in_order("balancer", "with_balancer", balancer_names, self.balancers)?;
-        let hosts = in_order("host", "with_host", node_names.iter().copied(), self.hosts)?;
-        let probes = in_order("probe", "with_probe", node_names.iter().copied(), self.probes)?;
-        let pulling: Vec<&str> =
-            topology.nodes.iter().filter(|node| node.work.is_some()).map(|node| node.name.as_str()).collect();
-        let mut workloads = in_order("workload", "with_work", pulling.into_iter(), self.work)?.into_iter();
-        let work = topology.nodes.iter().map(|node| node.work.as_ref().and_then(|_| workloads.next())).collect();
-        let files = where_declared("file sync", "with_files", topology.files.is_some(), self.files)?;
-        let database = where_declared("database", "with_database", topology.database.is_some(), self.database)?;
+        let balancers = in_order(topology, Role::Balancer, "balancer", "with_balancer", self.balancers)?;
+        let hosts = in_order(topology, Role::Host, "host", "with_host", self.hosts)?;
+        let probes = in_order(topology, Role::Probe, "probe", "with_probe", self.probes)?;
+        let mut workloads = in_order(topology, Role::Work, "workload", "with_work", self.work)?.into_iter();
+        let work =
+            topology.nodes.iter().map(|node| node.component(Role::Work).and_then(|_| workloads.next())).collect();
+        let files = where_declared(topology, Role::Files, "file sync", "with_files", self.files)?;
+        let database = where_declared(topology, Role::Database, "database", "with_database", self.database)?;
         let shared = Shared {
             topology: Arc::new(self.topology),
             balancers,
@@ -186,27 +183,33 @@ impl EngineBuilder {
     }
 }
 
-fn in_order<'a, T: ?Sized>(
+/// Returns the backends of a role in the order of their owners.
+fn in_order<T: ?Sized>(
+    topology: &Topology,
+    role: Role,
     what: &'static str,
     method: &'static str,
-    names: impl Iterator<Item = &'a str>,
     mut given: BTreeMap<String, Arc<T>>,
 ) -> Result<Vec<Arc<T>>, BuildError> {
-    let take = |name: &str| given.remove(name).ok_or_else(|| BuildError::Missing { what, name: name.into(), method });
-    let ordered = names.map(take).collect::<Result<Vec<_>, _>>()?;
+    let mut take =
+        |name: &str| given.remove(name).ok_or_else(|| BuildError::Missing { what, name: name.into(), method });
+    let declared = topology.components(role).into_iter();
+    let ordered = declared.map(|declared| take(declared.name.as_str())).collect::<Result<Vec<_>, _>>()?;
     match given.into_keys().next() {
         Some(name) => Err(BuildError::Unknown { what, name }),
         None => Ok(ordered),
     }
 }
 
+/// Returns the backend of a role of the cluster itself, where it is declared.
 fn where_declared<T>(
+    topology: &Topology,
+    role: Role,
     what: &'static str,
     method: &'static str,
-    declared: bool,
     given: Option<T>,
 ) -> Result<Option<T>, BuildError> {
-    match (declared, &given) {
+    match (!topology.components(role).is_empty(), &given) {
         (true, None) => Err(BuildError::Missing { what, name: "the cluster".into(), method }),
         (false, Some(_)) => Err(BuildError::Unknown { what, name: "the cluster".into() }),
         (true, Some(_)) | (false, None) => Ok(given),

@@ -64,7 +64,7 @@ impl Engine {
     pub async fn observe(&self) -> Result<Observed, RunError> {
         let Seen { nodes, members, schema, notes } = look(&self.shared, true, &[]).await;
         let mut facts = Facts::default();
-        let too_many = |words: String| RunError::Plan { source: PlanError::Incomplete(words), seen: Vec::new() };
+        let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
         for SeenNode { server: node, files, work } in &nodes {
             let release = node.release.as_deref().map(|release| facts.releases.enter(release)).transpose();
@@ -127,11 +127,11 @@ async fn config_findings(shared: &Parts, notes: &mut Vec<String>) -> Vec<String>
             Err(_) => vec![ConfigFinding::danger(format!("its configuration was not read in {READ_LIMIT:?}"))],
         };
         for concern in found {
-            let words = format!("{}: {}", topology.balancer(balancer).name, concern.message);
+            let message = format!("{}: {}", topology.balancer(balancer).name, concern.message);
             let known = if concern.danger { &mut dangers } else { &mut *notes };
             // What is not about a pool is told once, however many pools ask.
-            if !known.contains(&words) {
-                known.push(words);
+            if !known.contains(&message) {
+                known.push(message);
             }
         }
     }
@@ -144,8 +144,8 @@ impl Observed {
         if self.dangers.is_empty() {
             return Ok(self);
         }
-        let words = format!("a balancer's configuration would lose requests:\n  {}", self.dangers.join("\n  "));
-        Err(RunError::Plan { source: PlanError::Incomplete(words), seen: self.notes })
+        let message = format!("a balancer's configuration would lose requests:\n  {}", self.dangers.join("\n  "));
+        Err(RunError::Plan { source: PlanError::Incomplete(message), seen: self.notes })
     }
 }
 

@@ -99,8 +99,8 @@ async fn answer(
             }
             Call::CloseSessions => {
                 let Some(consent) = consent else {
-                    let words = format!("nobody consents to cut requests on {member}");
-                    return Ok(Reply::Failed(Failure::new(ErrorKind::Denied, Effect::None, words)));
+                    let message = format!("nobody consents to cut requests on {member}");
+                    return Ok(Reply::Failed(Failure::new(ErrorKind::Denied, Effect::None, message)));
                 };
                 let request = CloseSessions::new(member.clone(), consent);
                 backend.close_sessions(epoch, request).await.map(|closed| Reply::Closed(closed.sessions))
@@ -111,8 +111,8 @@ async fn answer(
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => Reply::Failed(Failure::from(&error)),
         Err(_) => {
-            let words = format!("no answer about {member} in {CALL_LIMIT:?}");
-            Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, words))
+            let message = format!("no answer about {member} in {CALL_LIMIT:?}");
+            Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, message))
         }
     }
 }

@@ -14,7 +14,7 @@ impl Law<'_> {
         Err(Violation::new(Invariant::Repaid, format!("still open: {}", open.join(", "))))
     }
 
-    /// Lists the open loans, in words.
+    /// Lists the open loans, as text.
     pub fn open_loans(&self, state: &ClusterState) -> Vec<String> {
         state
             .nodes()

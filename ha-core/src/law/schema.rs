@@ -33,7 +33,7 @@ impl Law<'_> {
     }
 
     pub(super) fn schema_in_range(&self, state: &ClusterState, node: &NodeState) -> bool {
-        if self.topology.database.is_none() {
+        if self.topology.database().is_none() {
             return true;
         }
         let range = node.release.and_then(|release| self.facts.releases.schema(release));

@@ -383,7 +383,7 @@ impl ChangeCommands {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stage {
-    /// What the stage is for, in words.
+    /// What the stage is for, as text.
     pub name: String,
     /// The nodes; empty where every step acts on what the cluster shares.
     pub nodes: Vec<NodeIx>,

@@ -33,7 +33,7 @@ impl Plan {
         text
     }
 
-    /// Says in words what all members have at the end.
+    /// Says what all members have at the end.
     pub fn goal_message(&self) -> String {
         let release = self.goal.release.map(|release| format!("release {}", self.facts.releases.name(release)));
         let generation = self.goal.generation.map(|id| format!("generation {}", self.facts.generations.sequence(id)));

@@ -190,7 +190,7 @@ impl<'a> Change<'a> {
         let order = self.order();
         let first = order.first().copied();
         stages.extend(self.before.iter().map(|schema| self.migrate("prepare the database", *schema)));
-        let shared = matches!(self.kind, Kind::Files { .. }) && self.topology.files.is_some();
+        let shared = matches!(self.kind, Kind::Files { .. }) && self.topology.files().is_some();
         if shared {
             stages.extend(self.hold_files(first));
         }
@@ -219,7 +219,7 @@ impl<'a> Change<'a> {
         let writer = law::writer(self.start);
         let of = |(index, node): (NodeIx, &crate::topology::Node)| {
             let stands = self.start.node(index);
-            let shared = self.topology.files.is_some();
+            let shared = self.topology.files().is_some();
             if !self.topology.is_home(node) || (node.spare && !spares.contains(&index) && !shared) {
                 return None;
             }
@@ -267,7 +267,7 @@ impl<'a> Change<'a> {
         let mut waves: Vec<Vec<NodeIx>> = Vec::new();
         let mut wave: Vec<NodeIx> = Vec::new();
         for (place, node) in order.iter().enumerate() {
-            let alone = self.stands_by(order, place) || place == 0 && self.topology.files.is_some();
+            let alone = self.stands_by(order, place) || place == 0 && self.topology.files().is_some();
             let mut larger = wave.clone();
             larger.push(*node);
             if !wave.is_empty() && (alone || !self.can_be_out(&state, &larger)) {

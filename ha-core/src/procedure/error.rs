@@ -22,7 +22,7 @@ pub enum PlanError {
     /// Every member has what was asked for already.
     #[error("every member has {what} already: there is nothing to do")]
     NothingToDo {
-        /// What, in words.
+        /// What, as text.
         what: String,
     },
     /// A request without a command, or with an empty release.

@@ -89,7 +89,7 @@ pub enum Why {
 }
 
 impl End {
-    /// Says how a run ended, in the words of its plan.
+    /// Says how a run ended, as its plan calls it.
     pub fn message(self, ends: &Ends) -> String {
         match self {
             Self::AllNew => ends.reached.clone(),

@@ -86,7 +86,7 @@ pub enum Evidence {
     },
     /// It did not happen, or it is not known whether it did.
     Failed {
-        /// What was seen, in the words of whoever saw it.
+        /// What was seen, as reported by whoever saw it.
         detail: String,
     },
 }

@@ -120,7 +120,7 @@ pub enum Record {
     Closed {
         /// How.
         end: End,
-        /// Every loan that is still open, in words.
+        /// Every loan that is still open, as text.
         open: Vec<String>,
     },
 }

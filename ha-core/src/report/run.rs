@@ -18,7 +18,7 @@ pub struct RunReport {
     pub run: RunId,
     /// The procedure, as `patch`.
     pub procedure: String,
-    /// What the members were to have, in words.
+    /// What the members were to have, as text.
     pub goal: String,
     /// The digest of the plan.
     pub plan: String,

@@ -17,7 +17,7 @@ pub struct Observation {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct NodeSeen {
-    /// The process; `Ready` without a word about warmth.
+    /// The process; `Ready` without the warmth.
     pub process: Process,
     /// The release that answers, or the installed one where nothing answers.
     pub release: Option<ReleaseId>,

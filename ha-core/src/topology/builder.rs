@@ -1,12 +1,13 @@
+use super::component::Components;
 use super::draft::Draft;
 use super::reader::{At, Findings};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
-use super::{Component, Policy, SiteRole, Topology, TopologyError};
+use super::{Component, Policy, Role, SiteRole, Topology, TopologyError};
 
 /// Puts a topology together; begun with [`Topology::builder`].
 #[derive(Clone, Debug)]
 pub struct TopologyBuilder {
-    draft: Draft,
+    pub(super) draft: Draft,
 }
 
 impl Topology {
@@ -55,7 +56,9 @@ impl TopologyBuilder {
     pub fn balancer(mut self, name: impl Into<String>, component: Component) -> Self {
         let path = format!("balancer[{}]", self.draft.balancers.len());
         let name = Some(At::unlined(name.into()));
-        self.draft.balancers.push(BalancerDraft { path, line: 0, name, component: Some(component) });
+        let mut components = Components::default();
+        components.set(Role::Balancer, component);
+        self.draft.balancers.push(BalancerDraft { path, line: 0, name, components });
         self
     }
 
@@ -67,20 +70,6 @@ impl TopologyBuilder {
             port.path = format!("{}.port[{index}]", node.path);
         }
         self.draft.nodes.push(node);
-        self
-    }
-
-    /// Says how files are shared. Default: each node has its own.
-    #[must_use]
-    pub fn files(mut self, files: Component) -> Self {
-        self.draft.files = Some(files);
-        self
-    }
-
-    /// Declares the shared database. Default: none.
-    #[must_use]
-    pub fn database(mut self, database: Component) -> Self {
-        self.draft.database = Some(database);
         self
     }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::at_rest;
+use super::component::Components;
 use super::members::Members;
 use super::reader::{At, Findings};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
-use super::{Balancer, Component, DomainIx, Name, Node, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology};
+use super::{Balancer, DomainIx, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Draft {
@@ -16,8 +17,7 @@ pub(super) struct Draft {
     pub(super) pools: Vec<PoolSpec>,
     pub(super) balancers: Vec<BalancerDraft>,
     pub(super) nodes: Vec<NodeSpec>,
-    pub(super) files: Option<Component>,
-    pub(super) database: Option<Component>,
+    pub(super) components: Components,
     pub(super) sites: Vec<SiteDraft>,
 }
 
@@ -52,13 +52,13 @@ impl Draft {
         for node in &mut nodes {
             node.ports.sort_by_key(|port| port.pool);
         }
-        if ["pool", "node", "site", "balancer"].iter().any(|table| findings.has(table)) {
+        let is_complete = self.components.check(Owner::Cluster, findings, "", 0);
+        if !is_complete || ["pool", "node", "site", "balancer"].iter().any(|table| findings.has(table)) {
             return None;
         }
         let members = Members::new(&pools, &nodes);
-        let (policy, files, database) = (self.policy.policy.clone(), self.files.clone(), self.database.clone());
-        let mut topology =
-            Topology { name: name?, policy, pools, balancers, nodes, domains, files, database, sites, members };
+        let (name, policy, components) = (name?, self.policy.policy.clone(), self.components.clone());
+        let mut topology = Topology { name, policy, pools, balancers, nodes, domains, components, sites, members };
         at_rest::check_serve(&topology, &lines, findings, &self.pools);
         if !findings.has("pool") && !findings.has("policy") {
             self.share_defaults(&mut topology);
@@ -93,8 +93,9 @@ impl Draft {
             let key = format!("{}.name", draft.path);
             let name = named(findings, &key, draft.name.as_ref())
                 .and_then(|name| once(findings, &key, draft.name.as_ref(), name, &mut seen));
-            if let (Some(name), Some(component)) = (name, &draft.component) {
-                balancers.push(Balancer { name, component: component.clone() });
+            let is_complete = draft.components.check(Owner::Balancer, findings, &draft.path, draft.line);
+            if let Some(name) = name.filter(|_| is_complete) {
+                balancers.push(Balancer { name, components: draft.components.clone() });
             }
         }
         balancers
@@ -235,10 +236,12 @@ impl Draft {
                 domains.push(domain.clone());
                 DomainIx::new(domains.len() - 1)
             });
-            let (Some(host), Some(probe)) = (draft.host.clone(), draft.probe.clone()) else { continue };
+            if !draft.components.check(Owner::Node, findings, &draft.path, draft.line) {
+                continue;
+            }
             let warm_up = draft.warm_up.as_ref().map_or(Permille::WHOLE, |share| share.value);
-            let (work, spare) = (draft.work.clone(), draft.spare);
-            nodes.push(Node { name, ports, warm_up, work, site, domain, spare, host, probe });
+            let (components, spare) = (draft.components.clone(), draft.spare);
+            nodes.push(Node { name, ports, warm_up, site, domain, spare, components });
         }
         Some((nodes, domains))
     }
@@ -265,7 +268,7 @@ pub(super) fn named(findings: &Findings<'_>, key: &str, text: Option<&At<String>
     match Name::new(&text.value) {
         Ok(name) => Some(name),
         Err(error) => {
-            // A text that stands for several pools is told once.
+            // A text that several pools share is reported once.
             if !findings.has(key) {
                 findings.add(text.line, key, error.to_string(), "choose a name of these characters");
             }

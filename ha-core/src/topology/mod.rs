@@ -5,6 +5,7 @@
 
 mod at_rest;
 mod builder;
+mod component;
 mod diagnostic;
 mod draft;
 mod index;
@@ -20,12 +21,11 @@ mod settings;
 mod spec;
 
 pub use builder::TopologyBuilder;
+pub use component::{Component, Declared, Owner, Role};
 pub use diagnostic::{Diagnostic, TopologyError};
 pub use index::{BalancerIx, DomainIx, MemberIx, NodeIx, PoolIx, SiteIx};
 pub use members::{Entrance, MemberLayout, Seat};
-pub use model::{
-    Balancer, Component, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology,
-};
+pub use model::{Balancer, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology};
 pub use name::{InvalidName, Name};
 pub use settings::{Reported, SettingError, SettingErrors, Settings};
 pub use spec::{NodeSpec, PoolSpec, PortSpec};

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::component::Components;
 use super::members::Members;
 use super::{BalancerIx, DomainIx, Name, PoolIx, SiteIx};
 
@@ -17,8 +17,8 @@ pub struct Topology {
     pub(crate) nodes: Vec<Node>,
     /// The failure domains, in the order of their first node.
     pub(crate) domains: Vec<Name>,
-    pub(crate) files: Option<Component>,
-    pub(crate) database: Option<Component>,
+    /// The components of the cluster itself.
+    pub(crate) components: Components,
     pub(crate) sites: Vec<SiteSpec>,
     /// What follows from the above: where the members are.
     #[serde(skip)]
@@ -89,8 +89,8 @@ impl Pool {
 pub struct Balancer {
     /// Its name.
     pub name: Name,
-    /// The backend that drives it.
-    pub component: Component,
+    /// What drives it.
+    pub(crate) components: Components,
 }
 
 /// One node: a server on a host.
@@ -103,18 +103,14 @@ pub struct Node {
     pub ports: Vec<Port>,
     /// The share of its capacity that it carries before it is warm. Default 1.0.
     pub warm_up: Permille,
-    /// What drives the work that it pulls by itself; `None` where it pulls none.
-    pub work: Option<Component>,
     /// Its site; `None` where no sites are declared.
     pub site: Option<SiteIx>,
     /// What fails with it; by default itself alone.
     pub domain: DomainIx,
     /// Whether it is a spare: entered on the balancers, held out, and used only while a change needs it.
     pub spare: bool,
-    /// The backend that drives its host.
-    pub host: Component,
-    /// The backend that probes it directly.
-    pub probe: Component,
+    /// What drives and probes it.
+    pub(crate) components: Components,
 }
 
 /// One port of a node: its membership in a pool.
@@ -128,52 +124,6 @@ pub struct Port {
     /// What the node can carry there, in the unit of the pool's [`peak_load`](Pool::peak_load). At least 1.
     pub capacity: u64,
 }
-
-/// Names a backend and gives it its settings, which the backend validates.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Component {
-    /// The backend's name, as `haproxy` or `local`.
-    pub backend: Name,
-    /// Its settings.
-    pub settings: BTreeMap<String, Setting>,
-    /// Where it is written.
-    #[serde(skip)]
-    pub(super) lines: Lines,
-}
-
-impl Component {
-    /// Names a backend without settings.
-    pub fn new(backend: Name) -> Self {
-        Self { backend, settings: BTreeMap::new(), lines: Lines::default() }
-    }
-
-    /// Returns the line where it is written, from 1 on; 0 where it was not read from a file.
-    pub fn line(&self) -> usize {
-        self.lines.component
-    }
-
-    /// Returns the line of a setting; the component's where the setting is not given.
-    pub fn line_of(&self, key: &str) -> usize {
-        self.lines.settings.get(key).copied().unwrap_or(self.lines.component)
-    }
-}
-
-/// Where a component is written. Lines are no part of what it is: two components that say the same are equal, and a plan
-/// for one is a plan for the other.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lines {
-    pub(super) component: usize,
-    pub(super) settings: BTreeMap<String, usize>,
-}
-
-impl PartialEq for Lines {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Lines {}
 
 /// The value of a backend's setting.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -244,7 +194,7 @@ pub enum OnDrainDeadline {
     Cut,
 }
 
-/// How long things may take, and what happens when they take longer. What a pool has to carry stands in [`Pool`].
+/// How long things may take, and what happens when they take longer. What a pool has to carry is declared in [`Pool`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Policy {

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::component::Components;
 use super::draft::{Draft, PolicyDraft};
 use super::reader::{Findings, Reader};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, PortSpec, SiteDraft};
-use super::{Component, OnDrainDeadline, Policy, SiteRole, Topology, TopologyError};
+use super::{Component, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError};
 
 impl Topology {
     /// Reads a topology from TOML and validates it.
@@ -80,7 +81,7 @@ fn read(root: &Reader<'_, '_>) -> Draft {
     let (pools, sites) = (root.table_or_tables("pool"), root.tables("site"));
     root.require("node");
     let nodes = root.tables("node");
-    let (files, database) = (read_optional(root, "files"), read_optional(root, "database"));
+    let components = read_components(root, Owner::Cluster);
     root.require("balancer");
     let balancers = root.tables("balancer");
     let policy = root.required_table("policy");
@@ -91,8 +92,7 @@ fn read(root: &Reader<'_, '_>) -> Draft {
         pools: pools.iter().map(read_pool).collect(),
         balancers: balancers.iter().map(read_balancer).collect(),
         nodes: read_nodes(root, &nodes),
-        files,
-        database,
+        components,
         sites: sites.iter().map(read_site).collect(),
     }
 }
@@ -170,8 +170,8 @@ fn read_policy(policy: &Reader<'_, '_>) -> PolicyDraft {
 fn read_balancer(reader: &Reader<'_, '_>) -> BalancerDraft {
     reader.require("name");
     let name = reader.text("name");
-    let component = read_component(reader);
-    BalancerDraft { path: reader.path(), line: reader.line(), name, component }
+    let components = read_components(reader, Owner::Balancer);
+    BalancerDraft { path: reader.path(), line: reader.line(), name, components }
 }
 
 fn read_component(reader: &Reader<'_, '_>) -> Option<Component> {
@@ -184,8 +184,21 @@ fn read_component(reader: &Reader<'_, '_>) -> Option<Component> {
     })
 }
 
-fn read_optional(reader: &Reader<'_, '_>, key: &'static str) -> Option<Component> {
-    reader.table(key).and_then(|table| read_component(&table))
+/// Reads the components of an owner. One that is the owner's table itself comes last: what nobody asked for is its settings.
+fn read_components(reader: &Reader<'_, '_>, owner: Owner) -> Components {
+    let mut components = Components::default();
+    let (tables, itself): (Vec<Role>, Vec<Role>) = Role::of(owner).partition(|role| role.table().is_some());
+    for role in tables.into_iter().chain(itself) {
+        let read = match role.table() {
+            Some(table) if role.is_required() => reader.required_table(table).and_then(|table| read_component(&table)),
+            Some(table) => reader.table(table).and_then(|table| read_component(&table)),
+            None => read_component(reader),
+        };
+        if let Some(component) = read {
+            components.set(role, component);
+        }
+    }
+    components
 }
 
 fn read_site(reader: &Reader<'_, '_>) -> SiteDraft {
@@ -233,7 +246,6 @@ fn read_nodes(root: &Reader<'_, '_>, readers: &[Reader<'_, '_>]) -> Vec<NodeSpec
 fn read_node(reader: &Reader<'_, '_>) -> NodeSpec {
     reader.require("name");
     let name = reader.text("name");
-    let component = |key: &'static str| reader.required_table(key).and_then(|table| read_component(&table));
     let read = NodeSpec {
         path: reader.path(),
         line: reader.line(),
@@ -246,9 +258,7 @@ fn read_node(reader: &Reader<'_, '_>) -> NodeSpec {
         domain: reader.text("domain"),
         site: reader.text("site"),
         spare: reader.flag("spare").is_some_and(|spare| spare.value),
-        work: read_optional(reader, "work"),
-        host: component("host"),
-        probe: component("probe"),
+        components: read_components(reader, Owner::Node),
     };
     reader.finish();
     read
@@ -309,7 +319,7 @@ probe = { backend = "http" }
     }
 
     #[test]
-    fn each_bad_input_is_told_with_its_line_and_key() {
+    fn each_bad_input_is_reported_with_its_line_and_key() {
         let cases = [
             ("name = \"lb1\"", "name = \"lb1", 10, ""),
             ("peak_load = 1000", "peak_load = 0", 4, "policy.peak_load"),
@@ -333,20 +343,20 @@ probe = { backend = "http" }
         ];
         for (from, to, line, key) in cases {
             let error = Topology::from_toml_str(&GOOD.replacen(from, to, 1)).unwrap_err();
-            let told = error.diagnostics().iter().any(|found| found.line == line && found.key == key);
-            assert!(told, "{to}: {error}");
+            let reported = error.diagnostics().iter().any(|found| found.line == line && found.key == key);
+            assert!(reported, "{to}: {error}");
         }
     }
 
     #[test]
-    fn two_writers_are_told_with_both_lines() {
+    fn two_writers_are_reported_with_both_lines() {
         let text = GOOD.replace("capacity = 1000\n", "capacity = 1000\nwriter = true\n");
         let error = Topology::from_toml_str(&text).unwrap_err().to_string();
         assert!(error.contains("two writers: esb1 (line 16) and esb2 (line 23)"), "{error}");
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once() {
+    fn all_that_is_wrong_is_reported_at_once() {
         let text =
             GOOD.replace("serve = 1", "serve = \"one\"").replace("soak", "soka").replace("name = \"esb2\"\n", "");
         let error = Topology::from_toml_str(&text).unwrap_err();

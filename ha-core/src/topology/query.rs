@@ -1,7 +1,7 @@
 use super::members::{Entrance, MemberLayout};
 use super::{
-    Balancer, BalancerIx, Component, DomainIx, MemberIx, Name, Node, NodeIx, Policy, Pool, PoolIx, Port, SiteRole,
-    SiteSpec, Topology,
+    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Policy, Pool, PoolIx, Port, SiteRole, SiteSpec,
+    Topology,
 };
 
 impl Topology {
@@ -13,16 +13,6 @@ impl Topology {
     /// Returns how long things may take.
     pub fn policy(&self) -> &Policy {
         &self.policy
-    }
-
-    /// Returns how files are shared, from one writer to the readers; `None` where each node has its own.
-    pub fn files(&self) -> Option<&Component> {
-        self.files.as_ref()
-    }
-
-    /// Returns the shared database, where releases may need different schemas of it.
-    pub fn database(&self) -> Option<&Component> {
-        self.database.as_ref()
     }
 
     /// Lists the data centres, at most 4; none where there is one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::model::Lines;
+use super::component::Lines;
 use super::{Diagnostic, Name, Permille, Setting, Topology, TopologyError};
 
 /// Collects everything that is wrong in one text.
@@ -67,7 +67,7 @@ pub(super) struct At<T> {
 }
 
 impl<T> At<T> {
-    /// A value that stands in no text.
+    /// A value that was not read from a text.
     pub(super) fn unlined(value: T) -> Self {
         Self { value, line: 0 }
     }

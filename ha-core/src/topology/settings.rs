@@ -60,7 +60,7 @@ impl fmt::Display for SettingErrors {
 
 impl std::error::Error for SettingErrors {}
 
-/// Stands for a value that cannot be used: what is wrong was reported to the [`Settings`], which return it in the end.
+/// Takes the place of a value that cannot be used: what is wrong was reported to the [`Settings`], which return it in the end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Reported(());
 

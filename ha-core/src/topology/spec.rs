@@ -1,7 +1,8 @@
+use super::component::Components;
 use super::reader::At;
-use super::{Component, Permille, SiteRole};
+use super::{Permille, SiteRole};
 
-/// Declares a pool, for [`Topology::builder`](super::Topology::builder). What it means stands in [`Pool`](super::Pool).
+/// Declares a pool, for [`Topology::builder`](super::Topology::builder). What it means: [`Pool`](super::Pool).
 #[derive(Clone, Debug, Default)]
 pub struct PoolSpec {
     pub(super) path: String,
@@ -56,7 +57,7 @@ impl PoolSpec {
     }
 }
 
-/// Declares a node, for [`Topology::builder`](super::Topology::builder). What it means stands in [`Node`](super::Node).
+/// Declares a node, for [`Topology::builder`](super::Topology::builder). What it means: [`Node`](super::Node).
 #[derive(Clone, Debug, Default)]
 pub struct NodeSpec {
     pub(super) path: String,
@@ -70,23 +71,10 @@ pub struct NodeSpec {
     pub(super) domain: Option<At<String>>,
     pub(super) site: Option<At<String>>,
     pub(super) spare: bool,
-    pub(super) work: Option<Component>,
-    pub(super) host: Option<Component>,
-    pub(super) probe: Option<Component>,
+    pub(super) components: Components,
 }
 
 impl NodeSpec {
-    /// Declares a node that can carry `capacity` in each of its pools.
-    pub fn new(name: impl Into<String>, capacity: u64, host: Component, probe: Component) -> Self {
-        Self {
-            name: Some(At::unlined(name.into())),
-            capacity: Some(At::unlined(capacity)),
-            host: Some(host),
-            probe: Some(probe),
-            ..Self::default()
-        }
-    }
-
     /// Says what the balancers call it. Default: its name.
     #[must_use]
     pub fn with_member(mut self, member: impl Into<String>) -> Self {
@@ -135,13 +123,6 @@ impl NodeSpec {
         self.spare = true;
         self
     }
-
-    /// Says what drives the work that it pulls by itself. Default: it pulls none.
-    #[must_use]
-    pub fn with_work(mut self, work: Component) -> Self {
-        self.work = Some(work);
-        self
-    }
 }
 
 /// Declares where a node differs in one of its pools.
@@ -180,7 +161,7 @@ pub(super) struct BalancerDraft {
     pub(super) path: String,
     pub(super) line: usize,
     pub(super) name: Option<At<String>>,
-    pub(super) component: Option<Component>,
+    pub(super) components: Components,
 }
 
 #[derive(Clone, Debug)]

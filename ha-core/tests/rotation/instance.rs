@@ -240,6 +240,6 @@ pub(crate) fn all_are(instances: &[Instance], admin: Admin) -> bool {
     instances.iter().all(|instance| instance.admin == admin)
 }
 
-pub(crate) fn is_restored(outcome: &Outcome, words: &str) -> bool {
-    matches!(outcome, Outcome::Restored { why, .. } if why.contains(words))
+pub(crate) fn is_restored(outcome: &Outcome, message: &str) -> bool {
+    matches!(outcome, Outcome::Restored { why, .. } if why.contains(message))
 }

@@ -13,14 +13,14 @@ pub enum Verdict {
     Skipped(&'static str),
 }
 
-/// A broken contract, or a fixture that could not do its work, in words.
+/// A broken contract, or a fixture that could not do its work, as text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Breach(String);
 
 impl Breach {
     /// Says what is broken.
-    pub fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
     }
 }
 
@@ -60,9 +60,9 @@ impl From<StepError> for Stop {
     }
 }
 
-/// Makes a breach of these words.
-pub(crate) fn breach(words: impl Into<String>) -> Stop {
-    Stop::Breach(Breach::new(words))
+/// Makes a breach with this message.
+pub(crate) fn breach(message: impl Into<String>) -> Stop {
+    Stop::Breach(Breach::new(message))
 }
 
 /// Skips the case where a claim is not made.
@@ -71,8 +71,8 @@ pub(crate) fn needs(claimed: bool, claim: &'static str) -> Done {
 }
 
 /// Breaches unless this holds.
-pub(crate) fn ensure(holds: bool, words: impl FnOnce() -> String) -> Done {
-    if holds { Ok(()) } else { Err(breach(words())) }
+pub(crate) fn ensure(holds: bool, message: impl FnOnce() -> String) -> Done {
+    if holds { Ok(()) } else { Err(breach(message())) }
 }
 
 /// Breaches unless both are the same.

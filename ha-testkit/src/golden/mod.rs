@@ -17,7 +17,7 @@ use crate::world::{Shape, World};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Case {
-    /// What it is, in words.
+    /// What it is, as text.
     pub name: &'static str,
     /// The shape of the cluster.
     pub shape: Shape,

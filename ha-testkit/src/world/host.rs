@@ -228,8 +228,8 @@ impl Probe for FakeProbe {
         self.controller.lives().await;
         before(self.world.take_fault(Operation::Test, &self.node), "test", &self.node)
             .map_err(StepError::without_effect)?;
-        let failed = |words: &str| {
-            Err(StepError::new(ErrorKind::Conflict, "test", self.node.as_str()).with_context(words).without_effect())
+        let failed = |message: &str| {
+            Err(StepError::new(ErrorKind::Conflict, "test", self.node.as_str()).with_context(message).without_effect())
         };
         match self.look("test").await? {
             Ready::Yes { release } => {
@@ -241,7 +241,7 @@ impl Probe for FakeProbe {
                 node.pass_test();
                 Ok(release)
             }
-            Ready::NotYet(words) => failed(&words),
+            Ready::NotYet(message) => failed(&message),
             _ => failed("the server does not serve"),
         }
     }

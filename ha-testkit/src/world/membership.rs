@@ -21,15 +21,15 @@ impl FakeBalancer {
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
             return after(fault, operation, &self.name).map(|()| Applied::Applied);
         }
-        let refused = |kind: ErrorKind, words: &str| {
-            StepError::new(kind, operation, member.to_string()).with_context(words).without_effect()
+        let refused = |kind: ErrorKind, message: &str| {
+            StepError::new(kind, operation, member.to_string()).with_context(message).without_effect()
         };
         if !self.world.topology().pools().any(|(_, pool)| pool.backend == member.pool) {
             return Err(refused(ErrorKind::NotFound, "there is no such pool"));
         }
         let changed = self.world.lock().balancers.get_mut(&self.name).map(change);
         let applied = changed.unwrap_or(Err("there is no such balancer"));
-        let applied = applied.map_err(|words| refused(ErrorKind::Conflict, words))?;
+        let applied = applied.map_err(|message| refused(ErrorKind::Conflict, message))?;
         after(fault, operation, &self.name).map(|()| applied)
     }
 }

@@ -8,7 +8,7 @@ use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
 use ha_core::state::{Generation, MemberKind, Schema, SchemaRange, ServerDomain, Sync, Work, WriterEpoch};
-use ha_core::topology::{Node, PoolIx, Port, Topology, TopologyError};
+use ha_core::topology::{Node, PoolIx, Port, Role, Topology, TopologyError};
 use tokio::time::Instant;
 
 use super::controller::ReachedStore;
@@ -163,7 +163,7 @@ impl World {
                 sync: if topology.files().is_none() || writes { Sync::None } else { Sync::Active },
                 writer: WriterEpoch::new(u64::from(writes)),
                 seen_writer: WriterEpoch::new(u64::from(writer.is_some())),
-                work: if node.work.is_some() { Work::On } else { Work::None },
+                work: if node.component(Role::Work).is_some() { Work::On } else { Work::None },
                 domain: ServerDomain::Production,
                 passed: None,
                 applied: 0,
@@ -229,7 +229,7 @@ impl World {
             let name = node.name.to_string();
             let host = FakeHost::new(self.clone(), controller.clone(), name.clone());
             let probe = FakeProbe::new(self.clone(), controller.clone(), name.clone());
-            if node.work.is_some() {
+            if node.component(Role::Work).is_some() {
                 let work = FakeWorkload::new(self.clone(), controller.clone(), name.clone());
                 builder = builder.with_work(name.clone(), Arc::new(work));
             }

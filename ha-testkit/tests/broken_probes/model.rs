@@ -79,10 +79,10 @@ impl Probe for Model {
 
     async fn test(&self) -> Result<Box<str>, StepError> {
         let failed =
-            |words| StepError::new(ErrorKind::Conflict, "test", "the model").without_effect().with_context(words);
+            |message| StepError::new(ErrorKind::Conflict, "test", "the model").without_effect().with_context(message);
         match self.question("test").await? {
             Ready::Yes { release } => Ok(release),
-            Ready::NotYet(words) => Err(failed(words)),
+            Ready::NotYet(message) => Err(failed(message)),
             _ => Err(failed("closed".to_string())),
         }
     }

@@ -57,6 +57,6 @@ fn decide(line: &str, servers: &Servers) -> Result<Reply, Refusal> {
     }
 }
 
-fn refused(words: &str) -> Refusal {
-    (ErrorKind::Protocol, words.to_string())
+fn refused(message: &str) -> Refusal {
+    (ErrorKind::Protocol, message.to_string())
 }

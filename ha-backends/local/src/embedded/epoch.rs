@@ -19,8 +19,8 @@ impl KeptEpoch {
         let file = socket.with_file_name(name);
         let seen = match fs::read_to_string(&file) {
             Ok(text) => text.trim().parse().map_err(|_| {
-                let words = format!("{} holds no number: restore the highest epoch by hand", file.display());
-                io::Error::new(io::ErrorKind::InvalidData, words)
+                let message = format!("{} holds no number: restore the highest epoch by hand", file.display());
+                io::Error::new(io::ErrorKind::InvalidData, message)
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),

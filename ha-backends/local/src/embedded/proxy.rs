@@ -64,8 +64,8 @@ async fn forward(servers: &Arc<Servers>, pool: usize, mut request: Request<Incom
     }
 }
 
-fn refusal(status: StatusCode, words: &str) -> Answer {
-    let body = Full::new(Bytes::copy_from_slice(words.as_bytes())).map_err(|never| match never {});
+fn refusal(status: StatusCode, message: &str) -> Answer {
+    let body = Full::new(Bytes::copy_from_slice(message.as_bytes())).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = status;
     response

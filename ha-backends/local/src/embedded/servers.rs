@@ -207,8 +207,8 @@ impl Servers {
         let mut inner = self.lock();
         let seen = inner.epoch.seen();
         if epoch < seen {
-            let words = format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts");
-            return Err((ErrorKind::Fenced, words));
+            let message = format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts");
+            return Err((ErrorKind::Fenced, message));
         }
         self.find(&mut inner, pool, member)?;
         let not_kept = |error| (ErrorKind::Denied, format!("its epoch cannot be kept: {error}"));

@@ -124,7 +124,7 @@ fn statuses(component: &Component, settings: &mut Settings<'_>) -> Result<Vec<St
 
 fn headers(lines: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, SettingError> {
     // The line itself is not shown: it may hold a secret.
-    let wrong = |words: &str| SettingError::new("headers", words);
+    let wrong = |message: &str| SettingError::new("headers", message);
     let read = |line: &String| {
         let no_header = || wrong("one of them is no header: give \"name: value\"");
         let (name, value) = line.split_once(':').ok_or_else(no_header)?;

@@ -39,7 +39,7 @@ pub(super) async fn exchange(
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
         Err(error) => return Err(asked.failed(ErrorKind::Unreachable, error.to_string())),
     };
-    let broken = |words: String| asked.failed(ErrorKind::Protocol, words);
+    let broken = |message: String| asked.failed(ErrorKind::Protocol, message);
     let host = config.host.clone().map_or_else(|| HeaderValue::from_str(&url.authority), Ok);
     let host = host.map_err(|error| broken(error.to_string()))?;
     let stream = match &config.trust {
@@ -88,11 +88,11 @@ fn without_port(host: &str) -> &str {
 
 /// Says an error with its causes.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut words = error.to_string();
+    let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        words = format!("{words}: {inner}");
+        message = format!("{message}: {inner}");
         cause = inner.source();
     }
-    words
+    message
 }

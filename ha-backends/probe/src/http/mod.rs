@@ -35,13 +35,13 @@ impl HttpProbe {
         let question = async {
             let answer = match exchange(asked, &self.config, &self.config.url).await? {
                 None => return Ok(Ready::Closed),
-                Some(answer) if !self.expects(answer.status) => return Ok(Ready::NotYet(words(&answer))),
+                Some(answer) if !self.expects(answer.status) => return Ok(Ready::NotYet(message(&answer))),
                 Some(answer) => answer,
             };
-            let release = self.identify(&answer).map_err(|words| asked.failed(ErrorKind::Protocol, words))?;
+            let release = self.identify(&answer).map_err(|message| asked.failed(ErrorKind::Protocol, message))?;
             Ok(match self.config.ports.look(asked).await? {
                 PortState::Open => Ready::Yes { release },
-                PortState::Partly(words) => Ready::NotYet(words),
+                PortState::Partly(message) => Ready::NotYet(message),
                 PortState::Closed => Ready::NotYet(format!("nothing listens on {}", self.config.ports.names())),
             })
         };
@@ -55,7 +55,7 @@ impl HttpProbe {
             Some(answer) if self.expects(answer.status) && answer.body.starts_with(&self.config.test_expect) => {
                 Tested::Passed
             }
-            Some(answer) => Tested::Failed(words(&answer)),
+            Some(answer) => Tested::Failed(message(&answer)),
             None => Tested::Failed("nothing listens there".into()),
         })
     }
@@ -84,7 +84,7 @@ impl HttpProbe {
     }
 }
 
-fn words(answer: &Answer) -> String {
+fn message(answer: &Answer) -> String {
     format!("{} {}", answer.status.as_u16(), brief(&answer.body))
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Url {
 
 impl Url {
     pub(super) fn parse(key: &str, text: &str) -> Result<Self, SettingError> {
-        let wrong = |words: &str| SettingError::new(key, words);
+        let wrong = |message: &str| SettingError::new(key, message);
         let no_url = "is no URL: give http://host:port/path, or https://";
         let uri: Uri = text.parse().map_err(|_| wrong(no_url))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(wrong(no_url)) };

@@ -75,7 +75,7 @@ impl LogProbe {
         let seen = looked.await.map_err(io::Error::other).flatten().map_err(|error| refused(asked, &error))?;
         match (doors, seen) {
             (PortState::Closed, _) => Ok(Ready::Closed),
-            (PortState::Partly(words), _) => Ok(Ready::NotYet(words)),
+            (PortState::Partly(message), _) => Ok(Ready::NotYet(message)),
             (PortState::Open, Seen::Absent) => Ok(Ready::NotYet("the log is not there yet".into())),
             (PortState::Open, Seen::Behind(bytes)) => {
                 Ok(Ready::NotYet(format!("{bytes} bytes of the log are still to be read")))
@@ -96,7 +96,7 @@ impl LogProbe {
         let named = line.split_once(prefix.as_str()).and_then(|(_, rest)| rest.split(ends).next());
         match release(named.unwrap_or_default()) {
             Ok(release) => Ok(Ready::Yes { release }),
-            Err(words) => Err(asked.failed(ErrorKind::Protocol, format!("{words}, in {:?}", brief(line)))),
+            Err(message) => Err(asked.failed(ErrorKind::Protocol, format!("{message}, in {:?}", brief(line)))),
         }
     }
 

@@ -50,17 +50,17 @@ impl Trust {
     }
 
     fn pinned(pins: &[String]) -> Result<Self, SettingError> {
-        let read = |pin: &String| pin.parse().map_err(|words: String| SettingError::new("pin", words));
+        let read = |pin: &String| pin.parse().map_err(|message: String| SettingError::new("pin", message));
         let pins: Vec<Fingerprint> = pins.iter().map(read).collect::<Result<_, _>>()?;
         let shown = pins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         let provider = Arc::new(ring::default_provider());
         let verifier = Arc::new(Pinned::new(pins, &provider));
-        let builder = builder(provider).map_err(|words| SettingError::new("pin", words))?;
+        let builder = builder(provider).map_err(|message| SettingError::new("pin", message))?;
         Ok(Self::new(builder.dangerous().with_custom_certificate_verifier(verifier), shown))
     }
 
     fn signed(path: &Path) -> Result<Self, SettingError> {
-        let wrong = |words: String| SettingError::new("ca", format!("{}: {words}", path.display()));
+        let wrong = |message: String| SettingError::new("ca", format!("{}: {message}", path.display()));
         if !path.is_absolute() {
             return Err(SettingError::new("ca", "give an absolute path"));
         }
@@ -90,7 +90,7 @@ impl Trust {
         let connected = TlsConnector::from(self.config.clone()).connect(name, stream).await;
         match connected {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-            Err(error) => Err(words(&error)),
+            Err(error) => Err(message(&error)),
         }
     }
 }
@@ -107,8 +107,8 @@ fn builder(provider: Arc<CryptoProvider>) -> Result<ConfigBuilder<ClientConfig, 
     builder.with_protocol_versions(&[&version::TLS13, &version::TLS12]).map_err(|error| error.to_string())
 }
 
-/// Says why a handshake failed; the words of a verifier stand alone.
-fn words(error: &io::Error) -> String {
+/// Says why a handshake failed; the message of a verifier is the whole text.
+fn message(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) => other.to_string(),
         Some(inner) => format!("tls: {inner}"),

@@ -24,10 +24,10 @@ async fn ports_are_a_condition_of_http_probes() {
     let subject = Web::plain().subject("1.0", vec![("ports", ports)]).await.unwrap();
     assert_eq!(subject.probe.ready().await.unwrap(), yes("1.0"));
     two.set(false).await.unwrap();
-    let words = format!("nothing listens on {}", two.address);
-    assert_eq!(subject.probe.ready().await.unwrap(), Ready::NotYet(words.clone()));
+    let message = format!("nothing listens on {}", two.address);
+    assert_eq!(subject.probe.ready().await.unwrap(), Ready::NotYet(message.clone()));
     let error = subject.probe.test().await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains(&words), "{error}");
+    assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains(&message), "{error}");
     one.set(false).await.unwrap();
     assert!(matches!(subject.probe.ready().await.unwrap(), Ready::NotYet(_)), "the URL still answers");
 }

@@ -38,9 +38,9 @@ fn refused(error: &StepError) -> String {
 async fn another_certificate_is_refused_and_both_fingerprints_are_told() {
     let subject = subject(vec![("pin", text(&OTHER.fingerprint))]).await;
     for error in [subject.probe().ready().await.unwrap_err(), subject.probe().test().await.unwrap_err()] {
-        let words = refused(&error);
-        assert!(words.contains(&format!("sha256:{}", hex(&SERVER))), "{words}");
-        assert!(words.contains(&format!("sha256:{}", hex(&OTHER))), "{words}");
+        let message = refused(&error);
+        assert!(message.contains(&format!("sha256:{}", hex(&SERVER))), "{message}");
+        assert!(message.contains(&format!("sha256:{}", hex(&OTHER))), "{message}");
     }
     assert!(subject.state.heard.lock().unwrap().is_empty(), "nothing was asked of a server that is not known");
 }

@@ -71,7 +71,7 @@ mod log {
             "fixture: hung",
             "fixture: endless",
             "fixture: dribbled",
-            "fixture: words",
+            "fixture: message",
             "fixture: open questions",
         ]
     );

@@ -47,7 +47,7 @@ cd -- "$home" 2>/dev/null || ha_done nohome
 ) </dev/null >/dev/null 2>&1 8>&- 9>&- &
 watch=$!
 # In a session of its own, in the foreground: nothing is ignored or inherited but the environment. That setsid says
-# something means that a signal ended the command; its own words go elsewhere. Its variables are set there too: here they
+# something means that a signal ended the command; its own messages go elsewhere. Its variables are set there too: here they
 # would be taken for the runner's own.
 # shellcheck disable=SC2016 # expanded by the inner shell
 setsid -f -w /bin/sh -c 'ha_d=$1; IFS= read -r ha_s </proc/$$/stat; printf "%s %s\n" "$$" "${ha_s##*) }" >"$ha_d.leader"

@@ -6,6 +6,7 @@
 
 mod connection;
 mod controller;
+mod events;
 mod fence;
 mod files;
 mod fixture;

@@ -41,11 +41,11 @@ fn drive_with(machine: &SshMachine, unit: &str, systemctl: &[&str], start_test: 
     for key in ["start", "stop", "pid_file", "identity"] {
         settings.remove(key);
     }
-    let words = |words: &[&str]| Setting::List(words.iter().map(|word| String::from(*word)).collect());
+    let argv = |argv: &[&str]| Setting::List(argv.iter().map(|word| String::from(*word)).collect());
     settings.insert("unit".into(), Setting::Text(unit.into()));
-    settings.insert("systemctl".into(), words(systemctl));
+    settings.insert("systemctl".into(), argv(systemctl));
     if !start_test.is_empty() {
-        settings.insert("start_test".into(), words(start_test));
+        settings.insert("start_test".into(), argv(start_test));
     }
     settings.insert("read_deadline".into(), Setting::Text("2000ms".into()));
     build(settings)

@@ -45,12 +45,12 @@ impl SetWeight {
 pub struct CutConsent(Box<str>);
 
 impl CutConsent {
-    /// Consents, on the word of `who`: a policy or a person, for the report.
+    /// Consents, in the name of `who`: a policy or a person, for the report.
     pub fn by(who: impl Into<Box<str>>) -> Self {
         Self(who.into())
     }
 
-    /// Returns on whose word.
+    /// Returns in whose name.
     pub fn who(&self) -> &str {
         &self.0
     }

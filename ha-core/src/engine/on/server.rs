@@ -149,7 +149,7 @@ impl Executor {
             }
             if Instant::now() >= until {
                 let last = match ready {
-                    Ok(Ready::NotYet(words)) => format!("its probe last said: {words}"),
+                    Ok(Ready::NotYet(message)) => format!("its probe last said: {message}"),
                     Ok(Ready::Closed) => "nothing listens on its traffic port".into(),
                     Ok(Ready::Yes { .. }) => "something else answers on its address".into(),
                     Err(error) => error,
@@ -197,10 +197,10 @@ impl Executor {
         loop {
             match self.ready(node).await {
                 Ok(Ready::Yes { .. }) => (failures, samples) = (0, samples + 1),
-                Ok(Ready::NotYet(words)) => {
+                Ok(Ready::NotYet(message)) => {
                     failures += 1;
                     if failures >= WATCH_FAILURES {
-                        return not_done(format!("the node failed under traffic: {words}"));
+                        return not_done(format!("the node failed under traffic: {message}"));
                     }
                 }
                 Ok(Ready::Closed) => return not_done("the node closed its port under traffic"),
@@ -310,10 +310,10 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
         {
             let (budget_ms, stop_deadline_ms) = (millis(budget), millis(policy));
             tracing::warn!(target = %name, budget_ms, stop_deadline_ms, "its supervisor kills it before stop_deadline");
-            let words = "let its supervisor wait as long, or lower stop_deadline";
+            let message = "let its supervisor wait as long, or lower stop_deadline";
             note(
                 "a stop may be cut short",
-                format!("its supervisor kills it after {budget:?}, and stop_deadline is {policy:?}: {words}"),
+                format!("its supervisor kills it after {budget:?}, and stop_deadline is {policy:?}: {message}"),
             );
         }
     }

@@ -80,14 +80,14 @@ pub struct Failure {
     pub kind: ErrorKind,
     /// What it did.
     pub effect: Effect,
-    /// What was seen, in words.
-    pub words: String,
+    /// What was seen, as text.
+    pub message: String,
 }
 
 impl Failure {
     /// Describes a failed call.
-    pub fn new(kind: ErrorKind, effect: Effect, words: impl Into<String>) -> Self {
-        Self { kind, effect, words: words.into() }
+    pub fn new(kind: ErrorKind, effect: Effect, message: impl Into<String>) -> Self {
+        Self { kind, effect, message: message.into() }
     }
 
     /// Tells whether the same call may go well later: nothing is known to stand in its way for good.
@@ -352,7 +352,7 @@ impl Rotation {
             return self.undo_round(now, replies);
         }
         if let Some((instance, failure)) = seen::failure(replies, |failure| !failure.is_transient()) {
-            return self.turn_back(now, format!("{}: {}", self.place(instance), failure.words));
+            return self.turn_back(now, format!("{}: {}", self.place(instance), failure.message));
         }
         let missed = seen::failure(replies, |_| true);
         match missed {
@@ -361,7 +361,7 @@ impl Rotation {
             Some((instance, failure)) => {
                 self.misses += 1;
                 if self.misses > MISSES {
-                    return self.turn_back(now, format!("{}: {}", self.place(instance), failure.words));
+                    return self.turn_back(now, format!("{}: {}", self.place(instance), failure.message));
                 }
                 self.calm = 0;
                 self.wake_at = Some(now.saturating_add(POLL * 5));

@@ -9,7 +9,7 @@ use crate::topology::Permille;
 pub enum AtDeadline {
     /// The node goes back into traffic, and nothing is lost.
     TurnBack,
-    /// The requests are cut and counted, on somebody's word.
+    /// The requests are cut and counted, with a named consent.
     Cut(CutConsent),
 }
 

@@ -192,7 +192,7 @@ pub(super) async fn work_of_a_machine_that_lost_its_power_is_lost(fixture: &dyn 
     let host = scene.subject.another();
     let work = host.work().ok_or_else(|| breach("another value has no work"))?;
     eventually("the host answers again", || async { Ok(work.state(&name).await.is_ok()) }).await?;
-    same("work without a word", work.state(&name).await?, WorkState::Lost)?;
+    same("work without a result", work.state(&name).await?, WorkState::Lost)?;
     same("a launch of it", work.launch(EPOCH, name.clone(), command()).await?, Applied::AlreadySo)?;
     let run = host.run(EPOCH, command().with_id(name)).await;
     ensure(matches!(&run, Err(error) if error.effect() == Effect::Unknown), || format!("lost work ran: {run:?}"))?;

@@ -46,11 +46,11 @@ pub(super) async fn two_answers_of_an_unchanged_server_are_the_same(fixture: &dy
     Ok(())
 }
 
-pub(super) async fn a_server_that_is_not_ready_is_told_in_its_own_words(fixture: &dyn ProbeFixture) -> Done {
-    needs(fixture.can(Ability::Words), Ability::Words.name())?;
+pub(super) async fn the_message_of_a_server_that_is_not_ready_is_passed_on(fixture: &dyn ProbeFixture) -> Done {
+    needs(fixture.can(Ability::Message), Ability::Message.name())?;
     let scene = Scene::standing(fixture, Stance::NotReady).await?;
     match scene.ready().await?? {
-        Ready::NotYet(words) => ensure(words.contains(STARTING), || format!("{words:?} for {STARTING:?}")),
+        Ready::NotYet(message) => ensure(message.contains(STARTING), || format!("{message:?} for {STARTING:?}")),
         other => Err(breach(format!("a server that is not ready is {other:?}"))),
     }
 }

@@ -30,7 +30,7 @@ impl ProbeFixture for FakeProbeFixture {
 
     fn can(&self, ability: Ability) -> bool {
         match ability {
-            Ability::Words => true,
+            Ability::Message => true,
             Ability::Open => false,
             Ability::Stand(stance) => matches!(
                 stance,

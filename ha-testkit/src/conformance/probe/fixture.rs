@@ -6,9 +6,9 @@ use ha_core::backend::Probe;
 
 use crate::conformance::Breach;
 
-/// What a server that is not ready says, among other words.
+/// What a server that is not ready says, among other things.
 pub const STARTING: &str = "starting";
-/// What a failed business test says, among other words.
+/// What a failed business test says, among other things.
 pub const FAILED: &str = "order 4711 came back empty";
 
 /// How a server stands, as its probe meets it.
@@ -48,7 +48,7 @@ pub enum Ability {
     /// Makes the server stand like this.
     Stand(Stance),
     /// Its servers say [`STARTING`] themselves.
-    Words,
+    Message,
     /// Counts the questions that are open.
     Open,
 }
@@ -57,7 +57,7 @@ impl Ability {
     /// Names it, for the report of what was skipped.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Words => "fixture: words",
+            Self::Message => "fixture: message",
             Self::Open => "fixture: open questions",
             Self::Stand(Stance::Serving) => "fixture: serving",
             Self::Stand(Stance::NotReady) => "fixture: not ready",

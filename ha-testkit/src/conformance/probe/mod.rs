@@ -21,7 +21,7 @@ suite! {
     answers::a_new_release_is_told_at_once
     answers::an_old_process_that_still_answers_is_told_by_its_release
     answers::two_answers_of_an_unchanged_server_are_the_same
-    answers::a_server_that_is_not_ready_is_told_in_its_own_words
+    answers::the_message_of_a_server_that_is_not_ready_is_passed_on
     answers::a_server_that_falls_back_is_not_ready_any_more
     answers::a_closed_server_is_closed_and_no_error
     answers::a_server_that_closes_is_closed_and_comes_back

@@ -88,8 +88,8 @@ pub(super) fn fails<T: std::fmt::Debug>(what: &str, answer: Result<T, StepError>
 }
 
 /// Breaches unless it failed as a test fails, and says this.
-pub(super) fn fails_saying(what: &str, answer: Result<Box<str>, StepError>, words: &str) -> Done {
+pub(super) fn fails_saying(what: &str, answer: Result<Box<str>, StepError>, message: &str) -> Done {
     let error = harmless(what, answer)?;
     same(format!("{what}: {error}"), error.kind(), ErrorKind::Conflict)?;
-    ensure(error.to_string().contains(words), || format!("{what}: {error}: it does not say {words:?}"))
+    ensure(error.to_string().contains(message), || format!("{what}: {error}: it does not say {message:?}"))
 }

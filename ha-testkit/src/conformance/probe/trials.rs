@@ -33,8 +33,8 @@ pub(super) async fn a_failed_test_passes_once_the_server_is_well(fixture: &dyn P
 
 pub(super) async fn a_server_that_is_not_ready_fails_its_test(fixture: &dyn ProbeFixture) -> Done {
     let scene = Scene::standing(fixture, Stance::NotReady).await?;
-    let words = if fixture.can(Ability::Words) { STARTING } else { "" };
-    fails_saying("the test of a server that is not ready", scene.test().await?, words)
+    let message = if fixture.can(Ability::Message) { STARTING } else { "" };
+    fails_saying("the test of a server that is not ready", scene.test().await?, message)
 }
 
 pub(super) async fn a_closed_server_fails_its_test(fixture: &dyn ProbeFixture) -> Done {
