@@ -45,8 +45,8 @@ pub(crate) struct Known {
     pub(crate) ids: HashMap<MemberRef, (u64, u32)>,
     /// Backends whose name another proxy has too.
     pub(crate) shadowed: HashSet<Name>,
-    /// Whether it is a version before 2.5, which adds servers as an experiment only.
-    before_added_members: bool,
+    /// Whether it is a version before 2.5: it adds servers as an experiment only, and an older worker shows none of its own.
+    pub(crate) before_2_5: bool,
     /// The pid of a worker that had no older ones beside it: as long as it is the current one there are none.
     pub(crate) alone: Option<u64>,
 }
@@ -95,9 +95,9 @@ impl HaProxy {
         }
         let answer = self.read(about, &[wire::INFO.into(), wire::states(&member.pool)]).await?;
         let malformed = |malformed: Malformed| error::malformed(about, malformed);
-        let info = wire::parse_info(&answer).map_err(malformed)?;
+        let process = self.process(about, &answer)?;
         let state = wire::parse_state(&answer, member).map_err(malformed)?.ok_or_else(|| missing(about, member))?;
-        self.lock().ids.insert(member.clone(), (info.pid, state.id));
+        self.lock().ids.insert(member.clone(), (process.generation, state.id));
         Ok(state.id)
     }
 
@@ -107,12 +107,12 @@ impl HaProxy {
         let question = wire::server_stat(self.scope(&member.pool), id);
         let answer = self.read(about, &[wire::INFO.into(), question]).await?;
         let malformed = |malformed: Malformed| error::malformed(about, malformed);
-        let info = wire::parse_info(&answer).map_err(malformed)?;
+        let process = self.process(about, &answer)?;
         let (stats, _) = wire::parse_stats(&answer, &member.pool).map_err(malformed)?;
         let stat = stats.into_iter().find(|stat| stat.server == member.member.as_str());
         let known = self.lock().ids.get(member).copied();
         match stat {
-            Some(stat) if known == Some((info.pid, id)) => Ok((info.pid, stat)),
+            Some(stat) if known == Some((process.generation, id)) => Ok((process.generation, stat)),
             Some(_) | None => {
                 self.lock().ids.remove(member);
                 let read = self.ask_alone(about, member).await?;
@@ -180,10 +180,12 @@ impl HaProxy {
         }
     }
 
-    /// Remembers what the version of the process that answered can do.
-    fn note_version(&self, process: &Instance) {
-        let version = process.version.strip_prefix(PRODUCT).unwrap_or_default();
-        self.lock().before_added_members = wire::is_before(version, (2, 5));
+    /// Reads which process has answered, and remembers what its version can do.
+    pub(crate) fn process(&self, about: OpContext<'_>, answer: &str) -> Result<Instance, StepError> {
+        let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
+        self.lock().before_2_5 = wire::is_before(&info.version, (2, 5));
+        let instance = Instance::new(format!("{PRODUCT}{}", info.version), info.pid);
+        Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))
     }
 
     fn call(&self, op: &'static str, target: impl Display) -> Span {
@@ -204,10 +206,10 @@ impl ObserveBalancer for HaProxy {
     fn capabilities(&self) -> BalancerCapabilities {
         BalancerCapabilities::none()
             .with_idle_connections(true)
-            .with_older_generations(self.master.is_some())
+            .with_older_generations(self.sees_older())
             .with_weights(true)
             .with_close(true)
-            .with_added_members(!self.lock().before_added_members)
+            .with_added_members(!self.lock().before_2_5)
     }
 
     async fn identify(&self) -> Result<Instance, StepError> {
@@ -215,9 +217,7 @@ impl ObserveBalancer for HaProxy {
             let target = self.admin.endpoint.to_string();
             let about = OpContext { operation: "identify", target: &target };
             let answer = self.read(about, &[wire::INFO.into()]).await?;
-            let process = instance(about, &answer)?;
-            self.note_version(&process);
-            Ok(process)
+            self.process(about, &answer)
         }
         .instrument(self.call("identify", &self.admin.endpoint))
         .await
@@ -430,13 +430,6 @@ impl Membership for HaProxy {
         .instrument(span)
         .await
     }
-}
-
-/// Reads which process has answered.
-pub(crate) fn instance(about: OpContext<'_>, answer: &str) -> Result<Instance, StepError> {
-    let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
-    let instance = Instance::new(format!("{PRODUCT}{}", info.version), info.pid);
-    Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))
 }
 
 fn differs(wanted: Admin, found: Admin) -> String {

@@ -8,7 +8,7 @@ use ha_core::topology::Name;
 use tokio::task::yield_now;
 use tracing::Instrument;
 
-use crate::backend::{HaProxy, instance, missing};
+use crate::backend::{HaProxy, missing};
 use crate::error;
 use crate::gather::Gathering;
 use crate::transport::OpContext;
@@ -42,7 +42,7 @@ impl HaProxy {
         loop {
             let scope = self.scope(pool);
             let answer = self.read(about, &[wire::INFO.into(), wire::states(pool), wire::pool_stats(scope)]).await?;
-            let process = instance(about, &answer)?;
+            let process = self.process(about, &answer)?;
             let states = wire::parse_states(&answer, pool).map_err(malformed)?;
             let (stats, row) = wire::parse_stats(&answer, pool).map_err(malformed)?;
             let Some(row) = row else {
@@ -155,7 +155,7 @@ impl HaProxy {
             };
             match stats.into_iter().find(|stat| stat.server == member.member.as_str()) {
                 Some(stat) if state.id == id => {
-                    return Ok(Reading { process: instance(about, &answer)?, state, stat, row });
+                    return Ok(Reading { process: self.process(about, &answer)?, state, stat, row });
                 }
                 Some(_) | None => {
                     self.lock().ids.remove(member);

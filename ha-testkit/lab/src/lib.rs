@@ -15,7 +15,7 @@ mod warden;
 
 pub use endpoint::Endpoint;
 pub use fault_proxy::{FaultProxy, Leg, LinkFault};
-pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers};
+pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers, haproxy_version};
 pub use lab::Lab;
 pub use machine::{Direction, SshMachine};
 pub use pause::Paused;

@@ -16,8 +16,13 @@ async fn what_an_older_worker_still_serves_after_a_reload_is_waited_for() {
     a_while(&load, 300).await;
     cluster.lbs[0].reload().unwrap();
     let figures = cluster.driver(0).quiescence(&member("esb1")).await.unwrap();
-    assert_eq!(figures.completeness, Completeness::Proven);
-    assert!(figures.older_sessions > 0, "{figures:?}");
+    if ha_lab::haproxy_version().unwrap() < (2, 5) {
+        // Its older workers list no servers: that is said, and their requests are given the longest one's time.
+        assert_eq!((figures.completeness, figures.older_sessions), (Completeness::OlderGenerationsInvisible, 0));
+    } else {
+        assert_eq!(figures.completeness, Completeness::Proven);
+        assert!(figures.older_sessions > 0, "{figures:?}");
+    }
     assert_eq!(cluster.take_out("esb1").await, DRAINED);
     cluster.replace(0);
     assert_eq!(cluster.put_back("esb1").await, BACK);

@@ -15,8 +15,8 @@ pub(super) struct Place {
 }
 
 /// Writes the configuration that `spec` describes.
-pub(super) fn render(spec: &HaProxySpec, place: &Place) -> String {
-    let mut sections = vec![global(spec, place), defaults(spec)];
+pub(super) fn render(spec: &HaProxySpec, place: &Place, version: (u32, u32)) -> String {
+    let mut sections = vec![global(spec, place), defaults(spec, version)];
     if spec.as_listen {
         let bind = format!("bind 127.0.0.1:{}", place.port);
         sections.push(backend(spec, &format!("listen {}", spec.pool), Some(bind), &spec.servers));
@@ -48,7 +48,7 @@ fn global(spec: &HaProxySpec, place: &Place) -> String {
     section("global", lines, &spec.global_lines)
 }
 
-fn defaults(spec: &HaProxySpec) -> String {
+fn defaults(spec: &HaProxySpec, version: (u32, u32)) -> String {
     let http = !spec.tcp_mode;
     let lines = [
         Some(format!("mode {}", if http { "http" } else { "tcp" })),
@@ -57,7 +57,8 @@ fn defaults(spec: &HaProxySpec) -> String {
         Some("timeout server 60s".into()),
         Some(format!("retries {}", spec.retries)),
         spec.redispatch.then(|| "option redispatch 1".into()),
-        http.then(|| "option idle-close-on-response".into()),
+        // Not in every 2.4.
+        (http && version >= (2, 5)).then(|| "option idle-close-on-response".into()),
         spec.state_file.then(|| "load-server-state-from-file global".into()),
     ];
     section("defaults", lines, &spec.defaults_lines)

@@ -6,7 +6,7 @@ mod process;
 mod spec;
 
 pub use admin::Workers;
-pub use process::HaProxyProcess;
+pub use process::{HaProxyProcess, haproxy_version};
 pub use spec::{HaProxySpec, ServerSpec};
 
 use std::io;

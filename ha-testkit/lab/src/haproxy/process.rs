@@ -1,7 +1,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -176,7 +177,7 @@ impl HaProxyProcess {
         if spec.state_file && !self.place.state.exists() {
             std::fs::write(&self.place.state, "1\n")?;
         }
-        std::fs::write(&self.place.config, render(spec, &self.place))
+        std::fs::write(&self.place.config, render(spec, &self.place, haproxy_version()?))
     }
 
     /// Starts a process and waits until it answers; `replaces` is the pid of the one that then takes no more.
@@ -203,7 +204,9 @@ impl HaProxyProcess {
 
     /// Asks every admin socket whether a worker answers whose pid is the right one.
     fn answers_with(&self, right: impl Fn(u32) -> bool) -> bool {
-        let tcp = self.place.admin_port.map(|port| super::admin::pid_over_tcp(port).is_some_and(&right));
+        // For a moment an older process may still accept there, in turn with the new one.
+        let answers = |port: u16| (0..4).all(|_| super::admin::pid_over_tcp(port).is_some_and(&right));
+        let tcp = self.place.admin_port.map(answers);
         let master = self.place.master.is_none() || self.worker_pids().is_ok();
         self.pid().is_ok_and(&right) && tcp.unwrap_or(true) && master
     }
@@ -250,4 +253,25 @@ fn program() -> io::Result<PathBuf> {
     dirs.map(|dir| dir.join("haproxy"))
         .find(|file| file.is_file())
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "haproxy is not installed: apt-get install haproxy"))
+}
+
+/// Returns the major and minor version of the HAProxy that the lab starts, asked once.
+///
+/// # Errors
+/// When it is not installed, or does not tell.
+pub fn haproxy_version() -> io::Result<(u32, u32)> {
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    if let Some(version) = VERSION.get() {
+        return Ok(*version);
+    }
+    let program = program()?;
+    let printed = Command::new(&program).arg("-v").output()?;
+    let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let numbers = |word: &str| {
+        let mut numbers = word.split(['.', '-']).map(str::parse);
+        numbers.next()?.ok().zip(numbers.next()?.ok())
+    };
+    let unread = || io::Error::other(format!("{} -v does not tell a version: {text}", program.display()));
+    let version = text.split_whitespace().find_map(numbers).ok_or_else(unread)?;
+    Ok(*VERSION.get_or_init(|| version))
 }

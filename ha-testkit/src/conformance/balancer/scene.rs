@@ -60,7 +60,10 @@ impl Scene {
         let pool = name(pool)?;
         let members = members.iter().map(|member| name(member)).collect::<Result<Vec<_>, _>>()?;
         let subject = fixture.fresh(&pool, &members).await?;
-        Ok(Self { balancer: subject.balancer(), subject, pool, members })
+        let balancer = subject.balancer();
+        // What its version can do is known once it was asked.
+        balancer.identify().await?;
+        Ok(Self { balancer, subject, pool, members })
     }
 
     pub(crate) fn claims(&self) -> BalancerCapabilities {
