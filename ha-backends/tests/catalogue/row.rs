@@ -106,6 +106,8 @@ pub(crate) struct Row {
     pub(crate) pools: &'static [&'static str],
     /// Rules of the lint that the owner accepts.
     pub(crate) accept: &'static [&'static str],
+    /// The version from which on HAProxy refuses it.
+    pub(crate) before: (u32, u32),
     /// Another canary than none, as a share.
     pub(crate) canary: Option<&'static str>,
 }
@@ -113,8 +115,8 @@ pub(crate) struct Row {
 impl Row {
     fn new(name: &'static str, expect: Expect, spec: fn(Ports) -> HaProxySpec) -> Self {
         let (clients, meanwhile) = (Clients::Mixed, Meanwhile::Nothing);
-        let (main, agent, canary) = (false, "up", None);
-        Self { name, spec, expect, clients, meanwhile, main, agent, pools: &[], accept: &[], canary }
+        let (main, agent, canary, before) = (false, "up", None, (u32::MAX, 0));
+        Self { name, spec, expect, clients, meanwhile, main, agent, pools: &[], accept: &[], canary, before }
     }
 
     pub(crate) fn held(name: &'static str, spec: fn(Ports) -> HaProxySpec) -> Self {
@@ -161,6 +163,11 @@ impl Row {
 
     pub(crate) fn canary(mut self, share: &'static str) -> Self {
         self.canary = Some(share);
+        self
+    }
+
+    pub(crate) fn before(mut self, major: u32, minor: u32) -> Self {
+        self.before = (major, minor);
         self
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ha_core::backend::{
-    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, CutConsent, LoadBalancer, Member, MemberRef,
-    Quiescence, SetAdmin, SetWeight, StepError, Weight,
+    Admin, Applied, BalancerCapabilities, CloseSessions, Closed, CutConsent, Effect, ErrorKind, LoadBalancer, Member,
+    MemberRef, Quiescence, SetAdmin, SetWeight, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -41,6 +41,12 @@ pub(crate) fn able(fixture: &dyn Fixture, ability: Ability) -> Done {
 
 pub(crate) fn consent() -> CutConsent {
     CutConsent::by("the conformance suite")
+}
+
+/// Tells whether a read that failed may go well when it is asked again.
+fn passes(error: &StepError) -> bool {
+    let kinds = [ErrorKind::Busy, ErrorKind::Timeout, ErrorKind::Unreachable, ErrorKind::Protocol];
+    kinds.contains(&error.kind()) && error.effect() == Effect::None
 }
 
 impl Scene {
@@ -145,7 +151,15 @@ impl Scene {
     /// Waits until the subject sees so many requests in flight on a member.
     pub(crate) async fn until_in_flight(&self, index: usize, wanted: u64) -> Done {
         let what = format!("{wanted} requests in flight on {}", self.members[index]);
-        eventually(&what, || async { Ok(self.quiescence(index).await?.in_flight() == wanted) }).await
+        // A process that takes over, or ends, may leave a question unanswered: that is an error, and never a number.
+        eventually(&what, || async {
+            match self.quiescence(index).await {
+                Ok(figures) => Ok(figures.in_flight() == wanted),
+                Err(error) if passes(&error) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
     }
 
     /// Sets a state until it holds: a command that was given up may still come late.
