@@ -88,10 +88,13 @@ if [ "$long" = yes ]; then
     say "long: hosts over ssh, 200 trials of each random fault, 500 MB streams"
     HA_SSH_TRIALS=200 cargo test --profile long -p ha-ssh
 
+    say "long: the whole catalogue of HAProxy configurations"
+    HA_CATALOGUE=all cargo test -p ha-backends --all-features --test catalogue -- --nocapture
+
     say "long: the main job, three times on each balancer"
     cargo build --release --example patch_server
     for turn in 1 2 3; do
-        for options in "" "--haproxy"; do
+        for options in "" "--haproxy" "--haproxy --queue"; do
             say "patch_server $options ($turn of 3)"
             # shellcheck disable=SC2086 # no option is no word
             target/release/examples/patch_server $options

@@ -69,7 +69,8 @@ impl Cluster {
         let nodes = topology.nodes().map(|(_, node)| if node.spare { spare } else { serving }).collect();
         let member = |spare| MemberState::new(MemberKind::Primary, if spare { Traffic::Out } else { Traffic::In });
         let members = topology.nodes().flat_map(|(_, node)| [member(node.spare); 2]).collect();
-        let (state, facts) = (ClusterState::new(&topology, nodes, members), Facts::new(releases, Generations::default()));
+        let (state, facts) =
+            (ClusterState::new(&topology, nodes, members), Facts::new(releases, Generations::default()));
         let words = |word: &str| vec![word.to_string()];
         let request = PatchRequest::new("2.0", words("apply"), words("restore")).with_beside("1.0");
         let made: Plan = plan(&request, Snapshot::new(&topology, &state, &facts)).ok()?.plan;

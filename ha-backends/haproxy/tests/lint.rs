@@ -132,6 +132,12 @@ fn pools() {
     expect((at, "cookie SRV insert"), &plain, &[("cookie", "persistence", Advice)]);
     expect((at, "stick on src"), &plain, &[("stick on", "persistence", Advice)]);
     expect((at, "persist rdp-cookie(X)"), &plain, &[("persist", "persistence", Advice)]);
+    expect((at, "option persist"), &plain, &[("option persist", "persist", Danger)]);
+    expect((at, "no option persist"), &plain, &[]);
+    expect((at, "force-persist if LOCALHOST"), &plain, &[("force-persist", "force-persist", Danger)]);
+    expect((at, "ignore-persist if TRUE"), &plain, &[("ignore-persist", "ignore-persist", Danger)]);
+    let named = [("use-server", "persistence", Advice), ("use-server", "use-server", Danger)];
+    expect((at, "use-server esb1 if TRUE"), &plain, &named);
     let slow = CLEAN.replace(at, "cookie SRV insert").replace("redispatch 1", "redispatch");
     assert_eq!(run(&slow, &plain), [(13, "redispatch", Advice), (20, "persistence", Advice)]);
     let hashed = [("balance", "hashed-clients", Advice), ("balance", "static-weights", Advice)];
@@ -161,6 +167,10 @@ fn servers() {
         (with("observe layer7 error-limit 1 on-error mark-down"), "observe", Danger),
         (with("on-marked-down shutdown-sessions"), "shutdown-sessions", Danger),
         (with("track esb1"), "track", Danger),
+        (with("agent-check agent-port 9"), "agent-check", Advice),
+        (with("on-marked-up shutdown-backup-sessions"), "shutdown-backup-sessions", Danger),
+        ("server esb2 10.0.0.1:8280".into(), "address-twice", Danger),
+        ("server esb2 ipv4@10.0.0.1:8280".into(), "address-twice", Danger),
         (with("disabled"), "disabled", Advice),
         ("server esb/2 10.0.0.2:8280".into(), "server-name", Danger),
         ("server esb1 10.0.0.2:8280".into(), "server-twice", Danger),
@@ -169,13 +179,14 @@ fn servers() {
     for (line, rule, severity) in cases {
         expect((at, &line), &plain, &[(&line, rule, severity)]);
     }
-    for fine in
-        ["observe layer7 error-limit 10 on-error mark-down", "observe layer7", "no-check agent-check", "#disabled"]
+    for fine in ["observe layer7 error-limit 10 on-error mark-down", "observe layer7", "on-marked-up none", "#disabled"]
     {
         expect((at, &with(fine)), &plain, &[]);
     }
     expect((at, &with("disabled")), &clean().with_spare("esb2"), &[]);
     expect((at, "server \"${HOST}/x\" 10.0.0.2:8280"), &plain, &[]);
+    expect((at, "server esb2 10.0.0.1:8281"), &plain, &[]);
+    expect((at, "server esb2 10.0.0.1:8280 disabled"), &clean().with_spare("esb2"), &[]);
     let canary = clean().with_canary_percent(10);
     expect((at, &with("weight 9")), &canary, &[("weight 9", "small-weight", Danger)]);
     expect((at, &with("weight \"$W\"")), &canary, &[]);
@@ -183,6 +194,28 @@ fn servers() {
     let twice = CLEAN.replace("weight 100", "weight 100 on-marked-down shutdown-sessions");
     let twice = format!("{twice}backend two from web\n  option httpchk\n  server a 10.0.0.1:1\n");
     assert_eq!(run(&twice, &LintExpectations::new()), [(15, "shutdown-sessions", Danger)]);
+}
+
+#[test]
+fn that_a_conditional_block_is_read_whole_is_said() {
+    let text = format!("# a\n  .if defined(X)\n{CLEAN}.endif\n");
+    assert_eq!(run(&text, &clean()), [(2, "conditions", Advice)]);
+}
+
+#[test]
+fn the_readme_lists_every_rule() {
+    let readme = include_str!("../README.md");
+    let sources = ["frontend", "global", "pool", "retry", "server"];
+    let path = |name: &str| format!("{}/src/lint/rules/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+    for name in sources {
+        let text = std::fs::read_to_string(path(name)).unwrap();
+        // What follows the severity in a call is the rule.
+        let calls =
+            ["out.danger(", "out.advice(", "out.add(severity, "].into_iter().flat_map(|call| text.split(call).skip(1));
+        for rule in calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next()) {
+            assert!(readme.contains(&format!("`{rule}`")), "{name}: {rule}");
+        }
+    }
 }
 
 #[test]

@@ -65,17 +65,17 @@ fn checks() -> Vec<Row> {
             p.words(&format!("weight 100 agent-check agent-port {} agent-inter 200ms", p.agent))
         })
         .agent("up 75%"),
-        Row::refused("the other server is down by its agent", "esb2 is not ready", |p| agent_of_the_other(p))
+        Row::refused("the other server is down by its agent", "esb2 is not ready", agent_of_the_other)
             .agent("down")
             .by_rotation("last usable server")
             .main(),
-        Row::refused("the other server is stopped by its agent", "esb2 is not ready", |p| agent_of_the_other(p))
+        Row::refused("the other server is stopped by its agent", "esb2 is not ready", agent_of_the_other)
             .agent("stopped")
             .by_rotation("last usable server"),
-        Row::refused("the other server drains by its agent", "esb2 is not ready", |p| agent_of_the_other(p))
+        Row::refused("the other server drains by its agent", "esb2 is not ready", agent_of_the_other)
             .agent("drain")
             .by_rotation("last usable server"),
-        Row::refused("the other server is in maintenance by its agent", "esb2 is not ready", |p| agent_of_the_other(p))
+        Row::refused("the other server is in maintenance by its agent", "esb2 is not ready", agent_of_the_other)
             .agent("maint")
             .by_rotation("last usable server"),
         Row::refused("the other server follows one that is down", "[track]", |p| {

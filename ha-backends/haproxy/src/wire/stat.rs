@@ -388,7 +388,7 @@ mod tests {
         };
         let (drained, maintained) = (state(2, 8, 6), state(0, 1, 14));
         assert!(held("CHECKED,1,1,1", &drained) && held("CHECKED,1,1,1", &maintained));
-        assert!(!held("CHECKED,1,1,1", &up) && !held("L7OK,1,1,1", &drained) && !held("", &maintained));
+        assert!(!held("CHECKED,1,1,1", &up) && !held("L7OK,1,1,1", &drained) && !held(",,,", &maintained));
         assert_eq!(health("", "L7STS,0,1,1", &state(0, 0, 0)), Health::Down);
     }
 
