@@ -2,11 +2,11 @@ use std::fmt;
 
 use super::RunState;
 use super::targets::Progress;
-use crate::action::{Desired, Order, TrafficAction};
+use crate::action::{Action, Desired, Order, ServerAction, TrafficAction};
 use crate::law::{Law, Phase, Violation};
 use crate::plan::{OnFailure, Plan, Step};
 use crate::record::{Cursor, End, Mode, Why};
-use crate::state::ClusterState;
+use crate::state::{ClusterState, Process, ServerDomain};
 use crate::topology::{DomainIx, Topology};
 
 /// What the decision core wants next.
@@ -189,7 +189,7 @@ fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
     let step = stage.steps.get(usize::from(cursor.step));
     let (mut in_flight, mut not_done, mut any) = (false, false, false);
     for order in step.into_iter().flat_map(|step| stage.orders(step.action)) {
-        let Some(order) = undo(plan, order, cursor.phase) else { continue };
+        let Some(order) = undo(plan, run, order) else { continue };
         any = true;
         match run.targets.progress(order) {
             Progress::Idle if run.is_done(law, order) => {}
@@ -237,10 +237,22 @@ fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
     }
 }
 
-/// Returns one order of a step's compensation. A spare has nothing to go back to but its own beginning.
-fn undo(plan: &Plan, order: Order, phase: u8) -> Option<Order> {
+/// Returns one order of a step's compensation; `None` for what had not begun. A spare has nothing to go back to but its own
+/// beginning.
+fn undo(plan: &Plan, run: &RunState, order: Order) -> Option<Order> {
+    let Cursor { stage, step, phase, .. } = run.cursor;
     let known_good = plan.known_good.get(order.node()?.index()).copied().flatten()?;
-    order.inverse(known_good).get(usize::from(phase)).copied()
+    let undone = order.inverse(known_good).get(usize::from(phase)).copied()?;
+    let needed = run.targets.is_recorded((stage, step), order) && !is_taken_back_next(&run.cluster, undone);
+    needed.then_some(undone)
+}
+
+/// A server that still runs in its test domain is not started: what brought it there is taken back next.
+fn is_taken_back_next(state: &ClusterState, order: Order) -> bool {
+    let Some(node) = order.node().map(|node| state.node(node)) else { return false };
+    order.action() == Action::Server(ServerAction::Start)
+        && node.server_domain == ServerDomain::Test
+        && node.process != Process::Stopped
 }
 
 /// After the loss of a failure domain: what a balancer lost is re-applied, then reserves are admitted until what is required

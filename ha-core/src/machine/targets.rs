@@ -33,6 +33,25 @@ pub struct Targets {
     steps: Vec<(Target, Order, Progress)>,
     /// The nodes of whose traffic something is desired, or that are re-applied, sorted.
     wishes: Vec<Wish>,
+    /// The orders of the step at hand that have begun, in any attempt, sorted; and which step that is.
+    begun: Vec<Order>,
+    begun_at: Place,
+    back: Back,
+}
+
+/// A step of a plan: its stage and its number there.
+type Place = (u16, u16);
+
+/// How far a run has gone back.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+enum Back {
+    /// It goes forward.
+    #[default]
+    Not,
+    /// It is at the step where it turned, of which some orders may never have begun.
+    At(Place),
+    /// It is at a step before that: all of its orders have begun.
+    Before,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -148,6 +167,42 @@ impl Targets {
         let changes = |order: &Order| order.changes(Target::Traffic(node));
         self.find(Target::Traffic(node))
             .is_ok_and(|place| self.steps[place].2 == Progress::InFlight && changes(&self.steps[place].1))
+    }
+
+    /// Notes that an order of the plan has begun: a rollback takes back what was begun, and nothing else.
+    pub(super) fn record(&mut self, place: Place, order: Order) {
+        if self.begun_at != place {
+            self.begun.clear();
+            self.begun_at = place;
+        }
+        if let Err(at) = self.begun.binary_search(&order) {
+            self.begun.insert(at, order);
+        }
+    }
+
+    /// Tells whether an order of a step that is compensated had begun.
+    pub(super) fn is_recorded(&self, place: Place, order: Order) -> bool {
+        match self.back {
+            Back::At(turned) if turned == place => self.begun_at == place && self.begun.binary_search(&order).is_ok(),
+            Back::Not | Back::At(_) | Back::Before => true,
+        }
+    }
+
+    /// Goes forward from a step on.
+    pub(super) fn go_forward(&mut self) {
+        self.back = Back::Not;
+    }
+
+    /// Goes back, to a step: the first is the one at which the run turns.
+    pub(super) fn go_back(&mut self, to: Place) {
+        self.back = match self.back {
+            Back::Not => Back::At(to),
+            Back::At(turned) if turned == to => self.back,
+            Back::At(_) | Back::Before => Back::Before,
+        };
+        if self.back == Back::Before {
+            self.begun.clear();
+        }
     }
 
     /// Begins another step: no target has come anywhere with it yet, but those in flight.
