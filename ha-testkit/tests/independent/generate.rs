@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ha_core::plan::{Draft, Plan};
+use ha_core::plan::{Draft, OnFailure, Plan, Stage};
 use ha_core::procedure::{
     PatchRequest, PlanError, Procedure, ReleaseFacts, Snapshot, UpdateRequest, UpgradeRequest, plan,
 };
@@ -365,14 +365,10 @@ pub(crate) fn mutated(plan: &Plan, random: &mut Random, count: usize) -> Vec<(St
     let mut made = Vec::new();
     for _ in 0..count {
         let Some(mutant) = random.pick(&all) else { continue };
-        if random.once_in(8) {
+        if random.once_in(4) {
             let mut draft = Draft::from(plan.clone());
-            match random.below(3) {
-                0 => draft.windows.clear(),
-                1 => draft.point_of_no_return += 1,
-                _ => draft.point_of_no_return = draft.point_of_no_return.saturating_sub(1),
-            }
-            made.push(("the plan's own promises changed".into(), Plan::from(draft)));
+            let what = twist(&mut draft, random);
+            made.push((what.into(), Plan::from(draft)));
         } else if random.once_in(6) {
             let again = mutants(&mutant.plan);
             let Some(second) = random.pick(&again) else { continue };
@@ -382,6 +378,51 @@ pub(crate) fn mutated(plan: &Plan, random: &mut Random, count: usize) -> Vec<(St
         }
     }
     made
+}
+
+/// Changes something that no step says by itself.
+fn twist(draft: &mut Draft, random: &mut Random) -> &'static str {
+    let stage = random.below(draft.stages.len());
+    let step = random.below(draft.stages[stage].steps.len());
+    match random.below(7) {
+        0 => {
+            draft.windows.clear();
+            "no window declared"
+        }
+        1 => {
+            draft.point_of_no_return += 1;
+            "the point of no return later"
+        }
+        2 => {
+            draft.point_of_no_return = draft.point_of_no_return.saturating_sub(1);
+            "the point of no return earlier"
+        }
+        3 => {
+            let steps = &mut draft.stages[stage].steps;
+            steps[step] = steps[step].with_on_failure(OnFailure::Hold);
+            "a step holds when it fails"
+        }
+        4 => {
+            let steps = &mut draft.stages[stage].steps;
+            steps[step] = steps[step].with_attempts(3);
+            "a step is tried three times"
+        }
+        5 => {
+            draft.stages[stage].nodes.reverse();
+            "a wave in the other order"
+        }
+        _ => {
+            let same = |at: usize| {
+                let actions = |stage: &Stage| stage.steps.iter().map(|step| step.action).collect::<Vec<_>>();
+                actions(&draft.stages[at]) == actions(&draft.stages[at + 1])
+            };
+            let Some(at) = (0..draft.stages.len() - 1).find(|at| same(*at)) else { return "nothing changed" };
+            let second = draft.stages.remove(at + 1);
+            draft.stages[at].nodes.extend(second.nodes);
+            draft.point_of_no_return -= usize::from(at < draft.point_of_no_return);
+            "two waves at once"
+        }
+    }
 }
 
 /// Plans with one stage or one step less.

@@ -5,7 +5,7 @@ use ha_core::plan::OnFailure;
 
 use super::model::{At, Runs};
 use super::orders::{Order, What};
-use super::walk::{End, Event, Fate, Next, Place, Run, Walk};
+use super::walk::{End, Event, Fate, Next, Place, Run, Walk, Waves};
 use super::wording::Rule;
 
 /// How often a compensation is tried in all.
@@ -181,7 +181,8 @@ impl Walk<'_> {
             return Ok(());
         }
         let idle = run.fates.iter().position(|fate| *fate == Fate::Idle);
-        if let Some(place) = idle {
+        let waits = flying && !run.fault && self.waves == Waves::InOrder;
+        if let Some(place) = idle.filter(|_| !waits) {
             match self.begin(run, orders, place) {
                 Ok(step) => next.push(step),
                 Err(rule) if !run.fault && !run.asked => return Err(rule),

@@ -94,6 +94,7 @@ pub(super) type Next = (Event, Run);
 pub(super) struct Walk<'a> {
     pub(super) cluster: Cluster<'a>,
     pub(super) plan: &'a Plan,
+    pub(super) waves: Waves,
     seen: HashSet<Run, BuildHasherDefault<Quick>>,
     open: VecDeque<(usize, Run)>,
     trail: Vec<(usize, Option<Event>)>,
@@ -133,8 +134,17 @@ impl Hasher for Quick {
     }
 }
 
+/// How the orders of a wave follow each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Waves {
+    /// As DESIGN.md says: all at once, each as fast as it is.
+    AtOnce,
+    /// Each once the one before has ended, while no fault has come.
+    InOrder,
+}
+
 /// Judges a plan by the wording of DESIGN.md; returns how many moments were looked at.
-pub(crate) fn judge(topology: &Topology, plan: &Plan) -> Result<usize, Refused> {
+pub(crate) fn judge(topology: &Topology, plan: &Plan, waves: Waves) -> Result<usize, Refused> {
     let cluster = Cluster::read(topology, plan);
     let state = Cluster::seen(plan.start());
     let place = Place { stage: 0, step: 0, phase: None, attempt: 0 };
@@ -149,7 +159,7 @@ pub(crate) fn judge(topology: &Topology, plan: &Plan) -> Result<usize, Refused> 
         floor: None,
         end: None,
     };
-    let mut walk = Walk { cluster, plan, seen: HashSet::default(), open: VecDeque::new(), trail: Vec::new() };
+    let mut walk = Walk { cluster, plan, waves, seen: HashSet::default(), open: VecDeque::new(), trail: Vec::new() };
     run.fates = vec![Fate::Idle; walk.orders(&run).len()];
     walk.visit(0, None, run)?;
     while let Some((number, run)) = walk.open.pop_front() {
