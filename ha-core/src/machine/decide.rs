@@ -296,6 +296,9 @@ const REASSERT_ATTEMPTS: u8 = 3;
 fn reassert(law: Law<'_>, run: &RunState) -> Option<Decision> {
     let state = &run.cluster;
     let lost: Vec<_> = run.targets.lost(state).filter(|node| !state.is_lost(law.topology.node(*node).domain)).collect();
+    if lost.is_empty() {
+        return run.targets.is_reasserting().then_some(Decision::Await);
+    }
     let desires = |node: &NodeIx, desired| run.targets.desired(*node) == desired;
     let (admitted, out): (Vec<_>, Vec<_>) = lost.iter().partition(|node| desires(node, Desired::Admitted));
     let may_be_given = |order: &Order, node| {
@@ -316,13 +319,11 @@ fn reassert(law: Law<'_>, run: &RunState) -> Option<Decision> {
             Err(_) => {}
         }
     }
-    if let Some((_, order)) = best {
-        return Some(if run.targets.is_reasserting() { Decision::Await } else { Decision::Act(order) });
-    }
-    if run.targets.is_reasserting() {
-        return Some(Decision::Await);
-    }
-    (!lost.is_empty()).then(|| at_rest(run, Decision::End(End::NeedsOperator(Why::BalancerLostState))))
+    Some(match best {
+        _ if run.targets.is_reasserting() => Decision::Await,
+        Some((_, order)) => Decision::Act(order),
+        None => at_rest(run, Decision::End(End::NeedsOperator(Why::BalancerLostState))),
+    })
 }
 
 /// Returns the state in which all that is being taken out of traffic is out.

@@ -1,6 +1,7 @@
 use std::hash::{Hash, Hasher};
 
 use crate::action::{Desired, Order, TrafficAction};
+use crate::record::{Cursor, Mode};
 use crate::state::{ClusterState, Target, Traffic};
 use crate::topology::NodeIx;
 
@@ -36,6 +37,8 @@ pub struct Targets {
     /// The orders of the step at hand that have begun, in any attempt, sorted; and which step that is.
     begun: Vec<Order>,
     begun_at: Place,
+    /// Whether that is known to be all of them; then they are not listed.
+    all_begun: bool,
     back: Back,
 }
 
@@ -173,18 +176,46 @@ impl Targets {
     pub(super) fn record(&mut self, place: Place, order: Order) {
         if self.begun_at != place {
             self.begun.clear();
-            self.begun_at = place;
+            (self.begun_at, self.all_begun) = (place, false);
         }
-        if let Err(at) = self.begun.binary_search(&order) {
+        if let Err(at) = self.begun.binary_search(&order)
+            && !self.all_begun
+        {
             self.begun.insert(at, order);
         }
+    }
+
+    fn has_begun(&self, place: Place, order: Order) -> bool {
+        self.begun_at == place && (self.all_begun || self.begun.binary_search(&order).is_ok())
     }
 
     /// Tells whether an order of a step that is compensated had begun.
     pub(super) fn is_recorded(&self, place: Place, order: Order) -> bool {
         match self.back {
-            Back::At(turned) if turned == place => self.begun_at == place && self.begun.binary_search(&order).is_ok(),
+            Back::At(turned) if turned == place => self.has_begun(place, order),
             Back::Not | Back::At(_) | Back::Before => true,
+        }
+    }
+
+    /// Forgets of what had begun all that no decision depends on: outside of its step, once all `orders` of the step have
+    /// begun, and when the run does not go back any more.
+    pub(crate) fn forget_recorded(&mut self, cursor: Cursor, mut orders: impl Iterator<Item = Order>) {
+        let place = (cursor.stage, cursor.step);
+        let here = self.begun_at == place;
+        let all = here && (self.all_begun || orders.all(|order| self.has_begun(place, order)));
+        let (kept, back) = match (cursor.mode, self.back) {
+            (Mode::Forward, back) => (here, back),
+            (Mode::Compensating, Back::At(turned)) if turned == place && !all => (here, self.back),
+            (Mode::Compensating, Back::At(turned)) if turned == place => (false, Back::Before),
+            (Mode::Compensating, back) => (false, back),
+            (Mode::Reacting | Mode::Ended(_), _) => (false, Back::Not),
+        };
+        (self.back, self.all_begun) = (back, kept && all);
+        if !kept || all {
+            self.begun.clear();
+        }
+        if !kept {
+            self.begun_at = Place::default();
         }
     }
 
