@@ -16,13 +16,14 @@ mod wording;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ha_core::plan::Plan;
+use ha_core::plan::{Draft, Plan};
 use ha_core::safety::prove;
 use ha_core::topology::Topology;
 use ha_testkit::simulate::Random;
 
 use generate::{Entry, Host, Sketch, mutated, shorter};
 use walk::{Waves, judge};
+use wording::Rule;
 
 /// How many clusters a test takes: `HA_SEEDS`, or a number that a test run can spare.
 fn seeds(default: u64) -> u64 {
@@ -56,10 +57,7 @@ fn differ(topology: &Topology, plan: &Plan) -> Option<bool> {
 }
 
 /// Shares seeds among all CPUs, and returns what each thread has made of its part.
-fn on_all_cpus<T: Send>(end: u64, each: impl Fn(u64, &mut T) + Sync) -> Vec<T>
-where
-    T: Default,
-{
+fn on_all_cpus<T: Default + Send>(end: u64, each: impl Fn(u64, &mut T) + Sync) -> Vec<T> {
     let next = AtomicU64::new(0);
     let work = || {
         let mut made = T::default();
@@ -218,4 +216,21 @@ fn a_reaction_admits_nobody_who_carries_less_than_the_backup_that_took_over() {
     let members = [Host::of(1000, 1), backup].into_iter().chain(small).collect();
     let pool = Entry { now: 100, after_loss: Some(900), ..Entry::of(1) };
     assert_eq!(broken_reaction(&Sketch::of(members, pool)), None);
+}
+
+/// Going back over a cold and a warm node at once: while the warm one drains and the cold one is still in, the loss of the third
+/// leaves half a node, and no backup takes over. In their order the cold one is out by then.
+#[test]
+fn the_wording_sees_a_later_order_of_a_wave_ahead_of_an_earlier_one() {
+    let cold = |rack| Host { cold: 500, ..Host::of(1000, rack) };
+    let backup = |rack| Host { backup: true, ..Host::of(1000, rack) };
+    let mut sketch = Sketch::of(vec![cold(1), backup(2), cold(3)], Entry::of(3));
+    sketch.spares = vec![backup(4)];
+    let (topology, own) = sketch.plan().unwrap();
+    let mut draft = Draft::from(own);
+    draft.point_of_no_return = 2;
+    let plan = Plan::from(draft);
+    let refused = judge(&topology, &plan, Waves::AtOnce).unwrap_err();
+    assert_eq!(refused.rule, Rule::OneMoreFailure, "{}", refused.moment.join("\n"));
+    judge(&topology, &plan, Waves::InOrder).unwrap_or_else(|refused| panic!("{}", refused.moment.join("\n")));
 }
