@@ -131,13 +131,13 @@ async fn what_has_begun_and_failed_is_taken_back_also_when_it_is_not_given_again
     let Decision::Act(order) = decide(topology, plan, &run.state) else { panic!("no order") };
     let node = order.node().unwrap();
     run.state.begin_order(law, order);
-    let rows = run.state.cluster.rows(node).to_vec();
+    let members = run.state.cluster.members(node).to_vec();
     order.complete(law, &mut run.state.cluster).unwrap();
-    assert_ne!(run.state.cluster.rows(node), rows, "it has happened");
+    assert_ne!(run.state.cluster.members(node), members, "it has happened");
     run.state.resolve(law, order, OutcomeKind::NotDone).unwrap();
     let Decision::Move(to, Turn::Retry) = decide(topology, plan, &run.state) else { panic!("no retry") };
     run.state.enter(to, Turn::Retry);
     run.roll_back();
     assert_eq!(run.until(|_| false, |_| OutcomeKind::Done), Some(End::AllOld));
-    assert_eq!(run.state.cluster.rows(node), rows, "it is in traffic again");
+    assert_eq!(run.state.cluster.members(node), members, "it is in traffic again");
 }
