@@ -83,10 +83,11 @@ impl Driven<'_> {
             let floor = self.floor(run, flying);
             let mut forgot = run.clone();
             for (node, _) in self.topology.nodes() {
-                let rows = self.topology.rows(node).zip(before.rows(node)).zip(self.plan.start().rows(node));
-                let rows: Vec<_> =
-                    rows.map(|(((.., on), now), start)| if on == balancer { *start } else { *now }).collect();
-                forgot.cluster.set_rows(node, &rows);
+                let members =
+                    self.topology.memberships(node).zip(before.members(node)).zip(self.plan.start().members(node));
+                let members: Vec<_> =
+                    members.map(|(((.., on), now), start)| if on == balancer { *start } else { *now }).collect();
+                forgot.cluster.set_members(node, &members);
             }
             for flying_first in [true, false] {
                 judged.faults += 1;

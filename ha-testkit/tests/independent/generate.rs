@@ -7,8 +7,8 @@ use ha_core::procedure::{
     PatchRequest, PlanError, Procedure, ReleaseFacts, Snapshot, UpdateRequest, UpgradeRequest, plan,
 };
 use ha_core::state::{
-    ClusterState, Facts, Generation, NodeState, Process, Releases, Row, RowKind, SchemaRange, Site, SiteEpoch,
-    SiteState, Sync, Traffic, Work, WriterEpoch,
+    ClusterState, Facts, Generation, MemberKind, MemberState, NodeState, Process, Releases, SchemaRange, Site,
+    SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
 };
 use ha_core::topology::{Component, Name, NodeSpec, Permille, Policy, PoolSpec, PortSpec, SiteRole, Topology};
 use ha_testkit::simulate::{Random, mutants};
@@ -226,7 +226,7 @@ impl Sketch {
         let mut facts = Facts::new(Releases::default(), ha_core::state::Generations::default());
         let old = facts.releases.enter("1.0").unwrap();
         let files = facts.generations.enter(Generation::new(1, "one")).unwrap();
-        let (mut nodes, mut rows) = (Vec::new(), Vec::new());
+        let (mut nodes, mut members) = (Vec::new(), Vec::new());
         for (index, node) in topology.nodes() {
             let place = index.index();
             let host = self.members.iter().chain(&self.spares).nth(place);
@@ -246,20 +246,20 @@ impl Sketch {
                 state.writer = WriterEpoch::new(u64::from(writes));
             }
             nodes.push(state);
-            for (_, port, _) in topology.rows(index) {
+            for (_, port, _) in topology.memberships(index) {
                 let pool = port.pool.index();
                 let rank = host.and_then(|_| self.in_pool(pool).position(|member| member == place));
                 let serves = rank.is_some_and(|rank| rank < self.pools[pool].serve) && !node.spare;
                 let backup = !serves && host.is_some_and(|host| host.backup);
-                rows.push(match (serves, backup, node.spare || rank.is_none()) {
-                    (true, ..) => Row::new(RowKind::Primary, Traffic::In),
-                    (false, true, false) => Row::new(RowKind::Backup, Traffic::Backup),
-                    (false, true, true) => Row::new(RowKind::Backup, Traffic::Out),
-                    (false, false, _) => Row::new(RowKind::Primary, Traffic::Out),
+                members.push(match (serves, backup, node.spare || rank.is_none()) {
+                    (true, ..) => MemberState::new(MemberKind::Primary, Traffic::In),
+                    (false, true, false) => MemberState::new(MemberKind::Backup, Traffic::Backup),
+                    (false, true, true) => MemberState::new(MemberKind::Backup, Traffic::Out),
+                    (false, false, _) => MemberState::new(MemberKind::Primary, Traffic::Out),
                 });
             }
         }
-        let mut state = ClusterState::new(topology, nodes, rows);
+        let mut state = ClusterState::new(topology, nodes, members);
         if self.far {
             let site = |site, epoch| SiteState::new(site, SiteEpoch::new(epoch));
             state.sites = vec![site(Site::Serving, 1), site(Site::Warm, 0)];

@@ -2,7 +2,7 @@
 
 use ha_core::plan::Plan;
 use ha_core::state::{
-    ClusterState, Facts, GenerationId, Process, ReleaseId, RowKind, Schema, ServerDomain, Sync, Traffic, WriterEpoch,
+    ClusterState, Facts, GenerationId, MemberKind, Process, ReleaseId, Schema, ServerDomain, Sync, Traffic, WriterEpoch,
 };
 use ha_core::topology::{Permille, Topology};
 
@@ -139,14 +139,15 @@ impl<'a> Cluster<'a> {
         let mut seats = Vec::new();
         let mut nodes = Vec::new();
         for (index, node) in topology.nodes() {
-            let own = topology.rows(index).zip(plan.start().rows(index)).map(|((_, port, balancer), seen)| Seat {
-                node: index.index(),
-                pool: port.pool.index(),
-                balancer: balancer.index(),
-                capacity: port.capacity,
-                backup: seen.kind == RowKind::Backup,
-                configured: At::read(seen.traffic),
-            });
+            let own =
+                topology.memberships(index).zip(plan.start().members(index)).map(|((_, port, balancer), seen)| Seat {
+                    node: index.index(),
+                    pool: port.pool.index(),
+                    balancer: balancer.index(),
+                    capacity: port.capacity,
+                    backup: seen.kind == MemberKind::Backup,
+                    configured: At::read(seen.traffic),
+                });
             let first = seats.len();
             seats.extend(own);
             nodes.push(Declared {
@@ -201,7 +202,8 @@ impl<'a> Cluster<'a> {
             loans: Loans::default(),
         });
         let epoch = seen.nodes().map(|(_, node)| node.writer).max().unwrap_or_default().max(seen.writer_epoch);
-        let seats = seen.nodes().flat_map(|(index, _)| seen.rows(index)).map(|row| At::read(row.traffic)).collect();
+        let seats =
+            seen.nodes().flat_map(|(index, _)| seen.members(index)).map(|member| At::read(member.traffic)).collect();
         State {
             nodes: nodes.collect(),
             seats,
