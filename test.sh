@@ -85,6 +85,9 @@ if [ "$long" = yes ]; then
     say "long: property tests, 20,000 cases each"
     PROPTEST_CASES=20000 cargo test --profile long --workspace --exclude benches --all-features --lib --test rotation
 
+    say "long: the wording of the law against its proof, at least 5,000 plans"
+    HA_SEEDS=2200 cargo test --profile long -p ha-testkit --all-features --test independent
+
     say "long: hosts over ssh, 200 trials of each random fault, 500 MB streams"
     HA_SSH_TRIALS=200 cargo test --profile long -p ha-ssh
 

@@ -132,11 +132,22 @@ async fn a_way_back_that_is_itself_unsafe_is_refused() {
     let mut plan = patched(&world).await;
     plan.known_good.fill(None);
     refused(&world, &plan);
-    // A plan that says it can be rolled back to its end, the spare gone.
+    // A plan that says it can be rolled back to its end, the spare gone: it is started again, and is not in traffic, where it
+    // has to be.
+    let world = Shape::active_active(2, 750).with_spares(&[750]).world().unwrap();
     let mut plan = patched(&world).await;
     plan.point_of_no_return = plan.stages.len();
     let found = refused(&world, &plan);
     assert!(found.faults <= 1, "{found}");
+    assert!(found.trace.contains(&"take out spare1".to_string()), "{found}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_may_be_rolled_back_to_its_end_where_the_spare_that_is_started_again_is_enough() {
+    let world = World::active_passive();
+    let mut plan = patched(&world).await;
+    plan.point_of_no_return = plan.stages.len();
+    prove(world.topology(), &plan.into()).unwrap_or_else(|refused| panic!("{refused}"));
 }
 
 #[test]

@@ -88,6 +88,9 @@ impl Facets for At<ServerAction> {
             A::Stop => law.drained(state, self.node).map_err(|violation| violation.facts),
             A::Apply { .. } | A::Restore { .. } => demand(node.process == Process::Stopped, "must be stopped first"),
             A::Start | A::StartInTest => {
+                let there = self.action == A::StartInTest;
+                let here = node.process == Process::Stopped || (node.server_domain == ServerDomain::Test) == there;
+                demand(here, "runs in its other domain and must be stopped first")?;
                 demand(node.release.is_some() && !node.half_changed, "has no release installed that can be trusted")
             }
             A::Gate => demand(node.process.is_ready(), "must be ready before it can be tested"),
@@ -237,9 +240,9 @@ impl Facets for At<ServerAction> {
     }
 }
 
-/// A server that runs already is not started twice.
+/// A server that runs already is not started twice, and does not change its domain while it runs.
 fn start(node: &mut NodeState, domain: ServerDomain) -> Result<(), Rejected> {
-    if node.process == Process::Stopped {
+    if node.process == Process::Stopped || node.server_domain != domain {
         node.process = node.process.on(ProcessEvent::StartIssued)?;
     }
     node.process = node.process.on(ProcessEvent::BecameReady)?;

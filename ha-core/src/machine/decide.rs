@@ -2,12 +2,12 @@ use std::fmt;
 
 use super::RunState;
 use super::targets::Progress;
-use crate::action::{Desired, Order, TrafficAction};
+use crate::action::{Action, Desired, Order, ServerAction, TrafficAction};
 use crate::law::{Law, Phase, Violation};
 use crate::plan::{OnFailure, Plan, Step};
 use crate::record::{Cursor, End, Mode, Why};
-use crate::state::ClusterState;
-use crate::topology::{DomainIx, Topology};
+use crate::state::{ClusterState, Process, ServerDomain};
+use crate::topology::{DomainIx, NodeIx, Topology};
 
 /// What the decision core wants next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -189,7 +189,7 @@ fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
     let step = stage.steps.get(usize::from(cursor.step));
     let (mut in_flight, mut not_done, mut any) = (false, false, false);
     for order in step.into_iter().flat_map(|step| stage.orders(step.action)) {
-        let Some(order) = undo(plan, order, cursor.phase) else { continue };
+        let Some(order) = undo(plan, run, order) else { continue };
         any = true;
         match run.targets.progress(order) {
             Progress::Idle if run.is_done(law, order) => {}
@@ -237,10 +237,22 @@ fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
     }
 }
 
-/// Returns one order of a step's compensation. A spare has nothing to go back to but its own beginning.
-fn undo(plan: &Plan, order: Order, phase: u8) -> Option<Order> {
+/// Returns one order of a step's compensation; `None` for what had not begun. A spare has nothing to go back to but its own
+/// beginning.
+fn undo(plan: &Plan, run: &RunState, order: Order) -> Option<Order> {
+    let Cursor { stage, step, phase, .. } = run.cursor;
     let known_good = plan.known_good.get(order.node()?.index()).copied().flatten()?;
-    order.inverse(known_good).get(usize::from(phase)).copied()
+    let undone = order.inverse(known_good).get(usize::from(phase)).copied()?;
+    let needed = run.targets.is_recorded((stage, step), order) && !is_taken_back_next(&run.cluster, undone);
+    needed.then_some(undone)
+}
+
+/// A server that still runs in its test domain is not started: what brought it there is taken back next.
+fn is_taken_back_next(state: &ClusterState, order: Order) -> bool {
+    let Some(node) = order.node().map(|node| state.node(node)) else { return false };
+    order.action() == Action::Server(ServerAction::Start)
+        && node.server_domain == ServerDomain::Test
+        && node.process != Process::Stopped
 }
 
 /// After the loss of a failure domain: what a balancer lost is re-applied, then reserves are admitted until what is required
@@ -253,6 +265,7 @@ fn react(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
         Some(Decision::Look(_) | Decision::Move(..) | Decision::End(_)) | None => {}
     }
     if law.settled(state).is_err() {
+        let leaving = without_what_leaves(law, run);
         for (node, _) in state.nodes() {
             let order = TrafficAction::Admit.on(node);
             match run.targets.progress(order) {
@@ -262,6 +275,7 @@ fn react(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
                         && !run.targets.is_changing(order.target())
                         && order.precondition(law, state).is_ok()
                         && law.schema(&state_after(law, run, order)).is_ok()
+                        && capacity_kept(law, &leaving, &with(law, &leaving, order)).is_ok()
                     {
                         return Decision::Act(order);
                     }
@@ -280,22 +294,67 @@ const REASSERT_ATTEMPTS: u8 = 3;
 /// While a balancer has lost what the run desires, that is re-applied, beside whatever is in flight, and nothing new begins.
 /// `None` when nothing is lost.
 fn reassert(law: Law<'_>, run: &RunState) -> Option<Decision> {
-    let mut lost = false;
-    for node in run.targets.lost(&run.cluster) {
-        if run.cluster.is_lost(law.topology.node(node).domain) {
+    let state = &run.cluster;
+    let lost: Vec<_> = run.targets.lost(state).filter(|node| !state.is_lost(law.topology.node(*node).domain)).collect();
+    if lost.is_empty() {
+        return run.targets.is_reasserting().then_some(Decision::Await);
+    }
+    let desires = |node: &NodeIx, desired| run.targets.desired(*node) == desired;
+    let (admitted, out): (Vec<_>, Vec<_>) = lost.iter().partition(|node| desires(node, Desired::Admitted));
+    let may_be_given = |order: &Order, node| {
+        run.targets.reassert_attempts(node) < REASSERT_ATTEMPTS && order.precondition(law, state).is_ok()
+    };
+    // What brings capacity comes before what takes it: the first that lowers none, else the one that leaves the most.
+    let mut best: Option<(u64, Order)> = None;
+    let leaving = without_what_leaves(law, run);
+    let orders = admitted.into_iter().map(|node| (node, true)).chain(out.into_iter().map(|node| (node, false)));
+    for (node, admitted) in orders {
+        let order = TrafficAction::Reassert { admitted }.on(node);
+        if !may_be_given(&order, node) {
             continue;
         }
-        lost = true;
-        let admitted = run.targets.desired(node) == Desired::Admitted;
-        let order = TrafficAction::Reassert { admitted }.on(node);
-        if run.targets.reassert_attempts(node) < REASSERT_ATTEMPTS && order.precondition(law, &run.cluster).is_ok() {
-            return Some(Decision::Act(order));
+        match capacity_kept(law, &leaving, &with(law, &leaving, order)) {
+            Ok(()) => return Some(Decision::Act(order)),
+            Err(left) if best.is_none_or(|(most, _)| left > most) => best = Some((left, order)),
+            Err(_) => {}
         }
     }
-    if run.targets.is_reasserting() {
-        return Some(Decision::Await);
+    Some(match best {
+        _ if run.targets.is_reasserting() => Decision::Await,
+        Some((_, order)) => Decision::Act(order),
+        None => at_rest(run, Decision::End(End::NeedsOperator(Why::BalancerLostState))),
+    })
+}
+
+/// Returns the state in which all that is being taken out of traffic is out.
+fn without_what_leaves(law: Law<'_>, run: &RunState) -> ClusterState {
+    let leaves = |order: &Order| {
+        let Action::Traffic(action) = order.action() else { return false };
+        matches!(action, TrafficAction::TakeOut | TrafficAction::Reassert { admitted: false })
+    };
+    let leaving = run.targets.in_flight().filter(leaves);
+    leaving.fold(run.cluster.clone(), |state, order| with(law, &state, order))
+}
+
+/// Checks that a command lowers the serving capacity of no pool.
+///
+/// # Errors
+/// The capacity that it leaves, of all pools together.
+fn capacity_kept(law: Law<'_>, state: &ClusterState, next: &ClusterState) -> Result<(), u64> {
+    let (mut left, mut kept) = (0_u64, true);
+    for (pool, _) in law.topology.pools() {
+        let (before, after) = (law.capacity(state, pool), law.capacity(next, pool));
+        (left, kept) = (left.saturating_add(after), kept && after >= before);
     }
-    lost.then(|| at_rest(run, Decision::End(End::NeedsOperator(Why::BalancerLostState))))
+    if kept { Ok(()) } else { Err(left) }
+}
+
+/// Returns the state in which one order more has happened.
+fn with(law: Law<'_>, state: &ClusterState, order: Order) -> ClusterState {
+    let mut next = state.clone();
+    order.begin(law, &mut next);
+    let _ = order.complete(law, &mut next);
+    next
 }
 
 /// Says what an order would break, with all orders in flight beside it.

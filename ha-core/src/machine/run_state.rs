@@ -3,7 +3,7 @@ use super::decide::Turn;
 use super::targets::Progress;
 use crate::action::{Action, Desired, Order, TrafficAction};
 use crate::law::Law;
-use crate::record::{Cursor, OutcomeKind};
+use crate::record::{Cursor, Mode, OutcomeKind};
 use crate::state::{ClusterState, Rejected};
 
 /// Where a run is: the cluster as it knows it, its own memory of the targets, and its place in the plan. What the decision core
@@ -26,6 +26,10 @@ impl RunState {
 
     /// Marks what holds from the moment an order's intent is recorded.
     pub fn begin_order(&mut self, law: Law<'_>, order: Order) {
+        let Cursor { stage, step, mode, .. } = self.cursor;
+        if mode == Mode::Forward && !matches!(order.action(), Action::Traffic(TrafficAction::Reassert { .. })) {
+            self.targets.record((stage, step), order);
+        }
         if let (Action::Traffic(action), Some(node)) = (order.action(), order.node()) {
             if let TrafficAction::Reassert { .. } = action {
                 return self.targets.begin_reassert(node);
@@ -77,6 +81,11 @@ impl RunState {
             Turn::NextStep | Turn::StepFailed | Turn::Precondition | Turn::LawWouldBreak | Turn::DomainLost => {
                 self.targets.reset();
             }
+        }
+        match to.mode {
+            Mode::Forward => self.targets.go_forward(),
+            Mode::Compensating => self.targets.go_back((to.stage, to.step)),
+            Mode::Reacting | Mode::Ended(_) => {}
         }
         self.cursor = to;
     }

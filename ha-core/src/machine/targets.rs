@@ -1,6 +1,7 @@
 use std::hash::{Hash, Hasher};
 
 use crate::action::{Desired, Order, TrafficAction};
+use crate::record::{Cursor, Mode};
 use crate::state::{ClusterState, Target, Traffic};
 use crate::topology::NodeIx;
 
@@ -33,6 +34,27 @@ pub struct Targets {
     steps: Vec<(Target, Order, Progress)>,
     /// The nodes of whose traffic something is desired, or that are re-applied, sorted.
     wishes: Vec<Wish>,
+    /// The orders of the step at hand that have begun, in any attempt, sorted; and which step that is.
+    begun: Vec<Order>,
+    begun_at: Place,
+    /// Whether that is known to be all of them; then they are not listed.
+    all_begun: bool,
+    back: Back,
+}
+
+/// A step of a plan: its stage and its number there.
+type Place = (u16, u16);
+
+/// How far a run has gone back.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+enum Back {
+    /// It goes forward.
+    #[default]
+    Not,
+    /// It is at the step where it turned, of which some orders may never have begun.
+    At(Place),
+    /// It is at a step before that: all of its orders have begun.
+    Before,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -148,6 +170,70 @@ impl Targets {
         let changes = |order: &Order| order.changes(Target::Traffic(node));
         self.find(Target::Traffic(node))
             .is_ok_and(|place| self.steps[place].2 == Progress::InFlight && changes(&self.steps[place].1))
+    }
+
+    /// Notes that an order of the plan has begun: a rollback takes back what was begun, and nothing else.
+    pub(super) fn record(&mut self, place: Place, order: Order) {
+        if self.begun_at != place {
+            self.begun.clear();
+            (self.begun_at, self.all_begun) = (place, false);
+        }
+        if let Err(at) = self.begun.binary_search(&order)
+            && !self.all_begun
+        {
+            self.begun.insert(at, order);
+        }
+    }
+
+    fn has_begun(&self, place: Place, order: Order) -> bool {
+        self.begun_at == place && (self.all_begun || self.begun.binary_search(&order).is_ok())
+    }
+
+    /// Tells whether an order of a step that is compensated had begun.
+    pub(super) fn is_recorded(&self, place: Place, order: Order) -> bool {
+        match self.back {
+            Back::At(turned) if turned == place => self.has_begun(place, order),
+            Back::Not | Back::At(_) | Back::Before => true,
+        }
+    }
+
+    /// Forgets of what had begun all that no decision depends on: outside of its step, once all `orders` of the step have
+    /// begun, and when the run does not go back any more.
+    pub(crate) fn forget_recorded(&mut self, cursor: Cursor, mut orders: impl Iterator<Item = Order>) {
+        let place = (cursor.stage, cursor.step);
+        let here = self.begun_at == place;
+        let all = here && (self.all_begun || orders.all(|order| self.has_begun(place, order)));
+        let (kept, back) = match (cursor.mode, self.back) {
+            (Mode::Forward, back) => (here, back),
+            (Mode::Compensating, Back::At(turned)) if turned == place && !all => (here, self.back),
+            (Mode::Compensating, Back::At(turned)) if turned == place => (false, Back::Before),
+            (Mode::Compensating, back) => (false, back),
+            (Mode::Reacting | Mode::Ended(_), _) => (false, Back::Not),
+        };
+        (self.back, self.all_begun) = (back, kept && all);
+        if !kept || all {
+            self.begun.clear();
+        }
+        if !kept {
+            self.begun_at = Place::default();
+        }
+    }
+
+    /// Goes forward from a step on.
+    pub(super) fn go_forward(&mut self) {
+        self.back = Back::Not;
+    }
+
+    /// Goes back, to a step: the first is the one at which the run turns.
+    pub(super) fn go_back(&mut self, to: Place) {
+        self.back = match self.back {
+            Back::Not => Back::At(to),
+            Back::At(turned) if turned == to => self.back,
+            Back::At(_) | Back::Before => Back::Before,
+        };
+        if self.back == Back::Before {
+            self.begun.clear();
+        }
     }
 
     /// Begins another step: no target has come anywhere with it yet, but those in flight.

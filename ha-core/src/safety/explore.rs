@@ -96,6 +96,11 @@ impl Explorer<'_> {
         let start = &self.plan.start;
         let configured = |node| start.members(node).iter().all(|member| member.traffic == member.admitted());
         state.run.targets.forget_configured(configured);
+        let cursor = state.run.cursor;
+        let step = self.plan.step(cursor.stage.into(), cursor.step.into());
+        let orders = step.zip(self.plan.stages.get(usize::from(cursor.stage)));
+        let orders = orders.into_iter().flat_map(|(step, stage)| stage.orders(step.action));
+        state.run.targets.forget_recorded(cursor, orders);
         // Once a fault has come, nobody asks any more why the run is being rolled back.
         state.back &= state.faults_left == self.budget;
         let fingerprint = self.fingerprint(&state);
