@@ -128,7 +128,7 @@ impl Published {
         let wrong = |what: &str| Err(format!("{value}: {what} of {schema}"));
         for (keyword, rule) in schema.as_object().unwrap() {
             match keyword.as_str() {
-                "$schema" | "$defs" | "title" | "description" | "format" => {}
+                "$schema" | "$defs" | "title" | "description" | "format" | "default" => {}
                 "$ref" => {
                     self.conforms(value, self.0.pointer(rule.as_str().unwrap().trim_start_matches('#')).unwrap())?
                 }
