@@ -47,6 +47,38 @@ async fn a_patch_ends_all_new_without_losing_a_request() {
     assert_at_rest(&world, "2.0");
 }
 
+/// One after the other, unattended: the spare is found as the members are, by a change that needs it and by one that does not.
+#[tokio::test(start_paused = true)]
+async fn ten_patches_in_a_row_are_each_proven_and_end_all_new() {
+    let shapes = [
+        Shape::active_passive(),
+        Shape::active_active(2, 1000).with_spares(&[1000]),
+        Shape::active_active(4, 500).with_spares(&[500, 250]),
+    ];
+    for shape in shapes {
+        let world = shape.world().unwrap();
+        let clients = world.clients();
+        let engine = world.engine();
+        let mut before = "1.0".to_string();
+        for round in 2..12 {
+            let release = format!("{round}.0");
+            let request = world.patch_to(&release).with_beside(&before);
+            let planned = engine.plan(&request).await.unwrap_or_else(|error| panic!("{release}: {error}"));
+            let run = engine.run(RunId::new(format!("patch-{round}")), planned).await.unwrap();
+            let report = run.wait().await.unwrap();
+            assert_eq!(report.end, End::AllNew, "{release}: {report}");
+            before = release;
+        }
+        let topology = world.topology();
+        let spares = topology.spares().map(|(_, node)| node.name.clone());
+        for spare in spares {
+            assert_eq!(world.installed(spare.as_str()), Some(before.clone()), "{spare}");
+            assert!(!world.runs(spare.as_str()), "{spare}");
+        }
+        assert_eq!(clients.stop().await.lost, 0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_supervisor_that_would_cut_a_stop_short_is_noted_before_the_plan() {
     let world = World::active_passive();

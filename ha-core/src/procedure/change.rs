@@ -198,9 +198,19 @@ impl<'a> Change<'a> {
             stages.push(self.wave(&wave, shared));
         }
         let point_of_no_return = stages.len();
+        let unused = self.topology.spares().map(|(index, _)| index).filter(|spare| !spares.contains(spare));
+        // One that runs stands by as it is: it is a reserve, and is not taken down for this.
+        let is_idle =
+            |spare: &NodeIx| self.is_usable_spare(*spare) && self.start.node(*spare).process == Process::Stopped;
+        let unused: Vec<NodeIx> = unused.filter(is_idle).collect();
+        let renewal = self.renewal(&unused);
+        if !renewal.is_empty() {
+            stages.push(self.stage("bring the spare to the new release", unused, renewal));
+        }
         if !spares.is_empty() {
             let name = "close the rollback window and retire the spare";
-            stages.push(self.stage(name, spares.to_vec(), [TAKE_OUT, STOP]));
+            let retire = [TAKE_OUT, STOP].into_iter().chain(self.renewal(spares));
+            stages.push(self.stage(name, spares.to_vec(), retire));
         }
         stages.extend(self.after.iter().map(|schema| self.migrate("finish the database", *schema)));
         if shared {
@@ -213,6 +223,17 @@ impl<'a> Change<'a> {
         draft.point_of_no_return = point_of_no_return;
         draft.windows = self.windows();
         draft.into()
+    }
+
+    /// Brings spares that are out of traffic to the new release, tested before they are stopped again: the next change finds
+    /// them as the members are then.
+    fn renewal(&self, spares: &[NodeIx]) -> Vec<Action> {
+        match self.kind {
+            Kind::Server { to, .. } if spares.iter().any(|spare| self.must_change(*spare)) => {
+                vec![ServerAction::Apply { to }.into(), START, GATE, STOP]
+            }
+            Kind::Server { .. } | Kind::Files { .. } => Vec::new(),
+        }
     }
 
     fn known_good(&self, spares: &[NodeIx]) -> Vec<Option<KnownGood>> {
