@@ -18,6 +18,11 @@ pub(crate) const OLD: &str = "4.2.0";
 /// The release of the patch.
 pub(crate) const NEW: &str = "4.2.1";
 
+/// Names the release after so many patches.
+pub(crate) fn release(patches: u32) -> String {
+    format!("4.2.{patches}")
+}
+
 /// How many requests a server takes at once in front of which others queue.
 pub(crate) const SLOTS: usize = 4;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--queue] \
-//!     [--naive] [--fail-test] [--kill-controller] [--kill-active] [--no-spare] [--requests N] [--out FOLDER]
+//!     [--naive] [--fail-test] [--kill-controller] [--kill-active] [--no-spare] [--rounds N] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! With `--pools` each server answers on a second port, behind a backend and under a load of its own: nothing may fail in either
@@ -11,6 +11,8 @@
 //!
 //! With `--queue` both members serve with a `maxconn` each, and more clients than slots never stop: a queue stands in front of the
 //! pool all through.
+//!
+//! With `--rounds` so many patches follow each other, each planned, proven and run by a controller of its own.
 //!
 //! Balancer, servers and load live in this process and its servers; the controller is a child process, so that killing it
 //! leaves the cluster serving. Exit codes: 0 no request failed and the run ended as it should, 1 a request failed or the
@@ -54,6 +56,7 @@ struct Options {
     kill_controller: bool,
     kill_active: bool,
     no_spare: bool,
+    rounds: u32,
     requests: u64,
     out: PathBuf,
 }
@@ -109,6 +112,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         kill_controller: false,
         kill_active: false,
         no_spare: false,
+        rounds: 1,
         requests: 10_000,
         out: "target/patch_server".into(),
     };
@@ -128,13 +132,17 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--kill-controller" => options.kill_controller = true,
             "--kill-active" => options.kill_active = true,
             "--no-spare" => options.no_spare = true,
+            "--rounds" => {
+                let number = words.next().and_then(|number| number.parse().ok()).filter(|rounds| *rounds > 0);
+                options.rounds = number.ok_or("--rounds needs a number above 0")?;
+            }
             "--requests" => {
                 let number = words.next().and_then(|number| number.parse().ok());
                 options.requests = number.ok_or("--requests needs a number")?;
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --rounds N, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -159,7 +167,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         naive(&cluster, &show, &load).await?;
         serde_json::Value::Null
     } else {
-        controlled(&cluster, &options, &show, &load, &mut outage).await?
+        rounds(&cluster, &options, &show, &load, &mut outage).await?
     };
     while load.snapshot().sent < options.requests {
         show.tick(&load.snapshot());
@@ -197,7 +205,7 @@ fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, pools:
     }
     let end = run["end"].as_str().unwrap_or("");
     let expected = if options.fail_test { "all-old" } else { "all-new" };
-    let release = if end == "all-old" { cluster::OLD } else { cluster::NEW };
+    let release = cluster::release(if end == "all-old" { 0 } else { options.rounds });
     let whole = cluster.members().iter().all(|member| member.release() == release);
     let ended = options.naive || end == expected || (options.kill_controller && end == "all-old");
     failures == 0 && ended && whole
@@ -276,9 +284,35 @@ async fn naive(cluster: &Cluster, show: &Show, load: &RunningLoad) -> Fallible<(
     Ok(())
 }
 
+/// Patches so often as was asked for; returns the report of the last run, or of the first that did not end all new.
+async fn rounds(
+    cluster: &Cluster,
+    options: &Options,
+    show: &Show,
+    load: &RunningLoad,
+    outage: &mut Option<Outage>,
+) -> Fallible<serde_json::Value> {
+    let mut round = 1;
+    loop {
+        let releases = (cluster::release(round - 1), cluster::release(round));
+        let run = controlled(cluster, &releases, options, show, load, outage).await?;
+        if options.rounds > 1 {
+            show.line(&format!(
+                "round {round} of {}: {} to {}: {}",
+                options.rounds, releases.0, releases.1, run["end"]
+            ));
+        }
+        if round == options.rounds || run["end"] != "all-new" {
+            return Ok(run);
+        }
+        round += 1;
+    }
+}
+
 /// Lets the controller patch the cluster; kills and restarts it in mid-run where that was asked for.
 async fn controlled(
     cluster: &Cluster,
+    (from, to): &(String, String),
     options: &Options,
     show: &Show,
     load: &RunningLoad,
@@ -289,7 +323,7 @@ async fn controlled(
         Options { kill_controller: true, .. } | Options { kill_active: true, .. } => Some(Moment::Patch),
         _ => None,
     };
-    let mut child = controller_process(cluster)?;
+    let mut child = controller_of(cluster.folder(), from, to)?;
     let mut lines = output_of(&mut child)?;
     loop {
         match follow(&mut child, &mut lines, show, load, stop_at.take()).await? {
@@ -304,7 +338,7 @@ async fn controlled(
             }
             Followed::Reached => {
                 child.kill().await?;
-                child = controller_process(cluster)?;
+                child = controller_of(cluster.folder(), from, to)?;
                 lines = output_of(&mut child)?;
                 show.line("the controller was killed with -9; another one goes on from the journal");
             }
@@ -342,10 +376,6 @@ type Output = Lines<BufReader<ChildStdout>>;
 fn output_of(child: &mut Child) -> Fallible<Output> {
     let stdout = child.stdout.take().ok_or("the controller has no output")?;
     Ok(BufReader::new(stdout).lines())
-}
-
-fn controller_process(cluster: &Cluster) -> Fallible<Child> {
-    controller_of(cluster.folder(), cluster::OLD, cluster::NEW)
 }
 
 /// Starts a controller that patches the cluster in a folder, or goes on with what another one began there.

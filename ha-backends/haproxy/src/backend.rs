@@ -138,7 +138,10 @@ impl HaProxy {
     fn and_wake(&self, member: &MemberRef, read: &Reading, command: String) -> String {
         let Some(slots) = read.stat.slots else { return command };
         let version = read.process.version.strip_prefix(PRODUCT).unwrap_or_default();
-        format!("{command};{}", wire::wake(member, slots, version))
+        match wire::wake(member, slots, version) {
+            Some(wake) => format!("{command};{wake}"),
+            None => command,
+        }
     }
 
     /// Sets something of a server and reads it back, in one line; the words say how the server stands instead.
@@ -183,7 +186,7 @@ impl HaProxy {
     /// Reads which process has answered, and remembers what its version can do.
     pub(crate) fn process(&self, about: OpContext<'_>, answer: &str) -> Result<Instance, StepError> {
         let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
-        self.lock().before_2_5 = wire::is_before(&info.version, (2, 5));
+        self.lock().before_2_5 = wire::is_before(&info.version, [2, 5, 0]);
         let instance = Instance::new(format!("{PRODUCT}{}", info.version), info.pid);
         Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))
     }

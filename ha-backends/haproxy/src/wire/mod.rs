@@ -85,24 +85,18 @@ pub(crate) fn set_state(member: &MemberRef, admin: Admin) -> String {
 }
 
 /// Lets a server take from the pool's queue, by setting its `maxconn` to what it is. Measured on 2.4 to 3.2: a server that
-/// was made ready from drain, or whose weight was 0, takes none of the requests that wait there, and only this or
-/// maintenance wakes it. 3.4 needs neither. Before 2.5 the command can stop HAProxy for good ("prevent deadlock when using
-/// 'set maxconn server'", fixed in 2.5-dev1): there it goes through maintenance.
-pub(crate) fn wake(member: &MemberRef, slots: u64, version: &str) -> String {
-    if is_before(version, (2, 5)) {
-        let [maint, ready] = [Admin::Maint, Admin::Ready].map(|admin| set_state(member, admin));
-        return format!("{maint};{ready}");
-    }
-    format!("set maxconn server {member} {slots}")
+/// was made ready from drain, or whose weight was 0, takes none of the requests that wait there until then; 3.4 does not need
+/// it. `None` before 2.4.2, where the command can stop HAProxy for good ("prevent deadlock when using 'set maxconn server'",
+/// fixed in June 2021) and nothing else wakes a server (measured on 2.4.0).
+pub(crate) fn wake(member: &MemberRef, slots: u64, version: &str) -> Option<String> {
+    (!is_before(version, [2, 4, 2])).then(|| format!("set maxconn server {member} {slots}"))
 }
 
-/// Compares HAProxy's version with one of major and minor number; what cannot be read is new.
-pub(crate) fn is_before(version: &str, than: (u32, u32)) -> bool {
-    let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < than,
-        _ => false,
-    }
+/// Compares HAProxy's version with one of major, minor and patch number; what cannot be read is new.
+pub(crate) fn is_before(version: &str, than: [u32; 3]) -> bool {
+    let numbers = version.split(['.', '-']).map(|word| word.parse::<u32>().ok());
+    let numbers: Vec<u32> = numbers.map_while(|number| number).take(3).collect();
+    numbers.len() >= 2 && numbers[..] < than[..]
 }
 
 pub(crate) fn set_weight(member: &MemberRef, weight: Weight) -> String {
@@ -240,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_woken_by_what_its_version_survives() {
+    fn a_server_is_woken_where_the_version_survives_it() {
         let wakes = |version: &str| wake(&member("be", "s1"), 4, version);
-        for version in ["2.4.0", "2.4.22-f8e3218", "1.8.30"] {
-            assert_eq!(wakes(version), "set server be/s1 state maint;set server be/s1 state ready", "{version}");
+        for version in ["2.4.0", "2.4.1", "2.4-dev19", "1.8.30"] {
+            assert_eq!(wakes(version), None, "{version}");
         }
-        for version in ["2.5-dev1", "2.6.12-1+deb12u4", "3.4.0", "unheard-of"] {
-            assert_eq!(wakes(version), "set maxconn server be/s1 4", "{version}");
+        for version in ["2.4.2", "2.4.22-f8e3218", "2.5-dev1", "2.6.12-1+deb12u4", "3.4.0", "unheard-of"] {
+            assert_eq!(wakes(version).as_deref(), Some("set maxconn server be/s1 4"), "{version}");
         }
     }
 
