@@ -9,9 +9,9 @@ use crate::topology::Name;
 /// One balancer instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// How the member stood before anything was changed.
+    /// The state of the member before anything was changed.
     pub(super) before: Option<Member>,
-    /// How it stood at the last look.
+    /// Its state at the last observation.
     pub(super) now: Option<Member>,
     /// Which process answered last.
     generation: Option<u64>,
@@ -50,17 +50,17 @@ impl Rotation {
             let (place, member) = (place.as_str(), &self.places[*instance].member.member);
             let seen = &mut self.seen[*instance];
             match reply {
-                Reply::Looked(standing) => {
-                    note_process(seen, place, &standing.process, now)?;
-                    note_member(seen, place, member, standing.member)?;
-                    note_figures(seen, standing.quiescence.as_ref());
+                Reply::Looked(snapshot) => {
+                    note_process(seen, place, &snapshot.process, now)?;
+                    note_member(seen, place, member, snapshot.member)?;
+                    note_figures(seen, snapshot.quiescence.as_ref());
                 }
                 Reply::Pool(members) => {
                     let own = members.iter().find(|(found, _)| found == member);
                     let Some((_, own)) = own else {
                         return Err(format!("{place}: its pool has no {member} any more"));
                     };
-                    seen.other_usable = members.iter().any(|(other, stands)| other != member && stands.is_usable());
+                    seen.other_usable = members.iter().any(|(other, observed)| other != member && observed.is_usable());
                     note_member(seen, place, member, *own)?;
                 }
                 Reply::Member(own) => note_member(seen, place, member, *own)?,
@@ -104,12 +104,12 @@ impl Rotation {
         self.seen.iter().position(|seen| seen.before.is_some_and(|member| member.is_usable()) && !seen.other_usable)
     }
 
-    pub(super) fn all_now(&self, stands: impl Fn(&Member) -> bool) -> bool {
-        self.seen.iter().all(|seen| seen.now.is_some_and(|member| stands(&member)))
+    pub(super) fn all_now(&self, holds: impl Fn(&Member) -> bool) -> bool {
+        self.seen.iter().all(|seen| seen.now.is_some_and(|member| holds(&member)))
     }
 
-    pub(super) fn any_now(&self, stands: impl Fn(&Member) -> bool) -> bool {
-        self.seen.iter().any(|seen| seen.now.is_some_and(|member| stands(&member)))
+    pub(super) fn any_now(&self, holds: impl Fn(&Member) -> bool) -> bool {
+        self.seen.iter().any(|seen| seen.now.is_some_and(|member| holds(&member)))
     }
 
     pub(super) fn goes_out(&self) -> bool {
@@ -132,22 +132,22 @@ fn note_figures(seen: &mut Seen, figures: Option<&Quiescence>) {
     seen.replaced |= seen.generation.is_some_and(other);
 }
 
-fn note_member(seen: &mut Seen, place: &str, name: &Name, stands: Member) -> Result<(), String> {
+fn note_member(seen: &mut Seen, place: &str, name: &Name, observed: Member) -> Result<(), String> {
     let Some(before) = seen.before else {
-        if stands.inherited {
+        if observed.inherited {
             return Err(format!(
                 "{place}: {name} tracks another server, setting its own state has no effect: take that one out"
             ));
         }
-        (seen.before, seen.now) = (Some(stands), Some(stands));
+        (seen.before, seen.now) = (Some(observed), Some(observed));
         return Ok(());
     };
-    if before.address.is_some() && stands.address.is_some() && before.address != stands.address {
-        let (old, new) = (before.address.map_or_else(String::new, |at| at.to_string()), stands.address);
+    if before.address.is_some() && observed.address.is_some() && before.address != observed.address {
+        let (old, new) = (before.address.map_or_else(String::new, |at| at.to_string()), observed.address);
         let new = new.map_or_else(String::new, |at| at.to_string());
         return Err(format!("{place}: {name} was {old} and is {new} now: the same name, another server"));
     }
-    seen.now = Some(stands);
+    seen.now = Some(observed);
     Ok(())
 }
 
@@ -169,7 +169,7 @@ pub(super) fn failure(replies: &[(usize, Reply)], like: impl Fn(&Failure) -> boo
 pub(super) fn figures(replies: &[(usize, Reply)]) -> impl Iterator<Item = (usize, Quiescence)> {
     replies.iter().filter_map(|(instance, reply)| match reply {
         Reply::Quiescence(figures) => Some((*instance, *figures)),
-        Reply::Looked(standing) => standing.quiescence.map(|figures| (*instance, figures)),
+        Reply::Looked(snapshot) => snapshot.quiescence.map(|figures| (*instance, figures)),
         Reply::Member(_) | Reply::Pool(_) | Reply::Set | Reply::Closed(_) | Reply::Failed(_) => None,
     })
 }
