@@ -32,7 +32,7 @@ fn raw(socket: &Path, line: &str) -> usize {
     stream.read_to_end(&mut answer).unwrap()
 }
 
-/// The same over tokio, which the backend stands on.
+/// The same over tokio, which the backend uses.
 async fn raw_tokio(socket: &Path, line: &str) -> usize {
     let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
     stream.write_all(format!("{line}\n").as_bytes()).await.unwrap();

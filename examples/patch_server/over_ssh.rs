@@ -293,7 +293,7 @@ fn cpu_of_children() -> Fallible<Duration> {
 /// Linux counts CPU time for users in hundredths of a second, whatever its own clock does.
 const TICK_MS: u64 = 10;
 
-/// Adds user and system time, which stand at `first` and behind it after the name.
+/// Adds user and system time, which are at `first` and behind it after the name.
 fn ticks(stat: &str, first: usize) -> Option<u64> {
     let text = std::fs::read_to_string(stat).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(first);

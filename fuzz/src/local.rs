@@ -22,7 +22,7 @@ pub fn embedded_wire(data: &[u8]) {
     }
 }
 
-/// A pid file: a pid is the digits that stand there, and never 0 or 1.
+/// A pid file: a pid is the digits in it, and never 0 or 1.
 pub fn pid_file(data: &[u8]) {
     let Some(pid) = pid(data) else { return };
     assert!(pid > 1);

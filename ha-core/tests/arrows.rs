@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The house from left to right: a module may use what stands left of it.
+/// The house from left to right: a module may use what is left of it.
 const ORDER: [&str; 11] =
     ["millis", "telemetry", "topology", "state", "law", "action", "plan", "record", "machine", "safety", "procedure"];
 

@@ -121,7 +121,7 @@ impl ObserveBalancer for LocalBalancer {
         async {
             let request = Request::Member { pool: member.pool.to_string(), member: member.member.to_string() };
             match self.ask("member", member.to_string(), request).await? {
-                Reply::Member(stands) => Ok(stands),
+                Reply::Member(state) => Ok(state),
                 _ => Err(unexpected("member", member.to_string(), false)),
             }
         }

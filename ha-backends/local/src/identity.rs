@@ -62,7 +62,7 @@ enum Look {
 fn life(pid: u32, identity: &str) -> Look {
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return Look::Other };
     if !has_argument(&line, identity) {
-        // Nothing or half of it stands there while the process becomes another program.
+        // Nothing or half of it is there while the process becomes another program.
         let is_whole = line.last() == Some(&0);
         let has_program = !is_whole && fs::read_link(format!("/proc/{pid}/exe")).is_ok();
         return if has_program { Look::InExec } else { Look::Other };

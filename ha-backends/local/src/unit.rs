@@ -31,7 +31,7 @@ impl LocalHost {
         if ran.is_success() { Ok(()) } else { Err(self.failed(operation, &unit.request(arguments).join(" "), &ran)) }
     }
 
-    /// Reads how the unit stands.
+    /// Reads the state of the unit.
     pub(crate) async fn unit_status(
         &self,
         operation: &'static str,

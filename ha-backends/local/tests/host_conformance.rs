@@ -89,7 +89,7 @@ impl Drop for LocalSubject {
 }
 
 impl LocalSubject {
-    /// Waits until a server that runs has written its pid file: a moment after its start, over whatever stands there. At most
+    /// Waits until a server that runs has written its pid file: a moment after its start, over whatever is there. At most
     /// a second: a case may have written over it already.
     async fn pid_file_is_written(&self) -> io::Result<()> {
         for _ in 0..200 {

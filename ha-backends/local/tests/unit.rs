@@ -132,7 +132,7 @@ async fn what_systemd_does_not_know_is_no_stopped_server() {
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Protocol, Effect::None), "{error}");
 }
 
-/// A systemd of one file: it says what stands in `says`, until it is told to start or to stop; then it cannot be asked.
+/// A systemd of one file: it prints the file `says`, until it is commanded to start or to stop; then it cannot be asked.
 const MUTE: &str = r#"#!/bin/sh
 case $1 in
 show) cat says ;;

@@ -12,7 +12,7 @@ use crate::answer::OpContext;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ports(Vec<String>);
 
-/// How ports stand.
+/// The state of ports.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum PortState {
     Open,

@@ -9,7 +9,7 @@ use ha_core::topology::{Component, Reported, SettingError, SettingErrors, Settin
 #[non_exhaustive]
 pub struct SshConfig {
     /// The destination, as `user@host` or as a name of the configuration file. Jump hosts, ports, agents and the rest
-    /// stand in that file.
+    /// are set in that file.
     pub destination: String,
     /// The port. Default: what the configuration file says, else 22.
     pub port: Option<u16>,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_stand_for_themselves() {
+    fn the_defaults_are_valid() {
         let config = SshHostConfig::from_component(&component()).unwrap();
         assert_eq!((config.ssh.sessions, config.ssh.keepalive_count), (8, 4));
         assert_eq!(config.state_dir, ".ha");

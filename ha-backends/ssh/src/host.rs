@@ -181,7 +181,7 @@ impl Inner {
         let (kind, message) = match answer.code {
             0 => return None,
             refusal::NOT_FOUND => (ErrorKind::NotFound, "no such file or directory".into()),
-            refusal::CONFLICT => (ErrorKind::Conflict, "something else stands there".into()),
+            refusal::CONFLICT => (ErrorKind::Conflict, "something else is at this path".into()),
             refusal::DENIED => (ErrorKind::Denied, answer.message()),
             refusal::DAMAGED => (ErrorKind::Protocol, "what arrived is not what was sent".into()),
             refusal::BUSY => (ErrorKind::Busy, "another controller's effect still runs there".into()),

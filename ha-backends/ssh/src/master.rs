@@ -105,7 +105,7 @@ fn arguments(config: &SshConfig, socket: &Path) -> Vec<String> {
     if let Some(file) = &config.config_file {
         arguments.extend(["-F".into(), file.display().to_string()]);
     }
-    // The first value that ssh sees counts: these stand before what the file says.
+    // The first value that ssh sees counts: these come before what the file says.
     let mut option = |text: String| arguments.extend(["-o".into(), text]);
     for fixed in [
         "BatchMode=yes",

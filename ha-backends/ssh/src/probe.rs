@@ -40,7 +40,7 @@ pub(crate) struct Processes {
 impl Processes {
     pub(crate) fn parse(text: &str) -> Result<Self, SshFailure> {
         let strange = || SshFailure::Protocol(format!("no boot id: {:?}", brief(text)));
-        // The pid file stands behind an empty line; without one, line feeds at the end may be lost.
+        // The pid file follows an empty line; without one, line feeds at the end may be lost.
         let (seen, pid_file) = text.split_once("\n\n").unwrap_or((text, ""));
         let mut lines = seen.lines();
         let boot = lines.next().map(str::trim).filter(|boot| boot.len() == 36).ok_or_else(strange)?.to_string();

@@ -12,7 +12,7 @@ pub(crate) fn quote(word: &str) -> Result<String, HoldsNul> {
     quoted.push('\'');
     for letter in word.chars() {
         match letter {
-            // A quote ends the quoted part, stands escaped, and begins the next one.
+            // A quote ends the quoted part, is escaped, and begins the next one.
             '\'' => quoted.push_str(r"'\''"),
             other => quoted.push(other),
         }

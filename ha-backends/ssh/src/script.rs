@@ -6,7 +6,7 @@ use crate::quote::{HoldsNul, quote};
 /// One script for a host, with what it is fed and what is kept of its output.
 #[derive(Debug)]
 pub(crate) struct Script {
-    /// POSIX shell. Data stands in it only as quoted words.
+    /// POSIX shell. Data is in it only as quoted words.
     pub(crate) body: String,
     /// What the script reads from standard input, sent once it has begun.
     pub(crate) input: Input,
@@ -102,7 +102,7 @@ pub(crate) const TREE: &str = include_str!("sh/tree.sh");
 pub(crate) mod refusal {
     /// No such directory, file or program.
     pub(crate) const NOT_FOUND: i32 = 64;
-    /// Something else stands there.
+    /// Something else is at this path.
     pub(crate) const CONFLICT: i32 = 65;
     /// The system refused it.
     pub(crate) const DENIED: i32 = 66;

@@ -17,7 +17,7 @@ impl Inner {
         Ok(head.raw(&function))
     }
 
-    /// Reads the boot of the machine, and how the unit stands.
+    /// Reads the boot of the machine and the state of the unit.
     pub(crate) async fn unit_status(
         &self,
         operation: &'static str,

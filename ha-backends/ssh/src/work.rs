@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_secs(15);
 /// The first and the longest pause before a host that did not answer is asked again; each is twice the one before.
 const AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(200)];
 
-/// How a run file says that work stands.
+/// The state of work, as its run file says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum WorkStatus {
     State(WorkState),
@@ -166,7 +166,8 @@ impl Inner {
         }
         let out = answer.out();
         let (line, out) = out.split_once('\n').unwrap_or((&out, ""));
-        let strange = || self.error(ErrorKind::Protocol, operation).with_context(format!("it stands {line:?}"));
+        let strange =
+            || self.error(ErrorKind::Protocol, operation).with_context(format!("unexpected status line {line:?}"));
         let told = WorkStatus::parse(line).ok_or_else(strange)?;
         let err = String::from_utf8_lossy(&answer.stderr);
         let ran = |ended| Some(Ok(Ran::new(ended, out, err.as_ref())));
@@ -208,7 +209,7 @@ impl ObserveDetachedWork for SshHost {
                 return Err(refused.without_effect());
             }
             let text = answer.out();
-            let strange = || inner.refuse(ErrorKind::Protocol, "state", format!("it stands {text:?}"));
+            let strange = || inner.refuse(ErrorKind::Protocol, "state", format!("unexpected status line {text:?}"));
             Ok(WorkStatus::parse(text.trim()).ok_or_else(strange)?.state())
         }
         .instrument(self.call("state"))

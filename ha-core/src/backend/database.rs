@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::{Applied, StepError};
 use crate::state::{LeaseEpoch, Schema};
 
-/// Reads how the shared database's schema stands.
+/// Reads the state of the shared database's schema.
 #[async_trait]
 pub trait ObserveDatabase: Debug + Send + Sync + 'static {
     /// Reads the schema's state.

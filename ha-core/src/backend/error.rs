@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum ErrorKind {
     /// The target is there and asks to be called later (a full socket backlog, a lock held by another).
     Busy,
-    /// The target stands differently from what the call presumed, or refused the change as it stands.
+    /// The target is in another state than the call presumed, or refused the change in its present state.
     Conflict,
     /// The target refuses this caller: permissions, a read-only socket, a level that is too low.
     Denied,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::{Applied, ContentDigest, StepError};
 use crate::state::LeaseEpoch;
 
-/// What stands at a path of a host.
+/// What is at a path of a host.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum FileStat {
@@ -49,11 +49,11 @@ impl TreeDigest {
     }
 }
 
-/// What must stand at a path for a write to happen.
+/// What must be at a path for a write to happen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Expect {
-    /// Whatever stands there.
+    /// Whatever is there.
     Anything,
     /// Nothing.
     Absent,
@@ -81,7 +81,7 @@ pub struct PutFile {
     pub content: Content,
     /// Permission bits. Default `0o644`.
     pub mode: u32,
-    /// What must stand there now. Default anything.
+    /// What must be there now. Default anything.
     pub expect: Expect,
 }
 
@@ -98,7 +98,7 @@ impl PutFile {
         self
     }
 
-    /// Sets what must stand there now: compare and set.
+    /// Sets what must be there now: compare and set.
     #[must_use]
     pub fn with_expect(mut self, expect: Expect) -> Self {
         self.expect = expect;
@@ -126,7 +126,7 @@ impl SwitchLink {
 /// Reads the files of one host.
 #[async_trait]
 pub trait ObserveHostFiles: Debug + Send + Sync + 'static {
-    /// Reads what stands at a path. A link is not followed.
+    /// Reads what is at a path. A link is not followed.
     ///
     /// # Errors
     /// `Denied`, `Unreachable`, `Timeout`, `Protocol`; all without effect.
@@ -160,16 +160,16 @@ pub trait HostFiles: ObserveHostFiles {
     /// # Idempotency
     /// Absolute: twice equals once; a file that has the content and the mode answers `AlreadySo`, whatever was expected.
     /// # Errors
-    /// `Fenced`, `Conflict` (something else stands there than was expected), `NotFound` (no directory), `Denied`: no
+    /// `Fenced`, `Conflict` (something else is there than was expected), `NotFound` (no directory), `Denied`: no
     /// effect. `Timeout`, `Unreachable` after the content was sent: unknown; read `stat`.
     /// # Cancel safety
-    /// Not cancel safe: old or new stands there; read `stat`.
+    /// Not cancel safe: the old or the new is there; read `stat`.
     async fn put(&self, epoch: LeaseEpoch, request: PutFile) -> Result<Applied, StepError>;
 
-    /// Removes a file or a link, if what stands there is as expected.
+    /// Removes a file or a link, if what is there is as expected.
     ///
     /// # Idempotency
-    /// A path where nothing stands answers `AlreadySo`.
+    /// A path with nothing at it answers `AlreadySo`.
     /// # Errors
     /// As [`put`](Self::put); `Conflict` for a directory.
     /// # Cancel safety
@@ -181,7 +181,7 @@ pub trait HostFiles: ObserveHostFiles {
     /// # Idempotency
     /// Absolute: twice equals once; the second answers `AlreadySo`.
     /// # Errors
-    /// As [`put`](Self::put); `Conflict` when something that is no link stands there.
+    /// As [`put`](Self::put); `Conflict` when something other than a link is there.
     /// # Cancel safety
     /// Not cancel safe: read `stat`.
     async fn switch(&self, epoch: LeaseEpoch, request: SwitchLink) -> Result<Applied, StepError>;

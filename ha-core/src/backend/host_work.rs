@@ -41,7 +41,7 @@ impl fmt::Display for WorkId {
     }
 }
 
-/// How a piece of work stands.
+/// The state of a piece of work.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum WorkState {
@@ -90,7 +90,7 @@ impl WorkOutput {
 /// Reads work that outlives the connection it was started over.
 #[async_trait]
 pub trait ObserveDetachedWork: Debug + Send + Sync + 'static {
-    /// Reads how a piece of work stands, whoever started it.
+    /// Reads the state of a piece of work, whoever started it.
     ///
     /// # Errors
     /// `Denied`, `Unreachable`, `Timeout`, `Protocol`; all without effect.

@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 pub enum Applied {
     /// The write changed the target.
     Applied,
-    /// The target stood like that before.
+    /// The target was in that state before.
     AlreadySo,
 }
 

@@ -155,7 +155,7 @@ impl Drive {
         Ok(())
     }
 
-    /// Takes in how the cluster stood at `at`.
+    /// Takes in the state of the cluster at `at`.
     pub(super) fn seen(&mut self, at: Duration, seen: Observation) {
         self.machine.handle(at, Input::Observed(seen));
         let topology = &self.shared.topology;

@@ -27,7 +27,7 @@ pub enum BuildError {
     },
 }
 
-/// Stops a run, or refuses to begin or resume one. The cluster keeps serving as it stands; the journal says where.
+/// Stops a run, or refuses to begin or resume one. The cluster keeps serving in its present state; the journal says which.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -68,7 +68,7 @@ pub enum RunError {
         /// Why.
         source: FoldError,
     },
-    /// The cluster does not stand as it did when the plan was made. Nothing was changed.
+    /// The cluster is in another state than at the time of the plan. Nothing was changed.
     #[error("the plan is stale, the cluster has changed since: {0}; plan again")]
     StalePlan(String),
     /// The plan was made for another topology. Nothing was changed.

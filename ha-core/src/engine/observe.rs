@@ -16,7 +16,7 @@ use crate::state::{
 };
 use crate::topology::{MemberIx, NodeIx, SiteRole, SiteSpec};
 
-/// How a cluster was seen to stand, its gates run.
+/// The observed state of a cluster, its gates run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Observed {
@@ -149,7 +149,7 @@ impl Observed {
     }
 }
 
-/// Sites are not observed yet: they stand as they are declared.
+/// Sites are not observed yet: they are in the declared state.
 fn site_at_rest(site: &SiteSpec) -> SiteState {
     match site.role {
         SiteRole::Serving => SiteState::new(Site::Serving, SiteEpoch::new(1)),

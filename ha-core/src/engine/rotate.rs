@@ -22,7 +22,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// ones included. One that is not asked sends traffic to a stopped server.
 ///
 /// # Errors
-/// None: how it ended, and how the member stands then, is the [`Outcome`].
+/// None: how it ended, and the state of the member then, is the [`Outcome`].
 /// # Cancel safety
 /// Not cancel safe: a dropped future leaves the member drained or in maintenance on some instances; rotate it again.
 pub async fn rotate(

@@ -101,7 +101,7 @@ impl Engine {
     }
 
     /// Goes on with a recorded run, wherever its controller left it: a run that needs an operator is taken back from
-    /// where it stands, or forward past the point of no return.
+    /// in place, or forward past the point of no return.
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`RunError::Fold`] when the records do not make a run, [`RunError::Ended`] when it is
@@ -151,7 +151,7 @@ impl Engine {
         self.spawn(run, folded.plan, None, state, lease, folded.next_sequence, record, intents).await
     }
 
-    /// Makes sure that the run may begin; returns how the cluster stands.
+    /// Makes sure that the run may begin; returns the state of the cluster.
     async fn prepare(&self, run: &RunId, plan: &Plan) -> Result<Observation, RunError> {
         if !self.shared.journal.read(run).await?.is_empty() {
             return Err(RunError::Exists { run: run.clone() });

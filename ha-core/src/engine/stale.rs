@@ -24,7 +24,7 @@ pub(super) fn differences(topology: &Topology, start: &ClusterState, seen: &Obse
             found.push(format!("{} pulls work differently", node.name));
         }
         if seen.members.get(topology.member_layout().members_of(index.index())) != Some(start.members(index)) {
-            found.push(format!("{} stands differently on the balancers", node.name));
+            found.push(format!("{} is in another state on the balancers", node.name));
         }
     }
     if seen.schema.is_some_and(|schema| schema != start.schema) {

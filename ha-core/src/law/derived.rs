@@ -128,12 +128,12 @@ impl Law<'_> {
 
     fn site_serves(&self, state: &ClusterState, index: NodeIx) -> bool {
         let site = self.topology.node(index).site;
-        site.is_none_or(|site| state.sites.get(site.index()).is_none_or(|stands| stands.site == Site::Serving))
+        site.is_none_or(|site| state.sites.get(site.index()).is_none_or(|known| known.site == Site::Serving))
     }
 }
 
-fn weight(seat: &Seat, stands: &NodeState) -> u64 {
-    match stands.process {
+fn weight(seat: &Seat, state: &NodeState) -> u64 {
+    match state.process {
         Process::Ready { warm: true } => seat.capacity,
         // Rounded down: what a cold server carries is never overstated.
         Process::Ready { warm: false } => seat.warm_up.at_most(seat.capacity),

@@ -77,7 +77,7 @@ pub enum Invariant {
     Repaid,
     /// After a loss: what is left carries what is required after a loss.
     Settled,
-    /// A step cannot follow where it stands in the plan.
+    /// A step cannot follow at its place in the plan.
     Order,
 }
 

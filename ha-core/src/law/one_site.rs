@@ -8,13 +8,13 @@ impl Law<'_> {
     /// The violation, with the sites.
     pub fn one_site(&self, state: &ClusterState) -> Check {
         let named = || self.topology.sites.iter().zip(&state.sites);
-        let mut serving = named().filter(|(_, stands)| stands.site == Site::Serving);
+        let mut serving = named().filter(|(_, site)| site.site == Site::Serving);
         let Some((first, holder)) = serving.next() else { return Ok(()) };
         if let Some((second, _)) = serving.next() {
             let facts = format!("{} and {} may both write", first.name, second.name);
             return Err(Violation::new(Invariant::OneSite, facts));
         }
-        if let Some((newer, _)) = named().find(|(_, stands)| stands.epoch > holder.epoch) {
+        if let Some((newer, _)) = named().find(|(_, site)| site.epoch > holder.epoch) {
             let facts = format!("{} serves, and {} was given a higher epoch", first.name, newer.name);
             return Err(Violation::new(Invariant::OneSite, facts));
         }

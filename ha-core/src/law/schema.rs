@@ -3,9 +3,9 @@ use crate::state::{ClusterState, NodeState, ReleaseId};
 use crate::topology::NodeIx;
 
 impl Law<'_> {
-    /// Checks I4: every node that may receive requests, or is ready and not under change, can use the schema as it
-    /// stands; releases that may receive requests at once were declared to serve side by side. What was not declared
-    /// fails.
+    /// Checks I4: every node that may receive requests, or is ready and not under change, can use the schema in
+    /// its present state; releases that may receive requests at once were declared to serve side by side. What was not
+    /// declared fails.
     ///
     /// # Errors
     /// The violation, with the node or the pair.

@@ -9,19 +9,22 @@ impl Law<'_> {
     /// The violation, for the first such node.
     pub fn tested(&self, state: &ClusterState) -> Check {
         for (index, node) in self.topology.nodes() {
-            let stands = state.node(index);
+            let node_state = state.node(index);
             if state.is_lost(node.domain) || !is_exposed(state, index) {
                 continue;
             }
-            if stands.process.is_ready() && stands.is_tested() && stands.server_domain == ServerDomain::Production {
+            if node_state.process.is_ready()
+                && node_state.is_tested()
+                && node_state.server_domain == ServerDomain::Production
+            {
                 continue;
             }
             let facts = format!(
                 "{} may receive requests while its server is {:?}{} and its release {} its gate",
                 node.name,
-                stands.process,
-                if stands.server_domain == ServerDomain::Test { " in its test domain" } else { "" },
-                if stands.is_tested() { "has passed" } else { "has not passed" },
+                node_state.process,
+                if node_state.server_domain == ServerDomain::Test { " in its test domain" } else { "" },
+                if node_state.is_tested() { "has passed" } else { "has not passed" },
             );
             return Err(Violation::new(Invariant::Tested, facts));
         }

@@ -33,7 +33,7 @@ pub enum Turn {
     Retry,
     /// The step failed for good: its effects and those of all before it are compensated.
     StepFailed,
-    /// The step may not be given as the cluster stands.
+    /// The step may not be given in the present state of the cluster.
     Precondition,
     /// The step would have broken the law.
     LawWouldBreak,
@@ -47,7 +47,7 @@ impl fmt::Display for Turn {
             Self::NextStep => "next step",
             Self::Retry => "the step did not happen and is tried again",
             Self::StepFailed => "the step failed: rolling back",
-            Self::Precondition => "the step may not be given as the cluster stands: rolling back",
+            Self::Precondition => "the step may not be given in the present state of the cluster: rolling back",
             Self::LawWouldBreak => "the step would break the law: rolling back",
             Self::DomainLost => "a failure domain was lost: securing traffic first",
         })

@@ -7,7 +7,7 @@ use crate::record::{Cursor, End, Entry, Mode, OutcomeKind, Record};
 use crate::state::LeaseEpoch;
 use crate::topology::{NodeIx, Topology};
 
-/// Where a recorded run stands.
+/// The state of a recorded run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Folded {
@@ -50,7 +50,7 @@ pub enum FoldError {
     },
 }
 
-/// Rebuilds where a run stands from its records. An intent without an outcome is unknown, never taken for done.
+/// Rebuilds the state of a run from its records. An intent without an outcome is unknown, never taken for done.
 ///
 /// # Errors
 /// [`FoldError`]; nothing was changed.

@@ -54,7 +54,7 @@ pub enum Command {
 pub enum Input {
     /// The last records are durable.
     Recorded,
-    /// How the cluster was seen to stand.
+    /// The observed state of the cluster.
     Observed(Observation),
     /// An act or a look has ended.
     Finished {
@@ -116,7 +116,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const LOOK_DEADLINE: Duration = Duration::from_secs(15);
 
 impl RunMachine {
-    /// Begins a plan, or goes on with it where [`fold`](super::fold) says that it stands.
+    /// Begins a plan, or goes on with it where [`fold`](super::fold) says that it is.
     pub fn new(topology: Arc<Topology>, plan: Arc<Plan>, run: RunState) -> Self {
         let closed = matches!(run.cursor.mode, Mode::Ended(_));
         let dead_since = vec![None; topology.nodes().count()];

@@ -284,7 +284,7 @@ pub struct Goal {
     pub release: Option<ReleaseId>,
     /// The set of shared files that all members have.
     pub generation: Option<GenerationId>,
-    /// How the schema stands.
+    /// The state of the schema.
     pub schema: Option<Schema>,
 }
 
@@ -304,7 +304,7 @@ impl Goal {
         Self { release: None, generation: Some(generation), schema: None }
     }
 
-    /// And the schema stands there.
+    /// And the schema is in this state.
     #[must_use]
     pub fn with_schema(mut self, schema: Schema) -> Self {
         self.schema = Some(schema);

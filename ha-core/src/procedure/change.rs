@@ -85,8 +85,8 @@ impl<'a> Change<'a> {
     }
 
     fn is_usable_spare(&self, spare: NodeIx) -> bool {
-        let stands = self.start.node(spare);
-        stands.release.is_some() && matches!(stands.process, Process::Stopped | Process::Ready { .. })
+        let node_state = self.start.node(spare);
+        node_state.release.is_some() && matches!(node_state.process, Process::Stopped | Process::Ready { .. })
     }
 
     fn law(&self) -> Law<'_> {
@@ -104,7 +104,7 @@ impl<'a> Change<'a> {
                 if matches!(self.start.member(member).traffic, Traffic::Unknown | Traffic::Down) {
                     let (prefix, instance) = (self.topology.prefix(port.pool), self.topology.balancer(balancer));
                     let what = format!(
-                        "{prefix}balancer {} cannot say how it stands, or its check fails there",
+                        "{prefix}balancer {} does not report its state, or its check fails there",
                         instance.name
                     );
                     let fix = "correct the names of pool and member, the balancer's socket, or the server; then plan \
@@ -114,12 +114,12 @@ impl<'a> Change<'a> {
             }
         }
         for (index, _) in self.topology.members() {
-            let stands = self.start.node(index);
-            let (what, fix) = match (stands.process, stands.release) {
-                (Process::Ready { .. }, Some(_)) if stands.is_tested() => continue,
+            let node_state = self.start.node(index);
+            let (what, fix) = match (node_state.process, node_state.release) {
+                (Process::Ready { .. }, Some(_)) if node_state.is_tested() => continue,
                 (Process::Ready { .. }, Some(_)) => ("its test does not pass", "repair it, then plan again"),
                 (Process::Ready { .. }, None) => ("its release cannot be read", "repair its version command or probe"),
-                (Process::Unknown, _) => ("it could not be seen how it stands", "make its host and probe reachable"),
+                (Process::Unknown, _) => ("its state could not be read", "make its host and probe reachable"),
                 (Process::Absent | Process::Stopped | Process::Starting | Process::Sick, _) => {
                     ("its server does not serve", "start or repair it, then plan again")
                 }
@@ -148,10 +148,10 @@ impl<'a> Change<'a> {
     }
 
     fn must_change(&self, node: NodeIx) -> bool {
-        let stands = self.start.node(node);
+        let node_state = self.start.node(node);
         match self.kind {
-            Kind::Server { to, .. } => stands.release != Some(to),
-            Kind::Files { to } => stands.generation != Some(to),
+            Kind::Server { to, .. } => node_state.release != Some(to),
+            Kind::Files { to } => node_state.generation != Some(to),
         }
     }
 
@@ -239,12 +239,12 @@ impl<'a> Change<'a> {
     fn known_good(&self, spares: &[NodeIx]) -> Vec<Option<KnownGood>> {
         let writer = law::writer(self.start);
         let of = |(index, node): (NodeIx, &crate::topology::Node)| {
-            let stands = self.start.node(index);
+            let node_state = self.start.node(index);
             let shared = self.topology.files().is_some();
             if !self.topology.is_home(node) || (node.spare && !spares.contains(&index) && !shared) {
                 return None;
             }
-            let (release, generation) = (stands.release?, stands.generation?);
+            let (release, generation) = (node_state.release?, node_state.generation?);
             Some(KnownGood::new(release, self.is_admitted(index)).with_files(generation, writer))
         };
         self.topology.nodes().map(of).collect()
@@ -317,14 +317,14 @@ impl<'a> Change<'a> {
         law.now(&out).is_ok() && law.one_more_failure(&out).is_ok()
     }
 
-    /// Foresees how nodes stand when they have been changed or brought.
+    /// Foresees the state of nodes when they have been changed or brought.
     fn settle(&self, state: &mut ClusterState, nodes: &[NodeIx], admitted: bool) {
         for node in nodes {
-            let stands = state.node_mut(*node);
-            stands.process = Process::Ready { warm: true };
-            stands.server_domain = ServerDomain::Production;
-            if let Some(release) = stands.release {
-                stands.tested.insert(release);
+            let node_state = state.node_mut(*node);
+            node_state.process = Process::Ready { warm: true };
+            node_state.server_domain = ServerDomain::Production;
+            if let Some(release) = node_state.release {
+                node_state.tested.insert(release);
             }
             if admitted {
                 state.set_traffic_everywhere(*node, crate::state::MemberState::admitted);

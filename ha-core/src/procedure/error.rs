@@ -6,7 +6,7 @@ use crate::safety::Counterexample;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// The cluster breaks the law as it stands, before anything is done.
+    /// The cluster breaks the law in its present state, before anything is done.
     #[error("the cluster breaks the law at rest, no plan can start from here: {}; bring it in order first", list(.0))]
     AtRest(Vec<Violation>),
     /// A node is not in a state that a plan can start from.
@@ -14,7 +14,7 @@ pub enum PlanError {
     NotReady {
         /// The node.
         node: String,
-        /// How it stands.
+        /// Its state.
         what: String,
         /// What to do.
         fix: String,

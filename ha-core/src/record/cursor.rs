@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Ends;
 use crate::topology::DomainIx;
 
-/// Where a run stands in its plan. Small, `Copy` and `Hash`; without clock and tickets; progress per target is state.
+/// The place of a run in its plan. Small, `Copy` and `Hash`; without clock and tickets; progress per target is state.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The stage.

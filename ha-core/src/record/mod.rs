@@ -1,4 +1,4 @@
-//! What a run writes down: versioned records, pure data. Folding them rebuilds where the run stands.
+//! What a run writes down: versioned records, pure data. Folding them rebuilds the state of the run.
 
 mod cursor;
 mod evidence;

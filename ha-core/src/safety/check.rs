@@ -117,11 +117,11 @@ impl Explorer<'_> {
             return Some(format!("the schema is {}", state.schema));
         }
         for (index, node) in self.topology.members() {
-            let stands = state.node(index);
-            if goal.release.is_some() && stands.release != goal.release {
+            let node_state = state.node(index);
+            if goal.release.is_some() && node_state.release != goal.release {
                 return Some(format!("{} has another release", node.name));
             }
-            if goal.generation.is_some() && stands.generation != goal.generation {
+            if goal.generation.is_some() && node_state.generation != goal.generation {
                 return Some(format!("{} has other files", node.name));
             }
         }
@@ -131,11 +131,11 @@ impl Explorer<'_> {
     fn not_old(&self, state: &ClusterState) -> Option<String> {
         for (index, node) in self.topology.members() {
             let Some(known) = self.plan.known_good.get(index.index()).copied().flatten() else { continue };
-            let stands = state.node(index);
-            if stands.release != Some(known.release) {
+            let node_state = state.node(index);
+            if node_state.release != Some(known.release) {
                 return Some(format!("{} has another release", node.name));
             }
-            if stands.generation != Some(known.generation) {
+            if node_state.generation != Some(known.generation) {
                 return Some(format!("{} has other files", node.name));
             }
         }

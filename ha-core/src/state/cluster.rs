@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{MemberState, NodeState, Schema, SiteState, Traffic, WriterEpoch};
 use crate::topology::{DomainIx, MemberIx, MemberLayout, NodeIx, Topology};
 
-/// How the whole cluster stands: the product of its resources' states.
+/// The state of the whole cluster: the product of its resources' states.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct ClusterState {
     nodes: Vec<NodeState>,
@@ -12,7 +12,7 @@ pub struct ClusterState {
     members: Vec<MemberState>,
     layout: MemberLayout,
     lost: Vec<DomainIx>,
-    /// How the shared database's schema stands; `Base` where no database is declared.
+    /// The state of the shared database's schema; `Base` where no database is declared.
     pub schema: Schema,
     /// The highest epoch that any host has seen for the writing of shared files.
     pub writer_epoch: WriterEpoch,

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// How the file sync into one node stands: the edge from the writer to it.
+/// The state of the file sync into one node: the edge from the writer to it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -14,7 +14,7 @@ pub enum Sync {
     Running,
     /// Held durably: nothing is copied, a restart of the host included.
     Held,
-    /// It could not be seen how it stands; counts as active.
+    /// Its state could not be read; counts as active.
     Unknown,
 }
 

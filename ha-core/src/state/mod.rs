@@ -1,4 +1,4 @@
-//! How the cluster stands: one small state machine per resource, and [`ClusterState`], their product.
+//! The state of the cluster: one small state machine per resource, and [`ClusterState`], their product.
 //!
 //! States are observed, never assumed; `Unknown` is a value. A state is compact and `Hash`, so that the explorer can
 //! remember millions of them.

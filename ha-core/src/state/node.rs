@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{GenerationId, LoanSet, Process, ReleaseId, ReleaseSet, ServerDomain, Sync, Work, WriterEpoch};
 
-/// How one node stands, its servers on the balancers apart: what is observed of it, and what a run knows besides: gates
+/// The state of one node, its servers on the balancers apart: what is observed of it, and what a run knows besides: gates
 /// passed, changes begun, loans.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

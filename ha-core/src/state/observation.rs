@@ -1,7 +1,7 @@
 use super::{ClusterState, GenerationId, MemberState, Process, ReleaseId, Schema, Sync, Target, Work, WriterEpoch};
 use crate::topology::NodeIx;
 
-/// How the cluster was seen to stand at one moment: facts only, no memory.
+/// The state of the cluster as observed at one moment: facts only, no memory.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Observation {
@@ -9,7 +9,7 @@ pub struct Observation {
     pub nodes: Vec<NodeSeen>,
     /// The members, node after node, as the topology lays them out.
     pub members: Vec<MemberState>,
-    /// How the schema stands; `None` where it could not be seen, or no database is declared.
+    /// The state of the schema; `None` where it could not be seen, or no database is declared.
     pub schema: Option<Schema>,
 }
 
@@ -47,7 +47,7 @@ impl Observation {
         Self { nodes, members, schema: None }
     }
 
-    /// Adds how the schema was seen to stand.
+    /// Adds the observed state of the schema.
     #[must_use]
     pub fn with_schema(mut self, schema: Option<Schema>) -> Self {
         self.schema = schema;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// How a node's server process stands.
+/// The state of a node's server process.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Process {
@@ -17,7 +17,7 @@ pub enum Process {
     },
     /// A process exists and has stopped serving.
     Sick,
-    /// It could not be seen how it stands.
+    /// Its state could not be read.
     Unknown,
 }
 

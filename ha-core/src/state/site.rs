@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SiteEpoch;
 
-/// How a data centre stands.
+/// The state of a data centre.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Site {
@@ -19,7 +19,7 @@ pub enum Site {
     Quarantined,
 }
 
-/// How one site stands.
+/// The state of one site.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SiteState {

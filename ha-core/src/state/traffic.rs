@@ -12,7 +12,7 @@ pub enum MemberKind {
     Backup,
 }
 
-/// How one node stands on one balancer instance.
+/// The state of one node on one balancer instance.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Traffic {
@@ -27,7 +27,7 @@ pub enum Traffic {
         /// Whether requests are still in progress.
         in_flight: bool,
     },
-    /// It could not be seen how it stands.
+    /// Its state could not be read.
     Unknown,
     /// Admitted, and the balancer itself thinks the server down: it gets nothing, and may get requests at any moment.
     Down,
@@ -91,7 +91,7 @@ impl Traffic {
     }
 }
 
-/// How one node stands in one pool on one balancer instance.
+/// The state of one node in one pool on one balancer instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemberState {

@@ -94,7 +94,7 @@ impl Instance {
         count(&self.ends, now)
     }
 
-    pub(crate) fn stands(&self, now: Duration) -> Member {
+    pub(crate) fn observed(&self, now: Duration) -> Member {
         let health = match self.admin {
             _ if !self.member.checked => Health::Unchecked,
             Admin::Maint => Health::Paused,
@@ -144,11 +144,11 @@ impl Instance {
                 self.cut += closed;
                 Reply::Closed(closed)
             }
-            Call::ReadMember => Reply::Member(self.stands(now)),
+            Call::ReadMember => Reply::Member(self.observed(now)),
             Call::Look => {
-                let stands = self.stands(now);
-                let figures = (stands.admin != Admin::Ready && !self.shy).then(|| self.figures(now));
-                Reply::Looked(MemberSnapshot::new(self.process.clone(), stands).with_quiescence(figures))
+                let observed = self.observed(now);
+                let figures = (observed.admin != Admin::Ready && !self.shy).then(|| self.figures(now));
+                Reply::Looked(MemberSnapshot::new(self.process.clone(), observed).with_quiescence(figures))
             }
             Call::ReadPool => {
                 let admin = if self.other { Admin::Ready } else { Admin::Maint };
@@ -156,7 +156,7 @@ impl Instance {
                     .with_address(self.twin.map(|(address, _)| address))
                     .with_queue(self.waiting, u64::from(self.other_idle_looks == 0));
                 self.other_idle_looks = self.other_idle_looks.saturating_sub(1);
-                Reply::Pool(vec![(name(self.name), self.stands(now)), (name("esb2"), other)])
+                Reply::Pool(vec![(name(self.name), self.observed(now)), (name("esb2"), other)])
             }
             Call::ReadQuiescence => Reply::Quiescence(self.figures(now)),
         }

@@ -110,9 +110,9 @@ fn what_a_look_tells_beside_another_process_ends_no_take_out() {
     let mut instance = Instance::held_out();
     // The process and the state are the old process's; the new one, which has forgotten all, says that nothing runs.
     let rotation = after_preflight(Goal::Out, &mut instance, |instance| {
-        let (process, stands) = (instance.process.clone(), instance.stands(Duration::ZERO));
+        let (process, observed) = (instance.process.clone(), instance.observed(Duration::ZERO));
         instance.reload();
-        MemberSnapshot::new(process, stands).with_quiescence(Some(instance.figures(Duration::ZERO)))
+        MemberSnapshot::new(process, observed).with_quiescence(Some(instance.figures(Duration::ZERO)))
     });
     assert_eq!(rotation.outcome(), None);
     assert_eq!(to_its_end(rotation, &mut instance), DRAINED);
@@ -123,7 +123,7 @@ fn what_a_look_tells_beside_another_process_ends_no_take_out() {
 fn what_confirms_a_drain_beside_another_process_is_no_round_of_calm() {
     let mut instance = Instance::serving(&[]);
     let now = Duration::ZERO;
-    let plain = |instance: &mut Instance| MemberSnapshot::new(instance.process.clone(), instance.stands(now));
+    let plain = |instance: &mut Instance| MemberSnapshot::new(instance.process.clone(), instance.observed(now));
     let mut rotation = after_preflight(Goal::Out, &mut instance, plain);
     let (_, drain) = rotation.poll_call(now).unwrap();
     rotation.handle(now, 0, instance.answer(now, drain));
@@ -142,7 +142,7 @@ fn what_confirms_a_drain_beside_another_process_is_no_round_of_calm() {
 fn a_reading_of_the_pool_counts_more_than_a_look_that_ends_after_it() {
     // A backend reads what is declared of a pool with the pool: that clients are persistent, here.
     let mut instance = Instance::held_out();
-    let plain = instance.stands(Duration::ZERO);
+    let plain = instance.observed(Duration::ZERO);
     instance.member = instance.member.with_persistence(true, false);
     let mut rotation = after_preflight(Goal::Back, &mut instance, |instance| {
         MemberSnapshot::new(instance.process.clone(), plain).with_quiescence(Some(instance.figures(Duration::ZERO)))
@@ -156,9 +156,9 @@ fn a_reading_of_the_pool_counts_more_than_a_look_that_ends_after_it() {
 fn a_node_that_may_not_serve_is_held_out_whatever_its_readings_say() {
     let mut instance = Instance::serving(&[]);
     let mut rotation = after_preflight(Goal::HeldOut, &mut instance, |instance| {
-        let mut stands = instance.stands(Duration::ZERO);
-        stands.admin = Admin::Maint;
-        MemberSnapshot::new(instance.process.clone(), stands)
+        let mut observed = instance.observed(Duration::ZERO);
+        observed.admin = Admin::Maint;
+        MemberSnapshot::new(instance.process.clone(), observed)
     });
     assert_eq!(rotation.poll_call(Duration::ZERO), Some((0, Call::SetAdmin(Admin::Maint))));
 }
@@ -177,11 +177,11 @@ fn to_its_end(mut rotation: Rotation, instance: &mut Instance) -> Outcome {
 }
 
 #[test]
-fn a_balancer_that_never_stands_still_is_left_alone() {
+fn a_balancer_that_never_settles_is_left_alone() {
     let mut instances = [Instance::serving(&[])];
     let outcome = run(Goal::Out, &mut instances, policy(), |call, _, instances| {
         // Each look sees another state than the reading of the pool behind it.
         instances[0].admin = if call.is_multiple_of(2) { Admin::Ready } else { Admin::Drain };
     });
-    assert!(is_restored(&outcome, "does not stand still"), "{outcome:?}");
+    assert!(is_restored(&outcome, "changes while it is observed"), "{outcome:?}");
 }

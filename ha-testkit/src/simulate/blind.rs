@@ -14,7 +14,7 @@ use crate::world::{Shape, World};
 /// Lists the harm that a plan does to a cluster of this shape. Call it inside a tokio runtime.
 pub fn harm_of(shape: &Shape, plan: &Plan) -> Vec<String> {
     let Ok(world) = shape.world() else { return vec!["no cluster".into()] };
-    let before = standing(&world);
+    let before = remains(&world);
     let mut harm = Vec::new();
     let stages = plan.stages().iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
     let orders: Vec<Order> = stages.flat_map(|(stage, step)| stage.orders(step.action)).collect();
@@ -222,7 +222,7 @@ fn hand_writer(inner: &mut Inner, to: &str) {
 
 /// What has to be after a run as it was before: who is admitted, who runs, what is held, what works.
 #[derive(Debug, Eq, PartialEq)]
-struct Standing {
+struct Remains {
     admitted: usize,
     running: usize,
     held: usize,
@@ -230,10 +230,10 @@ struct Standing {
     writers: usize,
 }
 
-fn standing(world: &World) -> Standing {
+fn remains(world: &World) -> Remains {
     let inner = world.truth();
     let of = |holds: &dyn Fn(&FakeNode) -> bool| inner.nodes.values().filter(|node| holds(node)).count();
-    Standing {
+    Remains {
         admitted: inner.nodes.keys().filter(|name| is_admitted(&inner, name)).count(),
         running: of(&|node| node.is_ready() && node.domain == ServerDomain::Production),
         held: of(&|node| node.sync == Sync::Held),
@@ -242,9 +242,9 @@ fn standing(world: &World) -> Standing {
     }
 }
 
-fn left_behind(world: &World, plan: &Plan, before: &Standing) -> Vec<String> {
+fn left_behind(world: &World, plan: &Plan, before: &Remains) -> Vec<String> {
     let mut harm = Vec::new();
-    let after = standing(world);
+    let after = remains(world);
     if after != *before {
         harm.push(format!("left behind: {after:?}, it was {before:?}"));
     }

@@ -17,7 +17,7 @@ use crate::world::{Controller, Served, World};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The topology, or the cluster as it stands, is refused before a plan is made.
+    /// The topology, or the cluster in its present state, is refused before a plan is made.
     NoCluster(String),
     /// The plan was refused with a counterexample.
     Refused {

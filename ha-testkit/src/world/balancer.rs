@@ -71,7 +71,7 @@ impl FakeBalancer {
         }
         if fault == Some(Fault::Ignored) {
             let read_back = StepError::new(ErrorKind::Conflict, operation, member.to_string());
-            return Err(read_back.with_context("it stands as before, although the write was answered well"));
+            return Err(read_back.with_context("the write was answered with success and had no effect"));
         }
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
             return after(fault, operation, &self.name).map(|()| Applied::Applied);
@@ -80,7 +80,7 @@ impl FakeBalancer {
         after(fault, operation, &self.name).map(|()| applied)
     }
 
-    fn stands(&self, fake: &FakeMember) -> Member {
+    fn describe(&self, fake: &FakeMember) -> Member {
         let up = self.world.lock().nodes.get(&fake.node).is_some_and(super::model::FakeNode::is_ready);
         let health = match fake.admin {
             Admin::Maint => Health::Paused,
@@ -130,7 +130,7 @@ impl ObserveBalancer for FakeBalancer {
         before(self.world.take_fault(Operation::Member, &self.name), "member", &self.name)
             .map_err(StepError::without_effect)?;
         let fake = self.with_member("member", member, |fake| fake.clone())?;
-        Ok(self.stands(&fake))
+        Ok(self.describe(&fake))
     }
 
     async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
@@ -148,7 +148,7 @@ impl ObserveBalancer for FakeBalancer {
         let members = self.world.lock().balancers.get(&self.name).cloned();
         let members = members.into_iter().flatten().filter(|fake| fake.pool == pool.as_str());
         let named = members.filter_map(|fake| Some((Name::new(&fake.member).ok()?, fake)));
-        Ok(named.map(|(name, fake)| (name, self.stands(&fake))).collect())
+        Ok(named.map(|(name, fake)| (name, self.describe(&fake))).collect())
     }
 
     async fn config_findings(&self, _expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {

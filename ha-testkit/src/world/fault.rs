@@ -124,7 +124,7 @@ impl World {
         let key = (operation, name.to_string());
         match inner.faults.get_mut(&key).filter(|planned| !planned.is_empty()) {
             Some(planned) => planned.remove(0),
-            None => inner.standing.get(&key).copied(),
+            None => inner.lasting.get(&key).copied(),
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Inner {
     pub(crate) began: BTreeMap<String, Instant>,
     pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,
     /// What goes wrong with every call for which nothing else is planned.
-    pub(crate) standing: BTreeMap<(Operation, String), Fault>,
+    pub(crate) lasting: BTreeMap<(Operation, String), Fault>,
     pub(crate) lives: u64,
     pub(crate) epoch: u64,
     pub(crate) schema: Schema,
@@ -137,7 +137,7 @@ impl World {
             restarts: BTreeMap::new(),
             began: topology.balancers().map(|(_, balancer)| (balancer.name.to_string(), Instant::now())).collect(),
             faults: BTreeMap::new(),
-            standing: BTreeMap::new(),
+            lasting: BTreeMap::new(),
             lives: 0,
             epoch: 0,
             schema: Schema::Base,
@@ -267,7 +267,7 @@ impl World {
         UpgradeRequest::new(self.patch_to(release).with_facts(old).with_facts(new))
     }
 
-    /// Returns how the shared database's schema stands.
+    /// Returns the state of the shared database's schema.
     pub fn schema(&self) -> Schema {
         self.lock().schema
     }
@@ -284,7 +284,7 @@ impl World {
         writers.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Returns how the file sync into a node stands, and its pulled work.
+    /// Returns the state of the file sync into a node, and its pulled work.
     pub fn shared(&self, node: &str) -> Option<(Sync, Work)> {
         self.lock().nodes.get(node).map(|node| (node.sync, node.work))
     }
@@ -315,13 +315,13 @@ impl World {
         self.lock().nodes.get(node).is_some_and(|node| node.process.is_some())
     }
 
-    /// Returns how a node stands on a balancer, seen from inside, in the first of its pools there.
+    /// Returns the state of a node on a balancer, seen from inside, in the first of its pools there.
     pub fn admin(&self, balancer: &str, node: &str) -> Option<Admin> {
         let inner = self.lock();
         inner.balancers.get(balancer)?.iter().find(|fake| fake.node == node).map(|fake| fake.admin)
     }
 
-    /// Lists how a node stands on every balancer in every pool, seen from inside.
+    /// Lists the state of a node on every balancer in every pool, seen from inside.
     pub fn admins(&self, node: &str) -> Vec<Admin> {
         let inner = self.lock();
         inner.balancers.values().flatten().filter(|fake| fake.node == node).map(|fake| fake.admin).collect()

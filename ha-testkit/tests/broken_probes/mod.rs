@@ -127,7 +127,7 @@ impl Broken {
 
     /// What goes wrong before anybody is asked.
     async fn before(&self, operation: &'static str) -> Result<(), StepError> {
-        let (stance, _) = self.server.stands();
+        let (stance, _) = self.server.stance();
         let for_ever = match self.defect {
             Defect::HungHangsForEver => stance == Stance::Hung,
             Defect::HungTestHangsForEver => stance == Stance::HungTest && operation == "test",
@@ -159,7 +159,7 @@ impl Broken {
 
     /// Spoils an error.
     fn spoil(&self, operation: &'static str, was: StepError) -> StepError {
-        let (stance, kind) = (self.server.stands().0, was.kind());
+        let (stance, kind) = (self.server.stance().0, was.kind());
         let unknown = match self.defect {
             Defect::FailedTestHasAnUnknownEffect => kind == ErrorKind::Conflict,
             Defect::UnreachableHasAnUnknownEffect => kind == ErrorKind::Unreachable,
@@ -222,7 +222,7 @@ impl Probe for Broken {
         let asked = self.inner.ready().await.map_err(|error| self.spoil("ready", error));
         drop(turn);
         self.busy.store(false, Ordering::SeqCst);
-        let (stance, release) = self.server.stands();
+        let (stance, release) = self.server.stance();
         if self.is(Defect::CallersHearEachOther) && self.testing.load(Ordering::SeqCst) {
             return Ok(Ready::NotYet("a test runs".into()));
         }
@@ -254,7 +254,7 @@ impl Probe for Broken {
         let tested = self.inner.test().await.map_err(|error| self.spoil("test", error));
         self.testing.store(false, Ordering::SeqCst);
         self.busy.store(false, Ordering::SeqCst);
-        let (stance, release) = self.server.stands();
+        let (stance, release) = self.server.stance();
         let passes = match self.defect {
             Defect::TestIsReadiness => matches!(stance, Stance::FailingTest | Stance::HungTest),
             Defect::TestAsksForReadinessOnly => stance == Stance::FailingTest,

@@ -1,4 +1,4 @@
-//! A whole probe in memory, on virtual time, with a server that can stand in every way.
+//! A whole probe in memory, on virtual time, with a server that can be in every state.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,13 +16,13 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 /// The server.
 #[derive(Debug)]
 pub(crate) struct Server {
-    stands: Mutex<(Stance, String)>,
+    stance: Mutex<(Stance, String)>,
     pub(crate) open: AtomicUsize,
 }
 
 impl Server {
-    pub(crate) fn stands(&self) -> (Stance, String) {
-        self.stands.lock().unwrap().clone()
+    pub(crate) fn stance(&self) -> (Stance, String) {
+        self.stance.lock().unwrap().clone()
     }
 }
 
@@ -52,7 +52,7 @@ impl Model {
         let answer = async {
             let _open = Open::begin(&self.0);
             sleep(Duration::from_millis(1)).await;
-            let (stance, release) = self.0.stands();
+            let (stance, release) = self.0.stance();
             match stance {
                 Stance::Serving => Ok(Ready::Yes { release: release.into() }),
                 Stance::HungTest if operation == "test" => pending().await,
@@ -96,8 +96,8 @@ pub(crate) struct ModelSubject {
 
 impl ModelSubject {
     pub(crate) fn new(release: &str, probe: impl FnOnce(Arc<Server>) -> Arc<dyn Probe>) -> Self {
-        let stands = Mutex::new((Stance::Serving, release.to_string()));
-        let server = Arc::new(Server { stands, open: AtomicUsize::new(0) });
+        let stance = Mutex::new((Stance::Serving, release.to_string()));
+        let server = Arc::new(Server { stance, open: AtomicUsize::new(0) });
         Self { probe: probe(server.clone()), server }
     }
 }
@@ -112,8 +112,8 @@ impl ProbeSubject for ModelSubject {
         DEADLINE
     }
 
-    async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach> {
-        *self.server.stands.lock().unwrap() = (stance, release.to_string());
+    async fn set_stance(&self, stance: Stance, release: &str) -> Result<(), Breach> {
+        *self.server.stance.lock().unwrap() = (stance, release.to_string());
         Ok(())
     }
 

@@ -162,7 +162,7 @@ impl Servers {
 
     pub(super) fn member(&self, pool: &str, member: &str) -> Result<Member, Refusal> {
         let mut inner = self.lock();
-        self.find(&mut inner, pool, member).map(|server| server.stands())
+        self.find(&mut inner, pool, member).map(|server| server.describe())
     }
 
     pub(super) fn members(&self, pool: &str) -> Result<Vec<(Name, Member)>, Refusal> {
@@ -172,7 +172,7 @@ impl Servers {
             .servers
             .iter()
             .filter(|server| server.pool == pool)
-            .map(|server| (server.name.clone(), server.stands()))
+            .map(|server| (server.name.clone(), server.describe()))
             .collect())
     }
 
@@ -268,7 +268,7 @@ fn take_turn(servers: &mut [Server], usable: &[usize]) -> Option<usize> {
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Server {
-    fn stands(&self) -> Member {
+    fn describe(&self) -> Member {
         Member::new(self.admin, self.health(), self.kind)
             .with_checks(self.checked)
             .with_weight(self.weight, WEIGHT)

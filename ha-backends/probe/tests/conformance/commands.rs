@@ -35,7 +35,7 @@ impl ProbeFixture for Commands {
     }
 
     fn can(&self, ability: Ability) -> bool {
-        ability != Ability::Stand(Stance::Unreachable)
+        ability != Ability::Stance(Stance::Unreachable)
     }
 
     async fn fresh(&self, release: &str) -> Result<Box<dyn ProbeSubject>, Breach> {
@@ -50,7 +50,7 @@ impl ProbeFixture for Commands {
         let probe = ha_probe::from_component(&component(self.kind, settings));
         let probe = probe.map_err(|error| Breach::new(error.to_string()))?;
         let subject = CommandSubject { probe, dir, door };
-        subject.stand(Stance::Serving, release).await?;
+        subject.set_stance(Stance::Serving, release).await?;
         Ok(Box::new(subject))
     }
 }
@@ -71,7 +71,7 @@ impl ProbeSubject for CommandSubject {
         DEADLINE
     }
 
-    async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach> {
+    async fn set_stance(&self, stance: Stance, release: &str) -> Result<(), Breach> {
         let well = format!("echo '{release}'\necho more");
         let ready = match stance {
             Stance::NotReady => format!("echo noise\necho {STARTING} >&2\nexit 1"),

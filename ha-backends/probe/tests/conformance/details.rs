@@ -47,7 +47,7 @@ async fn a_request_bears_its_headers_and_host_and_a_release_may_be_in_a_header()
     {
         assert!(heard.contains(line), "{heard}");
     }
-    subject.stand(Stance::NotReady, "1.0").await.unwrap();
+    subject.set_stance(Stance::NotReady, "1.0").await.unwrap();
     assert_eq!(subject.probe.ready().await.unwrap(), yes("1.0"), "503 is expected here");
 }
 

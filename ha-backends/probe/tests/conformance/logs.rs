@@ -25,7 +25,7 @@ impl ProbeFixture for Logs {
     fn can(&self, ability: Ability) -> bool {
         let ways = [Stance::Unreachable, Stance::Hung, Stance::Endless, Stance::Dribbled];
         match ability {
-            Ability::Stand(stance) => !ways.contains(&stance),
+            Ability::Stance(stance) => !ways.contains(&stance),
             _ => false,
         }
     }
@@ -44,7 +44,7 @@ impl ProbeFixture for Logs {
         let probe = ha_probe::from_component(&component("log", settings));
         let probe = probe.map_err(|error| Breach::new(error.to_string()))?;
         let subject = LogSubject { probe, dir, door };
-        subject.stand(Stance::Serving, release).await?;
+        subject.set_stance(Stance::Serving, release).await?;
         Ok(Box::new(subject))
     }
 }
@@ -65,7 +65,7 @@ impl ProbeSubject for LogSubject {
         DEADLINE
     }
 
-    async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach> {
+    async fn set_stance(&self, stance: Stance, release: &str) -> Result<(), Breach> {
         let test = match stance {
             Stance::FailingTest => format!("echo '{FAILED}'\nexit 3"),
             Stance::HungTest => "sleep 60".into(),

@@ -1,4 +1,4 @@
-//! A web server that stands as it is told to, over TCP or TLS; and a door that accepts or refuses.
+//! A web server whose state is set by the test, over TCP or TLS; and a door that accepts or refuses.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,10 +74,10 @@ impl Drop for Door {
     }
 }
 
-/// How a web server stands, and how many connections it has.
+/// The state of a web server, and how many connections it has.
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) stands: Mutex<Option<(Stance, String)>>,
+    pub(crate) stance: Mutex<Option<(Stance, String)>>,
     pub(crate) open: AtomicUsize,
     /// Answers `{"status": .., "version": ..}`.
     pub(crate) json: bool,
@@ -112,7 +112,7 @@ async fn answer(state: &State, mut stream: impl AsyncRead + AsyncWrite + Unpin) 
     let request = String::from_utf8_lossy(&request).into_owned();
     let test = request.starts_with("GET /test ");
     *state.heard.lock().unwrap() = request;
-    let Some((stance, release)) = state.stands.lock().unwrap().clone() else { return Ok(()) };
+    let Some((stance, release)) = state.stance.lock().unwrap().clone() else { return Ok(()) };
     let body = match (state.json && !test, test) {
         (true, _) => format!("{{\"status\": \"ready\", \"version\": \"{release}\"}}"),
         (false, true) => format!("ok {release}\n"),

@@ -58,7 +58,7 @@ impl Web {
         let probe = ha_probe::from_component(&component("http", settings));
         let probe = probe.map_err(|error| Breach::new(error.to_string()))?;
         let subject = WebSubject { probe, state, door };
-        subject.stand(Stance::Serving, release).await?;
+        subject.set_stance(Stance::Serving, release).await?;
         Ok(subject)
     }
 }
@@ -89,7 +89,7 @@ impl ProbeFixture for Web {
     }
 
     fn can(&self, ability: Ability) -> bool {
-        ability != Ability::Stand(Stance::Unreachable)
+        ability != Ability::Stance(Stance::Unreachable)
     }
 
     async fn fresh(&self, release: &str) -> Result<Box<dyn ProbeSubject>, Breach> {
@@ -113,8 +113,8 @@ impl ProbeSubject for WebSubject {
         DEADLINE
     }
 
-    async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach> {
-        *self.state.stands.lock().unwrap() = Some((stance, release.to_string()));
+    async fn set_stance(&self, stance: Stance, release: &str) -> Result<(), Breach> {
+        *self.state.stance.lock().unwrap() = Some((stance, release.to_string()));
         self.door.set(stance != Stance::Closed).await
     }
 

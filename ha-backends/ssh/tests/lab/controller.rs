@@ -26,7 +26,7 @@ use crate::fixture::{drive, install, lab, lines};
 struct Obedient(Mutex<BTreeMap<String, Admin>>);
 
 impl Obedient {
-    fn stands(name: &str, admin: Admin) -> Member {
+    fn describe(name: &str, admin: Admin) -> Member {
         let health = if admin == Admin::Maint { Health::Paused } else { Health::Up };
         let kind = if name == "esb1" { MemberKind::Primary } else { MemberKind::Backup };
         Member::new(admin, health, kind)
@@ -49,7 +49,7 @@ impl ObserveBalancer for Obedient {
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         let name = member.member.as_str();
-        Ok(Self::stands(name, self.0.lock().unwrap()[name]))
+        Ok(Self::describe(name, self.0.lock().unwrap()[name]))
     }
 
     async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
@@ -58,7 +58,7 @@ impl ObserveBalancer for Obedient {
 
     async fn members(&self, _: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         let members = self.0.lock().unwrap();
-        Ok(members.iter().map(|(name, admin)| (Name::new(name).unwrap(), Self::stands(name, *admin))).collect())
+        Ok(members.iter().map(|(name, admin)| (Name::new(name).unwrap(), Self::describe(name, *admin))).collect())
     }
 
     async fn config_findings(&self, _: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {

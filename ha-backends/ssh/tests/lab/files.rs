@@ -131,7 +131,7 @@ async fn an_upload_cut_at_a_random_moment_leaves_the_old_file_or_the_new_one_and
         let is = ContentDigest::of(&std::fs::read(home.join("big")).unwrap());
         // The far end may still be at it: what was sent whole comes into place a moment later, never a part of it.
         whole.insert(digest);
-        assert!(whole.contains(&is), "trial {trial}: a part of a file stands there");
+        assert!(whole.contains(&is), "trial {trial}: a part of a file is there");
         match said {
             Ok(_) => assert_eq!(is, digest, "trial {trial}"),
             Err(error) if error.effect() == Effect::None => assert_ne!(is, digest, "trial {trial}: {error}"),

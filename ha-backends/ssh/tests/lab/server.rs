@@ -63,7 +63,7 @@ async fn a_server_in_the_middle_of_its_exec_is_found_at_every_look() {
         "n=0; while [ $n -lt 40000 ]; do n=$((n + 1)); done; exec /bin/sh \"$0\" \"$@\"\n",
     )
     .unwrap();
-    // Its identity stands in a file, so that nothing that waits for it is taken for it.
+    // Its identity is in a file, so that nothing that waits for it is taken for it.
     std::fs::write(home.join("storm.sh"), format!("exec /bin/sh again.sh {IDENTITY}\n")).unwrap();
     let storm = RunCommand::new(["/bin/sh", "storm.sh"].map(String::from).to_vec(), Duration::from_secs(60));
     host.launch(FIRST, id("storm"), storm).await.unwrap();

@@ -285,7 +285,7 @@ async fn the_time_that_systemd_gives_a_stop_is_read() {
 #[tokio::test]
 async fn what_cannot_be_looked_at_after_an_order_is_not_called_without_effect() {
     let unit = unit(SERVE);
-    // It says what stands in a file, until it is told to stop; then it cannot be asked.
+    // It prints a file, until it is commanded to stop; then it cannot be asked.
     let script = "case $1 in show) cat /srv/says ;; stop) rm /srv/says ;; esac\n";
     std::fs::write(unit.machine.outside("/srv/mute.sh").unwrap(), script).unwrap();
     let says = "LoadState=loaded\nActiveState=active\nInvocationID=1\nControlGroup=\nTimeoutStopUSec=7s\n";

@@ -22,7 +22,7 @@ fn starts_with_the_client_killed_or_the_link_cut_at_random_run_exactly_once_each
         let (fault, pause) = (random.below(4), Duration::from_millis(random.below(60)));
         let client = runtime();
         let host = drive(machine.access());
-        // The connection stands: the fault falls into the start itself.
+        // The connection is up: the fault falls into the start itself.
         assert_eq!(client.block_on(host.state(&name)).unwrap(), WorkState::Absent, "{trial}");
         let (starter, started, asked) = (host.clone(), name.clone(), command.clone());
         let start = client.spawn(async move { starter.launch(FIRST, started, asked).await });

@@ -105,7 +105,7 @@ impl Counters {
     }
 }
 
-/// How a member stands on one balancer instance.
+/// The state of a member on one balancer instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Member {

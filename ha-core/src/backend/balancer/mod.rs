@@ -31,7 +31,7 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// Cancel safe: it only reads.
     async fn identify(&self) -> Result<Instance, StepError>;
 
-    /// Reads how a member stands.
+    /// Reads the state of a member.
     ///
     /// # Errors
     /// `NotFound` for an unknown pool or member; `Unreachable`, `Denied`, `Timeout`, `Protocol`; all without effect.
@@ -39,7 +39,7 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// Cancel safe: it only reads.
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError>;
 
-    /// Reads all about a member: which process answers, how the member stands, and what still runs on one that is held out.
+    /// Reads all about a member: which process answers, the state of the member, and what still runs on one that is held out.
     /// In one answer, where a balancer can give all of it in one; otherwise by [`look_by_parts`], and another process may
     /// have taken over in between.
     ///
@@ -50,7 +50,7 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// Cancel safe: it only reads.
     async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError>;
 
-    /// Reads how all members of a pool stand.
+    /// Reads the state of all members of a pool.
     ///
     /// # Errors
     /// As [`member`](Self::member).
@@ -86,12 +86,12 @@ pub async fn look_by_parts<B: ObserveBalancer + ?Sized>(
     balancer: &B,
     member: &MemberRef,
 ) -> Result<MemberSnapshot, StepError> {
-    let (process, stands) = (balancer.identify().await?, balancer.member(member).await?);
-    let figures = match stands.admin {
+    let (process, state) = (balancer.identify().await?, balancer.member(member).await?);
+    let figures = match state.admin {
         Admin::Ready => None,
         Admin::Drain | Admin::Maint => balancer.quiescence(member).await.ok(),
     };
-    Ok(MemberSnapshot::new(process, stands).with_quiescence(figures))
+    Ok(MemberSnapshot::new(process, state).with_quiescence(figures))
 }
 
 /// Changes one balancer instance. A pool behind several instances has one value for each.

@@ -108,7 +108,7 @@ impl Instance {
 pub struct MemberSnapshot {
     /// The process that answers.
     pub process: Instance,
-    /// How the member stands.
+    /// The state of the member.
     pub member: Member,
     /// What still runs on it. `None` for a member in `Ready`, of which it would say nothing for long, and where it cannot be
     /// read, or not without others being asked: that is never taken for nothing.

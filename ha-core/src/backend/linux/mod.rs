@@ -1,5 +1,5 @@
 //! What the backends for Linux hosts, near and far, have in common: settings of what supervises a server, and pure parsing
-//! of what the system says of processes and units. It stands here since no backend may use another one; the engine uses
+//! of what the system says of processes and units. It is here since no backend may use another one; the engine uses
 //! nothing of it.
 
 mod process;

@@ -53,7 +53,7 @@ impl Executor {
                     .filter_map(|index| members.get(*index))
                     .map(|member| member.name.as_str())
                     .collect();
-                unknown(format!("{why}; not known how the node stands on {}", names.join(", ")))
+                unknown(format!("{why}; its state is not known on {}", names.join(", ")))
             }
         }
     }
@@ -71,15 +71,15 @@ impl Executor {
 
     async fn members(&self, node: NodeIx, wanted: Admin) -> Outcome {
         for NodeMember { backend, place: Place { member, .. }, name: place, .. } in &self.shared.members(node) {
-            let stands = match self.read(backend.member(member)).await {
-                Ok(stands) => stands,
+            let observed = match self.read(backend.member(member)).await {
+                Ok(observed) => observed,
                 Err(error) => return unknown(error),
             };
-            if stands.admin != wanted {
-                return not_done(format!("{member} is {:?} on {place}", stands.admin));
+            if observed.admin != wanted {
+                return not_done(format!("{member} is {:?} on {place}", observed.admin));
             }
             match wanted {
-                Admin::Ready if matches!(stands.health, Health::Down | Health::Rising | Health::Paused) => {
+                Admin::Ready if matches!(observed.health, Health::Down | Health::Rising | Health::Paused) => {
                     return not_done(format!("{member} is admitted and not up on {place}"));
                 }
                 Admin::Maint => match self.read(backend.quiescence(member)).await {
@@ -98,18 +98,18 @@ impl Executor {
 pub(in crate::engine) async fn observe_member(node: &NodeMember) -> (MemberState, Option<String>) {
     let NodeMember { backend, place: Place { member, .. }, name, .. } = node;
     let unseen = MemberState::new(MemberKind::Primary, Traffic::Unknown);
-    let MemberSnapshot { member: stands, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
-        Ok(Ok(standing)) => standing,
+    let MemberSnapshot { member: observed, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
+        Ok(Ok(snapshot)) => snapshot,
         Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
         Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
     };
-    let seen = |traffic: Traffic| MemberState::new(stands.kind, traffic);
-    match (stands.admin, stands.kind) {
-        (Admin::Ready, _) if !stands.is_usable() => {
-            let weightless = stands.weight.number() == 0;
+    let seen = |traffic: Traffic| MemberState::new(observed.kind, traffic);
+    match (observed.admin, observed.kind) {
+        (Admin::Ready, _) if !observed.is_usable() => {
+            let weightless = observed.weight.number() == 0;
             (seen(Traffic::Down), weightless.then(|| format!("{name}: {member} has weight 0 and is given no requests")))
         }
-        (Admin::Drain | Admin::Maint, _) if stands.inherited => {
+        (Admin::Drain | Admin::Maint, _) if observed.inherited => {
             let note = format!(
                 "{name}: {member} is held out by what it tracks or by its agent, setting its own state has no effect"
             );
@@ -123,7 +123,7 @@ pub(in crate::engine) async fn observe_member(node: &NodeMember) -> (MemberState
                 None => timeout(READ_LIMIT, backend.quiescence(member)).await,
             };
             match figures {
-                Ok(Ok(figures)) if stands.admin == Admin::Maint && figures.is_closed() => (seen(Traffic::Out), None),
+                Ok(Ok(figures)) if observed.admin == Admin::Maint && figures.is_closed() => (seen(Traffic::Out), None),
                 Ok(Ok(figures)) => (seen(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
                 Ok(Err(error)) => (seen(Traffic::Unknown), Some(format!("{name}: {error}"))),
                 Err(_) => (seen(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),

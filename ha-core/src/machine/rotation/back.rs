@@ -14,11 +14,14 @@ impl Rotation {
     pub(super) fn prepare_back(&mut self, now: Duration) {
         let canary = self.policy.canary;
         for seen in &mut self.seen {
-            let Some(stands) = seen.now else { continue };
+            let Some(observed) = seen.now else { continue };
             // A canary that nobody brought to its end is not taken for the weight that somebody chose.
-            let left_over = canary.is_some_and(|canary| small_weight(canary.share, stands) == stands.weight);
-            let weight =
-                if left_over || stands.weight == Weight::new(0) { stands.configured_weight } else { stands.weight };
+            let left_over = canary.is_some_and(|canary| small_weight(canary.share, observed) == observed.weight);
+            let weight = if left_over || observed.weight == Weight::new(0) {
+                observed.configured_weight
+            } else {
+                observed.weight
+            };
             seen.weight = Some(weight);
         }
         let there = |member: &Member| member.admin == Admin::Ready && is_up(member.health) && !member.is_passed_over();
@@ -85,9 +88,9 @@ impl Rotation {
     pub(super) fn ask_weights(&mut self, small: bool) {
         let share = self.policy.canary.map(|canary| canary.share).filter(|_| small);
         for (instance, seen) in self.seen.iter().enumerate() {
-            let (Some(stands), Some(wanted)) = (seen.now, seen.weight) else { continue };
-            let wanted = share.map_or(wanted, |share| small_weight(share, stands));
-            if stands.weight != wanted {
+            let (Some(observed), Some(wanted)) = (seen.now, seen.weight) else { continue };
+            let wanted = share.map_or(wanted, |share| small_weight(share, observed));
+            if observed.weight != wanted {
                 self.queue.push_back((instance, Call::SetWeight(wanted)));
             }
         }
@@ -109,8 +112,8 @@ impl Rotation {
     }
 
     pub(super) fn confirmed(&mut self, now: Duration, instance: usize) {
-        let stands = self.seen[instance].now;
-        if !stands.is_some_and(|member| member.admin == Admin::Ready && is_up(member.health)) {
+        let observed = self.seen[instance].now;
+        if !observed.is_some_and(|member| member.admin == Admin::Ready && is_up(member.health)) {
             return self.turn_back(now, format!("{}: the node was made ready and is not up", self.place(instance)));
         }
         if !self.serves(instance) {
@@ -137,7 +140,7 @@ impl Rotation {
     }
 
     pub(super) fn watched(&mut self, now: Duration) {
-        let Some((canary, stands)) = self.policy.canary.zip(self.seen[0].now) else { return };
+        let Some((canary, observed)) = self.policy.canary.zip(self.seen[0].now) else { return };
         if self.take_replaced() {
             // Counts of another process say nothing about this one's, and the canary's weight is forgotten.
             if !self.is_hopeless(now, "the balancer is reloaded again and again: find out by whom") {
@@ -145,12 +148,12 @@ impl Rotation {
             }
             return;
         }
-        if stands.admin != Admin::Ready || !is_up(stands.health) {
+        if observed.admin != Admin::Ready || !is_up(observed.health) {
             return self.turn_back(now, format!("{}: the node went down under its first traffic", self.place(0)));
         }
         if let Some(before) = self.seen[0].counted {
-            let taken = stands.counters.taken.saturating_sub(before.taken);
-            let failed = stands.counters.failed.saturating_sub(before.failed);
+            let taken = observed.counters.taken.saturating_sub(before.taken);
+            let failed = observed.counters.failed.saturating_sub(before.failed);
             if failed > canary.failures.of(taken) {
                 return self.turn_back(now, format!("{failed} of the canary's first {taken} requests failed"));
             }

@@ -37,11 +37,11 @@ pub enum Goal {
 /// One small call to one balancer instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Call {
-    /// Read how the member stands.
+    /// Read the state of the member.
     ReadMember,
-    /// Read which process answers, how the member stands, and what still runs on one that is held out.
+    /// Read which process answers, the state of the member, and what still runs on one that is held out.
     Look,
-    /// Read how all members of its pool stand.
+    /// Read the state of all members of its pool.
     ReadPool,
     /// Read what still runs on the member.
     ReadQuiescence,
@@ -56,11 +56,11 @@ pub enum Call {
 /// The answer to a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// How the member stands.
+    /// The state of the member.
     Member(Member),
     /// What a look has told.
     Looked(MemberSnapshot),
-    /// How the members of its pool stand.
+    /// The state of the members of its pool.
     Pool(Vec<(Name, Member)>),
     /// What runs on it.
     Quiescence(Quiescence),
@@ -90,7 +90,7 @@ impl Failure {
         Self { kind, effect, message: message.into() }
     }
 
-    /// Tells whether the same call may go well later: nothing is known to stand in its way for good.
+    /// Tells whether the same call may go well later: no lasting obstacle is known.
     fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Protocol)
             || self.effect == Effect::Unknown

@@ -8,7 +8,7 @@ use crate::backend::{Admin, Quiescence};
 
 const HIDDEN: &str = "the balancer's process is young, and older ones may serve on unseen: give the backend its master \
                       socket, or a drain deadline above the longest request";
-const RESTLESS: &str = "the balancer does not stand still while it is looked at: find out who changes it";
+const RESTLESS: &str = "the balancer changes while it is observed: find out who changes it";
 const FOUGHT: &str = "somebody else keeps admitting the node: find out who";
 
 impl Rotation {

@@ -14,9 +14,9 @@ const PASSED_OVER_LOOKS: u8 = 5;
 /// One balancer instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// How the member stood before anything was changed.
+    /// The state of the member before anything was changed.
     pub(super) before: Option<Member>,
-    /// How it stood at the last look.
+    /// Its state at the last observation.
     pub(super) now: Option<Member>,
     /// Which process answered last.
     generation: Option<u64>,
@@ -61,10 +61,10 @@ impl Rotation {
             let (place, member) = (place.as_str(), &self.places[*instance].member.member);
             let seen = &mut self.seen[*instance];
             match reply {
-                Reply::Looked(standing) => {
-                    note_process(seen, place, &standing.process, now)?;
-                    note_member(seen, place, member, standing.member)?;
-                    note_figures(seen, standing.quiescence.as_ref());
+                Reply::Looked(snapshot) => {
+                    note_process(seen, place, &snapshot.process, now)?;
+                    note_member(seen, place, member, snapshot.member)?;
+                    note_figures(seen, snapshot.quiescence.as_ref());
                 }
                 Reply::Pool(members) => {
                     let own = members.iter().find(|(found, _)| found == member);
@@ -134,12 +134,12 @@ impl Rotation {
         })
     }
 
-    pub(super) fn all_now(&self, stands: impl Fn(&Member) -> bool) -> bool {
-        self.seen.iter().all(|seen| seen.now.is_some_and(|member| stands(&member)))
+    pub(super) fn all_now(&self, holds: impl Fn(&Member) -> bool) -> bool {
+        self.seen.iter().all(|seen| seen.now.is_some_and(|member| holds(&member)))
     }
 
-    pub(super) fn any_now(&self, stands: impl Fn(&Member) -> bool) -> bool {
-        self.seen.iter().any(|seen| seen.now.is_some_and(|member| stands(&member)))
+    pub(super) fn any_now(&self, holds: impl Fn(&Member) -> bool) -> bool {
+        self.seen.iter().any(|seen| seen.now.is_some_and(|member| holds(&member)))
     }
 
     pub(super) fn goes_out(&self) -> bool {
@@ -162,9 +162,9 @@ fn entered_once(place: &str, member: &Name, own: &Member, members: &[(Name, Memb
 }
 
 fn note_others(seen: &mut Seen, member: &Name, members: &[(Name, Member)]) {
-    let usable = || members.iter().filter(|(other, stands)| other != member && stands.is_usable());
+    let usable = || members.iter().filter(|(other, state)| other != member && state.is_usable());
     let first = usable().next().map(|(other, _)| other.clone());
-    seen.passed_over = first.filter(|_| usable().all(|(_, stands)| stands.is_passed_over()));
+    seen.passed_over = first.filter(|_| usable().all(|(_, state)| state.is_passed_over()));
     seen.passed_over_looks = if seen.passed_over.is_some() { seen.passed_over_looks.saturating_add(1) } else { 0 };
     seen.other_usable = usable().next().is_some() && seen.passed_over_looks < PASSED_OVER_LOOKS;
 }
@@ -184,26 +184,26 @@ fn note_figures(seen: &mut Seen, figures: Option<&Quiescence>) {
     seen.replaced |= seen.generation.is_some_and(other);
 }
 
-fn note_member(seen: &mut Seen, place: &str, name: &Name, stands: Member) -> Result<(), String> {
-    if stands.admin != Admin::Ready {
-        seen.taken_before = stands.counters.taken;
+fn note_member(seen: &mut Seen, place: &str, name: &Name, observed: Member) -> Result<(), String> {
+    if observed.admin != Admin::Ready {
+        seen.taken_before = observed.counters.taken;
     }
     let Some(before) = seen.before else {
-        if stands.inherited {
+        if observed.inherited {
             return Err(format!(
                 "{place}: {name} tracks another server, or is held out by its agent, setting its own state has no effect: take \
                  that one out, or ask the agent to"
             ));
         }
-        (seen.before, seen.now) = (Some(stands), Some(stands));
+        (seen.before, seen.now) = (Some(observed), Some(observed));
         return Ok(());
     };
-    if before.address.is_some() && stands.address.is_some() && before.address != stands.address {
-        let (old, new) = (before.address.map_or_else(String::new, |at| at.to_string()), stands.address);
+    if before.address.is_some() && observed.address.is_some() && before.address != observed.address {
+        let (old, new) = (before.address.map_or_else(String::new, |at| at.to_string()), observed.address);
         let new = new.map_or_else(String::new, |at| at.to_string());
         return Err(format!("{place}: {name} was {old} and is {new} now: the same name, another server"));
     }
-    seen.now = Some(stands);
+    seen.now = Some(observed);
     Ok(())
 }
 
@@ -225,7 +225,7 @@ pub(super) fn failure(replies: &[(usize, Reply)], like: impl Fn(&Failure) -> boo
 pub(super) fn figures(replies: &[(usize, Reply)]) -> impl Iterator<Item = (usize, Quiescence)> {
     replies.iter().filter_map(|(instance, reply)| match reply {
         Reply::Quiescence(figures) => Some((*instance, *figures)),
-        Reply::Looked(standing) => standing.quiescence.map(|figures| (*instance, figures)),
+        Reply::Looked(snapshot) => snapshot.quiescence.map(|figures| (*instance, figures)),
         Reply::Member(_) | Reply::Pool(_) | Reply::Set | Reply::Closed(_) | Reply::Failed(_) => None,
     })
 }

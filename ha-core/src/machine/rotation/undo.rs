@@ -105,14 +105,14 @@ impl Rotation {
         let as_before = |before: &Member, member: &Member| {
             before.admin == member.admin && (!weighs || before.weight == member.weight)
         };
-        let stands = |instance: usize| {
+        let observed = |instance: usize| {
             let before = self.seen[instance].before;
             replies.iter().any(|(of, reply)| match (reply, before) {
                 (Reply::Member(member), Some(before)) => *of == instance && as_before(&before, member),
                 _ => false,
             })
         };
-        let wrong: Vec<usize> = self.todo.iter().copied().filter(|instance| !stands(*instance)).collect();
+        let wrong: Vec<usize> = self.todo.iter().copied().filter(|instance| !observed(*instance)).collect();
         if wrong.is_empty() {
             return self.end(Outcome::Restored { why: self.why.clone(), drain: self.drain });
         }

@@ -29,7 +29,7 @@ pub(super) async fn weights_are_set_where_claimed_and_unsupported_elsewhere(fixt
     let answer = scene.weigh(0, 5).await;
     if scene.claims().sets_weights {
         same("set_weight, which is claimed", answer?, Applied::Applied)?;
-        return scene.stands(0, Admin::Ready, Weight::new(5)).await;
+        return scene.is_really(0, Admin::Ready, Weight::new(5)).await;
     }
     refused("set_weight, which is not claimed", answer, ErrorKind::Unsupported, Effect::None)?;
     scene.all_ready_but(None).await
@@ -104,7 +104,7 @@ pub(super) async fn a_stale_epoch_sets_no_weight_where_it_is_fenced(fixture: &dy
     scene.weigh(0, 9).await?;
     let answer = scene.balancer.set_weight(STALE, SetWeight::new(scene.member_ref(0), Weight::new(3))).await;
     judged(fences, "set_weight", answer)?;
-    scene.stands(0, Admin::Ready, Weight::new(if fences { 9 } else { 3 })).await
+    scene.is_really(0, Admin::Ready, Weight::new(if fences { 9 } else { 3 })).await
 }
 
 pub(super) async fn a_stale_epoch_closes_no_sessions_where_it_is_fenced(fixture: &dyn Fixture) -> Done {

@@ -33,7 +33,7 @@ async fn heals(scene: &Scene) -> Done {
     scene.subject.trouble(None).await?;
     eventually("the balancer answers again", || async { Ok(scene.balancer.identify().await.is_ok()) }).await?;
     scene.set(2, Admin::Maint).await?;
-    scene.stands(2, Admin::Maint, CONFIGURED).await?;
+    scene.is_really(2, Admin::Maint, CONFIGURED).await?;
     same("what is in flight", scene.quiescence(2).await?.in_flight(), 0)
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn an_unreachable_balancer_fails_without_effect(fixture: &dyn F
         same(format!("{what}: {error}"), (error.kind(), error.effect()), (ErrorKind::Unreachable, Effect::None))
     };
     writes(&scene, judge).await?;
-    scene.stands(0, Admin::Ready, CONFIGURED).await?;
+    scene.is_really(0, Admin::Ready, CONFIGURED).await?;
     heals(&scene).await
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn a_denied_write_fails_without_effect(fixture: &dyn Fixture) -
         same(format!("{what}: {error}"), (error.kind(), error.effect()), (ErrorKind::Denied, Effect::None))
     };
     writes(&scene, judge).await?;
-    scene.stands(0, Admin::Ready, CONFIGURED).await?;
+    scene.is_really(0, Admin::Ready, CONFIGURED).await?;
     scene.member(0).await?;
     heals(&scene).await
 }
@@ -109,7 +109,7 @@ pub(super) async fn a_write_to_a_hung_balancer_times_out_and_claims_no_more_than
     let scene = scene(fixture, Trouble::Hung).await?;
     scene.subject.trouble(Some(Trouble::Hung)).await?;
     writes(&scene, |what, error| same(format!("{what}: {error}"), error.kind(), ErrorKind::Timeout)).await?;
-    scene.stands(0, Admin::Ready, CONFIGURED).await?;
+    scene.is_really(0, Admin::Ready, CONFIGURED).await?;
     heals(&scene).await
 }
 
@@ -128,7 +128,7 @@ pub(super) async fn a_write_that_is_carried_out_and_not_answered_is_a_timeout_of
     };
     writes(&scene, judge).await?;
     let weight = if scene.claims().sets_weights { Weight::new(5) } else { CONFIGURED };
-    scene.stands(0, Admin::Maint, weight).await?;
+    scene.is_really(0, Admin::Maint, weight).await?;
     same("what is read of it", scene.member(0).await?.admin, Admin::Maint)?;
     heals(&scene).await
 }
@@ -157,7 +157,7 @@ pub(super) async fn a_write_that_comes_late_had_an_unknown_effect(fixture: &dyn 
         Ok(applied) => return Err(breach(format!("a write that nobody carried out answered {applied:?}"))),
         Err(error) => unknown("a write that is still to come", &error)?,
     }
-    scene.stands(0, Admin::Ready, CONFIGURED).await?;
+    scene.is_really(0, Admin::Ready, CONFIGURED).await?;
     scene.subject.trouble(None).await?;
     eventually("the late write is read back", || async { Ok(scene.member(0).await?.admin == Admin::Maint) }).await?;
     heals(&scene).await
@@ -176,7 +176,7 @@ pub(super) async fn a_write_that_is_answered_and_not_carried_out_is_noticed_by_t
     if scene.claims().sets_weights {
         noticed("set_weight", scene.weigh(0, 5).await)?;
     }
-    scene.stands(0, Admin::Ready, CONFIGURED).await?;
+    scene.is_really(0, Admin::Ready, CONFIGURED).await?;
     heals(&scene).await
 }
 

@@ -126,8 +126,8 @@ impl Subject for FakeSubject {
         for (operation, fault) in faults {
             let key = (operation, BALANCER.to_string());
             match fault {
-                Some(fault) => inner.standing.insert(key, fault),
-                None => inner.standing.remove(&key),
+                Some(fault) => inner.lasting.insert(key, fault),
+                None => inner.lasting.remove(&key),
             };
         }
         Ok(())

@@ -59,7 +59,7 @@ pub enum Trouble {
     IgnoredWrite,
 }
 
-/// How a member really stands, seen by another route than the subject's.
+/// The real state of a member, seen by another route than the subject's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Truth {
@@ -102,7 +102,7 @@ pub trait Subject: Send + Sync {
     /// Returns the value under test; always the same.
     fn balancer(&self) -> Arc<dyn LoadBalancer>;
 
-    /// Reads how a member really stands; `None` when there is no such member.
+    /// Reads the real state of a member; `None` when there is no such member.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -42,7 +42,7 @@ pub(super) async fn a_look_tells_what_other_calls_tell(fixture: &dyn Fixture) ->
         scene.set(0, Admin::Drain).await?;
         let instance = scene.balancer.identify().await?;
         for index in 0..scene.members.len() {
-            let MemberSnapshot { process, member: stands, quiescence, .. } =
+            let MemberSnapshot { process, member: observed, quiescence, .. } =
                 scene.balancer.look(&scene.member_ref(index)).await?;
             same(
                 "the process of a look",
@@ -52,10 +52,10 @@ pub(super) async fn a_look_tells_what_other_calls_tell(fixture: &dyn Fixture) ->
             let (alone, truth) = (scene.member(index).await?, scene.truth(index).await?);
             same(
                 "the member of a look",
-                (stands.admin, stands.weight, stands.kind),
+                (observed.admin, observed.weight, observed.kind),
                 (alone.admin, alone.weight, alone.kind),
             )?;
-            same("and the truth", (stands.admin, stands.weight), (truth.admin, truth.weight))?;
+            same("and the truth", (observed.admin, observed.weight), (truth.admin, truth.weight))?;
             if let Some(figures) = quiescence {
                 same("what runs on it, by a look", figures, scene.quiescence(index).await?)?;
             }
@@ -161,7 +161,7 @@ pub(super) async fn a_restarted_balancer_is_set_again(fixture: &dyn Fixture) -> 
     // The same state again is a change of the new process.
     same("the same state after a restart", scene.set(0, Admin::Maint).await?, Applied::Applied)?;
     same("and once more", scene.set(0, Admin::Maint).await?, Applied::AlreadySo)?;
-    scene.stands(0, Admin::Maint, super::scene::CONFIGURED).await?;
+    scene.is_really(0, Admin::Maint, super::scene::CONFIGURED).await?;
     scene.all_ready_but(Some(0)).await
 }
 

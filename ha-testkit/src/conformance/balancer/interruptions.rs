@@ -99,7 +99,7 @@ pub(super) async fn dropped_reads_change_nothing_and_block_nobody(fixture: &dyn 
     scene.balancer.identify().await?;
     scene.quiescence(0).await?;
     same("a write after dropped reads", scene.set(0, Admin::Maint).await?, Applied::Applied)?;
-    scene.stands(0, Admin::Maint, CONFIGURED).await
+    scene.is_really(0, Admin::Maint, CONFIGURED).await
 }
 
 const CALLERS: u16 = 20;
@@ -142,7 +142,7 @@ pub(super) async fn many_callers_on_different_members_all_get_their_way(fixture:
         same("one of many calls on different members", answer?, Applied::Applied)?;
     }
     for index in 0..names.len() {
-        scene.stands(index, wanted(index), CONFIGURED).await?;
+        scene.is_really(index, wanted(index), CONFIGURED).await?;
     }
     Ok(())
 }
@@ -160,7 +160,7 @@ pub(super) async fn a_state_and_a_weight_set_at_once_both_hold(fixture: &dyn Fix
             let (weighed, state) = tokio::join!(late, scene.set(1, admin));
             same("a state set beside a weight", state?, Applied::Applied)?;
             same("a weight set beside a state", weighed?, Applied::Applied)?;
-            scene.stands(1, admin, Weight::new(weight)).await?;
+            scene.is_really(1, admin, Weight::new(weight)).await?;
         }
     }
     Ok(())

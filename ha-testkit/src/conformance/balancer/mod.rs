@@ -23,7 +23,7 @@ use super::case::suite;
 suite! {
     /// One case of the suite: a sentence that must be true of every balancer.
     balancer on Fixture, listed by __balancer_cases:
-    states::a_fresh_member_stands_as_it_was_configured
+    states::a_fresh_member_is_as_it_was_configured
     states::every_state_is_set_from_every_other_and_seen_by_another_route
     states::a_state_set_twice_is_applied_once
     states::what_is_read_back_is_the_truth

@@ -87,7 +87,7 @@ pub(super) async fn names_at_the_edge_of_the_grammar_are_told_apart(fixture: &dy
         let scene = Scene::of(fixture, pool, &names).await?;
         for (index, name) in names.iter().enumerate() {
             scene.set(index, Admin::Maint).await?;
-            scene.stands(index, Admin::Maint, CONFIGURED).await?;
+            scene.is_really(index, Admin::Maint, CONFIGURED).await?;
             same(format!("what is read of {name}"), scene.member(index).await?.admin, Admin::Maint)?;
             same("what is in flight", scene.quiescence(index).await?.in_flight(), 0)?;
             scene.all_ready_but(Some(index)).await?;

@@ -84,7 +84,7 @@ pub(super) async fn a_request_in_flight_survives_draining(fixture: &dyn Fixture)
     gets_nothing(&scene, "while it drains with a request in flight").await?;
     same("whether the drained member's request got its answer", held.release().await?, true)?;
     scene.until_in_flight(0, 0).await?;
-    scene.stands(0, Admin::Drain, super::scene::CONFIGURED).await
+    scene.is_really(0, Admin::Drain, super::scene::CONFIGURED).await
 }
 
 pub(super) async fn a_request_in_flight_survives_maintenance_unless_that_cuts(fixture: &dyn Fixture) -> Done {
@@ -165,5 +165,5 @@ pub(super) async fn a_weight_lets_requests_in_flight_end(fixture: &dyn Fixture) 
     scene.weigh(0, 0).await?;
     scene.until_in_flight(0, 1).await?;
     same("whether the request in flight got its answer", held.release().await?, true)?;
-    scene.stands(0, Admin::Ready, Weight::new(0)).await
+    scene.is_really(0, Admin::Ready, Weight::new(0)).await
 }

@@ -114,9 +114,9 @@ impl Scene {
         Ok(truths)
     }
 
-    /// Breaches unless a member really stands like this.
-    pub(crate) async fn stands(&self, index: usize, admin: Admin, weight: Weight) -> Done {
-        let what = format!("how {} really stands", self.members[index]);
+    /// Breaches unless a member is really in this state.
+    pub(crate) async fn is_really(&self, index: usize, admin: Admin, weight: Weight) -> Done {
+        let what = format!("the real state of {}", self.members[index]);
         same(what, self.truth(index).await?, Truth { admin, weight })
     }
 
@@ -124,7 +124,7 @@ impl Scene {
     pub(crate) async fn all_ready_but(&self, except: Option<usize>) -> Done {
         for index in (0..self.members.len()).filter(|index| Some(*index) != except) {
             same(
-                format!("how {} really stands, which nobody touched", self.members[index]),
+                format!("the real state of {}, which nobody touched", self.members[index]),
                 self.truth(index).await?,
                 READY,
             )?;

@@ -11,7 +11,7 @@ use crate::conformance::verdict::{Done, ensure, same};
 
 const ALL: [Admin; 3] = [Admin::Ready, Admin::Drain, Admin::Maint];
 
-pub(super) async fn a_fresh_member_stands_as_it_was_configured(fixture: &dyn Fixture) -> Done {
+pub(super) async fn a_fresh_member_is_as_it_was_configured(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
     for index in 0..scene.members.len() {
         let member = scene.member(index).await?;
@@ -38,7 +38,7 @@ pub(super) async fn every_state_is_set_from_every_other_and_seen_by_another_rout
             same(format!("{from:?}"), scene.truth(1).await?.admin, from)?;
             let applied = scene.set(1, to).await?;
             same(format!("what {to:?} after {from:?} was said to be"), applied, change(from == to))?;
-            scene.stands(1, to, CONFIGURED).await?;
+            scene.is_really(1, to, CONFIGURED).await?;
         }
     }
     Ok(())
@@ -54,7 +54,7 @@ pub(super) async fn a_state_set_twice_is_applied_once(fixture: &dyn Fixture) -> 
         same(format!("the first {admin:?}"), scene.set(0, admin).await?, Applied::Applied)?;
         for _ in 0..2 {
             same(format!("another {admin:?}"), scene.set(0, admin).await?, Applied::AlreadySo)?;
-            scene.stands(0, admin, CONFIGURED).await?;
+            scene.is_really(0, admin, CONFIGURED).await?;
         }
     }
     Ok(())
@@ -93,7 +93,7 @@ pub(super) async fn a_state_leaves_the_weight_and_the_other_members_alone(fixtur
     let scene = Scene::open(fixture).await?;
     for admin in [Admin::Drain, Admin::Ready, Admin::Maint, Admin::Drain, Admin::Maint, Admin::Ready] {
         scene.set(1, admin).await?;
-        scene.stands(1, admin, CONFIGURED).await?;
+        scene.is_really(1, admin, CONFIGURED).await?;
         scene.all_ready_but(Some(1)).await?;
     }
     Ok(())
@@ -147,10 +147,10 @@ pub(super) async fn reads_change_nothing(fixture: &dyn Fixture) -> Done {
 
 pub(super) async fn two_reads_of_an_idle_balancer_are_the_same(fixture: &dyn Fixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    let stands = |member: Member| (member.admin, member.weight, member.address, member.counters, member.kind);
+    let state = |member: Member| (member.admin, member.weight, member.address, member.counters, member.kind);
     for index in 0..scene.members.len() {
-        let first = stands(scene.member(index).await?);
-        same("a second read", stands(scene.member(index).await?), first)?;
+        let first = state(scene.member(index).await?);
+        same("a second read", state(scene.member(index).await?), first)?;
         let first = scene.quiescence(index).await?;
         same("a second reading", scene.quiescence(index).await?, first)?;
         same("what is in flight on an idle member", first.in_flight(), 0)?;

@@ -22,11 +22,11 @@ fn file(content: &[u8], mode: u32) -> Found {
     Found::File(content.to_vec(), mode)
 }
 
-async fn stands(scene: &Scene, path: &str, wanted: Option<Found>) -> Done {
-    same(format!("what stands at {path}"), scene.subject.look(path).await?, wanted)
+async fn holds(scene: &Scene, path: &str, wanted: Option<Found>) -> Done {
+    same(format!("what is at {path}"), scene.subject.look(path).await?, wanted)
 }
 
-pub(super) async fn a_file_that_is_put_stands_there_and_is_read_back(fixture: &dyn Fixture) -> Done {
+pub(super) async fn a_file_that_is_put_is_there_and_is_read_back(fixture: &dyn Fixture) -> Done {
     let scene = scene(fixture).await?;
     let files = scene.files()?;
     for (name, content) in [("plain", &b"one\0two\n"[..]), ("a 'b' $c", b""), ("big", &[0xff; 70_000])] {
@@ -34,7 +34,7 @@ pub(super) async fn a_file_that_is_put_stands_there_and_is_read_back(fixture: &d
         same("nothing yet", files.stat(&path).await?, FileStat::Absent)?;
         let request = || put(&path, content).with_mode(0o640);
         same("a put", files.put(EPOCH, request()).await?, Applied::Applied)?;
-        stands(&scene, &path, Some(file(content, 0o640))).await?;
+        holds(&scene, &path, Some(file(content, 0o640))).await?;
         match files.stat(&path).await? {
             FileStat::File { length, mode, digest, .. } => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -46,7 +46,7 @@ pub(super) async fn a_file_that_is_put_stands_there_and_is_read_back(fixture: &d
         same("a second put", files.put(EPOCH, request()).await?, Applied::AlreadySo)?;
         let other = request().with_mode(0o600);
         same("another mode", files.put(EPOCH, other).await?, Applied::Applied)?;
-        stands(&scene, &path, Some(file(content, 0o600))).await?;
+        holds(&scene, &path, Some(file(content, 0o600))).await?;
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ fn conflict(what: &str, answer: Result<Applied, StepError>) -> Done {
     refused(what, answer, ErrorKind::Conflict, Effect::None)
 }
 
-pub(super) async fn compare_and_set_refuses_and_leaves_what_stands_there(fixture: &dyn Fixture) -> Done {
+pub(super) async fn compare_and_set_refuses_and_leaves_what_is_there(fixture: &dyn Fixture) -> Done {
     let scene = scene(fixture).await?;
     let (files, path, missing) = (scene.files()?, scene.path("a"), scene.path("missing"));
     scene.subject.place(&path, file(b"old", 0o644)).await?;
@@ -64,13 +64,13 @@ pub(super) async fn compare_and_set_refuses_and_leaves_what_stands_there(fixture
     conflict("a put over another content", files.put(EPOCH, new(Expect::Content(other))).await)?;
     conflict("a put where nothing was to be", files.put(EPOCH, new(Expect::Absent)).await)?;
     conflict("a remove of another content", files.remove(EPOCH, &path, Expect::Content(other)).await)?;
-    stands(&scene, &path, Some(file(b"old", 0o644))).await?;
+    holds(&scene, &path, Some(file(b"old", 0o644))).await?;
     let absent = put(&missing, b"new").with_expect(Expect::Content(old));
     conflict("a put over a missing content", files.put(EPOCH, absent).await)?;
-    stands(&scene, &missing, None).await?;
+    holds(&scene, &missing, None).await?;
     same("what was expected", files.put(EPOCH, new(Expect::Content(old))).await?, Applied::Applied)?;
-    stands(&scene, &path, Some(file(b"new", 0o644))).await?;
-    same("what stands there already", files.put(EPOCH, new(Expect::Content(old))).await?, Applied::AlreadySo)
+    holds(&scene, &path, Some(file(b"new", 0o644))).await?;
+    same("what is there already", files.put(EPOCH, new(Expect::Content(old))).await?, Applied::AlreadySo)
 }
 
 pub(super) async fn a_file_is_removed_once_and_a_directory_never(fixture: &dyn Fixture) -> Done {
@@ -80,10 +80,10 @@ pub(super) async fn a_file_is_removed_once_and_a_directory_never(fixture: &dyn F
     scene.subject.place(&dir, Found::Directory).await?;
     let expect = Expect::Content(ContentDigest::of(b"old"));
     same("a remove", files.remove(EPOCH, &path, expect).await?, Applied::Applied)?;
-    stands(&scene, &path, None).await?;
+    holds(&scene, &path, None).await?;
     same("a second remove", files.remove(EPOCH, &path, Expect::Anything).await?, Applied::AlreadySo)?;
     conflict("a remove of a directory", files.remove(EPOCH, &dir, Expect::Anything).await)?;
-    stands(&scene, &dir, Some(Found::Directory)).await?;
+    holds(&scene, &dir, Some(Found::Directory)).await?;
     same("the stat of a directory", files.stat(&dir).await?, FileStat::Directory)
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn what_cannot_be_read_or_put_is_refused_without_effect(fixture
     same("a read of just so much", files.read(&path, 8).await?.as_slice(), &b"12345678"[..])?;
     let nowhere = put(&scene.path("nowhere/b"), b"x");
     refused("a put without a directory", files.put(EPOCH, nowhere).await, ErrorKind::NotFound, Effect::None)?;
-    stands(&scene, &scene.path("nowhere"), None).await
+    holds(&scene, &scene.path("nowhere"), None).await
 }
 
 pub(super) async fn a_link_is_switched_and_nothing_but_a_link(fixture: &dyn Fixture) -> Done {
@@ -106,13 +106,13 @@ pub(super) async fn a_link_is_switched_and_nothing_but_a_link(fixture: &dyn Fixt
     for target in ["r1", "r 2 'x'"] {
         let request = || SwitchLink::new(link.as_str(), target);
         same("a switch", files.switch(EPOCH, request()).await?, Applied::Applied)?;
-        stands(&scene, &link, Some(Found::Link(target.into()))).await?;
+        holds(&scene, &link, Some(Found::Link(target.into()))).await?;
         same("the stat of a link", files.stat(&link).await?, FileStat::Link { target: target.into() })?;
         same("a second switch", files.switch(EPOCH, request()).await?, Applied::AlreadySo)?;
     }
     scene.subject.place(&path, file(b"old", 0o644)).await?;
     conflict("a switch of a file", files.switch(EPOCH, SwitchLink::new(path.as_str(), "r1")).await)?;
-    stands(&scene, &path, Some(file(b"old", 0o644))).await
+    holds(&scene, &path, Some(file(b"old", 0o644))).await
 }
 
 pub(super) async fn equal_trees_and_only_they_have_one_digest(fixture: &dyn Fixture) -> Done {
@@ -165,5 +165,5 @@ pub(super) async fn a_reader_beside_writers_sees_whole_files_only(fixture: &dyn 
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
     writer.await.map_err(|error| breach(format!("the writer was lost: {error}")))??;
-    stands(&scene, &path, Some(Found::File(whole(b'h'), 0o644))).await
+    holds(&scene, &path, Some(Found::File(whole(b'h'), 0o644))).await
 }

@@ -72,7 +72,7 @@ pub enum PidFile {
     Padded,
 }
 
-/// What stands at a path of a host, seen by another route.
+/// What is at a path of a host, seen by another route.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Found {
@@ -122,7 +122,7 @@ pub trait Subject: Send + Sync {
     /// When they cannot be read.
     async fn lives(&self) -> Result<Vec<String>, Breach>;
 
-    /// Reads what stands at an absolute path of the host. Needs [`Ability::Commands`] or [`Ability::Files`].
+    /// Reads what is at an absolute path of the host. Needs [`Ability::Commands`] or [`Ability::Files`].
     ///
     /// # Errors
     /// When it cannot be read.

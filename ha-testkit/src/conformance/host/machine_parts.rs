@@ -13,7 +13,7 @@ use super::Found;
 use super::machine::{MachineHost, last};
 
 impl MachineHost {
-    /// Breaches nothing: refuses unless what stands there is as expected.
+    /// Breaches nothing: refuses unless what is there is as expected.
     fn expected(&self, found: Option<&Found>, expect: Expect, operation: &'static str) -> Result<(), StepError> {
         let fits = match (expect, found) {
             (Expect::Anything, Some(Found::Directory)) => false,

@@ -166,8 +166,8 @@ suite! {
     interruptions::a_hung_host_is_given_up_in_time
     interruptions::a_cut_link_ends_no_command_and_is_no_exit_code
     interruptions::work_of_a_machine_that_lost_its_power_is_lost
-    files::a_file_that_is_put_stands_there_and_is_read_back
-    files::compare_and_set_refuses_and_leaves_what_stands_there
+    files::a_file_that_is_put_is_there_and_is_read_back
+    files::compare_and_set_refuses_and_leaves_what_is_there
     files::a_file_is_removed_once_and_a_directory_never
     files::what_cannot_be_read_or_put_is_refused_without_effect
     files::a_link_is_switched_and_nothing_but_a_link

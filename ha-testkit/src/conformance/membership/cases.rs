@@ -68,12 +68,12 @@ impl Scene {
     }
 
     /// Breaches unless the spare's member really is like this; the others must be as they were.
-    async fn stands(&self, admin: Option<Admin>) -> Done {
+    async fn is_really(&self, admin: Option<Admin>) -> Done {
         let wanted = admin.map(|admin| Truth::new(admin, WEIGHT));
-        same("how the spare's member really stands", self.truth().await?, wanted)?;
+        same("the real state of the spare", self.truth().await?, wanted)?;
         for member in ["esb1", "esb2"] {
             let truth = self.subject.truth(&name(member)?).await?;
-            same(format!("how {member} really stands"), truth, Some(Truth::new(Admin::Ready, Weight::new(100))))?;
+            same(format!("the real state of {member}"), truth, Some(Truth::new(Admin::Ready, Weight::new(100))))?;
         }
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Scene {
 pub(super) async fn an_added_member_is_in_maintenance_as_it_was_asked_for(fixture: &dyn MembershipFixture) -> Done {
     let scene = Scene::open(fixture).await?;
     same("a new member", scene.add().await?, Applied::Applied)?;
-    scene.stands(Some(Admin::Maint)).await?;
+    scene.is_really(Some(Admin::Maint)).await?;
     let member = scene.balancer.member(&scene.spare).await?;
     same("its state and health", (member.admin, member.health), (Admin::Maint, Health::Paused))?;
     same(
@@ -114,7 +114,7 @@ pub(super) async fn a_member_added_twice_is_applied_once(fixture: &dyn Membershi
     // A member that serves is the same member, and is not taken out by being added.
     scene.set(Admin::Ready).await?;
     same("the same member in service", scene.add().await?, Applied::AlreadySo)?;
-    scene.stands(Some(Admin::Ready)).await
+    scene.is_really(Some(Admin::Ready)).await
 }
 
 pub(super) async fn a_member_of_the_same_name_and_another_address_is_a_conflict(
@@ -129,7 +129,7 @@ pub(super) async fn a_member_of_the_same_name_and_another_address_is_a_conflict(
     let configured = MemberRef::new(scene.pool.clone(), name("esb1")?);
     let answer = scene.membership.add(EPOCH, AddMember::new(configured, other)).await;
     refused("the name of a configured member", answer, ErrorKind::Conflict, Effect::None)?;
-    scene.stands(Some(Admin::Maint)).await
+    scene.is_really(Some(Admin::Maint)).await
 }
 
 pub(super) async fn an_added_member_gets_requests_once_it_is_ready(fixture: &dyn MembershipFixture) -> Done {
@@ -152,7 +152,7 @@ pub(super) async fn a_removed_member_is_gone(fixture: &dyn MembershipFixture) ->
     // Whatever a value has learnt of the member must not outlive it.
     scene.balancer.quiescence(&scene.spare).await?;
     same("the removal", scene.remove().await?, Applied::Applied)?;
-    scene.stands(None).await?;
+    scene.is_really(None).await?;
     let gone =
         |what: &'static str, answer: Result<(), StepError>| refused(what, answer, ErrorKind::NotFound, Effect::None);
     gone("member of a removed member", scene.balancer.member(&scene.spare).await.map(drop))?;
@@ -167,7 +167,7 @@ pub(super) async fn a_member_that_is_not_there_is_already_removed(fixture: &dyn 
     scene.add().await?;
     scene.remove().await?;
     same("a member that was removed", scene.remove().await?, Applied::AlreadySo)?;
-    scene.stands(None).await
+    scene.is_really(None).await
 }
 
 pub(super) async fn a_member_in_service_is_not_removed(fixture: &dyn MembershipFixture) -> Done {
@@ -176,7 +176,7 @@ pub(super) async fn a_member_in_service_is_not_removed(fixture: &dyn MembershipF
     for admin in [Admin::Ready, Admin::Drain] {
         scene.set(admin).await?;
         refused("the removal of a member in service", scene.remove().await, ErrorKind::Conflict, Effect::None)?;
-        scene.stands(Some(admin)).await?;
+        scene.is_really(Some(admin)).await?;
     }
     Ok(())
 }
@@ -188,10 +188,10 @@ pub(super) async fn a_member_with_a_request_in_flight_is_not_removed(fixture: &d
     let held = scene.subject.hold(&scene.spare.member).await?;
     scene.set(Admin::Maint).await?;
     refused("the removal of a member with a request", scene.remove().await, ErrorKind::Conflict, Effect::None)?;
-    scene.stands(Some(Admin::Maint)).await?;
+    scene.is_really(Some(Admin::Maint)).await?;
     same("whether the request got its answer", held.release().await?, true)?;
     scene.removed().await?;
-    scene.stands(None).await
+    scene.is_really(None).await
 }
 
 pub(super) async fn a_member_is_added_again_after_its_removal(fixture: &dyn MembershipFixture) -> Done {
@@ -202,7 +202,7 @@ pub(super) async fn a_member_is_added_again_after_its_removal(fixture: &dyn Memb
         same("its figures", scene.balancer.quiescence(&scene.spare).await?.in_flight(), 0)?;
         scene.set(Admin::Maint).await?;
         scene.removed().await?;
-        scene.stands(None).await?;
+        scene.is_really(None).await?;
     }
     Ok(())
 }
@@ -214,7 +214,7 @@ pub(super) async fn an_unknown_pool_is_refused_without_effect(fixture: &dyn Memb
     refused("a member in a pool that is not there", answer, ErrorKind::NotFound, Effect::None)?;
     let answer = scene.membership.remove(EPOCH, elsewhere).await;
     refused("no member in a pool that is not there", answer, ErrorKind::NotFound, Effect::None)?;
-    scene.stands(None).await
+    scene.is_really(None).await
 }
 
 pub(super) async fn a_stale_epoch_changes_no_members_where_it_is_fenced(fixture: &dyn MembershipFixture) -> Done {
@@ -223,11 +223,11 @@ pub(super) async fn a_stale_epoch_changes_no_members_where_it_is_fenced(fixture:
     let esb1 = MemberRef::new(scene.pool.clone(), name("esb1")?);
     scene.balancer.set_admin(EPOCH, SetAdmin::new(esb1, Admin::Ready)).await?;
     refused("a stale addition", scene.membership.add(STALE, scene.request()).await, ErrorKind::Fenced, Effect::None)?;
-    scene.stands(None).await?;
+    scene.is_really(None).await?;
     scene.add().await?;
     let answer = scene.membership.remove(STALE, scene.spare.clone()).await;
     refused("a stale removal", answer, ErrorKind::Fenced, Effect::None)?;
-    scene.stands(Some(Admin::Maint)).await
+    scene.is_really(Some(Admin::Maint)).await
 }
 
 pub(super) async fn a_restart_forgets_added_members(fixture: &dyn MembershipFixture) -> Done {
@@ -235,11 +235,11 @@ pub(super) async fn a_restart_forgets_added_members(fixture: &dyn MembershipFixt
     scene.add().await?;
     scene.balancer.quiescence(&scene.spare).await?;
     scene.subject.restart().await?;
-    scene.stands(None).await?;
+    scene.is_really(None).await?;
     let answer = scene.balancer.member(&scene.spare).await;
     refused("member of a forgotten member", answer, ErrorKind::NotFound, Effect::None)?;
     same("a forgotten member is new again", scene.add().await?, Applied::Applied)?;
-    scene.stands(Some(Admin::Maint)).await
+    scene.is_really(Some(Admin::Maint)).await
 }
 
 pub(super) async fn a_dropped_add_leaves_a_whole_member_or_none(fixture: &dyn MembershipFixture) -> Done {
@@ -250,7 +250,7 @@ pub(super) async fn a_dropped_add_leaves_a_whole_member_or_none(fixture: &dyn Me
         let truth = scene.truth().await?;
         let whole = Some(Truth::new(Admin::Maint, WEIGHT));
         ensure(truth.is_none() || truth == whole, || format!("dropped after {polls} polls: {truth:?}"))?;
-        scene.stands(truth.map(|truth| truth.admin)).await?;
+        scene.is_really(truth.map(|truth| truth.admin)).await?;
         eventually("a member is removed after an addition was given up", || async {
             scene.remove().await?;
             Ok(scene.truth().await?.is_none())
@@ -271,7 +271,7 @@ pub(super) async fn an_unreachable_balancer_changes_no_members(fixture: &dyn Mem
     let answer = scene.membership.add(EPOCH, AddMember::new(other, scene.address)).await;
     refused("an addition", answer, ErrorKind::Unreachable, Effect::None)?;
     refused("a removal", scene.remove().await, ErrorKind::Unreachable, Effect::None)?;
-    scene.stands(Some(Admin::Maint)).await?;
+    scene.is_really(Some(Admin::Maint)).await?;
     scene.subject.trouble(None).await?;
     eventually("the balancer answers again", || async { Ok(scene.membership.identify().await.is_ok()) }).await?;
     scene.removed().await
@@ -281,9 +281,9 @@ pub(super) async fn a_change_that_is_not_answered_has_an_unknown_effect(fixture:
     let scene = Scene::with(fixture, Ability::Fail(Trouble::HungAfterWrite)).await?;
     scene.subject.trouble(Some(Trouble::HungAfterWrite)).await?;
     refused("an addition", scene.add().await, ErrorKind::Timeout, Effect::Unknown)?;
-    scene.stands(Some(Admin::Maint)).await?;
+    scene.is_really(Some(Admin::Maint)).await?;
     refused("a removal", scene.remove().await, ErrorKind::Timeout, Effect::Unknown)?;
-    scene.stands(None).await?;
+    scene.is_really(None).await?;
     scene.subject.trouble(None).await?;
     same("an addition afterwards", scene.add().await?, Applied::Applied)
 }

@@ -48,7 +48,7 @@ pub(super) async fn two_answers_of_an_unchanged_server_are_the_same(fixture: &dy
 
 pub(super) async fn the_message_of_a_server_that_is_not_ready_is_passed_on(fixture: &dyn ProbeFixture) -> Done {
     needs(fixture.can(Ability::Message), Ability::Message.name())?;
-    let scene = Scene::standing(fixture, Stance::NotReady).await?;
+    let scene = Scene::with_stance(fixture, Stance::NotReady).await?;
     match scene.ready().await?? {
         Ready::NotYet(message) => ensure(message.contains(STARTING), || format!("{message:?} for {STARTING:?}")),
         other => Err(breach(format!("a server that is not ready is {other:?}"))),
@@ -56,7 +56,7 @@ pub(super) async fn the_message_of_a_server_that_is_not_ready_is_passed_on(fixtu
 }
 
 pub(super) async fn a_server_that_falls_back_is_not_ready_any_more(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::NotReady).await?;
+    let scene = Scene::with_stance(fixture, Stance::NotReady).await?;
     for _ in 0..2 {
         let ready = scene.ready().await??;
         ensure(matches!(ready, Ready::NotYet(_)), || format!("a server that fell back is {ready:?}"))?;
@@ -66,14 +66,14 @@ pub(super) async fn a_server_that_falls_back_is_not_ready_any_more(fixture: &dyn
 }
 
 pub(super) async fn a_closed_server_is_closed_and_no_error(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::Closed).await?;
+    let scene = Scene::with_stance(fixture, Stance::Closed).await?;
     same("a closed server", scene.ready().await??, Ready::Closed)
 }
 
 pub(super) async fn a_server_that_closes_is_closed_and_comes_back(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::Closed).await?;
+    let scene = Scene::with_stance(fixture, Stance::Closed).await?;
     for release in ["2.0", FIRST] {
-        scene.stand(Stance::Closed).await?;
+        scene.set_stance(Stance::Closed).await?;
         same("a closed server", scene.ready().await??, Ready::Closed)?;
         same("a server that still is closed", scene.ready().await??, Ready::Closed)?;
         scene.serve(release).await?;
@@ -83,6 +83,6 @@ pub(super) async fn a_server_that_closes_is_closed_and_comes_back(fixture: &dyn 
 }
 
 pub(super) async fn a_ready_server_without_a_release_is_a_protocol_error(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::Nameless).await?;
+    let scene = Scene::with_stance(fixture, Stance::Nameless).await?;
     fails("ready without a release", scene.ready().await?, ErrorKind::Protocol)
 }

@@ -7,13 +7,13 @@ use super::{Ability, ProbeFixture, Stance};
 use crate::conformance::verdict::{Done, Stop, breach, ensure, same};
 
 pub(super) async fn an_unreachable_server_fails_without_effect(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::Unreachable).await?;
+    let scene = Scene::with_stance(fixture, Stance::Unreachable).await?;
     fails("ready of an unreachable server", scene.ready().await?, ErrorKind::Unreachable)?;
     fails("test of an unreachable server", scene.test().await?, ErrorKind::Unreachable)
 }
 
 pub(super) async fn a_hung_server_times_out_inside_the_deadline(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::Hung).await?;
+    let scene = Scene::with_stance(fixture, Stance::Hung).await?;
     fails("ready of a hung server", scene.ready().await?, ErrorKind::Timeout)?;
     fails("test of a hung server", scene.test().await?, ErrorKind::Timeout)
 }
@@ -27,21 +27,21 @@ async fn ends(scene: &Scene, what: &str) -> Done {
 }
 
 pub(super) async fn an_endless_answer_ends_inside_the_deadline(fixture: &dyn ProbeFixture) -> Done {
-    ends(&Scene::standing(fixture, Stance::Endless).await?, "an endless answer").await
+    ends(&Scene::with_stance(fixture, Stance::Endless).await?, "an endless answer").await
 }
 
 pub(super) async fn a_dribbled_answer_ends_inside_the_deadline(fixture: &dyn ProbeFixture) -> Done {
-    ends(&Scene::standing(fixture, Stance::Dribbled).await?, "a dribbled answer").await
+    ends(&Scene::with_stance(fixture, Stance::Dribbled).await?, "a dribbled answer").await
 }
 
 pub(super) async fn garbage_is_a_protocol_error(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::Garbage).await?;
+    let scene = Scene::with_stance(fixture, Stance::Garbage).await?;
     fails("garbage", scene.ready().await?, ErrorKind::Protocol)?;
     fails("garbage instead of a test", scene.test().await?, ErrorKind::Protocol)
 }
 
 pub(super) async fn an_answer_that_breaks_off_is_never_ready(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::Broken).await?;
+    let scene = Scene::with_stance(fixture, Stance::Broken).await?;
     match scene.ready().await? {
         Ok(Ready::NotYet(_)) => {}
         answer => fails("an answer that breaks off", answer, ErrorKind::Protocol)?,
@@ -67,8 +67,8 @@ const TROUBLES: [Stance; 10] = [
 
 pub(super) async fn an_error_names_its_operation_and_target(fixture: &dyn ProbeFixture) -> Done {
     let mut named = 0;
-    for stance in TROUBLES.into_iter().filter(|stance| fixture.can(Ability::Stand(*stance))) {
-        let scene = Scene::standing(fixture, stance).await?;
+    for stance in TROUBLES.into_iter().filter(|stance| fixture.can(Ability::Stance(*stance))) {
+        let scene = Scene::with_stance(fixture, stance).await?;
         let (ready, test) = (scene.ready().await?.err(), scene.test().await?.err());
         for (operation, error) in [("ready", ready), ("test", test)] {
             let Some(error) = error else { continue };
@@ -82,8 +82,8 @@ pub(super) async fn an_error_names_its_operation_and_target(fixture: &dyn ProbeF
 
 pub(super) async fn after_any_trouble_the_server_is_ready_again(fixture: &dyn ProbeFixture) -> Done {
     let scene = Scene::fresh(fixture).await?;
-    for stance in TROUBLES.into_iter().filter(|stance| fixture.can(Ability::Stand(*stance))) {
-        scene.stand(stance).await?;
+    for stance in TROUBLES.into_iter().filter(|stance| fixture.can(Ability::Stance(*stance))) {
+        scene.set_stance(stance).await?;
         let _ = scene.ready().await?;
         let _ = scene.test().await?;
         scene.serve("2.0").await?;

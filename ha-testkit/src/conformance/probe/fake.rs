@@ -32,7 +32,7 @@ impl ProbeFixture for FakeProbeFixture {
         match ability {
             Ability::Message => true,
             Ability::Open => false,
-            Ability::Stand(stance) => matches!(
+            Ability::Stance(stance) => matches!(
                 stance,
                 Stance::Serving | Stance::NotReady | Stance::Closed | Stance::FailingTest | Stance::Unreachable
             ),
@@ -45,7 +45,7 @@ impl ProbeFixture for FakeProbeFixture {
         let node = node.ok_or_else(|| Breach::new("the world has no node"))?;
         let probe = Arc::new(FakeProbe::new(world.clone(), Controller::new(), node.clone()));
         let subject = FakeProbeSubject { world, node, probe };
-        subject.stand(Stance::Serving, release).await?;
+        subject.set_stance(Stance::Serving, release).await?;
         Ok(Box::new(subject))
     }
 }
@@ -66,7 +66,7 @@ impl ProbeSubject for FakeProbeSubject {
         Duration::from_secs(1)
     }
 
-    async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach> {
+    async fn set_stance(&self, stance: Stance, release: &str) -> Result<(), Breach> {
         let mut world = self.world.truth();
         let node = world.nodes.get_mut(&self.node).ok_or_else(|| Breach::new("the node is gone"))?;
         node.host_lost = stance == Stance::Unreachable;

@@ -11,7 +11,7 @@ pub const STARTING: &str = "starting";
 /// What a failed business test says, among other things.
 pub const FAILED: &str = "order 4711 came back empty";
 
-/// How a server stands, as its probe meets it.
+/// The state of a server, as its probe meets it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Stance {
@@ -45,8 +45,8 @@ pub enum Stance {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Ability {
-    /// Makes the server stand like this.
-    Stand(Stance),
+    /// Puts the server into this state.
+    Stance(Stance),
     /// Its servers say [`STARTING`] themselves.
     Message,
     /// Counts the questions that are open.
@@ -59,18 +59,18 @@ impl Ability {
         match self {
             Self::Message => "fixture: message",
             Self::Open => "fixture: open questions",
-            Self::Stand(Stance::Serving) => "fixture: serving",
-            Self::Stand(Stance::NotReady) => "fixture: not ready",
-            Self::Stand(Stance::Closed) => "fixture: closed",
-            Self::Stand(Stance::FailingTest) => "fixture: failing test",
-            Self::Stand(Stance::HungTest) => "fixture: hung test",
-            Self::Stand(Stance::Unreachable) => "fixture: unreachable",
-            Self::Stand(Stance::Hung) => "fixture: hung",
-            Self::Stand(Stance::Endless) => "fixture: endless",
-            Self::Stand(Stance::Dribbled) => "fixture: dribbled",
-            Self::Stand(Stance::Garbage) => "fixture: garbage",
-            Self::Stand(Stance::Broken) => "fixture: broken",
-            Self::Stand(Stance::Nameless) => "fixture: nameless",
+            Self::Stance(Stance::Serving) => "fixture: serving",
+            Self::Stance(Stance::NotReady) => "fixture: not ready",
+            Self::Stance(Stance::Closed) => "fixture: closed",
+            Self::Stance(Stance::FailingTest) => "fixture: failing test",
+            Self::Stance(Stance::HungTest) => "fixture: hung test",
+            Self::Stance(Stance::Unreachable) => "fixture: unreachable",
+            Self::Stance(Stance::Hung) => "fixture: hung",
+            Self::Stance(Stance::Endless) => "fixture: endless",
+            Self::Stance(Stance::Dribbled) => "fixture: dribbled",
+            Self::Stance(Stance::Garbage) => "fixture: garbage",
+            Self::Stance(Stance::Broken) => "fixture: broken",
+            Self::Stance(Stance::Nameless) => "fixture: nameless",
         }
     }
 }
@@ -102,11 +102,11 @@ pub trait ProbeSubject: Send + Sync {
     /// Returns the deadline of one question, as the probe was told.
     fn deadline(&self) -> Duration;
 
-    /// Makes the server stand like this, with this release, as soon as it returns. Whatever stood before is gone.
+    /// Puts the server into this state, with this release, before it returns. The state before is gone.
     ///
     /// # Errors
     /// When that cannot be done.
-    async fn stand(&self, stance: Stance, release: &str) -> Result<(), Breach>;
+    async fn set_stance(&self, stance: Stance, release: &str) -> Result<(), Breach>;
 
     /// Counts the questions that the server, or the machine, still works on.
     ///

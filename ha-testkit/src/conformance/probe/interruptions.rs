@@ -32,7 +32,7 @@ async fn nothing_is_open(scene: &Scene, what: &str) -> Done {
 
 pub(super) async fn a_dropped_question_leaves_nothing_open(fixture: &dyn ProbeFixture) -> Done {
     needs(fixture.can(Ability::Open), Ability::Open.name())?;
-    let scene = Scene::standing(fixture, Stance::Hung).await?;
+    let scene = Scene::with_stance(fixture, Stance::Hung).await?;
     for test in [false, true] {
         let probe = scene.probe.clone();
         let asking = tokio::spawn(async move {
@@ -56,8 +56,8 @@ pub(super) async fn a_dropped_question_leaves_nothing_open(fixture: &dyn ProbeFi
 pub(super) async fn a_question_that_timed_out_leaves_nothing_open(fixture: &dyn ProbeFixture) -> Done {
     needs(fixture.can(Ability::Open), Ability::Open.name())?;
     for stance in [Stance::Hung, Stance::Endless, Stance::Dribbled, Stance::HungTest] {
-        if fixture.can(Ability::Stand(stance)) {
-            let scene = Scene::standing(fixture, stance).await?;
+        if fixture.can(Ability::Stance(stance)) {
+            let scene = Scene::with_stance(fixture, stance).await?;
             let _ = scene.ready().await?;
             nothing_is_open(&scene, "a question that timed out ends").await?;
             let _ = scene.test().await?;
@@ -82,7 +82,7 @@ pub(super) async fn many_callers_at_once_get_the_same_answer(fixture: &dyn Probe
 }
 
 pub(super) async fn callers_of_ready_and_of_test_get_their_own_answers(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::FailingTest).await?;
+    let scene = Scene::with_stance(fixture, Stance::FailingTest).await?;
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
         let probe = scene.probe.clone();
@@ -102,7 +102,7 @@ pub(super) async fn callers_of_ready_and_of_test_get_their_own_answers(fixture: 
 }
 
 pub(super) async fn many_callers_of_a_hung_server_all_end_inside_the_deadline(fixture: &dyn ProbeFixture) -> Done {
-    let scene = Scene::standing(fixture, Stance::Hung).await?;
+    let scene = Scene::with_stance(fixture, Stance::Hung).await?;
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
         let probe = scene.probe.clone();

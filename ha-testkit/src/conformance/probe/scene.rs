@@ -27,23 +27,23 @@ impl Scene {
         Ok(Self { probe: subject.probe(), subject })
     }
 
-    /// Begins with a server that was seen to serve, and then stands like this.
-    pub(super) async fn standing(fixture: &dyn ProbeFixture, stance: Stance) -> Result<Self, Stop> {
-        let ability = Ability::Stand(stance);
+    /// Begins with a server that was seen to serve, and is then put into this state.
+    pub(super) async fn with_stance(fixture: &dyn ProbeFixture, stance: Stance) -> Result<Self, Stop> {
+        let ability = Ability::Stance(stance);
         needs(fixture.can(ability), ability.name())?;
         let scene = Self::fresh(fixture).await?;
         // What a probe learns while all is well must not hide what comes.
         scene.is_ready(FIRST).await?;
-        scene.stand(stance).await?;
+        scene.set_stance(stance).await?;
         Ok(scene)
     }
 
-    pub(super) async fn stand(&self, stance: Stance) -> Done {
-        Ok(self.subject.stand(stance, FIRST).await?)
+    pub(super) async fn set_stance(&self, stance: Stance) -> Done {
+        Ok(self.subject.set_stance(stance, FIRST).await?)
     }
 
     pub(super) async fn serve(&self, release: &str) -> Done {
-        Ok(self.subject.stand(Stance::Serving, release).await?)
+        Ok(self.subject.set_stance(Stance::Serving, release).await?)
     }
 
     pub(super) async fn is_ready(&self, release: &str) -> Done {
