@@ -37,8 +37,18 @@ pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
             return Err(JournalError::Broken { what });
         }
     }
+    // Apart from the lease, so that a library that does not know it is not refused: it leaves an older epoch here.
+    connection.execute_batch(HOLDERS).map_err(broken)?;
     Ok(connection)
 }
+
+const HOLDERS: &str = "
+CREATE TABLE IF NOT EXISTS lease_holders (
+    cluster TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    holder TEXT NOT NULL
+) STRICT;
+";
 
 /// Brings a file of version 1 to version 2, in one transaction: runs get their cluster, and whether they are open. What is no
 /// JSON of ours counts as open and of any cluster, so that the damage shows when the run is read.

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use sha2::{Digest, Sha256};
 use tracing::{Instrument, Span};
 
+use crate::holder::Holder;
 use crate::schema;
 
 /// The name of this backend in spans.
@@ -19,7 +20,8 @@ const NAME: &str = "sqlite";
 /// Keeps journal and lease in one SQLite file.
 ///
 /// Guarantees: an append that returned survives a power cut; after a failed write nothing more is taken until the file
-/// is opened anew. Cheap to clone; clones share one connection.
+/// is opened anew. Cheap to clone; clones share one connection. A lease ends with its holder: where the process that took it
+/// has ended for certain, seen from the same boot, process namespace and user (or root), it is free at once.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     inner: Arc<Mutex<Inner>>,
@@ -266,9 +268,10 @@ fn acquire(connection: &mut Connection, cluster: &str, owner: &str, ttl: Duratio
         })
         .optional()
         .map_err(lease_broken)?;
-    let now = unix_ms();
+    let (now, this) = (unix_ms(), Holder::this());
     if let Some((epoch, owner, until)) = &held
         && *until > now
+        && !has_ended(&transaction, cluster, *epoch, this.as_ref())?
     {
         return Err(LeaseError::Held {
             cluster: cluster.into(),
@@ -283,8 +286,26 @@ fn acquire(connection: &mut Connection, cluster: &str, owner: &str, ttl: Duratio
     transaction
         .execute(upsert, params![cluster, epoch, owner, now.saturating_add(millis(ttl))])
         .map_err(lease_broken)?;
+    let holder = "INSERT INTO lease_holders (cluster, epoch, holder) VALUES (?1, ?2, ?3)
+        ON CONFLICT (cluster) DO UPDATE SET epoch = ?2, holder = ?3";
+    let text = this.map_or_else(String::new, |this| this.to_text());
+    transaction.execute(holder, params![cluster, epoch, text]).map_err(lease_broken)?;
     transaction.commit().map_err(lease_broken)?;
     Ok(LeaseEpoch::new(unsigned(epoch)))
+}
+
+/// Tells whether the process that took the lease at this epoch has ended for certain.
+fn has_ended(
+    transaction: &Transaction<'_>,
+    cluster: &str,
+    epoch: i64,
+    observer: Option<&Holder>,
+) -> Result<bool, LeaseError> {
+    let select = "SELECT holder FROM lease_holders WHERE cluster = ?1 AND epoch = ?2";
+    let text: Option<String> =
+        transaction.query_row(select, params![cluster, epoch], |row| row.get(0)).optional().map_err(lease_broken)?;
+    let holder = text.as_deref().and_then(Holder::parse);
+    Ok(holder.zip(observer).is_some_and(|(holder, observer)| holder.has_ended(observer)))
 }
 
 fn broken(error: impl ToString) -> JournalError {

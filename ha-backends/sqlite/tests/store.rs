@@ -210,3 +210,33 @@ async fn a_lease_that_ran_out_is_taken_with_a_higher_epoch() {
     let epoch = store.acquire("orders", "anna", Duration::ZERO).await.unwrap();
     assert!(store.acquire("orders", "ben", Duration::from_secs(60)).await.unwrap() > epoch);
 }
+
+/// Played by the child of the test below: takes the lease and never gives it back.
+#[tokio::test]
+async fn role_of_a_controller_that_holds_the_lease() {
+    let Some(path) = std::env::var_os("HA_TEST_LEASE") else { return };
+    SqliteStore::open(path).unwrap().acquire("orders", "anna", Duration::from_secs(3_600)).await.unwrap();
+    println!("held");
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn the_lease_of_a_controller_that_was_killed_is_free_at_once() {
+    use std::io::{BufRead, BufReader};
+    let (_dir, path) = file();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "role_of_a_controller_that_holds_the_lease", "--nocapture"])
+        .env("HA_TEST_LEASE", &path)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("held")));
+    let store = SqliteStore::open(&path).unwrap();
+    let refused = store.acquire("orders", "ben", Duration::from_secs(60)).await.unwrap_err();
+    assert!(matches!(&refused, LeaseError::Held { owner, .. } if owner == "anna"), "{refused}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let epoch = store.acquire("orders", "ben", Duration::from_secs(60)).await.unwrap();
+    assert_eq!(epoch, LeaseEpoch::new(2));
+}
