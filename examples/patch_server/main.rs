@@ -20,6 +20,7 @@
 
 mod cluster;
 mod controller;
+mod meter;
 mod over_ssh;
 mod show;
 

@@ -3,8 +3,6 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
@@ -13,6 +11,7 @@ use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use super::meter::{Cost, Meter};
 use super::show::Show;
 use super::{Fallible, Moment, Options, controller_of, follow, output_of};
 
@@ -24,8 +23,6 @@ const TURNS: usize = 5;
 const WARM_UP_MS: u64 = 500;
 /// How often the balancer checks a server. Often, or the grid of the checks would decide which way waits longer.
 const CHECK_INTERVAL: Duration = Duration::from_millis(25);
-/// How often a way's memory and CPU time are read.
-const METER_INTERVAL: Duration = Duration::from_millis(250);
 /// For both ways: the exchange that OpenSSH 9 prefers costs each side 75 ms of CPU a login, seven times all the rest.
 const KEX: &str = "Host *\n    KexAlgorithms curve25519-sha256\n";
 
@@ -35,19 +32,6 @@ struct Cluster {
     homes: Vec<CarbonHome>,
     balancer: HaProxyProcess,
     config: PathBuf,
-}
-
-/// What one way of patching took.
-#[derive(Clone, Copy, Debug)]
-struct Cost {
-    wall: Duration,
-    /// Of the controller and all that it started.
-    cpu: Duration,
-    /// Of the controller alone, by its own clock at its end; of the script, to a hundredth of a second.
-    own_cpu: Duration,
-    /// The most that the controller itself held in memory, and it with all that it started, in KiB.
-    own_peak: u64,
-    tree_peak: u64,
 }
 
 /// Patches the cluster both ways in turns; tells whether no request failed and every server has the last release.
@@ -211,7 +195,7 @@ test_expect = "ok"
         }
         let meter = Meter::begin()?;
         let mut child = command.stdin(Stdio::null()).kill_on_drop(true).spawn()?;
-        meter.watch(child.id());
+        meter.watch(child.id())?;
         let status = child.wait().await?;
         if !status.success() {
             return Err(format!("the hand-written script failed: {status}").into());
@@ -229,7 +213,7 @@ test_expect = "ok"
     ) -> Fallible<(Cost, serde_json::Value)> {
         let meter = Meter::begin()?;
         let mut child = controller_of(self.lab.path(), from, to)?;
-        meter.watch(child.id());
+        meter.watch(child.id())?;
         let mut lines = output_of(&mut child)?;
         let followed = follow(&mut child, &mut lines, show, load, None::<Moment>).await?;
         let super::Followed::Ended(report) = followed else {
@@ -237,100 +221,6 @@ test_expect = "ok"
         };
         let micros = report["controller_cpu_us"].as_u64().ok_or("the controller did not tell its CPU time")?;
         Ok((Cost { own_cpu: Duration::from_micros(micros), ..meter.end()? }, report))
-    }
-}
-
-/// Measures a child: from before it is started until after it was waited for.
-struct Meter {
-    began: Instant,
-    cpu: Duration,
-    /// The most that was seen: memory alone, memory with all, CPU ticks alone, CPU ticks with all: what is killed at the
-    /// end is never waited for.
-    peaks: Arc<[AtomicU64; 4]>,
-    done: Arc<AtomicBool>,
-}
-
-impl Meter {
-    fn begin() -> Fallible<Self> {
-        Ok(Self { began: Instant::now(), cpu: cpu_of_children()?, peaks: Arc::default(), done: Arc::default() })
-    }
-
-    /// Looks now and then at the memory and the CPU time of the process and of all that it started. Rarely: the kernel
-    /// counts the pages of a process at each look, and either way of patching shares the CPUs with that.
-    fn watch(&self, pid: Option<u32>) {
-        let (peaks, done) = (self.peaks.clone(), self.done.clone());
-        let Some(pid) = pid else { return };
-        std::thread::spawn(move || {
-            while !done.load(Ordering::SeqCst) {
-                let own = pss(pid);
-                peaks[0].fetch_max(own, Ordering::SeqCst);
-                let cpu = |pid: u32, first: usize| ticks(&format!("/proc/{pid}/stat"), first).unwrap_or(0);
-                peaks[2].fetch_max(cpu(pid, 11), Ordering::SeqCst);
-                let all = descendants(pid).into_iter().chain([pid]).map(|pid| cpu(pid, 11) + cpu(pid, 13)).sum();
-                peaks[3].fetch_max(all, Ordering::SeqCst);
-                peaks[1].fetch_max(descendants(pid).into_iter().map(pss).sum::<u64>() + own, Ordering::SeqCst);
-                std::thread::sleep(METER_INTERVAL);
-            }
-        });
-    }
-
-    fn end(self) -> Fallible<Cost> {
-        let wall = self.began.elapsed();
-        self.done.store(true, Ordering::SeqCst);
-        let cpu = cpu_of_children()?.saturating_sub(self.cpu);
-        let [own_peak, tree_peak, own, all] = [0, 1, 2, 3].map(|kind: usize| self.peaks[kind].load(Ordering::SeqCst));
-        let cpu = cpu.max(Duration::from_millis(all * TICK_MS));
-        Ok(Cost { wall, cpu, own_cpu: Duration::from_millis(own * TICK_MS), own_peak, tree_peak })
-    }
-}
-
-/// The CPU time of all children that were waited for, and of theirs.
-fn cpu_of_children() -> Fallible<Duration> {
-    let ticks = ticks("/proc/self/stat", 13).ok_or("/proc/self/stat is odd")?;
-    Ok(Duration::from_millis(ticks * TICK_MS))
-}
-
-/// Linux counts CPU time for users in hundredths of a second, whatever its own clock does.
-const TICK_MS: u64 = 10;
-
-/// Adds user and system time, which are at `first` and behind it after the name.
-fn ticks(stat: &str, first: usize) -> Option<u64> {
-    let text = std::fs::read_to_string(stat).ok()?;
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(first);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
-}
-
-fn pss(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-fn descendants(pid: u32) -> Vec<u32> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of_tasks: String =
-        tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default()).collect();
-    let text = if of_tasks.is_empty() { text } else { of_tasks };
-    let children: Vec<u32> = text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
-    children.iter().copied().chain(children.iter().flat_map(|child| descendants(*child))).collect()
-}
-
-impl Cost {
-    fn to_json(self) -> serde_json::Value {
-        serde_json::json!({
-            "wall_ms": self.wall.as_millis(), "cpu_ms": self.cpu.as_millis(), "own_cpu_ms": self.own_cpu.as_millis(),
-            "own_peak_kib": self.own_peak, "tree_peak_kib": self.tree_peak,
-        })
-    }
-}
-
-impl std::fmt::Display for Cost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (wall, cpu, own_cpu) = (self.wall.as_secs_f64(), self.cpu.as_secs_f64(), self.own_cpu.as_secs_f64());
-        let (own, tree) = (self.own_peak / 1024, self.tree_peak / 1024);
-        write!(f, "{wall:.2} s wall; CPU {own_cpu:.2} s, {cpu:.2} s with all its processes; ")?;
-        write!(f, "memory {own} MiB, {tree} MiB with all its processes")
     }
 }
 
