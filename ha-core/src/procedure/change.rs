@@ -174,15 +174,6 @@ impl<'a> Change<'a> {
             stages.push(self.wave(&wave, shared));
         }
         let point_of_no_return = stages.len();
-        let unused = self.topology.spares().map(|(index, _)| index).filter(|spare| !spares.contains(spare));
-        // One that runs stands by as it is: it is a reserve, and is not taken down for this.
-        let is_idle =
-            |spare: &NodeIx| self.is_usable_spare(*spare) && self.start.node(*spare).process == Process::Stopped;
-        let unused: Vec<NodeIx> = unused.filter(is_idle).collect();
-        let renewal = self.renewal(&unused);
-        if !renewal.is_empty() {
-            stages.push(self.stage("bring the spare to the new release", unused, renewal));
-        }
         if !spares.is_empty() {
             let name = "close the rollback window and retire the spare";
             let retire = [TAKE_OUT, STOP].into_iter().chain(self.renewal(spares));
@@ -201,8 +192,9 @@ impl<'a> Change<'a> {
         draft.into()
     }
 
-    /// Brings spares that are out of traffic to the new release, tested before they are stopped again: the next change finds
-    /// them as the members are then.
+    /// Brings the spares of this run, out of traffic, to the new release, tested before they are stopped again: the next change
+    /// finds them as the members are then. Others stay as they are: one that is ready is a reserve, and a small one among
+    /// backups would lower what is left after a loss.
     fn renewal(&self, spares: &[NodeIx]) -> Vec<Action> {
         match self.kind {
             Kind::Server { to, .. } if spares.iter().any(|spare| self.must_change(*spare)) => {
