@@ -179,7 +179,7 @@ async fn what_a_stopped_unit_leaves_behind_still_runs_until_it_is_killed() {
     unit.running().await;
     sleep_until(|| unit.pids("sleep").len() >= 3).await;
     unit.host.stop(FIRST).await.unwrap();
-    sleep_until(|| unit.pids("-c").is_empty()).await;
+    sleep_until(|| unit.pids("sleep 2000; :").is_empty()).await;
     let left = unit.running().await;
     assert_eq!(unit.host.kill(FIRST, left).await.unwrap(), Applied::Applied);
     unit.until(Option::is_none).await;
