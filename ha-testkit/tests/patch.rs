@@ -241,7 +241,7 @@ async fn a_remedy_that_is_given_makes_the_plan_provable() {
         let Err(RunError::Plan { source: PlanError::Unprovable { remedy, .. }, .. }) = &refused else { continue };
         let Some((count, rest)) = remedy.split_once(" of capacity ") else { continue };
         given += 1;
-        let capacity: u64 = rest.split_once(' ').unwrap().0.parse().unwrap();
+        let capacity: u64 = rest.split_once(',').unwrap().0.parse().unwrap();
         shape.spares.extend(vec![capacity; if count.starts_with("add two") { 2 } else { 1 }]);
         let world = shape.world().unwrap();
         let planned = world.engine().plan(&world.patch_to("2.0")).await;

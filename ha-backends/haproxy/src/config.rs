@@ -119,8 +119,8 @@ impl HaProxyConfig {
     }
 
     /// Reads the settings `socket` and `master` (an absolute path or `host:port`), `deadline`, `max_reply`, `connections` (1
-    /// to 10), `persistent`, `cuts_on_maint`, `config_file` (an absolute path, or a list of them) and `accept` (names of lint rules). Only
-    /// `socket` is required.
+    /// to 10), `persistent`, `cuts_on_maint`, `config_file` (an absolute path, or a list of them) and
+    /// `accept` (names of lint rules). Only `socket` is required.
     ///
     /// # Errors
     /// [`ConfigError`] with every key that is wrong.

@@ -66,6 +66,7 @@ fn is_alive(pid: u32, start_time: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -94,7 +95,9 @@ mod tests {
         assert!(reused.has_ended(&this), "the pid is another process's now");
         child.kill().unwrap();
         // Not waited for yet: nothing of it runs.
+        let until = Instant::now() + Duration::from_secs(20);
         while !holder.has_ended(&this) {
+            assert!(Instant::now() < until, "a killed process looks alive");
             std::thread::yield_now();
         }
         child.wait().unwrap();

@@ -247,7 +247,14 @@ impl Site {
         }
         let (lb, driver) = (self.lb.clone(), self.driver());
         Some(tokio::spawn(async move {
-            while driver.member(&member("esb", name)).await.is_ok_and(|found| found.admin == Admin::Ready) {
+            for tries in 0.. {
+                let found = driver.member(&member("esb", name)).await;
+                if !found.is_ok_and(|found| found.admin == Admin::Ready) {
+                    break;
+                }
+                if tries > 12_000 {
+                    return Err(format!("{name} was ready all through: nothing was disturbed"));
+                }
                 sleep(Duration::from_millis(5)).await;
             }
             let disturbed = spawn_blocking(move || match meanwhile {

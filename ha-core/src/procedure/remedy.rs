@@ -13,11 +13,11 @@ pub(super) fn remedy(change: &Change<'_>) -> String {
     let more = if declared == 0 { "" } else { " more" };
     for (count, capacities) in [(1, smallest(change)), (1, largest(change)), (2, largest(change))] {
         if helps(change, count, &capacities) {
-            let (number, s) = if count == 1 { ("one", "") } else { ("two", "s") };
+            let (number, s, each) = if count == 1 { ("one", "", "") } else { ("two", "s", "each ") };
             let capacity = in_each_pool(change.topology, &capacities);
             return format!(
-                "add {number}{more} spare{s} of capacity {capacity} in a failure domain of its own (node.spare = true), as \
-                 the members are now"
+                "add {number}{more} spare{s} of capacity {capacity}, {each}in a failure domain of its own (node.spare = true), \
+                 as the members are now"
             );
         }
     }

@@ -10,16 +10,20 @@
 
 mod back;
 mod out;
+mod outcome;
+mod place;
 mod policy;
 mod seen;
 mod undo;
 
+pub use outcome::{DrainOutcome, Outcome};
+pub use place::Place;
 pub use policy::{AtDeadline, Canary, RotationPolicy};
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::backend::{Admin, Effect, ErrorKind, Member, MemberRef, MemberSnapshot, Quiescence, StepError, Weight};
+use crate::backend::{Admin, Effect, ErrorKind, Member, MemberSnapshot, Quiescence, StepError, Weight};
 use crate::topology::Name;
 use seen::Seen;
 
@@ -103,49 +107,6 @@ impl From<&StepError> for Failure {
     }
 }
 
-/// How the requests in flight of a node that left its balancers ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum DrainOutcome {
-    /// All of them ended by themselves.
-    Drained,
-    /// So many had not ended at the deadline.
-    DeadlineReached {
-        /// Requests in progress or waiting.
-        in_flight: u64,
-    },
-    /// At most so many were cut, as the policy says.
-    Forced {
-        /// Sessions in progress directly before they were closed.
-        killed: u64,
-    },
-}
-
-/// How a rotation ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The goal holds on every instance.
-    Reached {
-        /// How its requests ended, for a node that left.
-        drain: Option<DrainOutcome>,
-    },
-    /// It could not be reached; every instance is as it was before.
-    Restored {
-        /// Why.
-        why: String,
-        /// How far the drain came, where it was the reason.
-        drain: Option<DrainOutcome>,
-    },
-    /// It could not be reached, and these instances could not be put back.
-    Stuck {
-        /// Why it could not be reached.
-        why: String,
-        /// The positions of the instances whose state is not known.
-        instances: Vec<usize>,
-    },
-}
-
 /// The pause between two looks at the same instance, once it has lasted.
 pub const POLL: Duration = Duration::from_millis(20);
 /// The pause between the first looks of a wait: most requests take short.
@@ -164,33 +125,6 @@ const INTERFERENCES: u8 = 5;
 const MISSES: u8 = 2;
 /// In which rounds of a wait the administrative state and the other members are looked at too.
 const LOOK_EVERY: u32 = 10;
-
-/// Where a rotation acts: a server of the node, in one pool on one balancer instance.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Place {
-    /// What the balancer calls it.
-    pub member: MemberRef,
-    /// The pool that it belongs to. In one pool the node has one address, whichever balancer is asked; in another it has
-    /// another port. Default: the balancer's name of it.
-    pub pool: Name,
-    /// Where it is, for messages. Default: `balancer N`, by its position from 1 on.
-    pub label: Option<String>,
-}
-
-impl Place {
-    /// Names a member.
-    pub fn new(member: MemberRef) -> Self {
-        Self { pool: member.pool.clone(), member, label: None }
-    }
-
-    /// Says which pool it belongs to, and how to tell a person where it is.
-    #[must_use]
-    pub fn in_pool(mut self, pool: Name, label: impl Into<String>) -> Self {
-        (self.pool, self.label) = (pool, Some(label.into()));
-        self
-    }
-}
 
 /// The rotation of one node in all its places, each called an instance by its position.
 ///
