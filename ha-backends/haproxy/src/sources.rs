@@ -87,6 +87,13 @@ mod tests {
         assert_eq!(place(4), (folder.join("10-a.cfg").display().to_string(), 2));
         assert_eq!(place(5), (folder.join("20-b.cfg").display().to_string(), 1));
         assert_eq!(place(0).1, 0);
+        // Of many, whatever the order in which the file system has them.
+        for number in (10..60).rev() {
+            write(&format!("conf.d/{number}.cfg"), &format!("# {number}\n"));
+        }
+        let numbers: Vec<String> = Sources::read(&[folder]).unwrap().text.lines().map(String::from).collect();
+        let numbers: Vec<&String> = numbers.iter().filter(|line| line.starts_with('#')).collect();
+        assert!(numbers.len() == 50 && numbers.is_sorted(), "{numbers:?}");
         let missing = Sources::read(&[dir.path().join("nothing.cfg")]).unwrap_err();
         assert_eq!((missing.0, missing.1.kind()), (dir.path().join("nothing.cfg"), io::ErrorKind::NotFound));
     }

@@ -102,14 +102,15 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(holder.has_ended(&this));
-        let elsewhere = [
+        for there in [
             Holder { boot_id: "another".into(), ..holder.clone() },
             Holder { namespace: "pid:[1]".into(), ..holder.clone() },
-            Holder { user: u32::MAX, ..holder.clone() },
-        ];
-        let somebody = Holder { user: 4_711, ..this };
-        for there in elsewhere {
-            assert!(!there.has_ended(&somebody), "{there:?}");
+        ] {
+            assert!(!there.has_ended(&this), "{there:?}");
         }
+        // Only root sees the processes of all users for certain.
+        let (root, somebody) = (Holder { user: 0, ..this.clone() }, Holder { user: 4_711, ..this });
+        let of_another = Holder { user: 815, ..holder };
+        assert!(of_another.has_ended(&root) && !of_another.has_ended(&somebody));
     }
 }

@@ -33,9 +33,14 @@ fn a_node_without_requests_is_back_where_none_wait() {
 }
 
 #[test]
-fn a_node_that_is_ready_and_asleep_is_put_back_anew() {
+fn a_node_that_is_ready_and_asleep_is_not_taken_for_one_that_serves() {
     let mut instances = [Instance { awake_from: Duration::from_millis(60), ..queued(Instance::serving(&[])) }];
     assert_eq!(quietly(Goal::Back, &mut instances), BACK);
+    let mut instances = [Instance { awake_from: Duration::MAX, ..queued(Instance::serving(&[])) }];
+    let outcome = quietly(Goal::Back, &mut instances);
+    assert!(is_restored(&outcome, "none of the requests that wait in front of the pool"), "{outcome:?}");
+    // It was ready before, and is so again.
+    assert!(all_are(&instances, Admin::Ready));
 }
 
 #[test]
