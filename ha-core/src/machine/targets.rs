@@ -2,7 +2,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::action::{Desired, Order, TrafficAction};
 use crate::record::{Cursor, Mode};
-use crate::state::{ClusterState, Target, Traffic};
+use crate::state::{ClusterState, MemberState, Target, Traffic};
 use crate::topology::NodeIx;
 
 /// How far a run has come with one order.
@@ -149,6 +149,20 @@ impl Targets {
     /// Lists the nodes of which a balancer instance has lost what this run desires.
     pub fn lost<'a>(&'a self, state: &'a ClusterState) -> impl Iterator<Item = NodeIx> + 'a {
         self.wishes.iter().filter(|wish| self.has_lost(state, wish)).map(|wish| wish.node)
+    }
+
+    /// Returns the last quiet state of a cluster of which a balancer has lost the runtime state: what is lost, or being
+    /// re-applied, as the run desires it.
+    pub(crate) fn last_quiet(&self, state: &ClusterState) -> ClusterState {
+        let mut quiet = state.clone();
+        for wish in self.wishes.iter().filter(|wish| wish.reasserting || self.has_lost(state, wish)) {
+            match wish.desired {
+                Desired::Out => quiet.set_traffic_everywhere(wish.node, |_| Traffic::Out),
+                Desired::Admitted => quiet.set_traffic_everywhere(wish.node, MemberState::admitted),
+                Desired::Unchanged => {}
+            }
+        }
+        quiet
     }
 
     fn has_lost(&self, state: &ClusterState, wish: &Wish) -> bool {

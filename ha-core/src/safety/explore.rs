@@ -253,6 +253,9 @@ impl Explorer<'_> {
         if let Err(rejected) = done.run.resolve(self.law, order, OutcomeKind::Done) {
             return Err(self.counterexample(number, Some(Event::Acted(order)), illegal(order, rejected)));
         }
+        if let Some(violation) = self.lowered(&begun, &done) {
+            return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
+        }
         if begun.faults_left > 0 {
             self.step_faults(number, &begun, &done, order)?;
             self.faults_in_flight(number, &begun, order)?;
@@ -323,12 +326,8 @@ impl Explorer<'_> {
     fn forget(&mut self, number: usize, state: &ExploredState, balancer: BalancerIx) -> Step {
         let mut next = state.clone();
         next.faults_left -= 1;
-        for (index, _) in self.topology.pools() {
-            for entrance in self.topology.entrances(index).iter().filter(|entrance| entrance.balancer == balancer) {
-                for seat in &entrance.seats {
-                    next.run.cluster.set_traffic(seat.member, self.plan.start.member(seat.member).traffic);
-                }
-            }
+        for seat in self.topology.seats_on(balancer) {
+            next.run.cluster.set_traffic(seat.member, self.plan.start.member(seat.member).traffic);
         }
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::Forgot(balancer))
