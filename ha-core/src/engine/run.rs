@@ -163,7 +163,7 @@ impl Engine {
                 return Err(RunError::Unfinished { run: known });
             }
         }
-        let seen = observe(&self.shared, &plan.facts, &[]).await;
+        let seen = observe(&self.shared, &plan.facts).await;
         match differences(&self.shared.topology, &plan.start, &seen) {
             None => Ok(seen),
             Some(differences) => Err(RunError::StalePlan(differences)),

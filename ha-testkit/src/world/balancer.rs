@@ -134,7 +134,14 @@ impl ObserveBalancer for FakeBalancer {
     }
 
     async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
-        look_by_parts(self, member).await
+        // The product answers a look from one moment, the last of it; figures that could not be read stay unread.
+        let parts = look_by_parts(self, member).await?;
+        let fake = self.with_member("look", member, |fake| fake.clone())?;
+        let began = self.world.lock().began.get(&self.name).copied();
+        let process =
+            Instance::new("fake", self.generation()).with_uptime(began.map_or(Duration::ZERO, |at| at.elapsed()));
+        let figures = parts.quiescence.map(|_| figures(&fake).with_generation(process.generation));
+        Ok(MemberSnapshot::new(process, self.stands(&fake)).with_quiescence(figures))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
@@ -160,9 +167,12 @@ impl ObserveBalancer for FakeBalancer {
         before(self.world.take_fault(Operation::Quiescence, &self.name), "quiescence", &self.name)
             .map_err(StepError::without_effect)?;
         let generation = self.generation();
-        let figures = |fake: &mut FakeMember| Quiescence::new(fake.in_flight, 0, fake.in_flight, fake.idle);
-        self.with_member("quiescence", member, figures).map(|figures| figures.with_generation(generation))
+        self.with_member("quiescence", member, |fake| figures(fake)).map(|figures| figures.with_generation(generation))
     }
+}
+
+fn figures(fake: &FakeMember) -> Quiescence {
+    Quiescence::new(fake.in_flight, 0, fake.in_flight, fake.idle)
 }
 
 #[async_trait]
