@@ -141,7 +141,7 @@ impl Targets {
     }
 
     /// Tells whether a balancer instance has lost what this run desires of a node. What is being changed has not been lost, nor
-    /// what cannot be seen.
+    /// what may have been, which is looked up, nor what cannot be seen.
     pub fn is_lost(&self, state: &ClusterState, node: NodeIx) -> bool {
         self.wish(node).is_some_and(|wish| self.has_lost(state, wish))
     }
@@ -180,10 +180,13 @@ impl Targets {
         any_lost && !wish.reasserting && !self.is_moving(wish.node)
     }
 
+    /// Tells whether a node's traffic is being changed, or nobody knows what became of the change.
     fn is_moving(&self, node: NodeIx) -> bool {
-        let changes = |order: &Order| order.changes(Target::Traffic(node));
-        self.find(Target::Traffic(node))
-            .is_ok_and(|place| self.steps[place].2 == Progress::InFlight && changes(&self.steps[place].1))
+        let is_open = |progress: &Progress| matches!(progress, Progress::InFlight | Progress::Unknown { .. });
+        self.find(Target::Traffic(node)).is_ok_and(|place| {
+            let (_, order, progress) = &self.steps[place];
+            is_open(progress) && order.changes(Target::Traffic(node))
+        })
     }
 
     /// Notes that an order of the plan has begun: a rollback takes back what was begun, and nothing else.

@@ -90,6 +90,7 @@ impl FakeBalancer {
         Member::new(fake.admin, health, fake.kind)
             .with_weight(fake.weight, fake.configured_weight)
             .with_address(fake.added)
+            .with_persistence(false, fake.cuts_on_maint)
             .with_counters(Counters::new(fake.counters.0, fake.counters.1))
     }
 
@@ -185,6 +186,9 @@ impl LoadBalancer for FakeBalancer {
             fake.admin = request.admin;
             if fake.admin == Admin::Maint {
                 fake.idle = 0;
+                if fake.cuts_on_maint {
+                    fake.cuts += u64::from(std::mem::take(&mut fake.in_flight) > 0);
+                }
             }
             Applied::Applied
         })

@@ -114,6 +114,13 @@ impl World {
         }
     }
 
+    /// Makes maintenance close a node's sessions by force, on every balancer.
+    pub fn cut_on_maintenance(&self, node: &str) {
+        for fake in self.lock().balancers.values_mut().flatten().filter(|fake| fake.node == node) {
+            fake.cuts_on_maint = true;
+        }
+    }
+
     /// Restarts a balancer: it has its configured state and members again, and its connections are gone to an older process.
     pub fn restart_balancer(&self, name: &str) {
         let mut inner = self.lock();

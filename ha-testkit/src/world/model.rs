@@ -60,6 +60,8 @@ pub(crate) struct FakeMember {
     pub(crate) counters: (u64, u64),
     /// Where it is, for a member that was added at run time.
     pub(crate) added: Option<SocketAddr>,
+    /// Whether maintenance closes its sessions by force.
+    pub(crate) cuts_on_maint: bool,
     /// How often its sessions were closed by force.
     pub(crate) cuts: u64,
 }
@@ -385,6 +387,7 @@ fn members_of_pool(topology: &Topology, pool: PoolIx) -> Members {
             configured_weight: WEIGHT,
             counters: (0, 0),
             added: None,
+            cuts_on_maint: false,
             cuts: 0,
         }
     };
