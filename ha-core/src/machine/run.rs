@@ -9,7 +9,7 @@ use crate::action::{Action, At, Order, ServerAction, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record};
-use crate::state::{LoanKind, MemberState, Observation, Target};
+use crate::state::{LoanKind, MemberState, Observation, Target, Traffic};
 use crate::topology::{BalancerIx, NodeIx, PoolIx, Topology};
 
 /// Names one act or look of a run; a late answer under an old ticket is ignored.
@@ -104,6 +104,8 @@ pub struct RunMachine {
     recording: bool,
     watches: Watches,
     dead_since: Vec<Option<Duration>>,
+    /// Since when a balancer says that a node is down.
+    down_since: Vec<Option<Duration>>,
     /// Nodes whose gate has passed, and to which nothing was done since.
     gated: BTreeSet<NodeIx>,
     abort: bool,
@@ -143,6 +145,7 @@ impl RunMachine {
             next_ticket: 0,
             recording: false,
             watches,
+            down_since: dead_since.clone(),
             dead_since,
             gated: BTreeSet::new(),
             abort: false,
@@ -204,6 +207,7 @@ impl RunMachine {
                 let targets = &self.run.targets;
                 self.run.cluster.absorb(&seen, |target| targets.is_changing(target));
                 self.suspect(now);
+                self.note_down(now);
             }
             Input::Watched { balancer, members } => {
                 if self.watches.balancer_answered(now, balancer) {
@@ -212,6 +216,7 @@ impl RunMachine {
                             self.run.cluster.set_member(seat.member, seen);
                         }
                     }
+                    self.note_down(now);
                 }
             }
             Input::Finished { ticket, outcome, evidence } => {
@@ -250,7 +255,7 @@ impl RunMachine {
                 return Some(due);
             }
             let unseen = self.watches.is_unseen() && self.pending.is_empty();
-            if self.is_suspicious() && !self.reasserts() {
+            if self.is_suspicious(now) && !self.reasserts() {
                 return if unseen { self.watches.missing() } else { self.write() };
             }
             self.turn_back_if_asked();
@@ -299,9 +304,26 @@ impl RunMachine {
         self.recording.then(|| Command::Record(std::mem::take(&mut self.unwritten)))
     }
 
-    /// Tells whether a node looks dead that should serve, and has not for `lost_after`: nothing new begins.
-    fn is_suspicious(&self) -> bool {
-        self.dead_since.iter().any(Option::is_some) && newly_lost(&self.plan, &self.run.cluster).is_none()
+    /// Tells whether a node looks dead that should serve, or a balancer says so of one, and has not for `lost_after`: nothing
+    /// new begins.
+    fn is_suspicious(&self, now: Duration) -> bool {
+        let lost_after = self.topology.policy.lost_after;
+        let is_new = |since: &Option<Duration>| since.is_some_and(|since| now.saturating_sub(since) < lost_after);
+        let suspected = self.dead_since.iter().any(Option::is_some) || self.down_since.iter().any(is_new);
+        suspected && newly_lost(&self.plan, &self.run.cluster).is_none()
+    }
+
+    /// Notes which nodes a balancer says are down. What an order is changing may be down on its way.
+    fn note_down(&mut self, now: Duration) {
+        for (index, node) in self.topology.nodes() {
+            let is_down = |member: &MemberState| member.traffic == Traffic::Down;
+            let down = self.run.cluster.members(index).iter().any(is_down)
+                && !self.run.cluster.is_lost(node.domain)
+                && !self.run.targets.is_changing(Target::Traffic(index))
+                && !self.run.targets.is_changing(Target::Server(index));
+            let since = &mut self.down_since[index.index()];
+            *since = if down { Some(since.unwrap_or(now)) } else { None };
+        }
     }
 
     /// Tells whether what a balancer has lost is re-applied next, which waits for nothing.

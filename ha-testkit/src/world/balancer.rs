@@ -11,11 +11,11 @@ use ha_core::backend::{
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::clients::find_member;
 use super::fault::{after, before};
-use super::model::{FakeMember, World};
+use super::model::{FakeMember, FakeNode, World};
 use super::{Controller, Fault, Operation};
 
 /// How much later a late write happens.
@@ -81,7 +81,9 @@ impl FakeBalancer {
     }
 
     fn describe(&self, fake: &FakeMember) -> Member {
-        let up = self.world.lock().nodes.get(&fake.node).is_some_and(super::model::FakeNode::is_ready);
+        let said_up =
+            |node: &FakeNode| node.is_ready() && node.said_down_until.is_none_or(|until| Instant::now() >= until);
+        let up = self.world.lock().nodes.get(&fake.node).is_some_and(said_up);
         let health = match fake.admin {
             Admin::Maint => Health::Paused,
             Admin::Ready | Admin::Drain if up => Health::Up,
@@ -142,7 +144,7 @@ impl ObserveBalancer for FakeBalancer {
         let process =
             Instance::new("fake", self.generation()).with_uptime(began.map_or(Duration::ZERO, |at| at.elapsed()));
         let figures = parts.quiescence.map(|_| figures(&fake).with_generation(process.generation));
-        Ok(MemberSnapshot::new(process, self.stands(&fake)).with_quiescence(figures))
+        Ok(MemberSnapshot::new(process, self.describe(&fake)).with_quiescence(figures))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {

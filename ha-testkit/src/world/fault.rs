@@ -114,6 +114,11 @@ impl World {
         }
     }
 
+    /// Lets the balancers say for so long that a node is down, though it is not: one health flap.
+    pub fn flap(&self, node: &str, time: Duration) {
+        self.change(node, |node| node.said_down_until = Some(Instant::now() + time));
+    }
+
     /// Makes maintenance close a node's sessions by force, on every balancer.
     pub fn cut_on_maintenance(&self, node: &str) {
         for fake in self.lock().balancers.values_mut().flatten().filter(|fake| fake.node == node) {

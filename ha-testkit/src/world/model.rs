@@ -75,6 +75,8 @@ pub(crate) struct FakeNode {
     pub(crate) stopping: bool,
     pub(crate) start_delay: Duration,
     pub(crate) never_ready: bool,
+    /// Until when balancers say that it is down, and go on sending requests.
+    pub(crate) said_down_until: Option<Instant>,
     pub(crate) fails_test_of: Option<String>,
     pub(crate) host_lost: bool,
     pub(crate) generation: Option<Generation>,
@@ -159,6 +161,7 @@ impl World {
                 stopping: false,
                 start_delay: Duration::from_secs(2),
                 never_ready: false,
+                said_down_until: None,
                 fails_test_of: None,
                 host_lost: false,
                 generation: topology.files().map(|_| Generation::new(1, "g1")),
