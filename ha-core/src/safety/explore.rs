@@ -20,7 +20,7 @@ use crate::topology::{BalancerIx, DomainIx, Topology};
 /// Deterministic: the same topology and plan give the same verdict.
 ///
 /// # Errors
-/// The shortest way to a state that breaks the law.
+/// The shortest way to a state that breaks the law; without a way, what is wrong with a plan that is none ([`Plan::check`]).
 pub fn prove(topology: &Topology, plan: &Plan) -> Result<Proof, Box<Counterexample>> {
     prove_with(topology, plan, 1)
 }
@@ -30,6 +30,10 @@ pub fn prove(topology: &Topology, plan: &Plan) -> Result<Proof, Box<Counterexamp
 /// # Errors
 /// The shortest way to a state that breaks the law.
 pub fn prove_with(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Counterexample>> {
+    if let Err(bad) = plan.check(topology) {
+        let violation = Violation::new(Invariant::Order, bad.to_string());
+        return Err(Box::new(Counterexample { trace: Vec::new(), violation, faults: 0 }));
+    }
     // A plan that breaks the law by itself is shown without a fault.
     explore(topology, plan, faults).map_err(|found| match explore(topology, plan, 0) {
         Err(without_fault) if faults > 0 => without_fault,
