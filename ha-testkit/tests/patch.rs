@@ -256,7 +256,7 @@ async fn a_remedy_that_is_given_makes_the_plan_provable() {
 async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy() {
     let text = World::active_passive();
     let planned = text.engine().plan(&text.patch_to("2.0")).await.unwrap();
-    assert!(planned.plan.stages()[0].name.contains("spare"), "{}", planned.plan.to_text(text.topology()));
+    assert!(planned.plan().stages()[0].name.contains("spare"), "{}", planned.plan().to_text(text.topology()));
     let spare = "[[node]]\nname = \"spare1\"";
     let without = TWO_NODES.split(spare).next().unwrap();
     let world = World::from_toml_str(without).unwrap();

@@ -74,6 +74,9 @@ pub enum RunError {
     /// The plan was made for another topology. Nothing was changed.
     #[error("the plan was made for another topology: plan again with this one")]
     OtherTopology,
+    /// The proof is of another plan. Nothing was changed.
+    #[error("the proof is of another plan (its digest differs), nothing was changed: plan again")]
+    OtherPlan,
     /// The run exists already. Nothing was changed.
     #[error("run {run} exists already in the journal: resume it, or choose another name")]
     Exists {

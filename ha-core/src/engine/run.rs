@@ -72,18 +72,18 @@ impl Engine {
     ///
     /// # Errors
     /// [`RunError::Lease`] while another controller holds the cluster, [`RunError::StalePlan`],
-    /// [`RunError::OtherTopology`], [`RunError::Exists`], [`RunError::Unfinished`], [`RunError::Journal`]: nothing was
-    /// changed in any of these cases.
+    /// [`RunError::OtherTopology`], [`RunError::OtherPlan`], [`RunError::Exists`], [`RunError::Unfinished`],
+    /// [`RunError::Journal`]: nothing was changed in any of these cases.
     /// # Cancel safety
     /// Before the plan is recorded, dropping the future leaves a lease that ends by itself; after it the run goes on.
     pub async fn run(&self, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
         let span = telemetry::run_span(&run);
-        telemetry::name_plan(&span, planned.plan.procedure(), planned.plan.digest().short());
+        telemetry::name_plan(&span, planned.plan().procedure(), planned.plan().digest().short());
         self.begin(run, planned).instrument(span).await
     }
 
     async fn begin(&self, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
-        let Planned { plan, proof } = planned;
+        let (plan, proof) = planned.into_proven().ok_or(RunError::OtherPlan)?;
         if plan.topology != Plan::digest_of(&self.shared.topology) {
             return Err(RunError::OtherTopology);
         }
@@ -163,7 +163,7 @@ impl Engine {
                 return Err(RunError::Unfinished { run: known });
             }
         }
-        let seen = observe(&self.shared, &plan.facts, &[]).await;
+        let seen = observe(&self.shared, &plan.facts).await;
         match differences(&self.shared.topology, &plan.start, &seen) {
             None => Ok(seen),
             Some(differences) => Err(RunError::StalePlan(differences)),

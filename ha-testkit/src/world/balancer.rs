@@ -11,11 +11,11 @@ use ha_core::backend::{
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::clients::find_member;
 use super::fault::{after, before};
-use super::model::{FakeMember, World};
+use super::model::{FakeMember, FakeNode, World};
 use super::{Controller, Fault, Operation};
 
 /// How much later a late write happens.
@@ -81,7 +81,9 @@ impl FakeBalancer {
     }
 
     fn describe(&self, fake: &FakeMember) -> Member {
-        let up = self.world.lock().nodes.get(&fake.node).is_some_and(super::model::FakeNode::is_ready);
+        let said_up =
+            |node: &FakeNode| node.is_ready() && node.said_down_until.is_none_or(|until| Instant::now() >= until);
+        let up = self.world.lock().nodes.get(&fake.node).is_some_and(said_up);
         let health = match fake.admin {
             Admin::Maint => Health::Paused,
             Admin::Ready | Admin::Drain if up => Health::Up,
@@ -90,6 +92,7 @@ impl FakeBalancer {
         Member::new(fake.admin, health, fake.kind)
             .with_weight(fake.weight, fake.configured_weight)
             .with_address(fake.added)
+            .with_persistence(false, fake.cuts_on_maint)
             .with_counters(Counters::new(fake.counters.0, fake.counters.1))
     }
 
@@ -134,7 +137,14 @@ impl ObserveBalancer for FakeBalancer {
     }
 
     async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
-        look_by_parts(self, member).await
+        // The product answers a look from one moment, the last of it; figures that could not be read stay unread.
+        let parts = look_by_parts(self, member).await?;
+        let fake = self.with_member("look", member, |fake| fake.clone())?;
+        let began = self.world.lock().began.get(&self.name).copied();
+        let process =
+            Instance::new("fake", self.generation()).with_uptime(began.map_or(Duration::ZERO, |at| at.elapsed()));
+        let figures = parts.quiescence.map(|_| figures(&fake).with_generation(process.generation));
+        Ok(MemberSnapshot::new(process, self.describe(&fake)).with_quiescence(figures))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
@@ -160,9 +170,12 @@ impl ObserveBalancer for FakeBalancer {
         before(self.world.take_fault(Operation::Quiescence, &self.name), "quiescence", &self.name)
             .map_err(StepError::without_effect)?;
         let generation = self.generation();
-        let figures = |fake: &mut FakeMember| Quiescence::new(fake.in_flight, 0, fake.in_flight, fake.idle);
-        self.with_member("quiescence", member, figures).map(|figures| figures.with_generation(generation))
+        self.with_member("quiescence", member, |fake| figures(fake)).map(|figures| figures.with_generation(generation))
     }
+}
+
+fn figures(fake: &FakeMember) -> Quiescence {
+    Quiescence::new(fake.in_flight, 0, fake.in_flight, fake.idle)
 }
 
 #[async_trait]
@@ -175,6 +188,9 @@ impl LoadBalancer for FakeBalancer {
             fake.admin = request.admin;
             if fake.admin == Admin::Maint {
                 fake.idle = 0;
+                if fake.cuts_on_maint {
+                    fake.cuts += u64::from(std::mem::take(&mut fake.in_flight) > 0);
+                }
             }
             Applied::Applied
         })

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ha_core::backend::{Effect, ErrorKind, StepError};
+use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
+use ha_core::state::MemberKind;
 use tokio::time::Instant;
 
 use super::World;
@@ -104,6 +105,25 @@ impl World {
     /// Lets the supervisor of a node's server kill it so long after it was asked to stop.
     pub fn limit_stops_of(&self, node: &str, budget: Duration) {
         self.change(node, |node| node.stop_budget = Some(budget));
+    }
+
+    /// Configures a node's servers on every balancer, as they are from now on and after each restart.
+    pub fn configure(&self, node: &str, kind: MemberKind, admin: Admin) {
+        for fake in self.lock().balancers.values_mut().flatten().filter(|fake| fake.node == node) {
+            (fake.kind, fake.admin, fake.configured) = (kind, admin, admin);
+        }
+    }
+
+    /// Lets the balancers say for so long that a node is down, though it is not: one health flap.
+    pub fn flap(&self, node: &str, time: Duration) {
+        self.change(node, |node| node.said_down_until = Some(Instant::now() + time));
+    }
+
+    /// Makes maintenance close a node's sessions by force, on every balancer.
+    pub fn cut_on_maintenance(&self, node: &str) {
+        for fake in self.lock().balancers.values_mut().flatten().filter(|fake| fake.node == node) {
+            fake.cuts_on_maint = true;
+        }
     }
 
     /// Restarts a balancer: it has its configured state and members again, and its connections are gone to an older process.

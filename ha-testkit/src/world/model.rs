@@ -60,6 +60,8 @@ pub(crate) struct FakeMember {
     pub(crate) counters: (u64, u64),
     /// Where it is, for a member that was added at run time.
     pub(crate) added: Option<SocketAddr>,
+    /// Whether maintenance closes its sessions by force.
+    pub(crate) cuts_on_maint: bool,
     /// How often its sessions were closed by force.
     pub(crate) cuts: u64,
 }
@@ -73,6 +75,8 @@ pub(crate) struct FakeNode {
     pub(crate) stopping: bool,
     pub(crate) start_delay: Duration,
     pub(crate) never_ready: bool,
+    /// Until when balancers say that it is down, and go on sending requests.
+    pub(crate) said_down_until: Option<Instant>,
     pub(crate) fails_test_of: Option<String>,
     pub(crate) host_lost: bool,
     pub(crate) generation: Option<Generation>,
@@ -157,6 +161,7 @@ impl World {
                 stopping: false,
                 start_delay: Duration::from_secs(2),
                 never_ready: false,
+                said_down_until: None,
                 fails_test_of: None,
                 host_lost: false,
                 generation: topology.files().map(|_| Generation::new(1, "g1")),
@@ -385,6 +390,7 @@ fn members_of_pool(topology: &Topology, pool: PoolIx) -> Members {
             configured_weight: WEIGHT,
             counters: (0, 0),
             added: None,
+            cuts_on_maint: false,
             cuts: 0,
         }
     };
