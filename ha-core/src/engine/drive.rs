@@ -74,7 +74,10 @@ impl Drive {
                     Command::Observe => {
                         let (shared, plan) = (self.shared.clone(), self.plan.clone());
                         let changing = self.changing();
-                        let observe = async move { Ended::Observed(observe(&shared, &plan.facts, &changing).await) };
+                        // The guard asks again by itself, a look later.
+                        let observe = async move {
+                            Ended::Observed(observe(&shared, &plan.facts, &changing, Duration::ZERO).await.0)
+                        };
                         tasks.spawn(observe.in_current_span());
                     }
                     Command::Act { ticket, order, deadline } => {

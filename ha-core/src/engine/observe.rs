@@ -1,13 +1,17 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use tracing::Instrument;
 
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use super::on::{READ_LIMIT, SeenServer, observe_files, observe_member, observe_schema, observe_server, observe_work};
+use super::on::{
+    READ_AGAIN, READ_LIMIT, SeenServer, observe_files, observe_member, observe_schema, observe_server, observe_work,
+    read_again,
+};
 use crate::backend::{ConfigFinding, Expectations, Shared};
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
@@ -62,7 +66,7 @@ impl Engine {
     /// [`RunError::Plan`] when the cluster has too many releases. What cannot be reached is no error: it is `Unknown`
     /// in the state and a note.
     pub async fn observe(&self) -> Result<Observed, RunError> {
-        let Seen { nodes, members, schema, notes } = look(&self.shared, true, &[]).await;
+        let Seen { nodes, members, schema, notes } = look(&self.shared, true, &[], READ_AGAIN).await;
         let mut facts = Facts::default();
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
@@ -160,9 +164,15 @@ fn site_at_rest(site: &SiteSpec) -> SiteState {
 }
 
 /// Observes the whole cluster in the terms of a plan, without running gates. What an order in flight is changing is not asked
-/// for: that order reads back by itself, and [`ClusterState::absorb`] leaves it alone.
-pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
-    let Seen { nodes, members, schema, .. } = look(shared, false, changing).await;
+/// for: that order reads back by itself, and [`ClusterState::absorb`] leaves it alone. What cannot be read is asked for again
+/// for `patience`; returns also what could not be read then, one line each.
+pub(super) async fn observe(
+    shared: &Arc<Parts>,
+    facts: &Facts,
+    changing: &[Target],
+    patience: Duration,
+) -> (Observation, Vec<String>) {
+    let Seen { nodes, members, schema, notes } = look(shared, false, changing, patience).await;
     let seen = |SeenNode { server, files, work }: &SeenNode| {
         let release = server.release.as_deref().and_then(|name| facts.releases.id(name));
         let mut seen = NodeSeen::new(server.process, release);
@@ -173,20 +183,26 @@ pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, changing: &[Targ
         });
         seen
     };
-    Observation::new(nodes.iter().map(seen).collect(), members).with_schema(schema)
+    (Observation::new(nodes.iter().map(seen).collect(), members).with_schema(schema), notes)
 }
 
-async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
+async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: Duration) -> Seen {
+    let until = Instant::now() + patience;
     let mut parts: JoinSet<Part> = JoinSet::new();
     for (node, _) in shared.topology.nodes() {
         if !changing.contains(&Target::Server(node)) {
             let task = shared.clone();
-            parts.spawn(async move { Part::Server(node, observe_server(&task, node, gates).await) }.in_current_span());
+            let part = async move {
+                let observe = || observe_server(&task, node, gates);
+                Part::Server(node, read_again(until, observe, |server: &SeenServer| server.read).await)
+            };
+            parts.spawn(part.in_current_span());
         }
         if shared.files.is_some() && !changing.contains(&Target::Files(node)) {
             let task = shared.clone();
             let part = async move {
-                let (files, note) = observe_files(&task, node).await;
+                let read = |(_, note): &(_, Option<String>)| note.is_none();
+                let (files, note) = read_again(until, || observe_files(&task, node), read).await;
                 Part::Files(node, files, note)
             };
             parts.spawn(part.in_current_span());
@@ -194,14 +210,16 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
         if shared.work[node.index()].is_some() && !changing.contains(&Target::Work(node)) {
             let task = shared.clone();
             let part = async move {
-                let (work, note) = observe_work(&task, node).await;
+                let read = |(work, _): &(Work, _)| *work != Work::Unknown;
+                let (work, note) = read_again(until, || observe_work(&task, node), read).await;
                 Part::Work(node, work, note)
             };
             parts.spawn(part.in_current_span());
         }
         for member in shared.members(node) {
             let part = async move {
-                let (seen, note) = observe_member(&member).await;
+                let read = |(seen, _): &(MemberState, _)| seen.traffic != Traffic::Unknown;
+                let (seen, note) = read_again(until, || observe_member(&member), read).await;
                 Part::Member(member.member, seen, note)
             };
             parts.spawn(part.in_current_span());
@@ -210,13 +228,14 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
     if shared.database.is_some() && !changing.contains(&Target::Database) {
         let task = shared.clone();
         let part = async move {
-            let (schema, note) = observe_schema(&task).await;
+            let read = |(_, note): &(_, Option<String>)| note.is_none();
+            let (schema, note) = read_again(until, || observe_schema(&task), read).await;
             Part::Schema(schema, note)
         };
         parts.spawn(part.in_current_span());
     }
     let unseen = |node: NodeIx| SeenNode {
-        server: SeenServer { process: Process::Unknown, release: None, tested: false, notes: Vec::new() },
+        server: SeenServer { process: Process::Unknown, release: None, tested: false, read: false, notes: Vec::new() },
         files: shared.files.as_ref().map(|_| Shared::new(Sync::Unknown, None)),
         work: if shared.work[node.index()].is_some() { Work::Unknown } else { Work::None },
     };

@@ -35,10 +35,32 @@ pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 const LEAST_PAUSE: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// The shortest pause before a failed read is asked again.
+const START_AGAIN: Duration = Duration::from_millis(20);
+
 /// Returns the pause before the next look at what has taken so long: short for what takes short, and a look costs the more
 /// the longer it may still take.
 fn pause(waited: Duration) -> Duration {
     (waited / 64).clamp(LEAST_PAUSE, LONGEST_PAUSE)
+}
+
+/// How long what cannot be read is asked for again before a plan or a run is refused over it.
+pub(super) const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// Observes something, and again after a pause while it could not be read and the time is not over.
+pub(super) async fn read_again<T, F: Future<Output = T>>(
+    until: Instant,
+    observe: impl Fn() -> F,
+    is_read: impl Fn(&T) -> bool,
+) -> T {
+    let began = Instant::now();
+    loop {
+        let seen = observe().await;
+        if is_read(&seen) || Instant::now() >= until {
+            return seen;
+        }
+        tokio::time::sleep(pause(began.elapsed()).max(START_AGAIN)).await;
+    }
 }
 
 /// Carries out one order; returns inside the deadline, give or take one read.
