@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use tracing::Instrument;
 
@@ -187,14 +187,13 @@ pub(super) async fn observe(
 }
 
 async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: Duration) -> Seen {
-    let until = Instant::now() + patience;
     let mut parts: JoinSet<Part> = JoinSet::new();
     for (node, _) in shared.topology.nodes() {
         if !changing.contains(&Target::Server(node)) {
             let task = shared.clone();
             let part = async move {
                 let observe = || observe_server(&task, node, gates);
-                Part::Server(node, read_again(until, observe, |server: &SeenServer| server.read).await)
+                Part::Server(node, read_again(patience, observe, |server: &SeenServer| server.read).await)
             };
             parts.spawn(part.in_current_span());
         }
@@ -202,7 +201,7 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: D
             let task = shared.clone();
             let part = async move {
                 let read = |(_, note): &(_, Option<String>)| note.is_none();
-                let (files, note) = read_again(until, || observe_files(&task, node), read).await;
+                let (files, note) = read_again(patience, || observe_files(&task, node), read).await;
                 Part::Files(node, files, note)
             };
             parts.spawn(part.in_current_span());
@@ -211,7 +210,7 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: D
             let task = shared.clone();
             let part = async move {
                 let read = |(work, _): &(Work, _)| *work != Work::Unknown;
-                let (work, note) = read_again(until, || observe_work(&task, node), read).await;
+                let (work, note) = read_again(patience, || observe_work(&task, node), read).await;
                 Part::Work(node, work, note)
             };
             parts.spawn(part.in_current_span());
@@ -219,7 +218,7 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: D
         for member in shared.members(node) {
             let part = async move {
                 let read = |(seen, _): &(MemberState, _)| seen.traffic != Traffic::Unknown;
-                let (seen, note) = read_again(until, || observe_member(&member), read).await;
+                let (seen, note) = read_again(patience, || observe_member(&member), read).await;
                 Part::Member(member.member, seen, note)
             };
             parts.spawn(part.in_current_span());
@@ -229,7 +228,7 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: D
         let task = shared.clone();
         let part = async move {
             let read = |(_, note): &(_, Option<String>)| note.is_none();
-            let (schema, note) = read_again(until, || observe_schema(&task), read).await;
+            let (schema, note) = read_again(patience, || observe_schema(&task), read).await;
             Part::Schema(schema, note)
         };
         parts.spawn(part.in_current_span());

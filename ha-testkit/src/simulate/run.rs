@@ -10,7 +10,7 @@ use ha_core::safety::Counterexample;
 use tokio::time::{Instant, sleep};
 
 use super::watch::{Watch, short_after_loss};
-use super::{Broken, FaultAt, Procedure, Scenario, harm_of};
+use super::{Broken, FaultAt, Scenario, harm_of};
 use crate::world::{Controller, Served, World};
 
 /// How one simulated run went.
@@ -56,7 +56,7 @@ pub async fn simulate(scenario: &Scenario) -> Outcome {
         Ok(world) => world,
         Err(error) => return Outcome::NoCluster(error.to_string()),
     };
-    let planned = match plan(&world, scenario.procedure).await {
+    let planned = match scenario.procedure.plan(&world).await {
         Ok(planned) => planned,
         Err(RunError::Plan { source: PlanError::Unprovable { plan, counterexample, .. }, .. }) => {
             let harm = harm_of(&scenario.shape, &plan);
@@ -120,16 +120,6 @@ pub async fn simulate_death(
         broken.push(Broken { at: took, what: format!("the run ended {end} with loans open: {open:?}") });
     }
     Outcome::Ran { end, open, broken, trace: trace(&entries, &served), served, took }
-}
-
-async fn plan(world: &World, procedure: Procedure) -> Result<Planned, RunError> {
-    let engine = world.engine();
-    match procedure {
-        Procedure::Patch => engine.plan(&world.patch_to("2.0")).await,
-        Procedure::PatchInTestDomain => engine.plan(&world.patch_to("2.0").in_test_domain_first()).await,
-        Procedure::Update => engine.plan(&world.update_to(2)).await,
-        Procedure::Upgrade => engine.plan(&world.upgrade_to("2.0")).await,
-    }
 }
 
 fn schedule(world: &World, controller: &Controller, fault: &FaultAt) {

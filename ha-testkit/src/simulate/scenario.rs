@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use ha_core::engine::RunError;
+use ha_core::procedure::Planned;
+
 use super::Random;
-use crate::world::{Fault, Operation, Shape};
+use crate::world::{Fault, Operation, Shape, World};
 
 /// What is simulated: a cluster, a procedure, and what goes wrong when.
 #[derive(Clone, Debug)]
@@ -27,6 +30,22 @@ pub enum Procedure {
     Update,
     /// Upgrade with the database.
     Upgrade,
+}
+
+impl Procedure {
+    /// Plans this change of a world, and proves the plan.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`](ha_core::engine::Engine::plan).
+    pub async fn plan(self, world: &World) -> Result<Planned, RunError> {
+        let engine = world.engine();
+        match self {
+            Self::Patch => engine.plan(&world.patch_to("2.0")).await,
+            Self::PatchInTestDomain => engine.plan(&world.patch_to("2.0").in_test_domain_first()).await,
+            Self::Update => engine.plan(&world.update_to(2)).await,
+            Self::Upgrade => engine.plan(&world.upgrade_to("2.0")).await,
+        }
+    }
 }
 
 /// One fault.

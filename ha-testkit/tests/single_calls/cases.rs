@@ -1,7 +1,7 @@
 //! Calls that have broken a proven plan, each with its cluster: one line of `cases.jsonl` each.
 
 use ha_core::record::End;
-use ha_testkit::simulate::{FaultAt, Outcome, simulate_plan};
+use ha_testkit::simulate::{FaultAt, Outcome, Procedure, simulate_plan};
 use ha_testkit::world::{Fault, Operation, World};
 use serde_json::Value;
 
@@ -28,15 +28,15 @@ fn run(line: usize) -> End {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let world = World::from_toml_str(text("toml")).unwrap();
-        let engine = world.engine();
-        let planned = match text("procedure") {
-            "patch" => engine.plan(&world.patch_to("2.0")).await,
-            "testdomain" => engine.plan(&world.patch_to("2.0").in_test_domain_first()).await,
-            "update" => engine.plan(&world.update_to(2)).await,
-            "upgrade" => engine.plan(&world.upgrade_to("2.0")).await,
+        let procedure = match text("procedure") {
+            "patch" => Procedure::Patch,
+            "testdomain" => Procedure::PatchInTestDomain,
+            "update" => Procedure::Update,
+            "upgrade" => Procedure::Upgrade,
             other => panic!("{other}"),
         };
-        match simulate_plan(&world, planned.unwrap(), &[fault]).await {
+        let planned = procedure.plan(&world).await.unwrap();
+        match simulate_plan(&world, planned, &[fault]).await {
             Outcome::Ran { end, broken, open, .. } => {
                 assert!(broken.is_empty(), "{end}, {open:?}: {} broken, first {:?}", broken.len(), broken[0]);
                 end

@@ -47,20 +47,19 @@ fn pause(waited: Duration) -> Duration {
 /// How long what cannot be read is asked for again before a plan or a run is refused over it.
 pub(super) const READ_AGAIN: Duration = Duration::from_secs(2);
 
-/// Observes something, and again after a pause while it could not be read and the time is not over.
+/// Observes something, and again after a pause for as long as `patience` after the first read that failed.
 pub(super) async fn read_again<T, F: Future<Output = T>>(
-    until: Instant,
+    patience: Duration,
     observe: impl Fn() -> F,
     is_read: impl Fn(&T) -> bool,
 ) -> T {
-    let began = Instant::now();
-    loop {
-        let seen = observe().await;
-        if is_read(&seen) || Instant::now() >= until {
-            return seen;
-        }
-        tokio::time::sleep(pause(began.elapsed()).max(START_AGAIN)).await;
+    let mut seen = observe().await;
+    let failed_at = Instant::now();
+    while !is_read(&seen) && failed_at.elapsed() < patience {
+        tokio::time::sleep(pause(failed_at.elapsed()).max(START_AGAIN)).await;
+        seen = observe().await;
     }
+    seen
 }
 
 /// Carries out one order; returns inside the deadline, give or take one read.
