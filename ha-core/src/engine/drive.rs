@@ -228,6 +228,7 @@ impl Drive {
             work,
             gone_at,
             start_took: self.start_took,
+            lost: self.machine.run().cluster.lost().iter().copied().collect(),
             release: order.node().and_then(|node| self.machine.run().cluster.node(node).release),
         }
     }

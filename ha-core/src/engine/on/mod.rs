@@ -23,7 +23,7 @@ use crate::backend::{Applied, Effect, RunCommand, StepError, WorkId, WorkState};
 use crate::plan::Plan;
 use crate::record::{Evidence, OutcomeKind};
 use crate::state::{LeaseEpoch, ReleaseId};
-use crate::topology::NodeIx;
+use crate::topology::{DomainIx, NodeIx};
 
 /// What came of an act or a look, and what was seen.
 pub(super) type Outcome = (OutcomeKind, Evidence);
@@ -77,6 +77,8 @@ pub(super) struct Executor {
     pub(super) start_took: Option<Duration>,
     /// The release that the node has, as far as the run knows.
     pub(super) release: Option<ReleaseId>,
+    /// The failure domains that are lost, as far as the run knows.
+    pub(super) lost: Vec<DomainIx>,
 }
 
 impl Executor {

@@ -299,7 +299,7 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
                 None
             }
             Ok(Err(error)) => {
-                read &= !is_passing(&error);
+                read = false;
                 note("its release cannot be read", error.to_string());
                 None
             }
