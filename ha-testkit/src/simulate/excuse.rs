@@ -64,7 +64,7 @@ impl Floors {
                 let kept = seen.short.as_ref().is_none_or(|short| self.holds(&short.sum, short.has));
                 (*after..*after + within).contains(&seen.at) && kept
             }
-            FaultAt::Death { .. } | FaultAt::Call { .. } => false,
+            FaultAt::Abort { .. } | FaultAt::Death { .. } | FaultAt::Call { .. } => false,
         })
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn lost_without_excuse(served: &Served, faults: &[FaultAt]) -> Option
             served.reasons.keys().all(of_it) && last < *after + REACTION
         }
         FaultAt::Forget { after, .. } => first + LONGEST_REQUEST >= *after && last < *after + EXPOSURE,
-        FaultAt::Death { .. } | FaultAt::Call { .. } => false,
+        FaultAt::Abort { .. } | FaultAt::Death { .. } | FaultAt::Call { .. } => false,
     });
     let message = format!("{} requests were lost, sent from {first:?} to {last:?}: {:?}", served.lost, served.reasons);
     (!excused).then_some(message)

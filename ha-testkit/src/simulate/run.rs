@@ -7,7 +7,7 @@ use ha_core::plan::{Digest, Plan};
 use ha_core::procedure::{PlanError, Planned};
 use ha_core::record::{End, Entry};
 use ha_core::safety::Counterexample;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::blind::Before;
 use super::excuse::{Floors, REACTION, later, lost_without_excuse};
@@ -84,7 +84,10 @@ pub async fn simulate_death(
         schedule(world, controller, fault, &floors);
     }
     let first = world.engine_of(controller);
-    let running = tokio::spawn(async move { ended(first.run("run".into(), planned).await?).await });
+    let asked =
+        faults.iter().filter_map(|fault| if let FaultAt::Abort { after } = fault { Some(*after) } else { None });
+    let asked: Vec<Duration> = asked.collect();
+    let running = tokio::spawn(async move { asked_back(first.run("run".into(), planned).await?, asked).await });
     let report = loop {
         if running.is_finished() {
             break running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
@@ -136,6 +139,8 @@ fn schedule(world: &World, controller: &Controller, fault: &FaultAt, floors: &Fl
                 floors.shake(&world, |world| world.restart_balancer(&balancer)).await;
             });
         }
+        // The handle of the run asks.
+        FaultAt::Abort { .. } => {}
         FaultAt::Death { after } => {
             let controller = controller.clone();
             later(world, after, async move |_| controller.kill());
@@ -150,6 +155,21 @@ type Ended = (End, Vec<String>);
 async fn ended(run: RunHandle) -> Result<Ended, RunError> {
     let report = run.wait().await?;
     Ok((report.end, report.open))
+}
+
+/// Follows a run to its end, and asks for its rollback at these moments.
+async fn asked_back(mut run: RunHandle, asked: Vec<Duration>) -> Result<Ended, RunError> {
+    let began = Instant::now();
+    for after in asked {
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(began + after) => break run.abort(),
+                event = run.next_event() => if event.is_none() { break },
+            }
+        }
+    }
+    ended(run).await
 }
 
 /// Lets another controller go on once the dead one's lease has run out.

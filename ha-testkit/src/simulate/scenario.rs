@@ -66,6 +66,12 @@ pub enum FaultAt {
         /// The balancer.
         balancer: String,
     },
+    /// A person asks for the rollback: no fault, and it may come together with one. Who takes a dead controller's run over was
+    /// not asked.
+    Abort {
+        /// When, after the run began.
+        after: Duration,
+    },
     /// The controller is killed; another one goes on when the lease has run out.
     Death {
         /// When, after the run began.
