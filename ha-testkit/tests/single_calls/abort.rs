@@ -12,7 +12,7 @@ const FIRST_SEED: u64 = 6_000_000;
 
 #[test]
 fn a_rollback_that_a_person_asks_for_together_with_one_fault_breaks_no_law() {
-    let wanted = runs("HA_ABORTS", 1_000);
+    let wanted = runs("HA_ABORTS", 500);
     try_until("rollbacks asked for, with one fault", wanted, FIRST_SEED, |seed, tally| {
         let scenario = Scenario::from_seed(seed, EACH_PLAN);
         let Some(planned) = planned_of(&scenario) else { return };
