@@ -76,13 +76,15 @@ impl Drive {
                     Command::Observe => {
                         let (shared, plan) = (self.shared.clone(), self.plan.clone());
                         let changing = self.changing();
+                        // The guard asks again by itself, a look later.
                         let observe =
                             async move { Ended::Observed(observe_hosts(&shared, &plan.facts, &changing).await) };
                         tasks.spawn(observe.in_current_span());
                     }
                     Command::Watch { balancer } => {
                         let shared = self.shared.clone();
-                        let watch = async move { Ended::Watched(balancer, watch(&shared, balancer).await.0) };
+                        let watch =
+                            async move { Ended::Watched(balancer, watch(&shared, balancer, Duration::ZERO).await.0) };
                         tasks.spawn(watch.in_current_span());
                     }
                     Command::Act { ticket, order, deadline } => {
@@ -242,6 +244,7 @@ impl Drive {
             work,
             gone_at,
             start_took: self.start_took,
+            lost: self.machine.run().cluster.lost().iter().copied().collect(),
             release: order.node().and_then(|node| self.machine.run().cluster.node(node).release),
         }
     }

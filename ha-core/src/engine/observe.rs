@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -7,7 +8,9 @@ use tracing::Instrument;
 
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use super::on::{READ_LIMIT, SeenServer, observe_files, observe_schema, observe_server, observe_work};
+use super::on::{
+    READ_AGAIN, READ_LIMIT, SeenServer, observe_files, observe_schema, observe_server, observe_work, read_again,
+};
 use super::watch::watch_all;
 use crate::backend::{ConfigFinding, Expectations, Shared};
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
@@ -61,7 +64,7 @@ impl Engine {
     /// [`RunError::Plan`] when the cluster has too many releases. What cannot be reached is no error: it is `Unknown`
     /// in the state and a note.
     pub async fn observe(&self) -> Result<Observed, RunError> {
-        let (Seen { nodes, schema, notes }, members, balancer_notes) = whole(&self.shared, true).await;
+        let (Seen { nodes, schema, notes }, members, balancer_notes) = whole(&self.shared, true, READ_AGAIN).await;
         let mut facts = Facts::default();
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
@@ -159,16 +162,18 @@ fn site_at_rest(site: &SiteSpec) -> SiteState {
     }
 }
 
-/// Observes the whole cluster in the terms of a plan, without running gates.
-pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts) -> Observation {
-    let (hosts, members, _) = whole(shared, false).await;
-    in_terms_of(facts, &hosts, members)
+/// Observes the whole cluster in the terms of a plan, without running gates. What cannot be read is asked for again for
+/// `patience`; returns also what could not be read then, one line each.
+pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, patience: Duration) -> (Observation, Vec<String>) {
+    let (hosts, members, balancer_notes) = whole(shared, false, patience).await;
+    let observation = in_terms_of(facts, &hosts, members);
+    (observation, hosts.notes.into_iter().chain(balancer_notes).collect())
 }
 
 /// Observes the hosts and the database, without running gates. What an order in flight is changing is not asked for: that order
 /// reads back by itself, and [`ClusterState::absorb`] leaves it alone.
 pub(super) async fn observe_hosts(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
-    in_terms_of(facts, &look(shared, false, changing).await, Vec::new())
+    in_terms_of(facts, &look(shared, false, changing, Duration::ZERO).await, Vec::new())
 }
 
 fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observation {
@@ -186,23 +191,28 @@ fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observ
 }
 
 /// Looks at everything: hosts and database, members, and what is to be noted of these.
-async fn whole(shared: &Arc<Parts>, gates: bool) -> (Seen, Vec<MemberState>, Vec<String>) {
-    let (hosts, (members, mut notes)) = tokio::join!(look(shared, gates, &[]), watch_all(shared));
+async fn whole(shared: &Arc<Parts>, gates: bool, patience: Duration) -> (Seen, Vec<MemberState>, Vec<String>) {
+    let (hosts, (members, mut notes)) = tokio::join!(look(shared, gates, &[], patience), watch_all(shared, patience));
     notes.sort();
     (hosts, members, notes)
 }
 
-async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
+async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: Duration) -> Seen {
     let mut parts: JoinSet<Part> = JoinSet::new();
     for (node, _) in shared.topology.nodes() {
         if !changing.contains(&Target::Server(node)) {
             let task = shared.clone();
-            parts.spawn(async move { Part::Server(node, observe_server(&task, node, gates).await) }.in_current_span());
+            let part = async move {
+                let observe = || observe_server(&task, node, gates);
+                Part::Server(node, read_again(patience, observe, |server: &SeenServer| server.read).await)
+            };
+            parts.spawn(part.in_current_span());
         }
         if shared.files.is_some() && !changing.contains(&Target::Files(node)) {
             let task = shared.clone();
             let part = async move {
-                let (files, note) = observe_files(&task, node).await;
+                let read = |(_, note): &(_, Option<String>)| note.is_none();
+                let (files, note) = read_again(patience, || observe_files(&task, node), read).await;
                 Part::Files(node, files, note)
             };
             parts.spawn(part.in_current_span());
@@ -210,7 +220,8 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
         if shared.work[node.index()].is_some() && !changing.contains(&Target::Work(node)) {
             let task = shared.clone();
             let part = async move {
-                let (work, note) = observe_work(&task, node).await;
+                let read = |(work, _): &(Work, _)| *work != Work::Unknown;
+                let (work, note) = read_again(patience, || observe_work(&task, node), read).await;
                 Part::Work(node, work, note)
             };
             parts.spawn(part.in_current_span());
@@ -219,13 +230,14 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
     if shared.database.is_some() && !changing.contains(&Target::Database) {
         let task = shared.clone();
         let part = async move {
-            let (schema, note) = observe_schema(&task).await;
+            let read = |(_, note): &(_, Option<String>)| note.is_none();
+            let (schema, note) = read_again(patience, || observe_schema(&task), read).await;
             Part::Schema(schema, note)
         };
         parts.spawn(part.in_current_span());
     }
     let unseen = |node: NodeIx| SeenNode {
-        server: SeenServer { process: Process::Unknown, release: None, tested: false, notes: Vec::new() },
+        server: SeenServer { process: Process::Unknown, release: None, tested: false, read: false, notes: Vec::new() },
         files: shared.files.as_ref().map(|_| Shared::new(Sync::Unknown, None)),
         work: if shared.work[node.index()].is_some() { Work::Unknown } else { Work::None },
     };

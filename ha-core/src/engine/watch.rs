@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::build::Shared;
-use super::on::observe_member;
+use super::on::{observe_member, read_again};
 use crate::state::{MemberKind, MemberState, Traffic};
 use crate::topology::BalancerIx;
 
@@ -13,10 +14,14 @@ const ROUNDS: u8 = 3;
 const UNSEEN: MemberState = MemberState { kind: MemberKind::Primary, traffic: Traffic::Unknown };
 
 /// Reads all members on one balancer, in the order of [`Topology::seats_on`](crate::topology::Topology::seats_on), and what is to
-/// be noted. All answers are of one process: what one has forgotten and another has not is the state of neither.
-pub(super) async fn watch(shared: &Arc<Shared>, balancer: BalancerIx) -> (Vec<MemberState>, Vec<String>) {
+/// be noted; what cannot be read is asked for again for `patience`. All answers are of one process: what one has forgotten and another has not is the state of neither.
+pub(super) async fn watch(
+    shared: &Arc<Shared>,
+    balancer: BalancerIx,
+    patience: Duration,
+) -> (Vec<MemberState>, Vec<String>) {
     for _ in 0..ROUNDS {
-        if let Some(seen) = read(shared, balancer).await {
+        if let Some(seen) = read(shared, balancer, patience).await {
             return seen;
         }
     }
@@ -26,11 +31,11 @@ pub(super) async fn watch(shared: &Arc<Shared>, balancer: BalancerIx) -> (Vec<Me
 }
 
 /// Reads all members on every balancer, in the order of the topology, and what is to be noted.
-pub(super) async fn watch_all(shared: &Arc<Shared>) -> (Vec<MemberState>, Vec<String>) {
+pub(super) async fn watch_all(shared: &Arc<Shared>, patience: Duration) -> (Vec<MemberState>, Vec<String>) {
     let mut balancers = JoinSet::new();
     for (balancer, _) in shared.topology.balancers() {
         let shared = shared.clone();
-        let one = async move { (balancer, watch(&shared, balancer).await) };
+        let one = async move { (balancer, watch(&shared, balancer, patience).await) };
         balancers.spawn(one.in_current_span());
     }
     let (mut members, mut notes) = (vec![UNSEEN; shared.topology.member_layout().count()], Vec::new());
@@ -49,7 +54,11 @@ pub(super) async fn watch_all(shared: &Arc<Shared>) -> (Vec<MemberState>, Vec<St
 }
 
 /// Reads all members once; `None` when several processes answered.
-async fn read(shared: &Arc<Shared>, balancer: BalancerIx) -> Option<(Vec<MemberState>, Vec<String>)> {
+async fn read(
+    shared: &Arc<Shared>,
+    balancer: BalancerIx,
+    patience: Duration,
+) -> Option<(Vec<MemberState>, Vec<String>)> {
     let mut reads = JoinSet::new();
     let seats = shared.topology.seats_on(balancer).enumerate();
     let members = seats.filter_map(|(place, seat)| {
@@ -57,7 +66,11 @@ async fn read(shared: &Arc<Shared>, balancer: BalancerIx) -> Option<(Vec<MemberS
         member.map(|member| (place, member))
     });
     for (place, member) in members {
-        reads.spawn(async move { (place, observe_member(&member).await) }.in_current_span());
+        let one = async move {
+            let is_read = |(seen, ..): &(MemberState, _, _)| seen.traffic != Traffic::Unknown;
+            (place, read_again(patience, || observe_member(&member), is_read).await)
+        };
+        reads.spawn(one.in_current_span());
     }
     let (mut members, mut notes) = (vec![UNSEEN; shared.topology.seats_on(balancer).count()], Vec::new());
     let mut process = None;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::RunState;
 use super::decide::{Decision, Turn, decide, newly_lost};
+use super::unread::unread;
 use super::watch::Watches;
 use crate::action::{Action, At, Order, ServerAction, TrafficAction};
 use crate::law::Law;
@@ -106,6 +107,8 @@ pub struct RunMachine {
     dead_since: Vec<Option<Duration>>,
     /// Since when a balancer says that a node is down.
     down_since: Vec<Option<Duration>>,
+    /// Since when something cannot be read that could be when the plan was made.
+    unread_since: Option<Duration>,
     /// Nodes whose gate has passed, and to which nothing was done since.
     gated: BTreeSet<NodeIx>,
     abort: bool,
@@ -124,6 +127,9 @@ struct Pending {
 pub(crate) const GUARD_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a driver may be late with an answer before the outcome counts as unknown.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a run waits for what cannot be read. A read that failed says nothing of the cluster: it is asked again, and only
+/// after this time does the run decide without it.
+const UNREAD_LIMIT: Duration = Duration::from_secs(5);
 /// How long a look may take.
 const LOOK_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -147,6 +153,7 @@ impl RunMachine {
             watches,
             down_since: dead_since.clone(),
             dead_since,
+            unread_since: None,
             gated: BTreeSet::new(),
             abort: false,
             closed,
@@ -208,6 +215,7 @@ impl RunMachine {
                 self.run.cluster.absorb(&seen, |target| targets.is_changing(target));
                 self.suspect(now);
                 self.note_down(now);
+                self.note_unread(now);
             }
             Input::Watched { balancer, members } => {
                 if self.watches.balancer_answered(now, balancer) {
@@ -217,6 +225,7 @@ impl RunMachine {
                         }
                     }
                     self.note_down(now);
+                    self.note_unread(now);
                 }
             }
             Input::Finished { ticket, outcome, evidence } => {
@@ -260,6 +269,9 @@ impl RunMachine {
             }
             self.turn_back_if_asked();
             let decision = decide(&self.topology, &self.plan, &self.run);
+            if self.waits_for_reads(now, decision) {
+                return if unseen { self.watches.missing() } else { self.write() };
+            }
             if unseen && !self.needs_no_look(now, decision) {
                 return self.watches.missing();
             }
@@ -354,6 +366,27 @@ impl RunMachine {
             && self.topology.database().is_none()
     }
 
+    /// Notes whether something cannot be read.
+    fn note_unread(&mut self, now: Duration) {
+        self.unread_since = match unread(&self.topology, &self.plan, &self.run) {
+            list if list.is_empty() => None,
+            _ => Some(self.unread_since.unwrap_or(now)),
+        };
+    }
+
+    /// Tells whether a decision waits until what cannot be read is read: nothing turns or begins over it. What a balancer has
+    /// lost is re-applied all the same, unknown outcomes are looked at, and the reaction to a loss does not wait.
+    fn waits_for_reads(&self, now: Duration, decision: Decision) -> bool {
+        let waits = match decision {
+            Decision::Look(_) | Decision::Await => false,
+            Decision::Act(order) => !matches!(order.action(), Action::Traffic(TrafficAction::Reassert { .. })),
+            Decision::Move(_, turn) => turn != Turn::DomainLost,
+            Decision::End(_) => true,
+        };
+        let in_time = |since: Duration| now.saturating_sub(since) < UNREAD_LIMIT;
+        waits && self.run.cursor.mode != Mode::Reacting && self.unread_since.is_some_and(in_time)
+    }
+
     /// Notes which nodes look dead that should serve. One that has for `lost_after` takes its failure domain with it;
     /// until then nothing new begins.
     fn suspect(&mut self, now: Duration) {
@@ -408,9 +441,12 @@ impl RunMachine {
 
     fn go(&mut self, to: Cursor, turn: Turn) {
         self.run.enter(to, turn);
-        if turn != Turn::NextStep {
-            self.record(Record::Turned { to, message: turn.to_string() });
+        if turn == Turn::NextStep {
+            return;
         }
+        let unread = unread(&self.topology, &self.plan, &self.run);
+        let why = if unread.is_empty() { String::new() } else { format!("; could not be read: {}", unread.join(", ")) };
+        self.record(Record::Turned { to, message: format!("{turn}{why}") });
     }
 
     fn close(&mut self, end: End) {
@@ -473,10 +509,11 @@ impl RunMachine {
         Ticket(self.next_ticket)
     }
 
-    /// Lists how far each pool's serving capacity is above what is required now.
+    /// Lists how far each pool's serving capacity is above what is required now; nothing while something cannot be read.
     pub fn margins(&self) -> impl Iterator<Item = (PoolIx, i128)> {
+        let read = self.unread_since.is_none();
         let lost = !self.run.cluster.lost().is_empty();
-        self.topology.pools().map(move |(index, pool)| {
+        self.topology.pools().filter(move |_| read).map(move |(index, pool)| {
             let required = if lost { pool.required_after_loss() } else { pool.required_now() };
             (index, i128::from(self.law().capacity(&self.run.cluster, index)) - i128::from(required))
         })

@@ -11,15 +11,12 @@ use ha_core::backend::{
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::clients::find_member;
-use super::fault::{after, before};
+use super::fault::{after, answer_late, before};
 use super::model::{FakeMember, FakeNode, World};
 use super::{Controller, Fault, Operation};
-
-/// How much later a late write happens.
-const LATE: Duration = Duration::from_secs(1);
 
 /// A balancer of the simulated world.
 #[derive(Clone)]
@@ -63,10 +60,7 @@ impl FakeBalancer {
         let fault = self.world.take_fault(Operation::SetAdmin, &self.name);
         if fault == Some(Fault::Late) {
             let (late, member) = (self.clone(), member.clone());
-            tokio::spawn(async move {
-                sleep(LATE).await;
-                let _ = late.with_member(operation, &member, change);
-            });
+            self.world.if_late(fault, move |_| drop(late.with_member(operation, &member, change)));
             return before(fault, operation, &self.name).map(|_| Applied::Applied);
         }
         if fault == Some(Fault::Ignored) {
@@ -74,9 +68,10 @@ impl FakeBalancer {
             return Err(read_back.with_context("the write was answered with success and had no effect"));
         }
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
-            return after(fault, operation, &self.name).map(|()| Applied::Applied);
+            return after(fault, operation, &self.name).map(|()| Applied::AlreadySo);
         }
         let applied = self.with_member(operation, member, change)?;
+        answer_late(fault).await;
         after(fault, operation, &self.name).map(|()| applied)
     }
 
@@ -121,8 +116,7 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn identify(&self) -> Result<Instance, StepError> {
         self.controller.round_trip().await;
-        before(self.world.take_fault(Operation::Member, &self.name), "identify", &self.name)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Member, "identify", &self.name).await?;
         let began = self.world.lock().began.get(&self.name).copied();
         let uptime = began.map_or(Duration::ZERO, |began| began.elapsed());
         Ok(Instance::new("fake", self.generation()).with_uptime(uptime))
@@ -130,8 +124,7 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         self.controller.round_trip().await;
-        before(self.world.take_fault(Operation::Member, &self.name), "member", &self.name)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Member, "member", &self.name).await?;
         let fake = self.with_member("member", member, |fake| fake.clone())?;
         Ok(self.describe(&fake))
     }
@@ -149,8 +142,7 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         self.controller.round_trip().await;
-        before(self.world.take_fault(Operation::Member, &self.name), "members", &self.name)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Member, "members", &self.name).await?;
         let known = self.world.topology().pools().any(|(_, declared)| declared.backend == *pool);
         if !known {
             return Err(StepError::new(ErrorKind::NotFound, "members", pool.to_string()).without_effect());
@@ -167,8 +159,7 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         self.controller.round_trip().await;
-        before(self.world.take_fault(Operation::Quiescence, &self.name), "quiescence", &self.name)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Quiescence, "quiescence", &self.name).await?;
         let generation = self.generation();
         self.with_member("quiescence", member, |fake| figures(fake)).map(|figures| figures.with_generation(generation))
     }

@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,
     /// What goes wrong with every call for which nothing else is planned.
     pub(crate) lasting: BTreeMap<(Operation, String), Fault>,
+    /// How often each operation was called, by its name.
+    pub(crate) calls: BTreeMap<(Operation, String), usize>,
     pub(crate) lives: u64,
     pub(crate) epoch: u64,
     pub(crate) schema: Schema,
@@ -142,6 +144,7 @@ impl World {
             began: topology.balancers().map(|(_, balancer)| (balancer.name.to_string(), Instant::now())).collect(),
             faults: BTreeMap::new(),
             lasting: BTreeMap::new(),
+            calls: BTreeMap::new(),
             lives: 0,
             epoch: 0,
             schema: Schema::Base,
