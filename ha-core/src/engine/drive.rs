@@ -244,7 +244,7 @@ impl Drive {
             work,
             gone_at,
             start_took: self.start_took,
-            lost: self.machine.run().cluster.lost().iter().copied().collect(),
+            lost: self.machine.run().cluster.lost().to_vec(),
             release: order.node().and_then(|node| self.machine.run().cluster.node(node).release),
         }
     }
