@@ -115,8 +115,8 @@ fn a_step_that_would_break_the_law_is_not_given_and_the_run_turns_back() {
     wave.begin(first);
     assert_eq!(wave.decide(), Decision::Await, "both at once would be too many; what is under way ends first");
     wave.end(first, OutcomeKind::Done);
-    assert_eq!(wave.turn(), Turn::LawWouldBreak);
     assert_eq!(refusal(&wave.cluster.topology, &wave.plan, &wave.run).map(|(order, _)| order), Some(second));
+    assert_eq!(wave.turn(), Turn::LawWouldBreak);
 }
 
 /// "precondition -> journal intent": an order that may not be given is not.
@@ -257,7 +257,6 @@ fn a_rollback_takes_back_what_had_begun_in_reverse_and_nothing_else() {
     assert_eq!(driven.run.cursor.phase, 1, "the gate of esb2 holds; all are through it before one is admitted");
     driven.give(TrafficAction::Admit.on(first), OutcomeKind::Done);
     driven.give(TrafficAction::Admit.on(second), OutcomeKind::Done);
-    driven.turn();
     driven.turn();
     assert_eq!(driven.decide(), Decision::End(End::AllOld));
 }

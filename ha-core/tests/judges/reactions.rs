@@ -77,7 +77,7 @@ fn after_a_loss_that_leaves_enough_nothing_is_admitted() {
 fn a_reserve_that_may_not_serve_beside_what_is_left_is_not_admitted() {
     let react = |beside: bool| {
         let cluster = builder(2, 1, nodes(&[("esb1", 1000), ("esb2", 500), ("esb3", 500), ("esb4", 500)]));
-        let mut cluster = Cluster::at_rest(cluster.pool_share(1000));
+        let mut cluster = Cluster::at_rest(cluster);
         let other = cluster.facts.releases.enter("3.0").unwrap();
         if beside {
             cluster.facts.releases.declare_beside(cluster.old, other);
@@ -120,6 +120,7 @@ fn a_reaction_ends_only_once_nothing_is_in_flight_and_looks_at_what_is_unknown()
     driven.turn();
     let admit = TrafficAction::Admit.on(driven.on("esb2"));
     driven.give(admit, OutcomeKind::Unknown);
+    driven.run.cluster.set_traffic_everywhere(driven.on("esb2"), |_| Traffic::Unknown);
     assert_eq!(driven.decide(), Decision::Look(admit));
     for _ in 0..3 {
         driven.end(admit, OutcomeKind::Unknown);
