@@ -72,7 +72,8 @@ fn a_node_is_under_change_from_the_intent_on_until_its_gate_has_passed() {
     for order in others {
         assert!(!esb1(&begun(&cluster, order)).under_change, "{}", order.name());
     }
-    let changed = begun(&cluster, ServerAction::Apply { to: new }.on(on)).with("esb1", |node| node.process = READY);
+    let changed = done(&cluster, ServerAction::Apply { to: new }.on(on)).with("esb1", |node| node.process = READY);
+    assert!(esb1(&changed).under_change);
     let passed = done(&changed, ServerAction::Gate.on(on));
     assert!(esb1(&passed).is_tested(), "the gate ends the change, and what passed counts as tested");
 }

@@ -7,6 +7,8 @@ mod action_effects;
 mod action_preconditions;
 mod cluster;
 mod decisions;
+mod exploring;
+mod folding;
 mod reactions;
 mod law_capacity;
 mod law_invariants;
