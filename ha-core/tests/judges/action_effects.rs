@@ -1,9 +1,7 @@
 //! What each order marks, does, leaves behind in part, owes and is taken back by: DESIGN.md, sections 1, 3 and 4.
 
 use ha_core::action::{Desired, FilesAction, KnownGood, Order, SchemaAction, ServerAction, TrafficAction, WorkAction};
-use ha_core::state::{
-    ClusterState, LoanKind, Process, Schema, ServerDomain, Sync, Target, Traffic, Work, WriterEpoch,
-};
+use ha_core::state::{ClusterState, LoanKind, Process, Schema, ServerDomain, Sync, Target, Traffic, Work, WriterEpoch};
 use ha_core::topology::{NodeIx, Permille};
 
 use crate::cluster::{Cluster, READY, builder, fake, node};
@@ -342,5 +340,7 @@ fn what_moves_traffic_desires_its_end_and_what_leaves_it_desires_nothing() {
     let on = cluster().node("esb1");
     assert!(TrafficAction::Admit.on(on).changes(Target::Traffic(on)));
     assert!(!TrafficAction::StandBy.on(on).changes(Target::Traffic(on)), "the node is observed as ever");
-    assert!(!ServerAction::Gate.on(on).changes(Target::Server(on)) && ServerAction::Stop.on(on).changes(Target::Server(on)));
+    assert!(
+        !ServerAction::Gate.on(on).changes(Target::Server(on)) && ServerAction::Stop.on(on).changes(Target::Server(on))
+    );
 }

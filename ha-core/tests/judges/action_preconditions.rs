@@ -50,7 +50,10 @@ fn only_what_is_ready_tested_and_in_production_is_admitted() {
 fn only_what_is_drained_is_stopped_and_only_what_is_stopped_is_changed() {
     let on = cluster().node("esb2");
     assert!(may(&cluster(), ServerAction::Stop.on(on)));
-    assert!(!may(&cluster().with_traffic_at("esb2", 1, Traffic::Draining { in_flight: false }), ServerAction::Stop.on(on)));
+    assert!(!may(
+        &cluster().with_traffic_at("esb2", 1, Traffic::Draining { in_flight: false }),
+        ServerAction::Stop.on(on)
+    ));
     assert!(!may(&changed(|node| node.work = Work::On), ServerAction::Stop.on(on)));
     let stopped = changed(|node| node.process = Process::Stopped);
     for order in [ServerAction::Apply { to: stopped.new }.on(on), ServerAction::Restore { to: stopped.old }.on(on)] {
@@ -98,7 +101,9 @@ fn files_reach_only_nodes_without_requests() {
     assert!(may(&cluster(), deploy));
     assert!(!may(&cluster().with_traffic_at("esb2", 1, Traffic::In), deploy));
     assert!(!may(&changed(|node| node.sync = Sync::Active), deploy), "the sync would overwrite them");
-    assert!(!may(&cluster(), FilesAction::Hold.on(cluster().node("esb1"))) && may(&cluster(), FilesAction::Hold.on(on)));
+    assert!(
+        !may(&cluster(), FilesAction::Hold.on(cluster().node("esb1"))) && may(&cluster(), FilesAction::Hold.on(on))
+    );
 }
 
 /// I3 and I5: the next writer is ready and tested, has what the last one has, and nothing is being copied.

@@ -9,7 +9,7 @@ use ha_core::safety::{Counterexample, Proof, prove, prove_with};
 use ha_core::state::{NodeState, Process, Schema, Sync, Traffic};
 use ha_core::topology::{NodeSpec, Permille, PoolSpec, Topology, TopologyBuilder};
 
-use crate::cluster::{Cluster, READY, builder, fake, node};
+use crate::cluster::{Cluster, builder, fake, node};
 
 type Verdict = Result<Proof, Box<Counterexample>>;
 
@@ -45,7 +45,7 @@ fn proven(cluster: &Cluster, name: &str, actions: &[Action]) -> Verdict {
 }
 
 fn broken(verdict: Verdict) -> (Invariant, usize, String) {
-    let found = *verdict.expect_err("it is refused");
+    let found = *verdict.unwrap_err();
     (found.violation.invariant, found.faults, found.violation.facts)
 }
 
@@ -128,7 +128,8 @@ fn a_standby_is_patched_without_a_window() {
 fn a_plan_that_begins_in_a_broken_state_is_refused_though_it_mends_it() {
     let pool = PoolSpec::new("esb", 2, 1000).with_survive_one(Permille::new(500));
     let cluster = Topology::builder("orders").balancer("lb1", fake()).pool(pool);
-    let cluster = nodes(&[("esb1", 500), ("esb2", 500), ("esb3", 500)]).into_iter().fold(cluster, TopologyBuilder::node);
+    let cluster =
+        nodes(&[("esb1", 500), ("esb2", 500), ("esb3", 500)]).into_iter().fold(cluster, TopologyBuilder::node);
     let low = Cluster::at_rest(cluster).with_traffic("esb2", Traffic::Out);
     let (invariant, faults, facts) = broken(proven(&low, "esb2", &[admit()]));
     assert_eq!((invariant, faults), (Invariant::Now, 0), "{facts}");
@@ -231,12 +232,16 @@ fn a_plan_that_can_only_go_forward_needs_its_point_of_no_return() {
         plan = plan.with_stage(stage(&ready, &["esb1"], &off));
         let contract = SchemaAction::Migrate { to: Schema::Contracted };
         plan = plan.with_stage(stage(&ready, &[], &[contract.into()]));
-        plan = plan.with_stage(stage(&ready, &["esb1"], &[
-            ServerAction::Apply { to: new }.into(),
-            ServerAction::Start.into(),
-            ServerAction::Gate.into(),
-            TrafficAction::StandBy.into(),
-        ]));
+        plan = plan.with_stage(stage(
+            &ready,
+            &["esb1"],
+            &[
+                ServerAction::Apply { to: new }.into(),
+                ServerAction::Start.into(),
+                ServerAction::Gate.into(),
+                TrafficAction::StandBy.into(),
+            ],
+        ));
         plan = plan.with_window(window());
         plan.point_of_no_return = point_of_no_return;
         verdict(&ready, plan)

@@ -72,9 +72,8 @@ fn what_would_not_answer_well_carries_nothing() {
     assert_eq!(capacity(&two().with("esb1", |node| node.under_change = true)), 1000);
     assert_eq!(capacity(&two().with("esb1", |node| node.tested.clear())), 1000);
     assert_eq!(capacity(&two().with("esb1", |node| node.server_domain = ServerDomain::Test)), 1000);
-    let database = Cluster::at_rest(
-        builder(2, 1, vec![node("esb1", 1000), node("esb2", 1000)]).database(crate::cluster::fake()),
-    );
+    let database =
+        Cluster::at_rest(builder(2, 1, vec![node("esb1", 1000), node("esb2", 1000)]).database(crate::cluster::fake()));
     let new = database.new;
     let early = database.clone().with("esb1", |node| {
         node.release = Some(new);
@@ -159,7 +158,8 @@ fn a_lost_domain_carries_nothing_after_one_more_loss() {
 /// "where none is In, of the Ready Backup members there": after the loss of the last primary, in another domain.
 #[test]
 fn after_the_loss_of_the_last_primary_a_backup_of_another_domain_is_left() {
-    let nodes = vec![node("esb1", 1000).with_domain("rack1"), node("esb2", 800).with_domain("rack1"), node("esb3", 900)];
+    let nodes =
+        vec![node("esb1", 1000).with_domain("rack1"), node("esb2", 800).with_domain("rack1"), node("esb3", 900)];
     let cluster = Cluster::at_rest(loaded(800, 1, 1, nodes)).with_backup("esb2").with_backup("esb3");
     let cluster = cluster.with("esb3", |node| node.process = Process::Stopped);
     assert_eq!(left(&cluster), 0, "esb2 is lost with esb1");
@@ -179,7 +179,8 @@ fn each_sum_has_its_own_bound_and_what_is_equal_is_enough() {
     let pool = PoolSpec::new("esb", 2, 1000).with_survive_one(Permille::new(600));
     let of = |first: u64, second: u64| {
         let cluster = ha_core::topology::Topology::builder("orders").balancer("lb1", crate::cluster::fake());
-        let cluster = cluster.pool(pool.clone()).node(node("esb1", 1000)).node(node("esb2", 1000)).node(node("esb3", 600));
+        let cluster =
+            cluster.pool(pool.clone()).node(node("esb1", 1000)).node(node("esb2", 1000)).node(node("esb3", 600));
         let mut cluster = Cluster::at_rest(cluster);
         for (name, keep) in [("esb1", first), ("esb2", second)] {
             if keep == 0 {

@@ -80,7 +80,10 @@ fn what_may_get_requests_or_is_ready_and_not_under_change_can_use_the_schema() {
     assert_eq!(contracted(&unchanged, Traffic::Out), Some(Invariant::Schema), "ready, and not under change");
     assert_eq!(contracted(&|node| node.under_change = true, Traffic::Out), None, "under change");
     assert_eq!(contracted(&|node| node.process = Process::Stopped, Traffic::Out), None, "stopped");
-    assert_eq!(contracted(&|node| node.under_change = true, Traffic::Draining { in_flight: true }), Some(Invariant::Schema));
+    assert_eq!(
+        contracted(&|node| node.under_change = true, Traffic::Draining { in_flight: true }),
+        Some(Invariant::Schema)
+    );
     let mut undeclared = with_database().with("esb1", |node| node.release = None);
     assert_eq!(broken(undeclared.law().schema(&undeclared.state)), Some(Invariant::Schema), "nothing is assumed");
     undeclared = undeclared.without("esb1");
@@ -215,7 +218,8 @@ fn everything_that_a_state_breaks_is_listed() {
         found.into_iter().map(|violation| violation.invariant).collect::<Vec<_>>()
     };
     assert_eq!(all(&two()), []);
-    let down = two().with("esb1", |node| node.process = Process::Sick).with("esb2", |node| node.process = Process::Sick);
+    let down =
+        two().with("esb1", |node| node.process = Process::Sick).with("esb2", |node| node.process = Process::Sick);
     assert_eq!(all(&down), [Invariant::Now, Invariant::OneMoreFailure, Invariant::Tested]);
     let mut contracted = with_database();
     contracted.state.schema = Schema::Contracted;

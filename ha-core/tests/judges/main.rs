@@ -1,7 +1,7 @@
 //! What judges plans and runs, judged: each test is a sentence of the design, on a cluster small enough to be worked out by
 //! hand. `tests/mutants` breaks the judge in one place after another, and these tests have to notice it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod action_effects;
 mod action_preconditions;
@@ -9,6 +9,6 @@ mod cluster;
 mod decisions;
 mod exploring;
 mod folding;
-mod reactions;
 mod law_capacity;
 mod law_invariants;
+mod reactions;
