@@ -7,6 +7,7 @@ use ha_core::machine::{Decision, Progress, RunState, Turn, decide, has_failed, n
 use ha_core::plan::{Draft, Goal, OnFailure, Plan, Stage, Step};
 use ha_core::record::{Cursor, End, Mode, OutcomeKind, Why};
 use ha_core::state::{LoanKind, Process, Schema, ServerDomain, Traffic};
+use ha_core::topology::{Permille, PoolSpec, Topology};
 
 use crate::cluster::{Cluster, READY, builder, fake, node};
 
@@ -310,12 +311,13 @@ fn a_rollback_that_makes_nothing_worse_goes_on_in_a_state_that_is_broken() {
 /// its phase asks for is not worse.
 #[test]
 fn a_rollback_is_judged_by_the_phase_of_its_plan() {
-    let nodes = vec![node("esb1", 1000), node("esb2", 1000), node("esb3", 1000)];
-    let cluster = Cluster::at_rest(builder(1, 1, nodes)).without("esb3");
-    let mut driven = run(cluster, &["esb2"], &[admit(), ServerAction::Soak.into()]);
+    let pool = PoolSpec::new("esb", 2, 1000).with_survive_one(Permille::new(500));
+    let topology = Topology::builder("orders").balancer("lb1", fake()).pool(pool);
+    let topology = ["esb1", "esb2", "esb3"].into_iter().fold(topology, |all, name| all.node(node(name, 600)));
+    let cluster = Cluster::at_rest(topology).without("esb3").with_traffic("esb2", Traffic::Out);
+    let mut driven = run(cluster, &["esb2"], &[admit()]);
     assert_eq!(driven.plan.phase(), Phase::Settled);
     driven.give(TrafficAction::Admit.on(driven.on("esb2")), OutcomeKind::Done);
-    driven.change("esb2", |node| node.process = Process::Ready { warm: true });
     driven.go_back();
     assert_eq!(driven.decide(), Decision::Act(TrafficAction::TakeOut.on(driven.on("esb2"))));
 }
