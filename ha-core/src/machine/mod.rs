@@ -13,6 +13,7 @@ mod targets;
 mod unread;
 mod watch;
 
+pub(crate) use decide::without_what_leaves;
 pub use decide::{Decision, Turn, decide, has_failed, newly_lost, refusal};
 pub use fold::{FoldError, Folded, fold};
 pub(crate) use run::GUARD_INTERVAL;

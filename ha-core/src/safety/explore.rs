@@ -251,13 +251,14 @@ impl Explorer<'_> {
         {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
+        let shaken = (self.phase(&state) == Phase::Shaken).then(|| state.run.clone());
         let mut begun = state;
         begun.run.begin_order(self.law, order);
         let mut done = begun.clone();
         if let Err(rejected) = done.run.resolve(self.law, order, OutcomeKind::Done) {
             return Err(self.counterexample(number, Some(Event::Acted(order)), illegal(order, rejected)));
         }
-        if let Some(violation) = self.lowered(&begun, &done) {
+        if let Some(violation) = shaken.and_then(|before| self.lowered(&before, &done.run)) {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
         if begun.faults_left > 0 {
