@@ -112,6 +112,24 @@ fn a_reserve_that_is_not_tested_or_is_being_moved_is_not_admitted() {
     assert!(admits(&driven, "esb3"), "esb2 is not tested: {:?}", driven.decide());
 }
 
+/// Shaken: "our commands never lower an I1 or I2 sum": a primary member takes over from the backup, however little it carries.
+#[test]
+fn a_reserve_that_would_take_over_from_a_larger_backup_is_not_admitted() {
+    let react = |capacity: u64| {
+        let spares = [node("spare1", 900).as_spare(), node("spare2", capacity).as_spare()];
+        let nodes = nodes(&[("esb1", 1000), ("esb2", 1000)]).into_iter().chain(spares).collect();
+        let ready = |node: &mut NodeState| node.process = Process::Ready { warm: true };
+        let cluster = Cluster::at_rest(builder(1, 1, nodes)).with("spare1", ready).with("spare2", ready);
+        let cluster = cluster.with("esb2", |node| node.process = Process::Stopped).with_backup("spare1");
+        let mut driven = run(cluster, &["esb2"]);
+        lose(&mut driven, "esb1");
+        driven.turn();
+        admits(&driven, "spare2")
+    };
+    assert!(react(900));
+    assert!(!react(300), "900 serve, and 300 would");
+}
+
 /// An admission whose outcome nobody knows is looked at, and what is in flight is waited for before the run ends.
 #[test]
 fn a_reaction_ends_only_once_nothing_is_in_flight_and_looks_at_what_is_unknown() {
