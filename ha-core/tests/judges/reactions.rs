@@ -63,6 +63,16 @@ fn after_a_loss_reserves_are_admitted_until_what_is_required_is_carried() {
     assert_eq!(driven.decide(), Decision::End(End::NeedsOperator(Why::DomainLost(lost))), "1000 serve again");
 }
 
+/// "serving(n) = In on *all* instances": a reserve that one balancer alone sends requests to is admitted on the others.
+#[test]
+fn a_reserve_that_some_balancers_hold_out_is_admitted_on_all() {
+    let two = Cluster::at_rest(builder(1, 2, nodes(&[("esb1", 1000), ("esb2", 1000)])));
+    let mut driven = run(two.with_traffic_at("esb2", 0, Traffic::In), &["esb2"]);
+    lose(&mut driven, "esb1");
+    driven.turn();
+    assert!(admits(&driven, "esb2"), "{:?}", driven.decide());
+}
+
 /// What is left may be enough: then nothing is admitted.
 #[test]
 fn after_a_loss_that_leaves_enough_nothing_is_admitted() {
