@@ -221,11 +221,42 @@ async fn a_look_from_before_a_slow_record_of_the_plan_is_too_old_for_the_first_s
     assert_eq!(run.wait().await.unwrap().end, End::AllNew);
 }
 
+/// Follows each remedy to the letter, on clusters without a spare and on some whose spares are too small.
+#[tokio::test(start_paused = true)]
+async fn a_remedy_that_is_given_makes_the_plan_provable() {
+    let mut shapes = vec![Shape::active_passive().with_spares(&[])];
+    for (members, capacity) in [(2, 750), (2, 1000), (3, 400), (3, 500), (4, 300), (4, 1000)] {
+        for spares in [&[][..], &[50], &[100, 100]] {
+            let shape = Shape::active_active(members, capacity).with_spares(spares);
+            shapes.push(shape.clone().with_balancers(2));
+            let mut standing_by = shape.clone();
+            standing_by.serve = members - 1;
+            let mut together = shape.clone();
+            together.together = vec![members - 1];
+            shapes.extend([shape, standing_by, together]);
+        }
+    }
+    let mut given = 0;
+    for mut shape in shapes {
+        let Ok(world) = shape.world() else { continue };
+        let refused = world.engine().plan(&world.patch_to("2.0")).await;
+        let Err(RunError::Plan { source: PlanError::Unprovable { remedy, .. }, .. }) = &refused else { continue };
+        let Some((count, rest)) = remedy.split_once(" of capacity ") else { continue };
+        given += 1;
+        let capacity: u64 = rest.split_once(' ').unwrap().0.parse().unwrap();
+        shape.spares.extend(vec![capacity; if count.starts_with("add two") { 2 } else { 1 }]);
+        let world = shape.world().unwrap();
+        let planned = world.engine().plan(&world.patch_to("2.0")).await;
+        assert!(planned.is_ok(), "{shape:?}: {remedy}\n{}", planned.unwrap_err());
+    }
+    assert!(given >= 5, "{given}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy() {
     let text = World::active_passive();
     let planned = text.engine().plan(&text.patch_to("2.0")).await.unwrap();
-    assert!(planned.plan.stages()[0].name.contains("spare"), "{}", planned.plan.to_text(text.topology()));
+    assert!(planned.plan().stages()[0].name.contains("spare"), "{}", planned.plan().to_text(text.topology()));
     let spare = "[[node]]\nname = \"spare1\"";
     let without = TWO_NODES.split(spare).next().unwrap();
     let world = World::from_toml_str(without).unwrap();
@@ -282,11 +313,8 @@ async fn every_single_planned_fault_ends_in_a_named_state_without_losing_a_reque
             let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
             let clients = world.clients();
             world.plan_fault(operation, name, fault);
-            let run = match engine.run("patch-1".into(), planned).await {
-                Ok(run) => run,
-                Err(RunError::StalePlan(_)) if operation == Operation::Member => continue,
-                Err(error) => panic!("{operation:?} {name} {fault:?}: {error}"),
-            };
+            let run = engine.run("patch-1".into(), planned).await;
+            let run = run.unwrap_or_else(|error| panic!("{operation:?} {name} {fault:?}: {error}"));
             let report = run.wait().await.unwrap();
             let served = clients.stop().await;
             let context = format!("{operation:?} on {name} {fault:?}:\n{report}\n{:?}", served.reasons);

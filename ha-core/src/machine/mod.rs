@@ -10,6 +10,8 @@ pub mod rotation;
 mod run;
 mod run_state;
 mod targets;
+mod unread;
+mod watch;
 
 pub use decide::{Decision, Turn, decide, has_failed, newly_lost, refusal};
 pub use fold::{FoldError, Folded, fold};

@@ -1,5 +1,7 @@
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::remedy::remedy;
 use super::{PlanError, Proposal};
 use crate::action::{Action, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
 use crate::law::{self, Law};
@@ -49,39 +51,13 @@ impl<'a> Change<'a> {
         let mut spares: Vec<_> = self.topology.spares().filter(|(index, _)| self.is_usable_spare(*index)).collect();
         spares.sort_by_key(|(_, node)| node.ports.iter().map(|port| port.capacity).max());
         let spares: Vec<NodeIx> = spares.into_iter().map(|(spare, _)| spare).collect();
-        let remedy = self.remedy(spares.len());
         let singles: Vec<Vec<NodeIx>> = spares.iter().map(|spare| vec![*spare]).collect();
         let several = (2..=spares.len()).map(move |count| spares.iter().rev().take(count).copied().collect());
         let sets = std::iter::once(Vec::new()).chain(singles).chain(several);
-        Ok(Proposal::new(sets.map(move |set: Vec<NodeIx>| self.plan(&set)), remedy))
-    }
-
-    fn remedy(&self, declared: usize) -> String {
-        let needed = self.needed();
-        if declared == 0 {
-            return format!(
-                "add one spare of capacity {needed} in a failure domain of its own (node.spare = true), as the members \
-                 are now"
-            );
-        }
-        format!(
-            "none of the declared spares is enough; give one a capacity of {needed} and a failure domain of its own"
-        )
-    }
-
-    /// Says which capacity a spare that carries everything needs, in each pool where there are several.
-    fn needed(&self) -> String {
-        let mut pools = self.topology.pools().map(|(index, pool)| {
-            let smallest = self.topology.members_of(index).map(|(.., port)| port.capacity).min().unwrap_or(1);
-            (pool.required_after_loss().max(smallest), &pool.name)
-        });
-        match (pools.next(), self.topology.pools().count()) {
-            (Some((needed, _)), 1) => needed.to_string(),
-            (first, _) => {
-                let each = first.into_iter().chain(pools).map(|(needed, pool)| format!("{needed} in pool {pool}"));
-                each.collect::<Vec<_>>().join(", ")
-            }
-        }
+        let change = Rc::new(self);
+        let to_plan = Rc::clone(&change);
+        let plans = sets.map(move |set: Vec<NodeIx>| to_plan.plan(&set));
+        Ok(Proposal::with_remedy(plans, move || remedy(&change)))
     }
 
     fn is_usable_spare(&self, spare: NodeIx) -> bool {
@@ -93,7 +69,7 @@ impl<'a> Change<'a> {
         Law::new(self.topology, &self.facts)
     }
 
-    fn check_start(&self) -> Result<(), PlanError> {
+    pub(super) fn check_start(&self) -> Result<(), PlanError> {
         let not_ready = |node: NodeIx, what: String, fix: &str| PlanError::NotReady {
             node: self.topology.node(node).name.to_string(),
             what,
@@ -176,7 +152,7 @@ impl<'a> Change<'a> {
         self.stage(name, Vec::new(), [SchemaAction::Migrate { to }.into()])
     }
 
-    fn plan(&self, spares: &[NodeIx]) -> Plan {
+    pub(super) fn plan(&self, spares: &[NodeIx]) -> Plan {
         let mut stages = Vec::new();
         let mut state = self.start.clone();
         for spare in spares {
@@ -253,6 +229,7 @@ impl<'a> Change<'a> {
     fn windows(&self) -> Vec<DegradedWindow> {
         let mut windows = Vec::new();
         if self.topology.members().any(|(index, _)| self.is_admitted(index)) {
+            // Once a balancer that lost its state answers: until it is looked at, and as long for what is read and set then.
             windows.push(DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2));
         }
         let pulls: Vec<NodeIx> =

@@ -6,6 +6,7 @@ mod error;
 mod patch;
 mod planned;
 mod propose;
+mod remedy;
 mod request;
 mod update;
 mod upgrade;

@@ -38,19 +38,25 @@ pub trait Procedure: fmt::Debug + Send + Sync {
 /// What a procedure proposes.
 pub struct Proposal<'a> {
     plans: Box<dyn Iterator<Item = Plan> + 'a>,
-    remedy: String,
+    remedy: Box<dyn FnOnce() -> String + 'a>,
 }
 
 impl fmt::Debug for Proposal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proposal").field("remedy", &self.remedy).finish_non_exhaustive()
+        f.debug_struct("Proposal").finish_non_exhaustive()
     }
 }
 
 impl<'a> Proposal<'a> {
     /// Proposes plans, cheapest first, and says what would help where none of them can be proven.
     pub fn new(plans: impl Iterator<Item = Plan> + 'a, remedy: impl Into<String>) -> Self {
-        Self { plans: Box::new(plans), remedy: remedy.into() }
+        let remedy = remedy.into();
+        Self::with_remedy(plans, move || remedy)
+    }
+
+    /// The same, where finding out what would help takes time: `remedy` is only called when none of the plans can be proven.
+    pub fn with_remedy(plans: impl Iterator<Item = Plan> + 'a, remedy: impl FnOnce() -> String + 'a) -> Self {
+        Self { plans: Box::new(plans), remedy: Box::new(remedy) }
     }
 
     /// Proposes one plan.
@@ -68,12 +74,12 @@ pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, Pl
     let mut refused = None;
     for plan in plans {
         match prove(seen.topology, &plan) {
-            Ok(proof) => return Ok(Planned { plan, proof }),
+            Ok(proof) => return Ok(Planned::new(plan, proof)),
             Err(counterexample) => refused = Some((Box::new(plan), counterexample)),
         }
     }
     match refused {
-        Some((plan, counterexample)) => Err(PlanError::Unprovable { plan, counterexample, remedy }),
+        Some((plan, counterexample)) => Err(PlanError::Unprovable { plan, counterexample, remedy: remedy() }),
         None => Err(PlanError::Incomplete(format!("{procedure:?} proposes no plan"))),
     }
 }

@@ -48,6 +48,13 @@ impl Explorer<'_> {
         self.bad_end(state)
     }
 
+    /// Says how a command of the reaction to a fault lowers what the fault has left.
+    pub(super) fn lowered(&self, before: &ExploredState, after: &ExploredState) -> Option<Violation> {
+        let shaken = self.phase(before) == Phase::Shaken;
+        let (cluster, targets) = (&before.run.cluster, &before.run.targets);
+        shaken.then(|| self.law.keeps(&targets.last_quiet(cluster), cluster, &after.run.cluster).err()).flatten()
+    }
+
     fn phase(&self, state: &ExploredState) -> Phase {
         let (cluster, ended) = (&state.run.cluster, matches!(state.run.cursor.mode, Mode::Ended(_)));
         if newly_lost(self.plan, cluster).is_some() {

@@ -1,7 +1,7 @@
-use super::members::{Entrance, MemberLayout};
+use super::members::{Entrance, MemberLayout, Members, Seat};
 use super::{
-    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Policy, Pool, PoolIx, Port, SiteRole, SiteSpec,
-    Topology,
+    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, SiteRole,
+    SiteSpec, Topology,
 };
 
 impl Topology {
@@ -47,6 +47,23 @@ impl Topology {
     pub fn is_home(&self, node: &Node) -> bool {
         let role = node.site.and_then(|site| self.sites.get(site.index())).map(|site| site.role);
         role.is_none_or(|role| role == SiteRole::Serving)
+    }
+
+    /// Returns the topology with one spare more, in every pool and in a failure domain of its own; `capacities` has one entry a
+    /// pool. `None` where there is no node to take the rest from.
+    pub(crate) fn with_spare(&self, name: Name, capacities: &[u64]) -> Option<(Self, NodeIx)> {
+        let like = self.members().map(|(_, node)| node).next()?;
+        let mut next = self.clone();
+        let domain = DomainIx::new(next.domains.len());
+        next.domains.push(name.clone());
+        let port =
+            |(pool, capacity): (u8, &u64)| Port { pool: PoolIx::new(pool), member: name.clone(), capacity: *capacity };
+        let ports = (0..).zip(capacities).map(port).collect();
+        let (site, components) = (like.site, like.components.clone());
+        let (warm_up, spare) = (Permille::WHOLE, true);
+        next.nodes.push(Node { name: name.clone(), ports, warm_up, site, domain, spare, components });
+        next.members = Members::new(&next.pools, &next.nodes);
+        Some((next, NodeIx::new(self.nodes.len())))
     }
 
     /// Lists the members: the nodes of the serving site that are no spares.
@@ -119,6 +136,12 @@ impl Topology {
     /// Lists a pool's entrances: its balancer instances, each with the pool's members there.
     pub fn entrances(&self, pool: PoolIx) -> &[Entrance] {
         &self.members.entrances[pool.index()]
+    }
+
+    /// Lists the members on a balancer instance, pool after pool.
+    pub fn seats_on(&self, balancer: BalancerIx) -> impl Iterator<Item = &Seat> {
+        let on = move |entrance: &&Entrance| entrance.balancer == balancer;
+        self.members.entrances.iter().flatten().filter(on).flat_map(|entrance| &entrance.seats)
     }
 
     /// Returns where each node's members are among all members.

@@ -297,7 +297,7 @@ impl Sketch {
         }
         state.schema = ha_core::state::Schema::Base;
         match plan(&*self.request(), Snapshot::new(&topology, &state, &facts)) {
-            Ok(planned) => Some((topology, planned.plan)),
+            Ok(planned) => Some((topology, planned.plan().clone())),
             Err(PlanError::Unprovable { plan, .. }) => Some((topology, *plan)),
             Err(_) => None,
         }
