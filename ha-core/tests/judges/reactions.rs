@@ -63,6 +63,16 @@ fn after_a_loss_reserves_are_admitted_until_what_is_required_is_carried() {
     assert_eq!(driven.decide(), Decision::End(End::NeedsOperator(Why::DomainLost(lost))), "1000 serve again");
 }
 
+/// "serving(n) = In on *all* instances": a reserve that one balancer alone sends requests to is admitted on the others.
+#[test]
+fn a_reserve_that_some_balancers_hold_out_is_admitted_on_all() {
+    let two = Cluster::at_rest(builder(1, 2, nodes(&[("esb1", 1000), ("esb2", 1000)])));
+    let mut driven = run(two.with_traffic_at("esb2", 0, Traffic::In), &["esb2"]);
+    lose(&mut driven, "esb1");
+    driven.turn();
+    assert!(admits(&driven, "esb2"), "{:?}", driven.decide());
+}
+
 /// What is left may be enough: then nothing is admitted.
 #[test]
 fn after_a_loss_that_leaves_enough_nothing_is_admitted() {
@@ -110,6 +120,24 @@ fn a_reserve_that_is_not_tested_or_is_being_moved_is_not_admitted() {
     lose(&mut driven, "esb1");
     driven.turn();
     assert!(admits(&driven, "esb3"), "esb2 is not tested: {:?}", driven.decide());
+}
+
+/// Shaken: "our commands never lower an I1 or I2 sum": a primary member takes over from the backup, however little it carries.
+#[test]
+fn a_reserve_that_would_take_over_from_a_larger_backup_is_not_admitted() {
+    let react = |capacity: u64| {
+        let spares = [node("spare1", 900).as_spare(), node("spare2", capacity).as_spare()];
+        let nodes = nodes(&[("esb1", 1000), ("esb2", 1000)]).into_iter().chain(spares).collect();
+        let ready = |node: &mut NodeState| node.process = Process::Ready { warm: true };
+        let cluster = Cluster::at_rest(builder(1, 1, nodes)).with("spare1", ready).with("spare2", ready);
+        let cluster = cluster.with("esb2", |node| node.process = Process::Stopped).with_backup("spare1");
+        let mut driven = run(cluster, &["esb2"]);
+        lose(&mut driven, "esb1");
+        driven.turn();
+        admits(&driven, "spare2")
+    };
+    assert!(react(900));
+    assert!(!react(300), "900 serve, and 300 would");
 }
 
 /// An admission whose outcome nobody knows is looked at, and what is in flight is waited for before the run ends.

@@ -8,7 +8,6 @@
 
 mod table;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -45,31 +44,28 @@ fn the_tests_of_the_judge_notice_its_mutants() {
     let wanted = std::env::var("HA_MUTANTS").unwrap_or_default();
     let tree = copy();
     assert_eq!(judge(&tree), Verdict::Survived, "the tests of the judge fail on the unchanged sources");
-    let mut counts: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
-    let (mut survivors, mut wrong) = (Vec::new(), Vec::new());
-    let is_wanted = |mutant: &&Mutant| wanted.split(',').any(|what| mutant.table == what || mutant.file.contains(what));
-    for mutant in mutants().iter().filter(is_wanted) {
-        let unchanged = mutant.apply(&tree.join("ha-core")).unwrap();
-        let verdict = judge(&tree);
-        mutant.revert(&tree.join("ha-core"), &unchanged).unwrap();
-        let (tried, noticed, equal) = counts.entry(mutant.table).or_default();
-        if verdict != Verdict::Noticed {
-            println!("{verdict:?}: {mutant}");
-        }
-        match (verdict, &mutant.equal) {
-            (Verdict::Survived, Some(_)) => *equal += 1,
-            (Verdict::Survived, None) => {
-                *tried += 1;
-                survivors.push(mutant.to_string());
-            }
-            (Verdict::Noticed, None) => (*tried, *noticed) = (*tried + 1, *noticed + 1),
-            (Verdict::Noticed, Some(_)) => wrong.push(format!("listed as equal, and noticed: {mutant}")),
-            (Verdict::DoesNotCompile, _) => wrong.push(format!("does not compile: {mutant}")),
-        }
-    }
+    let mutants: Vec<Mutant> = mutants().into_iter().filter(|mutant| mutant.is_any_of(&wanted)).collect();
     let (mut all, mut all_noticed) = (0, 0);
-    for (table, (tried, noticed, equal)) in counts {
-        println!("mutants of {table}: {tried} tried, {noticed} noticed; {equal} more are equal in meaning");
+    let (mut survivors, mut wrong) = (Vec::new(), Vec::new());
+    for table in mutants.chunk_by(|one, next| one.table == next.table) {
+        let (mut noticed, mut equal) = (0, 0);
+        for mutant in table {
+            let unchanged = mutant.apply(&tree.join("ha-core")).unwrap();
+            let verdict = judge(&tree);
+            mutant.revert(&tree.join("ha-core"), &unchanged).unwrap();
+            if verdict != Verdict::Noticed {
+                println!("{verdict:?}: {mutant}");
+            }
+            match (verdict, &mutant.equal) {
+                (Verdict::Noticed, None) => noticed += 1,
+                (Verdict::Survived, Some(_)) => equal += 1,
+                (Verdict::Survived, None) => survivors.push(mutant.to_string()),
+                (Verdict::Noticed, Some(_)) => wrong.push(format!("listed as equal, and noticed: {mutant}")),
+                (Verdict::DoesNotCompile, _) => wrong.push(format!("does not compile: {mutant}")),
+            }
+        }
+        let tried = table.iter().filter(|mutant| mutant.equal.is_none()).count();
+        println!("mutants of {}: {tried} tried, {noticed} noticed; {equal} more are equal in meaning", table[0].table);
         (all, all_noticed) = (all + tried, all_noticed + noticed);
     }
     println!("mutants: {all} tried, {all_noticed} noticed");

@@ -49,6 +49,11 @@ pub(crate) fn mutants() -> Vec<Mutant> {
 }
 
 impl Mutant {
+    /// Tells whether it is in a list of tables and files; everything is in an empty one.
+    pub(crate) fn is_any_of(&self, list: &str) -> bool {
+        list.split(',').any(|what| self.table == what || self.file.contains(what))
+    }
+
     /// Makes the change in a source tree, and returns the unchanged text.
     pub(crate) fn apply(&self, crate_dir: &Path) -> Result<String, String> {
         let path = crate_dir.join("src").join(&self.file);
