@@ -42,7 +42,7 @@ async fn prepared(dir: Option<&TempDir>) -> (Engine, Planned, Arc<dyn Journal>) 
 
 /// Runs the plan; returns the time a step took and the records that were written.
 async fn run(engine: &Engine, planned: Planned, journal: &dyn Journal) -> (Duration, Vec<Entry>) {
-    let steps = u32::try_from(planned.plan.steps()).unwrap();
+    let steps = u32::try_from(planned.plan().steps()).unwrap();
     let began = Instant::now();
     let report = engine.run("patch".into(), planned).await.unwrap().wait().await.unwrap();
     let took = began.elapsed() / steps;
@@ -97,7 +97,7 @@ fn raw_writes(iterations: u64, writes: &[Vec<Entry>], steps: u32) -> Duration {
 fn engine(criterion: &mut Criterion) {
     let (writes, steps) = virtual_time().block_on(async {
         let (engine, planned, journal) = prepared(None).await;
-        let steps = u32::try_from(planned.plan.steps()).unwrap();
+        let steps = u32::try_from(planned.plan().steps()).unwrap();
         (writes(run(&engine, planned, &*journal).await.1), steps)
     });
     let mut group = criterion.benchmark_group("a step of a run");

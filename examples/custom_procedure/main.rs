@@ -58,7 +58,7 @@ async fn restart(procedure: &RollingRestart) -> Result<u64, Box<dyn Error>> {
     let world = Shape::active_active(3, 1000).world()?;
     let (engine, clients) = (world.engine(), world.clients());
     let planned = engine.plan(procedure).await?;
-    println!("{}{}", planned.plan.to_text(engine.topology()), planned.proof);
+    println!("{}{}", planned.plan().to_text(engine.topology()), planned.proof());
     let report = engine.run("restart-1".into(), planned).await?.wait().await?;
     let served = clients.stop().await;
     println!("{report}{} requests were sent, {} failed", served.sent, served.lost);

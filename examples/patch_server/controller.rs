@@ -55,8 +55,8 @@ async fn patch(folder: &Path, from: &str, to: &str) -> Fallible<()> {
                 return Ok(());
             }
         };
-        print!("{}", planned.plan.to_text(engine.topology()));
-        println!("{}", planned.proof);
+        print!("{}", planned.plan().to_text(engine.topology()));
+        println!("{}", planned.proof());
         engine.run(run, planned).await?
     };
     while let Some(event) = handle.next_event().await {

@@ -73,7 +73,7 @@ impl Cluster {
             (ClusterState::new(&topology, nodes, members), Facts::new(releases, Generations::default()));
         let words = |word: &str| vec![word.to_string()];
         let request = PatchRequest::new("2.0", words("apply"), words("restore")).with_beside("1.0");
-        let made: Plan = plan(&request, Snapshot::new(&topology, &state, &facts)).ok()?.plan;
+        let made: Plan = plan(&request, Snapshot::new(&topology, &state, &facts)).ok()?.plan().clone();
         let record = Record::Opened { plan: Box::new(made) };
         let opened = serde_json::to_value(Entry::new(0, LeaseEpoch::new(1), 0, record)).ok()?;
         Some(Self { topology, opened })

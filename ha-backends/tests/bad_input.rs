@@ -229,7 +229,7 @@ async fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
     let cluster = Cluster::start("admin").await;
     let engine = cluster.engine(&cluster.topology());
     let planned = engine.plan(&request()).await.unwrap();
-    let mut newer = Entry::new(0, LeaseEpoch::new(1), 0, Record::Opened { plan: Box::new(planned.plan.clone()) });
+    let mut newer = Entry::new(0, LeaseEpoch::new(1), 0, Record::Opened { plan: Box::new(planned.plan().clone()) });
     newer.format = 99;
     cluster.store().append(&"patch-0".into(), vec![newer]).await.unwrap();
     let load = cluster.load();

@@ -12,7 +12,7 @@ use ha_core::state::{Schema, SchemaRange};
 use ha_testkit::world::{Shape, World};
 
 async fn patched(world: &World) -> Draft {
-    world.engine().plan(&world.patch_to("2.0")).await.unwrap().plan.into()
+    world.engine().plan(&world.patch_to("2.0")).await.unwrap().plan().clone().into()
 }
 
 fn refused(world: &World, plan: &Draft) -> Counterexample {

@@ -152,7 +152,7 @@ async fn a_journal_that_fails_strands_nobody_a_rotation_under_way_is_brought_to_
     let journal = Arc::new(FullJournal { store: store.clone() });
     let engine = world.builder(&Controller::new()).with_store(journal, store.clone()).build().unwrap();
     let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
-    assert_eq!(planned.plan.stages()[0].nodes.len(), 2, "two are taken out at once");
+    assert_eq!(planned.plan().stages()[0].nodes.len(), 2, "two are taken out at once");
     let clients = world.clients();
     let mut run = engine.run("run-1".into(), planned).await.unwrap();
     let mut last = None;

@@ -32,7 +32,7 @@ fn stopping(topology: &Topology, plan: &Plan) -> (RunState, Order) {
 #[tokio::test(start_paused = true)]
 async fn one_failed_read_does_not_turn_a_run_back_while_a_server_is_being_stopped() {
     let world = Shape::active_active(4, 1000).world().unwrap();
-    let plan = world.engine().plan(&world.patch_to("2.0")).await.unwrap().plan;
+    let plan = world.engine().plan(&world.patch_to("2.0")).await.unwrap().plan().clone();
     let (topology, law) = (world.topology(), Law::new(world.topology(), plan.facts()));
     let (mut run, stop) = stopping(topology, &plan);
     let second = plan.stages()[0].nodes[1];

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json, to_value};
 async fn run_as_json(world: &World) -> (Value, Value, Vec<Value>, RunReport) {
     let engine = world.engine();
     let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
-    let plan = to_value(&planned.plan).unwrap();
+    let plan = to_value(planned.plan()).unwrap();
     let mut run = engine.run("patch-1".into(), planned).await.unwrap();
     let mut events = Vec::new();
     while let Some(event) = run.next_event().await {

@@ -6,6 +6,7 @@ fn the_judges_call_neither_the_law_nor_the_effects_of_actions() {
     let judges = [
         ("golden/literal.rs", include_str!("../src/golden/literal.rs")),
         ("simulate/blind.rs", include_str!("../src/simulate/blind.rs")),
+        ("simulate/excuse.rs", include_str!("../src/simulate/excuse.rs")),
         ("simulate/mutate.rs", include_str!("../src/simulate/mutate.rs")),
         ("simulate/required.rs", include_str!("../src/simulate/required.rs")),
         ("simulate/watch.rs", include_str!("../src/simulate/watch.rs")),

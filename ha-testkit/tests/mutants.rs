@@ -54,25 +54,41 @@ async fn the_explorer_refuses_what_a_tool_without_a_law_would_break() {
     let mut count = Count { tried: 0, harmful: 0, refused: 0, harmless_refused: 0, survivors: Vec::new() };
     for (name, shape) in shapes() {
         let plain = shape.world().unwrap();
-        let plan =
-            plain.engine().plan(&plain.patch_to("2.0")).await.unwrap_or_else(|error| panic!("{name}: {error}")).plan;
+        let plan = plain
+            .engine()
+            .plan(&plain.patch_to("2.0"))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .plan()
+            .clone();
         try_all(&format!("patch {name}"), &shape, plain.topology(), &plan, &mut count);
         let plan = plain
             .engine()
             .plan(&plain.patch_to("2.0").in_test_domain_first())
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"))
-            .plan;
+            .plan()
+            .clone();
         try_all(&format!("patch in the test domain first {name}"), &shape, plain.topology(), &plan, &mut count);
         let files = shape.clone().with_files();
         let world = files.world().unwrap();
-        let plan =
-            world.engine().plan(&world.update_to(2)).await.unwrap_or_else(|error| panic!("{name}: {error}")).plan;
+        let plan = world
+            .engine()
+            .plan(&world.update_to(2))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .plan()
+            .clone();
         try_all(&format!("update {name}"), &files, world.topology(), &plan, &mut count);
         let database = shape.clone().with_database();
         let world = database.world().unwrap();
-        let plan =
-            world.engine().plan(&world.upgrade_to("2.0")).await.unwrap_or_else(|error| panic!("{name}: {error}")).plan;
+        let plan = world
+            .engine()
+            .plan(&world.upgrade_to("2.0"))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .plan()
+            .clone();
         try_all(&format!("upgrade {name}"), &database, world.topology(), &plan, &mut count);
     }
     ha_testkit::figures!(

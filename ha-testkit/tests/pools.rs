@@ -22,7 +22,7 @@ async fn a_patch_loses_no_request_in_either_pool_whoever_serves_it() {
         let clients = world.clients();
         let engine = world.engine();
         let planned = engine.plan(&world.patch_to("2.0")).await.unwrap_or_else(|error| panic!("{shape:?}: {error}"));
-        let proven: Vec<&str> = planned.proof.pools.iter().map(|pool| pool.pool.as_str()).collect();
+        let proven: Vec<&str> = planned.proof().pools.iter().map(|pool| pool.pool.as_str()).collect();
         assert_eq!(proven, ["esb", "mgmt"]);
         let report = engine.run("run".into(), planned).await.unwrap().wait().await.unwrap();
         let served = clients.stop().await;

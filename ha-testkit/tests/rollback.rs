@@ -78,7 +78,7 @@ fn second_stop(plan: &Plan) -> (u16, u16) {
 async fn a_rollback_does_not_start_a_server_that_runs_in_its_test_domain() {
     let world = Shape::active_passive().world().unwrap();
     let planned = world.engine().plan(&world.patch_to("2.0").in_test_domain_first()).await.unwrap();
-    let (topology, plan) = (world.topology(), &planned.plan);
+    let (topology, plan) = (world.topology(), planned.plan());
     let place = second_stop(plan);
     let mut run = Run::new(topology, plan);
     let there = |state: &RunState| (state.cursor.stage, state.cursor.step) == place;
@@ -92,7 +92,7 @@ async fn a_rollback_does_not_start_a_server_that_runs_in_its_test_domain() {
 async fn a_rollback_from_a_stop_that_failed_does_not_start_the_server_that_still_runs() {
     let world = Shape::active_passive().world().unwrap();
     let planned = world.engine().plan(&world.patch_to("2.0").in_test_domain_first()).await.unwrap();
-    let (topology, plan) = (world.topology(), &planned.plan);
+    let (topology, plan) = (world.topology(), planned.plan());
     let place = second_stop(plan);
     let mut run = Run::new(topology, plan);
     let there = |state: &RunState| (state.cursor.stage, state.cursor.step) == place;
@@ -110,7 +110,7 @@ async fn a_rollback_from_a_stop_that_failed_does_not_start_the_server_that_still
 async fn what_has_not_begun_is_not_taken_back() {
     let world = Shape::active_active(2, 750).with_spares(&[750]).world().unwrap();
     let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
-    let (topology, plan) = (world.topology(), &planned.plan);
+    let (topology, plan) = (world.topology(), planned.plan());
     let mut run = Run::new(topology, plan);
     let retirement = |state: &RunState| usize::from(state.cursor.stage) == plan.point_of_no_return();
     assert_eq!(run.until(retirement, |_| OutcomeKind::Done), None);
@@ -123,7 +123,7 @@ async fn what_has_not_begun_is_not_taken_back() {
 async fn what_has_begun_and_failed_is_taken_back_also_when_it_is_not_given_again() {
     let world = Shape::active_active(2, 750).with_spares(&[750]).world().unwrap();
     let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
-    let (topology, plan) = (world.topology(), &planned.plan);
+    let (topology, plan) = (world.topology(), planned.plan());
     let law = Law::new(topology, plan.facts());
     let mut run = Run::new(topology, plan);
     let takes_out = |state: &RunState| (state.cursor.stage, state.cursor.step) == (1, 0);

@@ -234,7 +234,7 @@ async fn a_run_is_one_span_and_each_of_its_steps_a_span_inside_it() {
     let (recorder, planned, report) = patched().await;
     let runs = recorder.spans(telemetry::RUN_SPAN);
     assert_eq!(runs.len(), 1);
-    let plan = planned.plan.digest();
+    let plan = planned.plan().digest();
     let of_run = [(telemetry::PLAN, plan.short()), (telemetry::PROCEDURE, "patch"), (telemetry::RUN, "patch-1")];
     assert_eq!(runs[0][0].fields, Fields::from(of_run.map(|(name, value)| (name, value.into()))));
 

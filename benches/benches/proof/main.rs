@@ -100,13 +100,13 @@ fn proof(criterion: &mut Criterion) {
     let (world, planned) = planned(10, 120);
     println!(
         "10 nodes: {} steps, {} states; highest resident size so far {} MiB",
-        planned.plan.steps(),
-        planned.proof.states,
+        planned.plan().steps(),
+        planned.proof().states,
         peak_mib()
     );
     let rounds = 9;
-    let ours: Vec<Run> = (0..rounds).map(|_| our_run(&world, &planned.plan)).collect();
-    let theirs: Vec<Run> = (0..rounds).map(|_| stateright_run(&world, &planned.plan)).collect();
+    let ours: Vec<Run> = (0..rounds).map(|_| our_run(&world, planned.plan())).collect();
+    let theirs: Vec<Run> = (0..rounds).map(|_| stateright_run(&world, planned.plan())).collect();
     let (ours, theirs) = (Run::median(ours), Run::median(theirs));
     println!("here:       {ours}");
     println!("stateright: {theirs}");

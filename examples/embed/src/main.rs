@@ -13,7 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let script = |what: &str| vec!["bin/patch.sh".to_string(), what.to_string()];
     let patch = PatchRequest::new("4.2.1", script("apply"), script("restore")).with_beside("4.2.0");
     let planned = engine.plan(&patch).await?; // the dry run: changes nothing
-    println!("{}{}", planned.plan.to_text(engine.topology()), planned.proof);
+    println!("{}{}", planned.plan().to_text(engine.topology()), planned.proof());
 
     let mut run = engine.run("patch-2026-07".into(), planned).await?;
     while let Some(event) = run.next_event().await {

@@ -72,7 +72,7 @@ async fn entries_that_are_given_together_are_written_all_or_none() {
 /// A plan of the cluster `orders`.
 async fn plan() -> Plan {
     let world = World::active_passive();
-    of_cluster(world.engine().plan(&world.patch_to("2.0")).await.unwrap().plan, "orders")
+    of_cluster(world.engine().plan(&world.patch_to("2.0")).await.unwrap().plan().clone(), "orders")
 }
 
 fn of_cluster(plan: Plan, cluster: &str) -> Plan {

@@ -11,8 +11,9 @@ use super::build::Shared;
 use super::error::RunError;
 use super::events::Events;
 use super::lease::HeldLease;
-use super::observe::observe;
+use super::observe::observe_hosts;
 use super::on::{Executor, Outcome};
+use super::watch::watch;
 use crate::action::{At, Order, ServerAction};
 use crate::backend::{ContentDigest, WorkId};
 use crate::journal::JournalError;
@@ -20,9 +21,9 @@ use crate::machine::{Command, Input, RunMachine, Ticket};
 use crate::plan::Plan;
 use crate::record::{End, Entry, Mode, OutcomeKind, Record, RunId};
 use crate::report::{Event, ReportBuilder, RunReport};
-use crate::state::{Observation, Target};
+use crate::state::{MemberState, Observation, Target};
 use crate::telemetry;
-use crate::topology::NodeIx;
+use crate::topology::{BalancerIx, NodeIx};
 
 /// Drives one run to its end.
 pub(super) struct Drive {
@@ -48,6 +49,7 @@ pub(super) struct Drive {
 
 enum Ended {
     Observed(Observation),
+    Watched(BalancerIx, Vec<MemberState>),
     Order(Order, Ticket, Outcome),
 }
 
@@ -74,8 +76,16 @@ impl Drive {
                     Command::Observe => {
                         let (shared, plan) = (self.shared.clone(), self.plan.clone());
                         let changing = self.changing();
-                        let observe = async move { Ended::Observed(observe(&shared, &plan.facts, &changing).await) };
+                        // The guard asks again by itself, a look later.
+                        let observe =
+                            async move { Ended::Observed(observe_hosts(&shared, &plan.facts, &changing).await) };
                         tasks.spawn(observe.in_current_span());
+                    }
+                    Command::Watch { balancer } => {
+                        let shared = self.shared.clone();
+                        let watch =
+                            async move { Ended::Watched(balancer, watch(&shared, balancer, Duration::ZERO).await.0) };
+                        tasks.spawn(watch.in_current_span());
                     }
                     Command::Act { ticket, order, deadline } => {
                         // After the intent is durable and directly before the effect: may this controller still act? One that
@@ -103,6 +113,10 @@ impl Drive {
                 Some(()) = aborted.recv() => self.machine.handle(self.began.elapsed(), Input::Abort),
                 Some(joined) = tasks.join_next() => match joined {
                     Ok(Ended::Observed(seen)) => self.seen(self.began.elapsed(), seen),
+                    Ok(Ended::Watched(balancer, members)) => {
+                        self.machine.handle(self.began.elapsed(), Input::Watched { balancer, members });
+                        self.note_margins();
+                    }
                     Ok(Ended::Order(order, ticket, (outcome, evidence))) => {
                         self.ended.insert(order, Instant::now());
                         let input = Input::Finished { ticket, outcome, evidence };
@@ -158,12 +172,17 @@ impl Drive {
     /// Takes in the state of the cluster at `at`.
     pub(super) fn seen(&mut self, at: Duration, seen: Observation) {
         self.machine.handle(at, Input::Observed(seen));
+        if let Some(margin) = self.note_margins() {
+            self.emit(Event::Observed { margin });
+        }
+    }
+
+    /// Notes each pool's margin in the report, and returns the lowest.
+    fn note_margins(&mut self) -> Option<i64> {
         let topology = &self.shared.topology;
         let clip = |margin: i128| i64::try_from(margin).unwrap_or(if margin < 0 { i64::MIN } else { i64::MAX });
         let margins = self.machine.margins().map(|(pool, margin)| (&topology.pool(pool).name, clip(margin)));
-        if let Some(margin) = self.report.margins(margins) {
-            self.emit(Event::Observed { margin });
-        }
+        self.report.margins(margins)
     }
 
     fn emit_of(&mut self, record: &Record) {
@@ -225,6 +244,7 @@ impl Drive {
             work,
             gone_at,
             start_took: self.start_took,
+            lost: self.machine.run().cluster.lost().to_vec(),
             release: order.node().and_then(|node| self.machine.run().cluster.node(node).release),
         }
     }

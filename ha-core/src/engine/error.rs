@@ -71,9 +71,23 @@ pub enum RunError {
     /// The cluster is in another state than at the time of the plan. Nothing was changed.
     #[error("the plan is stale, the cluster has changed since: {0}; plan again")]
     StalePlan(String),
+    /// What the plan relies on could not be read, although it was asked for again. Nothing was changed.
+    #[error(
+        "{} could not be read, and nothing was changed: make that answer, then run the plan{}", .unread.join(", "),
+        listed(.notes)
+    )]
+    Unread {
+        /// What, for people.
+        unread: Vec<String>,
+        /// What its reads answered, and what else was seen to be wrong, one line each.
+        notes: Vec<String>,
+    },
     /// The plan was made for another topology. Nothing was changed.
     #[error("the plan was made for another topology: plan again with this one")]
     OtherTopology,
+    /// The proof is of another plan. Nothing was changed.
+    #[error("the proof is of another plan (its digest differs), nothing was changed: plan again")]
+    OtherPlan,
     /// The run exists already. Nothing was changed.
     #[error("run {run} exists already in the journal: resume it, or choose another name")]
     Exists {

@@ -20,6 +20,7 @@ mod on;
 mod rotate;
 mod run;
 mod stale;
+mod watch;
 
 pub use crate::report::Event;
 pub use build::{Engine, EngineBuilder};

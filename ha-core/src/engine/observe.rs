@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -7,14 +8,17 @@ use tracing::Instrument;
 
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
-use super::on::{READ_LIMIT, SeenServer, observe_files, observe_member, observe_schema, observe_server, observe_work};
+use super::on::{
+    READ_AGAIN, READ_LIMIT, SeenServer, observe_files, observe_schema, observe_server, observe_work, read_again,
+};
+use super::watch::watch_all;
 use crate::backend::{ConfigFinding, Expectations, Shared};
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
-    ClusterState, Facts, MemberKind, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Schema,
-    SharedSeen, Site, SiteEpoch, SiteState, Sync, Target, Traffic, Work, WriterEpoch,
+    ClusterState, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Schema, SharedSeen, Site,
+    SiteEpoch, SiteState, Sync, Target, Work, WriterEpoch,
 };
-use crate::topology::{MemberIx, NodeIx, SiteRole, SiteSpec};
+use crate::topology::{NodeIx, SiteRole, SiteSpec};
 
 /// The observed state of a cluster, its gates run.
 #[derive(Clone, Debug)]
@@ -38,10 +42,9 @@ struct SeenNode {
     work: Work,
 }
 
-/// All that was seen at one moment.
+/// All that was seen of the hosts and the database at one moment.
 struct Seen {
     nodes: Vec<SeenNode>,
-    members: Vec<MemberState>,
     schema: Option<Schema>,
     notes: Vec<String>,
 }
@@ -51,7 +54,6 @@ enum Part {
     Server(NodeIx, SeenServer),
     Files(NodeIx, Option<Shared>, Option<String>),
     Work(NodeIx, Work, Option<String>),
-    Member(MemberIx, MemberState, Option<String>),
     Schema(Option<Schema>, Option<String>),
 }
 
@@ -62,7 +64,7 @@ impl Engine {
     /// [`RunError::Plan`] when the cluster has too many releases. What cannot be reached is no error: it is `Unknown`
     /// in the state and a note.
     pub async fn observe(&self) -> Result<Observed, RunError> {
-        let Seen { nodes, members, schema, notes } = look(&self.shared, true, &[]).await;
+        let (Seen { nodes, schema, notes }, members, balancer_notes) = whole(&self.shared, true, READ_AGAIN).await;
         let mut facts = Facts::default();
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
@@ -90,6 +92,7 @@ impl Engine {
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
         state.sites = self.shared.topology.sites.iter().map(site_at_rest).collect();
         let mut notes = notes;
+        notes.extend(balancer_notes);
         let dangers = config_findings(&self.shared, &mut notes).await;
         Ok(Observed { state, facts, notes, dangers })
     }
@@ -159,10 +162,21 @@ fn site_at_rest(site: &SiteSpec) -> SiteState {
     }
 }
 
-/// Observes the whole cluster in the terms of a plan, without running gates. What an order in flight is changing is not asked
-/// for: that order reads back by itself, and [`ClusterState::absorb`] leaves it alone.
-pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
-    let Seen { nodes, members, schema, .. } = look(shared, false, changing).await;
+/// Observes the whole cluster in the terms of a plan, without running gates. What cannot be read is asked for again for
+/// `patience`; returns also what could not be read then, one line each.
+pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, patience: Duration) -> (Observation, Vec<String>) {
+    let (hosts, members, balancer_notes) = whole(shared, false, patience).await;
+    let observation = in_terms_of(facts, &hosts, members);
+    (observation, hosts.notes.into_iter().chain(balancer_notes).collect())
+}
+
+/// Observes the hosts and the database, without running gates. What an order in flight is changing is not asked for: that order
+/// reads back by itself, and [`ClusterState::absorb`] leaves it alone.
+pub(super) async fn observe_hosts(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
+    in_terms_of(facts, &look(shared, false, changing, Duration::ZERO).await, Vec::new())
+}
+
+fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observation {
     let seen = |SeenNode { server, files, work }: &SeenNode| {
         let release = server.release.as_deref().and_then(|name| facts.releases.id(name));
         let mut seen = NodeSeen::new(server.process, release);
@@ -173,20 +187,32 @@ pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, changing: &[Targ
         });
         seen
     };
-    Observation::new(nodes.iter().map(seen).collect(), members).with_schema(schema)
+    Observation::new(hosts.nodes.iter().map(seen).collect(), members).with_schema(hosts.schema)
 }
 
-async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
+/// Looks at everything: hosts and database, members, and what is to be noted of these.
+async fn whole(shared: &Arc<Parts>, gates: bool, patience: Duration) -> (Seen, Vec<MemberState>, Vec<String>) {
+    let (hosts, (members, mut notes)) = tokio::join!(look(shared, gates, &[], patience), watch_all(shared, patience));
+    notes.sort();
+    (hosts, members, notes)
+}
+
+async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: Duration) -> Seen {
     let mut parts: JoinSet<Part> = JoinSet::new();
     for (node, _) in shared.topology.nodes() {
         if !changing.contains(&Target::Server(node)) {
             let task = shared.clone();
-            parts.spawn(async move { Part::Server(node, observe_server(&task, node, gates).await) }.in_current_span());
+            let part = async move {
+                let observe = || observe_server(&task, node, gates);
+                Part::Server(node, read_again(patience, observe, |server: &SeenServer| server.read).await)
+            };
+            parts.spawn(part.in_current_span());
         }
         if shared.files.is_some() && !changing.contains(&Target::Files(node)) {
             let task = shared.clone();
             let part = async move {
-                let (files, note) = observe_files(&task, node).await;
+                let read = |(_, note): &(_, Option<String>)| note.is_none();
+                let (files, note) = read_again(patience, || observe_files(&task, node), read).await;
                 Part::Files(node, files, note)
             };
             parts.spawn(part.in_current_span());
@@ -194,15 +220,9 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
         if shared.work[node.index()].is_some() && !changing.contains(&Target::Work(node)) {
             let task = shared.clone();
             let part = async move {
-                let (work, note) = observe_work(&task, node).await;
+                let read = |(work, _): &(Work, _)| *work != Work::Unknown;
+                let (work, note) = read_again(patience, || observe_work(&task, node), read).await;
                 Part::Work(node, work, note)
-            };
-            parts.spawn(part.in_current_span());
-        }
-        for member in shared.members(node) {
-            let part = async move {
-                let (seen, note) = observe_member(&member).await;
-                Part::Member(member.member, seen, note)
             };
             parts.spawn(part.in_current_span());
         }
@@ -210,20 +230,19 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
     if shared.database.is_some() && !changing.contains(&Target::Database) {
         let task = shared.clone();
         let part = async move {
-            let (schema, note) = observe_schema(&task).await;
+            let read = |(_, note): &(_, Option<String>)| note.is_none();
+            let (schema, note) = read_again(patience, || observe_schema(&task), read).await;
             Part::Schema(schema, note)
         };
         parts.spawn(part.in_current_span());
     }
     let unseen = |node: NodeIx| SeenNode {
-        server: SeenServer { process: Process::Unknown, release: None, tested: false, notes: Vec::new() },
+        server: SeenServer { process: Process::Unknown, release: None, tested: false, read: false, notes: Vec::new() },
         files: shared.files.as_ref().map(|_| Shared::new(Sync::Unknown, None)),
         work: if shared.work[node.index()].is_some() { Work::Unknown } else { Work::None },
     };
-    let members =
-        vec![MemberState::new(MemberKind::Primary, Traffic::Unknown); shared.topology.member_layout().count()];
     let nodes = shared.topology.nodes().map(|(node, _)| unseen(node)).collect();
-    let mut seen = Seen { nodes, members, schema: None, notes: Vec::new() };
+    let mut seen = Seen { nodes, schema: None, notes: Vec::new() };
     let mut notes = Vec::new();
     while let Some(joined) = parts.join_next().await {
         match joined {
@@ -234,10 +253,6 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target]) -> Seen {
             }
             Ok(Part::Work(node, work, note)) => {
                 seen.nodes[node.index()].work = work;
-                notes.extend(note);
-            }
-            Ok(Part::Member(place, member, note)) => {
-                seen.members[place.index()] = member;
                 notes.extend(note);
             }
             Ok(Part::Schema(schema, note)) => {

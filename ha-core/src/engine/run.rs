@@ -13,7 +13,8 @@ use super::error::RunError;
 use super::events::{EVENTS, Events};
 use super::lease::HeldLease;
 use super::observe::observe;
-use super::stale::differences;
+use super::on::READ_AGAIN;
+use super::stale::{Compared, compare};
 use crate::action::Order;
 use crate::journal::cluster_of;
 use crate::machine::{RunMachine, RunState, Turn, fold};
@@ -72,18 +73,18 @@ impl Engine {
     ///
     /// # Errors
     /// [`RunError::Lease`] while another controller holds the cluster, [`RunError::StalePlan`],
-    /// [`RunError::OtherTopology`], [`RunError::Exists`], [`RunError::Unfinished`], [`RunError::Journal`]: nothing was
-    /// changed in any of these cases.
+    /// [`RunError::Unread`], [`RunError::OtherTopology`], [`RunError::OtherPlan`], [`RunError::Exists`],
+    /// [`RunError::Unfinished`], [`RunError::Journal`]: nothing was changed in any of these cases.
     /// # Cancel safety
     /// Before the plan is recorded, dropping the future leaves a lease that ends by itself; after it the run goes on.
     pub async fn run(&self, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
         let span = telemetry::run_span(&run);
-        telemetry::name_plan(&span, planned.plan.procedure(), planned.plan.digest().short());
+        telemetry::name_plan(&span, planned.plan().procedure(), planned.plan().digest().short());
         self.begin(run, planned).instrument(span).await
     }
 
     async fn begin(&self, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
-        let Planned { plan, proof } = planned;
+        let (plan, proof) = planned.into_proven().ok_or(RunError::OtherPlan)?;
         if plan.topology != Plan::digest_of(&self.shared.topology) {
             return Err(RunError::OtherTopology);
         }
@@ -163,10 +164,11 @@ impl Engine {
                 return Err(RunError::Unfinished { run: known });
             }
         }
-        let seen = observe(&self.shared, &plan.facts, &[]).await;
-        match differences(&self.shared.topology, &plan.start, &seen) {
-            None => Ok(seen),
-            Some(differences) => Err(RunError::StalePlan(differences)),
+        let (seen, notes) = observe(&self.shared, &plan.facts, READ_AGAIN).await;
+        match compare(&self.shared.topology, &plan.start, &seen) {
+            Compared { differences, .. } if !differences.is_empty() => Err(RunError::StalePlan(differences.join(", "))),
+            Compared { unread, .. } if !unread.is_empty() => Err(RunError::Unread { unread, notes }),
+            Compared { .. } => Ok(seen),
         }
     }
 

@@ -1,34 +1,65 @@
-use crate::state::{ClusterState, Observation, Process};
+use crate::state::{ClusterState, Observation, Process, Sync, Traffic, Work};
 use crate::topology::Topology;
 
-/// Says in which facts the cluster differs from the state that a plan starts from.
-pub(super) fn differences(topology: &Topology, start: &ClusterState, seen: &Observation) -> Option<String> {
-    let mut found = Vec::new();
+/// How a cluster compares with the state that a plan starts from.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    /// The facts that differ.
+    pub(super) differences: Vec<String>,
+    /// The facts that could not be read: whether they differ is not known.
+    pub(super) unread: Vec<String>,
+}
+
+/// Compares the cluster with the state that a plan starts from.
+pub(super) fn compare(topology: &Topology, start: &ClusterState, seen: &Observation) -> Compared {
+    let mut found = Compared::default();
     for (index, node) in topology.nodes() {
         let (before, now) = (start.node(index), &seen.nodes[index.index()]);
         let same_process = match (before.process, now.process) {
             (Process::Ready { .. }, Process::Ready { .. }) => true,
             (before, now) => before == now,
         };
+        let unread_process = now.process == Process::Unknown;
         if !same_process {
-            found.push(format!("{} is {:?}, it was {:?}", node.name, now.process, before.process));
+            let message = format!("{} is {:?}, it was {:?}", node.name, now.process, before.process);
+            found.note(unread_process, format!("the server of {}", node.name), message);
         }
         if before.release != now.release {
-            found.push(format!("{} has another release", node.name));
+            let unread = now.release.is_none() && now.process != Process::Absent;
+            found.note(unread, format!("the release of {}", node.name), format!("{} has another release", node.name));
         }
         let shared = now.shared.map(|now| (now.sync, now.generation, now.writer));
-        if shared.is_some_and(|now| now != (before.sync, before.generation, before.writer)) {
-            found.push(format!("{} takes part in file sharing differently", node.name));
+        if let Some(now) = shared.filter(|now| *now != (before.sync, before.generation, before.writer)) {
+            let message = format!("{} takes part in file sharing differently", node.name);
+            found.note(now.0 == Sync::Unknown, format!("the file sync of {}", node.name), message);
         }
         if before.work != now.work {
-            found.push(format!("{} pulls work differently", node.name));
+            let message = format!("{} pulls work differently", node.name);
+            found.note(now.work == Work::Unknown, format!("the pulled work of {}", node.name), message);
         }
-        if seen.members.get(topology.member_layout().members_of(index.index())) != Some(start.members(index)) {
-            found.push(format!("{} is in another state on the balancers", node.name));
+        let members = seen.members.get(topology.member_layout().members_of(index.index())).unwrap_or(&[]);
+        let known = start.members(index);
+        let unread = |now: Traffic, before: Traffic| now == Traffic::Unknown && before != Traffic::Unknown;
+        let pairs = || known.iter().zip(members);
+        if pairs().any(|(before, now)| unread(now.traffic, before.traffic)) {
+            found.unread.push(format!("{} on the balancers", node.name));
+        }
+        let differs = pairs().any(|(before, now)| !unread(now.traffic, before.traffic) && before != now);
+        if differs || known.len() != members.len() {
+            found.differences.push(format!("{} is in another state on the balancers", node.name));
         }
     }
     if seen.schema.is_some_and(|schema| schema != start.schema) {
-        found.push(format!("the schema is not {} any more", start.schema));
+        found.differences.push(format!("the schema is not {} any more", start.schema));
     }
-    if found.is_empty() { None } else { Some(found.join(", ")) }
+    if topology.database().is_some() && seen.schema.is_none() {
+        found.unread.push("the schema".into());
+    }
+    found
+}
+
+impl Compared {
+    fn note(&mut self, unread: bool, what: String, difference: String) {
+        if unread { self.unread.push(what) } else { self.differences.push(difference) }
+    }
 }

@@ -14,6 +14,7 @@ mod one_writer;
 mod repaid;
 mod schema;
 mod settled;
+mod shaken;
 mod sync;
 mod tested;
 

@@ -327,7 +327,7 @@ fn reassert(law: Law<'_>, run: &RunState) -> Option<Decision> {
 }
 
 /// Returns the state in which all that is being taken out of traffic is out.
-fn without_what_leaves(law: Law<'_>, run: &RunState) -> ClusterState {
+pub(crate) fn without_what_leaves(law: Law<'_>, run: &RunState) -> ClusterState {
     let leaves = |order: &Order| {
         let Action::Traffic(action) = order.action() else { return false };
         matches!(action, TrafficAction::TakeOut | TrafficAction::Reassert { admitted: false })

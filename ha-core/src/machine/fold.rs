@@ -2,7 +2,7 @@ use super::RunState;
 use super::decide::Turn;
 use crate::action::Order;
 use crate::law::Law;
-use crate::plan::{PLAN_FORMAT, Plan};
+use crate::plan::{BadPlan, PLAN_FORMAT, Plan};
 use crate::record::{Cursor, End, Entry, Mode, OutcomeKind, Record};
 use crate::state::LeaseEpoch;
 use crate::topology::{NodeIx, Topology};
@@ -42,6 +42,9 @@ pub enum FoldError {
     /// The plan was made for another topology.
     #[error("the run was planned for another topology (its digest differs): use the topology file of that time")]
     OtherTopology,
+    /// The plan is none: it was edited by hand, or damaged.
+    #[error("the run's plan cannot be carried out: {0}")]
+    BadPlan(#[from] BadPlan),
     /// A record speaks of a node or stage that the plan does not have.
     #[error("entry {sequence} does not fit the run's plan: the journal is damaged")]
     DoesNotFit {
@@ -73,6 +76,7 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     if !fits {
         return Err(FoldError::DoesNotFit { sequence: first.sequence });
     }
+    plan.check(topology)?;
     let law = Law::new(topology, &plan.facts);
     let mut state = RunState::begin(plan.start.clone());
     let mut end = None;

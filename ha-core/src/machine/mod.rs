@@ -10,7 +10,10 @@ pub mod rotation;
 mod run;
 mod run_state;
 mod targets;
+mod unread;
+mod watch;
 
+pub(crate) use decide::without_what_leaves;
 pub use decide::{Decision, Turn, decide, has_failed, newly_lost, refusal};
 pub use fold::{FoldError, Folded, fold};
 pub(crate) use run::GUARD_INTERVAL;

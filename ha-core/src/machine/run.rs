@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::RunState;
 use super::decide::{Decision, Turn, decide, newly_lost};
-use crate::action::{Action, Order, ServerAction, TrafficAction};
+use super::unread::unread;
+use super::watch::Watches;
+use crate::action::{Action, At, Order, ServerAction, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record};
-use crate::state::{LoanKind, Observation, Target};
-use crate::topology::{NodeIx, PoolIx, Topology};
+use crate::state::{LoanKind, MemberState, Observation, Target, Traffic};
+use crate::topology::{BalancerIx, NodeIx, PoolIx, Topology};
 
 /// Names one act or look of a run; a late answer under an old ticket is ignored.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -21,8 +23,13 @@ pub struct Ticket(u64);
 pub enum Command {
     /// Write these down durably, all of them or none, then say [`Input::Recorded`]; no other command comes before that.
     Record(Vec<Record>),
-    /// Look at the whole cluster, then say [`Input::Observed`].
+    /// Look at all hosts and the database, then say [`Input::Observed`].
     Observe,
+    /// Look at one balancer, then say [`Input::Watched`]: no balancer waits for a host, or for another balancer.
+    Watch {
+        /// Which.
+        balancer: BalancerIx,
+    },
     /// Carry the order out, then say [`Input::Finished`].
     Act {
         /// Names this act.
@@ -54,8 +61,15 @@ pub enum Command {
 pub enum Input {
     /// The last records are durable.
     Recorded,
-    /// The observed state of the cluster.
+    /// The observed state of the hosts; with members, where all balancers were looked at too.
     Observed(Observation),
+    /// The observed state of the members on one balancer.
+    Watched {
+        /// Which balancer.
+        balancer: BalancerIx,
+        /// Its members, in the order of [`Topology::seats_on`].
+        members: Vec<MemberState>,
+    },
     /// An act or a look has ended.
     Finished {
         /// Which.
@@ -89,11 +103,12 @@ pub struct RunMachine {
     outbox: VecDeque<Command>,
     next_ticket: u64,
     recording: bool,
-    observed: bool,
-    observing: bool,
-    outdated: bool,
-    observe_at: Duration,
+    watches: Watches,
     dead_since: Vec<Option<Duration>>,
+    /// Since when a balancer says that a node is down.
+    down_since: Vec<Option<Duration>>,
+    /// Since when something cannot be read that could be when the plan was made.
+    unread_since: Option<Duration>,
     /// Nodes whose gate has passed, and to which nothing was done since.
     gated: BTreeSet<NodeIx>,
     abort: bool,
@@ -112,6 +127,9 @@ struct Pending {
 pub(crate) const GUARD_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a driver may be late with an answer before the outcome counts as unknown.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a run waits for what cannot be read. A read that failed says nothing of the cluster: it is asked again, and only
+/// after this time does the run decide without it.
+const UNREAD_LIMIT: Duration = Duration::from_secs(5);
 /// How long a look may take.
 const LOOK_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -120,6 +138,7 @@ impl RunMachine {
     pub fn new(topology: Arc<Topology>, plan: Arc<Plan>, run: RunState) -> Self {
         let closed = matches!(run.cursor.mode, Mode::Ended(_));
         let dead_since = vec![None; topology.nodes().count()];
+        let watches = Watches::new(topology.balancers().map(|(balancer, _)| balancer));
         Self {
             topology,
             plan,
@@ -131,11 +150,10 @@ impl RunMachine {
             outbox: VecDeque::new(),
             next_ticket: 0,
             recording: false,
-            observed: false,
-            observing: false,
-            outdated: false,
-            observe_at: Duration::ZERO,
+            watches,
+            down_since: dead_since.clone(),
             dead_since,
+            unread_since: None,
             gated: BTreeSet::new(),
             abort: false,
             closed,
@@ -184,16 +202,31 @@ impl RunMachine {
                 }
             }
             Input::Observed(seen) => {
-                self.observing = false;
                 // What was seen while an order ended may be from before its end: it is seen anew.
-                if std::mem::take(&mut self.outdated) {
+                if !self.watches.hosts_answered(now) {
                     return;
                 }
-                self.observed = true;
-                self.observe_at = now.saturating_add(GUARD_INTERVAL);
+                if !seen.members.is_empty() {
+                    for (balancer, _) in self.topology.balancers() {
+                        self.watches.balancer_answered(now, balancer);
+                    }
+                }
                 let targets = &self.run.targets;
                 self.run.cluster.absorb(&seen, |target| targets.is_changing(target));
                 self.suspect(now);
+                self.note_down(now);
+                self.note_unread(now);
+            }
+            Input::Watched { balancer, members } => {
+                if self.watches.balancer_answered(now, balancer) {
+                    for (seat, seen) in self.topology.seats_on(balancer).zip(members) {
+                        if !self.run.targets.is_changing(Target::Traffic(seat.node)) {
+                            self.run.cluster.set_member(seat.member, seen);
+                        }
+                    }
+                    self.note_down(now);
+                    self.note_unread(now);
+                }
             }
             Input::Finished { ticket, outcome, evidence } => {
                 if let Some(pending) = self.pending.remove(&ticket) {
@@ -227,17 +260,20 @@ impl RunMachine {
             if self.closed {
                 return None;
             }
-            if now >= self.observe_at && !self.observing {
-                return self.observe();
+            if let Some(due) = self.watches.due(now) {
+                return Some(due);
             }
-            let unseen = (self.observing || !self.observed) && self.pending.is_empty();
-            if self.dead_since.iter().any(Option::is_some) && newly_lost(&self.plan, &self.run.cluster).is_none() {
-                return if unseen { self.observe() } else { self.write() };
+            let unseen = self.watches.is_unseen() && self.pending.is_empty();
+            if self.is_suspicious(now) && !self.reasserts() {
+                return if unseen { self.watches.missing() } else { self.write() };
             }
             self.turn_back_if_asked();
             let decision = decide(&self.topology, &self.plan, &self.run);
+            if self.waits_for_reads(now, decision) {
+                return if unseen { self.watches.missing() } else { self.write() };
+            }
             if unseen && !self.needs_no_look(now, decision) {
-                return self.observe();
+                return self.watches.missing();
             }
             match decision {
                 Decision::Await => return self.write(),
@@ -256,7 +292,7 @@ impl RunMachine {
                         if order.is_command() { self.deadline_of(order).max(LOOK_DEADLINE) } else { LOOK_DEADLINE };
                     let overdue_at = now.saturating_add(deadline).saturating_add(GRACE);
                     self.pending.insert(ticket, Pending { order, overdue_at });
-                    self.observed = false;
+                    self.watches.order_began();
                     return Some(Command::Look { ticket, order, deadline });
                 }
                 Decision::End(end) => self.close(end),
@@ -267,11 +303,8 @@ impl RunMachine {
     /// Returns when `poll_command` must be called again even if nothing happens.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let overdue = self.pending.values().map(|pending| pending.overdue_at).chain(self.write_by).min();
-        if self.closed || self.observing {
-            overdue
-        } else {
-            Some(overdue.map_or(self.observe_at, |at| at.min(self.observe_at)))
-        }
+        let look = self.watches.next_at().filter(|_| !self.closed);
+        overdue.into_iter().chain(look).min()
     }
 
     /// Writes down what waits for it. An outcome waits for the intent that follows it, and both become durable in one write;
@@ -283,17 +316,41 @@ impl RunMachine {
         self.recording.then(|| Command::Record(std::mem::take(&mut self.unwritten)))
     }
 
-    /// Begins a look at the whole cluster, unless one is under way.
-    fn observe(&mut self) -> Option<Command> {
-        (!std::mem::replace(&mut self.observing, true)).then_some(Command::Observe)
+    /// Tells whether a node looks dead that should serve, or a balancer says so of one, and has not for `lost_after`: nothing
+    /// new begins.
+    fn is_suspicious(&self, now: Duration) -> bool {
+        let lost_after = self.topology.policy.lost_after;
+        let is_new = |since: &Option<Duration>| since.is_some_and(|since| now.saturating_sub(since) < lost_after);
+        let suspected = self.dead_since.iter().any(Option::is_some) || self.down_since.iter().any(is_new);
+        suspected && newly_lost(&self.plan, &self.run.cluster).is_none()
+    }
+
+    /// Notes which nodes a balancer says are down. What an order is changing may be down on its way.
+    fn note_down(&mut self, now: Duration) {
+        for (index, node) in self.topology.nodes() {
+            let is_down = |member: &MemberState| member.traffic == Traffic::Down;
+            let down = self.run.cluster.members(index).iter().any(is_down)
+                && !self.run.cluster.is_lost(node.domain)
+                && !self.run.targets.is_changing(Target::Traffic(index))
+                && !self.run.targets.is_changing(Target::Server(index));
+            let since = &mut self.down_since[index.index()];
+            *since = if down { Some(since.unwrap_or(now)) } else { None };
+        }
+    }
+
+    /// Tells whether what a balancer has lost is re-applied next, which waits for nothing.
+    fn reasserts(&self) -> bool {
+        is_reassert(decide(&self.topology, &self.plan, &self.run))
     }
 
     /// Tells whether the last look at the cluster is enough, though it is from before the end of the step before: not if it is
     /// older than the guard's interval.
     fn needs_no_look(&self, now: Duration, decision: Decision) -> bool {
         match decision {
+            // The balancer has told it, whatever else is being looked at.
+            decision if is_reassert(decision) => true,
             Decision::Act(order) => {
-                (!order.needs_fresh_observation() || self.comes_from_its_gate(order)) && now < self.observe_at
+                (!order.needs_fresh_observation() || self.comes_from_its_gate(order)) && self.watches.is_fresh(now)
             }
             Decision::Move(_, turn) => turn == Turn::NextStep,
             Decision::Look(_) | Decision::Await | Decision::End(_) => false,
@@ -307,6 +364,27 @@ impl RunMachine {
         matches!(order.action(), Action::Traffic(TrafficAction::Admit))
             && order.node().is_some_and(|node| self.gated.contains(&node))
             && self.topology.database().is_none()
+    }
+
+    /// Notes whether something cannot be read.
+    fn note_unread(&mut self, now: Duration) {
+        self.unread_since = match unread(&self.topology, &self.plan, &self.run) {
+            list if list.is_empty() => None,
+            _ => Some(self.unread_since.unwrap_or(now)),
+        };
+    }
+
+    /// Tells whether a decision waits until what cannot be read is read: nothing turns or begins over it. What a balancer has
+    /// lost is re-applied all the same, unknown outcomes are looked at, and the reaction to a loss does not wait.
+    fn waits_for_reads(&self, now: Duration, decision: Decision) -> bool {
+        let waits = match decision {
+            Decision::Look(_) | Decision::Await => false,
+            Decision::Act(order) => !matches!(order.action(), Action::Traffic(TrafficAction::Reassert { .. })),
+            Decision::Move(_, turn) => turn != Turn::DomainLost,
+            Decision::End(_) => true,
+        };
+        let in_time = |since: Duration| now.saturating_sub(since) < UNREAD_LIMIT;
+        waits && self.run.cursor.mode != Mode::Reacting && self.unread_since.is_some_and(in_time)
     }
 
     /// Notes which nodes look dead that should serve. One that has for `lost_after` takes its failure domain with it;
@@ -348,7 +426,7 @@ impl RunMachine {
         let ticket = self.ticket();
         let deadline = self.deadline_of(order);
         self.outbox.push_back(Command::Act { ticket, order, deadline });
-        self.observed = false;
+        self.watches.order_began();
     }
 
     /// Returns the deadline of an order: the step's own, or the policy's for a compensation or a reaction.
@@ -363,9 +441,12 @@ impl RunMachine {
 
     fn go(&mut self, to: Cursor, turn: Turn) {
         self.run.enter(to, turn);
-        if turn != Turn::NextStep {
-            self.record(Record::Turned { to, message: turn.to_string() });
+        if turn == Turn::NextStep {
+            return;
         }
+        let unread = unread(&self.topology, &self.plan, &self.run);
+        let why = if unread.is_empty() { String::new() } else { format!("; could not be read: {}", unread.join(", ")) };
+        self.record(Record::Turned { to, message: format!("{turn}{why}") });
     }
 
     fn close(&mut self, end: End) {
@@ -391,8 +472,7 @@ impl RunMachine {
         {
             self.gated.insert(node);
         }
-        self.observed = false;
-        self.outdated = self.observing;
+        self.watches.order_ended();
         self.record(Record::Outcome { order, result: outcome, evidence });
     }
 
@@ -429,12 +509,17 @@ impl RunMachine {
         Ticket(self.next_ticket)
     }
 
-    /// Lists how far each pool's serving capacity is above what is required now.
+    /// Lists how far each pool's serving capacity is above what is required now; nothing while something cannot be read.
     pub fn margins(&self) -> impl Iterator<Item = (PoolIx, i128)> {
+        let read = self.unread_since.is_none();
         let lost = !self.run.cluster.lost().is_empty();
-        self.topology.pools().map(move |(index, pool)| {
+        self.topology.pools().filter(move |_| read).map(move |(index, pool)| {
             let required = if lost { pool.required_after_loss() } else { pool.required_now() };
             (index, i128::from(self.law().capacity(&self.run.cluster, index)) - i128::from(required))
         })
     }
+}
+
+fn is_reassert(decision: Decision) -> bool {
+    matches!(decision, Decision::Act(Order::Traffic(At { action: TrafficAction::Reassert { .. }, .. })))
 }

@@ -2,7 +2,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::action::{Desired, Order, TrafficAction};
 use crate::record::{Cursor, Mode};
-use crate::state::{ClusterState, Target, Traffic};
+use crate::state::{ClusterState, MemberState, Target, Traffic};
 use crate::topology::NodeIx;
 
 /// How far a run has come with one order.
@@ -141,7 +141,7 @@ impl Targets {
     }
 
     /// Tells whether a balancer instance has lost what this run desires of a node. What is being changed has not been lost, nor
-    /// what cannot be seen.
+    /// what may have been, which is looked up, nor what cannot be seen.
     pub fn is_lost(&self, state: &ClusterState, node: NodeIx) -> bool {
         self.wish(node).is_some_and(|wish| self.has_lost(state, wish))
     }
@@ -149,6 +149,20 @@ impl Targets {
     /// Lists the nodes of which a balancer instance has lost what this run desires.
     pub fn lost<'a>(&'a self, state: &'a ClusterState) -> impl Iterator<Item = NodeIx> + 'a {
         self.wishes.iter().filter(|wish| self.has_lost(state, wish)).map(|wish| wish.node)
+    }
+
+    /// Returns the last quiet state of a cluster of which a balancer has lost the runtime state: what is lost, or being
+    /// re-applied, as the run desires it.
+    pub(crate) fn last_quiet(&self, state: &ClusterState) -> ClusterState {
+        let mut quiet = state.clone();
+        for wish in self.wishes.iter().filter(|wish| wish.reasserting || self.has_lost(state, wish)) {
+            match wish.desired {
+                Desired::Out => quiet.set_traffic_everywhere(wish.node, |_| Traffic::Out),
+                Desired::Admitted => quiet.set_traffic_everywhere(wish.node, MemberState::admitted),
+                Desired::Unchanged => {}
+            }
+        }
+        quiet
     }
 
     fn has_lost(&self, state: &ClusterState, wish: &Wish) -> bool {
@@ -166,10 +180,13 @@ impl Targets {
         any_lost && !wish.reasserting && !self.is_moving(wish.node)
     }
 
+    /// Tells whether a node's traffic is being changed, or nobody knows what became of the change.
     fn is_moving(&self, node: NodeIx) -> bool {
-        let changes = |order: &Order| order.changes(Target::Traffic(node));
-        self.find(Target::Traffic(node))
-            .is_ok_and(|place| self.steps[place].2 == Progress::InFlight && changes(&self.steps[place].1))
+        let is_open = |progress: &Progress| matches!(progress, Progress::InFlight | Progress::Unknown { .. });
+        self.find(Target::Traffic(node)).is_ok_and(|place| {
+            let (_, order, progress) = &self.steps[place];
+            is_open(progress) && order.changes(Target::Traffic(node))
+        })
     }
 
     /// Notes that an order of the plan has begun: a rollback takes back what was begun, and nothing else.

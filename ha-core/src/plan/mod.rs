@@ -1,9 +1,11 @@
 //! Plans as data: stages of steps, where they start from, their digest, and their rendering.
 
+mod check;
 mod digest;
 mod model;
 mod render;
 
+pub use check::BadPlan;
 pub use digest::Digest;
 pub use model::{
     ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step,

@@ -221,6 +221,7 @@ impl<'a> Change<'a> {
     fn windows(&self) -> Vec<DegradedWindow> {
         let mut windows = Vec::new();
         if self.topology.members().any(|(index, _)| self.is_admitted(index)) {
+            // Once a balancer that lost its state answers: until it is looked at, and as long for what is read and set then.
             windows.push(DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2));
         }
         let pulls: Vec<NodeIx> =

@@ -74,7 +74,7 @@ pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, Pl
     let mut refused = None;
     for plan in plans {
         match prove(seen.topology, &plan) {
-            Ok(proof) => return Ok(Planned { plan, proof }),
+            Ok(proof) => return Ok(Planned::new(plan, proof)),
             Err(counterexample) => refused = Some((Box::new(plan), counterexample)),
         }
     }

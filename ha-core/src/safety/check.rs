@@ -1,6 +1,6 @@
 use super::explore::{ExploredState, Explorer};
 use crate::law::{Invariant, Phase, Violation};
-use crate::machine::newly_lost;
+use crate::machine::{RunState, newly_lost, without_what_leaves};
 use crate::plan::Degraded;
 use crate::record::{End, Mode};
 use crate::state::{ClusterState, Process, ServerDomain};
@@ -48,7 +48,14 @@ impl Explorer<'_> {
         self.bad_end(state)
     }
 
-    fn phase(&self, state: &ExploredState) -> Phase {
+    /// Says how a command that is given after a fault lowers what the fault has left. What is being taken out of traffic, as it
+    /// was allowed to be before the fault, counts as out.
+    pub(super) fn lowered(&self, before: &RunState, after: &RunState) -> Option<Violation> {
+        let [was, is] = [before, after].map(|run| without_what_leaves(self.law, run));
+        self.law.keeps(&before.targets.last_quiet(&was), &was, &is).err()
+    }
+
+    pub(super) fn phase(&self, state: &ExploredState) -> Phase {
         let (cluster, ended) = (&state.run.cluster, matches!(state.run.cursor.mode, Mode::Ended(_)));
         if newly_lost(self.plan, cluster).is_some() {
             return if ended { Phase::Settled } else { Phase::Shaken };

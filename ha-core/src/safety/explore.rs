@@ -20,7 +20,7 @@ use crate::topology::{BalancerIx, DomainIx, Topology};
 /// Deterministic: the same topology and plan give the same verdict.
 ///
 /// # Errors
-/// The shortest way to a state that breaks the law.
+/// The shortest way to a state that breaks the law; without a way, what is wrong with a plan that is none ([`Plan::check`]).
 pub fn prove(topology: &Topology, plan: &Plan) -> Result<Proof, Box<Counterexample>> {
     prove_with(topology, plan, 1)
 }
@@ -30,6 +30,10 @@ pub fn prove(topology: &Topology, plan: &Plan) -> Result<Proof, Box<Counterexamp
 /// # Errors
 /// The shortest way to a state that breaks the law.
 pub fn prove_with(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Counterexample>> {
+    if let Err(bad) = plan.check(topology) {
+        let violation = Violation::new(Invariant::Order, bad.to_string());
+        return Err(Box::new(Counterexample { trace: Vec::new(), violation, faults: 0 }));
+    }
     // A plan that breaks the law by itself is shown without a fault.
     explore(topology, plan, faults).map_err(|found| match explore(topology, plan, 0) {
         Err(without_fault) if faults > 0 => without_fault,
@@ -247,11 +251,15 @@ impl Explorer<'_> {
         {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
+        let shaken = (self.phase(&state) == Phase::Shaken).then(|| state.run.clone());
         let mut begun = state;
         begun.run.begin_order(self.law, order);
         let mut done = begun.clone();
         if let Err(rejected) = done.run.resolve(self.law, order, OutcomeKind::Done) {
             return Err(self.counterexample(number, Some(Event::Acted(order)), illegal(order, rejected)));
+        }
+        if let Some(violation) = shaken.and_then(|before| self.lowered(&before, &done.run)) {
+            return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
         if begun.faults_left > 0 {
             self.step_faults(number, &begun, &done, order)?;
@@ -323,12 +331,8 @@ impl Explorer<'_> {
     fn forget(&mut self, number: usize, state: &ExploredState, balancer: BalancerIx) -> Step {
         let mut next = state.clone();
         next.faults_left -= 1;
-        for (index, _) in self.topology.pools() {
-            for entrance in self.topology.entrances(index).iter().filter(|entrance| entrance.balancer == balancer) {
-                for seat in &entrance.seats {
-                    next.run.cluster.set_traffic(seat.member, self.plan.start.member(seat.member).traffic);
-                }
-            }
+        for seat in self.topology.seats_on(balancer) {
+            next.run.cluster.set_traffic(seat.member, self.plan.start.member(seat.member).traffic);
         }
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::Forgot(balancer))

@@ -78,6 +78,11 @@ impl ClusterState {
         self.members[member.index()].traffic = traffic;
     }
 
+    /// Sets one member, as it was seen.
+    pub fn set_member(&mut self, member: MemberIx, seen: MemberState) {
+        self.members[member.index()] = seen;
+    }
+
     /// Sets a node's members, as they were seen.
     pub fn set_members(&mut self, node: NodeIx, members: &[MemberState]) {
         for (known, seen) in self.members[self.layout.members_of(node.index())].iter_mut().zip(members) {

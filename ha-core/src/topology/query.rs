@@ -1,4 +1,4 @@
-use super::members::{Entrance, MemberLayout, Members};
+use super::members::{Entrance, MemberLayout, Members, Seat};
 use super::{
     Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, SiteRole,
     SiteSpec, Topology,
@@ -136,6 +136,12 @@ impl Topology {
     /// Lists a pool's entrances: its balancer instances, each with the pool's members there.
     pub fn entrances(&self, pool: PoolIx) -> &[Entrance] {
         &self.members.entrances[pool.index()]
+    }
+
+    /// Lists the members on a balancer instance, pool after pool.
+    pub fn seats_on(&self, balancer: BalancerIx) -> impl Iterator<Item = &Seat> {
+        let on = move |entrance: &&Entrance| entrance.balancer == balancer;
+        self.members.entrances.iter().flatten().filter(on).flat_map(|entrance| &entrance.seats)
     }
 
     /// Returns where each node's members are among all members.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ha_core::backend::{Admin, MemberSnapshot};
-use ha_core::machine::rotation::{Call, Goal, Outcome, Reply, Rotation};
+use ha_core::backend::{Admin, Effect, ErrorKind, MemberSnapshot};
+use ha_core::machine::rotation::{Call, Failure, Goal, Outcome, Reply, Rotation};
 
 use super::instance::{BACK, DRAIN, DRAINED, Instance, all_are, is_restored, places, policy, quietly, run};
 
@@ -184,4 +184,23 @@ fn a_balancer_that_never_settles_is_left_alone() {
         instances[0].admin = if call.is_multiple_of(2) { Admin::Ready } else { Admin::Drain };
     });
     assert!(is_restored(&outcome, "changes while it is observed"), "{outcome:?}");
+}
+
+#[test]
+fn an_admission_that_was_lost_is_written_again_and_the_node_is_not_held_out() {
+    let mut instances = [Instance::held_out(), Instance::held_out()];
+    let mut rotation = Rotation::new(Goal::Back, places("esb1", 2), Duration::ZERO, policy());
+    let (mut lost, ready) = (false, Call::SetAdmin(Admin::Ready));
+    for now in (0..).map(Duration::from_millis).take_while(|now| *now < DRAIN) {
+        while let Some((instance, call)) = rotation.poll_call(now) {
+            let reply = if (instance, call) == (1, ready) && !std::mem::replace(&mut lost, true) {
+                Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, "no answer"))
+            } else {
+                instances[instance].answer(now, call)
+            };
+            rotation.handle(now, instance, reply);
+        }
+    }
+    assert!(lost && rotation.outcome() == Some(&BACK), "{:?}", rotation.outcome());
+    assert!(all_are(&instances, Admin::Ready));
 }

@@ -190,19 +190,19 @@ impl Case {
 
 async fn planned_patch(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
-    let plan = world.engine().plan(&world.patch_to("2.0")).await?.plan;
+    let plan = world.engine().plan(&world.patch_to("2.0")).await?.plan().clone();
     Ok(Planned { shape: shape.clone(), world, plan })
 }
 
 async fn planned_update(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
-    let plan = world.engine().plan(&world.update_to(2)).await?.plan;
+    let plan = world.engine().plan(&world.update_to(2)).await?.plan().clone();
     Ok(Planned { shape: shape.clone(), world, plan })
 }
 
 async fn planned_upgrade(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
-    let plan = world.engine().plan(&world.upgrade_to("2.0")).await?.plan;
+    let plan = world.engine().plan(&world.upgrade_to("2.0")).await?.plan().clone();
     Ok(Planned { shape: shape.clone(), world, plan })
 }
 

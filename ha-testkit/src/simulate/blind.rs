@@ -1,9 +1,12 @@
 //! A tool that carries a plan out as it is written: it knows no law, no model and no rollback. What it does to the world,
 //! with nothing lost and with each failure domain lost at each moment, shows whether a plan is harmful.
 
+use std::collections::BTreeMap;
+
 use ha_core::action::{FilesAction, Order, SchemaAction, ServerAction, TrafficAction, WorkAction};
 use ha_core::backend::Admin;
 use ha_core::plan::Plan;
+use ha_core::record::End;
 use ha_core::state::{Schema, ServerDomain, Sync, Work, WriterEpoch};
 use tokio::time::Instant;
 
@@ -267,4 +270,43 @@ fn left_behind(world: &World, plan: &Plan, before: &Remains) -> Vec<String> {
         harm.push(format!("the schema is {}", inner.schema));
     }
     harm
+}
+
+/// How a world was before a run, to be compared with how the run says that it ended.
+#[derive(Debug)]
+pub(super) struct Before {
+    remains: Remains,
+    releases: BTreeMap<String, Option<String>>,
+}
+
+impl Before {
+    pub(super) fn of(world: &World) -> Self {
+        Self { remains: remains(world), releases: releases(world) }
+    }
+
+    /// Lists what is not as a run's end says: all new, or all old.
+    pub(super) fn untrue(&self, world: &World, plan: &Plan, end: End) -> Vec<String> {
+        match end {
+            End::AllNew => left_behind(world, plan, &self.remains),
+            End::AllOld => {
+                let mut untrue = Vec::new();
+                let (after, now) = (remains(world), releases(world));
+                if after != self.remains {
+                    untrue.push(format!("left behind: {after:?}, it was {:?}", self.remains));
+                }
+                if now != self.releases {
+                    untrue.push(format!("releases are {now:?}, they were {:?}", self.releases));
+                }
+                untrue
+            }
+            End::NeedsOperator(_) => Vec::new(),
+        }
+    }
+}
+
+/// Returns which release serves on each node.
+fn releases(world: &World) -> BTreeMap<String, Option<String>> {
+    let inner = world.truth();
+    let of = |node: &FakeNode| node.process.as_ref().map(|life| life.release.clone());
+    inner.nodes.iter().map(|(name, node)| (name.clone(), of(node))).collect()
 }

@@ -4,6 +4,7 @@
 //! world's own state and by simulated clients, and never through the model that the proof used.
 
 mod blind;
+mod excuse;
 mod mutate;
 mod random;
 mod required;

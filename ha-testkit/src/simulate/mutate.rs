@@ -25,9 +25,12 @@ pub fn mutants(plan: &Plan) -> Vec<Mutant> {
     for (at, stage) in plan.stages().iter().enumerate() {
         for (step, described) in stage.steps.iter().enumerate() {
             let place = format!("{}.{} {}", at + 1, step + 1, described.action);
-            add(format!("{place} dropped"), &|plan| {
-                plan.stages[at].steps.remove(step);
-            });
+            // A stage without steps is no plan: its only step is dropped with it.
+            if stage.steps.len() > 1 {
+                add(format!("{place} dropped"), &|plan| {
+                    plan.stages[at].steps.remove(step);
+                });
+            }
             add(format!("{place} duplicated"), &|plan| {
                 let again = plan.stages[at].steps[step];
                 plan.stages[at].steps.insert(step, again);

@@ -7,10 +7,12 @@ use ha_core::plan::{Digest, Plan};
 use ha_core::procedure::{PlanError, Planned};
 use ha_core::record::{End, Entry};
 use ha_core::safety::Counterexample;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::blind::Before;
+use super::excuse::{Floors, REACTION, later, lost_without_excuse};
 use super::watch::{Watch, short_after_loss};
-use super::{Broken, FaultAt, Procedure, Scenario, harm_of};
+use super::{Broken, FaultAt, Scenario, harm_of};
 use crate::world::{Controller, Served, World};
 
 /// How one simulated run went.
@@ -45,18 +47,13 @@ pub enum Outcome {
     },
 }
 
-/// How long a fault may break capacity before the reaction must have ended.
-const REACTION: Duration = Duration::from_millis(4_000);
-/// How long a balancer that forgot may send requests to what is under change.
-const EXPOSURE: Duration = Duration::from_millis(1_000);
-
 /// Runs a scenario. Call it inside a paused tokio runtime.
 pub async fn simulate(scenario: &Scenario) -> Outcome {
     let world = match scenario.shape.world() {
         Ok(world) => world,
         Err(error) => return Outcome::NoCluster(error.to_string()),
     };
-    let planned = match plan(&world, scenario.procedure).await {
+    let planned = match scenario.procedure.plan(&world).await {
         Ok(planned) => planned,
         Err(RunError::Plan { source: PlanError::Unprovable { plan, counterexample, .. }, .. }) => {
             let harm = harm_of(&scenario.shape, &plan);
@@ -81,12 +78,16 @@ pub async fn simulate_death(
     meanwhile: &impl AsyncFn(&World),
 ) -> Outcome {
     let (clients, watch) = (world.clients_every(Duration::from_millis(50)), Watch::start(world.clone()));
-    let began = Instant::now();
+    let (began, floors, before) = (Instant::now(), Floors::default(), Before::of(world));
+    let goal = planned.plan().clone();
     for fault in faults {
-        schedule(world, controller, fault);
+        schedule(world, controller, fault, &floors);
     }
     let first = world.engine_of(controller);
-    let running = tokio::spawn(async move { ended(first.run("run".into(), planned).await?).await });
+    let asked =
+        faults.iter().filter_map(|fault| if let FaultAt::Abort { after } = fault { Some(*after) } else { None });
+    let asked: Vec<Duration> = asked.collect();
+    let running = tokio::spawn(async move { asked_back(first.run("run".into(), planned).await?, asked).await });
     let report = loop {
         if running.is_finished() {
             break running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
@@ -99,14 +100,15 @@ pub async fn simulate_death(
     };
     let took = began.elapsed();
     sleep(REACTION).await;
-    let (served, mut broken) = (clients.stop().await, watch.end());
+    let (served, seen) = (clients.stop().await, watch.end());
     let lost = faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. }));
-    broken.retain(|broken| !is_excused(broken, faults));
+    let mut broken: Vec<Broken> =
+        seen.into_iter().filter(|seen| !floors.excuse(seen, faults)).map(Broken::from).collect();
     if let Some(short) = short_after_loss(world).filter(|_| lost) {
         broken.push(Broken { at: began.elapsed(), what: format!("settled: {short}") });
     }
-    if served.lost > 0 && !faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. } | FaultAt::Forget { .. })) {
-        broken.push(Broken { at: took, what: format!("{} requests were lost: {:?}", served.lost, served.reasons) });
+    if let Some(what) = lost_without_excuse(&served, faults) {
+        broken.push(Broken { at: took, what });
     }
     let entries = world.store().read(&"run".into()).await.unwrap_or_default();
     let (end, open) = match &report {
@@ -119,37 +121,32 @@ pub async fn simulate_death(
     if matches!(end, End::AllNew | End::AllOld) && !open.is_empty() {
         broken.push(Broken { at: took, what: format!("the run ended {end} with loans open: {open:?}") });
     }
+    if !lost {
+        let untrue = before.untrue(world, &goal, end).into_iter();
+        broken.extend(untrue.map(|what| Broken { at: took, what: format!("the run ended {end}, and {what}") }));
+    }
     Outcome::Ran { end, open, broken, trace: trace(&entries, &served), served, took }
 }
 
-async fn plan(world: &World, procedure: Procedure) -> Result<Planned, RunError> {
-    let engine = world.engine();
-    match procedure {
-        Procedure::Patch => engine.plan(&world.patch_to("2.0")).await,
-        Procedure::PatchInTestDomain => engine.plan(&world.patch_to("2.0").in_test_domain_first()).await,
-        Procedure::Update => engine.plan(&world.update_to(2)).await,
-        Procedure::Upgrade => engine.plan(&world.upgrade_to("2.0")).await,
-    }
-}
-
-fn schedule(world: &World, controller: &Controller, fault: &FaultAt) {
+fn schedule(world: &World, controller: &Controller, fault: &FaultAt, floors: &Floors) {
+    let floors = floors.clone();
     match fault.clone() {
-        FaultAt::Loss { after, node } => later(world, after, move |world| world.lose(&node)),
-        FaultAt::Forget { after, balancer } => later(world, after, move |world| world.restart_balancer(&balancer)),
+        FaultAt::Loss { after, node } => {
+            later(world, after, async move |world| floors.shake(&world, |world| world.lose(&node)).await);
+        }
+        FaultAt::Forget { after, balancer } => {
+            later(world, after, async move |world| {
+                floors.shake(&world, |world| world.restart_balancer(&balancer)).await;
+            });
+        }
+        // The handle of the run asks.
+        FaultAt::Abort { .. } => {}
         FaultAt::Death { after } => {
             let controller = controller.clone();
-            later(world, after, move |_| controller.kill());
+            later(world, after, async move |_| controller.kill());
         }
         FaultAt::Call { operation, name, skip, fault } => world.plan_fault_after(operation, &name, skip, fault),
     }
-}
-
-fn later(world: &World, after: Duration, act: impl FnOnce(&World) + Send + 'static) {
-    let world = world.clone();
-    tokio::spawn(async move {
-        sleep(after).await;
-        act(&world);
-    });
 }
 
 /// How a run ended, and what it left open.
@@ -158,6 +155,21 @@ type Ended = (End, Vec<String>);
 async fn ended(run: RunHandle) -> Result<Ended, RunError> {
     let report = run.wait().await?;
     Ok((report.end, report.open))
+}
+
+/// Follows a run to its end, and asks for its rollback at these moments.
+async fn asked_back(mut run: RunHandle, asked: Vec<Duration>) -> Result<Ended, RunError> {
+    let began = Instant::now();
+    for after in asked {
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(began + after) => break run.abort(),
+                event = run.next_event() => if event.is_none() { break },
+            }
+        }
+    }
+    ended(run).await
 }
 
 /// Lets another controller go on once the dead one's lease has run out.
@@ -172,20 +184,6 @@ async fn take_over(engine: &Engine, run: &str) -> Result<Ended, RunError> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Tells whether a fault may have broken this for a while: what is required depends on the phase.
-fn is_excused(broken: &Broken, faults: &[FaultAt]) -> bool {
-    let capacity = broken.what.starts_with("I1") || broken.what.starts_with("I2");
-    faults.iter().any(|fault| match fault {
-        // What is lost stays lost; what is left is looked at once the reaction has ended.
-        FaultAt::Loss { after, .. } => capacity && broken.at >= *after,
-        FaultAt::Forget { after, .. } => {
-            let within = if capacity { REACTION } else { EXPOSURE };
-            (*after..*after + within).contains(&broken.at)
-        }
-        FaultAt::Death { .. } | FaultAt::Call { .. } => false,
-    })
 }
 
 fn trace(entries: &[Entry], served: &Served) -> String {

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use ha_core::engine::RunError;
+use ha_core::procedure::Planned;
+
 use super::Random;
-use crate::world::{Fault, Operation, Shape};
+use crate::world::{Fault, Operation, Shape, World};
 
 /// What is simulated: a cluster, a procedure, and what goes wrong when.
 #[derive(Clone, Debug)]
@@ -29,6 +32,22 @@ pub enum Procedure {
     Upgrade,
 }
 
+impl Procedure {
+    /// Plans this change of a world, and proves the plan.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`](ha_core::engine::Engine::plan).
+    pub async fn plan(self, world: &World) -> Result<Planned, RunError> {
+        let engine = world.engine();
+        match self {
+            Self::Patch => engine.plan(&world.patch_to("2.0")).await,
+            Self::PatchInTestDomain => engine.plan(&world.patch_to("2.0").in_test_domain_first()).await,
+            Self::Update => engine.plan(&world.update_to(2)).await,
+            Self::Upgrade => engine.plan(&world.upgrade_to("2.0")).await,
+        }
+    }
+}
+
 /// One fault.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -46,6 +65,12 @@ pub enum FaultAt {
         after: Duration,
         /// The balancer.
         balancer: String,
+    },
+    /// A person asks for the rollback: no fault, and it may come together with one. Who takes a dead controller's run over was
+    /// not asked.
+    Abort {
+        /// When, after the run began.
+        after: Duration,
     },
     /// The controller is killed; another one goes on when the lease has run out.
     Death {

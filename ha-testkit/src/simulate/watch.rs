@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,10 +22,40 @@ pub struct Broken {
     pub what: String,
 }
 
+/// A sum of capacity that the law binds: of a pool on one balancer, as it serves, or without a failure domain.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Sum {
+    pub(super) place: String,
+    pub(super) domain: Option<String>,
+}
+
+/// A sum that was short of what is required.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Short {
+    pub(super) sum: Sum,
+    pub(super) has: u64,
+    /// What is required of it after a loss.
+    pub(super) after_loss: u64,
+}
+
+/// Something that was seen to be broken, with the sum that it is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Seen {
+    pub(super) at: Duration,
+    pub(super) what: String,
+    pub(super) short: Option<Short>,
+}
+
+impl From<Seen> for Broken {
+    fn from(Seen { at, what, short: _ }: Seen) -> Self {
+        Self { at, what }
+    }
+}
+
 /// Watches a world from outside: what serves, what is tested, who writes. It knows no plan and no model.
 #[derive(Debug)]
 pub(super) struct Watch {
-    found: Arc<Mutex<Vec<Broken>>>,
+    found: Arc<Mutex<Vec<Seen>>>,
     task: JoinHandle<()>,
 }
 
@@ -37,11 +68,11 @@ impl Watch {
         let (began, told) = (Instant::now(), found.clone());
         let task = tokio::spawn(async move {
             loop {
-                let seen = look(&world);
+                let seen = broken(&world);
                 if !seen.is_empty() {
                     let at = began.elapsed();
                     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                    told.extend(seen.into_iter().map(|what| Broken { at, what }));
+                    told.extend(seen.into_iter().map(|(what, short)| Seen { at, what, short }));
                 }
                 sleep(INTERVAL).await;
             }
@@ -49,7 +80,7 @@ impl Watch {
         Self { found, task }
     }
 
-    pub(super) fn end(self) -> Vec<Broken> {
+    pub(super) fn end(self) -> Vec<Seen> {
         self.task.abort();
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -60,7 +91,7 @@ pub(super) fn short_after_loss(world: &World) -> Option<String> {
     let inner = world.truth();
     world.topology().pools().find_map(|(_, pool)| {
         let has =
-            pool.balancers.iter().map(|balancer| carried(world, &inner, pool, *balancer, None)).min().unwrap_or(0);
+            pool.balancers.iter().map(|balancer| carried(world, &inner, pool, *balancer, None, &[])).min().unwrap_or(0);
         (has < Required::of(pool).after_loss).then(|| format!("capacity {has} is left in pool {}", pool.name))
     })
 }
@@ -71,13 +102,21 @@ fn works(world: &World, inner: &Inner, node: &FakeNode) -> bool {
 }
 
 /// Adds up what a pool's members on one balancer carry, by HAProxy's rule; without a failure domain what could be admitted.
-fn carried(world: &World, inner: &Inner, pool: &Pool, balancer: BalancerIx, without: Option<&[String]>) -> u64 {
+/// Members of `excluded` nodes are not counted.
+fn carried(
+    world: &World,
+    inner: &Inner,
+    pool: &Pool,
+    balancer: BalancerIx,
+    without: Option<&[String]>,
+    excluded: &[String],
+) -> u64 {
     let topology = world.topology();
     let on = inner.balancers.get(topology.balancer(balancer).name.as_str());
     let members: Vec<&FakeMember> =
         on.into_iter().flatten().filter(|member| member.pool == pool.backend.as_str()).collect();
     let usable = |member: &&&FakeMember| {
-        let there = !without.is_some_and(|gone| gone.contains(&member.node));
+        let there = !without.is_some_and(|gone| gone.contains(&member.node)) && !excluded.contains(&member.node);
         // A reserve may be held out: it can be admitted. What is under change or never tested is none.
         let admitted = member.admin == Admin::Ready || without.is_some();
         let node = inner.nodes.get(&member.node);
@@ -96,38 +135,64 @@ fn carried(world: &World, inner: &Inner, pool: &Pool, balancer: BalancerIx, with
     members.iter().filter(|member| member.kind == MemberKind::Backup).find(usable).map_or(0, of)
 }
 
-pub(super) fn look(world: &World) -> Vec<String> {
+/// Adds up every sum that the law binds, without these nodes.
+pub(super) fn sums(world: &World, excluded: &[String]) -> BTreeMap<Sum, u64> {
     let inner = world.truth();
+    let all = all_sums(world, &inner, excluded).into_iter();
+    all.map(|(_, sum, has)| (sum, has)).collect()
+}
+
+fn all_sums<'a>(world: &'a World, inner: &Inner, excluded: &[String]) -> Vec<(&'a Pool, Sum, u64)> {
     let topology = world.topology();
-    let mut broken = Vec::new();
+    let mut all = Vec::new();
     for (pool, balancer) in topology.pools().flat_map(|(_, pool)| pool.balancers.iter().map(move |one| (pool, *one))) {
         let place = format!("{} on {}", pool.name, topology.balancer(balancer).name);
-        let (has, required) = (carried(world, &inner, pool, balancer, None), Required::of(pool).now);
-        if has < required {
-            broken.push(format!("I1 {place}: capacity {has} serves, {required} is required"));
-        }
+        let now = carried(world, inner, pool, balancer, None, excluded);
+        all.push((pool, Sum { place: place.clone(), domain: None }, now));
         for domain in topology.domains() {
             let gone: Vec<String> =
                 topology.nodes_of(domain).map(|node| topology.node(node).name.to_string()).collect();
-            let left = carried(world, &inner, pool, balancer, Some(&gone));
-            let required = Required::of(pool).after_loss;
-            if left < required {
-                let name = topology.domain_name(domain);
-                broken.push(format!("I2 {place} without {name}: {left} is left, {required} is required"));
+            let left = carried(world, inner, pool, balancer, Some(&gone), excluded);
+            let domain = Some(topology.domain_name(domain).to_string());
+            all.push((pool, Sum { place: place.clone(), domain }, left));
+        }
+    }
+    all
+}
+
+/// Lists what is broken.
+pub(super) fn look(world: &World) -> Vec<String> {
+    broken(world).into_iter().map(|(what, _)| what).collect()
+}
+
+fn broken(world: &World) -> Vec<(String, Option<Short>)> {
+    let inner = world.truth();
+    let mut broken = Vec::new();
+    for (pool, sum, has) in all_sums(world, &inner, &[]) {
+        let required = Required::of(pool);
+        let (least, what) = match &sum.domain {
+            None => (required.now, format!("I1 {}: capacity {has} serves, {} is required", sum.place, required.now)),
+            Some(domain) => {
+                let least = required.after_loss;
+                (least, format!("I2 {} without {domain}: {has} is left, {least} is required", sum.place))
             }
+        };
+        if has < least {
+            broken.push((what, Some(Short { sum, has, after_loss: required.after_loss })));
         }
     }
     for (name, members) in &inner.balancers {
         for member in members.iter().filter(|member| member.admin == Admin::Ready) {
             let Some(node) = inner.nodes.get(&member.node) else { continue };
             if node.is_ready() && !node.is_tested() {
-                broken.push(format!("I6 {}: takes requests on {name} and has not passed its test", member.node));
+                let what = format!("I6 {}: takes requests on {name} and has not passed its test", member.node);
+                broken.push((what, None));
             }
         }
     }
     let writers = inner.nodes.values().filter(|node| node.writer > WriterEpoch::default()).count();
     if writers > 1 {
-        broken.push(format!("I3 {writers} nodes may write"));
+        broken.push((format!("I3 {writers} nodes may write"), None));
     }
     broken
 }

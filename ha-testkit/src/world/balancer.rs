@@ -11,15 +11,12 @@ use ha_core::backend::{
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use super::clients::find_member;
-use super::fault::{after, before};
-use super::model::{FakeMember, World};
+use super::fault::{after, answer_late, before};
+use super::model::{FakeMember, FakeNode, World};
 use super::{Controller, Fault, Operation};
-
-/// How much later a late write happens.
-const LATE: Duration = Duration::from_secs(1);
 
 /// A balancer of the simulated world.
 #[derive(Clone)]
@@ -63,10 +60,7 @@ impl FakeBalancer {
         let fault = self.world.take_fault(Operation::SetAdmin, &self.name);
         if fault == Some(Fault::Late) {
             let (late, member) = (self.clone(), member.clone());
-            tokio::spawn(async move {
-                sleep(LATE).await;
-                let _ = late.with_member(operation, &member, change);
-            });
+            self.world.if_late(fault, move |_| drop(late.with_member(operation, &member, change)));
             return before(fault, operation, &self.name).map(|_| Applied::Applied);
         }
         if fault == Some(Fault::Ignored) {
@@ -74,14 +68,17 @@ impl FakeBalancer {
             return Err(read_back.with_context("the write was answered with success and had no effect"));
         }
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
-            return after(fault, operation, &self.name).map(|()| Applied::Applied);
+            return after(fault, operation, &self.name).map(|()| Applied::AlreadySo);
         }
         let applied = self.with_member(operation, member, change)?;
+        answer_late(fault).await;
         after(fault, operation, &self.name).map(|()| applied)
     }
 
     fn describe(&self, fake: &FakeMember) -> Member {
-        let up = self.world.lock().nodes.get(&fake.node).is_some_and(super::model::FakeNode::is_ready);
+        let said_up =
+            |node: &FakeNode| node.is_ready() && node.said_down_until.is_none_or(|until| Instant::now() >= until);
+        let up = self.world.lock().nodes.get(&fake.node).is_some_and(said_up);
         let health = match fake.admin {
             Admin::Maint => Health::Paused,
             Admin::Ready | Admin::Drain if up => Health::Up,
@@ -90,6 +87,7 @@ impl FakeBalancer {
         Member::new(fake.admin, health, fake.kind)
             .with_weight(fake.weight, fake.configured_weight)
             .with_address(fake.added)
+            .with_persistence(false, fake.cuts_on_maint)
             .with_counters(Counters::new(fake.counters.0, fake.counters.1))
     }
 
@@ -118,8 +116,7 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn identify(&self) -> Result<Instance, StepError> {
         self.controller.round_trip().await;
-        before(self.world.take_fault(Operation::Member, &self.name), "identify", &self.name)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Member, "identify", &self.name).await?;
         let began = self.world.lock().began.get(&self.name).copied();
         let uptime = began.map_or(Duration::ZERO, |began| began.elapsed());
         Ok(Instance::new("fake", self.generation()).with_uptime(uptime))
@@ -127,20 +124,25 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         self.controller.round_trip().await;
-        before(self.world.take_fault(Operation::Member, &self.name), "member", &self.name)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Member, "member", &self.name).await?;
         let fake = self.with_member("member", member, |fake| fake.clone())?;
         Ok(self.describe(&fake))
     }
 
     async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
-        look_by_parts(self, member).await
+        // The product answers a look from one moment, the last of it; figures that could not be read stay unread.
+        let parts = look_by_parts(self, member).await?;
+        let fake = self.with_member("look", member, |fake| fake.clone())?;
+        let began = self.world.lock().began.get(&self.name).copied();
+        let process =
+            Instance::new("fake", self.generation()).with_uptime(began.map_or(Duration::ZERO, |at| at.elapsed()));
+        let figures = parts.quiescence.map(|_| figures(&fake).with_generation(process.generation));
+        Ok(MemberSnapshot::new(process, self.describe(&fake)).with_quiescence(figures))
     }
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         self.controller.round_trip().await;
-        before(self.world.take_fault(Operation::Member, &self.name), "members", &self.name)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Member, "members", &self.name).await?;
         let known = self.world.topology().pools().any(|(_, declared)| declared.backend == *pool);
         if !known {
             return Err(StepError::new(ErrorKind::NotFound, "members", pool.to_string()).without_effect());
@@ -157,12 +159,14 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         self.controller.round_trip().await;
-        before(self.world.take_fault(Operation::Quiescence, &self.name), "quiescence", &self.name)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Quiescence, "quiescence", &self.name).await?;
         let generation = self.generation();
-        let figures = |fake: &mut FakeMember| Quiescence::new(fake.in_flight, 0, fake.in_flight, fake.idle);
-        self.with_member("quiescence", member, figures).map(|figures| figures.with_generation(generation))
+        self.with_member("quiescence", member, |fake| figures(fake)).map(|figures| figures.with_generation(generation))
     }
+}
+
+fn figures(fake: &FakeMember) -> Quiescence {
+    Quiescence::new(fake.in_flight, 0, fake.in_flight, fake.idle)
 }
 
 #[async_trait]
@@ -175,6 +179,9 @@ impl LoadBalancer for FakeBalancer {
             fake.admin = request.admin;
             if fake.admin == Admin::Maint {
                 fake.idle = 0;
+                if fake.cuts_on_maint {
+                    fake.cuts += u64::from(std::mem::take(&mut fake.in_flight) > 0);
+                }
             }
             Applied::Applied
         })

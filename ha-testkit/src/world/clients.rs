@@ -6,7 +6,7 @@ use ha_core::state::MemberKind;
 use ha_core::topology::Pool;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::World;
 use super::model::{FakeMember, Inner};
@@ -30,6 +30,8 @@ pub struct Served {
     pub by_release: BTreeMap<String, u64>,
     /// Why requests were lost, with their number.
     pub reasons: BTreeMap<String, u64>,
+    /// When the first and the last of the lost requests were sent, after the clients began.
+    pub lost_between: Option<(Duration, Duration)>,
     /// The same figures by the pool.
     pub pools: BTreeMap<String, PoolServed>,
 }
@@ -44,28 +46,28 @@ pub struct PoolServed {
     pub lost: u64,
 }
 
-type Answer = (String, Result<String, String>);
+type Answer = (String, Duration, Result<String, String>);
 
 impl Clients {
     pub(super) fn start(world: World, pause: Duration) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut requests: JoinSet<Answer> = JoinSet::new();
-            let mut served = Served::default();
+            let (mut served, began) = (Served::default(), Instant::now());
             while !*stopped.borrow() {
                 for (pool, backend, balancer) in entrances(&world) {
                     served.sent += 1;
                     served.pools.entry(pool.clone()).or_default().sent += 1;
-                    let (long, world) = (served.sent.is_multiple_of(20), world.clone());
-                    requests.spawn(async move { (pool, request(world, balancer, backend, long).await) });
+                    let (long, world, sent) = (served.sent.is_multiple_of(20), world.clone(), began.elapsed());
+                    requests.spawn(async move { (pool, sent, request(world, balancer, backend, long).await) });
                 }
                 while let Some(done) = requests.try_join_next() {
-                    served.count(done.unwrap_or_else(|error| (String::new(), Err(error.to_string()))));
+                    served.count(done.unwrap_or_else(|error| (String::new(), Duration::ZERO, Err(error.to_string()))));
                 }
                 sleep(pause).await;
             }
             while let Some(done) = requests.join_next().await {
-                served.count(done.unwrap_or_else(|error| (String::new(), Err(error.to_string()))));
+                served.count(done.unwrap_or_else(|error| (String::new(), Duration::ZERO, Err(error.to_string()))));
             }
             served
         });
@@ -86,11 +88,13 @@ impl Clients {
 }
 
 impl Served {
-    fn count(&mut self, (pool, answer): Answer) {
+    fn count(&mut self, (pool, sent, answer): Answer) {
         match answer {
             Ok(release) => *self.by_release.entry(release).or_default() += 1,
             Err(reason) => {
                 self.lost += 1;
+                let (first, last) = self.lost_between.unwrap_or((sent, sent));
+                self.lost_between = Some((first.min(sent), last.max(sent)));
                 self.pools.entry(pool).or_default().lost += 1;
                 *self.reasons.entry(reason).or_default() += 1;
             }

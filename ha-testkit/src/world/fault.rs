@@ -1,9 +1,11 @@
 //! What goes wrong in a world: with one call to a fake, and with its nodes and balancers by other hands.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ha_core::backend::{Effect, ErrorKind, StepError};
-use tokio::time::Instant;
+use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
+use ha_core::state::MemberKind;
+use tokio::time::{Instant, sleep};
 
 use super::World;
 
@@ -31,6 +33,42 @@ pub enum Operation {
     Migrate,
     /// `Workload::quiesce` and `resume`; the name is the node's.
     Work,
+    /// `ObserveHost::process`; the name is the node's.
+    Process,
+    /// `ObserveHost::installed`; the name is the node's.
+    Installed,
+    /// `Probe::ready`; the name is the node's.
+    Ready,
+    /// `ObserveFileSync::shared`; the name is the node's.
+    Shared,
+    /// `ObserveDatabase::schema`; the name is `database`.
+    Schema,
+    /// `ObserveWorkload::work`; the name is the node's.
+    Working,
+}
+
+impl Operation {
+    /// Tells whether it only reads. A test reads too, and is carried out once.
+    pub fn reads(self) -> bool {
+        match self {
+            Self::Member
+            | Self::Quiescence
+            | Self::Process
+            | Self::Installed
+            | Self::Ready
+            | Self::Shared
+            | Self::Schema
+            | Self::Working => true,
+            Self::SetAdmin
+            | Self::Start
+            | Self::Stop
+            | Self::Run
+            | Self::Test
+            | Self::Share
+            | Self::Migrate
+            | Self::Work => false,
+        }
+    }
 }
 
 /// What goes wrong with one call.
@@ -47,10 +85,12 @@ pub enum Fault {
     LostAfter,
     /// It happens, and the connection breaks.
     Broken,
-    /// It happens a second later, when it has long been given up: a frozen server carries out what it finds as it wakes.
-    /// Writes of balancers only; elsewhere as `LostBefore`.
+    /// It happens a second later, when it has long been given up: a frozen server carries out what it finds as it wakes. Where
+    /// it only reads, as `LostBefore`.
     Late,
-    /// It answers well and does nothing.
+    /// It happens, and the answer comes when nobody waits for it any more.
+    AnswersLate,
+    /// It answers that all is so already, and does nothing. Where it only reads, nothing goes wrong.
     Lies,
     /// What is asked for is answered well and not done, which a balancer's read-back notices: `Conflict`. Writes of balancers
     /// only; elsewhere as `Refused`.
@@ -106,6 +146,25 @@ impl World {
         self.change(node, |node| node.stop_budget = Some(budget));
     }
 
+    /// Configures a node's servers on every balancer, as they are from now on and after each restart.
+    pub fn configure(&self, node: &str, kind: MemberKind, admin: Admin) {
+        for fake in self.lock().balancers.values_mut().flatten().filter(|fake| fake.node == node) {
+            (fake.kind, fake.admin, fake.configured) = (kind, admin, admin);
+        }
+    }
+
+    /// Lets the balancers say for so long that a node is down, though it is not: one health flap.
+    pub fn flap(&self, node: &str, time: Duration) {
+        self.change(node, |node| node.said_down_until = Some(Instant::now() + time));
+    }
+
+    /// Makes maintenance close a node's sessions by force, on every balancer.
+    pub fn cut_on_maintenance(&self, node: &str) {
+        for fake in self.lock().balancers.values_mut().flatten().filter(|fake| fake.node == node) {
+            fake.cuts_on_maint = true;
+        }
+    }
+
     /// Restarts a balancer: it has its configured state and members again, and its connections are gone to an older process.
     pub fn restart_balancer(&self, name: &str) {
         let mut inner = self.lock();
@@ -119,9 +178,35 @@ impl World {
         }
     }
 
+    /// Returns how often each operation was called so far, by its name.
+    pub fn calls(&self) -> BTreeMap<(Operation, String), usize> {
+        self.lock().calls.clone()
+    }
+
+    /// Carries out a late write, if that is the fault.
+    pub(crate) fn if_late(&self, fault: Option<Fault>, change: impl FnOnce(&Self) + Send + 'static) {
+        if fault == Some(Fault::Late) {
+            self.later(LATE, change);
+        }
+    }
+
+    /// Answers a read that a fault was planned for.
+    pub(crate) async fn before_read(
+        &self,
+        of: Operation,
+        operation: &'static str,
+        name: &str,
+    ) -> Result<(), StepError> {
+        let fault = self.take_fault(of, name);
+        before(fault, operation, name).map_err(StepError::without_effect)?;
+        answer_late(fault).await;
+        Ok(())
+    }
+
     pub(crate) fn take_fault(&self, operation: Operation, name: &str) -> Option<Fault> {
         let mut inner = self.lock();
         let key = (operation, name.to_string());
+        *inner.calls.entry(key.clone()).or_default() += 1;
         match inner.faults.get_mut(&key).filter(|planned| !planned.is_empty()) {
             Some(planned) => planned.remove(0),
             None => inner.lasting.get(&key).copied(),
@@ -129,10 +214,22 @@ impl World {
     }
 }
 
+/// How much later a late write happens.
+const LATE: Duration = Duration::from_secs(1);
+/// How much later a late answer comes: a read and a call of a balancer have been given up by then.
+const LATE_ANSWER: Duration = Duration::from_secs(8);
+
+/// Holds the answer to a call that has happened back, if that is the fault.
+pub(crate) async fn answer_late(fault: Option<Fault>) {
+    if fault == Some(Fault::AnswersLate) {
+        sleep(LATE_ANSWER).await;
+    }
+}
+
 /// Answers a call that a fault was planned for: `Ok(true)` to go on and do it, `Ok(false)` to do nothing and say well.
 pub(crate) fn before(fault: Option<Fault>, operation: &'static str, target: &str) -> Result<bool, StepError> {
     match fault {
-        None | Some(Fault::LostAfter | Fault::Broken | Fault::Half) => Ok(true),
+        None | Some(Fault::LostAfter | Fault::Broken | Fault::Half | Fault::AnswersLate) => Ok(true),
         Some(Fault::Lies) => Ok(false),
         Some(Fault::Refused | Fault::Ignored) => {
             Err(StepError::new(ErrorKind::Denied, operation, target).without_effect())
@@ -148,9 +245,15 @@ pub(crate) fn after(fault: Option<Fault>, operation: &'static str, target: &str)
         Some(Fault::LostAfter | Fault::Half) => Err(lost(operation, target)),
         Some(Fault::Broken) => Err(StepError::new(ErrorKind::Unreachable, operation, target)),
         None
-        | Some(Fault::Lies | Fault::Ignored | Fault::Refused | Fault::Unreachable | Fault::LostBefore | Fault::Late) => {
-            Ok(())
-        }
+        | Some(
+            Fault::Lies
+            | Fault::Ignored
+            | Fault::Refused
+            | Fault::Unreachable
+            | Fault::LostBefore
+            | Fault::Late
+            | Fault::AnswersLate,
+        ) => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use ha_core::backend::{
 use ha_core::state::{Generation, LeaseEpoch, ServerDomain};
 use tokio::time::{Instant, sleep};
 
-use super::fault::{after, before};
+use super::fault::{after, answer_late, before};
 use super::model::{FakeNode, Life, World};
 use super::{Controller, Fault, Operation};
 
@@ -28,6 +28,7 @@ pub struct FakeProbe {
 }
 
 const STOP_TIME: Duration = Duration::from_millis(400);
+const COMMAND_TIME: Duration = Duration::from_millis(200);
 
 impl FakeHost {
     /// Makes the host of `node`, as `controller` reaches it.
@@ -37,13 +38,7 @@ impl FakeHost {
 
     async fn with<T>(&self, operation: &'static str, act: impl FnOnce(&mut FakeNode) -> T) -> Result<T, StepError> {
         self.controller.round_trip().await;
-        let mut inner = self.world.lock();
-        match inner.nodes.get_mut(&self.node) {
-            Some(node) if !node.host_lost => Ok(act(node)),
-            Some(_) | None => {
-                Err(StepError::new(ErrorKind::Unreachable, operation, self.node.as_str()).without_effect())
-            }
-        }
+        reached(&self.world, &self.node, operation, act)
     }
 }
 
@@ -64,6 +59,7 @@ impl ObserveHost for FakeHost {
     }
 
     async fn process(&self) -> Result<ServerProcess, StepError> {
+        self.world.before_read(Operation::Process, "process", &self.node).await?;
         self.with("process", |node| match &node.process {
             Some(life) => ServerProcess::Running(Incarnation::new(life.number.to_string())),
             None => ServerProcess::Stopped,
@@ -72,6 +68,7 @@ impl ObserveHost for FakeHost {
     }
 
     async fn installed(&self) -> Result<Installed, StepError> {
+        self.world.before_read(Operation::Installed, "installed", &self.node).await?;
         let damaged = StepError::new(ErrorKind::Protocol, "installed", self.node.as_str()).without_effect();
         self.with("installed", |node| {
             if node.damaged { Err(damaged) } else { Ok(Installed::Release(node.installed.as_str().into())) }
@@ -98,26 +95,14 @@ impl Host for FakeHost {
         self.controller.lives().await;
         self.world.fence(epoch.number(), "start", &self.node)?;
         let fault = self.world.take_fault(Operation::Start, &self.node);
+        let name = self.node.clone();
+        self.world.if_late(fault, move |world| drop(started(world, &name, domain)));
         if !before(fault, "start", &self.node)? {
-            return Ok(Applied::Applied);
+            return Ok(Applied::AlreadySo);
         }
-        let number = {
-            let mut inner = self.world.lock();
-            inner.lives += 1;
-            inner.lives
-        };
-        let applied = self
-            .with("start", |node| {
-                if node.process.is_some() {
-                    return Applied::AlreadySo;
-                }
-                let ready_at = Instant::now() + node.start_delay;
-                node.process = Some(Life { number, release: node.installed.clone(), ready_at });
-                node.stopping = false;
-                node.domain = domain;
-                Applied::Applied
-            })
-            .await?;
+        self.controller.round_trip().await;
+        let applied = started(&self.world, &self.node, domain)?;
+        answer_late(fault).await;
         after(fault, "start", &self.node).map(|()| applied)
     }
 
@@ -125,26 +110,15 @@ impl Host for FakeHost {
         self.controller.lives().await;
         self.world.fence(epoch.number(), "stop", &self.node)?;
         let fault = self.world.take_fault(Operation::Stop, &self.node);
+        let name = self.node.clone();
+        self.world.if_late(fault, move |world| drop(stopped(world, &name)));
         if !before(fault, "stop", &self.node)? {
-            return Ok(Applied::Applied);
+            return Ok(Applied::AlreadySo);
         }
-        let number = self
-            .with("stop", |node| {
-                node.stopping = node.process.is_some();
-                node.process.as_ref().map(|life| life.number)
-            })
-            .await?;
-        let Some(number) = number else { return Ok(Applied::AlreadySo) };
-        let (world, name) = (self.world.clone(), self.node.clone());
-        tokio::spawn(async move {
-            sleep(STOP_TIME).await;
-            if let Some(node) = world.lock().nodes.get_mut(&name)
-                && node.process.as_ref().is_some_and(|life| life.number == number)
-            {
-                node.process = None;
-            }
-        });
-        after(fault, "stop", &self.node).map(|()| Applied::Applied)
+        self.controller.round_trip().await;
+        let applied = stopped(&self.world, &self.node)?;
+        answer_late(fault).await;
+        after(fault, "stop", &self.node).map(|()| applied)
     }
 
     async fn kill(&self, epoch: LeaseEpoch, life: Incarnation) -> Result<Applied, StepError> {
@@ -161,33 +135,87 @@ impl Host for FakeHost {
         self.controller.lives().await;
         self.world.fence(epoch.number(), "run", &self.node)?;
         let fault = self.world.take_fault(Operation::Run, &self.node);
+        let (name, late) = (self.node.clone(), command.clone());
+        self.world.if_late(fault, move |world| drop(ran(world, &name, &late, false)));
         if !before(fault, "run", &self.node)? {
             return Ok(Ran::new(Ended::Exited(0), "", ""));
         }
-        sleep(Duration::from_millis(200)).await;
-        let asked = |key: &str| command.env.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
-        if let Some(sequence) = asked("HA_GENERATION").and_then(|text| text.parse::<u64>().ok()) {
-            let half = fault == Some(Fault::Half);
-            let set = Generation::new(sequence, format!("g{sequence}"));
-            self.with("run", |node| node.generation = (!half).then_some(set)).await?;
-            self.world.copy();
-            return after(fault, "run", &self.node).map(|()| Ran::new(Ended::Exited(i32::from(half)), "", ""));
+        sleep(COMMAND_TIME).await;
+        self.controller.round_trip().await;
+        let ran = ran(&self.world, &self.node, &command, fault == Some(Fault::Half))?;
+        answer_late(fault).await;
+        // A command that failed says so, and its answer comes.
+        if ran.stderr.is_empty() { after(fault, "run", &self.node).map(|()| ran) } else { Ok(ran) }
+    }
+}
+
+/// Begins a stop of a node's server; without one there is nothing to do.
+fn stopped(world: &World, name: &str) -> Result<Applied, StepError> {
+    let number = reached(world, name, "stop", |node| {
+        node.stopping = node.process.is_some();
+        node.process.as_ref().map(|life| life.number)
+    })?;
+    let Some(number) = number else { return Ok(Applied::AlreadySo) };
+    let name = name.to_string();
+    world.later(STOP_TIME, move |world| {
+        if let Some(node) = world.lock().nodes.get_mut(&name)
+            && node.process.as_ref().is_some_and(|life| life.number == number)
+        {
+            node.process = None;
         }
-        let Some(release) = asked("HA_RELEASE") else {
-            self.with("run", |_| ()).await?;
-            return Ok(Ran::new(Ended::Exited(2), "", "HA_RELEASE is not set"));
-        };
-        let half = fault == Some(Fault::Half);
-        self.with("run", |node| {
-            node.damaged = half;
-            node.installed = release;
-            node.applied += 1;
-        })
-        .await?;
-        if half {
-            return Ok(Ran::new(Ended::Exited(1), "", "no space left on device"));
+    });
+    Ok(Applied::Applied)
+}
+
+/// Starts a node's server, unless it runs.
+fn started(world: &World, name: &str, domain: ServerDomain) -> Result<Applied, StepError> {
+    let number = {
+        let mut inner = world.lock();
+        inner.lives += 1;
+        inner.lives
+    };
+    reached(world, name, "start", |node| {
+        if node.process.is_some() {
+            return Applied::AlreadySo;
         }
-        after(fault, "run", &self.node).map(|()| Ran::new(Ended::Exited(0), "", ""))
+        let ready_at = Instant::now() + node.start_delay;
+        node.process = Some(Life { number, release: node.installed.clone(), ready_at });
+        node.stopping = false;
+        node.domain = domain;
+        Applied::Applied
+    })
+}
+
+/// Does what a command of a change does on a node, in half if asked.
+fn ran(world: &World, name: &str, command: &RunCommand, half: bool) -> Result<Ran, StepError> {
+    let asked = |key: &str| command.env.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+    if let Some(sequence) = asked("HA_GENERATION").and_then(|text| text.parse::<u64>().ok()) {
+        let set = Generation::new(sequence, format!("g{sequence}"));
+        reached(world, name, "run", |node| node.generation = (!half).then_some(set))?;
+        world.copy();
+        return Ok(Ran::new(Ended::Exited(i32::from(half)), "", ""));
+    }
+    let Some(release) = asked("HA_RELEASE") else {
+        return Ok(Ran::new(Ended::Exited(2), "", "HA_RELEASE is not set"));
+    };
+    reached(world, name, "run", |node| {
+        (node.damaged, node.installed) = (half, release);
+        node.applied += 1;
+    })?;
+    let ended = if half { (1, "no space left on device") } else { (0, "") };
+    Ok(Ran::new(Ended::Exited(ended.0), "", ended.1))
+}
+
+/// Acts on a node whose host answers.
+fn reached<T>(
+    world: &World,
+    name: &str,
+    operation: &'static str,
+    act: impl FnOnce(&mut FakeNode) -> T,
+) -> Result<T, StepError> {
+    match world.lock().nodes.get_mut(name) {
+        Some(node) if !node.host_lost => Ok(act(node)),
+        Some(_) | None => Err(StepError::new(ErrorKind::Unreachable, operation, name).without_effect()),
     }
 }
 
@@ -221,13 +249,13 @@ impl fmt::Debug for FakeProbe {
 #[async_trait]
 impl Probe for FakeProbe {
     async fn ready(&self) -> Result<Ready, StepError> {
+        self.world.before_read(Operation::Ready, "ready", &self.node).await?;
         self.look("ready").await
     }
 
     async fn test(&self) -> Result<Box<str>, StepError> {
         self.controller.lives().await;
-        before(self.world.take_fault(Operation::Test, &self.node), "test", &self.node)
-            .map_err(StepError::without_effect)?;
+        self.world.before_read(Operation::Test, "test", &self.node).await?;
         let failed = |message: &str| {
             Err(StepError::new(ErrorKind::Conflict, "test", self.node.as_str()).with_context(message).without_effect())
         };

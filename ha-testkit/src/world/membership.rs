@@ -57,6 +57,7 @@ impl Membership for FakeBalancer {
                 configured_weight: request.weight,
                 counters: (0, 0),
                 added: Some(request.address),
+                cuts_on_maint: false,
                 cuts: 0,
             });
             Ok(Applied::Applied)

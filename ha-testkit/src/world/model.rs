@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,
     /// What goes wrong with every call for which nothing else is planned.
     pub(crate) lasting: BTreeMap<(Operation, String), Fault>,
+    /// How often each operation was called, by its name.
+    pub(crate) calls: BTreeMap<(Operation, String), usize>,
     pub(crate) lives: u64,
     pub(crate) epoch: u64,
     pub(crate) schema: Schema,
@@ -60,6 +62,8 @@ pub(crate) struct FakeMember {
     pub(crate) counters: (u64, u64),
     /// Where it is, for a member that was added at run time.
     pub(crate) added: Option<SocketAddr>,
+    /// Whether maintenance closes its sessions by force.
+    pub(crate) cuts_on_maint: bool,
     /// How often its sessions were closed by force.
     pub(crate) cuts: u64,
 }
@@ -73,6 +77,8 @@ pub(crate) struct FakeNode {
     pub(crate) stopping: bool,
     pub(crate) start_delay: Duration,
     pub(crate) never_ready: bool,
+    /// Until when balancers say that it is down, and go on sending requests.
+    pub(crate) said_down_until: Option<Instant>,
     pub(crate) fails_test_of: Option<String>,
     pub(crate) host_lost: bool,
     pub(crate) generation: Option<Generation>,
@@ -138,6 +144,7 @@ impl World {
             began: topology.balancers().map(|(_, balancer)| (balancer.name.to_string(), Instant::now())).collect(),
             faults: BTreeMap::new(),
             lasting: BTreeMap::new(),
+            calls: BTreeMap::new(),
             lives: 0,
             epoch: 0,
             schema: Schema::Base,
@@ -157,6 +164,7 @@ impl World {
                 stopping: false,
                 start_delay: Duration::from_secs(2),
                 never_ready: false,
+                said_down_until: None,
                 fails_test_of: None,
                 host_lost: false,
                 generation: topology.files().map(|_| Generation::new(1, "g1")),
@@ -385,6 +393,7 @@ fn members_of_pool(topology: &Topology, pool: PoolIx) -> Members {
             configured_weight: WEIGHT,
             counters: (0, 0),
             added: None,
+            cuts_on_maint: false,
             cuts: 0,
         }
     };

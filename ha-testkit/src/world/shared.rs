@@ -10,7 +10,7 @@ use ha_core::state::{LeaseEpoch, Schema, Sync, Work, WriterEpoch};
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
-use super::fault::{after, before};
+use super::fault::{after, answer_late, before};
 use super::model::World;
 use super::{Controller, Fault, Operation};
 
@@ -65,16 +65,21 @@ impl FakeFiles {
         operation: &'static str,
         epoch: LeaseEpoch,
         node: &Name,
-        change: impl FnOnce(&World, bool) -> Result<(), StepError>,
+        change: impl FnOnce(&World, bool) -> Result<(), StepError> + Send + 'static,
     ) -> Result<Applied, StepError> {
         self.controller.round_trip().await;
         self.world.fence(epoch.number(), operation, node.as_str())?;
         let fault = self.world.take_fault(Operation::Share, node.as_str());
+        if fault == Some(Fault::Late) {
+            self.world.if_late(fault, move |world| drop(change(world, false)));
+            return before(fault, operation, node.as_str()).map(|_| Applied::Applied);
+        }
         if !before(fault, operation, node.as_str())? {
-            return Ok(Applied::Applied);
+            return Ok(Applied::AlreadySo);
         }
         self.world.reachable(node.as_str(), operation)?;
         change(&self.world, fault == Some(Fault::Half))?;
+        answer_late(fault).await;
         after(fault, operation, node.as_str()).map(|()| Applied::Applied)
     }
 }
@@ -83,6 +88,7 @@ impl FakeFiles {
 impl ObserveFileSync for FakeFiles {
     async fn shared(&self, node: &Name) -> Result<Shared, StepError> {
         self.controller.round_trip().await;
+        self.world.before_read(Operation::Shared, "shared", node.as_str()).await?;
         self.world.reachable(node.as_str(), "shared")?;
         let inner = self.world.lock();
         let Some(seen) = inner.nodes.get(node.as_str()) else {
@@ -155,6 +161,7 @@ impl FakeDatabase {
 impl ObserveDatabase for FakeDatabase {
     async fn schema(&self) -> Result<Schema, StepError> {
         self.controller.round_trip().await;
+        self.world.before_read(Operation::Schema, "schema", "database").await?;
         Ok(self.world.lock().schema)
     }
 }
@@ -166,8 +173,15 @@ impl Database for FakeDatabase {
         self.controller.round_trip().await;
         self.world.fence(epoch.number(), "migrate", "database")?;
         let fault = self.world.take_fault(Operation::Migrate, "database");
+        self.world.if_late(fault, move |world| {
+            let mut inner = world.lock();
+            if inner.schema != to {
+                inner.schema = to;
+                inner.statements.push(to);
+            }
+        });
         if !before(fault, "migrate", "database")? {
-            return Ok(Applied::Applied);
+            return Ok(Applied::AlreadySo);
         }
         if self.world.lock().schema == to {
             return Ok(Applied::AlreadySo);
@@ -182,10 +196,12 @@ impl Database for FakeDatabase {
         if fault == Some(Fault::Half) {
             return Err(StepError::new(ErrorKind::Conflict, "migrate", "database").with_context("a statement failed"));
         }
-        let mut inner = self.world.lock();
-        inner.schema = to;
-        inner.statements.push(to);
-        drop(inner);
+        {
+            let mut inner = self.world.lock();
+            inner.schema = to;
+            inner.statements.push(to);
+        }
+        answer_late(fault).await;
         after(fault, "migrate", "database").map(|()| Applied::Applied)
     }
 }
@@ -200,25 +216,32 @@ impl FakeWorkload {
         self.controller.round_trip().await;
         self.world.fence(epoch.number(), operation, &self.node)?;
         let fault = self.world.take_fault(Operation::Work, &self.node);
+        let name = self.node.clone();
+        self.world.if_late(fault, move |world| turned(world, &name, on));
         if !before(fault, operation, &self.node)? {
-            return Ok(Applied::Applied);
+            return Ok(Applied::AlreadySo);
         }
         self.world.reachable(&self.node, operation)?;
-        let name = self.node.clone();
-        if on {
-            self.world.with_node(&name, |node| node.work = Work::On);
-        } else {
-            let end = move |world: &World| world.with_node(&name, |node| node.work = Work::Off);
-            self.world.later(WORK_TIME, end);
-        }
+        turned(&self.world, &self.node, on);
+        answer_late(fault).await;
         after(fault, operation, &self.node).map(|()| Applied::Applied)
     }
+}
+
+/// Lets a node pull work, or lets the work in progress end and pull no more.
+fn turned(world: &World, name: &str, on: bool) {
+    if on {
+        return world.with_node(name, |node| node.work = Work::On);
+    }
+    let name = name.to_string();
+    world.later(WORK_TIME, move |world| world.with_node(&name, |node| node.work = Work::Off));
 }
 
 #[async_trait]
 impl ObserveWorkload for FakeWorkload {
     async fn work(&self) -> Result<Work, StepError> {
         self.controller.round_trip().await;
+        self.world.before_read(Operation::Working, "work", &self.node).await?;
         self.world.reachable(&self.node, "work")?;
         Ok(self.world.lock().nodes.get(&self.node).map_or(Work::Unknown, |node| node.work))
     }
@@ -243,7 +266,7 @@ impl World {
     }
 
     /// Does something later, whatever becomes of the controller that asked for it.
-    fn later(&self, pause: Duration, act: impl FnOnce(&Self) + Send + 'static) {
+    pub(super) fn later(&self, pause: Duration, act: impl FnOnce(&Self) + Send + 'static) {
         let world = self.clone();
         tokio::spawn(async move {
             sleep(pause).await;

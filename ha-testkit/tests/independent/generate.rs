@@ -297,7 +297,7 @@ impl Sketch {
         }
         state.schema = ha_core::state::Schema::Base;
         match plan(&*self.request(), Snapshot::new(&topology, &state, &facts)) {
-            Ok(planned) => Some((topology, planned.plan)),
+            Ok(planned) => Some((topology, planned.plan().clone())),
             Err(PlanError::Unprovable { plan, .. }) => Some((topology, *plan)),
             Err(_) => None,
         }
@@ -433,7 +433,8 @@ pub(crate) fn shorter(plan: &Plan) -> Vec<Plan> {
         draft.stages.remove(stage);
         draft.point_of_no_return -= usize::from(stage < draft.point_of_no_return);
         all.push(Plan::from(draft));
-        for step in (0..plan.stages()[stage].steps.len()).rev() {
+        let steps = plan.stages()[stage].steps.len();
+        for step in (0..steps).rev().filter(|_| steps > 1) {
             let mut draft = Draft::from(plan.clone());
             draft.stages[stage].steps.remove(step);
             all.push(Plan::from(draft));

@@ -70,15 +70,17 @@ impl Executor {
     }
 
     async fn find_writer(&self) -> Result<Option<SharedFiles>, String> {
-        for (index, _) in self.shared.topology.nodes() {
-            // A node whose host is gone cannot be the one that brings files.
-            if let Ok(seen) = self.shared_of(index).await
-                && seen.writer > WriterEpoch::default()
-            {
-                return Ok(Some(seen));
+        let mut unread = None;
+        for (index, node) in self.shared.topology.nodes() {
+            match self.shared_of(index).await {
+                Ok(seen) if seen.writer > WriterEpoch::default() => return Ok(Some(seen)),
+                Ok(_) => {}
+                // A lost node cannot be the one that brings files; any other that does not answer may be.
+                Err(_) if self.lost.contains(&node.domain) => {}
+                Err(error) => unread = unread.or(Some(error)),
             }
         }
-        Ok(None)
+        unread.map_or(Ok(None), Err)
     }
 
     async fn highest_writer(&self) -> Result<WriterEpoch, String> {

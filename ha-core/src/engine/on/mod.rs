@@ -23,7 +23,7 @@ use crate::backend::{Applied, Effect, RunCommand, StepError, WorkId, WorkState};
 use crate::plan::Plan;
 use crate::record::{Evidence, OutcomeKind};
 use crate::state::{LeaseEpoch, ReleaseId};
-use crate::topology::NodeIx;
+use crate::topology::{DomainIx, NodeIx};
 
 /// What came of an act or a look, and what was seen.
 pub(super) type Outcome = (OutcomeKind, Evidence);
@@ -35,10 +35,31 @@ pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 const LEAST_PAUSE: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// The shortest pause before a failed read is asked again.
+const START_AGAIN: Duration = Duration::from_millis(20);
+
 /// Returns the pause before the next look at what has taken so long: short for what takes short, and a look costs the more
 /// the longer it may still take.
 fn pause(waited: Duration) -> Duration {
     (waited / 64).clamp(LEAST_PAUSE, LONGEST_PAUSE)
+}
+
+/// How long what cannot be read is asked for again before a plan or a run is refused over it.
+pub(super) const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// Observes something, and again after a pause for as long as `patience` after the first read that failed.
+pub(super) async fn read_again<T, F: Future<Output = T>>(
+    patience: Duration,
+    observe: impl Fn() -> F,
+    is_read: impl Fn(&T) -> bool,
+) -> T {
+    let mut seen = observe().await;
+    let failed_at = Instant::now();
+    while !is_read(&seen) && failed_at.elapsed() < patience {
+        tokio::time::sleep(pause(failed_at.elapsed()).max(START_AGAIN)).await;
+        seen = observe().await;
+    }
+    seen
 }
 
 /// Carries out one order; returns inside the deadline, give or take one read.
@@ -56,6 +77,8 @@ pub(super) struct Executor {
     pub(super) start_took: Option<Duration>,
     /// The release that the node has, as far as the run knows.
     pub(super) release: Option<ReleaseId>,
+    /// The failure domains that are lost, as far as the run knows.
+    pub(super) lost: Vec<DomainIx>,
 }
 
 impl Executor {

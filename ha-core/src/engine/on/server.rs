@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Executor, LONGEST_PAUSE, Outcome, READ_LIMIT, Shared, done, not_done, pause, refused, said, unknown};
 use crate::action::ServerAction;
-use crate::backend::{Applied, Installed, Ready, RunCommand, ServerProcess};
+use crate::backend::{Applied, ErrorKind, Installed, Ready, RunCommand, ServerProcess, StepError};
 use crate::record::Evidence;
 use crate::state::{Process, ReleaseId, ServerDomain};
 use crate::topology::NodeIx;
@@ -44,6 +44,8 @@ pub(in crate::engine) struct SeenServer {
     pub(in crate::engine) release: Option<Box<str>>,
     /// Whether it has just passed its test.
     pub(in crate::engine) tested: bool,
+    /// Whether all of it could be read.
+    pub(in crate::engine) read: bool,
     pub(in crate::engine) notes: Vec<String>,
 }
 
@@ -255,6 +257,7 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
     let (host, probe) = (&shared.hosts[node.index()], &shared.probes[node.index()]);
     let (process, ready) = tokio::join!(timeout(READ_LIMIT, host.process()), timeout(READ_LIMIT, probe.ready()));
     let mut note = |what: &str, error: String| notes.push(format!("{name}: {what}: {error}"));
+    let mut read = matches!((&process, &ready), (Ok(Ok(_)), Ok(Ok(_))));
     let ready = match ready {
         Ok(Ok(ready)) => Some(ready),
         Ok(Err(error)) => {
@@ -296,10 +299,15 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
                 None
             }
             Ok(Err(error)) => {
+                read = false;
                 note("its release cannot be read", error.to_string());
                 None
             }
-            Err(_) => None,
+            Err(_) => {
+                read = false;
+                note("its release was not read", format!("in {READ_LIMIT:?}"));
+                None
+            }
         },
     };
     if gate {
@@ -321,11 +329,19 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
     if gate && process.is_ready() {
         match timeout(READ_LIMIT * 3, probe.test()).await {
             Ok(Ok(tested_release)) => tested = release.as_deref() == Some(&*tested_release),
-            Ok(Err(error)) => note("its test failed", error.to_string()),
+            Ok(Err(error)) => {
+                read &= !is_passing(&error);
+                note("its test failed", error.to_string());
+            }
             Err(_) => note("its test did not end", format!("in {:?}", READ_LIMIT * 3)),
         }
     }
-    SeenServer { process, release, tested, notes }
+    SeenServer { process, release, tested, read, notes }
+}
+
+/// Tells whether the same question may be answered a moment later.
+fn is_passing(error: &StepError) -> bool {
+    matches!(error.kind(), ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Unreachable)
 }
 
 #[cfg(test)]

@@ -94,15 +94,23 @@ impl Executor {
     }
 }
 
-/// Observes a node's server on one balancer.
-pub(in crate::engine) async fn observe_member(node: &NodeMember) -> (MemberState, Option<String>) {
+/// Observes a node's server on one balancer; returns also which process answered.
+pub(in crate::engine) async fn observe_member(node: &NodeMember) -> (MemberState, Option<String>, Option<u64>) {
     let NodeMember { backend, place: Place { member, .. }, name, .. } = node;
     let unseen = MemberState::new(MemberKind::Primary, Traffic::Unknown);
-    let MemberSnapshot { member: observed, quiescence, .. } = match timeout(READ_LIMIT, backend.look(member)).await {
+    let snapshot = match timeout(READ_LIMIT, backend.look(member)).await {
         Ok(Ok(snapshot)) => snapshot,
-        Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}"))),
-        Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}"))),
+        Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}")), None),
+        Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}")), None),
     };
+    let generation = snapshot.process.generation;
+    let (seen, note) = state_of(node, snapshot).await;
+    (seen, note, Some(generation))
+}
+
+async fn state_of(node: &NodeMember, snapshot: MemberSnapshot) -> (MemberState, Option<String>) {
+    let NodeMember { backend, place: Place { member, .. }, name, .. } = node;
+    let MemberSnapshot { member: observed, quiescence, .. } = snapshot;
     let seen = |traffic: Traffic| MemberState::new(observed.kind, traffic);
     match (observed.admin, observed.kind) {
         (Admin::Ready, _) if !observed.is_usable() => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Call, Outcome, Phase, Rotation};
+use super::{Call, Outcome, POLL, Phase, Rotation};
 use crate::backend::{Admin, Health, Member, Weight};
 use crate::topology::Permille;
 
@@ -113,6 +113,14 @@ impl Rotation {
 
     pub(super) fn confirmed(&mut self, now: Duration, instance: usize) {
         let observed = self.seen[instance].now;
+        if observed.is_none_or(|member| member.admin != Admin::Ready) {
+            // A write that was lost, or that comes late: what is written again is what it would write, and it does no harm.
+            if !self.is_hopeless(now, "a balancer does not admit the node though it was told to") {
+                self.wake_at = Some(now.saturating_add(POLL));
+                self.phase = Phase::Readying(instance);
+            }
+            return;
+        }
         if !observed.is_some_and(|member| member.admin == Admin::Ready && is_up(member.health)) {
             return self.turn_back(now, format!("{}: the node was made ready and is not up", self.place(instance)));
         }

@@ -167,6 +167,7 @@ enum Phase {
     Preflight,
     Draining,
     ConfirmDrain,
+    ConfirmOthers,
     WaitIdle,
     ConfirmIdle,
     Cutting,
@@ -311,6 +312,7 @@ impl Rotation {
             Phase::Preflight => self.preflight(now, replies),
             Phase::Draining => self.enter(Phase::ConfirmDrain),
             Phase::ConfirmDrain => self.drain_confirmed(now, replies),
+            Phase::ConfirmOthers => self.others_confirmed(now),
             Phase::WaitIdle => self.idle(now, replies),
             Phase::ConfirmIdle => self.idle_confirmed(now),
             Phase::Cutting => self.cut(now, replies),
@@ -335,7 +337,7 @@ impl Rotation {
     /// Queues the calls of the phase.
     fn ask(&mut self) {
         match self.phase {
-            Phase::Preflight => self.ask_all(&[Call::Look, Call::ReadPool]),
+            Phase::Preflight | Phase::ConfirmOthers => self.ask_all(&[Call::Look, Call::ReadPool]),
             Phase::Draining | Phase::Purging | Phase::Warming | Phase::UndoDraining => {
                 self.ask_todo(Call::SetAdmin(Admin::Drain))
             }

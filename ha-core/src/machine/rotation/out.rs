@@ -64,13 +64,30 @@ impl Rotation {
         self.enter_where(Phase::Draining, |member| member.admin == Admin::Ready, Phase::ConfirmDrain);
     }
 
+    /// A node that is ready again may be all that serves, since whoever admitted it, as a reload does, may have taken the others
+    /// out: it is drained anew once another one is usable.
+    fn drain_anew(&mut self, now: Duration) {
+        if !self.is_hopeless(now, FOUGHT) {
+            self.enter(Phase::ConfirmOthers);
+        }
+    }
+
+    pub(super) fn others_confirmed(&mut self, now: Duration) {
+        self.take_replaced();
+        if !self.any_now(|member| member.admin == Admin::Ready) {
+            return self.enter(Phase::ConfirmDrain);
+        }
+        match self.nothing_else_usable() {
+            Some(instance) if now >= self.deadline => self.turn_back(now, self.last_usable(instance)),
+            Some(_) => self.wait(now, Phase::ConfirmOthers),
+            None => self.drain(),
+        }
+    }
+
     pub(super) fn drain_confirmed(&mut self, now: Duration, replies: &[(usize, Reply)]) {
         let replaced = self.take_replaced();
         if self.any_now(|member| member.admin == Admin::Ready) {
-            if !self.is_hopeless(now, FOUGHT) {
-                self.drain();
-            }
-            return;
+            return self.drain_anew(now);
         }
         if replaced || !self.all_told(replies) {
             return self.enter(Phase::WaitIdle);
@@ -96,10 +113,7 @@ impl Rotation {
             return self.turn_back(now, why);
         }
         if self.any_now(|member| member.admin == Admin::Ready) {
-            if !self.is_hopeless(now, FOUGHT) {
-                self.drain();
-            }
-            return;
+            return self.drain_anew(now);
         }
         if let Some(instance) = self.nothing_else_usable() {
             return self.turn_back(now, self.last_usable(instance));
@@ -178,10 +192,7 @@ impl Rotation {
     pub(super) fn idle_confirmed(&mut self, now: Duration) {
         let replaced = self.take_replaced();
         if replaced || self.any_now(|member| member.admin == Admin::Ready) {
-            if !self.is_hopeless(now, FOUGHT) {
-                self.drain();
-            }
-            return;
+            return self.drain_anew(now);
         }
         self.close();
     }
@@ -201,8 +212,8 @@ impl Rotation {
         }
         match self.goal {
             Goal::HeldOut => self.close(),
-            // Somebody may have admitted it meanwhile: it is drained anew.
-            Goal::Out | Goal::Back => self.drain(),
+            // Somebody may have admitted it meanwhile.
+            Goal::Out | Goal::Back => self.enter(Phase::ConfirmOthers),
         }
     }
 

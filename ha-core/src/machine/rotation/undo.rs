@@ -78,6 +78,7 @@ impl Rotation {
             Phase::Preflight
             | Phase::Draining
             | Phase::ConfirmDrain
+            | Phase::ConfirmOthers
             | Phase::WaitIdle
             | Phase::ConfirmIdle
             | Phase::Cutting
