@@ -47,6 +47,10 @@ pub(crate) struct Instance {
     pub(crate) twin: Option<(std::net::SocketAddr, Admin)>,
     /// The state right before the node was made ready, and how often it was.
     pub(crate) made_ready: u32,
+    /// Writes are not answered, and carried out a second later.
+    pub(crate) late: bool,
+    /// Those that are still to come.
+    pub(crate) to_come: Vec<(Duration, Call)>,
 }
 
 pub(crate) const WEIGHT: Weight = Weight::new(100);
@@ -76,6 +80,8 @@ impl Instance {
             other_idle_looks: 0,
             twin: None,
             made_ready: 0,
+            late: false,
+            to_come: Vec::new(),
         }
     }
 
@@ -109,7 +115,26 @@ impl Instance {
         member.with_queue(self.waiting, u64::from(working).max(self.running(now)))
     }
 
+    /// Carries out what comes late, up to a moment.
+    pub(crate) fn catch_up(&mut self, now: Duration) {
+        let (due, to_come) = self.to_come.iter().copied().partition(|(at, _)| *at <= now);
+        self.to_come = to_come;
+        let due: Vec<(Duration, Call)> = due;
+        for (_, call) in due {
+            match call {
+                Call::SetAdmin(admin) => self.admin = admin,
+                Call::SetWeight(weight) => self.weight = weight,
+                other => unreachable!("{other:?} is not late"),
+            }
+        }
+    }
+
     pub(crate) fn answer(&mut self, now: Duration, call: Call) -> Reply {
+        self.catch_up(now);
+        if self.late && matches!(call, Call::SetAdmin(_) | Call::SetWeight(_)) {
+            self.to_come.push((now + Duration::from_secs(1), call));
+            return Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, "no answer"));
+        }
         if self.broken {
             return Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, "it does not answer"));
         }

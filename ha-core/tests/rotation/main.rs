@@ -423,6 +423,30 @@ fn a_balancer_that_answers_well_and_does_nothing_is_not_believed() {
 }
 
 #[test]
+fn a_write_that_comes_after_it_was_given_up_does_not_undo_what_was_reached() {
+    let goals = [(Goal::Out, policy()), (Goal::HeldOut, policy()), (Goal::Back, policy()), (Goal::Back, canary())];
+    for (goal, policy) in goals {
+        for late_at in 0..80 {
+            let begin = match goal {
+                Goal::Out => || Instance::serving(&[100]),
+                Goal::HeldOut => || Instance::serving(&[]),
+                Goal::Back => Instance::held_out,
+            };
+            let mut instances = [begin(), begin()];
+            let outcome = run(goal, &mut instances, policy.clone(), |calls, _, instances| {
+                instances[1].late = calls == late_at;
+            });
+            let ended = instances.clone();
+            instances.iter_mut().for_each(|instance| instance.catch_up(Duration::MAX));
+            for (later, instance) in instances.iter().zip(&ended) {
+                let [(later, weight), (was, its)] = [later, instance].map(|instance| (instance.admin, instance.weight));
+                assert_eq!((later, weight), (was, its), "{goal:?}, call {late_at}, {outcome:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn somebody_who_keeps_admitting_the_node_is_not_fought_for_ever() {
     let mut instances = [Instance::serving(&[29_000])];
     let outcome = run(Goal::Out, &mut instances, policy(), |_, _, instances| instances[0].admin = Admin::Ready);

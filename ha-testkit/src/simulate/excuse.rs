@@ -45,7 +45,7 @@ impl Floors {
         }
     }
 
-    fn holds(&self, sum: &Sum, has: u64) -> bool {
+    fn are_kept(&self, sum: &Sum, has: u64) -> bool {
         let floors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         floors.iter().any(|floor| floor.get(sum).is_none_or(|least| has >= *least))
     }
@@ -57,11 +57,11 @@ impl Floors {
                 // What is lost stays lost: once the reaction has ended, what is required after a loss is carried.
                 let settled = seen.at >= *after + REACTION;
                 let carried = short.sum.domain.is_some() || !settled || short.has >= short.after_loss;
-                seen.at >= *after && carried && self.holds(&short.sum, short.has)
+                seen.at >= *after && carried && self.are_kept(&short.sum, short.has)
             }),
             FaultAt::Forget { after, .. } => {
                 let within = if seen.short.is_some() { REACTION } else { EXPOSURE };
-                let kept = seen.short.as_ref().is_none_or(|short| self.holds(&short.sum, short.has));
+                let kept = seen.short.as_ref().is_none_or(|short| self.are_kept(&short.sum, short.has));
                 (*after..*after + within).contains(&seen.at) && kept
             }
             FaultAt::Abort { .. } | FaultAt::Death { .. } | FaultAt::Call { .. } => false,

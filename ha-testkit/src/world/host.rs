@@ -196,7 +196,7 @@ fn ran(world: &World, name: &str, command: &RunCommand, half: bool) -> Result<Ra
         return Ok(Ran::new(Ended::Exited(i32::from(half)), "", ""));
     }
     let Some(release) = asked("HA_RELEASE") else {
-        return Ok(Ran::new(Ended::Exited(2), "", "HA_RELEASE is not set"));
+        return reached(world, name, "run", |_| Ran::new(Ended::Exited(2), "", "HA_RELEASE is not set"));
     };
     reached(world, name, "run", |node| {
         (node.damaged, node.installed) = (half, release);

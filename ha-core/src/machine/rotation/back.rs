@@ -184,6 +184,9 @@ impl Rotation {
         let admitted = self.all_now(|member| member.admin == Admin::Ready && is_up(member.health));
         let weighed = self.seen.iter().all(|seen| seen.now.map(|member| member.weight) == seen.weight);
         if admitted && weighed {
+            if now < self.late_until {
+                return self.wait(now, Phase::Restored);
+            }
             return self.end(Outcome::Reached { drain: None });
         }
         if self.is_hopeless(now, "the node was made ready and does not stay so on every balancer") {

@@ -115,6 +115,9 @@ const FIRST_POLL: Duration = Duration::from_millis(3);
 const FIRST_LOOKS: u32 = 16;
 /// How long requests may take to be gone from connections after the last one ended, and checks to pass.
 const SETTLE: Duration = Duration::from_secs(8);
+/// How long after it was given up a write may still be carried out, as by a process that was frozen; until then what was reached
+/// is watched.
+const LATE: Duration = Duration::from_secs(2);
 /// How long the rollback may take, beyond the end of requests that came meanwhile.
 const UNDO: Duration = Duration::from_secs(10);
 /// How many rounds without a request in flight count as idle: one can fall between two requests.
@@ -151,6 +154,8 @@ pub struct Rotation {
     looks: u32,
     /// No new request goes to a restarted server before.
     settled_at: Duration,
+    /// Until when a write that was given up may still come.
+    late_until: Duration,
     older_unseen: bool,
     calm: u8,
     misses: u8,
@@ -213,6 +218,7 @@ impl Rotation {
             rounds: 0,
             looks: 0,
             settled_at: now,
+            late_until: now,
             older_unseen: false,
             calm: 0,
             misses: 0,
@@ -283,6 +289,10 @@ impl Rotation {
     }
 
     fn round(&mut self, now: Duration, replies: &[(usize, Reply)]) {
+        let writes = self.phase.writes() || self.phase == Phase::Undoing || self.phase == Phase::UndoDraining;
+        if writes && seen::failure(replies, |failure| failure.effect == Effect::Unknown).is_some() {
+            self.late_until = now.saturating_add(LATE);
+        }
         if self.phase.is_undo() {
             return self.undo_round(now, replies);
         }

@@ -239,6 +239,9 @@ impl Rotation {
         let all = |like: fn(&Quiescence) -> bool| figures(replies).all(|(_, figure)| like(&figure));
         let hides = self.goal == Goal::Out && self.hides(now, replies);
         if all(Quiescence::is_closed) && !hides {
+            if now < self.late_until {
+                return self.wait(now, Phase::WaitClosed);
+            }
             let drain = match self.killed {
                 Some(killed) => DrainOutcome::Forced { killed },
                 None => DrainOutcome::Drained,

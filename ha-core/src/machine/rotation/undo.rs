@@ -115,6 +115,10 @@ impl Rotation {
         };
         let wrong: Vec<usize> = self.todo.iter().copied().filter(|instance| !observed(*instance)).collect();
         if wrong.is_empty() {
+            if now < self.late_until {
+                self.wake_at = Some(now.saturating_add(POLL));
+                return;
+            }
             return self.end(Outcome::Restored { why: self.why.clone(), drain: self.drain });
         }
         if now >= self.deadline {
