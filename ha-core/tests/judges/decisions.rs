@@ -237,6 +237,16 @@ fn a_run_that_comes_to_its_end_with_an_open_loan_needs_an_operator() {
     assert_eq!(end(&[take_out()]), Decision::End(End::NeedsOperator(Why::LoansOpen)));
 }
 
+/// The same of a rollback: what it does not take back stays listed.
+#[test]
+fn a_rollback_that_leaves_a_loan_open_needs_an_operator() {
+    let mut driven = run(three(), &["esb1"], &[take_out(), admit()]);
+    driven.go_back();
+    assert_eq!(driven.decide(), Decision::End(End::AllOld));
+    driven.change("esb1", |node| node.loans.open(LoanKind::HeldOut));
+    assert_eq!(driven.decide(), Decision::End(End::NeedsOperator(Why::LoansOpen)));
+}
+
 /// "Rollback runs the compensations of the *recorded* steps in reverse"
 #[test]
 fn a_rollback_takes_back_what_had_begun_in_reverse_and_nothing_else() {

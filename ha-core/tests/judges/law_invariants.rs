@@ -150,6 +150,9 @@ fn an_open_sync_whose_ends_differ_brings_a_tested_newer_set_to_a_node_without_re
     let twin = twin.with("esb2", |node| other(&known, node));
     assert_eq!(broken(twin.law().sync(&twin.state)), Some(Invariant::Sync), "of one number is not of higher sequence");
     assert!(twin.law().broken(&twin.state).iter().any(|found| found.invariant == Invariant::Sync));
+    for phase in [Phase::Quiet, Phase::Settled] {
+        assert_eq!(broken(twin.law().check(&twin.state, phase)), Some(Invariant::Sync), "{phase:?}");
+    }
 }
 
 /// I6: "every exposed node is Ready, in the Production domain, and has passed its gate after its last change"
