@@ -1,4 +1,4 @@
-//! Plan and proof of a rolling patch of 10 and of 100 nodes, and the same 10-node plan in stateright, in one run.
+//! Plan and proof of a rolling patch of 10 to 1,000 nodes, and the same 10-node plan in stateright, in one run.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "criterion's macros; a benchmark that cannot go on has failed")]
 
@@ -16,11 +16,16 @@ use ha_testkit::world::{Shape, World};
 use peer::Peer;
 use stateright::{Checker, Model};
 
-/// A cluster where all members serve and one at a time can be missed, seen at rest.
+/// How many nodes, and what each can carry of the load, in ten-thousandths: a sixth of them can be missed.
+const FLEET: [(usize, u64); 6] = [(10, 1_200), (20, 600), (40, 300), (100, 120), (300, 40), (1_000, 12)];
+
+/// A cluster where all members serve, seen at rest.
 fn seen(members: usize, capacity: u64) -> (World, ClusterState, Facts) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let world = Shape::active_active(members, capacity).world().unwrap();
+        let mut shape = Shape::active_active(members, capacity);
+        shape.peak_load = 10_000;
+        let world = shape.world().unwrap();
         let seen = world.engine().observe().await.unwrap();
         (world, seen.state, seen.facts)
     })
@@ -32,11 +37,20 @@ fn planned(members: usize, capacity: u64) -> (World, Planned) {
     (world, planned)
 }
 
-/// Reads the highest resident size so far from /proc, in MiB.
-fn peak_mib() -> u64 {
+/// Reads a size of this process from /proc, in MiB.
+fn mib(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Says how much more memory something needs at its peak than there was before, in MiB.
+fn needs<T>(act: impl FnOnce() -> T) -> (T, u64) {
+    // Sets the highest resident size back to the present one.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = mib("VmRSS:");
+    let made = act();
+    (made, mib("VmHWM:").saturating_sub(before))
 }
 
 /// One exploration of the whole plan.
@@ -84,26 +98,46 @@ fn our_run(world: &World, plan: &Plan) -> Run {
     Run { states: proof.states, seconds: began.elapsed().as_secs_f64() }
 }
 
+/// Prints how long plan and proof of a fleet take, the median of some turns, and what they need of memory.
+fn fleet() {
+    let rounds = 5;
+    for (members, capacity) in FLEET {
+        let (world, state, facts) = seen(members, capacity);
+        let request = world.patch_to("2.0");
+        let once = || {
+            let began = Instant::now();
+            let planned = plan(&request, Snapshot::new(world.topology(), &state, &facts)).unwrap();
+            let run = Run { states: planned.proof().states, seconds: began.elapsed().as_secs_f64() };
+            (run, planned)
+        };
+        let ((_, planned), memory) = needs(once);
+        let run = Run::median((0..rounds).map(|_| once().0).collect());
+        println!(
+            "{members} nodes in {} stages, proven {:?}: plan and proof {:.1} ms, {} states, {memory} MiB",
+            planned.plan().stages().len(),
+            planned.proof().method,
+            run.seconds * 1e3,
+            run.states
+        );
+    }
+}
+
 fn proof(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("plan and proof");
     group.sample_size(10);
-    let (world, state, facts) = seen(10, 120);
+    let (world, state, facts) = seen(10, 1_200);
     let request = world.patch_to("2.0");
     group.bench_function("10 nodes", |bench| {
         bench.iter(|| black_box(plan(&request, Snapshot::new(world.topology(), &state, &facts)).unwrap()));
     });
-    let (large, large_state, large_facts) = seen(100, 12);
+    let (large, large_state, large_facts) = seen(100, 120);
     group.bench_function("100 nodes, in waves", |bench| {
         bench.iter(|| black_box(plan(&request, Snapshot::new(large.topology(), &large_state, &large_facts)).unwrap()));
     });
     group.finish();
-    let (world, planned) = planned(10, 120);
-    println!(
-        "10 nodes: {} steps, {} states; highest resident size so far {} MiB",
-        planned.plan().steps(),
-        planned.proof().states,
-        peak_mib()
-    );
+    fleet();
+    let (world, planned) = planned(10, 1_200);
+    println!("10 nodes: {} steps, {} states", planned.plan().steps(), planned.proof().states);
     let rounds = 9;
     let ours: Vec<Run> = (0..rounds).map(|_| our_run(&world, planned.plan())).collect();
     let theirs: Vec<Run> = (0..rounds).map(|_| stateright_run(&world, planned.plan())).collect();

@@ -71,20 +71,21 @@ impl Law<'_> {
     /// then.
     pub fn worst_loss(&self, state: &ClusterState, pool: PoolIx) -> Option<(u64, DomainIx)> {
         let mut worst: Option<(u64, DomainIx)> = None;
-        let mut by_domain = vec![(0_u64, 0_u32); self.topology.domains.len()];
+        let mut by_domain = vec![(0_u64, 0_u64); self.topology.domains.len()];
         let entrances = self.topology.entrances(pool);
         let width = entrances.len();
         for entrance in entrances {
             by_domain.fill((0, 0));
-            let (mut total, mut count) = (0_u64, 0_u32);
+            let (mut total, mut count) = (0_u64, 0_u64);
             for seat in &entrance.seats {
                 if state.member(seat.member).kind != MemberKind::Primary {
                     continue;
                 }
                 let Some(capacity) = self.counted(state, seat, width) else { continue };
-                (total, count) = (total.saturating_add(capacity), count + 1);
+                (total, count) = (total.saturating_add(capacity), count + seat.stands_for);
+                // Each node that this one stands for fails by itself.
                 let (sum, primaries) = &mut by_domain[seat.domain.index()];
-                (*sum, *primaries) = (sum.saturating_add(capacity), *primaries + 1);
+                (*sum, *primaries) = (sum.saturating_add(capacity / seat.stands_for), *primaries + 1);
             }
             for (domain, (sum, primaries)) in self.topology.domains().zip(&by_domain) {
                 let left = if count > *primaries {
@@ -133,10 +134,11 @@ impl Law<'_> {
 }
 
 fn weight(seat: &Seat, state: &NodeState) -> u64 {
-    match state.process {
+    let each = match state.process {
         Process::Ready { warm: true } => seat.capacity,
         // Rounded down: what a cold server carries is never overstated.
         Process::Ready { warm: false } => seat.warm_up.at_most(seat.capacity),
         Process::Absent | Process::Stopped | Process::Starting | Process::Sick | Process::Unknown => 0,
-    }
+    };
+    each.saturating_mul(seat.stands_for)
 }

@@ -7,6 +7,7 @@
 //! touched, a person may ask for the rollback.
 
 mod check;
+mod classes;
 mod event;
 mod explore;
 mod table;

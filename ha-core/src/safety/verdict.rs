@@ -56,6 +56,9 @@ pub struct PoolMargins {
 pub enum Method {
     /// Every reachable state was visited.
     Exhaustive,
+    /// Nodes of a wave that nothing tells apart were counted: of each class the first and the last were followed one by one,
+    /// every fault included, and one node stood for all between them.
+    ByClass,
 }
 
 /// The lowest figure of an invariant that compares a capacity with what is required.
@@ -134,9 +137,10 @@ impl Proof {
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults = if self.fault_budget == 1 { "single faults" } else { "faults" };
+        let by_class = if self.method == Method::ByClass { ", nodes that are alike counted" } else { "" };
         write!(
             f,
-            "proof: plan {} holds the law in all {} states it can reach ({} transitions, {} {faults})",
+            "proof: plan {} holds the law in all {} states it can reach{by_class} ({} transitions, {} {faults})",
             self.plan.short(),
             self.states,
             self.transitions,

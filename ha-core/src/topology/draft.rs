@@ -241,7 +241,7 @@ impl Draft {
             }
             let warm_up = draft.warm_up.as_ref().map_or(Permille::WHOLE, |share| share.value);
             let (components, spare) = (draft.components.clone(), draft.spare);
-            nodes.push(Node { name, ports, warm_up, site, domain, spare, components });
+            nodes.push(Node { name, ports, warm_up, site, domain, spare, components, stands_for: 1 });
         }
         Some((nodes, domains))
     }

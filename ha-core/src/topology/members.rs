@@ -44,6 +44,8 @@ pub struct Seat {
     pub warm_up: Permille,
     /// What fails with the node.
     pub domain: DomainIx,
+    /// How many nodes it stands for.
+    pub(crate) stands_for: u64,
 }
 
 impl Members {
@@ -57,8 +59,9 @@ impl Members {
                 let first = MemberIx::new(member);
                 for entrance in &mut entrances[port.pool.index()] {
                     let (capacity, warm_up, domain) = (port.capacity, node.warm_up, node.domain);
+                    let stands_for = u64::from(node.stands_for);
                     let (node, member_ix) = (NodeIx::new(index), MemberIx::new(member));
-                    entrance.seats.push(Seat { node, member: member_ix, first, capacity, warm_up, domain });
+                    entrance.seats.push(Seat { node, member: member_ix, first, capacity, warm_up, domain, stands_for });
                     member += 1;
                 }
             }

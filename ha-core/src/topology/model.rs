@@ -111,6 +111,9 @@ pub struct Node {
     pub spare: bool,
     /// What drives and probes it.
     pub(crate) components: Components,
+    /// How many nodes it stands for: 1, but for the explorer's own topologies, in which one speaks for others like it.
+    #[serde(skip)]
+    pub(crate) stands_for: u16,
 }
 
 /// One port of a node: its membership in a pool.

@@ -61,9 +61,28 @@ impl Topology {
         let ports = (0..).zip(capacities).map(port).collect();
         let (site, components) = (like.site, like.components.clone());
         let (warm_up, spare) = (Permille::WHOLE, true);
-        next.nodes.push(Node { name: name.clone(), ports, warm_up, site, domain, spare, components });
+        next.nodes.push(Node { name: name.clone(), ports, warm_up, site, domain, spare, components, stands_for: 1 });
         next.members = Members::new(&next.pools, &next.nodes);
         Some((next, NodeIx::new(self.nodes.len())))
+    }
+
+    /// Returns the topology of some of the nodes, in their order, each with how many it stands for, itself included.
+    pub(crate) fn of_some(&self, nodes: &[(NodeIx, u16)]) -> Self {
+        let mut next = self.clone();
+        (next.domains, next.nodes) = (Vec::new(), Vec::new());
+        for (index, stands_for) in nodes {
+            let mut node = self.node(*index).clone();
+            let name = self.domain_name(node.domain);
+            let known = next.domains.iter().position(|known| known == name);
+            let place = known.unwrap_or_else(|| {
+                next.domains.push(name.clone());
+                next.domains.len() - 1
+            });
+            (node.domain, node.stands_for) = (DomainIx::new(place), *stands_for);
+            next.nodes.push(node);
+        }
+        next.members = Members::new(&next.pools, &next.nodes);
+        next
     }
 
     /// Lists the members: the nodes of the serving site that are no spares.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ha_core::action::{Action, FilesAction, SchemaAction, ServerAction, TrafficAction};
 use ha_core::law::Invariant;
 use ha_core::plan::{Degraded, DegradedWindow, Draft, Goal, OnFailure, Plan, Stage, Step};
-use ha_core::safety::{Counterexample, Proof, prove, prove_with};
+use ha_core::safety::{Counterexample, Method, Proof, prove, prove_with};
 use ha_core::state::{NodeState, Process, Schema, Sync, Traffic};
 use ha_core::topology::{NodeSpec, Permille, PoolSpec, Topology, TopologyBuilder};
 
@@ -345,4 +345,31 @@ fn every_single_fault_is_tried_at_every_moment_of_a_step() {
 
 fn figures(proof: &Proof) -> (usize, usize, usize) {
     (proof.faults, proof.transitions, proof.states)
+}
+
+/// Where nodes of a wave are alike they are counted, with the verdict and the margins of visiting every state.
+#[test]
+fn nodes_of_a_wave_that_are_alike_are_counted_with_the_same_verdict() {
+    const NAMES: [&str; 10] = ["esb1", "esb2", "esb3", "esb4", "esb5", "esb6", "esb7", "esb8", "esb9", "esb10"];
+    let fleet = |each: u64| Cluster::at_rest(builder(10, 2, NAMES.map(|name| node(name, each)).to_vec()));
+    let patched = |cluster: &Cluster, targets: &[&str]| {
+        let draft = draft(cluster).with_window(window());
+        let plan = Plan::from(draft.with_stage(stage(cluster, targets, &patch(cluster.new))));
+        (prove(&cluster.topology, &plan), prove_with(&cluster.topology, &plan, 1))
+    };
+    let (counted, visited) = patched(&fleet(200), &NAMES[..5]);
+    let (counted, visited) = (counted.unwrap(), visited.unwrap());
+    assert_eq!((counted.method, visited.method), (Method::ByClass, Method::Exhaustive));
+    assert_eq!(counted.pools, visited.pools, "a loss takes one of those that are counted");
+    assert!(counted.states < visited.states, "{} of {}", counted.states, visited.states);
+    let (counted, visited) = patched(&fleet(200), &NAMES[..6]);
+    assert_eq!((broken(counted).0, broken(visited).0), (Invariant::Now, Invariant::Now));
+    let out_of_turn = ["esb1", "esb2", "esb9", "esb3", "esb4"];
+    assert_eq!(
+        patched(&fleet(200), &out_of_turn).0.unwrap().method,
+        Method::ByClass,
+        "the others, which stay, are alike"
+    );
+    let (backups, _) = patched(&fleet(300).with_backup("esb10"), &NAMES[..4]);
+    assert_eq!(backups.unwrap().method, Method::Exhaustive, "backups carry one at a time");
 }
