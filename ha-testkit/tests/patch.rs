@@ -300,6 +300,29 @@ async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy
     assert!(counterexample.violation.to_string().contains("I2"), "{error}");
 }
 
+/// What is only to be declared comes before what needs a host; seen with the request of the README.
+#[tokio::test(start_paused = true)]
+async fn a_remedy_names_the_declaration_that_is_missing() {
+    let undeclared = |world: &World| {
+        let mut request = world.patch_to("2.0");
+        request.facts.clear();
+        request
+    };
+    let remedy_of = |refused: Result<_, RunError>| match refused {
+        Err(RunError::Plan { source: PlanError::Unprovable { remedy, .. }, .. }) => remedy,
+        other => panic!("{other:?}"),
+    };
+    let world = World::active_passive();
+    let remedy = remedy_of(world.engine().plan(&undeclared(&world)).await);
+    let asked = "if 2.0 may serve beside 1.0 (they share sessions, messages and caches), declare it: .with_beside(\"1.0\") on \
+                 the request";
+    assert_eq!(remedy, asked);
+    assert!(world.engine().plan(&undeclared(&world).with_beside("1.0")).await.is_ok());
+    let without_spare = World::from_toml_str(TWO_NODES.split("[[node]]\nname = \"spare1\"").next().unwrap()).unwrap();
+    let remedy = remedy_of(without_spare.engine().plan(&undeclared(&without_spare)).await);
+    assert!(remedy.starts_with(asked) && remedy.contains("; and add one spare of capacity 1000"), "{remedy}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_stop_is_killed_and_the_report_says_so() {
     let world = World::active_passive();

@@ -48,16 +48,21 @@ impl<'a> Change<'a> {
     /// Proposes the plan without a spare, then with the smallest declared spares.
     pub(super) fn propose(self) -> Result<Proposal<'a>, PlanError> {
         self.check_start()?;
+        let sets = self.sets_of_spares();
+        let change = Rc::new(self);
+        let to_plan = Rc::clone(&change);
+        let plans = sets.into_iter().map(move |set| to_plan.plan(&set));
+        Ok(Proposal::with_remedy(plans, move || remedy(&change)))
+    }
+
+    /// Lists the sets of declared spares that are tried: none, each alone, the smallest first, then the largest together.
+    pub(super) fn sets_of_spares(&self) -> Vec<Vec<NodeIx>> {
         let mut spares: Vec<_> = self.topology.spares().filter(|(index, _)| self.is_usable_spare(*index)).collect();
         spares.sort_by_key(|(_, node)| node.ports.iter().map(|port| port.capacity).max());
         let spares: Vec<NodeIx> = spares.into_iter().map(|(spare, _)| spare).collect();
-        let singles: Vec<Vec<NodeIx>> = spares.iter().map(|spare| vec![*spare]).collect();
-        let several = (2..=spares.len()).map(move |count| spares.iter().rev().take(count).copied().collect());
-        let sets = std::iter::once(Vec::new()).chain(singles).chain(several);
-        let change = Rc::new(self);
-        let to_plan = Rc::clone(&change);
-        let plans = sets.map(move |set: Vec<NodeIx>| to_plan.plan(&set));
-        Ok(Proposal::with_remedy(plans, move || remedy(&change)))
+        let singles = spares.iter().map(|spare| vec![*spare]);
+        let several = (2..=spares.len()).map(|count| spares.iter().rev().take(count).copied().collect());
+        std::iter::once(Vec::new()).chain(singles).chain(several).collect()
     }
 
     fn is_usable_spare(&self, spare: NodeIx) -> bool {

@@ -1,29 +1,61 @@
 //! What would make a refused change provable. Each remedy is tried before it is given: on the topology that would have it.
 
-use super::change::Change;
+use super::change::{Change, Kind};
 use crate::safety::prove;
 use crate::state::{
-    ClusterState, MemberKind, MemberState, NodeState, Process, ReleaseSet, Sync, Traffic, Work, WriterEpoch,
+    ClusterState, Facts, MemberKind, MemberState, NodeState, Process, ReleaseSet, Sync, Traffic, Work, WriterEpoch,
 };
 use crate::topology::{Name, NodeIx, Topology};
 
-/// Finds the smallest addition that makes the change provable, and says it; says that there is none where none does.
+/// Finds the smallest addition that makes the change provable, and says it; says that there is none where none does. What is only
+/// to be declared comes before what needs a host.
 pub(super) fn remedy(change: &Change<'_>) -> String {
     let declared = change.topology.spares().count();
     let more = if declared == 0 { "" } else { " more" };
-    for (count, capacities) in [(1, smallest(change)), (1, largest(change)), (2, largest(change))] {
-        if helps(change, count, &capacities) {
-            let (number, s, each) = if count == 1 { ("one", "", "") } else { ("two", "s", "each ") };
-            let capacity = in_each_pool(change.topology, &capacities);
-            return format!(
-                "add {number}{more} spare{s} of capacity {capacity}, {each}in a failure domain of its own (node.spare = true), \
-                 as the members are now"
-            );
+    let mut ways = vec![(change.facts.clone(), None)];
+    if let Some((facts, missing)) = with_what_is_not_declared(change) {
+        if change.sets_of_spares().iter().any(|set| is_provable(change, &facts, change.topology, change.start, set)) {
+            return missing;
+        }
+        ways.push((facts, Some(missing)));
+    }
+    for (facts, missing) in ways {
+        for (count, capacities) in [(1, smallest(change)), (1, largest(change)), (2, largest(change))] {
+            if helps(change, &facts, count, &capacities) {
+                let (number, s, each) = if count == 1 { ("one", "", "") } else { ("two", "s", "each ") };
+                let capacity = in_each_pool(change.topology, &capacities);
+                let first = missing.map_or_else(String::new, |missing| format!("{missing}; and "));
+                return format!(
+                    "{first}add {number}{more} spare{s} of capacity {capacity}, {each}in a failure domain of its own \
+                     (node.spare = true), as the members are now"
+                );
+            }
         }
     }
     String::from(
         "none is known: no further spare makes it provable, whatever its capacity; what stands in the way is named above",
     )
+}
+
+/// Declares that the new release may serve beside those that serve now, where nothing does; and says what is to be declared.
+fn with_what_is_not_declared(change: &Change<'_>) -> Option<(Facts, String)> {
+    let Kind::Server { to, .. } = change.kind else { return None };
+    let mut facts = change.facts.clone();
+    let mut others: Vec<&str> = Vec::new();
+    for release in change.start.nodes().filter_map(|(_, node)| node.release).filter(|release| *release != to) {
+        if !facts.releases.may_serve_beside(release, to) {
+            others.push(change.facts.releases.name(release));
+            facts.releases.declare_beside(release, to);
+        }
+    }
+    let calls: Vec<String> = others.iter().map(|other| format!(".with_beside({other:?})")).collect();
+    let (to, others, calls) = (facts.releases.name(to).to_owned(), others.join(" and "), calls.concat());
+    (!calls.is_empty()).then(|| {
+        let missing = format!(
+            "if {to} may serve beside {others} (they share sessions, messages and caches), declare it: {calls} on the request"
+        );
+        (facts, missing)
+    })
 }
 
 /// The capacity of a spare that carries, in each pool, what is required after a loss, and no less than its smallest member.
@@ -55,7 +87,7 @@ fn in_each_pool(topology: &Topology, capacities: &[u64]) -> String {
 }
 
 /// Tells whether the change is provable with so many spares more.
-fn helps(change: &Change<'_>, count: usize, capacities: &[u64]) -> bool {
+fn helps(change: &Change<'_>, facts: &Facts, count: usize, capacities: &[u64]) -> bool {
     let mut topology = change.topology.clone();
     let mut state = change.start.clone();
     let mut spares = Vec::new();
@@ -65,18 +97,29 @@ fn helps(change: &Change<'_>, count: usize, capacities: &[u64]) -> bool {
         state = with_node(&next, &state, spare);
         (topology, spares) = (next, spares.into_iter().chain([spare]).collect::<Vec<NodeIx>>());
     }
+    is_provable(change, facts, &topology, &state, &spares)
+}
+
+/// Tells whether the change is provable with these facts, on this topology in this state, with these of its spares.
+fn is_provable(
+    change: &Change<'_>,
+    facts: &Facts,
+    topology: &Topology,
+    start: &ClusterState,
+    spares: &[NodeIx],
+) -> bool {
     let with_it = Change {
         procedure: change.procedure,
-        topology: &topology,
-        start: &state,
-        facts: change.facts.clone(),
+        topology,
+        start,
+        facts: facts.clone(),
         goal: change.goal,
         commands: change.commands.clone(),
         kind: change.kind,
         before: change.before.clone(),
         after: change.after.clone(),
     };
-    with_it.check_start().is_ok() && prove(&topology, &with_it.plan(&spares)).is_ok()
+    with_it.check_start().is_ok() && prove(topology, &with_it.plan(spares)).is_ok()
 }
 
 fn free_name(topology: &Topology, number: usize) -> Option<Name> {
