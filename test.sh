@@ -86,13 +86,16 @@ if [ "$long" = yes ]; then
     PROPTEST_CASES=20000 cargo test --profile long --workspace --exclude benches --all-features --lib --test rotation
 
     say "long: the wording of the law against its proof, at least 5,000 plans"
-    HA_SEEDS=2200 cargo test --profile long -p ha-testkit --all-features --test independent
+    HA_SEEDS=2200 cargo test --profile long -p ha-testkit --all-features --test independent -- --nocapture
+
+    say "long: nodes that are alike counted, against every state, 7,500 plans"
+    HA_CLASSES=300 cargo test --profile long -p ha-testkit --all-features --test by_class -- --nocapture
 
     say "long: every single call fails, 20,000 runs; a rollback asked for beside a fault, 10,000 runs"
-    HA_CALLS=20000 HA_ABORTS=10000 cargo test --profile long -p ha-testkit --test single_calls
+    HA_CALLS=20000 HA_ABORTS=10000 cargo test --profile long -p ha-testkit --all-features --test single_calls -- --nocapture
 
     say "long: one-line mutants of the law, the actions, the decision core, the fold and the explorer"
-    cargo test -p ha-core --test mutants -- --ignored --nocapture
+    cargo test -p ha-core --all-features --test mutants -- --ignored --nocapture
 
     say "long: hosts over ssh, 200 trials of each random fault, 500 MB streams"
     HA_SSH_TRIALS=200 cargo test --profile long -p ha-ssh
