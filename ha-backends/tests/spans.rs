@@ -166,7 +166,7 @@ fn topology(dir: &std::path::Path) -> Topology {
     };
     let ssh = |name: &str| {
         format!(
-            "backend = \"ssh\", host = \"127.0.0.1\", port = 1, home = \"/{name}\", unit = \"x.service\", version = \
+            "backend = \"ssh\", host = \"127.0.0.1\", port = 1, home = \"/{name}\", unit = \"{name}.service\", version = \
              [\"true\"], start_test = [\"true\"]"
         )
     };
@@ -235,6 +235,7 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
     for (_, host) in &backends.hosts[..2] {
         let life = Incarnation::new("nobody");
         let _ = (host.identify().await, host.process().await, host.installed().await, host.stop_budget().await);
+        let _ = host.missing(&["true".into()]).await;
         let _ = (host.start(EPOCH, ServerDomain::Production).await, host.stop(EPOCH).await);
         let _ = (host.kill(EPOCH, life).await, host.run(EPOCH, command()).await);
         if let Some(files) = host.files() {
@@ -247,13 +248,13 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
             let _ = work.launch(EPOCH, id, command()).await;
         }
     }
-    let of_hosts = ["identify", "process", "installed", "stop_budget", "start", "stop", "kill", "run"];
+    let of_hosts = ["identify", "process", "installed", "stop_budget", "missing", "start", "stop", "kill", "run"];
     let of_machines = ["stat", "read", "tree", "remove", "state", "tail", "cancel", "launch"];
     let local = recorder.calls("local");
     for op in &of_hosts[1..] {
         assert_eq!(local[*op][telemetry::TARGET], dir.path().display().to_string(), "{op}");
     }
-    recorder.has("ssh", &[of_hosts, of_machines].concat(), None, Some("127.0.0.1"));
+    recorder.has("ssh", &[&of_hosts[..], &of_machines].concat(), None, Some("127.0.0.1"));
     // The command runs in a task of its own, and still in the span of its call.
     let events = recorder.0.events.lock().unwrap().clone();
     let started = events.iter().filter(|event| event.fields["message"] == "command started");
@@ -264,10 +265,10 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
     assert!(ops.iter().all(Option::is_some), "{ops:?}");
 
     for (_, probe) in &backends.probes {
-        let _ = (probe.ready().await, probe.test().await);
+        let _ = (probe.ready().await, probe.test().await, probe.missing().await);
     }
     for backend in ["http", "tcp", "command", "log"] {
-        recorder.has(backend, &["ready", "test"], None, None);
+        recorder.has(backend, &["ready", "test", "missing"], None, None);
     }
 
     let store = SqliteStore::open(dir.path().join("journal.db")).unwrap();

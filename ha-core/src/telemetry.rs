@@ -132,6 +132,7 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::DEBUG, RUN_EVENT, &[EVENT, DETAIL]),
     event(Level::WARN, "lease not released, it ends by itself", &[ERROR]),
     event(Level::WARN, "its supervisor kills it before stop_deadline", &[TARGET, BUDGET_MS, STOP_DEADLINE_MS]),
+    event(Level::WARN, "a look at a node ended unexpectedly", &[ERROR]),
     event(Level::DEBUG, "command started", &[PROGRAM, PID]),
     event(Level::WARN, "what is started ignores signals", &[PROGRAM, FIX]),
     event(Level::DEBUG, "connected", &[HOST, MACHINE]),

@@ -92,7 +92,8 @@ async fn a_plan_of_another_shape_cannot_be_read() {
         *edited.pointer_mut(place).unwrap() = value;
         assert!(serde_json::from_value::<Plan>(edited).is_err(), "{place}");
     }
-    for key in whole.as_object().unwrap().keys() {
+    // How nodes were reached is not in plans of a format before 4.
+    for key in whole.as_object().unwrap().keys().filter(|key| *key != "reach") {
         let mut edited = whole.clone();
         edited.as_object_mut().unwrap().remove(key);
         assert!(serde_json::from_value::<Plan>(edited).is_err(), "without {key}");

@@ -66,7 +66,7 @@ fn every_event() -> Vec<Event> {
         took_ms: 12,
     });
     let others = [
-        Event::Opened { run: text(), epoch: 1, resumed: false },
+        Event::Opened { run: text(), epoch: 1, resumed: false, reached_otherwise: vec![text()] },
         Event::StepStarted { target: text(), action: text(), compensating: true },
         Event::Turned { message: text() },
         Event::Observed { margin: -5 },

@@ -46,6 +46,10 @@ impl Probe for Watched {
     async fn test(&self) -> Result<Box<str>, StepError> {
         Ok(self.world.installed(self.node).unwrap().into())
     }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
 }
 
 #[tokio::test(start_paused = true)]

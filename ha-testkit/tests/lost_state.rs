@@ -40,6 +40,10 @@ impl Probe for Slow {
     async fn test(&self) -> Result<Box<str>, StepError> {
         self.0.test().await
     }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        self.0.missing().await
+    }
 }
 
 /// Begins a patch under which looks at one node take long.

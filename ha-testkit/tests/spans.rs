@@ -313,7 +313,9 @@ async fn a_run_that_is_taken_over_is_a_span_with_the_same_fields() {
     let recorder = Recorder::default();
     let recording = tracing::subscriber::set_default(recorder.clone());
     let run = dying.run("patch-1".into(), planned).await.unwrap();
-    assert!(timeout(Duration::from_secs(60), run.wait()).await.is_err(), "its controller has died");
+    let ended =
+        timeout(Duration::from_secs(600), run.wait()).await.expect("whoever waits for a killed controller is told");
+    assert!(ended.is_err(), "its controller has died: {ended:?}");
     let report = engine(&world, false).resume("patch-1".into()).await.unwrap().wait().await.unwrap();
     drop(recording);
     assert!(matches!(report.end, End::AllNew | End::AllOld), "{report}");

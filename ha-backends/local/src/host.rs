@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::linux::{Scripts, Supervisor, parse_pid_file};
+use ha_core::backend::linux::{
+    NeededProgram, Scripts, Supervisor, home_is_missing, parse_pid_file, pid_file_is_missing,
+};
 use ha_core::backend::{
     Applied, DetachedWork, ErrorKind, Fencing, Host, HostCapabilities, HostFiles, HostIdentity, Incarnation, Installed,
     ObserveHost, Ran, RunCommand, ServerProcess, StepError,
@@ -13,7 +15,7 @@ use ha_core::topology::{Component, SettingErrors as ConfigError, Settings};
 
 use crate::fence::Fence;
 use crate::identity::{self, Life};
-use crate::runner;
+use crate::{launch, runner};
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, Span};
 
@@ -79,6 +81,28 @@ impl LocalHost {
 
     fn pid_file(&self, scripts: &Scripts) -> PathBuf {
         self.config.home.join(&scripts.pid_file)
+    }
+
+    fn find_missing(&self, programs: &[String]) -> Vec<String> {
+        let (config, home) = (&self.config, self.target());
+        if !config.home.is_dir() {
+            return vec![home_is_missing(&home)];
+        }
+        let needed = NeededProgram::of(&config.supervisor, &config.start_test, &config.version, programs);
+        let is_missing = |needed: &NeededProgram<'_>| {
+            let relative = needed.program.contains('/').then(|| config.home.join(needed.program));
+            launch::found(relative.as_deref().unwrap_or(Path::new(needed.program))).is_err()
+        };
+        let mut missing: Vec<String> =
+            needed.iter().filter(|needed| is_missing(needed)).map(|needed| needed.is_missing(&home)).collect();
+        if let Supervisor::Scripts(scripts) = &config.supervisor {
+            let (pid_file, runs) = (self.pid_file(scripts), self.find(scripts).is_some());
+            let has_folder = pid_file.parent().is_none_or(Path::is_dir);
+            if !has_folder || (runs && !pid_file.exists()) {
+                missing.push(pid_file_is_missing(&scripts.pid_file, &home, has_folder));
+            }
+        }
+        missing
     }
 
     /// Looks whether the server runs.
@@ -227,6 +251,16 @@ impl ObserveHost for LocalHost {
             }
         }
         .instrument(self.call("stop_budget"))
+        .await
+    }
+
+    async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError> {
+        async {
+            let (host, programs) = (self.clone(), programs.to_vec());
+            let looked = tokio::task::spawn_blocking(move || host.find_missing(&programs)).await;
+            looked.map_err(|error| self.error(ErrorKind::Protocol, "missing").caused_by(error).without_effect())
+        }
+        .instrument(self.call("missing"))
         .await
     }
 }

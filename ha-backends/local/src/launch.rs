@@ -67,7 +67,7 @@ async fn resets_signals() -> bool {
 }
 
 /// Finds the program as an exec would: what cannot be run is an error of this call, not an exit code of `env`.
-fn found(program: &Path) -> io::Result<PathBuf> {
+pub(crate) fn found(program: &Path) -> io::Result<PathBuf> {
     let can_run = |path: &Path| fs::metadata(path).map(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
     if program.components().count() > 1 || program.is_absolute() {
         return match can_run(program)? {

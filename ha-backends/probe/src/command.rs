@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use crate::answer::{OpContext, release};
 use crate::ports::{PortState, Ports};
-use crate::run::{checked, optional_program, run};
+use crate::run::{checked, missing, optional_program, run};
 use crate::trial::{Tested, trial};
 
 /// What a command probe runs.
@@ -132,6 +132,15 @@ impl Probe for CommandProbe {
             tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
         }
         .instrument(call_span(self.backend, "test", &self.target))
+        .await
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        async {
+            let key = if self.backend == "tcp" { "release_command" } else { "command" };
+            Ok([missing(key, &self.config.command), missing("test", &self.config.test)].into_iter().flatten().collect())
+        }
+        .instrument(call_span(self.backend, "missing", &self.target))
         .await
     }
 }

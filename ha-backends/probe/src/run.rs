@@ -1,4 +1,7 @@
+use std::env;
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::pin;
 use std::process::Stdio;
@@ -57,6 +60,23 @@ pub(crate) fn checked(
 pub(crate) fn optional_program(settings: &mut Settings<'_>, key: &'static str) -> Result<Vec<String>, Reported> {
     let argv = settings.optional_argv(key);
     checked(settings, key, argv)
+}
+
+/// Says that the program of a setting is not there, or cannot be run.
+pub(crate) fn missing(key: &str, argv: &[String]) -> Option<String> {
+    let program = argv.first()?;
+    let can_run =
+        |path: &Path| fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let is_there = if program.contains('/') {
+        can_run(Path::new(program))
+    } else {
+        let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+        env::split_paths(&path).any(|folder| can_run(&folder.join(program)))
+    };
+    let message = || {
+        format!("setting {key}: there is no program {program} here that can be run: correct it, or install the program")
+    };
+    (!is_there).then(message)
 }
 
 /// Runs a program in `/`, without a shell, in a process group of its own. Whoever drops the future ends the whole group:

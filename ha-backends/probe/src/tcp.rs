@@ -47,4 +47,8 @@ impl Probe for TcpProbe {
     async fn test(&self) -> Result<Box<str>, StepError> {
         self.inner.test().await
     }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        self.inner.missing().await
+    }
 }

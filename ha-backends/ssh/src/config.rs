@@ -169,7 +169,13 @@ fn read_ssh(settings: &mut Settings<'_>) -> Result<SshConfig, Reported> {
 }
 
 fn remote_path(key: &'static str, text: &str) -> Result<String, SettingError> {
-    if text.starts_with('/') { Ok(text.into()) } else { Err(SettingError::new(key, "give an absolute path")) }
+    if !text.starts_with('/') {
+        return Err(SettingError::new(key, "give an absolute path"));
+    }
+    if text.split('/').any(|part| part == "..") {
+        return Err(SettingError::new(key, "give the path without .."));
+    }
+    Ok(text.into())
 }
 
 #[cfg(test)]

@@ -320,6 +320,10 @@ impl ObserveHost for SshHost {
         .instrument(self.call("stop_budget"))
         .await
     }
+
+    async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError> {
+        async { self.inner.missing(programs).await }.instrument(self.call("missing")).await
+    }
 }
 
 #[async_trait]

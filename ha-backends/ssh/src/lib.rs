@@ -11,6 +11,7 @@ mod frame;
 pub mod fuzz;
 mod host;
 mod master;
+mod missing;
 mod probe;
 mod quote;
 mod script;

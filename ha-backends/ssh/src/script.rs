@@ -93,6 +93,7 @@ pub(crate) const SWEEP: &str = include_str!("sh/sweep.sh");
 pub(crate) const PROCESS: &str = include_str!("sh/process.sh");
 pub(crate) const FIND: &str = include_str!("sh/find.sh");
 pub(crate) const INSTALLED: &str = include_str!("sh/installed.sh");
+pub(crate) const MISSING: &str = include_str!("sh/missing.sh");
 pub(crate) const LIVES: &str = include_str!("sh/lives.sh");
 pub(crate) const KILL: &str = include_str!("sh/kill.sh");
 pub(crate) const PROBE: &str = include_str!("sh/probe.sh");

@@ -234,6 +234,16 @@ pub trait ObserveHost: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn stop_budget(&self) -> Result<Option<Duration>, StepError>;
+
+    /// Looks for what later calls need, and lists what is not there, one line each, with the setting and what to do: the server's
+    /// home, the programs of its own commands and `programs`, those of a change's, and the pid file of a server that runs.
+    /// What is there may still fail. Empty where nothing is missing, or nothing can be told without an effect.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError>;
 }
 
 /// Changes the server of one node. Start and stop are requests: that they return proves nothing, since the scripts of

@@ -39,4 +39,13 @@ pub trait Probe: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe.
     async fn test(&self) -> Result<Box<str>, StepError>;
+
+    /// Looks for what later calls need on this side, such as the program that is run, and lists what is not there, one line each,
+    /// with the setting and what to do. Empty where nothing is missing, or nothing can be told before the server runs.
+    ///
+    /// # Errors
+    /// `Timeout`, without effect.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn missing(&self) -> Result<Vec<String>, StepError>;
 }

@@ -8,6 +8,7 @@
 //!
 //! Every effect runs in a task of its own: dropping a [`RunHandle`] abandons the wait, not the run.
 
+mod beforehand;
 mod build;
 mod clock;
 mod drive;

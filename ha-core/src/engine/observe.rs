@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use tracing::Instrument;
 
+use super::beforehand::{missing, missing_for};
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
 use super::on::{
@@ -97,14 +98,25 @@ impl Engine {
         Ok(Observed { state, facts, notes, dangers })
     }
 
-    /// Observes the cluster, derives a plan from what was seen and proves it. Changes nothing: the dry run.
+    /// Observes the cluster, looks on every node for what a change would miss there, derives a plan from what was seen and proves
+    /// it. Changes nothing: the dry run.
     ///
     /// # Errors
     /// [`RunError::Plan`].
     pub async fn plan(&self, procedure: &dyn Procedure) -> Result<Planned, RunError> {
-        let seen = self.observe().await?.safe_to_plan()?;
+        let (seen, missing) = tokio::join!(self.observe(), missing(&self.shared));
+        let there = |missing: Vec<String>, seen: &Observed| match missing.is_empty() {
+            true => Ok(()),
+            false => Err(RunError::Plan { source: PlanError::Missing(missing), seen: seen.notes.clone() }),
+        };
+        let seen = seen?;
+        there(missing, &seen)?;
+        let seen = seen.safe_to_plan()?;
         let snapshot = Snapshot::new(&self.shared.topology, &seen.state, &seen.facts);
-        plan(procedure, snapshot).map_err(|source| RunError::Plan { source, seen: seen.notes })
+        let planned =
+            plan(procedure, snapshot).map_err(|source| RunError::Plan { source, seen: seen.notes.clone() })?;
+        there(missing_for(&self.shared, planned.plan()).await, &seen)?;
+        Ok(planned)
     }
 }
 

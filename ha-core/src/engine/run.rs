@@ -85,7 +85,7 @@ impl Engine {
 
     async fn begin(&self, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
         let (plan, proof) = planned.into_proven().ok_or(RunError::OtherPlan)?;
-        if plan.topology != Plan::digest_of(&self.shared.topology) {
+        if !plan.is_for(&self.shared.topology) {
             return Err(RunError::OtherTopology);
         }
         let lease = HeldLease::take(&self.shared).await?;
@@ -188,7 +188,8 @@ impl Engine {
         let (abort, aborted) = mpsc::unbounded_channel();
         let plan = Arc::new(plan);
         let (proof, seen) = fresh.unzip();
-        let report = ReportBuilder::new(&run, &plan, proof);
+        let reached_otherwise = plan.reach.differences(&self.shared.topology);
+        let report = ReportBuilder::new(&run, &plan, proof, &reached_otherwise);
         let mut drive = Drive {
             machine: RunMachine::new(self.shared.topology.clone(), plan.clone(), state),
             shared: self.shared.clone(),
@@ -210,6 +211,7 @@ impl Engine {
             run: drive.run.to_string(),
             epoch: drive.lease.epoch().number(),
             resumed: next_sequence > 0,
+            reached_otherwise,
         };
         drive.emit(opened);
         if let Some(seen) = seen {

@@ -1,5 +1,6 @@
 use super::{Check, Invariant, Law, Violation};
-use crate::state::ClusterState;
+use crate::state::{ClusterState, LoanKind, Process, ServerDomain, Sync, Traffic, Work};
+use crate::topology::NodeIx;
 
 impl Law<'_> {
     /// Checks I11 at an end: no loan is open.
@@ -14,12 +15,29 @@ impl Law<'_> {
         Err(Violation::new(Invariant::Repaid, format!("still open: {}", open.join(", "))))
     }
 
-    /// Lists the open loans, as text.
+    /// Lists the open loans, as text. What is seen to be as it was is repaid, whoever did it: a stop that was refused leaves a server
+    /// that serves, and no server that is stopped.
     pub fn open_loans(&self, state: &ClusterState) -> Vec<String> {
         state
             .nodes()
             .flat_map(|(index, node)| node.loans.iter().map(move |loan| (index, loan)))
+            .filter(|(index, loan)| is_out(state, *index, *loan))
             .map(|(index, loan)| format!("{}: {loan}", self.topology.node(index).name))
             .collect()
+    }
+}
+
+/// Tells whether what a loan has changed is not seen to be as it was.
+fn is_out(state: &ClusterState, index: NodeIx, loan: LoanKind) -> bool {
+    let (node, members) = (state.node(index), state.members(index));
+    let runs = node.process != Process::Stopped;
+    match loan {
+        LoanKind::HeldOut => members.iter().any(|member| member.traffic != member.admitted()),
+        LoanKind::Stopped => !node.process.is_ready(),
+        LoanKind::SpareRunning => runs,
+        LoanKind::SpareAdmitted => members.iter().any(|member| member.traffic != Traffic::Out),
+        LoanKind::SyncHeld => !matches!(node.sync, Sync::Active | Sync::Running),
+        LoanKind::WorkPaused => node.work != Work::On,
+        LoanKind::InTestDomain => runs && node.server_domain == ServerDomain::Test,
     }
 }

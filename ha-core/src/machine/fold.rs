@@ -40,7 +40,10 @@ pub enum FoldError {
         format: u32,
     },
     /// The plan was made for another topology.
-    #[error("the run was planned for another topology (its digest differs): use the topology file of that time")]
+    #[error(
+        "the run was planned for another topology, and not only for one that reaches its nodes otherwise: use the topology file of \
+         that time"
+    )]
     OtherTopology,
     /// The plan is none: it was edited by hand, or damaged.
     #[error("the run's plan cannot be carried out: {0}")]
@@ -63,7 +66,7 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     if plan.format > PLAN_FORMAT {
         return Err(FoldError::NewerPlan { format: plan.format });
     }
-    if plan.topology != Plan::digest_of(topology) {
+    if !plan.is_for(topology) {
         return Err(FoldError::OtherTopology);
     }
     let plan = (**plan).clone();

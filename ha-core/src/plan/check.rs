@@ -19,7 +19,7 @@ impl Plan {
             let format = self.format;
             return Err(BadPlan(format!("the plan has format {format}, this library knows up to {PLAN_FORMAT}")));
         }
-        demand(self.topology == Self::digest_of(topology), "the plan was made for another topology")?;
+        demand(self.is_for(topology), "the plan was made for another topology")?;
         let count = topology.nodes().count();
         let known_good = self.known_good.iter().flatten().filter_map(|known_good| known_good.writer);
         let fits = self.start.fits(topology) && self.known_good.len() == count;

@@ -3,6 +3,7 @@
 mod check;
 mod digest;
 mod model;
+mod reach;
 mod render;
 
 pub use check::BadPlan;
@@ -10,3 +11,4 @@ pub use digest::Digest;
 pub use model::{
     ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step,
 };
+pub use reach::Reach;

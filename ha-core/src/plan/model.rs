@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use super::{Digest, Reach};
 use crate::action::{Action, KnownGood, Order};
 use crate::law::Phase;
 use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Schema};
 use crate::topology::{Name, NodeIx, Policy, Topology};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
-pub const PLAN_FORMAT: u32 = 3;
+pub const PLAN_FORMAT: u32 = 4;
 
 /// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a [`Draft`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Plan {
     pub(crate) procedure: String,
     pub(crate) cluster: Name,
     pub(crate) topology: Digest,
+    #[serde(default)]
+    pub(crate) reach: Reach,
     pub(crate) facts: Facts,
     pub(crate) phase: Phase,
     pub(crate) goal: Goal,
@@ -38,8 +40,10 @@ pub struct Draft {
     pub procedure: String,
     /// The cluster it is for.
     pub cluster: Name,
-    /// The digest of the topology it was made for.
+    /// The digest of the topology it was made for ([`Plan::digest_of`]).
     pub topology: Digest,
+    /// How balancers and nodes were reached when it was made.
+    pub reach: Reach,
     /// The releases and generations it speaks of, and what was declared of them.
     pub facts: Facts,
     /// The phase of the law that it begins in: `Quiet`, or `Settled` where a failure domain is lost at the start.
@@ -76,6 +80,7 @@ impl Draft {
             procedure: procedure.into(),
             cluster: topology.name().clone(),
             topology: Plan::digest_of(topology),
+            reach: Reach::of(topology),
             facts,
             phase,
             goal,
@@ -119,6 +124,7 @@ impl From<Draft> for Plan {
             procedure,
             cluster,
             topology,
+            reach,
             facts,
             phase,
             goal,
@@ -136,6 +142,7 @@ impl From<Draft> for Plan {
             procedure,
             cluster,
             topology,
+            reach,
             facts,
             phase,
             goal,
@@ -157,6 +164,7 @@ impl From<Plan> for Draft {
             procedure,
             cluster,
             topology,
+            reach,
             facts,
             phase,
             goal,
@@ -172,6 +180,7 @@ impl From<Plan> for Draft {
             procedure,
             cluster,
             topology,
+            reach,
             facts,
             phase,
             goal,
@@ -200,6 +209,11 @@ impl Plan {
     /// Returns the digest of the topology it was made for.
     pub fn topology(&self) -> &Digest {
         &self.topology
+    }
+
+    /// Returns how balancers and nodes were reached when it was made.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Returns the releases and generations it speaks of, and what was declared of them.
@@ -458,11 +472,6 @@ impl Plan {
     pub fn digest(&self) -> Digest {
         // Serialising data of strings, numbers and lists into memory has no way to fail.
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
-    }
-
-    /// Digests a topology, as [`Plan::topology`] holds it.
-    pub fn digest_of(topology: &Topology) -> Digest {
-        Digest::of(&serde_json::to_vec(topology).unwrap_or_default())
     }
 
     /// Returns a step, or `None` past the end.

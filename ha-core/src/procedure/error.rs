@@ -19,6 +19,9 @@ pub enum PlanError {
         /// What to do.
         fix: String,
     },
+    /// What a change needs is not there, on one node or several: one line each, with the setting and what to do.
+    #[error("what a change needs is missing, nothing was changed:\n  {}", .0.join("\n  "))]
+    Missing(Vec<String>),
     /// Every member has what was asked for already.
     #[error("every member has {what} already: there is nothing to do")]
     NothingToDo {

@@ -16,6 +16,8 @@ pub enum Event {
         epoch: u64,
         /// Whether another controller had begun it.
         resumed: bool,
+        /// What is reached by other settings than when the plan was made, as `node esb1.host`.
+        reached_otherwise: Vec<String>,
     },
     /// A step has begun on a node; its intent is recorded.
     StepStarted {

@@ -24,6 +24,8 @@ pub struct RunReport {
     pub plan: String,
     /// The proof of the plan; `None` in a resumed run, whose first controller reported it.
     pub proof: Option<Proof>,
+    /// What was reached by other settings than when the plan was made, as `node esb1.host`.
+    pub reached_otherwise: Vec<String>,
     /// How it ended.
     pub end: End,
     /// How it ended, for people.
@@ -76,7 +78,7 @@ pub(crate) struct ReportBuilder {
 }
 
 impl ReportBuilder {
-    pub(crate) fn new(run: &RunId, plan: &Plan, proof: Option<Proof>) -> Self {
+    pub(crate) fn new(run: &RunId, plan: &Plan, proof: Option<Proof>, reached_otherwise: &[String]) -> Self {
         Self {
             report: RunReport {
                 run: run.clone(),
@@ -84,6 +86,7 @@ impl ReportBuilder {
                 goal: plan.goal_message(),
                 plan: plan.digest().to_string(),
                 proof,
+                reached_otherwise: reached_otherwise.to_vec(),
                 end: End::AllOld,
                 end_message: String::new(),
                 open: Vec::new(),
@@ -138,6 +141,9 @@ impl fmt::Display for RunReport {
         writeln!(f, "run {}: {}{to}{}: {}", self.run, self.procedure, self.goal, self.end_message)?;
         if let Some(proof) = &self.proof {
             writeln!(f, "  {proof}")?;
+        }
+        if !self.reached_otherwise.is_empty() {
+            writeln!(f, "  reached by other settings than planned: {}", self.reached_otherwise.join(", "))?;
         }
         if let Some(margin) = self.lowest_margin {
             writeln!(f, "  lowest capacity margin seen: {margin}")?;

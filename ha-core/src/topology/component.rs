@@ -198,6 +198,10 @@ impl Components {
         self.0.insert(role, component);
     }
 
+    pub(super) fn remove(&mut self, roles: &[Role]) {
+        self.0.retain(|role, _| !roles.contains(role));
+    }
+
     fn declared<'a>(&'a self, role: Role, name: &'a Name) -> Option<Declared<'a>> {
         self.get(role).map(|component| Declared { role, name, component })
     }

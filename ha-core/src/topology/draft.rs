@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::at_rest;
 use super::component::Components;
 use super::members::Members;
-use super::reader::{At, Findings};
+use super::reader::{At, Findings, LONGEST};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
 use super::{Balancer, DomainIx, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology};
 
@@ -72,6 +72,23 @@ impl Draft {
         if ttl < Duration::from_secs(3) {
             let fix = "give at least \"3s\"; below 20 s a busy machine loses its lease";
             findings.add(self.policy.lease_ttl_line, "policy.lease_ttl", "too short to be renewed in time", fix);
+        }
+        let policy = &self.policy.policy;
+        for (key, duration) in [
+            ("drain_deadline", policy.drain_deadline),
+            ("longest_request", policy.longest_request),
+            ("persistence_grace", policy.persistence_grace),
+            ("canary_watch", policy.canary_watch),
+            ("ready_deadline", policy.ready_deadline),
+            ("stop_deadline", policy.stop_deadline),
+            ("command_deadline", policy.command_deadline),
+            ("soak", policy.soak),
+            ("lease_ttl", policy.lease_ttl),
+            ("lost_after", policy.lost_after),
+        ] {
+            if duration > LONGEST {
+                findings.add(0, format!("policy.{key}"), "is longer than a day", "give at most \"24h\"");
+            }
         }
         let nothing = Some(Permille::new(0));
         if self.policy.policy.canary == nothing {

@@ -27,5 +27,6 @@ pub use index::{BalancerIx, DomainIx, MemberIx, NodeIx, PoolIx, SiteIx};
 pub use members::{Entrance, MemberLayout, Seat};
 pub use model::{Balancer, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology};
 pub use name::{InvalidName, Name};
+pub(crate) use settings::climbs;
 pub use settings::{Reported, SettingError, SettingErrors, Settings};
 pub use spec::{NodeSpec, PoolSpec, PortSpec};

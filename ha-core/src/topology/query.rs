@@ -1,6 +1,6 @@
 use super::members::{Entrance, MemberLayout, Members, Seat};
 use super::{
-    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, SiteRole,
+    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, Role, SiteRole,
     SiteSpec, Topology,
 };
 
@@ -64,6 +64,15 @@ impl Topology {
         next.nodes.push(Node { name: name.clone(), ports, warm_up, site, domain, spare, components, stands_for: 1 });
         next.members = Members::new(&next.pools, &next.nodes);
         Some((next, NodeIx::new(self.nodes.len())))
+    }
+
+    /// Returns the topology without the components that have one of these roles.
+    pub(crate) fn without(&self, roles: &[Role]) -> Self {
+        let mut next = self.clone();
+        let of_nodes = next.nodes.iter_mut().map(|node| &mut node.components);
+        let of_balancers = next.balancers.iter_mut().map(|balancer| &mut balancer.components);
+        of_nodes.chain(of_balancers).for_each(|components| components.remove(roles));
+        next
     }
 
     /// Returns the topology of some of the nodes, in their order, each with how many it stands for, itself included.

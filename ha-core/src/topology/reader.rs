@@ -173,8 +173,8 @@ impl<'r, 't> Reader<'r, 't> {
     }
 
     pub(super) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
-        let read = |value: &DeValue<'t>| value.as_str().and_then(duration);
-        self.typed(key, "a duration as \"500ms\", \"30s\", \"5m\" or \"1h\"", read)
+        let read = |value: &DeValue<'t>| value.as_str().and_then(duration).filter(|read| *read <= LONGEST);
+        self.typed(key, "a duration as \"500ms\", \"30s\", \"5m\" or \"1h\", up to \"24h\"", read)
     }
 
     /// Returns a sub-table.
@@ -305,6 +305,9 @@ fn thousandths(text: &str) -> Option<u16> {
     let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
     whole.parse::<u16>().ok()?.checked_mul(1000)?.checked_add(fraction)
 }
+
+/// Longer durations are typing errors, and would overflow somewhere.
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -1,8 +1,8 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::reader::{duration, edit_distance};
+use super::reader::{LONGEST, duration, edit_distance};
 use super::{Component, Setting};
 
 /// One setting of a component that is wrong: its key, and what to give.
@@ -92,9 +92,6 @@ pub struct Settings<'a> {
     missing: Vec<&'static str>,
 }
 
-/// Longer durations are typing errors, and would overflow somewhere.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
 impl<'a> Settings<'a> {
     /// Begins to read.
     pub fn of(component: &'a Component) -> Self {
@@ -104,6 +101,17 @@ impl<'a> Settings<'a> {
     fn get(&mut self, key: &'static str) -> Option<&'a Setting> {
         self.known.push(key);
         self.component.settings.get(key)
+    }
+
+    /// Reads a value, unless a text in it holds a NUL, which nothing that is started or opened can be given.
+    fn get_clean(&mut self, key: &'static str) -> Result<Option<&'a Setting>, Reported> {
+        let value = self.get(key);
+        let holds_nul = match value {
+            Some(Setting::Text(text)) => text.contains('\0'),
+            Some(Setting::List(list)) => list.iter().any(|text| text.contains('\0')),
+            Some(Setting::Integer(_) | Setting::Flag(_)) | None => false,
+        };
+        if holds_nul { Err(self.wrong(key, "holds a NUL character: remove it")) } else { Ok(value) }
     }
 
     /// Reports that a setting is wrong.
@@ -139,7 +147,7 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// [`Reported`] when it is no text, or an empty one.
     pub fn text(&mut self, key: &'static str) -> Result<Option<String>, Reported> {
-        match self.get(key) {
+        match self.get_clean(key)? {
             None => Ok(None),
             Some(Setting::Text(text)) if !text.is_empty() => Ok(Some(text.clone())),
             Some(_) => Err(self.wrong(key, "give a text that is not empty")),
@@ -158,7 +166,7 @@ impl<'a> Settings<'a> {
     /// Reads an absolute path.
     ///
     /// # Errors
-    /// [`Reported`] when it is missing or not absolute.
+    /// [`Reported`] when it is missing, not absolute, or has `..` in it.
     pub fn absolute_path(&mut self, key: &'static str) -> Result<PathBuf, Reported> {
         let path = self.optional_path(key);
         self.require(key, path)
@@ -167,10 +175,11 @@ impl<'a> Settings<'a> {
     /// Reads an absolute path that may be missing.
     ///
     /// # Errors
-    /// [`Reported`] when it is not absolute.
+    /// [`Reported`] when it is not absolute, or has `..` in it.
     pub fn optional_path(&mut self, key: &'static str) -> Result<Option<PathBuf>, Reported> {
         match self.text(key)?.map(PathBuf::from) {
             Some(path) if !path.is_absolute() => Err(self.wrong(key, "give an absolute path")),
+            Some(path) if climbs(&path) => Err(self.wrong(key, "give the path without ..")),
             path => Ok(path),
         }
     }
@@ -180,7 +189,7 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// [`Reported`] when it is no list of strings with a program first.
     pub fn optional_argv(&mut self, key: &'static str) -> Result<Vec<String>, Reported> {
-        match self.get(key) {
+        match self.get_clean(key)? {
             None => Ok(Vec::new()),
             Some(Setting::List(argv)) if argv.first().is_some_and(|program| !program.is_empty()) => Ok(argv.clone()),
             Some(_) => Err(self.wrong(key, "give a list of strings: the program and its arguments")),
@@ -201,7 +210,7 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// [`Reported`] when it is something else, or empty, or a text in it is.
     pub fn texts(&mut self, key: &'static str) -> Result<Vec<String>, Reported> {
-        match self.get(key) {
+        match self.get_clean(key)? {
             None => Ok(Vec::new()),
             Some(Setting::Text(text)) if !text.is_empty() => Ok(vec![text.clone()]),
             Some(Setting::List(list)) if !list.is_empty() && list.iter().all(|text| !text.is_empty()) => {
@@ -216,7 +225,7 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// [`Reported`] when it is something else.
     pub fn list(&mut self, key: &'static str) -> Result<Vec<String>, Reported> {
-        match self.get(key) {
+        match self.get_clean(key)? {
             None => Ok(Vec::new()),
             Some(Setting::List(list)) => Ok(list.clone()),
             Some(_) => Err(self.wrong(key, "give a list of texts")),
@@ -295,6 +304,11 @@ impl<'a> Settings<'a> {
         let near = |known: &&str| distance(known) <= 2.min(known.len() / 3);
         free.filter(near).min_by_key(|known| distance(known))
     }
+}
+
+/// Tells whether a path goes up somewhere: what it names depends on links, and it is not told from another that names the same.
+pub(crate) fn climbs(path: &Path) -> bool {
+    path.components().any(|part| part == std::path::Component::ParentDir)
 }
 
 #[cfg(test)]

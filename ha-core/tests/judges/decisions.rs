@@ -244,6 +244,8 @@ fn a_rollback_that_leaves_a_loan_open_needs_an_operator() {
     driven.go_back();
     assert_eq!(driven.decide(), Decision::End(End::AllOld));
     driven.change("esb1", |node| node.loans.open(LoanKind::HeldOut));
+    assert_eq!(driven.decide(), Decision::End(End::AllOld), "it is in traffic");
+    driven.run.cluster.set_traffic_everywhere(driven.on("esb1"), |_| Traffic::Out);
     assert_eq!(driven.decide(), Decision::End(End::NeedsOperator(Why::LoansOpen)));
 }
 

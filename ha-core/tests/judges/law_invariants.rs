@@ -205,12 +205,41 @@ fn an_end_with_an_open_loan_is_not_repaid_and_each_loan_is_listed() {
     assert_eq!(cluster.law().repaid(&cluster.state), Ok(()));
     let one = two().with("esb1", |node| node.loans.open(LoanKind::SyncHeld));
     assert_eq!(broken(one.law().repaid(&one.state)), Some(Invariant::Repaid));
-    let open = two().with("esb2", |node| {
+    let open = two().with_traffic("esb2", Traffic::Out).with("esb2", |node| {
+        node.process = Process::Stopped;
         node.loans.open(LoanKind::HeldOut);
         node.loans.open(LoanKind::Stopped);
     });
     assert_eq!(broken(open.law().repaid(&open.state)), Some(Invariant::Repaid));
     assert_eq!(open.law().open_loans(&open.state), ["esb2: held out of traffic", "esb2: server stopped"]);
+}
+
+/// I11: a loan is open while what was lent is not back; one that is told of a server that serves is false.
+#[test]
+fn what_is_seen_to_be_as_it_was_is_repaid_whoever_did_it() {
+    let all = |cluster: Cluster, name: &str| {
+        let cluster = cluster.with(name, |node| LoanKind::ALL.iter().for_each(|loan| node.loans.open(*loan)));
+        cluster
+            .law()
+            .open_loans(&cluster.state)
+            .into_iter()
+            .map(|loan| loan.replace(&format!("{name}: "), ""))
+            .collect()
+    };
+    let member = with_files().with("esb2", |node| node.work = Work::On);
+    assert_eq!(
+        all(member.clone().with_traffic("esb2", Traffic::In), "esb2"),
+        ["spare running", "spare admitted to traffic"]
+    );
+    let lent = member.with_traffic("esb2", Traffic::Draining { in_flight: true }).with("esb2", |node| {
+        (node.process, node.sync, node.work) = (Process::Starting, Sync::Unknown, Work::Off);
+        node.server_domain = ServerDomain::Test;
+    });
+    let listed: Vec<String> = all(lent, "esb2");
+    assert_eq!(listed.len(), LoanKind::ALL.len(), "what is half back, or not known, is not back: {listed:?}");
+    let spare = with_files().with_traffic("esb2", Traffic::Out).with("esb2", |node| node.process = Process::Stopped);
+    let listed: Vec<String> = all(spare, "esb2");
+    assert!(!listed.iter().any(|loan| loan.contains("spare") || loan.contains("test domain")), "{listed:?}");
 }
 
 /// What may be given lists all that a quiet state breaks: each invariant that a state can break on its own.

@@ -89,12 +89,12 @@ pub async fn simulate_death(
     let asked: Vec<Duration> = asked.collect();
     let running = tokio::spawn(async move { asked_back(first.run("run".into(), planned).await?, asked).await });
     let report = loop {
-        if running.is_finished() {
-            break running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
-        }
         if controller.is_dead() {
             meanwhile(world).await;
             break take_over(&world.engine(), "run").await;
+        }
+        if running.is_finished() {
+            break running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
         }
         sleep(Duration::from_millis(100)).await;
     };

@@ -9,7 +9,8 @@ use ha_core::record::{Entry, RunId};
 use ha_core::state::LeaseEpoch;
 use tokio::time::sleep;
 
-/// One controller of the simulated world, which can die: from then on none of its calls does or answers anything.
+/// One controller of the simulated world, which can die: from then on none of its calls to the cluster does or answers anything,
+/// and its journal and lease refuse, so that whoever waits for its run gets an error.
 #[derive(Clone, Debug, Default)]
 pub struct Controller {
     dead: Arc<AtomicBool>,
@@ -70,6 +71,18 @@ pub(super) struct ReachedStore {
     pub(super) controller: Controller,
 }
 
+impl ReachedStore {
+    fn lives(&self) -> Result<(), JournalError> {
+        let what = || JournalError::Broken { what: "the controller was killed".into() };
+        if self.controller.is_dead() { Err(what()) } else { Ok(()) }
+    }
+
+    fn holds(&self, cluster: &str, epoch: LeaseEpoch) -> Result<(), LeaseError> {
+        let lost = || LeaseError::Lost { cluster: cluster.into(), epoch };
+        if self.controller.is_dead() { Err(lost()) } else { Ok(()) }
+    }
+}
+
 #[async_trait]
 impl Journal for ReachedStore {
     async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
@@ -79,12 +92,12 @@ impl Journal for ReachedStore {
         if before {
             self.controller.kill();
         }
-        self.controller.lives().await;
+        self.lives()?;
         let appended = self.store.append(run, entries).await;
         if after {
             self.controller.kill();
         }
-        self.controller.lives().await;
+        self.lives()?;
         appended
     }
 
@@ -109,12 +122,12 @@ impl Lease for ReachedStore {
     }
 
     async fn renew(&self, cluster: &str, epoch: LeaseEpoch, ttl: Duration) -> Result<(), LeaseError> {
-        self.controller.lives().await;
+        self.holds(cluster, epoch)?;
         self.store.renew(cluster, epoch, ttl).await
     }
 
     async fn release(&self, cluster: &str, epoch: LeaseEpoch) -> Result<(), LeaseError> {
-        self.controller.lives().await;
+        self.holds(cluster, epoch)?;
         self.store.release(cluster, epoch).await
     }
 }

@@ -101,16 +101,34 @@ pub enum Fault {
 
 impl World {
     /// Plans one fault for the next call of `operation` on `name` (a node's or a balancer's); several queue up.
+    ///
+    /// # Panics
+    /// Where this world has nothing of that name: such a fault would never come.
     pub fn plan_fault(&self, operation: Operation, name: &str, fault: Fault) {
         self.plan_fault_after(operation, name, 0, fault);
     }
 
     /// Plans one fault for the call of `operation` on `name` after `skip` more that go well.
+    ///
+    /// # Panics
+    /// Where this world has nothing of that name: such a fault would never come.
     pub fn plan_fault_after(&self, operation: Operation, name: &str, skip: usize, fault: Fault) {
+        let there = self.names_of(operation);
+        assert!(
+            there.iter().any(|known| known == name),
+            "no {name} here that {operation:?} is called on; there are {there:?}"
+        );
         let mut inner = self.lock();
         let planned = inner.faults.entry((operation, name.into())).or_default();
         planned.extend(std::iter::repeat_n(None, skip));
         planned.push(Some(fault));
+    }
+
+    /// Lets a node's host miss something: a program of a change by its name, or what a setting names, as `setting start: ...`.
+    pub fn miss(&self, node: &str, what: &str) {
+        self.change(node, |node| {
+            node.missing.insert(what.into());
+        });
     }
 
     /// Makes a node's server never become ready again after its next start.
@@ -178,6 +196,32 @@ impl World {
         }
     }
 
+    /// Lists the faults that were planned and have come so far, in their order.
+    pub fn fired(&self) -> Vec<(Operation, String, Fault)> {
+        self.lock().fired.clone()
+    }
+
+    /// Names what an operation is called on.
+    fn names_of(&self, operation: Operation) -> Vec<String> {
+        match operation {
+            Operation::SetAdmin | Operation::Member | Operation::Quiescence => {
+                self.topology().balancers().map(|(_, balancer)| balancer.name.to_string()).collect()
+            }
+            Operation::Migrate | Operation::Schema => vec!["database".into()],
+            Operation::Start
+            | Operation::Stop
+            | Operation::Run
+            | Operation::Test
+            | Operation::Share
+            | Operation::Work
+            | Operation::Process
+            | Operation::Installed
+            | Operation::Ready
+            | Operation::Shared
+            | Operation::Working => self.topology().nodes().map(|(_, node)| node.name.to_string()).collect(),
+        }
+    }
+
     /// Returns how often each operation was called so far, by its name.
     pub fn calls(&self) -> BTreeMap<(Operation, String), usize> {
         self.lock().calls.clone()
@@ -207,10 +251,12 @@ impl World {
         let mut inner = self.lock();
         let key = (operation, name.to_string());
         *inner.calls.entry(key.clone()).or_default() += 1;
-        match inner.faults.get_mut(&key).filter(|planned| !planned.is_empty()) {
+        let fault = match inner.faults.get_mut(&key).filter(|planned| !planned.is_empty()) {
             Some(planned) => planned.remove(0),
             None => inner.lasting.get(&key).copied(),
-        }
+        };
+        inner.fired.extend(fault.map(|fault| (key.0, key.1, fault)));
+        fault
     }
 }
 

@@ -79,6 +79,16 @@ impl ObserveHost for FakeHost {
     async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
         self.with("stop budget", |node| node.stop_budget).await
     }
+
+    async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError> {
+        let is_missing = |node: &FakeNode, program: &String| node.missing.contains(program) || program.contains('/');
+        self.with("missing", |node| {
+            let own = node.missing.iter().filter(|what| what.starts_with("setting "));
+            let of_change = programs.iter().filter(|program| is_missing(node, program));
+            own.cloned().chain(of_change.map(|program| format!("the change: there is no program {program}"))).collect()
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -272,5 +282,9 @@ impl Probe for FakeProbe {
             Ready::NotYet(message) => failed(&message),
             _ => failed("the server does not serve"),
         }
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,
     /// What goes wrong with every call for which nothing else is planned.
     pub(crate) lasting: BTreeMap<(Operation, String), Fault>,
+    /// The faults that have come.
+    pub(crate) fired: Vec<(Operation, String, Fault)>,
     /// How often each operation was called, by its name.
     pub(crate) calls: BTreeMap<(Operation, String), usize>,
     pub(crate) lives: u64,
@@ -73,6 +75,8 @@ pub(crate) struct FakeNode {
     pub(crate) installed: String,
     pub(crate) damaged: bool,
     pub(crate) stop_budget: Option<Duration>,
+    /// Programs that are not there, and what else is found missing on its host.
+    pub(crate) missing: BTreeSet<String>,
     pub(crate) process: Option<Life>,
     pub(crate) stopping: bool,
     pub(crate) start_delay: Duration,
@@ -144,6 +148,7 @@ impl World {
             began: topology.balancers().map(|(_, balancer)| (balancer.name.to_string(), Instant::now())).collect(),
             faults: BTreeMap::new(),
             lasting: BTreeMap::new(),
+            fired: Vec::new(),
             calls: BTreeMap::new(),
             lives: 0,
             epoch: 0,
@@ -160,6 +165,7 @@ impl World {
                 installed: "1.0".into(),
                 damaged: false,
                 stop_budget: None,
+                missing: BTreeSet::new(),
                 process: if node.spare || !topology.is_home(node) { None } else { Some(life) },
                 stopping: false,
                 start_delay: Duration::from_secs(2),
@@ -226,8 +232,13 @@ impl World {
 
     /// Begins the engine of a controller over the world's fakes; the caller may give another journal.
     pub fn builder(&self, controller: &Controller) -> EngineBuilder {
+        self.builder_for(self.topology.clone(), controller)
+    }
+
+    /// The same with another topology of the same nodes, as an operator has edited it.
+    pub fn builder_for(&self, topology: Topology, controller: &Controller) -> EngineBuilder {
         let store = Arc::new(ReachedStore { store: self.store.clone(), controller: controller.clone() });
-        let mut builder = Engine::builder(self.topology.clone()).with_store(store.clone(), store);
+        let mut builder = Engine::builder(topology).with_store(store.clone(), store);
         for (_, balancer) in self.topology.balancers() {
             let name = balancer.name.to_string();
             let fake = FakeBalancer::new(self.clone(), controller.clone(), name.clone());

@@ -33,7 +33,7 @@ defects! {
     FencedIsConflict FencedWithUnknownEffect
     ReleaseOfTheDay AbsentIsRelease BrokenVersionIsAbsent
     ExitCodesAreZeroOrOne SignalsAreExitCodes OutputsMixed OutputWithoutLimit OutputBegins
-    ArgumentsTrimmed ArgumentsSplit VariablesLost VariablesTrimmed MissingProgramIs127
+    ArgumentsTrimmed ArgumentsSplit VariablesLost VariablesTrimmed MissingProgramIs127 MissesNothing MissesAll
     DaemonsAwaited DeadlineIgnored TimeoutWithoutEffect TimeoutIsSignal CommandRunsTwice NamedCommandRunsAgain
     CutIsExit255 UnreachableIsStopped HungReadHasEffect
     ClaimsNoWork HidesFiles
@@ -129,6 +129,15 @@ impl ObserveHost for Broken {
 
     async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
         self.spoil(self.inner.stop_budget().await)
+    }
+
+    async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError> {
+        let found = self.spoil(self.inner.missing(programs).await)?;
+        Ok(match self.defect {
+            Defect::MissesNothing => Vec::new(),
+            Defect::MissesAll => programs.to_vec(),
+            _ => found,
+        })
     }
 }
 

@@ -44,6 +44,7 @@ defects! {
     NamelessIsNotReady,
     NamelessIsUnreachable,
     TestIsReadiness,
+    MissesWhatIsThere,
     TestIgnoresReadiness,
     TestPassesWhenClosed,
     TestFailsForGood,
@@ -276,5 +277,10 @@ impl Probe for Broken {
             (Defect::RemembersTheLastTest, Err(error)) => self.release.lock().unwrap().clone().ok_or(error),
             (_, tested) => tested,
         }
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        let missing = self.inner.missing().await?;
+        Ok(if self.is(Defect::MissesWhatIsThere) { vec!["setting command: x".into()] } else { missing })
     }
 }

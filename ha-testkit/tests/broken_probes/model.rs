@@ -86,6 +86,10 @@ impl Probe for Model {
             _ => Err(failed("closed".to_string())),
         }
     }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A server with a probe, whole or broken.

@@ -75,6 +75,10 @@ impl ObserveHost for Believer {
     async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
         self.inner.stop_budget().await
     }
+
+    async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError> {
+        self.inner.missing(programs).await
+    }
 }
 
 #[async_trait]

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use crate::answer::{OpContext, brief, release};
 use crate::command::{said, tested};
 use crate::ports::PortState;
+use crate::run::missing;
 
 use config::Identity;
 pub use config::LogProbeConfig;
@@ -131,6 +132,21 @@ impl Probe for LogProbe {
             tested(asked, &self.config.test, self.config.limits.test, || self.look("test")).await
         }
         .instrument(call_span("log", "test", &self.target))
+        .await
+    }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        async {
+            let folder = self.config.log.parent().filter(|folder| !folder.is_dir());
+            let folder =
+                folder.map(|folder| format!("setting log: there is no folder {}: correct it", folder.display()));
+            let identity = match &self.config.identity {
+                Identity::Command(argv) => missing("release_command", argv),
+                Identity::Prefix(_) => None,
+            };
+            Ok([folder, identity, missing("test", &self.config.test)].into_iter().flatten().collect())
+        }
+        .instrument(call_span("log", "missing", &self.target))
         .await
     }
 }

@@ -105,6 +105,10 @@ impl Probe for Look {
             _ => Err(StepError::new(ErrorKind::Conflict, "test", "server").without_effect()),
         }
     }
+
+    async fn missing(&self) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
 }
 
 const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];

@@ -2,10 +2,12 @@
 //! of what the system says of processes and units. It is here since no backend may use another one; the engine uses
 //! nothing of it.
 
+mod needs;
 mod process;
 mod supervisor;
 mod unit;
 
+pub use needs::{NeededProgram, home_is_missing, pid_file_is_missing};
 pub use process::{ProcessStat, has_argument, parse_pid_file};
 pub use supervisor::{Scripts, Supervisor, SystemdUnit};
 pub use unit::UnitStatus;

@@ -1,4 +1,6 @@
-use crate::topology::{Reported, Settings};
+use std::path::Path;
+
+use crate::topology::{Reported, Settings, climbs};
 
 /// What starts and stops a server, and knows whether it runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,6 +65,9 @@ impl Supervisor {
         let (pid_file, identity) = (settings.required_text("pid_file"), settings.required_text("identity"));
         if identity.as_ref().is_ok_and(|identity| identity.contains('\n')) {
             return Err(settings.wrong("identity", "give one argument without line feeds"));
+        }
+        if pid_file.as_ref().is_ok_and(|pid_file| climbs(Path::new(pid_file))) {
+            return Err(settings.wrong("pid_file", "give the path without .."));
         }
         Ok(Self::Scripts(Scripts { start: start?, stop: stop?, pid_file: pid_file?, identity: identity? }))
     }

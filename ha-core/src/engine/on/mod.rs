@@ -8,7 +8,7 @@ mod work;
 
 pub(super) use files::observe_files;
 pub(super) use schema::observe_schema;
-pub(super) use server::{SeenServer, observe_server};
+pub(super) use server::{SeenServer, is_passing, observe_server};
 pub(super) use traffic::observe_member;
 pub(super) use work::observe_work;
 

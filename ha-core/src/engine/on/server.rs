@@ -340,7 +340,7 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
 }
 
 /// Tells whether the same question may be answered a moment later.
-fn is_passing(error: &StepError) -> bool {
+pub(in crate::engine) fn is_passing(error: &StepError) -> bool {
     matches!(error.kind(), ErrorKind::Busy | ErrorKind::Timeout | ErrorKind::Unreachable)
 }
 

@@ -170,7 +170,7 @@ fn clear(slot: u8, dir: &Path) {
     for link in entries("/sys/class/net").filter(is_link) {
         report(tools::run("ip", &["link", "del", &link]));
     }
-    systemd::remove_control_groups(dir);
+    systemd::remove_control_groups(dir, GONE);
     let ours = dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ha-lab-"));
     let until = Instant::now() + GONE;
     // Other processes of a killed lab are ending at the same time and may write into it once more.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::launch::quoted;
 use super::tools;
@@ -42,13 +43,20 @@ exec unshare --cgroup --mount sh -ec '
 const SYSTEMD_PROGRAM: &str = "/lib/systemd/systemd";
 
 /// Removes the control groups of a lab's hosts.
-pub(super) fn remove_control_groups(lab: &Path) {
+pub(super) fn remove_control_groups(lab: &Path, within: Duration) {
     let Some(prefix) = lab.file_name().map(|name| format!("{}.", name.to_string_lossy())) else { return };
-    for tree in CONTROL_GROUPS {
-        let groups = fs::read_dir(tree).into_iter().flatten().flatten();
-        groups
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-            .for_each(|entry| prune(&entry.path()));
+    let left = || {
+        let groups = CONTROL_GROUPS.iter().flat_map(|tree| fs::read_dir(tree).into_iter().flatten().flatten());
+        groups.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).map(|entry| entry.path())
+    };
+    let until = Instant::now() + within;
+    // What still holds a process stays, and a killed process is there for a moment more.
+    loop {
+        left().for_each(|group| prune(&group));
+        if left().next().is_none() || Instant::now() >= until {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -56,7 +64,6 @@ fn prune(group: &Path) {
     for below in fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
         prune(&below.path());
     }
-    // What still holds a process stays.
     let _ = fs::remove_dir(group);
 }
 

@@ -82,6 +82,18 @@ pub(super) async fn a_missing_program_is_not_found_without_effect(fixture: &dyn 
     Ok(())
 }
 
+pub(super) async fn a_program_that_is_not_there_is_named_before_it_is_run(fixture: &dyn Fixture) -> Done {
+    let scene = Scene::with(fixture, &[Ability::Commands]).await?;
+    let there = Act::Exit(0).command(LONG).argv[0].clone();
+    same("what is missing of what is there", scene.host.missing(std::slice::from_ref(&there)).await?, Vec::new())?;
+    for program in ["no-such-program", "/no/such/program", "bin/no-such-program"] {
+        let missing = scene.host.missing(&[there.clone(), program.into()]).await?;
+        let named = missing.iter().filter(|line| line.contains(program)).count();
+        ensure(named == 1 && missing.len() == 1, || format!("of {program} and {there} are missing: {missing:?}"))?;
+    }
+    Ok(())
+}
+
 pub(super) async fn a_command_past_its_deadline_is_ended_with_its_children(fixture: &dyn Fixture) -> Done {
     let scene = Scene::with(fixture, &[Ability::Commands]).await?;
     let began = Instant::now();

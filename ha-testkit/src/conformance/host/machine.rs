@@ -202,6 +202,12 @@ impl ObserveHost for MachineHost {
     async fn stop_budget(&self) -> Result<Option<Duration>, StepError> {
         self.server.stop_budget().await
     }
+
+    async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError> {
+        self.reach("missing").await.map_err(StepError::without_effect)?;
+        let missing = programs.iter().filter(|program| *program != "/bin/sh");
+        Ok(missing.map(|program| format!("the change: there is no program {program}")).collect())
+    }
 }
 
 #[async_trait]

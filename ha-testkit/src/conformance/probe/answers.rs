@@ -10,6 +10,11 @@ pub(super) async fn a_serving_server_is_ready_with_its_release(fixture: &dyn Pro
     Scene::fresh(fixture).await?.is_ready(FIRST).await
 }
 
+pub(super) async fn nothing_is_missing_where_it_answers(fixture: &dyn ProbeFixture) -> Done {
+    let scene = Scene::fresh(fixture).await?;
+    same("what is missing", scene.probe.missing().await?, Vec::new())
+}
+
 pub(super) async fn the_release_is_told_to_the_letter(fixture: &dyn ProbeFixture) -> Done {
     for release in ["4.2.0-rc.1+build_7", "7", "2026-11-23T10:00:00Z"] {
         let scene = Scene::named(fixture, release).await?;

@@ -17,6 +17,7 @@ suite! {
     /// One case of the suite: a sentence that must be true of every probe.
     probe on ProbeFixture, listed by __probe_cases:
     answers::a_serving_server_is_ready_with_its_release
+    answers::nothing_is_missing_where_it_answers
     answers::the_release_is_told_to_the_letter
     answers::a_new_release_is_told_at_once
     answers::an_old_process_that_still_answers_is_told_by_its_release
