@@ -1,12 +1,12 @@
 //! What the decision core does next, forward and back: DESIGN.md, section 5 (waves, attempts, the point of no return) and
 //! section 6 (outcomes, rollback).
 
-use ha_core::action::{Action, Desired, Order, SchemaAction, ServerAction, TrafficAction};
+use ha_core::action::{Action, Desired, FilesAction, Order, SchemaAction, ServerAction, TrafficAction};
 use ha_core::law::{Invariant, Phase};
 use ha_core::machine::{Decision, Progress, RunState, Turn, decide, has_failed, newly_lost, refusal};
 use ha_core::plan::{Draft, Goal, OnFailure, Plan, Stage, Step};
 use ha_core::record::{Cursor, End, Mode, OutcomeKind, Why};
-use ha_core::state::{LoanKind, Process, Schema, ServerDomain, Traffic};
+use ha_core::state::{LoanKind, Process, Schema, ServerDomain, Sync, Traffic};
 use ha_core::topology::{Permille, PoolSpec, Topology};
 
 use crate::cluster::{Cluster, READY, builder, fake, node};
@@ -118,6 +118,25 @@ fn a_step_that_would_break_the_law_is_not_given_and_the_run_turns_back() {
     wave.end(first, OutcomeKind::Done);
     assert_eq!(refusal(&wave.cluster.topology, &wave.plan, &wave.run).map(|(order, _)| order), Some(second));
     assert_eq!(wave.turn(), Turn::LawWouldBreak);
+}
+
+/// "under_change(n) = from the first changing intent on n (process, files, ...) until its gate ... has passed", and a reserve
+/// is "not under change": what the order makes of its node counts before it is given.
+#[test]
+fn a_step_that_leaves_no_tested_reserve_is_not_given() {
+    let deploy = |names: &[&str]| {
+        let nodes = names.iter().map(|name| node(name, 1000)).collect();
+        let cluster = Cluster::at_rest(builder(1, 1, nodes).files(fake())).with("esb2", |node| node.sync = Sync::Held);
+        let to = cluster.second;
+        run(cluster, &["esb2"], &[FilesAction::Deploy { to }.into()])
+    };
+    let alone = deploy(&["esb1", "esb2"]);
+    assert!(matches!(alone.decide(), Decision::Move(_, Turn::LawWouldBreak)), "{:?}", alone.decide());
+    let (_, violation) = refusal(&alone.cluster.topology, &alone.plan, &alone.run).unwrap();
+    assert_eq!(violation.invariant, Invariant::OneMoreFailure);
+    let beside = deploy(&["esb1", "esb2", "esb3"]);
+    let order = FilesAction::Deploy { to: beside.cluster.second }.on(beside.on("esb2"));
+    assert_eq!(beside.decide(), Decision::Act(order), "esb3 is a reserve meanwhile");
 }
 
 /// "precondition -> journal intent": an order that may not be given is not.
@@ -272,6 +291,26 @@ fn a_rollback_takes_back_what_had_begun_in_reverse_and_nothing_else() {
     driven.give(TrafficAction::Admit.on(second), OutcomeKind::Done);
     driven.turn();
     assert_eq!(driven.decide(), Decision::End(End::AllOld));
+}
+
+/// "the compensations of the *recorded* steps": the same order may be in a plan twice, and what began in the first step of the two
+/// says nothing of the second.
+#[test]
+fn a_rollback_does_not_take_back_what_began_in_an_earlier_step_alone() {
+    let nodes = ["esb1", "esb2", "esb3", "esb4"].map(|name| node(name, 1000)).to_vec();
+    let four = Cluster::at_rest(builder(4, 1, nodes));
+    let mut driven = run(four, &["esb1", "esb2"], &[take_out(), admit(), take_out()]);
+    let [first, second] = ["esb1", "esb2"].map(|name| driven.on(name));
+    for action in [take_out(), admit()] {
+        driven.give(action.on(first), OutcomeKind::Done);
+        driven.give(action.on(second), OutcomeKind::Done);
+        driven.turn();
+    }
+    driven.give(take_out().on(first), OutcomeKind::Done);
+    driven.change("esb2", |node| node.process = Process::Sick);
+    driven.go_back();
+    assert_eq!(driven.turn(), Turn::NextStep, "the gate of esb1 holds, and nothing is asked of esb2");
+    driven.give(admit().on(first), OutcomeKind::Done);
 }
 
 /// A rollback goes back over all stages before.

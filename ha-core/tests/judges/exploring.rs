@@ -165,6 +165,21 @@ fn a_plan_whose_own_step_may_not_be_given_is_refused_without_a_fault() {
     assert_eq!(broken(verdict(&three(), plan)).0, Invariant::Order, "a run that ends there is refused for the step");
 }
 
+/// "explored, every step of it crossed with every single fault ..., rollback paths included": a step that is refused only in
+/// what a fault has left behind turns the run back, and is no flaw of the plan.
+#[test]
+fn a_step_that_is_refused_only_after_a_fault_does_not_refuse_the_plan() {
+    let cold = node("esb2", 1000).with_warm_up(Permille::new(500));
+    let all = vec![node("esb1", 1000), cold, node("esb3", 600), node("esb4", 600)];
+    let four = Cluster::at_rest(builder(4, 1, all)).with("esb2", |node| node.process = Process::Ready { warm: false });
+    let half = four.clone().with_traffic("esb1", Traffic::Draining { in_flight: true });
+    let (invariant, faults, facts) = broken(proven(&half, "esb2", &[take_out(), admit()]));
+    assert_eq!((invariant, faults), (Invariant::OneMoreFailure, 0), "half taken out, esb1 is no reserve: {facts}");
+    let wave = stage(&four, &["esb1", "esb2"], &[take_out(), TrafficAction::StandBy.into()]);
+    let found = verdict(&four, draft(&four).with_stage(wave));
+    assert!(found.is_ok(), "{:?}", found.err());
+}
+
 /// I11 (a property of ends): "the ledger is empty"; "all new" is what it is called.
 #[test]
 fn a_plan_that_ends_short_of_its_goal_or_with_an_open_loan_is_refused() {
@@ -251,25 +266,27 @@ fn a_plan_that_can_only_go_forward_needs_its_point_of_no_return() {
     assert_eq!(invariant, Invariant::Rollback, "the old release cannot use the contracted schema");
 }
 
+/// Two that serve, and a reserve of another release, which may serve beside them or not.
+fn with_a_spare(beside: bool, capacities: &[(&str, u64)]) -> Cluster {
+    let pool = PoolSpec::new("esb", 2, 1000).with_survive_one(Permille::WHOLE);
+    let topology = Topology::builder("orders").balancer("lb1", fake()).pool(pool);
+    let mut cluster = Cluster::at_rest(nodes(capacities).into_iter().fold(topology, TopologyBuilder::node));
+    let other = cluster.facts.releases.enter("3.0").unwrap();
+    if beside {
+        cluster.facts.releases.declare_beside(cluster.old, other);
+    }
+    cluster.with("spare", |node| {
+        node.release = Some(other);
+        node.tested.insert(other);
+    })
+}
+
 /// "loss of a failure domain": of each, and "capacity(serving) >= survive_one x peak replaces I1" once the reaction has ended.
 #[test]
 fn the_loss_of_each_domain_is_explored_until_the_reaction_has_ended() {
     let capacities = [("small", 500), ("large", 1000), ("spare", 500)];
-    let cluster_of = |beside: bool, capacities: &[(&str, u64)]| {
-        let pool = PoolSpec::new("esb", 2, 1000).with_survive_one(Permille::WHOLE);
-        let topology = Topology::builder("orders").balancer("lb1", fake()).pool(pool);
-        let mut cluster = Cluster::at_rest(nodes(capacities).into_iter().fold(topology, TopologyBuilder::node));
-        let other = cluster.facts.releases.enter("3.0").unwrap();
-        if beside {
-            cluster.facts.releases.declare_beside(cluster.old, other);
-        }
-        cluster.with("spare", |node| {
-            node.release = Some(other);
-            node.tested.insert(other);
-        })
-    };
-    let cluster = |beside| cluster_of(beside, &capacities);
-    let lost = |beside| cluster_of(beside, &[&capacities[..], &[("gone", 500)]].concat()).without("gone");
+    let cluster = |beside| with_a_spare(beside, &capacities);
+    let lost = |beside| with_a_spare(beside, &[&capacities[..], &[("gone", 500)]].concat()).without("gone");
     let soak = [ServerAction::Soak.into()];
     assert!(proven(&cluster(true), "small", &soak).is_ok());
     assert!(proven(&lost(true), "small", &soak).is_ok());
@@ -277,6 +294,18 @@ fn the_loss_of_each_domain_is_explored_until_the_reaction_has_ended() {
     assert_eq!((invariant, faults), (Invariant::Settled, 1), "I2 holds: one more may be lost");
     let (invariant, faults, facts) = broken(proven(&cluster(false), "small", &soak));
     assert_eq!((invariant, faults), (Invariant::Settled, 1), "the spare may not serve beside small: {facts}");
+}
+
+/// "every step of it crossed with every single fault (loss of a failure domain, ...)": of two domains in the same state, one
+/// speaks for the other only where both carry the same.
+#[test]
+fn domains_that_differ_only_in_what_they_carry_are_each_lost() {
+    let gate = [ServerAction::Gate.into()];
+    let capacities = [("small", 500), ("large", 1000), ("spare", 500)];
+    assert!(proven(&with_a_spare(true, &capacities), "spare", &gate).is_ok());
+    let refused = *proven(&with_a_spare(false, &capacities), "spare", &gate).unwrap_err();
+    assert_eq!((refused.violation.invariant, refused.faults), (Invariant::Settled, 1));
+    assert!(refused.trace.iter().any(|event| event == "large is lost"), "{:?}", refused.trace);
 }
 
 /// "a step that fails, half-happens or answers nothing" is quiet: "all state invariants hold" in what it leaves behind too.
@@ -328,8 +357,11 @@ fn a_plan_that_begins_with_a_domain_lost_promises_what_is_left_of_the_law() {
 #[test]
 fn an_order_that_cannot_follow_its_state_is_a_flaw_of_the_plan() {
     let gone = one_and_standbys().with("esb3", |node| (node.process, node.under_change) = (Process::Absent, true));
-    let (invariant, faults, facts) = broken(proven(&gone, "esb3", &[ServerAction::Start.into()]));
-    assert!(faults == 0 && invariant == Invariant::Order && facts.contains("cannot follow"), "{facts}");
+    let refused = *proven(&gone, "esb3", &[ServerAction::Start.into()]).unwrap_err();
+    let facts = &refused.violation.facts;
+    assert_eq!((refused.violation.invariant, refused.faults), (Invariant::Order, 0), "{facts}");
+    assert!(facts.contains("cannot follow"), "{facts}");
+    assert_eq!(refused.trace, ["start esb3"], "the shortest counterexample");
 }
 
 /// "explored, every step of it crossed with every single fault ... at every moment": how much that is for one step on one node
@@ -341,6 +373,15 @@ fn every_single_fault_is_tried_at_every_moment_of_a_step() {
     assert_eq!(figures(&proof), (25, 78, 55));
     let again = proven(&cluster, "esb2", &[ServerAction::Gate.into()]).unwrap();
     assert_eq!(proof, again, "the same input gives the same proof");
+}
+
+/// The same of two steps on the traffic of a node. The balancers can be told of a node that is gone: a take-out that is in flight
+/// when its domain is lost ends in one way, done, where an order to the node itself would end in two, not done or unknown.
+#[test]
+fn an_order_to_the_balancers_happens_though_its_node_is_lost_meanwhile() {
+    let cluster = Cluster::at_rest(builder(1, 1, nodes(&[("esb1", 1000), ("esb2", 1000)])));
+    let proof = proven(&cluster, "esb2", &[take_out(), TrafficAction::StandBy.into()]).unwrap();
+    assert_eq!(figures(&proof), (54, 151, 106));
 }
 
 fn figures(proof: &Proof) -> (usize, usize, usize) {

@@ -137,6 +137,16 @@ fn a_takeover_leaves_unknown_what_was_in_flight() {
     assert_eq!(run.fold().state.targets.progress(out), Progress::Unknown { looks: 1 }, "one look could not tell");
 }
 
+/// "State is rebuilt by folding journal records": a takeover says where the run goes on.
+#[test]
+fn a_takeover_goes_on_where_it_says() {
+    let run = Recorded::new();
+    let out = run.out("esb1");
+    let at = Cursor { step: 1, ..Cursor::START };
+    let run = run.intent(out, 0).outcome(out, OutcomeKind::Done).then(Record::TakenOver { owner: "b".into(), at });
+    assert_eq!(run.fold().state.cursor, at);
+}
+
 /// A run that had ended for a person goes on with the domains that the person has brought back, and afresh.
 #[test]
 fn a_run_that_is_taken_over_after_its_end_begins_afresh_without_its_losses() {

@@ -225,6 +225,26 @@ fn what_a_balancer_lost_of_a_lost_node_is_left() {
     assert_eq!(driven.turn(), Turn::DomainLost);
 }
 
+/// "the core takes the direction that holds, else brings a new spare": capacity does not wait for what nobody can re-apply.
+#[test]
+fn a_reserve_is_admitted_whatever_a_balancer_lost_of_a_lost_node() {
+    let mut driven = forgotten(one_and_standbys(), &["esb1"]);
+    driven.begin(TrafficAction::TakeOut.on(driven.on("esb2")));
+    lose(&mut driven, "esb1");
+    driven.turn();
+    assert!(admits(&driven, "esb3"), "beside what is in flight: {:?}", driven.decide());
+}
+
+/// "A node is out of traffic when it is out of every pool on every balancer."
+#[test]
+fn what_one_balancer_of_two_has_lost_is_re_applied() {
+    let four = builder(4, 2, nodes(&[("esb1", 500), ("esb2", 500), ("esb3", 500), ("esb4", 500)]));
+    let driven = forgotten(Cluster::at_rest(four), &["esb1"]);
+    let traffic: Vec<_> = driven.run.cluster.members(driven.on("esb1")).iter().map(|member| member.traffic).collect();
+    assert_eq!(traffic, [Traffic::In, Traffic::Out]);
+    assert_eq!(driven.decide(), Decision::Act(held_out(&driven, "esb1")));
+}
+
 /// Shaken: "our commands never lower an I1 or I2 sum": what brings capacity comes before what takes it.
 #[test]
 fn a_reaction_brings_capacity_before_it_takes_any() {
@@ -254,6 +274,19 @@ fn where_all_of_it_takes_capacity_the_one_that_leaves_the_most_is_re_applied_fir
     assert_eq!(driven.decide(), Decision::Await, "one at a time");
     driven.end(small, OutcomeKind::Done);
     assert_eq!(driven.decide(), Decision::Act(large));
+}
+
+/// Shaken: "our commands never lower an I1 or I2 sum": what is being re-applied out carries nothing any more.
+#[test]
+fn what_is_being_re_applied_out_counts_as_out_for_the_next() {
+    let cluster = Cluster::at_rest(builder(2, 1, nodes(&[("esb1", 1000), ("esb2", 1000), ("esb3", 1000)])));
+    let mut driven = forgotten(cluster.with_backup("esb3"), &["esb1", "esb3"]);
+    let sick = driven.on("esb2");
+    driven.run.cluster.node_mut(sick).process = Process::Sick;
+    let out = held_out(&driven, "esb1");
+    assert_eq!(driven.decide(), Decision::Act(out), "esb3 takes over from it as the backup");
+    driven.begin(out);
+    assert_eq!(driven.decide(), Decision::Await, "nothing serves without esb3 then");
 }
 
 /// "What is being changed has not been lost, nor what cannot be seen."
