@@ -21,6 +21,7 @@
 //! | `run event` (debug) | `event`, `detail` | with each [`Event`](crate::report::Event) of a run, also where its reader missed it |
 //! | `lease not released, it ends by itself` (warn) | `error` | at the end of a run |
 //! | `its supervisor kills it before stop_deadline` (warn) | `target`, `budget_ms`, `stop_deadline_ms` | as a plan is made |
+//! | `a look at a node ended unexpectedly` (warn) | `error` | as a plan is made |
 //!
 //! Of the backends, each inside of the `call` that caused it, but for `ssh ended`, which no call causes:
 //!

@@ -316,6 +316,7 @@ async fn a_run_that_is_taken_over_is_a_span_with_the_same_fields() {
     let ended =
         timeout(Duration::from_secs(600), run.wait()).await.expect("whoever waits for a killed controller is told");
     assert!(ended.is_err(), "its controller has died: {ended:?}");
+    tokio::time::sleep(world.topology().policy().lease_ttl).await;
     let report = engine(&world, false).resume("patch-1".into()).await.unwrap().wait().await.unwrap();
     drop(recording);
     assert!(matches!(report.end, End::AllNew | End::AllOld), "{report}");
