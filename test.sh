@@ -54,8 +54,8 @@ cargo clippy --workspace --all-targets --all-features -- -D warnings
 say "fuzz targets compile"
 RUSTFLAGS="--cfg fuzzing" cargo check -q --manifest-path fuzz/Cargo.toml --no-default-features --lib --target-dir target/fuzzing
 
-say "a crate outside of the workspace embeds the library"
-cargo check -q --locked --manifest-path examples/embed/Cargo.toml --target-dir target
+say "a crate outside of the workspace embeds the library, with a balancer of its own"
+cargo test -q --locked --manifest-path examples/embed/Cargo.toml --target-dir target
 
 # The benchmarks have no tests; without them their dependencies need not be built.
 if cargo nextest --version >/dev/null 2>&1; then

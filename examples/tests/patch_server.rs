@@ -84,6 +84,19 @@ fn a_pool_that_the_topology_leaves_out_is_told_by_name_and_would_lose_requests()
 }
 
 #[test]
+fn patches_that_follow_one_another_lose_no_request() {
+    assert_patched(&run(&["--rounds", "2"]), "all-new", "4.2.2");
+}
+
+#[test]
+fn a_patch_behind_a_queue_loses_no_request_and_a_restart_without_drain_does() {
+    assert_patched(&run(&["--haproxy", "--queue"]), "all-new", "4.2.1");
+    let naive = run(&["--haproxy", "--queue", "--naive"]);
+    assert_eq!(naive.code, Some(1), "{}", naive.printed);
+    assert_ne!(naive.report["load"]["failed"], serde_json::json!({}), "{}", naive.printed);
+}
+
+#[test]
 fn four_hosts_are_patched_over_ssh_beside_a_hand_written_script_and_no_request_is_lost() {
     let told = run(&["--ssh"]);
     assert_eq!(told.code, Some(0), "{}", told.printed);

@@ -8,3 +8,13 @@ fn the_program_in_the_readme_is_the_one_of_the_embedding_crate() {
     let shown = readme.split("```rust,no_run\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(shown, program);
 }
+
+/// Each option that the README names is run by a test, which holds its exit code against what is said there.
+#[test]
+fn each_option_of_the_readme_is_run() {
+    let (readme, tests) = (include_str!("../../README.md"), include_str!("patch_server.rs"));
+    let options: Vec<&str> = readme.split("`--").skip(1).filter_map(|rest| rest.split([' ', '`']).next()).collect();
+    assert!(options.len() > 12, "{options:?}");
+    let unrun: Vec<_> = options.iter().filter(|option| !tests.contains(&format!("\"--{option}\""))).collect();
+    assert_eq!(unrun, Vec::<&&str>::new());
+}

@@ -124,6 +124,31 @@ async fn refusal(cluster: &Cluster, topology: &str) -> String {
     error.to_string()
 }
 
+/// Seen: the partner was patched, then the run failed, the rollback failed, and the mended file was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typo_in_a_nodes_block_is_found_before_the_plan_and_costs_nothing() {
+    let cluster = Cluster::start("admin").await;
+    let (good, esb2) = (cluster.topology(), cluster.homes[1].path().display().to_string());
+    let node = good.find("name = \"esb2\"\ncapacity").unwrap();
+    for (from, to, named) in [
+        (esb2.as_str(), format!("{esb2}x"), "esb2: setting home: there is no folder"),
+        ("[\"bin/wso2server.sh\", \"start\"]", "[\"bin/wso2srever.sh\", \"start\"]".into(), "esb2: setting start: "),
+        ("[\"bin/wso2server.sh\", \"stop\"]", "[\"sbin/wso2server.sh\", \"stop\"]".into(), "esb2: setting stop: "),
+        ("[\"bin/wso2server.sh\", \"version\"]", "[\"bin/version.sh\"]".into(), "esb2: setting version: "),
+        ("[\"bin/wso2server.sh\", \"version\"]", "[\"false\"]".into(), "esb2: its release cannot be read: "),
+        ("\"wso2carbon.pid\"", "\"wso2cabron.pid\"".into(), "esb2: setting pid_file: wso2cabron.pid"),
+    ] {
+        let typo = format!("{}{}", &good[..node], good[node..].replacen(from, &to, 1));
+        let told = refusal(&cluster, &typo).await;
+        assert!(told.contains(named), "{named}: {told}");
+        assert_eq!(told.matches("\n  ").count(), 1, "nothing that follows from it is told: {told}");
+    }
+    let mut request = request();
+    request.apply[0] = "bin/ptach.sh".into();
+    let told = cluster.engine(&good).plan(&request).await.unwrap_err().to_string();
+    assert!(told.contains("esb1: the change: there is no program bin/ptach.sh below"), "{told}");
+}
+
 #[tokio::test]
 async fn an_unknown_pool_or_member_is_named_as_haproxy_names_it() {
     let cluster = Cluster::start("admin").await;

@@ -92,7 +92,7 @@ fn all_wrong_components_are_told_at_once_with_line_key_and_fix() {
             "line 16: balancer lb2.deadline: give a duration as \"500ms\", \"2s\" or \"5m\", from \"1ms\" to \"24h\"",
             "line 26: node esb1.host.pidfile: is unknown: did you mean pid_file?",
             "line 30: node esb1.probe.url: is no URL: give http://host:port/path, or https://",
-            "line 34: node esb2.host.host: is missing",
+            "line 34: node esb2.host.host: is missing: add it",
         ]
     );
 }

@@ -254,11 +254,7 @@ fn a_component_that_is_missing_or_misspelt_is_reported_with_its_line_and_key() {
         ),
         ("[pool]\n", "files = \"rsync\"\n[pool]\n", "line 6: policy.files: unknown key"),
         ("[pool]\n", "[files]\n[pool]\n", "line 6: files.backend: is missing; add backend"),
-        (
-            "[pool]\n",
-            "[database]\nbackend = 5\n[pool]\n",
-            "line 7: database.backend: this integer is not what is expected here",
-        ),
+        ("[pool]\n", "[database]\nbackend = 5\n[pool]\n", "line 7: database.backend: 5 cannot be used here"),
         ("[pool]\n", "[work]\nbackend = \"esb\"\n[pool]\n", "line 6: work: unknown key"),
         ("serve = 1\n", &format!("serve = 1\n{work}"), "line 9: pool.work: unknown key"),
     ];

@@ -8,7 +8,7 @@ use ha_core::engine::RunError;
 use ha_core::procedure::PlanError;
 use ha_core::record::End;
 use ha_core::topology::Topology;
-use ha_testkit::world::{Controller, FakeHost, Fault, Operation, World};
+use ha_testkit::world::{Controller, FakeHost, FakeProbe, Fault, Operation, World};
 
 const TOML: &str = "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 1000\n[pool]\nname = \"esb\"\nserve = 1\n[[balancer]]\nname \
                     = \"lb1\"\nbackend = \"fake\"\n[[node]]\nname = \"esb1\"\ncapacity = 1000\nhost = { backend = \"fake\", home = \
@@ -84,4 +84,19 @@ async fn a_run_goes_on_with_a_topology_that_reaches_a_node_otherwise_and_says_wh
     let engine = world.builder_for(other, &Controller::new()).build().unwrap();
     let refused = engine.resume("patch-1".into()).await.unwrap_err();
     assert!(refused.to_string().contains("another topology"), "what the proof rests on must be equal: {refused}");
+}
+
+/// The probe's block of esb1 was copied: no file shows it where the two are reached by other names.
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_address_serves_on_after_its_stop_is_not_changed() {
+    let world = World::active_passive();
+    let clients = world.clients();
+    let controller = Controller::new();
+    let copied = Arc::new(FakeProbe::new(world.clone(), controller.clone(), "esb1".into()));
+    let engine = world.builder(&controller).with_probe("esb2", copied).build().unwrap();
+    let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
+    let report = engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
+    assert!(report.to_string().contains("its address still serves 1.0"), "{report}");
+    assert_ne!(report.end, End::AllNew, "{report}");
+    assert_eq!((world.applied("esb2"), clients.stop().await.lost), (0, 0), "{report}");
 }

@@ -9,7 +9,7 @@ use ha_core::engine::{Engine, RunError};
 use ha_core::journal::{Journal, LeaseError};
 use ha_core::record::{End, Entry, Record};
 use ha_core::report::RunReport;
-use ha_testkit::world::{Controller, Death, World};
+use ha_testkit::world::{Controller, Death, Moment, World};
 use tokio::time::sleep;
 
 /// Lets another controller go on, once the dead one's lease has run out; begins anew where nothing was recorded.
@@ -142,4 +142,25 @@ async fn a_run_that_has_ended_is_not_resumed_and_an_unfinished_one_blocks_the_ne
     assert_eq!(take_over(&world, &engine).await.end, End::AllNew);
     let refused = engine.resume("patch-1".into()).await.unwrap_err();
     assert!(matches!(refused, RunError::Ended { end: End::AllNew, .. }), "{refused}");
+}
+
+/// A report is of the whole run, whoever ends it; a controller may die at a moment of a step, and whoever waits for it is told.
+#[tokio::test(start_paused = true)]
+async fn the_report_of_a_resumed_run_has_the_steps_of_the_first_controller_and_the_proof() {
+    for moment in [Moment::BeforeIntent, Moment::AfterIntent, Moment::BeforeOutcome, Moment::AfterOutcome] {
+        let world = World::active_passive();
+        let controller = Controller::dying(Death::In { moment, action: "stop", target: "esb2" });
+        let engine = world.engine_of(&controller);
+        let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
+        let proof = planned.proof().clone();
+        let told = engine.run("patch-1".into(), planned).await.unwrap().wait().await;
+        assert!(told.is_err() && controller.is_dead(), "{moment:?}: {told:?}");
+        let report = take_over(&world, &world.engine()).await;
+        assert_eq!((report.end, report.proof.as_ref()), (End::AllNew, Some(&proof)), "{moment:?}: {report}");
+        let step = |target: &str, action: &str| {
+            report.steps.iter().filter(|step| step.target == target && step.action == action).count()
+        };
+        assert_eq!((step("esb2", "take out"), step("esb2", "admit")), (1, 1), "{moment:?}: {report}");
+        assert!(step("esb2", "stop") >= 1, "{moment:?}: {report}");
+    }
 }

@@ -300,6 +300,26 @@ async fn the_spare_is_derived_from_the_law_and_its_lack_is_refused_with_a_remedy
     assert!(counterexample.violation.to_string().contains("I2"), "{error}");
 }
 
+/// Seen: "server stopped" was listed while the server served.
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_was_refused_leaves_no_loan_of_a_stopped_server() {
+    let world = World::active_passive();
+    let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
+    // The active node is drained, does not stop, and does not come back into traffic.
+    world.plan_fault(Operation::Stop, "esb1", Fault::Refused);
+    let mut run = world.engine().run("patch-1".into(), planned).await.unwrap();
+    while let Some(event) = run.next_event().await {
+        if matches!(&event, Event::StepEnded { target, action, .. } if target == "esb1" && action == "stop") {
+            world.set_lasting_fault(Operation::SetAdmin, "lb1", Fault::Refused);
+        }
+    }
+    let report = run.wait().await.unwrap();
+    assert!(matches!(report.end, End::NeedsOperator(_)), "{report}");
+    let of_esb1: Vec<&String> = report.open.iter().filter(|loan| loan.starts_with("esb1")).collect();
+    assert_eq!(of_esb1, ["esb1: held out of traffic"], "{report}");
+    assert!(world.runs("esb1"));
+}
+
 /// What is only to be declared comes before what needs a host; seen with the request of the README.
 #[tokio::test(start_paused = true)]
 async fn a_remedy_names_the_declaration_that_is_missing() {

@@ -20,7 +20,7 @@ async fn after_a_loss() -> (ha_core::topology::Topology, Draft) {
     state.node_mut(lost).process = state.node(lost).process.on(ProcessEvent::HostLost).unwrap();
     state.set_traffic_everywhere(lost, |_| Traffic::Down);
     assert_eq!(state.node(lost).process, Process::Absent);
-    let goal = Goal::release(state.node(spare).release.unwrap());
+    let goal = Goal::of_release(state.node(spare).release.unwrap());
     let step = |action: Action| Step::new(action, topology.policy());
     let bring = [ServerAction::Start.into(), ServerAction::Gate.into(), TrafficAction::Admit.into()].map(step).to_vec();
     let retire = [TrafficAction::TakeOut.into(), ServerAction::Stop.into()].map(step).to_vec();

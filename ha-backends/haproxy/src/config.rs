@@ -160,6 +160,9 @@ fn config_files(settings: &mut Settings<'_>) -> Result<Vec<PathBuf>, Reported> {
 fn endpoint(settings: &mut Settings<'_>, key: &'static str) -> Result<Option<Endpoint>, Reported> {
     let Some(text) = settings.text(key)? else { return Ok(None) };
     let wrong = || SettingError::new(key, "give the absolute path of a unix socket, or host:port");
+    if text.split('/').any(|part| part == "..") {
+        return Err(settings.wrong(key, "give the path without .."));
+    }
     settings.keep(Endpoint::parse(&text).ok_or_else(wrong)).map(Some)
 }
 

@@ -119,7 +119,7 @@ mod tests {
         let facts = file.and_then(|text| pool_facts(text, "be")).map(|facts| ("/etc/h.cfg".to_string(), facts));
         let linted = Linted { facts, ..Linted::default() };
         let findings = findings(states, &expect, &linted, |rule| rule == accepted);
-        assert!(findings.iter().all(|finding| finding.danger == finding.message.contains(TWICE)), "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.is_danger == finding.message.contains(TWICE)), "{findings:?}");
         findings.into_iter().map(|finding| finding.message).collect()
     }
 

@@ -195,7 +195,7 @@ async fn a_backend_that_runs_with_a_members_server_and_is_not_declared_is_told_o
     let told = |config: HaProxyConfig, expect: Expectations| async move {
         let config_findings = HaProxy::new(config).config_findings(&expect).await.unwrap();
         let about = config_findings.into_iter().filter(|concern| concern.message.contains("left-out"));
-        about.map(|concern| (concern.danger, concern.message)).collect::<Vec<_>>()
+        about.map(|concern| (concern.is_danger, concern.message)).collect::<Vec<_>>()
     };
     let plain = HaProxyConfig::new(process.socket());
     let found = told(plain.clone(), expect.clone()).await;

@@ -95,6 +95,26 @@ async fn a_restart_is_another_incarnation_and_start_and_stop_are_absolute() {
     assert_ne!(first, second);
 }
 
+/// A typo in a path is found before anything is stopped.
+#[tokio::test]
+async fn what_a_host_misses_is_named_with_its_setting() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    let (host, probe) = drive(&home);
+    assert_eq!(host.missing(&["sh".into(), "bin/wso2server.sh".into()]).await.unwrap(), Vec::<String>::new());
+    let (typo, _) = drive_with(&home, &["bin/wso2srever.sh", "start"]);
+    let missing = typo.missing(&["no-such-program".into()]).await.unwrap();
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(missing[0].starts_with("setting start: there is no program bin/wso2srever.sh below "), "{missing:?}");
+    assert!(missing[1].starts_with("the change: there is no program no-such-program in the PATH"), "{missing:?}");
+    host.start(FIRST, ServerDomain::Production).await.unwrap();
+    until_ready(&probe).await;
+    assert_eq!(host.missing(&[]).await.unwrap(), Vec::<String>::new());
+    std::fs::remove_file(home.path().join("wso2carbon.pid")).unwrap();
+    let missing = host.missing(&[]).await.unwrap();
+    assert!(missing.len() == 1 && missing[0].starts_with("setting pid_file: wso2carbon.pid below "), "{missing:?}");
+}
+
 #[tokio::test]
 async fn a_pid_file_that_names_a_stranger_does_not_keep_the_server_from_starting() {
     let lab = lab();

@@ -2,6 +2,8 @@
 //! complete, partial effects, whether it holds, inverse, loan, deadline and message. Pure.
 //!
 //! A new action is a variant in its resource's file. [`Order`] is the one place where the resources meet.
+//!
+//! May change in any minor version: [what is stable](crate#what-is-stable).
 
 mod files;
 mod known_good;

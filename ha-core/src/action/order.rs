@@ -223,6 +223,11 @@ impl Order {
         self.facets().name()
     }
 
+    /// Names what the order acts on: a node, or `database`.
+    pub fn target_name(&self, topology: &Topology) -> String {
+        self.node().map_or_else(|| "database".into(), |node| topology.node(node).name.to_string())
+    }
+
     /// Says what is done to what, as `apply 4.2.1 on esb1`.
     pub fn message(&self, topology: &Topology, facts: &Facts) -> String {
         self.facets().message(topology, facts)

@@ -143,7 +143,7 @@ impl Drive {
     }
 
     fn target(&self, order: Order) -> String {
-        order.node().map_or_else(|| "database".into(), |node| self.shared.topology.node(node).name.to_string())
+        order.target_name(&self.shared.topology)
     }
 
     /// Ends a run whose journal failed, once what had begun has ended.

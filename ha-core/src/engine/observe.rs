@@ -143,7 +143,7 @@ async fn config_findings(shared: &Parts, notes: &mut Vec<String>) -> Vec<String>
         };
         for concern in found {
             let message = format!("{}: {}", topology.balancer(balancer).name, concern.message);
-            let known = if concern.danger { &mut dangers } else { &mut *notes };
+            let known = if concern.is_danger { &mut dangers } else { &mut *notes };
             // What is not about a pool is told once, however many pools ask.
             if !known.contains(&message) {
                 known.push(message);

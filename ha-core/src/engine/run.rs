@@ -20,9 +20,9 @@ use crate::journal::cluster_of;
 use crate::machine::{RunMachine, RunState, Turn, fold};
 use crate::plan::Plan;
 use crate::procedure::Planned;
-use crate::record::{Cursor, End, Mode, Record, RunId};
+use crate::record::{Cursor, End, Entry, Mode, Record, RunId};
 use crate::report::{Event, ReportBuilder, RunReport};
-use crate::safety::Proof;
+use crate::safety::{Proof, prove};
 use crate::state::Observation;
 use crate::telemetry;
 
@@ -98,7 +98,7 @@ impl Engine {
         };
         let state = RunState::begin(plan.start.clone());
         let record = Record::Opened { plan: Box::new(plan.clone()) };
-        self.spawn(run, plan, Some((proof, seen)), state, lease, 0, record, BTreeMap::new()).await
+        self.spawn(run, plan, (Some(proof), Some(seen)), state, lease, record, &[]).await
     }
 
     /// Goes on with a recorded run, wherever its controller left it: a run that needs an operator is taken back from
@@ -144,12 +144,9 @@ impl Engine {
             None => {}
         }
         let record = Record::TakenOver { owner: self.shared.owner.clone(), at: state.cursor };
-        let intents = entries.iter().filter_map(|entry| {
-            let Record::Intent { order, .. } = &entry.record else { return None };
-            Some((*order, entry.sequence))
-        });
-        let intents = intents.collect();
-        self.spawn(run, folded.plan, None, state, lease, folded.next_sequence, record, intents).await
+        // The proof is not recorded: it is found again. A plan of an earlier version of the law may have none any more.
+        let proof = prove(&self.shared.topology, &folded.plan).ok();
+        self.spawn(run, folded.plan, (proof, None), state, lease, record, &entries).await
     }
 
     /// Makes sure that the run may begin; returns the state of the cluster.
@@ -172,24 +169,30 @@ impl Engine {
         }
     }
 
+    /// Begins to drive a run, after what was recorded of it `earlier`.
     #[allow(clippy::too_many_arguments, reason = "the parts of one run, put together in one place")]
     async fn spawn(
         &self,
         run: RunId,
         plan: Plan,
-        fresh: Option<(Proof, Observation)>,
+        (proof, seen): (Option<Proof>, Option<Observation>),
         state: RunState,
         lease: HeldLease,
-        next_sequence: u64,
         first: Record,
-        intents: BTreeMap<Order, u64>,
+        earlier: &[Entry],
     ) -> Result<RunHandle, RunError> {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (abort, aborted) = mpsc::unbounded_channel();
         let plan = Arc::new(plan);
-        let (proof, seen) = fresh.unzip();
         let reached_otherwise = plan.reach.differences(&self.shared.topology);
-        let report = ReportBuilder::new(&run, &plan, proof, &reached_otherwise);
+        let mut report = ReportBuilder::new(&run, &plan, proof, &reached_otherwise);
+        report.take_in(&self.shared.topology, earlier);
+        let next_sequence = earlier.last().map_or(0, |entry| entry.sequence + 1);
+        let intents = earlier.iter().filter_map(|entry| {
+            let Record::Intent { order, .. } = &entry.record else { return None };
+            Some((*order, entry.sequence))
+        });
+        let intents: BTreeMap<Order, u64> = intents.collect();
         let mut drive = Drive {
             machine: RunMachine::new(self.shared.topology.clone(), plan.clone(), state),
             shared: self.shared.clone(),

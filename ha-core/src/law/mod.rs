@@ -3,6 +3,8 @@
 //! Pure functions of what is declared and of a state, used by the planners, by the explorer and, live, by the run
 //! machine. What is required depends on the [`Phase`]; I8 (the rollback) and I11 (repaid) are properties of paths and of
 //! ends, which the explorer checks.
+//!
+//! May change in any minor version: [what is stable](crate#what-is-stable).
 
 mod derived;
 mod drained;

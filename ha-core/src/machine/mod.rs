@@ -3,6 +3,8 @@
 //!
 //! The explorer drives the [decision core](decide) and the engine drives the [`RunMachine`] around it, so that what is
 //! proven is what runs.
+//!
+//! May change in any minor version: [what is stable](crate#what-is-stable).
 
 mod decide;
 mod fold;

@@ -309,12 +309,12 @@ impl Goal {
     }
 
     /// All members have a release.
-    pub fn release(release: ReleaseId) -> Self {
+    pub fn of_release(release: ReleaseId) -> Self {
         Self { release: Some(release), generation: None, schema: None }
     }
 
     /// All members have a set of shared files.
-    pub fn generation(generation: GenerationId) -> Self {
+    pub fn of_generation(generation: GenerationId) -> Self {
         Self { release: None, generation: Some(generation), schema: None }
     }
 

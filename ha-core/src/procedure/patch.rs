@@ -16,7 +16,7 @@ impl Procedure for PatchRequest {
             topology: seen.topology,
             start: seen.state,
             facts,
-            goal: Goal::release(to),
+            goal: Goal::of_release(to),
             commands: ChangeCommands::new(self.apply.clone(), self.restore.clone()),
             kind: Kind::Server { to, test_domain: self.test_domain },
             before: Vec::new(),

@@ -81,7 +81,7 @@ probe = { backend = "fake" }
         let plan = Plan::from(Draft::new("nothing", &topology, start, facts, Goal::unchanged()));
         let proof = prove(&topology, &plan).unwrap();
         let mut edited = Draft::from(plan.clone());
-        edited.goal = Goal::release(release);
+        edited.goal = Goal::of_release(release);
         assert!(Planned::new(plan.clone(), proof.clone()).into_proven().is_some());
         assert!(Planned::new(edited.into(), proof).into_proven().is_none());
     }

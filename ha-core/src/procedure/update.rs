@@ -43,7 +43,7 @@ impl Procedure for UpdateRequest {
             topology: seen.topology,
             start: seen.state,
             facts,
-            goal: Goal::generation(to),
+            goal: Goal::of_generation(to),
             commands: ChangeCommands::deployment(self.deploy.clone()),
             kind: Kind::Files { to },
             before: Vec::new(),

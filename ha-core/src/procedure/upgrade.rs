@@ -26,7 +26,7 @@ impl Procedure for UpgradeRequest {
             topology: seen.topology,
             start: seen.state,
             facts,
-            goal: Goal::release(to).with_schema(end),
+            goal: Goal::of_release(to).with_schema(end),
             commands: ChangeCommands::new(self.change.apply.clone(), self.change.restore.clone()),
             kind: Kind::Server { to, test_domain: self.change.test_domain },
             before,

@@ -1,13 +1,15 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Event;
+use crate::action::Order;
 use crate::plan::Plan;
-use crate::record::{End, Evidence, OutcomeKind, RunId};
+use crate::record::{End, Entry, Evidence, OutcomeKind, Record, RunId};
 use crate::safety::Proof;
-use crate::topology::Name;
+use crate::topology::{Name, Topology};
 
 /// The evidence of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,7 +24,8 @@ pub struct RunReport {
     pub goal: String,
     /// The digest of the plan.
     pub plan: String,
-    /// The proof of the plan; `None` in a resumed run, whose first controller reported it.
+    /// The proof of the plan, found again where the run was resumed; `None` where the plan is of an earlier version of the law,
+    /// which this one does not hold.
     pub proof: Option<Proof>,
     /// What was reached by other settings than when the plan was made, as `node esb1.host`.
     pub reached_otherwise: Vec<String>,
@@ -36,9 +39,9 @@ pub struct RunReport {
     pub lowest_margin: Option<i64>,
     /// The same for each pool.
     pub pools: Vec<PoolMargin>,
-    /// Each step, in the order of their ends.
+    /// Each step, in the order of their ends; those of earlier controllers, as the journal has them, among them.
     pub steps: Vec<StepTiming>,
-    /// Milliseconds from the first record to the last.
+    /// Milliseconds from the first record to the last; over several controllers by their machines' clocks.
     pub took_ms: u64,
 }
 
@@ -75,6 +78,8 @@ pub struct StepTiming {
 #[derive(Debug)]
 pub(crate) struct ReportBuilder {
     report: RunReport,
+    /// How long the run had lasted when this controller took it over.
+    earlier: Duration,
 }
 
 impl ReportBuilder {
@@ -95,7 +100,39 @@ impl ReportBuilder {
                 steps: Vec::new(),
                 took_ms: 0,
             },
+            earlier: Duration::ZERO,
         }
+    }
+
+    /// Takes in the steps that earlier controllers have recorded, which this one takes over now.
+    pub(crate) fn take_in(&mut self, topology: &Topology, entries: &[Entry]) {
+        let mut began: BTreeMap<Order, u64> = BTreeMap::new();
+        for entry in entries {
+            match &entry.record {
+                Record::Intent { order, .. } => {
+                    began.insert(*order, entry.unix_ms);
+                }
+                Record::Outcome { order, result, evidence } => {
+                    let took_ms = entry.unix_ms.saturating_sub(began.get(order).copied().unwrap_or(entry.unix_ms));
+                    self.report.steps.push(StepTiming {
+                        target: order.target_name(topology),
+                        action: order.name().into(),
+                        outcome: *result,
+                        evidence: evidence.clone(),
+                        message: evidence.to_string(),
+                        took_ms,
+                    });
+                }
+                Record::Opened { .. }
+                | Record::TakenOver { .. }
+                | Record::Turned { .. }
+                | Record::DomainLost { .. }
+                | Record::Closed { .. } => {}
+            }
+        }
+        let (first, last) = (entries.first(), entries.last());
+        let lasted = first.zip(last).map_or(0, |(first, last)| last.unix_ms.saturating_sub(first.unix_ms));
+        self.earlier = Duration::from_millis(lasted);
     }
 
     /// Notes each pool's margin, and returns the lowest.
@@ -130,6 +167,7 @@ impl ReportBuilder {
         self.report.end = end;
         self.report.end_message = message;
         self.report.open = open;
+        let took = self.earlier.saturating_add(took);
         self.report.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.report
     }

@@ -2,6 +2,8 @@
 //!
 //! States are observed, never assumed; `Unknown` is a value. A state is compact and `Hash`, so that the explorer can
 //! remember millions of them.
+//!
+//! May change in any minor version: [what is stable](crate#what-is-stable).
 
 mod cluster;
 mod epoch;

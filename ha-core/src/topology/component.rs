@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{At, Findings};
+use super::reader::{At, Findings, MISSING};
 use super::{Balancer, Name, Node, NodeSpec, Setting, Topology, TopologyBuilder};
 
 /// What a component does for the cluster: one for each backend trait.
@@ -212,7 +212,7 @@ impl Components {
         let reported = missing.map(|role| {
             let key = role.key(path);
             if !findings.has(&key) {
-                findings.add(line, key, "is missing", format!("add {}", role.table().unwrap_or("backend")));
+                findings.add(line, key, MISSING, format!("add {}", role.table().unwrap_or("backend")));
             }
         });
         reported.count() == 0

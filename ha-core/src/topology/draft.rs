@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::at_rest;
 use super::component::Components;
 use super::members::Members;
-use super::reader::{At, Findings, LONGEST};
+use super::reader::{At, Findings, LONGEST, MISSING};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
 use super::{Balancer, DomainIx, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology};
 
@@ -209,9 +209,9 @@ impl Draft {
             }
             (None, None) if findings.has(&key) || findings.has("policy.peak_load") => {}
             (None, None) if self.pools.len() > 1 => {
-                findings.add(pool.line, key.as_str(), "is missing", "add peak_load");
+                findings.add(pool.line, key.as_str(), MISSING, "add peak_load");
             }
-            (None, None) => findings.add(self.policy.line, "policy.peak_load", "is missing", "add peak_load"),
+            (None, None) => findings.add(self.policy.line, "policy.peak_load", MISSING, "add peak_load"),
             (Some(_), None) | (None, Some(_)) => {}
         }
         let given = own.or(shared);

@@ -51,9 +51,15 @@ impl Topology {
     pub fn from_toml_str(text: &str) -> Result<Self, TopologyError> {
         let findings = Findings::new(text);
         let (root, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
+        // After a syntax error the rest is read as something else: that keys are there twice may follow from it.
+        let is_twice = |error: &&toml::de::Error| error.message().contains("duplicate key");
+        let (twice, syntax): (Vec<_>, Vec<_>) = errors.iter().partition(is_twice);
+        for error in if syntax.is_empty() { twice } else { syntax } {
             let line = error.span().map_or(0, |span| findings.line(&span));
-            findings.add(line, "", error.message(), "correct the TOML here");
+            // A key that is given twice is where the error is; elsewhere that is the rest of a line, which names nothing.
+            let twice = error.span().filter(|_| is_twice(&error));
+            let key = twice.and_then(|span| text.get(span)).unwrap_or_default().trim();
+            findings.add(line, key, error.message(), "correct the TOML here");
         }
         if !errors.is_empty() {
             return Err(TopologyError::new(findings.into_diagnostics()));

@@ -12,11 +12,19 @@ use super::{Diagnostic, Name, Permille, Setting, Topology, TopologyError};
 pub(super) struct Findings<'t> {
     text: &'t str,
     found: RefCell<Vec<Diagnostic>>,
+    /// Keys that are there under a misspelt name: that they are missing follows from that.
+    misspelt: RefCell<Vec<String>>,
 }
 
 impl<'t> Findings<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, found: RefCell::new(Vec::new()) }
+        Self { text, found: RefCell::default(), misspelt: RefCell::default() }
+    }
+
+    /// Remembers that a key was meant by another one.
+    fn meant(&self, key: String) {
+        self.found.borrow_mut().retain(|found| found.message != MISSING || !is_under(&found.key, &key));
+        self.misspelt.borrow_mut().push(key);
     }
 
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
@@ -25,7 +33,11 @@ impl<'t> Findings<'t> {
     }
 
     pub(super) fn add(&self, line: usize, key: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
-        self.found.borrow_mut().push(Diagnostic::new(line, key, message, fix));
+        let found = Diagnostic::new(line, key, message, fix);
+        let follows = |key: &String| found.message == MISSING && is_under(&found.key, key);
+        if !self.misspelt.borrow().iter().any(follows) {
+            self.found.borrow_mut().push(found);
+        }
     }
 
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
@@ -44,9 +56,28 @@ impl<'t> Findings<'t> {
     /// Tells whether something was found under a key, as `node`, `node[1]` or `node[1].capacity`: what is checked of it
     /// afterwards would only follow from that.
     pub(super) fn has(&self, key: &str) -> bool {
-        let under =
-            |found: &str| found.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        self.found.borrow().iter().any(|found| under(&found.key))
+        let misspelt = self.misspelt.borrow().iter().any(|misspelt| is_under(misspelt, key));
+        misspelt || self.found.borrow().iter().any(|found| is_under(&found.key, key))
+    }
+}
+
+/// What is said of a key that has to be there.
+pub(super) const MISSING: &str = "is missing";
+
+/// Tells whether something is a key, or under it.
+fn is_under(found: &str, key: &str) -> bool {
+    found.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Shows a value that cannot be used.
+fn shown(value: &DeValue<'_>) -> String {
+    let short = |text: &str| text.chars().take(40).collect::<String>();
+    match value {
+        DeValue::String(text) => format!("{:?}, a string,", short(text)),
+        DeValue::Integer(number) => short(number.as_str()),
+        DeValue::Float(number) => short(number.as_str()),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => format!("this {}", value.type_str()),
     }
 }
 
@@ -111,7 +142,7 @@ impl<'r, 't> Reader<'r, 't> {
         match read(raw.get_ref()) {
             Some(value) => Some(At { value, line }),
             None => {
-                let message = format!("this {} is not what is expected here", raw.get_ref().type_str());
+                let message = format!("{} cannot be used here", shown(raw.get_ref()));
                 self.wrong(line, key, message, format!("give {expected}"));
                 None
             }
@@ -227,7 +258,7 @@ impl<'r, 't> Reader<'r, 't> {
     /// Reports a key that has to be there and is not.
     pub(super) fn require(&self, key: &'static str) {
         if !self.table.iter().any(|(name, _)| name.get_ref() == key) {
-            self.wrong(self.line, key, "is missing", format!("add {key}"));
+            self.wrong(self.line, key, MISSING, format!("add {key}"));
         }
     }
 
@@ -262,9 +293,15 @@ impl<'r, 't> Reader<'r, 't> {
         for (key, _) in self.unasked() {
             let line = self.findings.line(&key.span());
             let known = self.known.borrow();
-            let close = known.iter().find(|known| edit_distance(known, key.get_ref()) <= 2);
+            let is_free = |known: &&&str| !self.table.iter().any(|(given, _)| given.get_ref() == **known);
+            let near = |known: &&&str| edit_distance(known, key.get_ref()) <= 2.min(known.len().div_ceil(3));
+            let close =
+                known.iter().filter(is_free).filter(near).min_by_key(|known| edit_distance(known, key.get_ref()));
             let fix = match close {
-                Some(close) => format!("did you mean {close}?"),
+                Some(close) => {
+                    self.findings.meant(self.key(close));
+                    format!("did you mean {close}?")
+                }
                 None => format!("remove it; known here: {}", known.join(", ")),
             };
             self.wrong(line, key.get_ref(), "unknown key", fix);

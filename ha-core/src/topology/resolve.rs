@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{named, once};
-use super::reader::Findings;
+use super::reader::{Findings, MISSING};
 use super::spec::{NodeSpec, PoolSpec, PortSpec};
 use super::{Balancer, BalancerIx, Name, Pool, PoolIx, Port, SiteIx, SiteSpec};
 
@@ -81,7 +81,7 @@ impl NodeSpec {
             let key = format!("{path}.capacity");
             let unread = findings.has(&key) || findings.has(&format!("{}.capacity", self.path));
             if capacity.is_none() && !unread {
-                findings.add(line, key, "is missing", "add capacity");
+                findings.add(line, key, MISSING, "add capacity");
             } else if capacity.is_some_and(|at| at.value == 0) {
                 findings.add(
                     capacity.map_or(0, |at| at.line),
@@ -99,7 +99,11 @@ impl NodeSpec {
             };
             let (Some(member), Some(capacity)) = (member_here, capacity) else { continue };
             let at = own_member.or(self.member.as_ref()).or(self.name.as_ref());
-            once(findings, &key, at, member.clone(), &mut members[pool.index()]);
+            // A member that has its node's name is taken where that is; it is told there.
+            let is_named = own_member.is_some() || self.member.is_some();
+            if is_named || !findings.has(&format!("{}.name", self.path)) {
+                once(findings, &key, at, member.clone(), &mut members[pool.index()]);
+            }
             ports.push(Port { pool, member, capacity: capacity.value });
         }
         ports

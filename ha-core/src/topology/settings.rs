@@ -80,7 +80,7 @@ pub struct Reported(());
 /// let (socket, deadline) = (settings.absolute_path("socket"), settings.duration("deadline", Duration::from_secs(1)));
 /// let read = (|| Ok((socket?, deadline?)))();
 /// let refused = settings.finish(read).unwrap_err();
-/// assert_eq!(refused.to_string(), "setting socket: is missing; setting deadlin: is unknown: did you mean deadline?");
+/// assert_eq!(refused.to_string(), "setting socket: is missing: add it; setting deadlin: is unknown: did you mean deadline?");
 /// # Ok::<(), ha_core::topology::InvalidName>(())
 /// ```
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl<'a> Settings<'a> {
     pub fn require<T>(&mut self, key: &'static str, read: Result<Option<T>, Reported>) -> Result<T, Reported> {
         read?.ok_or_else(|| {
             self.missing.push(key);
-            self.wrong(key, "is missing")
+            self.wrong(key, "is missing: add it")
         })
     }
 

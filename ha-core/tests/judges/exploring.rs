@@ -75,7 +75,7 @@ fn window() -> DegradedWindow {
 /// A patch of all three nodes, one after another.
 fn patch_of_all(cluster: &Cluster) -> Draft {
     let mut draft = draft(cluster).with_window(window());
-    draft.goal = Goal::release(cluster.new);
+    draft.goal = Goal::of_release(cluster.new);
     ["esb1", "esb2", "esb3"].iter().fold(draft, |draft, name| {
         let stage = stage(cluster, &[name], &patch(cluster.new));
         draft.with_stage(stage)
@@ -192,10 +192,10 @@ fn a_plan_that_ends_short_of_its_goal_or_with_an_open_loan_is_refused() {
         verdict(&cluster, plan)
     };
     assert!(ends(&|_| Goal::unchanged()).is_ok());
-    assert!(ends(&|cluster| Goal::release(cluster.old)).is_ok());
-    let (invariant, _, facts) = broken(ends(&|cluster| Goal::release(cluster.new)));
+    assert!(ends(&|cluster| Goal::of_release(cluster.old)).is_ok());
+    let (invariant, _, facts) = broken(ends(&|cluster| Goal::of_release(cluster.new)));
     assert!(invariant == Invariant::Repaid && facts.contains("another release"), "{facts}");
-    let (_, _, facts) = broken(ends(&|cluster| Goal::generation(cluster.second)));
+    let (_, _, facts) = broken(ends(&|cluster| Goal::of_generation(cluster.second)));
     assert!(facts.contains("other files"), "{facts}");
     let (_, _, facts) = broken(ends(&|_| Goal::unchanged().with_schema(Schema::Contracted)));
     assert!(facts.contains("the schema is base"), "{facts}");
@@ -411,6 +411,13 @@ fn nodes_of_a_wave_that_are_alike_are_counted_with_the_same_verdict() {
         Method::ByClass,
         "the others, which stay, are alike"
     );
+    let shared = |name: &str| match name {
+        "esb2" | "esb3" | "esb4" => node(name, 300).with_domain("rack"),
+        _ => node(name, 300),
+    };
+    let racks = Cluster::at_rest(builder(10, 2, NAMES.map(shared).to_vec()));
+    let (counted, visited) = patched(&racks, &NAMES[..2]);
+    assert_eq!(counted.unwrap().pools, visited.unwrap().pools, "what fails together is not counted apart");
     let (backups, _) = patched(&fleet(300).with_backup("esb10"), &NAMES[..4]);
     assert_eq!(backups.unwrap().method, Method::Exhaustive, "backups carry one at a time");
 }

@@ -217,7 +217,7 @@ fn an_end_with_an_open_loan_is_not_repaid_and_each_loan_is_listed() {
 /// I11: a loan is open while what was lent is not back; one that is told of a server that serves is false.
 #[test]
 fn what_is_seen_to_be_as_it_was_is_repaid_whoever_did_it() {
-    let all = |cluster: Cluster, name: &str| {
+    let all = |cluster: Cluster, name: &str| -> Vec<String> {
         let cluster = cluster.with(name, |node| LoanKind::ALL.iter().for_each(|loan| node.loans.open(*loan)));
         cluster
             .law()
@@ -231,6 +231,8 @@ fn what_is_seen_to_be_as_it_was_is_repaid_whoever_did_it() {
         all(member.clone().with_traffic("esb2", Traffic::In), "esb2"),
         ["spare running", "spare admitted to traffic"]
     );
+    let half = Cluster::at_rest(builder(2, 2, nodes())).with_traffic_at("esb2", 0, Traffic::Out);
+    assert!(all(half, "esb2").contains(&"held out of traffic".to_string()), "one balancer of two admits it");
     let lent = member.with_traffic("esb2", Traffic::Draining { in_flight: true }).with("esb2", |node| {
         (node.process, node.sync, node.work) = (Process::Starting, Sync::Unknown, Work::Off);
         node.server_domain = ServerDomain::Test;

@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ha_core::action::Order;
 use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore};
-use ha_core::record::{Entry, RunId};
+use ha_core::record::{Entry, Record, RunId};
 use ha_core::state::LeaseEpoch;
+use ha_core::topology::Topology;
 use tokio::time::sleep;
 
 /// One controller of the simulated world, which can die: from then on none of its calls to the cluster does or answers anything,
@@ -19,11 +21,58 @@ pub struct Controller {
 
 /// The moment at which a controller dies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Death {
     /// Before the entry with this sequence number is written.
     Before(u64),
     /// After the entry with this sequence number is written, before anything else.
     After(u64),
+    /// At a moment of the first step of this kind, both as reports name them: `stop` on `esb1`.
+    In {
+        /// Which moment.
+        moment: Moment,
+        /// What the step does.
+        action: &'static str,
+        /// What it is done to.
+        target: &'static str,
+    },
+}
+
+/// A moment of a step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Moment {
+    /// It is about to be recorded.
+    BeforeIntent,
+    /// It is recorded, and nothing of it has happened.
+    AfterIntent,
+    /// It has happened, and its outcome is not recorded.
+    BeforeOutcome,
+    /// Its outcome is recorded.
+    AfterOutcome,
+}
+
+impl Death {
+    /// Tells whether it comes with an entry, before that is written or after.
+    fn comes_with(self, entry: &Entry, before: bool, topology: &Topology) -> bool {
+        let (moment, action, target) = match self {
+            Self::Before(sequence) => return before && entry.sequence == sequence,
+            Self::After(sequence) => return !before && entry.sequence == sequence,
+            Self::In { moment, action, target } => (moment, action, target),
+        };
+        let is_it = |order: &Order| order.name() == action && order.target_name(topology) == target;
+        match &entry.record {
+            Record::Intent { order, .. } => {
+                let wanted = if before { Moment::BeforeIntent } else { Moment::AfterIntent };
+                moment == wanted && is_it(order)
+            }
+            Record::Outcome { order, .. } => {
+                let wanted = if before { Moment::BeforeOutcome } else { Moment::AfterOutcome };
+                moment == wanted && is_it(order)
+            }
+            _ => false,
+        }
+    }
 }
 
 const ROUND_TRIP: Duration = Duration::from_millis(1);
@@ -69,6 +118,7 @@ impl Controller {
 pub(super) struct ReachedStore {
     pub(super) store: Arc<MemoryStore>,
     pub(super) controller: Controller,
+    pub(super) topology: Topology,
 }
 
 impl ReachedStore {
@@ -87,8 +137,10 @@ impl ReachedStore {
 impl Journal for ReachedStore {
     async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
         let death = *self.controller.death.lock().unwrap_or_else(PoisonError::into_inner);
-        let dies = |at: fn(u64) -> Death| entries.iter().any(|entry| death == Some(at(entry.sequence)));
-        let (before, after) = (dies(Death::Before), dies(Death::After));
+        let dies = |before: bool| {
+            death.is_some_and(|death| entries.iter().any(|entry| death.comes_with(entry, before, &self.topology)))
+        };
+        let (before, after) = (dies(true), dies(false));
         if before {
             self.controller.kill();
         }

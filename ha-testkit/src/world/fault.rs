@@ -124,6 +124,19 @@ impl World {
         planned.push(Some(fault));
     }
 
+    /// Lets every call of `operation` on `name` fail like this from now on.
+    ///
+    /// # Panics
+    /// Where this world has nothing of that name.
+    pub fn set_lasting_fault(&self, operation: Operation, name: &str, fault: Fault) {
+        let there = self.names_of(operation);
+        assert!(
+            there.iter().any(|known| known == name),
+            "no {name} here that {operation:?} is called on; there are {there:?}"
+        );
+        self.lock().lasting.insert((operation, name.into()), fault);
+    }
+
     /// Lets a node's host miss something: a program of a change by its name, or what a setting names, as `setting start: ...`.
     pub fn miss(&self, node: &str, what: &str) {
         self.change(node, |node| {

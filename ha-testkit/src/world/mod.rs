@@ -33,7 +33,7 @@ mod shared;
 
 pub use balancer::FakeBalancer;
 pub use clients::{Clients, PoolServed, Served};
-pub use controller::{Controller, Death};
+pub use controller::{Controller, Death, Moment};
 pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};
 pub use model::World;

@@ -237,7 +237,11 @@ impl World {
 
     /// The same with another topology of the same nodes, as an operator has edited it.
     pub fn builder_for(&self, topology: Topology, controller: &Controller) -> EngineBuilder {
-        let store = Arc::new(ReachedStore { store: self.store.clone(), controller: controller.clone() });
+        let store = Arc::new(ReachedStore {
+            store: self.store.clone(),
+            controller: controller.clone(),
+            topology: topology.clone(),
+        });
         let mut builder = Engine::builder(topology).with_store(store.clone(), store);
         for (_, balancer) in self.topology.balancers() {
             let name = balancer.name.to_string();

@@ -29,6 +29,11 @@ impl Url {
             return Err(wrong("has a user in it: give credentials in headers"));
         }
         let host = authority.host().trim_matches(['[', ']']);
+        // The parser leaves out a port that is no number of one.
+        let after_host = authority.as_str().rsplit(']').next().unwrap_or_default();
+        if after_host.contains(':') && authority.port().is_none() {
+            return Err(wrong("has a port that is none: give one from 1 to 65535"));
+        }
         if host.is_empty() || (authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0)) {
             return Err(wrong(no_url));
         }

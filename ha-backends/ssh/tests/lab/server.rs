@@ -51,6 +51,41 @@ async fn a_server_is_started_and_stopped_and_each_life_is_another() {
     assert_eq!(host.installed().await.unwrap(), Installed::Absent);
 }
 
+/// A typo in a path is found before anything is stopped.
+#[tokio::test]
+async fn what_a_host_misses_is_named_with_its_setting() {
+    let lab = lab();
+    let machine = lab.ssh_host("esb1").unwrap();
+    let home = install(&machine.outside("/srv").unwrap());
+    let with = |changes: &[(&str, Setting)]| {
+        let mut settings = settings(machine.access());
+        settings.extend(changes.iter().map(|(key, value)| (String::from(*key), value.clone())));
+        build(settings)
+    };
+    let (text, argv) = (|text: &str| Setting::Text(text.into()), |argv: &str| Setting::List(vec![argv.into()]));
+    let host = drive(machine.access());
+    assert_eq!(host.missing(&["sh".into(), "bin/server.sh".into()]).await.unwrap(), Vec::<String>::new());
+    let typos = with(&[("start", argv("bin/sever.sh")), ("pid_file", text("rnu/wso2carbon.pid"))]);
+    let missing = typos.missing(&["no-such-program".into(), "release".into()]).await.unwrap();
+    let named = [
+        "setting start: there is no program bin/sever.sh below /srv/esb",
+        "the change: there is no program \
+                 no-such-program in the PATH",
+        "the change: there is no program release in the PATH",
+        "setting pid_file: \
+                 rnu/wso2carbon.pid below /srv/esb: there is no such folder",
+    ];
+    assert_eq!(missing.len(), named.len(), "{missing:?}");
+    missing.iter().zip(named).for_each(|(missing, named)| assert!(missing.starts_with(named), "{missing}"));
+    let moved = with(&[("home", text("/srv/ebs"))]).missing(&[]).await.unwrap();
+    assert!(moved.len() == 1 && moved[0].starts_with("setting home: there is no folder /srv/ebs"), "{moved:?}");
+    assert_eq!(start(&host).await, Applied::Applied);
+    until(&host, true).await;
+    std::fs::remove_file(home.join("wso2carbon.pid")).unwrap();
+    let missing = host.missing(&[]).await.unwrap();
+    assert!(missing.len() == 1 && missing[0].contains("the server runs, and there is no such file"), "{missing:?}");
+}
+
 #[tokio::test]
 async fn a_server_in_the_middle_of_its_exec_is_found_at_every_look() {
     let lab = lab();

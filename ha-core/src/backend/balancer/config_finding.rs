@@ -60,7 +60,7 @@ impl Expectations {
 #[non_exhaustive]
 pub struct ConfigFinding {
     /// Whether requests can be lost by it; a plan is refused then. Otherwise it is advice.
-    pub danger: bool,
+    pub is_danger: bool,
     /// Where it is, why it endangers a change, and what to do.
     pub message: String,
 }
@@ -68,11 +68,11 @@ pub struct ConfigFinding {
 impl ConfigFinding {
     /// Says that requests can be lost.
     pub fn danger(message: impl Into<String>) -> Self {
-        Self { danger: true, message: message.into() }
+        Self { is_danger: true, message: message.into() }
     }
 
     /// Says what would be wiser.
     pub fn advice(message: impl Into<String>) -> Self {
-        Self { danger: false, message: message.into() }
+        Self { is_danger: false, message: message.into() }
     }
 }

@@ -102,7 +102,17 @@ impl Executor {
         let (mut forced, asked_at) = (false, Instant::now());
         loop {
             match self.process(node).await {
-                Ok(ServerProcess::Stopped) => return done(Evidence::Stopped { forced }),
+                // What its host has stopped is what its probe has asked: a server that goes on answering is another one.
+                Ok(ServerProcess::Stopped) => match self.ready(node).await {
+                    Ok(Ready::Yes { release }) if asked_at.elapsed() >= STILL_ANSWERS => {
+                        return not_done(format!(
+                            "its server has stopped, and its address still serves {release}: host and probe are of two \
+                             servers, correct the node's block"
+                        ));
+                    }
+                    Ok(Ready::Yes { .. }) => sleep(pause(asked_at.elapsed())).await,
+                    Ok(Ready::NotYet(_) | Ready::Closed) | Err(_) => return done(Evidence::Stopped { forced }),
+                },
                 Ok(ServerProcess::Running(life)) if Instant::now() >= kill_at && !forced => {
                     if matches!(host.kill(self.epoch, life).await, Ok(Applied::Applied)) {
                         forced = true;
@@ -249,6 +259,9 @@ impl Executor {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// How long an address may answer after its server was seen stopped.
+const STILL_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Observes a node's server: its process, its release and, with `gate`, whether its test passes.
 pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gate: bool) -> SeenServer {
