@@ -265,27 +265,49 @@ fn react(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
         Some(Decision::Look(_) | Decision::Move(..) | Decision::End(_)) | None => {}
     }
     if law.settled(state).is_err() {
-        let leaving = without_what_leaves(law, run);
-        for (node, _) in state.nodes() {
-            let order = TrafficAction::Admit.on(node);
-            match run.targets.progress(order) {
-                Progress::Idle => {
-                    let out = state.members(node).iter().any(|member| member.traffic != member.admitted());
-                    if out
-                        && !run.targets.is_changing(order.target())
-                        && order.precondition(law, state).is_ok()
-                        && law.schema(&state_after(law, run, order)).is_ok()
-                        && capacity_kept(law, &leaving, &with(law, &leaving, order)).is_ok()
-                    {
-                        return Decision::Act(order);
-                    }
-                }
-                Progress::Unknown { looks } if looks < LOOKS => return Decision::Look(order),
-                Progress::Unknown { .. } | Progress::InFlight | Progress::Done | Progress::NotDone { .. } => {}
-            }
+        let admissions = || state.nodes().map(|(node, _)| TrafficAction::Admit.on(node));
+        let in_doubt =
+            |order: &Order| matches!(run.targets.progress(*order), Progress::Unknown { looks } if looks < LOOKS);
+        if let Some(order) = admissions().find(in_doubt) {
+            return Decision::Look(order);
+        }
+        if let Some(order) = best_admission(law, run, admissions()) {
+            return Decision::Act(order);
         }
     }
     at_rest(run, Decision::End(End::NeedsOperator(Why::DomainLost(lost))))
+}
+
+/// Finds, of the nodes that may be admitted, the one with which most of what is required after a loss is carried, and which
+/// lowers nothing that binds a reaction.
+fn best_admission(law: Law<'_>, run: &RunState, admissions: impl Iterator<Item = Order>) -> Option<Order> {
+    let (state, topology) = (&run.cluster, law.topology);
+    let leaving = without_what_leaves(law, run);
+    let quiet = run.targets.last_quiet(&leaving);
+    let carried = |state: &ClusterState| {
+        let each =
+            topology.pools().map(|(pool, declared)| law.capacity(state, pool).min(declared.required_after_loss()));
+        each.fold(0_u64, u64::saturating_add)
+    };
+    let base = carried(&leaving);
+    let mut best: Option<(u64, Order)> = None;
+    for order in admissions.filter(|order| run.targets.progress(*order) == Progress::Idle) {
+        let Some(node) = order.node() else { continue };
+        let out = state.members(node).iter().any(|member| member.traffic != member.admitted());
+        if !out || run.targets.is_changing(order.target()) || order.precondition(law, state).is_err() {
+            continue;
+        }
+        let next = with(law, &leaving, order);
+        if law.schema(&state_after(law, run, order)).is_err() || law.keeps(&quiet, &leaving, &next).is_err() {
+            continue;
+        }
+        // One that stands for many is weighed as one of them.
+        let each = carried(&next).saturating_sub(base) / u64::from(topology.node(node).stands_for);
+        if best.is_none_or(|(most, _)| each > most) {
+            best = Some((each, order));
+        }
+    }
+    best.map(|(_, order)| order)
 }
 
 /// How often what a balancer has lost is re-applied before a person is asked.

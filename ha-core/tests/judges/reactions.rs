@@ -5,7 +5,7 @@ use ha_core::machine::{Decision, Progress, Turn};
 use ha_core::plan::{Stage, Step};
 use ha_core::record::{Cursor, End, Mode, OutcomeKind, Why};
 use ha_core::state::{ClusterState, NodeState, Process, Traffic};
-use ha_core::topology::NodeSpec;
+use ha_core::topology::{NodeSpec, Permille};
 
 use crate::cluster::{Cluster, builder, node};
 use crate::decisions::Driven;
@@ -61,6 +61,27 @@ fn after_a_loss_reserves_are_admitted_until_what_is_required_is_carried() {
     driven.give(TrafficAction::Admit.on(driven.on("esb2")), OutcomeKind::Done);
     let lost = driven.cluster.domain("esb1");
     assert_eq!(driven.decide(), Decision::End(End::NeedsOperator(Why::DomainLost(lost))), "1000 serve again");
+}
+
+/// Of several reserves the one with which most of what is required is carried: a smaller one first costs time, and one that is
+/// cold, before a backup, may lower what the next loss would leave.
+#[test]
+fn the_reserve_with_which_most_is_carried_is_admitted_first() {
+    let four = |cold: usize| {
+        let mut declared = nodes(&[("esb1", 1000), ("esb2", 1000), ("esb3", 1000), ("esb4", 1000)]);
+        declared[cold] = declared[cold].clone().with_warm_up(Permille::new(500));
+        Cluster::at_rest(builder(1, 1, declared))
+    };
+    let is_cold = |node: &mut NodeState| node.process = Process::Ready { warm: false };
+    let mut driven = run(four(1).with("esb2", is_cold), &["esb4"]);
+    lose(&mut driven, "esb1");
+    driven.turn();
+    assert!(admits(&driven, "esb3"), "esb2 would carry half: {:?}", driven.decide());
+    let cluster = four(2).with_backup("esb2").with_traffic("esb2", Traffic::Out).with("esb3", is_cold);
+    let mut driven = run(cluster, &["esb4"]);
+    lose(&mut driven, "esb1");
+    driven.turn();
+    assert!(admits(&driven, "esb2"), "half of esb3 would be all that is left without esb4: {:?}", driven.decide());
 }
 
 /// "serving(n) = In on *all* instances": a reserve that one balancer alone sends requests to is admitted on the others.
