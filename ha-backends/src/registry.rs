@@ -57,7 +57,8 @@ roles! {
         work: Workload, Work, with_work, "drives a node's pulled work", [];
     }
     cluster {
-        files: FileSync, Files, with_files, "shares files", [];
+        files: FileSync, Files, with_files, "shares files",
+            [("local", "local")];
         database: Database, Database, with_database, "drives the database", [];
     }
 }
@@ -85,6 +86,10 @@ impl Registry {
             registry.factories.hosts.insert("local", |part: Part<'_>| {
                 let config = ha_local::LocalHostConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::LocalHost::new(config)) as Arc<dyn Host>)
+            });
+            registry.factories.files.insert("local", |part: Part<'_>| {
+                let config = ha_local::LocalFilesConfig::from_component(part.component, part.topology)?;
+                Ok(Arc::new(ha_local::LocalFiles::new(config)) as Arc<dyn FileSync>)
             });
         }
         #[cfg(feature = "ssh")]

@@ -29,6 +29,7 @@
 //! |---|---|---|
 //! | `command started` (debug) | `program`, `pid` | `local` has started a process for a command, a start or a stop |
 //! | `what is started ignores signals` (warn) | `program`, `fix` | `local` cannot give a process the default signal dispositions |
+//! | `files not brought` (warn) | `target`, `error` | where the local file sync could not copy a set; it is tried again |
 //! | `connected` (debug) | `host`, `machine` | `ssh` has connected; `machine` identifies what answered |
 //! | `ssh ended` (debug) | `host`, `detail` | a connection has ended; `detail` is what the ssh client wrote to its standard error |
 //! | `shell given up` (debug) | `error` | a shell that `ssh` keeps did not answer as expected; another one replaces it |
@@ -136,6 +137,7 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::WARN, "a look at a node ended unexpectedly", &[ERROR]),
     event(Level::DEBUG, "command started", &[PROGRAM, PID]),
     event(Level::WARN, "what is started ignores signals", &[PROGRAM, FIX]),
+    event(Level::WARN, "files not brought", &[TARGET, ERROR]),
     event(Level::DEBUG, "connected", &[HOST, MACHINE]),
     event(Level::DEBUG, "ssh ended", &[HOST, DETAIL]),
     event(Level::DEBUG, "shell given up", &[ERROR]),

@@ -93,3 +93,10 @@ mod the_bare_fake_host {
         skips = ["fixture: commands", "fixture: files", "fixture: hung", "fixture: pid file", "fixture: uninstalled"]
     );
 }
+
+/// The file sync of the simulated world.
+mod the_fake_file_sync {
+    use ha_testkit::conformance::files::FakeFilesFixture;
+
+    ha_testkit::conformance!(files, FakeFilesFixture::new());
+}

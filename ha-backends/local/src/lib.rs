@@ -3,6 +3,7 @@
 mod balancer;
 mod embedded;
 mod fence;
+mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
@@ -15,5 +16,6 @@ mod wire;
 
 pub use balancer::LocalBalancer;
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
+pub use files::{LocalFiles, LocalFilesConfig, generation_of};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};

@@ -65,6 +65,7 @@ impl FakeFiles {
         operation: &'static str,
         epoch: LeaseEpoch,
         node: &Name,
+        is_so: impl FnOnce(&World) -> bool + Send,
         change: impl FnOnce(&World, bool) -> Result<(), StepError> + Send + 'static,
     ) -> Result<Applied, StepError> {
         self.controller.round_trip().await;
@@ -78,6 +79,9 @@ impl FakeFiles {
             return Ok(Applied::AlreadySo);
         }
         self.world.reachable(node.as_str(), operation)?;
+        if fault.is_none() && is_so(&self.world) {
+            return Ok(Applied::AlreadySo);
+        }
         change(&self.world, fault == Some(Fault::Half))?;
         answer_late(fault).await;
         after(fault, operation, node.as_str()).map(|()| Applied::Applied)
@@ -102,7 +106,8 @@ impl ObserveFileSync for FakeFiles {
 impl FileSync for FakeFiles {
     async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError> {
         let name = request.node.to_string();
-        self.change("hold", epoch, &request.node, move |world, half| {
+        let is_so = |world: &World| world.node_is(request.node.as_str(), |node| node.sync == Sync::Held);
+        self.change("hold", epoch, &request.node, is_so, move |world, half| {
             world.with_node(&name, |node| if half { node.sync = Sync::Running } else { node.sync = Sync::Held });
             if half {
                 world.later(TRANSFER, move |world| world.with_node(&name, |node| node.sync = Sync::Held));
@@ -114,7 +119,12 @@ impl FileSync for FakeFiles {
 
     async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {
         let name = request.node.to_string();
-        self.change("release", epoch, &request.node, move |world, half| {
+        let is_so = |world: &World| {
+            let writers = world.lock().nodes.values().find(|node| node.writer > WriterEpoch::default()).cloned();
+            let set = writers.and_then(|writer| writer.generation);
+            world.node_is(request.node.as_str(), |node| node.sync == Sync::Active && node.generation == set)
+        };
+        self.change("release", epoch, &request.node, is_so, move |world, half| {
             world.with_node(&name, |node| node.sync = Sync::Active);
             if half {
                 world.with_node(&name, |node| node.generation = None);
@@ -127,9 +137,11 @@ impl FileSync for FakeFiles {
 
     async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError> {
         let name = node.to_string();
-        self.change("hand_writer", epoch, node, move |world, half| {
+        let is_so =
+            |world: &World| world.node_is(node.as_str(), |node| node.writer == writer && node.seen_writer == writer);
+        self.change("hand_writer", epoch, node, is_so, move |world, half| {
             let mut inner = world.lock();
-            if inner.nodes.values().any(|node| node.seen_writer > writer) {
+            if inner.nodes.values().any(|node| node.seen_writer.max(node.writer) >= writer) {
                 return Err(StepError::new(ErrorKind::Conflict, "hand_writer", name).without_effect());
             }
             for node in inner.nodes.values_mut().filter(|node| node.writer > WriterEpoch::default()) {
@@ -259,7 +271,11 @@ impl Workload for FakeWorkload {
 }
 
 impl World {
-    fn with_node(&self, name: &str, change: impl FnOnce(&mut super::model::FakeNode)) {
+    fn node_is(&self, name: &str, holds: impl FnOnce(&super::model::FakeNode) -> bool) -> bool {
+        self.lock().nodes.get(name).is_some_and(holds)
+    }
+
+    pub(crate) fn with_node(&self, name: &str, change: impl FnOnce(&mut super::model::FakeNode)) {
         if let Some(node) = self.lock().nodes.get_mut(name) {
             change(node);
         }
@@ -275,7 +291,7 @@ impl World {
     }
 
     /// Copies what the writer has over every open sync, once a transfer has had its time.
-    pub(super) fn copy(&self) {
+    pub(crate) fn copy(&self) {
         self.later(TRANSFER, |world| {
             let mut inner = world.lock();
             let writer = inner.nodes.values().find(|node| node.writer > WriterEpoch::default() && !node.host_lost);
@@ -289,7 +305,8 @@ impl World {
     fn reachable(&self, node: &str, operation: &'static str) -> Result<(), StepError> {
         match self.lock().nodes.get(node) {
             Some(seen) if !seen.host_lost => Ok(()),
-            Some(_) | None => Err(StepError::new(ErrorKind::Unreachable, operation, node).without_effect()),
+            Some(_) => Err(StepError::new(ErrorKind::Unreachable, operation, node).without_effect()),
+            None => Err(StepError::new(ErrorKind::NotFound, operation, node).without_effect()),
         }
     }
 }
