@@ -42,8 +42,13 @@ impl Scene {
         self.files.release(EPOCH, ReleaseFiles::new(node.clone()).with_deadline(LONG)).await
     }
 
+    /// Reads how a node takes part. A sync that is open may be at work at any moment.
     async fn shared(&self, node: &Name) -> Result<Shared, Stop> {
-        Ok(self.files.shared(node).await?)
+        let mut seen = self.files.shared(node).await?;
+        if seen.sync == Sync::Running {
+            seen.sync = Sync::Active;
+        }
+        Ok(seen)
     }
 
     /// Checks what a node's server finds, by both routes.
