@@ -86,6 +86,20 @@ async fn a_run_goes_on_with_a_topology_that_reaches_a_node_otherwise_and_says_wh
     assert!(refused.to_string().contains("another topology"), "what the proof rests on must be equal: {refused}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_plan_is_run_with_a_topology_that_reaches_a_node_otherwise_and_with_no_other() {
+    let world = World::from_toml_str(TOML).unwrap();
+    let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
+    let other = Topology::from_toml_str(&TOML.replacen("capacity = 1000", "capacity = 1001", 1)).unwrap();
+    let engine = world.builder_for(other, &Controller::new()).build().unwrap();
+    let refused = engine.run("patch-1".into(), planned.clone()).await.unwrap_err();
+    assert!(matches!(refused, RunError::OtherTopology), "{refused}");
+    let mended = Topology::from_toml_str(&TOML.replace("/srv/esb1", "/srv/esb-1")).unwrap();
+    let engine = world.builder_for(mended, &Controller::new()).build().unwrap();
+    let report = engine.run("patch-1".into(), planned).await.unwrap().wait().await.unwrap();
+    assert_eq!((report.end, report.reached_otherwise), (End::AllNew, vec!["node esb1.host".to_string()]));
+}
+
 /// The probe's block of esb1 was copied: no file shows it where the two are reached by other names.
 #[tokio::test(start_paused = true)]
 async fn a_server_whose_address_serves_on_after_its_stop_is_not_changed() {
