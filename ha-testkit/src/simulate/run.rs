@@ -113,6 +113,8 @@ pub async fn simulate_death(
     let entries = world.store().read(&"run".into()).await.unwrap_or_default();
     let (end, open) = match &report {
         Ok((end, open)) => (*end, open.clone()),
+        // A node that was lost before the run began: it is refused, and nothing was changed.
+        Err(RunError::StalePlan(_)) if lost && entries.is_empty() => (End::AllOld, Vec::new()),
         Err(error) => {
             broken.push(Broken { at: took, what: format!("the run has no end: {error}") });
             (End::NeedsOperator(ha_core::record::Why::Held), Vec::new())

@@ -6,7 +6,7 @@ use ha_core::backend::{
     Applied, Database, ErrorKind, FileSync, HoldFiles, Migrate, ObserveDatabase, ObserveFileSync, ObserveWorkload,
     ReleaseFiles, Shared, StepError, Workload,
 };
-use ha_core::state::{LeaseEpoch, Schema, Sync, Work, WriterEpoch};
+use ha_core::state::{Generation, LeaseEpoch, Schema, Sync, Work, WriterEpoch};
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
@@ -120,13 +120,14 @@ impl FileSync for FakeFiles {
     async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {
         let name = request.node.to_string();
         let is_so = |world: &World| {
-            let writers = world.lock().nodes.values().find(|node| node.writer > WriterEpoch::default()).cloned();
-            let set = writers.and_then(|writer| writer.generation);
+            let set = world.set_of_the_writer();
             world.node_is(request.node.as_str(), |node| node.sync == Sync::Active && node.generation == set)
         };
         self.change("release", epoch, &request.node, is_so, move |world, half| {
+            let set = world.set_of_the_writer();
             world.with_node(&name, |node| node.sync = Sync::Active);
-            if half {
+            // Where there is nothing to bring, half of it is nothing.
+            if half && !world.node_is(&name, |node| node.generation == set) {
                 world.with_node(&name, |node| node.generation = None);
             }
             world.copy();
@@ -271,6 +272,11 @@ impl Workload for FakeWorkload {
 }
 
 impl World {
+    fn set_of_the_writer(&self) -> Option<Generation> {
+        let inner = self.lock();
+        inner.nodes.values().find(|node| node.writer > WriterEpoch::default())?.generation.clone()
+    }
+
     fn node_is(&self, name: &str, holds: impl FnOnce(&super::model::FakeNode) -> bool) -> bool {
         self.lock().nodes.get(name).is_some_and(holds)
     }
