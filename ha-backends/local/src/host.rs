@@ -263,6 +263,11 @@ impl ObserveHost for LocalHost {
         .instrument(self.call("missing"))
         .await
     }
+
+    async fn ask(&self, command: RunCommand) -> Result<Ran, StepError> {
+        let asked = runner::run(&self.config.home, "ask", command).instrument(self.call("ask"));
+        asked.await.map_err(StepError::without_effect)
+    }
 }
 
 #[async_trait]

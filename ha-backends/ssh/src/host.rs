@@ -324,6 +324,10 @@ impl ObserveHost for SshHost {
     async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError> {
         async { self.inner.missing(programs).await }.instrument(self.call("missing")).await
     }
+
+    async fn ask(&self, command: RunCommand) -> Result<Ran, StepError> {
+        async { self.inner.read_by(command).await }.instrument(self.call("ask")).await
+    }
 }
 
 #[async_trait]

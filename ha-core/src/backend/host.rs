@@ -244,6 +244,15 @@ pub trait ObserveHost: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError>;
+
+    /// Runs a command that only reads, to its end: outside of the host's fence, whoever leads.
+    ///
+    /// # Errors
+    /// `NotFound` (no such program), `Timeout` past its deadline, `Unreachable`, `Denied`; all without effect, as the command
+    /// has none.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn ask(&self, command: RunCommand) -> Result<Ran, StepError>;
 }
 
 /// Changes the server of one node. Start and stop are requests: that they return proves nothing, since the scripts of

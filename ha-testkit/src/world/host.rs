@@ -89,6 +89,13 @@ impl ObserveHost for FakeHost {
         })
         .await
     }
+
+    async fn ask(&self, command: RunCommand) -> Result<Ran, StepError> {
+        let program = command.argv.first().cloned().unwrap_or_default();
+        self.with("ask", |_| ()).await?;
+        let missing = StepError::new(ErrorKind::NotFound, "ask", self.node.as_str()).without_effect();
+        Err(missing.with_context(format!("a simulated host has no program {program}")))
+    }
 }
 
 #[async_trait]

@@ -33,7 +33,7 @@ defects! {
     FencedIsConflict FencedWithUnknownEffect
     ReleaseOfTheDay AbsentIsRelease BrokenVersionIsAbsent
     ExitCodesAreZeroOrOne SignalsAreExitCodes OutputsMixed OutputWithoutLimit OutputBegins
-    ArgumentsTrimmed ArgumentsSplit VariablesLost VariablesTrimmed MissingProgramIs127 MissesNothing MissesAll
+    ArgumentsTrimmed ArgumentsSplit VariablesLost VariablesTrimmed MissingProgramIs127 MissesNothing MissesAll AskWithoutDeadline AskAlwaysWell
     DaemonsAwaited DeadlineIgnored TimeoutWithoutEffect TimeoutIsSignal CommandRunsTwice NamedCommandRunsAgain
     CutIsExit255 UnreachableIsStopped HungReadHasEffect
     ClaimsNoWork HidesFiles
@@ -138,6 +138,14 @@ impl ObserveHost for Broken {
             Defect::MissesAll => programs.to_vec(),
             _ => found,
         })
+    }
+
+    async fn ask(&self, mut command: RunCommand) -> Result<Ran, StepError> {
+        if self.is(Defect::AskWithoutDeadline) {
+            command.deadline = Duration::MAX / 4;
+        }
+        let asked = self.spoil(self.inner.ask(command).await)?;
+        Ok(if self.is(Defect::AskAlwaysWell) { Ran::new(Ended::Exited(0), asked.stdout, asked.stderr) } else { asked })
     }
 }
 

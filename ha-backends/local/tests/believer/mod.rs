@@ -79,6 +79,10 @@ impl ObserveHost for Believer {
     async fn missing(&self, programs: &[String]) -> Result<Vec<String>, StepError> {
         self.inner.missing(programs).await
     }
+
+    async fn ask(&self, command: RunCommand) -> Result<Ran, StepError> {
+        self.inner.ask(command).await
+    }
 }
 
 #[async_trait]

@@ -94,6 +94,25 @@ pub(super) async fn a_program_that_is_not_there_is_named_before_it_is_run(fixtur
     Ok(())
 }
 
+pub(super) async fn what_only_reads_is_run_whoever_leads(fixture: &dyn Fixture) -> Done {
+    let scene = Scene::with(fixture, &[Ability::Commands]).await?;
+    for text in NASTY {
+        let asked = scene.host.ask(Act::Say(text.into(), text.into()).command(LONG)).await?;
+        same("what is asked", (asked.stdout.as_str(), asked.stderr.as_str()), (text, text))?;
+    }
+    let asked = scene.host.ask(Act::Show.command(LONG).with_env(Act::VARIABLE, NASTY[4])).await?;
+    same("a variable", asked.stdout.as_str(), NASTY[4])?;
+    for code in [0, 1, 7, 64] {
+        same("how it ended", scene.host.ask(Act::Exit(code).command(LONG)).await?.ended, Ended::Exited(code))?;
+    }
+    for program in ["no-such-program", "/no/such/program"] {
+        let command = RunCommand::new(vec![program.into(), "x".into()], LONG);
+        refused(program, scene.host.ask(command).await, ErrorKind::NotFound, Effect::None)?;
+    }
+    let late = scene.host.ask(Act::Beat("asked".into()).command(Duration::from_secs(1))).await;
+    refused("a question past its deadline", late, ErrorKind::Timeout, Effect::None)
+}
+
 pub(super) async fn a_command_past_its_deadline_is_ended_with_its_children(fixture: &dyn Fixture) -> Done {
     let scene = Scene::with(fixture, &[Ability::Commands]).await?;
     let began = Instant::now();

@@ -208,6 +208,11 @@ impl ObserveHost for MachineHost {
         let missing = programs.iter().filter(|program| *program != "/bin/sh");
         Ok(missing.map(|program| format!("the change: there is no program {program}")).collect())
     }
+
+    async fn ask(&self, command: RunCommand) -> Result<Ran, StepError> {
+        self.reach("ask").await.map_err(StepError::without_effect)?;
+        self.execute("ask", command).await.map_err(StepError::without_effect)
+    }
 }
 
 #[async_trait]
@@ -237,8 +242,15 @@ impl Host for MachineHost {
 
     async fn run(&self, epoch: LeaseEpoch, command: RunCommand) -> Result<Ran, StepError> {
         self.pass(epoch, "run").await?;
+        self.execute("run", command).await
+    }
+}
+
+impl MachineHost {
+    /// Runs a command to its end.
+    async fn execute(&self, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
         if command.argv.first().is_none_or(|program| program != "/bin/sh") {
-            return Err(self.error(ErrorKind::NotFound, "run").without_effect());
+            return Err(self.error(ErrorKind::NotFound, operation).without_effect());
         }
         let id = match &command.id {
             Some(id) => id.clone(),
@@ -246,7 +258,7 @@ impl Host for MachineHost {
                 let mut state = self.machine.lock();
                 state.own += 1;
                 WorkId::new(&format!("own-{}", state.own))
-                    .map_err(|error| self.error(ErrorKind::Unsupported, "run").caused_by(error))?
+                    .map_err(|error| self.error(ErrorKind::Unsupported, operation).caused_by(error))?
             }
         };
         let cuts = self.machine.lock().cuts;
@@ -255,15 +267,15 @@ impl Host for MachineHost {
             sleep(ROUND_TRIP).await;
             let state = self.machine.lock();
             if state.cuts != cuts {
-                return Err(self.error(ErrorKind::Unreachable, "run"));
+                return Err(self.error(ErrorKind::Unreachable, operation));
             }
             let Some(piece) = state.work.get(&id) else { continue };
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let ended = match piece.state {
                 WorkState::Exited(code) => Ended::Exited(code),
                 WorkState::Signaled(signal) => Ended::Signaled(signal),
-                WorkState::Overdue => return Err(self.error(ErrorKind::Timeout, "run")),
-                WorkState::Lost => return Err(self.error(ErrorKind::Unreachable, "run")),
+                WorkState::Overdue => return Err(self.error(ErrorKind::Timeout, operation)),
+                WorkState::Lost => return Err(self.error(ErrorKind::Unreachable, operation)),
                 _ => continue,
             };
             return Ok(Ran::new(ended, text(&piece.stdout), text(&piece.stderr)));

@@ -145,6 +145,7 @@ suite! {
     commands::variables_are_passed_as_they_are
     commands::a_missing_program_is_not_found_without_effect
     commands::a_program_that_is_not_there_is_named_before_it_is_run
+    commands::what_only_reads_is_run_whoever_leads
     commands::a_command_past_its_deadline_is_ended_with_its_children
     commands::a_daemon_that_keeps_the_output_open_does_not_hold_its_command
     commands::many_commands_at_once_each_run_once

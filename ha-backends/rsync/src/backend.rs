@@ -1,0 +1,336 @@
+use std::collections::{BTreeSet, hash_map::RandomState};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ha_core::backend::{
+    Applied, ErrorKind, FileSync, HoldFiles, Host, ObserveFileSync, ReleaseFiles, Shared, StepError,
+};
+use ha_core::state::{LeaseEpoch, WriterEpoch};
+use ha_core::telemetry::call_span;
+use ha_core::topology::Name;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument, Span};
+
+use crate::config::{RsyncConfig, SharedNode};
+use crate::difference::Difference;
+use crate::remote::{READ, Remote, WRITE, copy_exit, unknown};
+use crate::status::{Hold, Status};
+
+/// Who holds a sync for the engine.
+const OWNER: &str = "ha";
+/// How often a set is brought again that changed while it was, or whose connection broke.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Shares files by rsync, from one writer to the readers, through the gate of each reader.
+///
+/// Cheap to clone; clones share what they remember.
+#[derive(Clone, Debug)]
+pub struct Rsync {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    remotes: Vec<Remote>,
+    delete_budget: u32,
+    /// Where this value has put the program.
+    installed: Mutex<BTreeSet<Name>>,
+}
+
+impl Rsync {
+    /// Shares the folders of `config`, whose nodes are driven by the hosts of their names. Nothing is touched yet.
+    ///
+    /// # Errors
+    /// `NotFound` for a node without a host, `Unsupported` for a path or a destination that a shell would not take as it is.
+    pub fn new(config: &RsyncConfig, hosts: &[(String, Arc<dyn Host>)]) -> Result<Self, StepError> {
+        if let Some((key, what)) = config.odd().into_iter().next() {
+            let refused = StepError::new(ErrorKind::Unsupported, "new", key).with_context(what);
+            return Err(refused.without_effect());
+        }
+        let remote = |node: &SharedNode| {
+            let host = hosts.iter().find(|(name, _)| *name == node.name.as_str()).map(|(_, host)| host.clone());
+            host.map(|host| Remote::new(config, node, host)).ok_or_else(|| unknown("new", &node.name))
+        };
+        let remotes = config.nodes.iter().map(remote).collect::<Result<_, _>>()?;
+        let inner = Inner { remotes, delete_budget: config.delete_budget, installed: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Puts the program with its settings on every node, where the gate of a key and the timer find it:
+    /// `<home>/.ha-files/ha-files`. Each call of this value does so by itself before it first changes a node.
+    ///
+    /// # Errors
+    /// What the host of the first node says where it failed; those before it have the program.
+    pub async fn install(&self, epoch: LeaseEpoch) -> Result<(), StepError> {
+        for remote in &self.inner.remotes {
+            self.inner.prepared(epoch, "install", remote).await?;
+        }
+        Ok(())
+    }
+
+    /// Lists who holds the sync into a node. A hold of a controller that is gone is listed like any other.
+    ///
+    /// # Errors
+    /// As [`ObserveFileSync::shared`].
+    pub async fn holds(&self, node: &Name) -> Result<Vec<Hold>, StepError> {
+        let read = async { Ok(self.inner.remote("holds", node)?.status("holds").await?.holds) };
+        read.instrument(self.call("holds", node)).await
+    }
+
+    /// Compares what a node has with what the writer has, content by content, as rsync's dry run sees it.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unreachable`, `Timeout`; `Busy` while the sync is held or another transfer is under way; `Conflict` while no
+    /// node may write; all without effect.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    pub async fn difference(&self, node: &Name) -> Result<Difference, StepError> {
+        let op = "difference";
+        let read = async {
+            let writer = self.inner.writer(op, node).await?;
+            let ran = writer.ask(op, &["changes", node.as_str()], READ * 6).await?;
+            if ran.is_success() { Ok(Difference::parse(&ran.stdout)) } else { Err(writer.refused(op, &ran).without_effect()) }
+        };
+        read.instrument(self.call(op, node)).await
+    }
+
+    fn call(&self, op: &'static str, node: &Name) -> Span {
+        call_span("rsync", op, node)
+    }
+
+    /// Runs an effect in a task of its own: a dropped future does not cut it.
+    async fn apart<T: Send + 'static>(
+        &self,
+        op: &'static str,
+        node: &Name,
+        act: impl Future<Output = Result<T, StepError>> + Send + 'static,
+    ) -> Result<T, StepError> {
+        let task = tokio::spawn(act.instrument(self.call(op, node)));
+        task.await.unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, op, node.as_str()).caused_by(error)))
+    }
+}
+
+impl Remote {
+    async fn status(&self, op: &'static str) -> Result<Status, StepError> {
+        let ran = self.ask(op, &["status"], READ).await?;
+        if !ran.is_success() {
+            return Err(self.refused(op, &ran).without_effect());
+        }
+        let odd = || self.error(ErrorKind::Protocol, op, format!("unexpected status {:?}", ran.stdout)).without_effect();
+        Status::parse(&ran.stdout).ok_or_else(odd)
+    }
+}
+
+impl Inner {
+    fn remote(&self, op: &'static str, node: &Name) -> Result<&Remote, StepError> {
+        self.remotes.iter().find(|remote| remote.node.name == *node).ok_or_else(|| unknown(op, node))
+    }
+
+    /// Puts the program on a node, once.
+    async fn prepared(&self, epoch: LeaseEpoch, op: &'static str, remote: &Remote) -> Result<(), StepError> {
+        let known = |inner: &Self| inner.installed.lock().unwrap_or_else(PoisonError::into_inner).contains(&remote.node.name);
+        if !known(self) {
+            remote.install(epoch, op).await?;
+            self.installed.lock().unwrap_or_else(PoisonError::into_inner).insert(remote.node.name.clone());
+        }
+        Ok(())
+    }
+
+    /// Reads the state of every node, at once.
+    async fn statuses(&self, op: &'static str) -> Vec<Result<Status, StepError>> {
+        let mut asked = JoinSet::new();
+        for (place, remote) in self.remotes.iter().cloned().enumerate() {
+            asked.spawn(async move { (place, remote.status(op).await) }.in_current_span());
+        }
+        let mut statuses: Vec<(usize, Result<Status, StepError>)> = asked.join_all().await;
+        statuses.sort_by_key(|(place, _)| *place);
+        statuses.into_iter().map(|(_, status)| status).collect()
+    }
+
+    /// Finds the node that may write; `node` is what the call is about.
+    async fn writer(&self, op: &'static str, node: &Name) -> Result<&Remote, StepError> {
+        self.remote(op, node)?;
+        let mut unread = None;
+        for (remote, status) in self.remotes.iter().zip(self.statuses(op).await) {
+            match status {
+                Ok(status) if status.is_writer() => return Ok(remote),
+                Ok(_) => {}
+                Err(error) => unread = unread.or(Some(error)),
+            }
+        }
+        let none = || {
+            let error = StepError::new(ErrorKind::Conflict, op, node.as_str());
+            error.with_context("no node writes the shared files: hand the writer to one first")
+        };
+        Err(unread.unwrap_or_else(none).without_effect())
+    }
+
+    async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError> {
+        let op = "hold";
+        let remote = self.remote(op, &request.node)?;
+        self.prepared(epoch, op, remote).await.map_err(StepError::without_effect)?;
+        let (seconds, reason) = (whole_seconds(request.deadline), format!("lease epoch {epoch}"));
+        let ran = remote.tell(epoch, op, &["hold", OWNER, &seconds, &reason], request.deadline + WRITE).await?;
+        if ran.is_success() {
+            return Ok(if ran.stdout.contains("same") { Applied::AlreadySo } else { Applied::Applied });
+        }
+        let refused = remote.refused(op, &ran);
+        let is_early = refused.kind() == ErrorKind::Conflict || request.deadline.is_zero();
+        Err(if is_early { refused.without_effect() } else { refused })
+    }
+
+    async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {
+        let (op, node, until) = ("release", &request.node, Instant::now() + request.deadline);
+        let remote = self.remote(op, node)?;
+        let writer = self.writer(op, node).await?;
+        let before = remote.status(op).await?;
+        if request.deadline.is_zero() {
+            let there = writer.status(op).await?.generation;
+            let is_done = before.holds.is_empty() && there.is_some() && before.generation == there;
+            let late = || StepError::new(ErrorKind::Timeout, op, node.as_str()).without_effect();
+            return if is_done { Ok(Applied::AlreadySo) } else { Err(late()) };
+        }
+        for one in [remote, writer] {
+            self.prepared(epoch, op, one).await.map_err(StepError::without_effect)?;
+        }
+        let pass = format!("{epoch}-{:016x}", RandomState::new().build_hasher().finish());
+        let permitted = remote.tell(epoch, op, &["permit", OWNER, &pass], WRITE).await?;
+        if !permitted.is_success() {
+            return Err(remote.refused(op, &permitted).without_effect());
+        }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let left = until.saturating_duration_since(Instant::now());
+            match self.bring(epoch, writer, remote, &pass, left).await {
+                Ok(opened) => {
+                    let was_so = !before.held_by(OWNER) && opened == Applied::AlreadySo;
+                    return Ok(if was_so { Applied::AlreadySo } else { Applied::Applied });
+                }
+                Err((error, true)) if tries < TRIES && Instant::now() + PAUSE < until => {
+                    tracing::warn!(target = %node, error = %error, "files not brought");
+                    sleep(PAUSE).await;
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    /// Brings what the writer has to a reader whose gate knows the pass, and opens its sync. An error says whether another try may
+    /// go well.
+    async fn bring(
+        &self,
+        epoch: LeaseEpoch,
+        writer: &Remote,
+        reader: &Remote,
+        pass: &str,
+        left: Duration,
+    ) -> Result<Applied, (StepError, bool)> {
+        let (op, node) = ("release", reader.node.name.as_str());
+        let sent = writer.tell(epoch, op, &["send", node, pass], left).await.map_err(|error| (error, false))?;
+        if !sent.is_success() {
+            let refused = writer.refused(op, &sent);
+            let may_pass = copy_exit(&sent).is_transient() || sent.stderr.contains("while it");
+            return Err((refused, may_pass));
+        }
+        let figure = |name: &str| sent.stdout.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_string()));
+        let Some(digest) = figure("digest ") else {
+            return Err((writer.error(ErrorKind::Protocol, op, format!("unexpected answer {:?}", sent.stdout)), false));
+        };
+        let (files, bytes) = (figure("Number of regular files transferred:"), figure("Total transferred file size:"));
+        tracing::debug!(
+            target = node,
+            files = files.as_deref().unwrap_or("0"),
+            bytes = bytes.as_deref().and_then(|text| text.split(' ').next()).unwrap_or("0"),
+            deletions_at_most = self.delete_budget,
+            "files brought"
+        );
+        let opened = reader.tell(epoch, op, &["open", OWNER, &digest], WRITE).await.map_err(|error| (error, false))?;
+        if !opened.is_success() {
+            let refused = reader.refused(op, &opened);
+            let may_pass = matches!(refused.kind(), ErrorKind::Conflict | ErrorKind::Timeout);
+            return Err((refused, may_pass));
+        }
+        let same = opened.stdout.contains("same") && files.is_none_or(|files| files == "0");
+        Ok(if same { Applied::AlreadySo } else { Applied::Applied })
+    }
+
+    async fn hand_writer(&self, epoch: LeaseEpoch, node: Name, writer: WriterEpoch) -> Result<Applied, StepError> {
+        let op = "hand_writer";
+        let remote = self.remote(op, &node)?;
+        let (mut read, mut unread) = (Vec::new(), None);
+        for (one, status) in self.remotes.iter().zip(self.statuses(op).await) {
+            match status {
+                Ok(status) => read.push((one, status)),
+                Err(error) if one.node.name == node => return Err(error),
+                Err(error) => unread = unread.or(Some(error)),
+            }
+        }
+        let highest = read.iter().map(|(_, status)| status.seen).max().unwrap_or_default();
+        let has_it = read.iter().any(|(one, status)| one.node.name == node && status.writer == writer);
+        if has_it && highest == writer {
+            return Ok(Applied::AlreadySo);
+        }
+        if highest >= writer {
+            let message = format!("writer epoch {} was seen already", highest.number());
+            return Err(remote.error(ErrorKind::Conflict, op, message).without_effect());
+        }
+        // A node that cannot be asked may be passed over only where another one is known to write: there is one writer.
+        if let Some(error) = unread
+            && !read.iter().any(|(_, status)| status.is_writer())
+        {
+            return Err(error);
+        }
+        self.prepared(epoch, op, remote).await.map_err(StepError::without_effect)?;
+        // Before anything is taken from anybody: no host may have seen a higher epoch.
+        for (one, _) in &read {
+            one.tell(epoch, op, &["status"], WRITE).await.map_err(StepError::without_effect)?;
+        }
+        let number = writer.number().to_string();
+        // First nobody writes, then one does.
+        read.sort_by_key(|(_, status)| !status.is_writer());
+        for (other, _) in read.into_iter().filter(|(one, _)| one.node.name != node) {
+            let ran = other.tell(epoch, op, &["demote", OWNER, &number], WRITE).await?;
+            if !ran.is_success() {
+                return Err(other.refused(op, &ran));
+            }
+        }
+        let ran = remote.tell(epoch, op, &["promote", OWNER, &number], WRITE).await?;
+        if ran.is_success() { Ok(Applied::Applied) } else { Err(remote.refused(op, &ran)) }
+    }
+}
+
+/// Whole seconds, at least one where there is any time.
+fn whole_seconds(time: Duration) -> String {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).to_string()
+}
+
+#[async_trait]
+impl ObserveFileSync for Rsync {
+    async fn shared(&self, node: &Name) -> Result<Shared, StepError> {
+        let read = async { Ok(self.inner.remote("shared", node)?.status("shared").await?.shared()) };
+        read.instrument(self.call("shared", node)).await
+    }
+}
+
+#[async_trait]
+impl FileSync for Rsync {
+    async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError> {
+        let (inner, node) = (self.inner.clone(), request.node.clone());
+        self.apart("hold", &node, async move { inner.hold(epoch, request).await }).await
+    }
+
+    async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {
+        let (inner, node) = (self.inner.clone(), request.node.clone());
+        self.apart("release", &node, async move { inner.release(epoch, request).await }).await
+    }
+
+    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError> {
+        let (inner, name) = (self.inner.clone(), node.clone());
+        self.apart("hand_writer", node, async move { inner.hand_writer(epoch, name, writer).await }).await
+    }
+}

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+mod backend;
+mod config;
+mod difference;
+mod exit;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
+mod remote;
+mod status;
+
+pub use backend::Rsync;
+pub use config::{Publish, RsyncConfig, SharedNode};
+pub use difference::{Change, Difference};
+pub use exit::RsyncExit;
+pub use status::Hold;
+
+/// The backend's name in a topology.
+pub const NAME: &str = "rsync";

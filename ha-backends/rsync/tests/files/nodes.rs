@@ -1,0 +1,193 @@
+//! Nodes that share files, each with a home of its own on this machine.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ha_core::backend::{Host, HoldFiles, ReleaseFiles};
+use ha_core::state::LeaseEpoch;
+use ha_core::topology::{Component, Name, Setting};
+use ha_local::{LocalHost, LocalHostConfig};
+use ha_rsync::{Publish, Rsync, RsyncConfig, SharedNode};
+use tempfile::TempDir;
+
+pub(crate) const EPOCH: LeaseEpoch = LeaseEpoch::new(1);
+pub(crate) const TREE: &str = "repository/deployment";
+pub(crate) const FILES: usize = 12;
+
+pub(crate) struct Nodes {
+    pub(crate) dir: TempDir,
+    pub(crate) config: RsyncConfig,
+    pub(crate) files: Rsync,
+}
+
+pub(crate) fn names(names: &[&str]) -> Vec<Name> {
+    names.iter().map(|name| Name::new(name).unwrap()).collect()
+}
+
+pub(crate) fn hold(node: &Name) -> HoldFiles {
+    HoldFiles::new(node.clone()).with_deadline(Duration::from_secs(20))
+}
+
+pub(crate) fn release(node: &Name) -> ReleaseFiles {
+    ReleaseFiles::new(node.clone()).with_deadline(Duration::from_secs(20))
+}
+
+impl Nodes {
+    /// Makes nodes with the set number 1, and puts the program on them.
+    pub(crate) async fn new(nodes: &[Name], publish: Publish) -> Self {
+        Self::with(nodes, |config| config.publish = publish).await
+    }
+
+    pub(crate) async fn with(nodes: &[Name], change: impl FnOnce(&mut RsyncConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let node = |name: &Name| SharedNode::new(name.clone(), dir.path().join(name.as_str()));
+        let mut config = RsyncConfig::new(TREE, nodes.iter().map(node).collect());
+        change(&mut config);
+        let files = Rsync::new(&config, &hosts(&config)).unwrap();
+        let nodes = Self { dir, config, files };
+        let all: Vec<Name> = nodes.config.nodes.iter().map(|node| node.name.clone()).collect();
+        all.iter().for_each(|name| nodes.put(name, 1));
+        nodes.files.install(EPOCH).await.unwrap();
+        nodes
+    }
+
+    /// What the next controller has.
+    pub(crate) fn another(&self) -> Rsync {
+        Rsync::new(&self.config, &hosts(&self.config)).unwrap()
+    }
+
+    pub(crate) fn home(&self, node: &Name) -> PathBuf {
+        self.dir.path().join(node.as_str())
+    }
+
+    pub(crate) fn tree(&self, node: &Name) -> PathBuf {
+        self.home(node).join(TREE)
+    }
+
+    /// Puts a whole set where a server finds it, as a deployment does.
+    pub(crate) fn put(&self, node: &Name, number: u64) {
+        put(&self.home(node), number, self.config.publish);
+    }
+
+    /// Reads the number of the set that a node's server finds; `None` where it is no whole one.
+    pub(crate) fn truth(&self, node: &Name) -> Option<u64> {
+        let tree = self.tree(node);
+        let read = |file: usize| fs::read_to_string(tree.join(format!("services/{file}.xml"))).ok();
+        let texts: Option<BTreeSet<String>> = (0..FILES).map(read).collect();
+        let number: u64 = fs::read_to_string(tree.join(".ha-generation")).ok()?.trim().parse().ok()?;
+        (texts? == BTreeSet::from([content(number)])).then_some(number)
+    }
+
+    /// Lets the timer of every node run again and again, until the value is dropped.
+    pub(crate) fn timer(&self, every: Duration) -> Timer {
+        let homes: Vec<PathBuf> = self.config.nodes.iter().map(|node| node.home.clone()).collect();
+        let ends = Arc::new(AtomicBool::new(false));
+        let ended = ends.clone();
+        let thread = std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                for home in &homes {
+                    sync(home);
+                }
+                std::thread::sleep(every);
+            }
+        });
+        Timer { ends, thread: Some(thread) }
+    }
+
+    /// Lets the sync come to its end, beside the timers that run.
+    pub(crate) fn settle(&self) -> Result<(), String> {
+        for node in &self.config.nodes {
+            let until = Instant::now() + Duration::from_secs(30);
+            // Twice: what a timer has begun before is over then.
+            for _ in 0..2 {
+                let mut ended = sync(&node.home);
+                while ended.0 != Some(0) && Instant::now() < until {
+                    std::thread::sleep(Duration::from_millis(20));
+                    ended = sync(&node.home);
+                }
+                if ended.0 != Some(0) {
+                    return Err(format!("{}: {ended:?}", node.name));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What cron or a timer starts on a node: its exit code and what it says.
+pub(crate) fn sync(home: &Path) -> (Option<i32>, String) {
+    let ran = Command::new(home.join(".ha-files/ha-files")).arg("sync").output().unwrap();
+    (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
+pub(crate) fn content(number: u64) -> String {
+    format!("<service set=\"{number}\"/>{}", "x".repeat(usize::try_from(number % 7).unwrap()))
+}
+
+pub(crate) fn put(home: &Path, number: u64, publish: Publish) {
+    let (live, new, old) = (home.join(TREE), home.join(format!("new-{number}")), home.join("old"));
+    fs::create_dir_all(new.join("services")).unwrap();
+    for file in 0..FILES {
+        fs::write(new.join(format!("services/{file}.xml")), content(number)).unwrap();
+    }
+    std::os::unix::fs::symlink("../services/0.xml", new.join("services/link.xml")).unwrap();
+    fs::write(new.join(".ha-generation"), number.to_string()).unwrap();
+    fs::create_dir_all(live.parent().unwrap()).unwrap();
+    if publish == Publish::Switch {
+        let releases = home.join(format!("{TREE}.releases"));
+        fs::create_dir_all(&releases).unwrap();
+        let release = releases.join(format!("deployed-{number}"));
+        let _ = fs::remove_dir_all(&release);
+        fs::rename(&new, &release).unwrap();
+        let link = home.join("link");
+        std::os::unix::fs::symlink(format!("deployment.releases/deployed-{number}"), &link).unwrap();
+        fs::rename(&link, &live).unwrap();
+        return;
+    }
+    if live.exists() {
+        fs::rename(&live, &old).unwrap();
+    }
+    fs::rename(&new, &live).unwrap();
+    if old.exists() {
+        fs::remove_dir_all(&old).unwrap();
+    }
+}
+
+pub(crate) struct Timer {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn hosts(config: &RsyncConfig) -> Vec<(String, Arc<dyn Host>)> {
+    let host = |node: &SharedNode| {
+        let mut component = Component::new(Name::new("local").unwrap());
+        let text = |text: &str| Setting::Text(text.into());
+        let list = |text: &str| Setting::List(vec![text.into()]);
+        component.settings.extend([
+            ("home".into(), text(&node.home.display().to_string())),
+            ("start".into(), list("true")),
+            ("stop".into(), list("true")),
+            ("version".into(), list("true")),
+            ("pid_file".into(), text("pid")),
+            ("identity".into(), text(node.name.as_str())),
+        ]);
+        let host = LocalHost::new(LocalHostConfig::from_component(&component).unwrap());
+        (node.name.to_string(), Arc::new(host) as Arc<dyn Host>)
+    };
+    config.nodes.iter().map(host).collect()
+}
