@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use ha_core::backend::{
     Applied, ErrorKind, FileSync, HoldFiles, Host, ObserveFileSync, ReleaseFiles, Shared, StepError,
 };
-use ha_core::state::{LeaseEpoch, WriterEpoch};
+use ha_core::state::{Generation, LeaseEpoch, WriterEpoch};
 use ha_core::telemetry::call_span;
 use ha_core::topology::Name;
 use tokio::task::JoinSet;
@@ -37,6 +37,8 @@ pub struct Rsync {
 struct Inner {
     remotes: Vec<Remote>,
     delete_budget: u32,
+    /// One hold or release of a node at a time.
+    turns: Vec<tokio::sync::Mutex<()>>,
     /// Where this value has put the program.
     installed: Mutex<BTreeSet<Name>>,
 }
@@ -55,8 +57,9 @@ impl Rsync {
             let host = hosts.iter().find(|(name, _)| *name == node.name.as_str()).map(|(_, host)| host.clone());
             host.map(|host| Remote::new(config, node, host)).ok_or_else(|| unknown("new", &node.name))
         };
-        let remotes = config.nodes.iter().map(remote).collect::<Result<_, _>>()?;
-        let inner = Inner { remotes, delete_budget: config.delete_budget, installed: Mutex::default() };
+        let remotes: Vec<Remote> = config.nodes.iter().map(remote).collect::<Result<_, _>>()?;
+        let turns = remotes.iter().map(|_| tokio::sync::Mutex::default()).collect();
+        let inner = Inner { remotes, delete_budget: config.delete_budget, turns, installed: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -93,9 +96,57 @@ impl Rsync {
         let read = async {
             let writer = self.inner.writer(op, node).await?;
             let ran = writer.ask(op, &["changes", node.as_str()], READ * 6).await?;
-            if ran.is_success() { Ok(Difference::parse(&ran.stdout)) } else { Err(writer.refused(op, &ran).without_effect()) }
+            if ran.is_success() {
+                Ok(Difference::parse(&ran.stdout))
+            } else {
+                Err(writer.refused(op, &ran).without_effect())
+            }
         };
         read.instrument(self.call(op, node)).await
+    }
+
+    /// Lists the releases that a node keeps, the current one first, then the newest; none with [`Publish::InPlace`].
+    ///
+    /// # Errors
+    /// As [`ObserveFileSync::shared`].
+    ///
+    /// [`Publish::InPlace`]: crate::Publish::InPlace
+    pub async fn releases(&self, node: &Name) -> Result<Vec<Generation>, StepError> {
+        let op = "releases";
+        let read = async {
+            let remote = self.inner.remote(op, node)?;
+            let ran = remote.ask(op, &["releases"], READ).await?;
+            let release = |line: &str| {
+                let (digest, number) = line.split_once(' ')?;
+                Some(Generation::new(number.parse().ok()?, digest))
+            };
+            Ok(ran.stdout.lines().filter_map(release).collect())
+        };
+        read.instrument(self.call(op, node)).await
+    }
+
+    /// Switches a node back to a release that it keeps, after a look that it is what it was: one rename.
+    ///
+    /// # Idempotency
+    /// Absolute: twice equals once.
+    /// # Errors
+    /// `Fenced`, `NotFound` (no such release), `Conflict` (its content has changed): no effect. `Timeout`, `Unreachable`: unknown;
+    /// read `shared`.
+    /// # Cancel safety
+    /// Not cancel safe: read `shared`.
+    pub async fn switch_back(&self, epoch: LeaseEpoch, node: &Name, to: &Generation) -> Result<Applied, StepError> {
+        let (inner, name, digest) = (self.inner.clone(), node.clone(), to.digest.to_string());
+        let act = async move {
+            let op = "switch_back";
+            let remote = inner.remote(op, &name)?;
+            let ran = remote.tell(epoch, op, &["switch_back", &digest], WRITE).await?;
+            let early = |error: StepError| match error.kind() {
+                ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Timeout => error.without_effect(),
+                _ => error,
+            };
+            if ran.is_success() { Ok(Applied::Applied) } else { Err(early(remote.refused(op, &ran))) }
+        };
+        self.apart("switch_back", node, act).await
     }
 
     fn call(&self, op: &'static str, node: &Name) -> Span {
@@ -120,7 +171,8 @@ impl Remote {
         if !ran.is_success() {
             return Err(self.refused(op, &ran).without_effect());
         }
-        let odd = || self.error(ErrorKind::Protocol, op, format!("unexpected status {:?}", ran.stdout)).without_effect();
+        let odd =
+            || self.error(ErrorKind::Protocol, op, format!("unexpected status {:?}", ran.stdout)).without_effect();
         Status::parse(&ran.stdout).ok_or_else(odd)
     }
 }
@@ -130,9 +182,16 @@ impl Inner {
         self.remotes.iter().find(|remote| remote.node.name == *node).ok_or_else(|| unknown(op, node))
     }
 
+    /// Waits for the holds and releases of a node that were asked for before.
+    async fn turn(&self, node: &Name) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let place = self.remotes.iter().position(|remote| remote.node.name == *node)?;
+        Some(self.turns.get(place)?.lock().await)
+    }
+
     /// Puts the program on a node, once.
     async fn prepared(&self, epoch: LeaseEpoch, op: &'static str, remote: &Remote) -> Result<(), StepError> {
-        let known = |inner: &Self| inner.installed.lock().unwrap_or_else(PoisonError::into_inner).contains(&remote.node.name);
+        let known =
+            |inner: &Self| inner.installed.lock().unwrap_or_else(PoisonError::into_inner).contains(&remote.node.name);
         if !known(self) {
             remote.install(epoch, op).await?;
             self.installed.lock().unwrap_or_else(PoisonError::into_inner).insert(remote.node.name.clone());
@@ -172,6 +231,7 @@ impl Inner {
     async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError> {
         let op = "hold";
         let remote = self.remote(op, &request.node)?;
+        let _turn = self.turn(&request.node).await;
         self.prepared(epoch, op, remote).await.map_err(StepError::without_effect)?;
         let (seconds, reason) = (whole_seconds(request.deadline), format!("lease epoch {epoch}"));
         let ran = remote.tell(epoch, op, &["hold", OWNER, &seconds, &reason], request.deadline + WRITE).await?;
@@ -186,6 +246,7 @@ impl Inner {
     async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {
         let (op, node, until) = ("release", &request.node, Instant::now() + request.deadline);
         let remote = self.remote(op, node)?;
+        let _turn = self.turn(node).await;
         let writer = self.writer(op, node).await?;
         let before = remote.status(op).await?;
         if request.deadline.is_zero() {
@@ -237,7 +298,8 @@ impl Inner {
             let may_pass = copy_exit(&sent).is_transient() || sent.stderr.contains("while it");
             return Err((refused, may_pass));
         }
-        let figure = |name: &str| sent.stdout.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_string()));
+        let figure =
+            |name: &str| sent.stdout.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_string()));
         let Some(digest) = figure("digest ") else {
             return Err((writer.error(ErrorKind::Protocol, op, format!("unexpected answer {:?}", sent.stdout)), false));
         };

@@ -113,7 +113,8 @@ impl RsyncConfig {
                 Some(_) => return Err(settings.wrong("publish", "give \"in-place\" or \"switch\"")),
             };
             (config.rsh, config.local_only, config.timeout) = (rsh?, local_only?, timeout?);
-            config.delete_budget = budget?.and_then(|budget| u32::try_from(budget).ok()).unwrap_or(config.delete_budget);
+            config.delete_budget =
+                budget?.and_then(|budget| u32::try_from(budget).ok()).unwrap_or(config.delete_budget);
             config.keep = keep?.and_then(|keep| u32::try_from(keep).ok()).unwrap_or(config.keep);
             for (key, what) in config.odd() {
                 settings.wrong(key, what);
@@ -127,7 +128,8 @@ impl RsyncConfig {
     pub(crate) fn odd(&self) -> Vec<(&'static str, String)> {
         let mut odd = Vec::new();
         let mut check = |key, text: &str, also: &str| {
-            let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./@:=,+%".contains(letter) || also.contains(letter);
+            let plain =
+                |letter: char| letter.is_ascii_alphanumeric() || "_-./@:=,+%".contains(letter) || also.contains(letter);
             if text.is_empty() || text.starts_with('-') || !text.chars().all(plain) {
                 let what = format!("{text:?}: give letters, digits and _-./@:=,+% only, and no dash in front");
                 odd.push((key, what));

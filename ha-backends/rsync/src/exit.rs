@@ -10,7 +10,7 @@ pub enum RsyncExit {
     Misused,
     /// 10, 12, 14, 30, 35, 255: the connection, the other side, or a silence longer than the time-out.
     LinkBroken,
-    /// 11: input or output of files, as a full disk.
+    /// 11, or 66 of the gate: input or output of files, as a full disk.
     Storage,
     /// 20: it was told to end.
     Cancelled,
@@ -22,6 +22,8 @@ pub enum RsyncExit {
     DeleteBudget,
     /// 75: the gate of the reader is shut, or another transfer is under way there.
     Held,
+    /// 76 or 77 of the gate: the reader writes itself, a later writer was seen there, or the transfer is none that it permits.
+    Refused,
     /// 127: there is no rsync, or no remote shell.
     NotInstalled,
     /// Any other.
@@ -35,12 +37,13 @@ impl RsyncExit {
             0 => Self::Done,
             1..=5 => Self::Misused,
             10 | 12 | 14 | 30 | 35 | 255 => Self::LinkBroken,
-            11 => Self::Storage,
+            11 | 66 => Self::Storage,
             20 => Self::Cancelled,
             23 => Self::Partial,
             24 => Self::Vanished,
             25 => Self::DeleteBudget,
             75 => Self::Held,
+            76 | 77 => Self::Refused,
             127 => Self::NotInstalled,
             _ => Self::Other,
         }
@@ -56,6 +59,7 @@ impl RsyncExit {
             | Self::Cancelled
             | Self::Partial
             | Self::DeleteBudget
+            | Self::Refused
             | Self::NotInstalled
             | Self::Other => false,
         }
@@ -65,7 +69,7 @@ impl RsyncExit {
         match self {
             Self::LinkBroken => ErrorKind::Unreachable,
             Self::Storage | Self::Partial => ErrorKind::Denied,
-            Self::Vanished | Self::DeleteBudget => ErrorKind::Conflict,
+            Self::Vanished | Self::DeleteBudget | Self::Refused => ErrorKind::Conflict,
             Self::Held => ErrorKind::Busy,
             Self::NotInstalled => ErrorKind::NotFound,
             Self::Misused => ErrorKind::Unsupported,
@@ -77,13 +81,18 @@ impl RsyncExit {
         match self {
             Self::Done => "it came to its end",
             Self::Misused => "correct rsh, and see that the shell of the login there prints nothing",
-            Self::LinkBroken => "the connection broke, or rsync there ended; see that rsh reaches the reader, then go on",
+            Self::LinkBroken => {
+                "the connection broke, or rsync there ended; see that rsh reaches the reader, then go on"
+            }
             Self::Storage => "free space there, or make the folder above the tree, then go on",
             Self::Cancelled => "it was ended by a signal; go on",
             Self::Partial => "some files could not be read or written: see the permissions, then go on",
             Self::Vanished => "files vanished while they were read: let deployments rest, then go on",
-            Self::DeleteBudget => "it would delete more than delete_budget: compare the trees, then raise it or mend the writer's",
+            Self::DeleteBudget => {
+                "it would delete more than delete_budget: compare the trees, then raise it or mend the writer's"
+            }
             Self::Held => "another transfer into it is under way; go on when it has ended",
+            Self::Refused => "the gate of the reader refuses it: see which node writes, then go on",
             Self::NotInstalled => "install rsync on both nodes",
             Self::Other => "see its message",
         }
@@ -108,7 +117,9 @@ mod tests {
             (24, RsyncExit::Vanished, true),
             (25, RsyncExit::DeleteBudget, false),
             (30, RsyncExit::LinkBroken, true),
+            (66, RsyncExit::Storage, false),
             (75, RsyncExit::Held, true),
+            (76, RsyncExit::Refused, false),
             (127, RsyncExit::NotInstalled, false),
             (137, RsyncExit::Other, false),
             (255, RsyncExit::LinkBroken, true),

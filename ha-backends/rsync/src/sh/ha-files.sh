@@ -178,8 +178,9 @@ check_source() {
 remote() {
     host=$1
     shift
+    # What is remote has a state of its own.
+    unset HA_STATE
     if [ -z "$HA_RSH" ]; then
-        unset HA_STATE
         exec sh -c "$*"
     fi
     line="$*"
@@ -283,7 +284,7 @@ gate() {
     }
     admit "$writer" "$pass" || return
     # What a cut transfer has left.
-    rm -rf -- "$S/tmp" && mkdir -- "$S/tmp" || return 66
+    mkdir -p -- "$S/tmp" && find "$S/tmp" -mindepth 1 -delete || return 66
     case $last in "$HA_RELEASES"/*) mkdir -p -- "$HA_RELEASES" || return 66 ;; *)
         if [ -e "$S/partial" ]; then
             find "$HA_TREE/" -type d -name .~tmp~ -prune -exec rm -rf -- {} +
@@ -337,12 +338,36 @@ switch() {
     sync "${HA_TREE%/*}" || return 66
 }
 
+# Lists the releases of this node, the current one first: digest and number.
+releases() {
+    current=$(readlink -- "$HA_TREE") current=${current##*/}
+    find "$HA_RELEASES/" -mindepth 1 -maxdepth 1 -type d ! -name '.new-*' -printf '%T@ %f\n' 2>/dev/null | sort -rn |
+        while read -r _ name; do
+            number=$(cd "$HA_RELEASES/$name" && sequence) || continue
+            [ "$name" = "$current" ] && echo "0 $name $number" || echo "1 $name $number"
+        done | sort -s -k1,1n | cut -d' ' -f2-
+}
+
+# Switches back to a release that is there, whoever holds the sync: switch_back DIGEST.
+switch_back() {
+    lock "$HA_BUSY" || return
+    cd "$HA_RELEASES/$1" 2>/dev/null || {
+        say "there is no release $1 here"
+        return 64
+    }
+    [ "$(digest "release")" = "$1" ] || {
+        say "the release $1 is not what it was"
+        return 65
+    }
+    switch "$1"
+}
+
 # Removes the oldest releases but the last few and the current one, and what was staged and never published.
 prune() {
     current=$(readlink -- "$HA_TREE") current=${current##*/}
     find "$HA_RELEASES" -mindepth 1 -maxdepth 1 -type d -name '.new-*' -mmin +60 -exec rm -rf -- {} +
     find "$HA_RELEASES" -mindepth 1 -maxdepth 1 -type d ! -name '.new-*' ! -name "$current" -printf '%T@ %f\n' | sort -rn |
-        tail -n "+$HA_KEEP" | while read -r _ old; do rm -rf -- "${HA_RELEASES:?}/$old"; done
+        tail -n "+$((HA_KEEP + 1))" | while read -r _ old; do rm -rf -- "${HA_RELEASES:?}/$old"; done
 }
 
 # Copies the working directory to a reader: copy NAME DESTINATION STATE TREE PASS [OPTION...].
@@ -418,11 +443,13 @@ permit() {
 # Opens the sync into this node, when it has the set of this digest: open OWNER DIGEST.
 open() {
     lock "$HA_BUSY" || return
-    have=$(generation)
-    [ "${have##* }" = "$2" ] || {
+    have=$(cd "$HA_TREE/" 2>/dev/null && digest live)
+    [ "$have" = "$2" ] || {
         say "it has ${have:-no whole set}, and the writer $2"
         return 65
     }
+    # Whatever was cut before: this is what the writer has.
+    drop partial || return
     drop pass || return
     if [ -e "$S/held/$1" ]; then drop "held/$1"; else echo same; fi
 }
@@ -568,7 +595,7 @@ command=${1:-}
 case $command in
 '' | gate) gate "$@" ;;
 sync) sync_all ;;
-changes | check | demote | hold | install | open | permit | promote | publish | remote | send | status | switch) "$command" "$@" ;;
+changes | check | demote | hold | install | open | permit | promote | publish | releases | remote | send | status | switch_back) "$command" "$@" ;;
 *)
     say "unknown command $command"
     exit 76

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ha_core::backend::{Host, HoldFiles, ReleaseFiles};
+use ha_core::backend::{HoldFiles, Host, ReleaseFiles};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::{Component, Name, Setting};
 use ha_local::{LocalHost, LocalHostConfig};

@@ -1,0 +1,166 @@
+//! A set takes the place of the one before whole or not at all.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ha_core::backend::{Effect, ErrorKind, FileSync, ObserveFileSync};
+use ha_core::state::Generation;
+use ha_rsync::Publish;
+use tokio::time::sleep;
+
+use crate::nodes::{EPOCH, FILES, Nodes, hold, names, release, sync};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_a_switched_tree_never_sees_a_mixed_set() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::new(&names, Publish::Switch).await;
+    let (tree, ends) = (nodes.tree(&names[1]), Arc::new(AtomicBool::new(false)));
+    sync(&nodes.home(&names[0]));
+    let ended = ends.clone();
+    let reads = std::thread::spawn(move || {
+        let (mut reads, mut mixed) = (0_u32, 0_u32);
+        while !ended.load(Ordering::Relaxed) {
+            // As a server that resolves its folder once.
+            let Ok(folder) = fs::canonicalize(&tree) else { continue };
+            let read = |file: usize| fs::read_to_string(folder.join(format!("services/{file}.xml"))).ok();
+            let texts: BTreeSet<Option<String>> = (0..FILES).map(read).collect();
+            reads += 1;
+            mixed += u32::from(texts.len() > 1);
+        }
+        (reads, mixed)
+    });
+    for number in 2..22 {
+        nodes.put(&names[0], number);
+        let (code, said) = sync(&nodes.home(&names[0]));
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(nodes.truth(&names[1]), Some(number));
+    }
+    ends.store(true, Ordering::Relaxed);
+    let (reads, mixed) = reads.join().unwrap();
+    ha_testkit::figures!("rsync: 20 releases published under a reader, {mixed} of {reads} reads mixed");
+    assert_eq!(mixed, 0);
+    assert_eq!(nodes.files.releases(&names[1]).await.unwrap().len(), 4, "the current one and three more are kept");
+}
+
+/// The syncs are killed with all their processes at any moment: the tree is a whole set at any time, and the next sync mends the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_the_tree_is_a_whole_verified_release() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::new(&names, Publish::Switch).await;
+    let (writer, reader) = (nodes.home(&names[0]), &names[1]);
+    sync(&writer);
+    let (mut published, mut seen) = (0, BTreeSet::new());
+    for turn in 0..50_u64 {
+        nodes.put(&names[0], turn + 2);
+        let mut run = Command::new(writer.join(".ha-files/ha-files"));
+        let mut run = run.arg("sync").stderr(Stdio::null()).process_group(0).spawn().unwrap();
+        sleep(Duration::from_millis(turn * 173 % 1_000)).await;
+        let group = format!("-{}", run.id());
+        let _ = Command::new("kill").args(["-9", "--", &group]).stderr(Stdio::null()).status();
+        run.wait().unwrap();
+        let truth = nodes.truth(reader);
+        assert!(truth.is_some_and(|number| number <= turn + 2), "turn {turn}: {truth:?}");
+        published += u32::from(truth == Some(turn + 2));
+        seen.insert(truth);
+    }
+    nodes.settle().unwrap();
+    assert_eq!(nodes.truth(reader), Some(51));
+    let shared = nodes.files.shared(reader).await.unwrap();
+    assert_eq!(shared.generation, nodes.files.shared(&names[0]).await.unwrap().generation);
+    let releases = format!("{}.releases", nodes.tree(reader).display());
+    let left = fs::read_dir(&releases)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(".new"));
+    ha_testkit::figures!(
+        "rsync: 50 publishes killed at any moment, {published} had published, {} sets seen, each whole; {} staged folders left \
+         for the sweep",
+        seen.len(),
+        left.count()
+    );
+    assert!(published > 0 && published < 50, "{published} of 50 had published: the moments tell nothing");
+}
+
+/// The same where a server watches the tree: a cut leaves what is no set, and is told as such, until the next sync.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cut_leaves_in_place_counts_as_no_set_until_it_is_mended() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::new(&names, Publish::InPlace).await;
+    let (writer, reader) = (nodes.home(&names[0]), &names[1]);
+    let mut mixed = 0;
+    for turn in 0..30_u64 {
+        nodes.put(&names[0], turn + 2);
+        let mut run = Command::new(writer.join(".ha-files/ha-files"));
+        let mut run = run.arg("sync").stderr(Stdio::null()).process_group(0).spawn().unwrap();
+        sleep(Duration::from_millis(turn * 37 % 120)).await;
+        let group = format!("-{}", run.id());
+        let _ = Command::new("kill").args(["-9", "--", &group]).stderr(Stdio::null()).status();
+        run.wait().unwrap();
+        let shared = nodes.files.shared(reader).await.unwrap();
+        let truth = nodes.truth(reader);
+        match shared.generation {
+            Some(generation) => assert_eq!(truth, Some(generation.sequence), "turn {turn}"),
+            None => mixed += 1,
+        }
+    }
+    nodes.settle().unwrap();
+    assert_eq!(nodes.truth(reader), Some(31));
+    assert_eq!(nodes.files.shared(reader).await.unwrap().generation.unwrap().sequence, 31);
+    ha_testkit::figures!(
+        "rsync: 30 syncs in place killed at any moment, {mixed} told as no set, all mended by the next"
+    );
+}
+
+#[tokio::test]
+async fn a_node_is_switched_back_to_a_release_that_it_keeps_and_to_no_other() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::new(&names, Publish::Switch).await;
+    let reader = &names[1];
+    for number in 2..4 {
+        nodes.put(&names[0], number);
+        assert_eq!(sync(&nodes.home(&names[0])).0, Some(0));
+    }
+    nodes.files.hold(EPOCH, hold(reader)).await.unwrap();
+    let releases = nodes.files.releases(reader).await.unwrap();
+    let numbers: Vec<u64> = releases.iter().map(|release| release.sequence).collect();
+    assert_eq!(numbers[..2], [3, 2], "{releases:?}");
+    nodes.files.switch_back(EPOCH, reader, &releases[1]).await.unwrap();
+    assert_eq!(nodes.truth(reader), Some(2));
+    assert_eq!(nodes.files.shared(reader).await.unwrap().generation, Some(releases[1].clone()));
+    let gone = nodes.files.switch_back(EPOCH, reader, &Generation::new(7, "ab".repeat(32))).await.unwrap_err();
+    assert_eq!((gone.kind(), gone.effect()), (ErrorKind::NotFound, Effect::None), "{gone}");
+    let spoilt =
+        PathBuf::from(format!("{}.releases/{}/services/3.xml", nodes.tree(reader).display(), releases[0].digest));
+    fs::write(spoilt, "spoilt").unwrap();
+    let changed = nodes.files.switch_back(EPOCH, reader, &releases[0]).await.unwrap_err();
+    assert_eq!((changed.kind(), changed.effect()), (ErrorKind::Conflict, Effect::None), "{changed}");
+    assert_eq!(nodes.truth(reader), Some(2));
+}
+
+/// A byte that changes under a kept time and length is found by the digest, and mended by a release.
+#[tokio::test]
+async fn a_changed_byte_is_found_though_time_and_length_are_kept() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::new(&names, Publish::InPlace).await;
+    let reader = &names[1];
+    sync(&nodes.home(&names[0]));
+    let file = nodes.tree(reader).join("services/5.xml");
+    let time = fs::metadata(&file).unwrap().modified().unwrap();
+    let text = fs::read_to_string(&file).unwrap().replace("<service", "<servicf");
+    fs::write(&file, text).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    let there = nodes.files.shared(&names[0]).await.unwrap().generation.unwrap();
+    let here = nodes.files.shared(reader).await.unwrap().generation.unwrap();
+    assert_eq!((here.sequence, here.digest == there.digest), (there.sequence, false));
+    let difference = nodes.files.difference(reader).await.unwrap();
+    assert_eq!(difference.changes.len(), 1, "{difference:?}");
+    nodes.files.release(EPOCH, release(reader)).await.unwrap();
+    assert_eq!(nodes.files.shared(reader).await.unwrap().generation, Some(there));
+    assert!(nodes.files.difference(reader).await.unwrap().is_empty());
+}
