@@ -14,6 +14,8 @@ pub use ha_haproxy as haproxy;
 pub use ha_local as local;
 #[cfg(feature = "probe")]
 pub use ha_probe as probe;
+#[cfg(feature = "rsync")]
+pub use ha_rsync as rsync;
 #[cfg(feature = "sqlite")]
 pub use ha_sqlite as sqlite;
 #[cfg(feature = "ssh")]

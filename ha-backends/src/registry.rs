@@ -18,6 +18,8 @@ pub struct Part<'a> {
     pub name: &'a str,
     /// The backend's name and its settings. Read them with [`Settings`](ha_core::topology::Settings).
     pub component: &'a Component,
+    /// The hosts of the nodes, for what the cluster has one of; those that could not be built are missing, and reported.
+    pub hosts: &'a [(String, Arc<dyn Host>)],
 }
 
 /// The backends that a topology may name, each with what builds it. A value: nothing registers itself.
@@ -58,7 +60,7 @@ roles! {
     }
     cluster {
         files: FileSync, Files, with_files, "shares files",
-            [("local", "local")];
+            [("local", "local"), ("rsync", "rsync")];
         database: Database, Database, with_database, "drives the database", [];
     }
 }
@@ -92,6 +94,15 @@ impl Registry {
                 Ok(Arc::new(ha_local::LocalFiles::new(config)) as Arc<dyn FileSync>)
             });
         }
+        #[cfg(feature = "rsync")]
+        registry.factories.files.insert(ha_rsync::NAME, |part: Part<'_>| {
+            let mut config = ha_rsync::RsyncConfig::from_component(part.component, part.topology)?;
+            // A host that could not be built is reported as such, and nothing is connected then.
+            config.nodes.retain(|node| part.hosts.iter().any(|(name, _)| *name == node.name.as_str()));
+            let files = ha_rsync::Rsync::new(&config, part.hosts);
+            let files = files.map_err(|error| ha_core::topology::SettingError::new("backend", error.to_string()))?;
+            Ok(Arc::new(files) as Arc<dyn FileSync>)
+        });
         #[cfg(feature = "ssh")]
         registry.factories.hosts.insert("ssh", |part: Part<'_>| {
             let config = ha_ssh::SshHostConfig::from_component(part.component)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use ha_core::backend::Host;
 use ha_core::topology::{Role, SettingErrors, Topology};
 
 use crate::error::{ConnectError, Place};
@@ -36,11 +37,12 @@ impl<T: ?Sized> Factories<T> {
         &self,
         role: Role,
         topology: &Topology,
+        hosts: &[(String, Arc<dyn Host>)],
         wrong: &mut Vec<ConnectError>,
     ) -> Vec<(String, Arc<T>)> {
         let mut built = Vec::new();
         for declared in topology.components(role) {
-            let part = Part { topology, name: declared.name.as_str(), component: declared.component };
+            let part = Part { topology, name: declared.name.as_str(), component: declared.component, hosts };
             built.extend(self.build_one(&declared.key(), part, wrong).map(|one| (part.name.to_string(), one)));
         }
         built
@@ -136,10 +138,13 @@ macro_rules! roles {
             }
 
             fn build(&self, topology: &Topology, wrong: &mut Vec<ConnectError>) -> Backends {
-                Backends {
-                    $( $each: self.$each.build(Role::$each_role, topology, wrong), )*
-                    $( $one: self.$one.build(Role::$one_role, topology, wrong).pop().map(|(_, built)| built), )*
-                }
+                let mut backends = Backends {
+                    $( $each: self.$each.build(Role::$each_role, topology, &[], wrong), )*
+                    ..Backends::default()
+                };
+                $( let built = self.$one.build(Role::$one_role, topology, &backends.hosts, wrong).pop();
+                backends.$one = built.map(|(_, built)| built); )*
+                backends
             }
         }
 

@@ -50,6 +50,10 @@ impl ObserveFileSync for SlowFiles {
     async fn shared(&self, node: &Name) -> Result<Shared, StepError> {
         self.0.shared(node).await
     }
+
+    async fn missing(&self, node: &Name) -> Result<Vec<String>, StepError> {
+        self.0.missing(node).await
+    }
 }
 
 #[async_trait]

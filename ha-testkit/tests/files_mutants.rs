@@ -102,6 +102,10 @@ impl ObserveFileSync for Broken {
         }
         Ok(seen)
     }
+
+    async fn missing(&self, node: &Name) -> Result<Vec<String>, StepError> {
+        self.inner.missing(node).await
+    }
 }
 
 #[async_trait]

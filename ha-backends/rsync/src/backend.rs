@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, hash_map::RandomState};
 use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,11 +35,13 @@ pub struct Rsync {
 }
 
 #[derive(Debug)]
-struct Inner {
-    remotes: Vec<Remote>,
+pub(crate) struct Inner {
+    pub(crate) remotes: Vec<Remote>,
     delete_budget: u32,
     /// One hold or release of a node at a time.
     turns: Vec<tokio::sync::Mutex<()>>,
+    /// The place of the last known writer.
+    writer: AtomicUsize,
     /// Where this value has put the program.
     installed: Mutex<BTreeSet<Name>>,
 }
@@ -59,7 +62,14 @@ impl Rsync {
         };
         let remotes: Vec<Remote> = config.nodes.iter().map(remote).collect::<Result<_, _>>()?;
         let turns = remotes.iter().map(|_| tokio::sync::Mutex::default()).collect();
-        let inner = Inner { remotes, delete_budget: config.delete_budget, turns, installed: Mutex::default() };
+        let writer = config.nodes.iter().position(|node| node.name == config.writer).unwrap_or_default();
+        let inner = Inner {
+            remotes,
+            delete_budget: config.delete_budget,
+            turns,
+            writer: AtomicUsize::new(writer),
+            installed: Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -178,7 +188,7 @@ impl Remote {
 }
 
 impl Inner {
-    fn remote(&self, op: &'static str, node: &Name) -> Result<&Remote, StepError> {
+    pub(crate) fn remote(&self, op: &'static str, node: &Name) -> Result<&Remote, StepError> {
         self.remotes.iter().find(|remote| remote.node.name == *node).ok_or_else(|| unknown(op, node))
     }
 
@@ -211,12 +221,21 @@ impl Inner {
     }
 
     /// Finds the node that may write; `node` is what the call is about.
-    async fn writer(&self, op: &'static str, node: &Name) -> Result<&Remote, StepError> {
+    pub(crate) async fn writer(&self, op: &'static str, node: &Name) -> Result<&Remote, StepError> {
         self.remote(op, node)?;
+        // Mostly it is the one that it was.
+        if let Some(last) = self.remotes.get(self.writer.load(Ordering::Relaxed))
+            && last.status(op).await.is_ok_and(|status| status.is_writer())
+        {
+            return Ok(last);
+        }
         let mut unread = None;
-        for (remote, status) in self.remotes.iter().zip(self.statuses(op).await) {
+        for (place, status) in self.statuses(op).await.into_iter().enumerate() {
             match status {
-                Ok(status) if status.is_writer() => return Ok(remote),
+                Ok(status) if status.is_writer() => {
+                    self.writer.store(place, Ordering::Relaxed);
+                    return Ok(&self.remotes[place]);
+                }
                 Ok(_) => {}
                 Err(error) => unread = unread.or(Some(error)),
             }
@@ -376,6 +395,10 @@ impl ObserveFileSync for Rsync {
     async fn shared(&self, node: &Name) -> Result<Shared, StepError> {
         let read = async { Ok(self.inner.remote("shared", node)?.status("shared").await?.shared()) };
         read.instrument(self.call("shared", node)).await
+    }
+
+    async fn missing(&self, node: &Name) -> Result<Vec<String>, StepError> {
+        self.inner.missing(node).instrument(self.call("missing", node)).await
     }
 }
 

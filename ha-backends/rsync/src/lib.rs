@@ -7,6 +7,7 @@ mod exit;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
+mod preflight;
 mod remote;
 mod status;
 

@@ -58,6 +58,11 @@ impl Remote {
         Self { node: node.clone(), host, env, readers }
     }
 
+    /// Returns the tree's path on the node.
+    pub(crate) fn tree(&self) -> &str {
+        self.env.iter().find(|(name, _)| name == "HA_TREE").map_or("", |(_, tree)| tree)
+    }
+
     fn command(&self, arguments: &[&str], deadline: Duration) -> RunCommand {
         let fixed = ["sh", "-c", PROGRAM, "ha-files"].into_iter();
         let argv = fixed.chain(arguments.iter().copied()).map(String::from).collect();

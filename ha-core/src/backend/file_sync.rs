@@ -93,6 +93,15 @@ pub trait ObserveFileSync: Debug + Send + std::marker::Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn shared(&self, node: &Name) -> Result<Shared, StepError>;
+
+    /// Looks for what later calls need on a node, and lists what is not there, one line each, with what to do. Empty where nothing
+    /// is missing, or nothing can be told without an effect.
+    ///
+    /// # Errors
+    /// As [`shared`](Self::shared).
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn missing(&self, node: &Name) -> Result<Vec<String>, StepError>;
 }
 
 /// Holds and releases the file sync into a node, and says who may write. All values are absolute: twice equals once.

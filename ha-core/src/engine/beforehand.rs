@@ -100,6 +100,10 @@ async fn ask(shared: &Shared, node: NodeIx, programs: &[String], all: bool) -> F
         return Found { node, missing, process: None };
     }
     missing.extend(timeout(READ_LIMIT, probe.missing()).await.ok().and_then(Result::ok).unwrap_or_default());
+    if let Some(files) = &shared.files {
+        let name = &shared.topology.node(node).name;
+        missing.extend(timeout(READ_LIMIT, files.missing(name)).await.ok().and_then(Result::ok).unwrap_or_default());
+    }
     // What it follows from is told above; a spare whose release cannot be read is not used.
     if missing.is_empty() && !shared.topology.node(node).spare {
         match timeout(READ_LIMIT, host.installed()).await {

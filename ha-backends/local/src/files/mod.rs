@@ -405,6 +405,22 @@ impl ObserveFileSync for LocalFiles {
     async fn shared(&self, node: &Name) -> Result<Shared, StepError> {
         self.blocking("shared", node, Inner::shared).instrument(self.call("shared", node)).await
     }
+
+    async fn missing(&self, node: &Name) -> Result<Vec<String>, StepError> {
+        let look = |inner: &Inner, node: &Name| {
+            let home = inner.home("missing", node)?;
+            let writer = inner.writer_epoch(node, home).map_err(|error| failed("missing", node, error))?;
+            let live = inner.live(home);
+            if writer == WriterEpoch::default() || live.is_dir() {
+                return Ok(Vec::new());
+            }
+            Ok(vec![format!(
+                "setting tree: it writes the shared files, and {} is no folder: correct it, or put the first set there",
+                live.display()
+            )])
+        };
+        self.blocking("missing", node, look).instrument(self.call("missing", node)).await
+    }
 }
 
 #[async_trait]

@@ -571,9 +571,16 @@ check() {
         command -v "$program" >/dev/null || echo "program $program"
     done
     rsync --version 2>/dev/null | head -n 1
-    [ -d "$HA_TREE/" ] || echo "tree"
+    [ "$(writer_epoch)" -eq 0 ] || [ -d "$HA_TREE/" ] || echo "tree"
     [ "$HA_MODE" = in-place ] || [ -L "$HA_TREE" ] || [ ! -e "$HA_TREE" ] || echo "link"
     [ "$(writer_epoch)" -eq 0 ] || [ ! -d "$HA_TREE/" ] || (cd "$HA_TREE/" && sequence >/dev/null) || echo "set"
+}
+
+# Tries whether the remote shell reaches a node; a key that permits nothing but the gate reaches it.
+reach() {
+    (remote "$1" true </dev/null)
+    code=$?
+    [ $code -eq 76 ] || return $code
 }
 
 # Puts this program and its settings where the gate and the timer find them: install TEXT READERS.
@@ -595,7 +602,7 @@ command=${1:-}
 case $command in
 '' | gate) gate "$@" ;;
 sync) sync_all ;;
-changes | check | demote | hold | install | open | permit | promote | publish | releases | remote | send | status | switch_back) "$command" "$@" ;;
+changes | check | demote | hold | install | open | permit | promote | publish | reach | releases | remote | send | status | switch_back) "$command" "$@" ;;
 *)
     say "unknown command $command"
     exit 76

@@ -18,6 +18,7 @@ struct Expected(&'static str, ErrorKind);
 
 #[tokio::test]
 async fn a_source_that_is_no_set_is_copied_nowhere() {
+    #[allow(clippy::type_complexity, reason = "a table")]
     let table: [(&str, fn(&Path), Expected); 9] = [
         (
             "an empty folder",
@@ -210,4 +211,30 @@ async fn two_writers_are_one_at_every_reader() {
         let seen = nodes.files.shared(reader).await.unwrap();
         assert!(seen.writer.number() < 2);
     }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_before_anything_is_held() {
+    let names = names(&["esb1", "esb2"]);
+    let shell = tempfile::tempdir().unwrap();
+    let nodes = Nodes::new(&names, Publish::InPlace).await;
+    for node in &names {
+        assert_eq!(nodes.files.missing(node).await.unwrap(), Vec::<String>::new());
+    }
+    fs::remove_file(nodes.tree(&names[0]).join(".ha-generation")).unwrap();
+    let missing = nodes.files.missing(&names[0]).await.unwrap();
+    assert!(missing.len() == 1 && missing[0].contains(".ha-generation"), "{missing:?}");
+    fs::remove_dir_all(nodes.tree(&names[0])).unwrap();
+    let missing = nodes.files.missing(&names[0]).await.unwrap();
+    assert!(missing.len() == 1 && missing[0].contains("is no folder"), "{missing:?}");
+    let unreached =
+        Nodes::with(&names, |config| config.rsh = rsh(shell.path(), "echo 'no route to host' >&2; exit 255")).await;
+    let missing = unreached.files.missing(&names[1]).await.unwrap();
+    assert!(missing.len() == 1 && missing[0].contains("setting rsh: esb1 does not reach it as esb2"), "{missing:?}");
+    assert!(missing[0].contains("no route to host"), "{missing:?}");
+    let folder = Nodes::with(&names, |config| config.publish = Publish::InPlace).await;
+    let mut switched = folder.config.clone();
+    switched.publish = Publish::Switch;
+    let missing = folder.over(&switched).missing(&names[1]).await.unwrap();
+    assert!(missing.len() == 1 && missing[0].contains("in-place"), "{missing:?}");
 }

@@ -57,6 +57,11 @@ impl Nodes {
         nodes
     }
 
+    /// Shares the same folders otherwise.
+    pub(crate) fn over(&self, config: &RsyncConfig) -> Rsync {
+        Rsync::new(config, &hosts(config)).unwrap()
+    }
+
     /// What the next controller has.
     pub(crate) fn another(&self) -> Rsync {
         Rsync::new(&self.config, &hosts(&self.config)).unwrap()
