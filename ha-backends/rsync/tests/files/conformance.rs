@@ -12,6 +12,8 @@ use crate::nodes::{Nodes, Timer};
 
 struct LocalFixture(Publish);
 
+struct SshFixture;
+
 struct Subject {
     _timer: Timer,
     nodes: Arc<Nodes>,
@@ -30,6 +32,22 @@ impl FilesFixture for LocalFixture {
     async fn fresh(&self, nodes: &[Name]) -> Result<Box<dyn FilesSubject>, Breach> {
         let nodes = Arc::new(Nodes::new(nodes, self.0).await);
         Ok(Box::new(Subject { _timer: nodes.timer(Duration::from_millis(150)), nodes }))
+    }
+}
+
+#[async_trait]
+impl FilesFixture for SshFixture {
+    fn name(&self) -> String {
+        "rsync over ssh".into()
+    }
+
+    fn can(&self, _ability: FilesAbility) -> bool {
+        true
+    }
+
+    async fn fresh(&self, nodes: &[Name]) -> Result<Box<dyn FilesSubject>, Breach> {
+        let nodes = Arc::new(Nodes::over_ssh(nodes, Publish::InPlace).await);
+        Ok(Box::new(Subject { _timer: nodes.timer(Duration::from_millis(300)), nodes }))
     }
 }
 
@@ -65,4 +83,8 @@ mod in_place {
 
 mod switched {
     ha_testkit::conformance!(files, super::LocalFixture(ha_rsync::Publish::Switch));
+}
+
+mod over_ssh {
+    ha_testkit::conformance!(files, super::SshFixture);
 }

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use ha_core::backend::{HoldFiles, Host, ReleaseFiles};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::{Component, Name, Setting};
+use ha_lab::Lab;
+use ha_lab::fake_carbon::Relaunch;
 use ha_local::{LocalHost, LocalHostConfig};
 use ha_rsync::{Publish, Rsync, RsyncConfig, SharedNode};
+use ha_ssh::{SshHost, SshHostConfig};
 use tempfile::TempDir;
 
 pub(crate) const EPOCH: LeaseEpoch = LeaseEpoch::new(1);
@@ -24,6 +27,13 @@ pub(crate) struct Nodes {
     pub(crate) dir: TempDir,
     pub(crate) config: RsyncConfig,
     pub(crate) files: Rsync,
+    /// Where the nodes are hosts of their own.
+    over_ssh: Option<OverSsh>,
+}
+
+struct OverSsh {
+    _lab: Lab,
+    hosts: Vec<ha_lab::SshHost>,
 }
 
 pub(crate) fn names(names: &[&str]) -> Vec<Name> {
@@ -49,8 +59,26 @@ impl Nodes {
         let node = |name: &Name| SharedNode::new(name.clone(), dir.path().join(name.as_str()));
         let mut config = RsyncConfig::new(TREE, nodes.iter().map(node).collect());
         change(&mut config);
-        let files = Rsync::new(&config, &hosts(&config)).unwrap();
-        let nodes = Self { dir, config, files };
+        Self::installed(dir, config, None).await
+    }
+
+    /// Makes nodes that are hosts of their own, which reach each other over ssh.
+    pub(crate) async fn over_ssh(nodes: &[Name], publish: Publish) -> Self {
+        let lab = Lab::open(Relaunch::test().unwrap()).unwrap();
+        let hosts: Vec<_> = nodes.iter().map(|name| lab.ssh_host(name.as_str()).unwrap()).collect();
+        let ssh_config = lab.ssh_config(hosts.iter().map(ha_lab::SshHost::access)).unwrap();
+        // A host has a /tmp of its own; the lab's folder is everywhere.
+        let dir = tempfile::tempdir_in(lab.path()).unwrap();
+        let node = |name: &Name| SharedNode::new(name.clone(), dir.path().join(name.as_str()));
+        let mut config = RsyncConfig::new(TREE, nodes.iter().map(node).collect());
+        config.publish = publish;
+        config.rsh = ["ssh", "-F", &ssh_config.display().to_string()].map(String::from).to_vec();
+        Self::installed(dir, config, Some(OverSsh { _lab: lab, hosts })).await
+    }
+
+    async fn installed(dir: TempDir, config: RsyncConfig, over_ssh: Option<OverSsh>) -> Self {
+        let files = Rsync::new(&config, &hosts(&config, over_ssh.as_ref())).unwrap();
+        let nodes = Self { dir, config, files, over_ssh };
         let all: Vec<Name> = nodes.config.nodes.iter().map(|node| node.name.clone()).collect();
         all.iter().for_each(|name| nodes.put(name, 1));
         nodes.files.install(EPOCH).await.unwrap();
@@ -59,12 +87,12 @@ impl Nodes {
 
     /// Shares the same folders otherwise.
     pub(crate) fn over(&self, config: &RsyncConfig) -> Rsync {
-        Rsync::new(config, &hosts(config)).unwrap()
+        Rsync::new(config, &hosts(config, self.over_ssh.as_ref())).unwrap()
     }
 
     /// What the next controller has.
     pub(crate) fn another(&self) -> Rsync {
-        Rsync::new(&self.config, &hosts(&self.config)).unwrap()
+        self.over(&self.config)
     }
 
     pub(crate) fn home(&self, node: &Name) -> PathBuf {
@@ -178,11 +206,11 @@ impl Drop for Timer {
     }
 }
 
-fn hosts(config: &RsyncConfig) -> Vec<(String, Arc<dyn Host>)> {
-    let host = |node: &SharedNode| {
-        let mut component = Component::new(Name::new("local").unwrap());
-        let text = |text: &str| Setting::Text(text.into());
-        let list = |text: &str| Setting::List(vec![text.into()]);
+fn hosts(config: &RsyncConfig, over_ssh: Option<&OverSsh>) -> Vec<(String, Arc<dyn Host>)> {
+    let text = |text: &str| Setting::Text(text.into());
+    let list = |text: &str| Setting::List(vec![text.into()]);
+    let host = |(place, node): (usize, &SharedNode)| {
+        let mut component = Component::new(Name::new("host").unwrap());
         component.settings.extend([
             ("home".into(), text(&node.home.display().to_string())),
             ("start".into(), list("true")),
@@ -191,8 +219,19 @@ fn hosts(config: &RsyncConfig) -> Vec<(String, Arc<dyn Host>)> {
             ("pid_file".into(), text("pid")),
             ("identity".into(), text(node.name.as_str())),
         ]);
-        let host = LocalHost::new(LocalHostConfig::from_component(&component).unwrap());
-        (node.name.to_string(), Arc::new(host) as Arc<dyn Host>)
+        let host: Arc<dyn Host> = match over_ssh {
+            None => Arc::new(LocalHost::new(LocalHostConfig::from_component(&component).unwrap())),
+            Some(over_ssh) => {
+                let access = over_ssh.hosts[place].access();
+                component.settings.extend([
+                    ("host".into(), text(access.name())),
+                    ("ssh_config".into(), text(&access.ssh_config().display().to_string())),
+                    ("state_dir".into(), text(&node.home.join(".ha").display().to_string())),
+                ]);
+                Arc::new(SshHost::new(SshHostConfig::from_component(&component).unwrap()))
+            }
+        };
+        (node.name.to_string(), host)
     };
-    config.nodes.iter().map(host).collect()
+    config.nodes.iter().enumerate().map(host).collect()
 }
