@@ -19,7 +19,8 @@ impl Inner {
             return Err(self.refuse(ErrorKind::Unsupported, "ask", "the command is empty"));
         };
         let (program, argv) = (quote(program), quote_all(command.argv.iter().map(String::as_str)));
-        let env = command.env.iter().map(|(name, value)| quote(&format!("{name}={value}"))).collect::<Result<Vec<_>, _>>();
+        let env =
+            command.env.iter().map(|(name, value)| quote(&format!("{name}={value}"))).collect::<Result<Vec<_>, _>>();
         let (program, argv, env) = (program.map_err(&nul)?, argv.map_err(&nul)?, env.map_err(&nul)?.join(" "));
         let body = Head::new().text("home", &self.config.home).map_err(&nul)?.then([
             "cd -- \"$home\" || exit 127\n",

@@ -31,7 +31,9 @@ pub(super) async fn answer(server: Arc<Server>, mut request: Request<Incoming>) 
             return reply(StatusCode::OK, &health.to_string());
         }
         "/selftest" => {
-            let fails = server.home.join(format!("fail-test-{}", server.release)).exists();
+            let set = fs::read_to_string(server.home.join(SHARED).join(".ha-generation")).unwrap_or_default();
+            let marks = [format!("fail-test-{}", server.release), format!("fail-test-set-{}", set.trim())];
+            let fails = marks.iter().any(|mark| server.home.join(mark).exists());
             return if fails {
                 reply(StatusCode::INTERNAL_SERVER_ERROR, "order 4711 came back empty\n")
             } else {
@@ -58,7 +60,23 @@ pub(super) async fn answer(server: Arc<Server>, mut request: Request<Incoming>) 
         sleep(pause).await;
     }
     server.note("E", &id);
-    reply(StatusCode::OK, &line)
+    match name.strip_prefix("services/") {
+        None => reply(StatusCode::OK, &line),
+        Some(service) => match deployed(&server, service) {
+            Some(text) => reply(StatusCode::OK, &format!("{service} {text}\n")),
+            None => reply(StatusCode::NOT_FOUND, "no such service\n"),
+        },
+    }
+}
+
+/// The folder of deployed services, below the home.
+const SHARED: &str = "repository/shared";
+
+/// What is deployed for a service at this moment, as a server that watches its folder has it.
+fn deployed(server: &Server, service: &str) -> Option<String> {
+    let plain = service.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let file = server.home.join(SHARED).join("services").join(format!("{service}.xml"));
+    plain.then(|| fs::read_to_string(file).ok()).flatten().map(|text| text.trim().to_string())
 }
 
 /// The status in the control file `health`; 200 without it.
