@@ -114,6 +114,15 @@ pub const BUDGET_MS: &str = "budget_ms";
 pub const STOP_DEADLINE_MS: &str = "stop_deadline_ms";
 
 /// One event: what is public of it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::telemetry::{EVENTS, RUN_EVENT};
+///
+/// let run_event = EVENTS.iter().find(|event| event.message == RUN_EVENT);
+/// assert_eq!(run_event.map(|event| event.fields), Some(&["event", "detail"][..]));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct EventSpec {
@@ -180,6 +189,18 @@ pub fn call_span(backend: &'static str, op: &'static str, target: impl Display) 
 }
 
 /// As [`call_span`], of a backend that asks one balancer instance.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::telemetry::call_span_of_instance;
+/// use tracing::Instrument;
+///
+/// # async fn ask() {}
+/// async fn member() {
+///     ask().instrument(call_span_of_instance("mine", "member", "esb/esb1", "lb1")).await;
+/// }
+/// ```
 pub fn call_span_of_instance(
     backend: &'static str,
     op: &'static str,
@@ -192,6 +213,18 @@ pub fn call_span_of_instance(
 }
 
 /// As [`call_span`], of a backend that asks another machine.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::telemetry::call_span_on_host;
+/// use tracing::Instrument;
+///
+/// # async fn ask() {}
+/// async fn process() {
+///     ask().instrument(call_span_on_host("mine", "process", "/srv/esb1", "esb1.example")).await;
+/// }
+/// ```
 pub fn call_span_on_host(backend: &'static str, op: &'static str, target: impl Display, host: impl Display) -> Span {
     let span = call_span(backend, op, target);
     span.record(HOST, display(host));

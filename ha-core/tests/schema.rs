@@ -7,10 +7,22 @@ use std::{env, fs};
 
 use ha_core::report::{Event, RunReport};
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
+use serde_json::Value;
 
 fn schema_of<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(without_examples));
+    settings.into_generator().into_root_schema_for::<T>()
+}
+
+/// Whoever reads a schema may write another language: the examples of the documentation are left out.
+fn without_examples(schema: &mut Schema) {
+    if let Some(Value::String(text)) = schema.get_mut("description")
+        && let Some(end) = text.find("\n\n# Examples")
+    {
+        text.truncate(end);
+    }
 }
 
 #[test]

@@ -9,6 +9,18 @@ use crate::state::{ClusterState, Facts, Rejected, Target};
 use crate::topology::{NodeIx, Policy, Topology};
 
 /// What is done. Absolute: each action names the state it leads to, so that doing it twice equals once.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::action::{Action, SchemaAction, ServerAction, TrafficAction};
+/// use ha_core::state::Schema;
+///
+/// let rolling: [Action; 3] = [TrafficAction::TakeOut.into(), ServerAction::Stop.into(), ServerAction::Start.into()];
+/// assert_eq!(rolling[0].name(), "take out");
+/// let shared = Action::Schema(SchemaAction::Migrate { to: Schema::Expanded });
+/// assert!(shared.shared().is_some()); // one target, whatever the node
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -35,6 +47,19 @@ pub struct At<A> {
 }
 
 /// One action on one target.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::action::ServerAction;
+///
+/// # let topology = observed::topology()?;
+/// let esb1 = topology.find("esb1").ok_or("no such node")?;
+/// let order = ServerAction::Stop.on(esb1);
+/// assert_eq!((order.name(), order.target_name(&topology)), ("stop", "esb1".to_string()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

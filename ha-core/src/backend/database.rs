@@ -19,6 +19,17 @@ pub trait ObserveDatabase: Debug + Send + Sync + 'static {
 }
 
 /// Asks to bring the schema of the shared database to a state.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::Migrate;
+/// use ha_core::state::Schema;
+///
+/// let request = Migrate::new(Schema::Expanded).with_deadline(Duration::from_secs(60));
+/// assert_eq!(request.to, Schema::Expanded);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Migrate {
@@ -43,6 +54,21 @@ impl Migrate {
 }
 
 /// Changes the shared database's schema.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Database, LeaseEpoch, Migrate, StepError};
+/// use ha_core::state::Schema;
+///
+/// /// Prepares the database for a new release while the old one goes on using it.
+/// async fn prepare(database: &dyn Database, epoch: LeaseEpoch) -> Result<Schema, StepError> {
+///     for schema in [Schema::Expanded, Schema::Backfilled] {
+///         database.migrate(epoch, Migrate::new(schema)).await?;
+///     }
+///     database.schema().await
+/// }
+/// ```
 #[async_trait]
 pub trait Database: ObserveDatabase {
     /// Brings the schema to what is asked for: runs what leads there and has not been run.

@@ -30,6 +30,16 @@ pub enum ErrorKind {
 }
 
 /// What one failed call did to the target. Closed on purpose: both must be handled.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Effect, ErrorKind, StepError};
+///
+/// let refused = StepError::new(ErrorKind::Denied, "stop", "esb1").without_effect();
+/// let lost = StepError::new(ErrorKind::Timeout, "stop", "esb1");
+/// assert_eq!([refused.effect(), lost.effect()], [Effect::None, Effect::Unknown]);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
@@ -40,6 +50,17 @@ pub enum Effect {
 }
 
 /// When the same call may be made again.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::{ErrorKind, Retry, StepError};
+///
+/// let busy = StepError::new(ErrorKind::Busy, "member", "esb/esb1").without_effect();
+/// assert_eq!(busy.retry(), Retry::Never);
+/// assert_eq!(busy.retry_after(Duration::from_secs(1)).retry(), Retry::After(Duration::from_secs(1)));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Retry {

@@ -8,6 +8,18 @@ use crate::state::{Generation, LeaseEpoch, Sync, WriterEpoch};
 use crate::topology::Name;
 
 /// How one node takes part in file sharing.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::Shared;
+/// use ha_core::state::{Generation, Sync, WriterEpoch};
+///
+/// // The writer: nothing is copied into it, and it writes with epoch 3.
+/// let writer = Shared::new(Sync::None, Some(Generation::new(42, "9f86d081")))
+///     .with_writer(WriterEpoch::new(3), WriterEpoch::new(3));
+/// assert!(!writer.sync.is_open());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Shared {
@@ -36,6 +48,18 @@ impl Shared {
 }
 
 /// Asks to hold the file sync into one node.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::HoldFiles;
+/// use ha_core::topology::Name;
+///
+/// let request = HoldFiles::new(Name::new("esb2")?).with_deadline(Duration::from_secs(60));
+/// # drop(request);
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct HoldFiles {
@@ -60,6 +84,18 @@ impl HoldFiles {
 }
 
 /// Asks to release the file sync into one node.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::ReleaseFiles;
+/// use ha_core::topology::Name;
+///
+/// let request = ReleaseFiles::new(Name::new("esb2")?).with_deadline(Duration::from_secs(60));
+/// # drop(request);
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ReleaseFiles {
@@ -105,6 +141,19 @@ pub trait ObserveFileSync: Debug + Send + std::marker::Sync + 'static {
 }
 
 /// Holds and releases the file sync into a node, and says who may write. All values are absolute: twice equals once.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{FileSync, HoldFiles, LeaseEpoch, StepError};
+/// use ha_core::state::Sync;
+/// use ha_core::topology::Name;
+///
+/// async fn hold(files: &dyn FileSync, epoch: LeaseEpoch, node: Name) -> Result<bool, StepError> {
+///     files.hold(epoch, HoldFiles::new(node.clone())).await?;
+///     Ok(files.shared(&node).await?.sync == Sync::Held)
+/// }
+/// ```
 #[async_trait]
 pub trait FileSync: ObserveFileSync {
     /// Holds the sync into a node durably, a restart of its host included, after a transfer under way has ended.

@@ -8,6 +8,15 @@ use super::{Applied, DetachedWork, HostFiles, StepError, WorkId};
 use crate::state::{LeaseEpoch, ServerDomain};
 
 /// How far a host keeps an older controller from acting.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Fencing, HostCapabilities};
+///
+/// let claimed = HostCapabilities::new(Fencing::Guarded, true);
+/// assert_eq!(claimed.fencing, Fencing::Guarded);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Fencing {
@@ -35,6 +44,15 @@ impl HostCapabilities {
 }
 
 /// Which machine answers, and what is found on it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::HostIdentity;
+///
+/// let identity = HostIdentity::new("1b4e28ba", "2fa1").with_tools(vec!["rsync".into(), "curl".into()]);
+/// assert!(identity.has("curl") && !identity.has("wget"));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct HostIdentity {
@@ -79,6 +97,15 @@ impl HostIdentity {
 ///
 /// Opaque text: two values are of the same life exactly when they are equal (Linux: boot id, pid and start
 /// time; boot id and invocation where systemd runs it).
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::Incarnation;
+///
+/// // Another start of the same pid is another life.
+/// assert_ne!(Incarnation::new("boot1:4711:98765"), Incarnation::new("boot1:4711:99001"));
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct Incarnation(Box<str>);
 
@@ -119,6 +146,19 @@ pub enum Installed {
 }
 
 /// A command for one host: an argument vector, never a shell line.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::{RunCommand, WorkId};
+///
+/// let command = RunCommand::new(vec!["bin/patch.sh".into(), "apply".into()], Duration::from_secs(600))
+///     .with_env("HA_RELEASE", "4.2.1")
+///     .with_id(WorkId::new("patch-1.7")?);
+/// assert_eq!(command.output_limit, 64 * 1024);
+/// # Ok::<(), ha_core::backend::InvalidWorkId>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RunCommand {
@@ -174,6 +214,16 @@ impl std::fmt::Display for Ended {
 }
 
 /// How a command ended. A command that was not seen to end is an error with an unknown effect instead.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Ended, Ran};
+///
+/// let ran = Ran::new(Ended::Exited(1), "", "no such release");
+/// assert!(!ran.is_success());
+/// assert_eq!(ran.ended.to_string(), "exit code 1");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Ran {
@@ -198,6 +248,20 @@ impl Ran {
 }
 
 /// Reads the server of one node.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Installed, ObserveHost, ServerProcess, StepError};
+///
+/// async fn line(host: &dyn ObserveHost) -> Result<String, StepError> {
+///     let runs = matches!(host.process().await?, ServerProcess::Running(_));
+///     Ok(match host.installed().await? {
+///         Installed::Absent => "not installed".into(),
+///         Installed::Release(release) => format!("release {release}, {}", if runs { "running" } else { "stopped" }),
+///     })
+/// }
+/// ```
 #[async_trait]
 pub trait ObserveHost: Debug + Send + Sync + 'static {
     /// Returns what this value can do.
@@ -257,6 +321,22 @@ pub trait ObserveHost: Debug + Send + Sync + 'static {
 
 /// Changes the server of one node. Start and stop are requests: that they return proves nothing, since the scripts of
 /// real servers return at once; the caller waits for what [`ObserveHost::process`] and the probe show.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::{Host, LeaseEpoch, RunCommand, StepError};
+/// use ha_core::state::ServerDomain;
+///
+/// async fn clear_cache(host: &dyn Host, epoch: LeaseEpoch) -> Result<bool, StepError> {
+///     let command = RunCommand::new(vec!["bin/clear-cache.sh".into()], Duration::from_secs(60));
+///     let cleared = host.run(epoch, command).await?.is_success();
+///     // A request only: what follows is seen by `process` and by the probe.
+///     host.start(epoch, ServerDomain::Production).await?;
+///     Ok(cleared)
+/// }
+/// ```
 #[async_trait]
 pub trait Host: ObserveHost {
     /// Returns its files, where this value can reach them.

@@ -72,6 +72,18 @@ pub enum Content {
 }
 
 /// Asks for a file with a content: an absolute value.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Content, ContentDigest, Expect, PutFile};
+///
+/// let old = ContentDigest::of(b"port = 8280\n");
+/// let request = PutFile::new("/srv/esb1/conf/server.conf", Content::Bytes(b"port = 8290\n".to_vec()))
+///     .with_mode(0o600)
+///     .with_expect(Expect::Content(old));
+/// # drop(request);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PutFile {
@@ -107,6 +119,15 @@ impl PutFile {
 }
 
 /// Asks for a symbolic link that points to a target: an absolute value.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::SwitchLink;
+///
+/// let request = SwitchLink::new("/srv/esb1/current", "/srv/esb1/releases/4.2.1");
+/// # drop(request);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct SwitchLink {
@@ -153,6 +174,18 @@ pub trait ObserveHostFiles: Debug + Send + Sync + 'static {
 }
 
 /// Changes the files of one host. A reader sees the old content or the new one, never a part, whenever the write is cut.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Content, FileStat, HostFiles, LeaseEpoch, PutFile, StepError};
+///
+/// async fn put(files: &dyn HostFiles, epoch: LeaseEpoch, text: &str) -> Result<bool, StepError> {
+///     let path = "/srv/esb1/conf/server.conf";
+///     files.put(epoch, PutFile::new(path, Content::Bytes(text.into()))).await?;
+///     Ok(matches!(files.stat(path).await?, FileStat::File { .. }))
+/// }
+/// ```
 #[async_trait]
 pub trait HostFiles: ObserveHostFiles {
     /// Puts a file in place: written beside it, length and digest checked, made durable, then renamed.

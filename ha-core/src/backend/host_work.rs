@@ -6,6 +6,15 @@ use super::{Applied, ErrorKind, RunCommand, StepError};
 use crate::state::LeaseEpoch;
 
 /// Names one piece of work on one host, for good: work of one name is started at most once.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::WorkId;
+///
+/// assert!(WorkId::new("patch-2026-07.12").is_ok());
+/// assert!(WorkId::new("../patch").is_err());
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct WorkId(Box<str>);
 
@@ -42,6 +51,15 @@ impl fmt::Display for WorkId {
 }
 
 /// The state of a piece of work.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::WorkState;
+///
+/// assert!(WorkState::Exited(0).is_final());
+/// assert!(!WorkState::Running.is_final());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum WorkState {
@@ -108,6 +126,20 @@ pub trait ObserveDetachedWork: Debug + Send + Sync + 'static {
 }
 
 /// Starts and ends work that outlives the connection and the controller it was started by.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::{DetachedWork, LeaseEpoch, RunCommand, StepError, WorkId, WorkState};
+///
+/// /// Twice under one name is once: another controller that asks again starts nothing.
+/// async fn launch(work: &dyn DetachedWork, epoch: LeaseEpoch, id: WorkId) -> Result<WorkState, StepError> {
+///     let command = RunCommand::new(vec!["bin/reindex.sh".into()], Duration::from_secs(3_600));
+///     work.launch(epoch, id.clone(), command).await?;
+///     work.state(&id).await
+/// }
+/// ```
 #[async_trait]
 pub trait DetachedWork: ObserveDetachedWork {
     /// Starts a command under a name and returns; it runs behind the host's fence, to its end or its own deadline.

@@ -38,6 +38,20 @@ pub use workload::{ObserveWorkload, Workload};
 use serde::{Deserialize, Serialize};
 
 /// Says whether a write changed its target.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::Applied;
+///
+/// fn line(applied: Applied) -> &'static str {
+///     match applied {
+///         Applied::Applied => "changed",
+///         Applied::AlreadySo => "unchanged",
+///     }
+/// }
+/// # line(Applied::Applied);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Applied {

@@ -20,6 +20,33 @@ pub enum Ready {
 }
 
 /// Asks one node directly, past the balancer.
+///
+/// # Examples
+///
+/// ```
+/// use async_trait::async_trait;
+/// use ha_core::backend::{ErrorKind, Probe, Ready, StepError};
+///
+/// /// Asks a client of one's own.
+/// #[derive(Debug)]
+/// struct Asked(Option<String>);
+///
+/// #[async_trait]
+/// impl Probe for Asked {
+///     async fn ready(&self) -> Result<Ready, StepError> {
+///         Ok(self.0.as_deref().map_or(Ready::Closed, |release| Ready::Yes { release: release.into() }))
+///     }
+///
+///     async fn test(&self) -> Result<Box<str>, StepError> {
+///         let failed = || StepError::new(ErrorKind::Conflict, "test", "esb1").without_effect();
+///         self.0.as_deref().map(Box::from).ok_or_else(failed)
+///     }
+///
+///     async fn missing(&self) -> Result<Vec<String>, StepError> {
+///         Ok(Vec::new())
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Probe: Debug + Send + Sync + 'static {
     /// Asks whether the server is ready on its traffic port, and which release answers.

@@ -18,6 +18,19 @@ pub trait ObserveWorkload: Debug + Send + Sync + 'static {
 }
 
 /// Stops one node from pulling work, and lets it again.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{LeaseEpoch, StepError, Workload};
+/// use ha_core::state::Work;
+///
+/// async fn quiesce(workload: &dyn Workload, epoch: LeaseEpoch) -> Result<bool, StepError> {
+///     workload.quiesce(epoch).await?;
+///     // What is in progress ends by itself.
+///     Ok(workload.work().await? == Work::Off)
+/// }
+/// ```
 #[async_trait]
 pub trait Workload: ObserveWorkload {
     /// Asks the node to pull no more work, durably; what is in progress ends by itself. Absolute: twice equals once.

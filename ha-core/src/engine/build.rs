@@ -10,6 +10,21 @@ use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Role, Topology};
 /// Changes one cluster: it observes, plans, proves and runs.
 ///
 /// Cheap to clone. Needs a tokio runtime with time enabled.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::engine::{Engine, RunError};
+/// use ha_core::procedure::PatchRequest;
+///
+/// async fn patch(engine: &Engine, request: &PatchRequest) -> Result<(), RunError> {
+///     let planned = engine.plan(request).await?; // changes nothing
+///     println!("{}", planned.plan().to_text(engine.topology()));
+///     let report = engine.run("patch-2026-07".into(), planned).await?.wait().await?;
+///     println!("{report}");
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(super) shared: Arc<Shared>,
@@ -57,6 +72,23 @@ impl Shared {
 }
 
 /// Puts an engine together.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use std::sync::Arc;
+/// use ha_core::engine::Engine;
+/// use ha_core::journal::MemoryStore;
+///
+/// # let topology = observed::topology()?;
+/// let store = Arc::new(MemoryStore::new());
+/// let builder = Engine::builder(topology).with_store(store.clone(), store).with_owner("deploy-1");
+/// // Each balancer, host and probe of the topology needs its backend: `ha_backends::connect` gives them all.
+/// let refused = builder.build().unwrap_err();
+/// assert!(refused.to_string().contains("lb1: add one with EngineBuilder::with_balancer"), "{refused}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct EngineBuilder {
     topology: Topology,

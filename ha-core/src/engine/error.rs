@@ -28,6 +28,22 @@ pub enum BuildError {
 }
 
 /// Stops a run, or refuses to begin or resume one. The cluster keeps serving in its present state; the journal says which.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::engine::{Engine, RunError, RunHandle};
+/// use ha_core::procedure::Planned;
+/// use ha_core::record::RunId;
+///
+/// /// Begins a run, or goes on with the one that another controller has begun.
+/// async fn begin_or_resume(engine: &Engine, run: RunId, planned: Planned) -> Result<RunHandle, RunError> {
+///     match engine.run(run, planned).await {
+///         Err(RunError::Unfinished { run } | RunError::Exists { run }) => engine.resume(run).await,
+///         begun => begun,
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {

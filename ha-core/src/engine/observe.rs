@@ -22,6 +22,23 @@ use crate::state::{
 use crate::topology::{NodeIx, SiteRole, SiteSpec};
 
 /// The observed state of a cluster, its gates run.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::engine::{Engine, RunError};
+///
+/// async fn show(engine: &Engine) -> Result<(), RunError> {
+///     let seen = engine.observe().await?;
+///     for (index, node) in engine.topology().nodes() {
+///         println!("{}: {:?}", node.name, seen.state.node(index).process);
+///     }
+///     for line in seen.notes.iter().chain(&seen.dangers) {
+///         println!("{line}");
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Observed {

@@ -25,6 +25,22 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// None: how it ended, and the state of the member then, is the [`Outcome`].
 /// # Cancel safety
 /// Not cancel safe: a dropped future leaves the member drained or in maintenance on some instances; rotate it again.
+///
+/// # Examples
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use ha_core::backend::{LeaseEpoch, LoadBalancer, MemberRef};
+/// use ha_core::engine::rotate;
+/// use ha_core::machine::rotation::{Goal, Outcome, Place, RotationPolicy};
+///
+/// async fn take_out(epoch: LeaseEpoch, balancers: Vec<Arc<dyn LoadBalancer>>, member: MemberRef) -> bool {
+///     let place = |balancer| (balancer, Place::new(member.clone()));
+///     let places: Vec<_> = balancers.into_iter().map(place).collect();
+///     let policy = RotationPolicy::new(Duration::from_secs(60));
+///     matches!(rotate(epoch, &places, Goal::Out, policy).await, Outcome::Reached { .. })
+/// }
+/// ```
 pub async fn rotate(
     epoch: LeaseEpoch,
     places: &[(Arc<dyn LoadBalancer>, Place)],

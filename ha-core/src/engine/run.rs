@@ -27,6 +27,23 @@ use crate::state::Observation;
 use crate::telemetry;
 
 /// Follows a run. Dropping it abandons the wait: the run goes on.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::engine::{RunError, RunHandle};
+/// use ha_core::report::{Event, RunReport};
+///
+/// /// Follows a run, and asks for its rollback as soon as a node is lost.
+/// async fn follow(mut run: RunHandle) -> Result<RunReport, RunError> {
+///     while let Some(event) = run.next_event().await {
+///         if let Event::DomainLost { .. } = event {
+///             run.abort();
+///         }
+///     }
+///     run.wait().await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct RunHandle {
     events: mpsc::Receiver<Event>,

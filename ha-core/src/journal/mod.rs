@@ -14,6 +14,26 @@ use crate::record::{Entry, Record, RunId};
 use crate::state::LeaseEpoch;
 
 /// Appends records durably. One journal holds many runs.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::journal::{Journal, JournalError, MemoryStore};
+/// use ha_core::record::{Entry, Record, RunId};
+/// use ha_core::state::LeaseEpoch;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let (store, run) = (MemoryStore::new(), RunId::new("patch-1"));
+/// let entry = |sequence| {
+///     let turned = Record::Turned { to: ha_core::record::Cursor::START, message: "a step failed".into() };
+///     Entry::new(sequence, LeaseEpoch::new(1), 0, turned)
+/// };
+/// store.append(&run, vec![entry(0), entry(1)]).await?;
+/// assert!(matches!(store.append(&run, vec![entry(1)]).await, Err(JournalError::Conflict { expected: 2, .. })));
+/// assert_eq!(store.read(&run).await?.len(), 2);
+/// # Ok::<(), JournalError>(())
+/// # }).unwrap();
+/// ```
 #[async_trait]
 pub trait Journal: Debug + Send + Sync + 'static {
     /// Appends `entries` to `run`, all of them or none; when this returns, they survive a power cut.
@@ -57,6 +77,18 @@ pub trait Journal: Debug + Send + Sync + 'static {
 }
 
 /// Returns the cluster of the run that an entry begins; `None` where it begins none, or names none.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::journal::cluster_of;
+/// use ha_core::record::{Cursor, Entry, Record};
+/// use ha_core::state::LeaseEpoch;
+///
+/// // Only the first entry of a run has its plan, and with it the name of the cluster.
+/// let later = Record::TakenOver { owner: "deploy-2".into(), at: Cursor::START };
+/// assert_eq!(cluster_of(&Entry::new(7, LeaseEpoch::new(2), 0, later)), None);
+/// ```
 pub fn cluster_of(entry: &Entry) -> Option<&str> {
     match &entry.record {
         Record::Opened { plan } => Some(plan.cluster.as_str()),
@@ -70,6 +102,20 @@ pub fn cluster_of(entry: &Entry) -> Option<&str> {
 }
 
 /// Tells whether a run with these entries is open: the last one that says so decides.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::journal::is_open;
+/// use ha_core::record::{Cursor, End, Entry, Record};
+/// use ha_core::state::LeaseEpoch;
+///
+/// let entry = |sequence, record| Entry::new(sequence, LeaseEpoch::new(1), 0, record);
+/// let begun = entry(0, Record::TakenOver { owner: "deploy-2".into(), at: Cursor::START });
+/// let ended = entry(1, Record::Closed { end: End::AllNew, open: Vec::new() });
+/// assert!(is_open([&begun].into_iter()));
+/// assert!(!is_open([&begun, &ended].into_iter()));
+/// ```
 pub fn is_open<'a>(entries: impl DoubleEndedIterator<Item = &'a Entry>) -> bool {
     entries.rev().find_map(|entry| entry.record.leaves_open()).unwrap_or(true)
 }
@@ -79,6 +125,21 @@ pub fn is_open<'a>(entries: impl DoubleEndedIterator<Item = &'a Entry>) -> bool 
 ///
 /// # Errors
 /// [`JournalError::Conflict`], [`JournalError::Fenced`], for the first entry that does not follow: write none of them then.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::journal::{JournalError, check_next};
+/// use ha_core::record::{Cursor, Entry, Record, RunId};
+/// use ha_core::state::LeaseEpoch;
+///
+/// let record = Record::TakenOver { owner: "deploy-2".into(), at: Cursor::START };
+/// let next = [Entry::new(5, LeaseEpoch::new(2), 0, record)];
+/// let run = RunId::new("patch-1");
+/// assert!(check_next(&run, Some((4, LeaseEpoch::new(1))), &next).is_ok());
+/// let refused = check_next(&run, Some((4, LeaseEpoch::new(3))), &next);
+/// assert!(matches!(refused, Err(JournalError::Fenced { .. })));
+/// ```
 pub fn check_next(run: &RunId, last: Option<(u64, LeaseEpoch)>, entries: &[Entry]) -> Result<(), JournalError> {
     let mut current = last.map_or(LeaseEpoch::new(0), |(_, epoch)| epoch);
     for (expected, entry) in (last.map_or(0, |(sequence, _)| sequence + 1)..).zip(entries) {
@@ -94,6 +155,22 @@ pub fn check_next(run: &RunId, last: Option<(u64, LeaseEpoch)>, entries: &[Entry
 }
 
 /// Says who may act: one holder at a time, each with a higher epoch than all before.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::journal::{Lease, LeaseError, MemoryStore};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let (store, ttl) = (MemoryStore::new(), Duration::from_secs(30));
+/// let first = store.acquire("orders", "deploy-1", ttl).await?;
+/// assert!(matches!(store.acquire("orders", "deploy-2", ttl).await, Err(LeaseError::Held { .. })));
+/// store.release("orders", first).await?;
+/// assert!(store.acquire("orders", "deploy-2", ttl).await? > first);
+/// # Ok::<(), LeaseError>(())
+/// # }).unwrap();
+/// ```
 #[async_trait]
 pub trait Lease: Debug + Send + Sync + 'static {
     /// Takes the lease of `cluster` for `ttl`, with an epoch higher than any before.

@@ -3,6 +3,19 @@ use crate::state::{ClusterState, MemberKind, NodeState, Process, ServerDomain, S
 use crate::topology::{DomainIx, Entrance, NodeIx, PoolIx, Seat};
 
 /// Tells whether requests may reach a node: it is in, a backup, draining or unknown on any balancer instance.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::law::is_exposed;
+///
+/// # let (topology, state, _) = observed::cluster()?;
+/// let node = |name: &str| topology.find(name).ok_or("no such node");
+/// assert!(is_exposed(&state, node("esb2")?)); // a backup gets requests at any moment
+/// assert!(!is_exposed(&state, node("spare1")?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn is_exposed(state: &ClusterState, node: NodeIx) -> bool {
     state.members(node).iter().any(|member| member.traffic.is_exposed())
 }

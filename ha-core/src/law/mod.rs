@@ -31,6 +31,23 @@ use crate::state::{ClusterState, Facts};
 use crate::topology::Topology;
 
 /// The law over one cluster: what its owner declared of it, and of the releases that serve.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::law::{Invariant, Law};
+/// use ha_core::state::Traffic;
+///
+/// # let (topology, mut state, facts) = observed::cluster()?;
+/// let law = Law::new(&topology, &facts);
+/// assert!(law.broken(&state).is_empty());
+/// for (node, _) in topology.members() {
+///     state.set_traffic_everywhere(node, |_| Traffic::Out);
+/// }
+/// assert!(law.broken(&state).iter().any(|broken| broken.invariant == Invariant::Now));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Law<'a> {
     /// The cluster.

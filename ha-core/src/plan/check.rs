@@ -3,6 +3,20 @@ use crate::law::Phase;
 use crate::topology::Topology;
 
 /// Refuses a plan that is none, as one that was edited by hand: it says where, and why.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::plan::{Draft, Goal, Plan, Stage};
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// let draft = Draft::new("nothing", &topology, state, facts, Goal::unchanged());
+/// let plan = Plan::from(draft.with_stage(Stage::new("nothing", Vec::new(), Vec::new())));
+/// let refused = plan.check(&topology).unwrap_err();
+/// assert_eq!(refused.to_string(), "stage 1 (nothing) has no steps; plan again");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}; plan again")]
 pub struct BadPlan(String);

@@ -4,6 +4,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Identifies a plan: SHA-256 over its JSON form.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::plan::Digest;
+///
+/// let digest = Digest::of(b"");
+/// assert_eq!(digest.short(), "e3b0c44298fc");
+/// assert_eq!(digest.as_str().len(), 64);
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]

@@ -2,13 +2,13 @@
 
 mod check;
 mod digest;
+mod draft;
 mod model;
 mod reach;
 mod render;
 
 pub use check::BadPlan;
 pub use digest::Digest;
-pub use model::{
-    ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step,
-};
+pub use draft::Draft;
+pub use model::{ChangeCommands, Degraded, DegradedWindow, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step};
 pub use reach::Reach;

@@ -6,12 +6,33 @@ use super::{Digest, Reach};
 use crate::action::{Action, KnownGood, Order};
 use crate::law::Phase;
 use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Schema};
-use crate::topology::{Name, NodeIx, Policy, Topology};
+use crate::topology::{Name, NodeIx, Policy};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
 pub const PLAN_FORMAT: u32 = 4;
 
-/// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a [`Draft`].
+/// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a [`Draft`](super::Draft).
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::procedure::{PatchRequest, Snapshot, plan};
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// # let patch = PatchRequest::new("2.0", vec!["apply".into()], vec!["restore".into()]).with_beside("1.0");
+/// # let planned = plan(&patch, Snapshot::new(&topology, &state, &facts))?;
+/// let plan = planned.plan();
+/// assert!(plan.is_for(&topology) && plan.check(&topology).is_ok());
+/// println!("{}", plan.to_text(&topology));
+/// for stage in plan.stages() {
+///     println!("{}: {} steps", stage.name, stage.steps.len());
+/// }
+/// // A plan is data: it can be written down, and read again.
+/// let text = serde_json::to_string(plan)?;
+/// assert_eq!(serde_json::from_str::<ha_core::plan::Plan>(&text)?.digest(), plan.digest());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub(crate) format: u32,
@@ -30,169 +51,6 @@ pub struct Plan {
     pub(crate) stages: Vec<Stage>,
     pub(crate) point_of_no_return: usize,
     pub(crate) windows: Vec<DegradedWindow>,
-}
-
-/// A plan that is being made, or changed: every part of it open. [`Plan::from`] closes it; nothing is proven by that.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Draft {
-    /// The procedure that made it, as `patch`.
-    pub procedure: String,
-    /// The cluster it is for.
-    pub cluster: Name,
-    /// The digest of the topology it was made for ([`Plan::digest_of`]).
-    pub topology: Digest,
-    /// How balancers and nodes were reached when it was made.
-    pub reach: Reach,
-    /// The releases and generations it speaks of, and what was declared of them.
-    pub facts: Facts,
-    /// The phase of the law that it begins in: `Quiet`, or `Settled` where a failure domain is lost at the start.
-    pub phase: Phase,
-    /// What all members have at the end.
-    pub goal: Goal,
-    /// What its ends are called.
-    pub ends: Ends,
-    /// The state of the cluster when the plan was made; a run refuses to start from another state.
-    pub start: ClusterState,
-    /// For each node where a rollback leads back to; `None` for a node that the plan does not change.
-    pub known_good: Vec<Option<KnownGood>>,
-    /// The commands that make the change on a host.
-    pub commands: ChangeCommands,
-    /// What is done, in order.
-    pub stages: Vec<Stage>,
-    /// From this stage on the run goes forward only; `stages.len()` when it can be rolled back to the end.
-    pub point_of_no_return: usize,
-    /// Where full service cannot be promised: what is not declared here is refused.
-    pub windows: Vec<DegradedWindow>,
-}
-
-impl Draft {
-    /// Begins a plan for a cluster in a state, without stages: it rolls back to the end, and declares no window.
-    pub fn new(
-        procedure: impl Into<String>,
-        topology: &Topology,
-        start: ClusterState,
-        facts: Facts,
-        goal: Goal,
-    ) -> Self {
-        let phase = if start.lost().is_empty() { Phase::Quiet } else { Phase::Settled };
-        Self {
-            procedure: procedure.into(),
-            cluster: topology.name().clone(),
-            topology: Plan::digest_of(topology),
-            reach: Reach::of(topology),
-            facts,
-            phase,
-            goal,
-            ends: Ends::default(),
-            known_good: topology.nodes().map(|(node, _)| start_of(topology, &start, node)).collect(),
-            start,
-            commands: ChangeCommands::default(),
-            stages: Vec::new(),
-            point_of_no_return: usize::MAX,
-            windows: Vec::new(),
-        }
-    }
-
-    /// Adds a stage.
-    #[must_use]
-    pub fn with_stage(mut self, stage: Stage) -> Self {
-        self.stages.push(stage);
-        self
-    }
-
-    /// Declares where full service is not promised.
-    #[must_use]
-    pub fn with_window(mut self, window: DegradedWindow) -> Self {
-        self.windows.push(window);
-        self
-    }
-}
-
-/// Where a rollback of a node leads back to: how it was at the start.
-fn start_of(topology: &Topology, start: &ClusterState, node: NodeIx) -> Option<KnownGood> {
-    let state = start.node(node);
-    let admitted = start.members(node).iter().any(|member| member.traffic != crate::state::Traffic::Out);
-    let writer = crate::law::writer(start);
-    let home = topology.is_home(topology.node(node));
-    home.then(|| Some(KnownGood::new(state.release?, admitted).with_files(state.generation?, writer))).flatten()
-}
-
-impl From<Draft> for Plan {
-    fn from(draft: Draft) -> Self {
-        let Draft {
-            procedure,
-            cluster,
-            topology,
-            reach,
-            facts,
-            phase,
-            goal,
-            ends,
-            start,
-            known_good,
-            commands,
-            stages,
-            point_of_no_return,
-            windows,
-        } = draft;
-        let point_of_no_return = point_of_no_return.min(stages.len());
-        Self {
-            format: PLAN_FORMAT,
-            procedure,
-            cluster,
-            topology,
-            reach,
-            facts,
-            phase,
-            goal,
-            ends,
-            start,
-            known_good,
-            commands,
-            stages,
-            point_of_no_return,
-            windows,
-        }
-    }
-}
-
-impl From<Plan> for Draft {
-    fn from(plan: Plan) -> Self {
-        let Plan {
-            format: _,
-            procedure,
-            cluster,
-            topology,
-            reach,
-            facts,
-            phase,
-            goal,
-            ends,
-            start,
-            known_good,
-            commands,
-            stages,
-            point_of_no_return,
-            windows,
-        } = plan;
-        Self {
-            procedure,
-            cluster,
-            topology,
-            reach,
-            facts,
-            phase,
-            goal,
-            ends,
-            start,
-            known_good,
-            commands,
-            stages,
-            point_of_no_return,
-            windows,
-        }
-    }
 }
 
 impl Plan {
@@ -268,6 +126,16 @@ impl Plan {
 }
 
 /// What the two good ends of a plan are called.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::plan::Ends;
+/// use ha_core::record::End;
+///
+/// let ends = Ends::new("all restarted", "as before");
+/// assert_eq!(End::AllNew.message(&ends), "all restarted");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ends {
@@ -291,6 +159,18 @@ impl Default for Ends {
 }
 
 /// What the end of a run is called "all new" for.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::plan::Goal;
+/// use ha_core::state::{Releases, Schema};
+///
+/// let mut releases = Releases::default();
+/// let goal = Goal::of_release(releases.enter("5.0")?).with_schema(Schema::Contracted);
+/// assert_eq!(goal.generation, None);
+/// # Ok::<(), ha_core::state::TooManyReleases>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Goal {
@@ -327,6 +207,16 @@ impl Goal {
 }
 
 /// A stretch of a run in which full service is not promised, with its bound.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::plan::{Degraded, DegradedWindow};
+///
+/// let window = DegradedWindow::new(Degraded::ReloadExposure, Duration::from_millis(500));
+/// assert_eq!(window.what, Degraded::ReloadExposure);
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -369,6 +259,16 @@ impl std::fmt::Display for Degraded {
 }
 
 /// The commands that make a change on a host, each an argument vector. The engine sets `HA_NODE` and `HA_RELEASE`.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::plan::ChangeCommands;
+///
+/// let script = |what: &str| vec!["bin/patch.sh".to_string(), what.to_string()];
+/// let commands = ChangeCommands::new(script("apply"), script("restore"));
+/// assert!(commands.deploy.is_empty());
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChangeCommands {
@@ -394,6 +294,21 @@ impl ChangeCommands {
 }
 
 /// Steps applied one after another, each to all targets, with a barrier after each.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::action::TrafficAction;
+/// use ha_core::plan::{Stage, Step};
+///
+/// # let topology = observed::topology()?;
+/// // A wave of two: each of them is out before the next step begins.
+/// let wave = topology.members().map(|(node, _)| node).collect();
+/// let stage = Stage::new("take both out", wave, vec![Step::new(TrafficAction::TakeOut, topology.policy())]);
+/// assert_eq!(stage.orders(TrafficAction::TakeOut.into()).count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stage {
@@ -420,6 +335,17 @@ impl Stage {
 }
 
 /// One action with its limits.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::action::TrafficAction;
+/// use ha_core::plan::{OnFailure, Step};
+/// use ha_core::topology::Policy;
+///
+/// let step = Step::new(TrafficAction::Admit, &Policy::default()).with_attempts(2).with_on_failure(OnFailure::Hold);
+/// assert_eq!((step.attempts, step.on_failure), (2, OnFailure::Hold));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Step {

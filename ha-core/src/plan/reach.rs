@@ -10,6 +10,19 @@ const ROLES: [Role; 3] = [Role::Balancer, Role::Host, Role::Probe];
 
 /// How each balancer, host and probe of a topology is reached: by digest, since settings may name secrets. A plan stays one for a
 /// topology in which only that differs.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::plan::Reach;
+///
+/// # let topology = observed::topology()?;
+/// // What a run compares when it is resumed with a topology that was edited meanwhile.
+/// let reach = Reach::of(&topology);
+/// assert!(reach.differences(&topology).is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Reach(BTreeMap<String, Digest>);

@@ -3,6 +3,20 @@ use crate::plan::Plan;
 use crate::safety::Counterexample;
 
 /// Refuses to make a plan. Nothing was changed.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::procedure::PlanError;
+///
+/// fn advice(error: &PlanError) -> Vec<String> {
+///     match error {
+///         PlanError::Missing(lines) => lines.clone(),
+///         PlanError::Unprovable { remedy, .. } => vec![remedy.clone()],
+///         other => vec![other.to_string()],
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {

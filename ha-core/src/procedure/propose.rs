@@ -8,6 +8,18 @@ use crate::state::{ClusterState, Facts};
 use crate::topology::Topology;
 
 /// A cluster as it was observed: all that a procedure may know.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::procedure::Snapshot;
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// let seen = Snapshot::new(&topology, &state, &facts);
+/// assert_eq!(seen.state.nodes().count(), seen.topology.nodes().count());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Snapshot<'a> {
@@ -27,6 +39,33 @@ impl<'a> Snapshot<'a> {
 }
 
 /// Proposes plans for a change. Pure: it gets an observation, never a backend.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::action::ServerAction;
+/// use ha_core::plan::{Draft, Goal, Stage, Step};
+/// use ha_core::procedure::{PlanError, Procedure, Proposal, Snapshot, plan};
+///
+/// /// Tests every member where it is, and changes nothing.
+/// #[derive(Debug)]
+/// struct TestAll;
+///
+/// impl Procedure for TestAll {
+///     fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+///         let members = seen.topology.members().map(|(node, _)| node).collect();
+///         let gate = Step::new(ServerAction::Gate, seen.topology.policy());
+///         let draft = Draft::new("test all", seen.topology, seen.state.clone(), seen.facts.clone(), Goal::unchanged());
+///         Ok(Proposal::one(draft.with_stage(Stage::new("test", members, vec![gate])), "repair what fails"))
+///     }
+/// }
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// let planned = plan(&TestAll, Snapshot::new(&topology, &state, &facts))?;
+/// assert_eq!(planned.plan().procedure(), "test all");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Procedure: fmt::Debug + Send + Sync {
     /// Proposes plans, cheapest first. They need not be safe: each is proven before it is used.
     ///
@@ -36,6 +75,18 @@ pub trait Procedure: fmt::Debug + Send + Sync {
 }
 
 /// What a procedure proposes.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::plan::Plan;
+/// use ha_core::procedure::Proposal;
+///
+/// /// Cheapest first: the plan without a spare, then the one with it.
+/// fn both<'a>(without_spare: Plan, with_spare: Plan) -> Proposal<'a> {
+///     Proposal::new([without_spare, with_spare].into_iter(), "add a member, so that one can be missed")
+/// }
+/// ```
 pub struct Proposal<'a> {
     plans: Box<dyn Iterator<Item = Plan> + 'a>,
     remedy: Box<dyn FnOnce() -> String + 'a>,
@@ -69,6 +120,23 @@ impl<'a> Proposal<'a> {
 ///
 /// # Errors
 /// [`PlanError`]; nothing was changed.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::procedure::{PatchRequest, PlanError, Snapshot, plan};
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// let script = |what: &str| vec!["bin/patch.sh".to_string(), what.to_string()];
+/// let patch = PatchRequest::new("2.0", script("apply"), script("restore"));
+/// let seen = Snapshot::new(&topology, &state, &facts);
+/// // Nothing says that 2.0 may serve beside 1.0, and while one node after another is patched both do.
+/// assert!(matches!(plan(&patch, seen), Err(PlanError::Unprovable { .. })));
+/// let planned = plan(&patch.with_beside("1.0"), seen)?;
+/// assert_eq!(planned.proof().plan, planned.plan().digest());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, PlanError> {
     let Proposal { plans, remedy } = procedure.propose(seen)?;
     let mut refused = None;

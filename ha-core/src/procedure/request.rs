@@ -4,6 +4,17 @@ use super::PlanError;
 use crate::state::{Generation, Releases, SchemaRange};
 
 /// What is declared of one release. What is not declared is not assumed: the proof fails instead.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::procedure::ReleaseFacts;
+/// use ha_core::state::SchemaRange;
+///
+/// let old = ReleaseFacts::new("4.2.0").with_schema(SchemaRange::OLD);
+/// let new = ReleaseFacts::new("5.0.0").with_beside("4.2.0").with_schema(SchemaRange::NEW);
+/// assert_eq!(new.beside, [old.release]);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -40,6 +51,18 @@ impl ReleaseFacts {
 }
 
 /// Asks for a patch: every member gets `release`, by running a command on its stopped server.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::procedure::PatchRequest;
+///
+/// let script = |what: &str| vec!["bin/patch.sh".to_string(), what.to_string()];
+/// let patch = PatchRequest::new("4.2.1", script("apply"), script("restore"))
+///     .with_beside("4.2.0")
+///     .in_test_domain_first();
+/// assert!(patch.test_domain);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -89,6 +112,21 @@ impl PatchRequest {
 
 /// Asks for a version upgrade: a patch with a schema that is expanded before the first new node, and contracted after the
 /// last old one, the spare included, is gone.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::procedure::{PatchRequest, ReleaseFacts, UpgradeRequest};
+/// use ha_core::state::SchemaRange;
+///
+/// let script = |what: &str| vec!["bin/upgrade.sh".to_string(), what.to_string()];
+/// let change = PatchRequest::new("5.0", script("apply"), script("restore"))
+///     .with_facts(ReleaseFacts::new("4.2").with_schema(SchemaRange::OLD))
+///     .with_facts(ReleaseFacts::new("5.0").with_beside("4.2").with_schema(SchemaRange::NEW));
+/// // Without the contraction it can be rolled back to the end.
+/// let upgrade = UpgradeRequest::new(change).without_contract();
+/// assert!(!upgrade.contract);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -114,6 +152,17 @@ impl UpgradeRequest {
 }
 
 /// Asks for an update of the services: every member gets a new set of shared files.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::procedure::UpdateRequest;
+/// use ha_core::state::Generation;
+///
+/// // The digest is the one that the file sync reports of the tree.
+/// let update = UpdateRequest::new(Generation::new(42, "9f86d081"), vec!["bin/deploy.sh".into()]);
+/// assert!(update.compatible);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -52,6 +52,21 @@ pub enum Mode {
 }
 
 /// How a run ended.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::record::{End, Why};
+///
+/// fn exit_code(end: End) -> u8 {
+///     match end {
+///         End::AllNew => 0,
+///         End::AllOld => 3,
+///         End::NeedsOperator(_) => 4,
+///     }
+/// }
+/// assert_eq!(exit_code(End::NeedsOperator(Why::LoansOpen)), 4);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

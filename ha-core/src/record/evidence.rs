@@ -5,6 +5,16 @@ use serde::{Deserialize, Serialize};
 use crate::state::{Generation, Schema, Sync, Work};
 
 /// What was seen of an order's outcome, as data; the text for people is made from it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::record::Evidence;
+///
+/// let seen = Evidence::OutOfTraffic { cut_requests: 0, older_processes_unseen: false };
+/// assert_eq!(seen.to_string(), "out of traffic, nothing connects to it");
+/// assert_eq!(Evidence::failed("no answer").to_string(), "no answer");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "kind")]

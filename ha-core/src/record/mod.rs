@@ -19,6 +19,15 @@ use crate::topology::DomainIx;
 pub const RECORD_FORMAT: u32 = 3;
 
 /// Names a run. Chosen by the caller, or made from the plan and the time: starting the same run twice is one run.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::record::RunId;
+///
+/// let run = RunId::from("patch-2026-07");
+/// assert_eq!(run.as_str(), "patch-2026-07");
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -49,6 +58,16 @@ impl fmt::Display for RunId {
 }
 
 /// One record of a run, with its place, its writer and its time.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::record::{End, Entry, RECORD_FORMAT, Record};
+/// use ha_core::state::LeaseEpoch;
+///
+/// let entry = Entry::new(0, LeaseEpoch::new(1), 0, Record::Closed { end: End::AllOld, open: Vec::new() });
+/// assert_eq!(entry.format, RECORD_FORMAT);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
@@ -72,6 +91,16 @@ impl Entry {
 }
 
 /// What happened in a run.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::record::{End, Record, Why};
+///
+/// let closed = |end| Record::Closed { end, open: Vec::new() }.leaves_open();
+/// assert_eq!(closed(End::AllNew), Some(false));
+/// assert_eq!(closed(End::NeedsOperator(Why::Held)), Some(true));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

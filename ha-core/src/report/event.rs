@@ -3,6 +3,24 @@ use serde::Serialize;
 use crate::record::{End, Evidence, OutcomeKind};
 
 /// What a run tells while it lasts. Stable names; new kinds may come.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::report::Event;
+///
+/// fn line(event: &Event) -> Option<String> {
+///     match event {
+///         Event::StepEnded { target, action, message, took_ms, .. } => {
+///             Some(format!("{action} {target}: {message} ({took_ms} ms)"))
+///         }
+///         Event::Closed { message, .. } => Some(message.clone()),
+///         _ => None, // new kinds may come
+///     }
+/// }
+/// let closed = Event::Turned { message: "a step failed".into() };
+/// assert_eq!((closed.kind(), line(&closed)), ("turned", None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "event")]

@@ -12,6 +12,21 @@ use crate::safety::Proof;
 use crate::topology::{Name, Topology};
 
 /// The evidence of a run.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::record::End;
+/// use ha_core::report::RunReport;
+///
+/// /// Prints what a run has done, and tells whether somebody has to look after it.
+/// fn needs_a_person(report: &RunReport) -> bool {
+///     println!("{report}");
+///     let slowest = report.steps.iter().max_by_key(|step| step.took_ms);
+///     println!("slowest step: {:?}, lowest margin: {:?}", slowest.map(|step| &step.action), report.lowest_margin);
+///     !report.open.is_empty() || matches!(report.end, End::NeedsOperator(_))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]

@@ -23,6 +23,25 @@ use crate::topology::{BalancerIx, DomainIx, NodeIx, Topology};
 ///
 /// # Errors
 /// The shortest way to a state that breaks the law; without a way, what is wrong with a plan that is none ([`Plan::check`]).
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::action::ServerAction;
+/// use ha_core::plan::{Draft, Goal, Plan, Stage, Step};
+/// use ha_core::safety::prove;
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// let esb1 = topology.find("esb1").ok_or("no such node")?;
+/// let stop = Stage::new("stop", vec![esb1], vec![Step::new(ServerAction::Stop, topology.policy())]);
+/// let plan = Plan::from(Draft::new("stop", &topology, state, facts, Goal::unchanged()).with_stage(stop));
+/// // It takes requests still: the plan is refused, with the shortest way there.
+/// let counterexample = prove(&topology, &plan).unwrap_err();
+/// assert_eq!(counterexample.faults, 0);
+/// println!("{counterexample}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn prove(topology: &Topology, plan: &Plan) -> Result<Proof, Box<Counterexample>> {
     check(topology, plan)?;
     match by_class(topology, plan) {
@@ -38,6 +57,21 @@ pub fn prove(topology: &Topology, plan: &Plan) -> Result<Proof, Box<Counterexamp
 ///
 /// # Errors
 /// As for [`prove`].
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::procedure::{PatchRequest, Snapshot, plan};
+/// use ha_core::safety::prove_with;
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// # let patch = PatchRequest::new("2.0", vec!["apply".into()], vec!["restore".into()]).with_beside("1.0");
+/// # let planned = plan(&patch, Snapshot::new(&topology, &state, &facts))?;
+/// let without_faults = prove_with(&topology, planned.plan(), 0)?;
+/// assert!(without_faults.states < planned.proof().states);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn prove_with(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Counterexample>> {
     check(topology, plan)?;
     explore_in_order(topology, plan, faults)

@@ -7,6 +7,21 @@ use crate::topology::Topology;
 /// Renders a plan as a table: for each step what serves once it is done, above what is required, and what the worst loss
 /// would leave then, above what is required after a loss. Negative where the plan would break the law. Where there are several
 /// pools, each has a line of its own.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::procedure::{PatchRequest, Snapshot, plan};
+/// use ha_core::safety::margins;
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// # let patch = PatchRequest::new("2.0", vec!["apply".into()], vec!["restore".into()]).with_beside("1.0");
+/// # let planned = plan(&patch, Snapshot::new(&topology, &state, &facts))?;
+/// let table = margins(&topology, planned.plan());
+/// assert!(table.contains("take out"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn margins(topology: &Topology, plan: &Plan) -> String {
     let law = Law::new(topology, &plan.facts);
     let mut state = plan.start.clone();

@@ -7,6 +7,17 @@ use crate::plan::{DegradedWindow, Digest, Plan};
 use crate::topology::{Name, Topology};
 
 /// States that a plan holds the law in every state it can reach, and what was explored to know it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::safety::Proof;
+///
+/// /// The least that any quiet state of the plan has to spare, over all pools.
+/// fn to_spare(proof: &Proof) -> Option<u64> {
+///     proof.pools.iter().filter_map(|pool| pool.now.lowest).min()
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -157,6 +168,16 @@ impl fmt::Display for Proof {
 }
 
 /// Shows how a plan breaks the law: the shortest way there.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::safety::Counterexample;
+///
+/// fn last_event(counterexample: &Counterexample) -> Option<&str> {
+///     counterexample.trace.last().map(String::as_str)
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counterexample {
@@ -182,3 +203,5 @@ impl fmt::Display for Counterexample {
         Ok(())
     }
 }
+
+impl std::error::Error for Counterexample {}

@@ -4,6 +4,20 @@ use super::{MemberState, NodeState, Schema, SiteState, Traffic, WriterEpoch};
 use crate::topology::{DomainIx, MemberIx, MemberLayout, NodeIx, Topology};
 
 /// The state of the whole cluster: the product of its resources' states.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::state::Traffic;
+///
+/// # let (topology, mut state, _) = observed::cluster()?;
+/// let esb1 = topology.find("esb1").ok_or("no such node")?;
+/// state.set_traffic_everywhere(esb1, |_| Traffic::Out);
+/// assert!(state.members(esb1).iter().all(|member| member.traffic == Traffic::Out));
+/// assert!(state.node(esb1).process.is_ready());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct ClusterState {
     nodes: Vec<NodeState>,

@@ -3,6 +3,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Says who may act: each holder of the lease has a higher epoch than all before it, from 1 on.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::LeaseEpoch;
+///
+/// assert!(LeaseEpoch::new(4) > LeaseEpoch::new(3)); // 4 may act, and 3 may not any more
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseEpoch(u64);
@@ -26,6 +34,14 @@ impl fmt::Display for LeaseEpoch {
 }
 
 /// Says who may write shared files: each holder has a higher epoch than all before it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::WriterEpoch;
+///
+/// assert_eq!(WriterEpoch::new(3).next(), WriterEpoch::new(4));
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WriterEpoch(u64);

@@ -1,6 +1,15 @@
 use serde::{Deserialize, Serialize};
 
 /// The state of the file sync into one node: the edge from the writer to it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{Sync, SyncEvent};
+///
+/// assert_eq!(Sync::Active.on(SyncEvent::Held), Ok(Sync::Held));
+/// assert!(Sync::Running.on(SyncEvent::Held).is_err()); // a transfer ends first
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

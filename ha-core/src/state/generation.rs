@@ -1,6 +1,15 @@
 use serde::{Deserialize, Serialize};
 
 /// One set of shared files: a number that grows, and a digest that tells two sets of one number apart.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::Generation;
+///
+/// let set = Generation::new(42, "9f86d081");
+/// assert_eq!((set.sequence, &*set.digest), (42, "9f86d081"));
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Generation {
@@ -32,6 +41,17 @@ impl GenerationId {
 }
 
 /// The generations that a plan or an observation speaks of. At most 64.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{Generation, Generations};
+///
+/// let mut generations = Generations::default();
+/// let id = generations.enter(Generation::new(42, "9f86d081"))?;
+/// assert_eq!(generations.sequence(id), 42);
+/// # Ok::<(), ha_core::state::TooManyGenerations>(())
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generations(Vec<Generation>);

@@ -61,6 +61,18 @@ impl std::fmt::Display for LoanKind {
 }
 
 /// The loans that are open on one node. There is room for sixteen kinds.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{LoanKind, LoanSet};
+///
+/// let mut loans = LoanSet::default();
+/// loans.open(LoanKind::HeldOut);
+/// loans.open(LoanKind::Stopped);
+/// loans.repay(LoanKind::Stopped);
+/// assert_eq!(loans.iter().map(|loan| loan.to_string()).collect::<Vec<_>>(), ["held out of traffic"]);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LoanSet(u16);

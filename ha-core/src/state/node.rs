@@ -6,6 +6,19 @@ use super::{GenerationId, LoanSet, Process, ReleaseId, ReleaseSet, ServerDomain,
 
 /// The state of one node, its servers on the balancers apart: what is observed of it, and what a run knows besides: gates
 /// passed, changes begun, loans.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{NodeState, Process, ReleaseSet, Releases};
+///
+/// let release = Releases::default().enter("4.2.0")?;
+/// let mut tested = ReleaseSet::default();
+/// assert!(!NodeState::new(Process::Ready { warm: true }, Some(release), tested).is_tested());
+/// tested.insert(release);
+/// assert!(NodeState::new(Process::Ready { warm: true }, Some(release), tested).is_tested());
+/// # Ok::<(), ha_core::state::TooManyReleases>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NodeState {

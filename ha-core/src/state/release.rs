@@ -8,6 +8,19 @@ use super::SchemaRange;
 pub struct ReleaseId(u8);
 
 /// The releases that a plan knows, and what was declared of them. At most 64.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::Releases;
+///
+/// let mut releases = Releases::default();
+/// let (old, new) = (releases.enter("4.2.0")?, releases.enter("4.2.1")?);
+/// assert!(!releases.may_serve_beside(old, new)); // what is not declared is not assumed
+/// releases.declare_beside(new, old);
+/// assert!(releases.may_serve_beside(old, new));
+/// # Ok::<(), ha_core::state::TooManyReleases>(())
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Releases(Vec<Release>);

@@ -3,6 +3,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The state of the shared database's schema in a version upgrade. Ordered: each state follows the one before.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{Schema, SchemaEvent};
+///
+/// assert_eq!(Schema::Base.advance(Schema::Backfilled), Ok(Schema::Backfilled));
+/// assert!(Schema::Contracted.on(SchemaEvent::ExpandBegan).is_err()); // nothing leads back
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -125,6 +134,15 @@ impl fmt::Display for Schema {
 }
 
 /// The schema states that a release can read and write, both ends included.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{Schema, SchemaRange};
+///
+/// assert!(SchemaRange::OLD.contains(Schema::Expanded) && SchemaRange::NEW.contains(Schema::Expanded));
+/// assert!(!SchemaRange::OLD.contains(Schema::Contracting));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct SchemaRange {
     /// The first.

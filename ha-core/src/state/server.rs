@@ -1,6 +1,15 @@
 use serde::{Deserialize, Serialize};
 
 /// The state of a node's server process.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{Process, ProcessEvent};
+///
+/// assert_eq!(Process::Stopped.on(ProcessEvent::StartIssued), Ok(Process::Starting));
+/// assert!(Process::Stopped.on(ProcessEvent::BecameReady).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Process {

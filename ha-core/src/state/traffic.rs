@@ -13,6 +13,17 @@ pub enum MemberKind {
 }
 
 /// The state of one node on one balancer instance.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{Traffic, TrafficEvent};
+///
+/// let draining = Traffic::In.on(TrafficEvent::DrainStarted);
+/// assert_eq!(draining, Ok(Traffic::Draining { in_flight: true }));
+/// // With requests in progress it is never closed.
+/// assert!(Traffic::Draining { in_flight: true }.on(TrafficEvent::Closed).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Traffic {

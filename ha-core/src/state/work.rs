@@ -1,6 +1,15 @@
 use serde::{Deserialize, Serialize};
 
 /// Whether a node pulls work by itself: pollers, schedulers, message consumers.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::{Work, WorkEvent};
+///
+/// assert_eq!(Work::On.on(WorkEvent::Quiesced), Work::Off);
+/// assert!(Work::Unknown.may_run());
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

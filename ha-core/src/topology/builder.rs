@@ -5,6 +5,21 @@ use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
 use super::{Component, Policy, Role, SiteRole, Topology, TopologyError};
 
 /// Puts a topology together; begun with [`Topology::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::topology::{Policy, PoolSpec, Topology};
+///
+/// let refused = Topology::builder("orders")
+///     .policy(Policy::default().with_soak(Duration::from_secs(5)))
+///     .pool(PoolSpec::new("esb", 1, 1000))
+///     .build()
+///     .unwrap_err();
+/// // All that is wrong at once: there are no nodes, and there is no balancer.
+/// assert!(refused.diagnostics().len() > 1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct TopologyBuilder {
     pub(super) draft: Draft,

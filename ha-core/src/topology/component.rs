@@ -9,6 +9,15 @@ use super::reader::{At, Findings, MISSING};
 use super::{Balancer, Name, Node, NodeSpec, Setting, Topology, TopologyBuilder};
 
 /// What a component does for the cluster: one for each backend trait.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Owner, Role};
+///
+/// assert_eq!((Role::Host.owner(), Role::Host.table()), (Owner::Node, Some("host")));
+/// assert!(Role::ALL.iter().any(|role| !role.is_required()));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -162,6 +171,18 @@ impl NodeSpec {
 }
 
 /// A component of a topology, with its owner.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::topology::Role;
+///
+/// # let topology = observed::topology()?;
+/// let hosts: Vec<String> = topology.components(Role::Host).iter().map(|declared| declared.key()).collect();
+/// assert_eq!(hosts, ["node esb1.host", "node esb2.host", "node spare1.host"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Declared<'a> {
@@ -220,6 +241,17 @@ impl Components {
 }
 
 /// Names a backend and gives it its settings, which the backend validates.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Component, Name, Setting};
+///
+/// let mut balancer = Component::new(Name::new("haproxy")?);
+/// balancer.settings.insert("socket".into(), Setting::Text("/run/haproxy/admin.sock".into()));
+/// assert_eq!(balancer.line(), 0); // it was not read from a file
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Component {

@@ -3,6 +3,15 @@ use std::fmt;
 use serde::Serialize;
 
 /// One thing that is wrong in a configuration: where, what, and what to do.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::Diagnostic;
+///
+/// let found = Diagnostic::new(7, "node[1].hosts", "unknown key", "did you mean host?");
+/// assert_eq!(found.to_string(), "line 7: node[1].hosts: unknown key; did you mean host?");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Diagnostic {
@@ -36,6 +45,16 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Refuses a topology, with everything that is wrong in it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::Topology;
+///
+/// let refused = Topology::from_toml_str("[cluster]\nname = \"orders\"\ncolour = \"red\"\n").unwrap_err();
+/// let unknown = refused.diagnostics().iter().find(|found| found.key == "cluster.colour");
+/// assert_eq!(unknown.map(|found| found.line), Some(3));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TopologyError {
     diagnostics: Vec<Diagnostic>,

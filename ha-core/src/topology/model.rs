@@ -8,6 +8,19 @@ use super::members::Members;
 use super::{BalancerIx, DomainIx, Name, PoolIx, SiteIx};
 
 /// The declared cluster: read with [`Topology::from_toml_str`], or put together with [`Topology::builder`]. Always valid.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// # let topology = observed::topology()?;
+/// let esb2 = topology.find("esb2").ok_or("no such node")?;
+/// assert_eq!(topology.node(esb2).name.as_str(), "esb2");
+/// assert_eq!(topology.members().count(), 2);
+/// assert_eq!(topology.spares().count(), 1);
+/// assert_eq!(topology.pools().next().map(|(_, pool)| pool.serve), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Topology {
     pub(crate) name: Name,
@@ -36,6 +49,15 @@ pub struct SiteSpec {
 }
 
 /// What a site is for at rest.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{SiteRole, Topology};
+///
+/// let builder = Topology::builder("orders").site("north", SiteRole::Serving).site("south", SiteRole::Warm);
+/// # drop(builder);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SiteRole {
@@ -50,6 +72,18 @@ pub enum SiteRole {
 }
 
 /// A traffic entrance that nodes share: one backend on the balancers in front of it.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// # let topology = observed::topology()?;
+/// for (_, pool) in topology.pools() {
+///     // One of two members serves: the other alone must carry the whole peak.
+///     assert_eq!((pool.required_now(), pool.required_after_loss()), (1000, 1000));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Pool {
@@ -94,6 +128,21 @@ pub struct Balancer {
 }
 
 /// One node: a server on a host.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::topology::Role;
+///
+/// # let topology = observed::topology()?;
+/// let (pool, _) = topology.pools().next().ok_or("no pool")?;
+/// for (_, node) in topology.nodes() {
+///     assert_eq!(node.port(pool).map(|port| port.capacity), Some(1000));
+///     assert!(node.component(Role::Host).is_some());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Node {
@@ -129,6 +178,17 @@ pub struct Port {
 }
 
 /// The value of a backend's setting.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Component, Name, Setting};
+///
+/// let mut host = Component::new(Name::new("local")?);
+/// host.settings.insert("home".into(), Setting::Text("/srv/esb1".into()));
+/// host.settings.insert("start".into(), Setting::List(vec!["bin/server.sh".into(), "start".into()]));
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Setting {
@@ -143,6 +203,17 @@ pub enum Setting {
 }
 
 /// A share in thousandths; 1000 is the whole.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::Permille;
+///
+/// let share = Permille::new(750);
+/// assert_eq!(share.of(1001), 751); // a requirement is rounded up
+/// assert_eq!(share.at_most(1001), 750); // what is there is rounded down
+/// assert_eq!(share.to_string(), "0.750");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Permille(u16);
@@ -185,6 +256,15 @@ impl fmt::Display for Permille {
 }
 
 /// What happens when requests do not end inside the drain deadline.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{OnDrainDeadline, Policy};
+///
+/// let policy = Policy::default().with_on_drain_deadline(OnDrainDeadline::Hold);
+/// assert_eq!(policy.on_drain_deadline, OnDrainDeadline::Hold);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -198,6 +278,19 @@ pub enum OnDrainDeadline {
 }
 
 /// How long things may take, and what happens when they take longer. What a pool has to carry is declared in [`Pool`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::topology::{Permille, Policy};
+///
+/// let policy = Policy::default()
+///     .with_drain_deadline(Duration::from_secs(120))
+///     .with_canary(Permille::new(50), Duration::from_secs(30))
+///     .with_soak(Duration::from_secs(60));
+/// assert_eq!(policy.longest_request, Duration::from_secs(120));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Policy {

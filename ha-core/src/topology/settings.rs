@@ -6,6 +6,15 @@ use super::reader::{LONGEST, duration, edit_distance};
 use super::{Component, Setting};
 
 /// One setting of a component that is wrong: its key, and what to give.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::SettingError;
+///
+/// let error = SettingError::new("socket", "give an absolute path");
+/// assert_eq!(error.to_string(), "setting socket: give an absolute path");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("setting {key}: {what}")]
 pub struct SettingError {
@@ -31,6 +40,15 @@ impl SettingError {
 }
 
 /// Refuses the settings of a component, with everything that is wrong in them.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{SettingError, SettingErrors};
+///
+/// let refused = SettingErrors::from(SettingError::new("socket", "is missing: add it"));
+/// assert_eq!(refused.errors().len(), 1);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SettingErrors {
     errors: Vec<SettingError>,

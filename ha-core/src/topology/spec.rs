@@ -3,6 +3,19 @@ use super::reader::At;
 use super::{Permille, SiteRole};
 
 /// Declares a pool, for [`Topology::builder`](super::Topology::builder). What it means: [`Pool`](super::Pool).
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Permille, PoolSpec};
+///
+/// // Two of its members serve at rest; 1,000 requests a second come at peak.
+/// let pool = PoolSpec::new("esb", 2, 1000)
+///     .with_backend("be_esb")
+///     .with_survive_one(Permille::THREE_QUARTERS)
+///     .with_balancers(["lb1", "lb2"]);
+/// # drop(pool);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct PoolSpec {
     pub(super) path: String,
@@ -58,6 +71,20 @@ impl PoolSpec {
 }
 
 /// Declares a node, for [`Topology::builder`](super::Topology::builder). What it means: [`Node`](super::Node).
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Component, Name, NodeSpec, Permille};
+///
+/// let (host, probe) = (Component::new(Name::new("local")?), Component::new(Name::new("http")?));
+/// let node = NodeSpec::new("esb1", 500, host, probe)
+///     .with_member("app1")
+///     .with_domain("rack-1")
+///     .with_warm_up(Permille::new(500));
+/// # drop(node);
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct NodeSpec {
     pub(super) path: String,
@@ -126,6 +153,16 @@ impl NodeSpec {
 }
 
 /// Declares where a node differs in one of its pools.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{NodeSpec, PortSpec};
+///
+/// fn with_management(node: NodeSpec) -> NodeSpec {
+///     node.with_port(PortSpec::new("mgmt").with_member("esb1-mgmt").with_capacity(10))
+/// }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct PortSpec {
     pub(super) path: String,

@@ -3,6 +3,20 @@ use std::time::Duration;
 use crate::topology::{Name, Permille};
 
 /// What a balancer's configuration is held against.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::Expectations;
+/// use ha_core::topology::Name;
+///
+/// let expect = Expectations::new(Name::new("esb")?, Duration::from_secs(60))
+///     .with_members(vec![Name::new("esb1")?, Name::new("spare1")?])
+///     .with_spares(vec![Name::new("spare1")?]);
+/// assert_eq!(expect.canary, None);
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Expectations {
@@ -56,6 +70,15 @@ impl Expectations {
 }
 
 /// One thing in a balancer's configuration that endangers a change.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::ConfigFinding;
+///
+/// let danger = ConfigFinding::danger("backend esb: retries 3 sends a request twice: set retries 0");
+/// assert!(danger.is_danger && !ConfigFinding::advice("give it a queue").is_danger);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigFinding {

@@ -7,6 +7,17 @@ use crate::state::MemberKind;
 use crate::topology::Name;
 
 /// Names one server of a balancer: a pool (HAProxy: backend) and a member (HAProxy: server) in it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::MemberRef;
+/// use ha_core::topology::Name;
+///
+/// let member = MemberRef::new(Name::new("esb")?, Name::new("esb1")?);
+/// assert_eq!(member.to_string(), "esb/esb1");
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemberRef {
@@ -62,6 +73,14 @@ pub enum Health {
 }
 
 /// The share of traffic that a member takes beside the others, 0 to 256; at 0 it takes no new requests.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::Weight;
+///
+/// assert_eq!(Weight::new(300).number(), 256);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Weight(u16);
@@ -106,6 +125,18 @@ impl Counters {
 }
 
 /// The state of a member on one balancer instance.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Admin, Counters, Health, Member, Weight};
+/// use ha_core::state::MemberKind;
+///
+/// let member = Member::new(Admin::Ready, Health::Up, MemberKind::Primary)
+///     .with_weight(Weight::new(0), Weight::new(100))
+///     .with_counters(Counters::new(1_204, 3));
+/// assert!(!member.is_usable()); // ready, and of weight 0
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Member {

@@ -18,6 +18,18 @@ pub use reading::{BalancerCapabilities, Completeness, Instance, MemberSnapshot, 
 pub use request::{AddMember, CloseSessions, Closed, CutConsent, SetAdmin, SetWeight};
 
 /// Reads one balancer instance. Planning and observation get this half only.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Admin, MemberRef, ObserveBalancer, StepError};
+///
+/// /// Tells whether a member is out of traffic, and nothing of its requests is left.
+/// async fn is_out(balancer: &dyn ObserveBalancer, member: &MemberRef) -> Result<bool, StepError> {
+///     let seen = balancer.look(member).await?;
+///     Ok(seen.member.admin == Admin::Maint && seen.quiescence.is_some_and(|figures| figures.is_closed()))
+/// }
+/// ```
 #[async_trait]
 pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// Returns what this value can do.
@@ -82,6 +94,17 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
 /// As [`ObserveBalancer::look`].
 /// # Cancel safety
 /// Cancel safe: it only reads.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{MemberRef, MemberSnapshot, ObserveBalancer, StepError, look_by_parts};
+///
+/// /// The body of `ObserveBalancer::look` for a balancer without such a question.
+/// async fn look(balancer: &dyn ObserveBalancer, member: &MemberRef) -> Result<MemberSnapshot, StepError> {
+///     look_by_parts(balancer, member).await
+/// }
+/// ```
 pub async fn look_by_parts<B: ObserveBalancer + ?Sized>(
     balancer: &B,
     member: &MemberRef,
@@ -95,6 +118,23 @@ pub async fn look_by_parts<B: ObserveBalancer + ?Sized>(
 }
 
 /// Changes one balancer instance. A pool behind several instances has one value for each.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Admin, Applied, Effect, LeaseEpoch, LoadBalancer, MemberRef, SetAdmin, StepError};
+///
+/// /// Drains a member, and reads back where nobody can tell.
+/// async fn drain(lb: &dyn LoadBalancer, epoch: LeaseEpoch, member: MemberRef) -> Result<Applied, StepError> {
+///     match lb.set_admin(epoch, SetAdmin::new(member.clone(), Admin::Drain)).await {
+///         Err(error) if error.effect() == Effect::Unknown => match lb.member(&member).await?.admin {
+///             Admin::Drain => Ok(Applied::Applied),
+///             Admin::Ready | Admin::Maint => Err(error),
+///         },
+///         known => known,
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait LoadBalancer: ObserveBalancer {
     /// Sets a member's administrative state and reads it back.
@@ -132,6 +172,18 @@ pub trait LoadBalancer: ObserveBalancer {
 
 /// Adds servers to one balancer instance and takes them away again, for spares that its configuration does not know.
 /// A reload forgets them.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{AddMember, Admin, LeaseEpoch, MemberRef, Membership, StepError};
+///
+/// /// Adds a spare that the configuration does not know. It begins in maintenance.
+/// async fn bring(lb: &dyn Membership, epoch: LeaseEpoch, spare: MemberRef) -> Result<bool, StepError> {
+///     lb.add(epoch, AddMember::new(spare.clone(), ([10, 0, 0, 7], 8280).into())).await?;
+///     Ok(lb.member(&spare).await?.admin == Admin::Maint)
+/// }
+/// ```
 #[async_trait]
 pub trait Membership: ObserveBalancer {
     /// Adds a member in maintenance and reads it back.

@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::Member;
 
 /// How much of what runs on a member a reading shows.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Completeness, Quiescence};
+///
+/// let figures = Quiescence::new(0, 0, 0, 0).with_older(0, Completeness::OlderGenerationsInvisible);
+/// assert_eq!(figures.completeness, Completeness::OlderGenerationsInvisible);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Completeness {
@@ -16,6 +25,17 @@ pub enum Completeness {
 }
 
 /// What still runs on a member, read at one moment on one balancer instance. A missing figure is an error, never 0.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::Quiescence;
+///
+/// // One request in progress, two that wait, one connection in use, none idle.
+/// let figures = Quiescence::new(1, 2, 1, 0).with_generation(4711);
+/// assert_eq!(figures.in_flight(), 3);
+/// assert!(!figures.is_closed());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Quiescence {
@@ -68,6 +88,16 @@ impl Quiescence {
 }
 
 /// Identifies the running balancer process: a changed generation means that its run-time state is gone.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::Instance;
+///
+/// let process = Instance::new("HAProxy 2.6.12", 4711).with_uptime(Duration::from_secs(3_600));
+/// assert!(!process.stopping);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Instance {
@@ -103,6 +133,18 @@ impl Instance {
 }
 
 /// All that one look tells of a member on one balancer instance.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Admin, Health, Instance, Member, MemberSnapshot, Quiescence};
+/// use ha_core::state::MemberKind;
+///
+/// let member = Member::new(Admin::Maint, Health::Paused, MemberKind::Primary);
+/// let seen = MemberSnapshot::new(Instance::new("table 1", 1), member)
+///     .with_quiescence(Some(Quiescence::new(0, 0, 0, 0)));
+/// assert!(seen.quiescence.is_some_and(|figures| figures.is_closed()));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MemberSnapshot {
@@ -130,6 +172,15 @@ impl MemberSnapshot {
 }
 
 /// What a balancer value can do, its layers included. Constant for the value's life. All are off by default.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::BalancerCapabilities;
+///
+/// let claimed = BalancerCapabilities::none().with_fences(true).with_weights(true);
+/// assert!(claimed.sets_weights && !claimed.closes_sessions);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct BalancerCapabilities {

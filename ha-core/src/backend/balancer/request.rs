@@ -7,6 +7,16 @@ use super::{Admin, MemberRef, Weight};
 use crate::state::MemberKind;
 
 /// Asks for an administrative state of one member: an absolute value, never a toggle.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Admin, MemberRef, SetAdmin};
+///
+/// fn into_maintenance(member: MemberRef) -> SetAdmin {
+///     SetAdmin::new(member, Admin::Maint)
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct SetAdmin {
@@ -24,6 +34,16 @@ impl SetAdmin {
 }
 
 /// Asks for a weight of one member: an absolute value, never a percentage, which rounds down to no traffic at all.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{MemberRef, SetWeight, Weight};
+///
+/// fn a_canary(member: MemberRef) -> SetWeight {
+///     SetWeight::new(member, Weight::new(5))
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct SetWeight {
@@ -57,6 +77,16 @@ impl CutConsent {
 }
 
 /// Asks to close the sessions of one member by force: those requests are lost.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{CloseSessions, CutConsent, MemberRef};
+///
+/// fn cut(member: MemberRef) -> CloseSessions {
+///     CloseSessions::new(member, CutConsent::by("J. Doe, change 4711"))
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CloseSessions {
@@ -89,6 +119,21 @@ impl Closed {
 }
 
 /// Asks for a new server. It begins in maintenance, whatever the balancer's own default is.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::{AddMember, MemberRef, Weight};
+/// use ha_core::state::MemberKind;
+///
+/// fn spare(member: MemberRef) -> AddMember {
+///     AddMember::new(member, ([10, 0, 0, 7], 8280).into())
+///         .with_kind(MemberKind::Primary)
+///         .with_weight(Weight::new(100))
+///         .with_checks(Duration::from_secs(1))
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct AddMember {

@@ -22,11 +22,31 @@ pub fn parse_pid_file(bytes: &[u8]) -> Option<u32> {
 }
 
 /// Tells whether a command line, as `/proc/<pid>/cmdline` has it, has `argument` as a whole argument.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::linux::has_argument;
+///
+/// assert!(has_argument(b"java\0-Dcarbon.home=/srv/esb1\0", "-Dcarbon.home=/srv/esb1"));
+/// assert!(!has_argument(b"java\0-Dcarbon.home=/srv/esb10\0", "-Dcarbon.home=/srv/esb1"));
+/// ```
 pub fn has_argument(command_line: &[u8], argument: &str) -> bool {
     command_line.split(|byte| *byte == 0).any(|found| found == argument.as_bytes())
 }
 
 /// One line of `/proc/<pid>/stat`, as far as it says which life of a process this is.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::linux::ProcessStat;
+///
+/// let line = "4711 (java) S 1 4711 4711 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0";
+/// let stat = ProcessStat::parse(line).ok_or("no such line")?;
+/// assert_eq!(stat.incarnation("boot1").as_str(), "boot1:4711:98765");
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ProcessStat {

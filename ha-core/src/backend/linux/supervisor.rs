@@ -3,6 +3,20 @@ use std::path::Path;
 use crate::topology::{Reported, Settings, climbs};
 
 /// What starts and stops a server, and knows whether it runs.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::linux::Supervisor;
+/// use ha_core::topology::{Component, Name, Setting, Settings};
+///
+/// let mut component = Component::new(Name::new("mine")?);
+/// component.settings.insert("unit".into(), Setting::Text("wso2esb.service".into()));
+/// let mut settings = Settings::of(&component);
+/// let supervisor = Supervisor::read(&mut settings);
+/// assert!(matches!(settings.finish(supervisor), Ok(Supervisor::Systemd(_))));
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Supervisor {
     /// Scripts of the server's own, its pid file and its command line.

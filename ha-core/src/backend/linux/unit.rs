@@ -3,6 +3,17 @@ use std::time::Duration;
 use crate::backend::{Incarnation, ServerProcess};
 
 /// A unit of systemd, as `systemctl show` with [`PROPERTIES`](Self::PROPERTIES) prints it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::linux::UnitStatus;
+///
+/// let answer = "LoadState=loaded\nActiveState=active\nInvocationID=93da\nControlGroup=/esb.service\nTimeoutStopUSec=1min\n";
+/// let status = UnitStatus::parse(answer).ok_or("no answer about a unit")?;
+/// assert!(status.is_known && status.is_active && !status.has_failed);
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UnitStatus {

@@ -132,6 +132,26 @@ const LOOK_EVERY: u32 = 10;
 /// The rotation of one node in all its places, each called an instance by its position.
 ///
 /// Use: hand out `poll_call`s, feed each answer to `handle`, wait no longer than `poll_timeout`, until `outcome`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::{ErrorKind, Effect, MemberRef};
+/// use ha_core::machine::rotation::{Failure, Goal, Outcome, Place, Reply, Rotation, RotationPolicy};
+/// use ha_core::topology::Name;
+///
+/// let place = Place::new(MemberRef::new(Name::new("esb")?, Name::new("esb1")?));
+/// let (now, policy) = (Duration::ZERO, RotationPolicy::new(Duration::from_secs(60)));
+/// let mut rotation = Rotation::new(Goal::Out, vec![place], now, policy);
+/// // Every call fails: nothing was changed, and nothing is.
+/// while let Some((instance, _call)) = rotation.poll_call(now) {
+///     let denied = Failure::new(ErrorKind::Denied, Effect::None, "the socket is read-only");
+///     rotation.handle(now, instance, Reply::Failed(denied));
+/// }
+/// assert!(matches!(rotation.outcome(), Some(Outcome::Restored { .. })));
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Debug)]
 pub struct Rotation {
     goal: Goal,

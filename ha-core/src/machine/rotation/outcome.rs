@@ -17,6 +17,21 @@ pub enum DrainOutcome {
 }
 
 /// How a rotation ended.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::machine::rotation::Outcome;
+///
+/// fn line(outcome: &Outcome) -> String {
+///     match outcome {
+///         Outcome::Reached { .. } => "done".into(),
+///         Outcome::Restored { why, .. } => format!("all is as before: {why}"),
+///         Outcome::Stuck { why, instances } => format!("{why}; look at the instances {instances:?}"),
+///         other => format!("{other:?}"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {

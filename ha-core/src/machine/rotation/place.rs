@@ -2,6 +2,19 @@ use crate::backend::MemberRef;
 use crate::topology::Name;
 
 /// Where a rotation acts: a server of the node, in one pool on one balancer instance.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::MemberRef;
+/// use ha_core::machine::rotation::Place;
+/// use ha_core::topology::Name;
+///
+/// let member = MemberRef::new(Name::new("be_esb")?, Name::new("esb1")?);
+/// let place = Place::new(member).in_pool(Name::new("esb")?, "balancer lb1");
+/// # drop(place);
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Place {

@@ -4,6 +4,18 @@ use crate::backend::CutConsent;
 use crate::topology::Permille;
 
 /// What happens to requests that are still in flight at the drain deadline.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::backend::CutConsent;
+/// use ha_core::machine::rotation::{AtDeadline, RotationPolicy};
+///
+/// let cut = AtDeadline::Cut(CutConsent::by("J. Doe, change 4711"));
+/// let policy = RotationPolicy::new(Duration::from_secs(60)).with_at_deadline(cut);
+/// # drop(policy);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum AtDeadline {
@@ -14,6 +26,18 @@ pub enum AtDeadline {
 }
 
 /// A small share of the traffic for a node that comes back, before it gets all of it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::machine::rotation::Canary;
+/// use ha_core::topology::Permille;
+///
+/// // A twentieth of its weight for 30 s; not one answer may fail.
+/// let canary = Canary::new(Permille::new(50), Duration::from_secs(30)).with_failures(Permille::new(0));
+/// # drop(canary);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Canary {
@@ -40,6 +64,16 @@ impl Canary {
 }
 
 /// How a node is taken out of its balancers and put back.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::machine::rotation::{AtDeadline, RotationPolicy};
+///
+/// let policy = RotationPolicy::new(Duration::from_secs(60)).with_persistence_grace(Duration::from_secs(5));
+/// assert_eq!((policy.longest_request, policy.at_deadline), (Duration::from_secs(60), AtDeadline::TurnBack));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RotationPolicy {
