@@ -20,6 +20,21 @@ impl fmt::Display for Place {
 }
 
 /// One reason why the backends of a topology cannot be built.
+///
+/// # Examples
+///
+/// ```
+/// use ha_backends::{ConnectError, ConnectErrors};
+///
+/// /// Lists the features that would have to be turned on.
+/// fn features(refused: &ConnectErrors) -> Vec<&'static str> {
+///     let off = |error: &ConnectError| match error {
+///         ConnectError::FeatureOff { feature, .. } => Some(*feature),
+///         _ => None,
+///     };
+///     refused.errors().iter().filter_map(off).collect()
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {

@@ -9,6 +9,20 @@ use crate::roles::{Factories, roles};
 use crate::shared;
 
 /// What a factory builds a backend from.
+///
+/// # Examples
+///
+/// ```
+/// use ha_backends::Part;
+/// use ha_core::topology::{SettingErrors, Settings};
+///
+/// /// What a factory of one's own does first.
+/// fn address_of(part: Part<'_>) -> Result<String, SettingErrors> {
+///     let mut settings = Settings::of(part.component);
+///     let address = settings.required_text("address");
+///     settings.finish(address)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Part<'a> {
@@ -133,6 +147,25 @@ impl Registry {
 ///
 /// # Errors
 /// As [`Registry::connect`].
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Component, Name, NodeSpec, PoolSpec, Topology};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let unknown = Component::new(Name::new("haprxy")?);
+/// let node = |name| NodeSpec::new(name, 1000, unknown.clone(), unknown.clone());
+/// let topology = Topology::builder("orders")
+///     .balancer("lb1", unknown.clone())
+///     .pool(PoolSpec::new("esb", 1, 1000))
+///     .node(node("esb1"))
+///     .node(node("esb2"));
+/// let refused = ha_backends::connect(&topology.build()?).unwrap_err();
+/// assert_eq!(refused.errors().len(), 5); // a balancer, two hosts and two probes, at once
+/// # Ok(())
+/// # }
+/// ```
 pub fn connect(topology: &Topology) -> Result<Backends, ConnectErrors> {
     Registry::builtin().connect(topology)
 }

@@ -38,6 +38,18 @@ pub enum BalancerCall {
 }
 
 /// What becomes of one call.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_testkit::faulty::{BalancerCall, BalancerFault, FaultyBalancer};
+///
+/// fn spoil<B>(faulty: &FaultyBalancer<B>) {
+///     faulty.plan(BalancerCall::SetAdmin, 0, BalancerFault::LostAfter); // the next one: carried out, and no answer
+///     faulty.plan(BalancerCall::Look, 3, BalancerFault::Slow(Duration::from_secs(2)));
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum BalancerFault {

@@ -11,6 +11,13 @@ pub mod world;
 /// Prints a line of figures from inside a test, past the test harness, which hides what passing tests print. Where
 /// `HA_FIGURES` names a file, the line is added to it as well: a test runner with a process for each test keeps all output
 /// of passing tests to itself.
+///
+/// # Examples
+///
+/// ```
+/// let (tried, caught) = (90, 90);
+/// ha_testkit::figures!("defects: {tried} tried, {caught} caught");
+/// ```
 #[macro_export]
 macro_rules! figures {
     ($($words:tt)*) => {

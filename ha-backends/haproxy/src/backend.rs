@@ -29,6 +29,21 @@ const PRODUCT: &str = "HAProxy ";
 const SEVERITY: &str = "set severity-output number;";
 
 /// One HAProxy instance, driven over its admin socket. Clones share its connections.
+///
+/// # Examples
+///
+/// ```no_run
+/// use ha_core::backend::{Admin, LeaseEpoch, LoadBalancer, MemberRef, SetAdmin};
+/// use ha_core::topology::Name;
+/// use ha_haproxy::{HaProxy, HaProxyConfig};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let haproxy = HaProxy::new(HaProxyConfig::new("/run/haproxy/admin.sock"));
+/// let member = MemberRef::new(Name::new("esb")?, Name::new("esb1")?);
+/// haproxy.set_admin(LeaseEpoch::new(1), SetAdmin::new(member, Admin::Drain)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct HaProxy {
     admin: Socket,

@@ -36,6 +36,16 @@ impl Endpoint {
 }
 
 /// Where one HAProxy instance is driven, and how long it may take.
+///
+/// # Examples
+///
+/// ```
+/// use ha_haproxy::{Endpoint, HaProxyConfig};
+///
+/// let config = HaProxyConfig::at(Endpoint::Tcp("127.0.0.1:9999".into()))
+///     .with_master(Endpoint::Unix("/run/haproxy/master.sock".into()));
+/// assert_eq!(config.connections, 4);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct HaProxyConfig {

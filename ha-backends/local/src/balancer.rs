@@ -20,6 +20,30 @@ use tracing::{Instrument, Span};
 use crate::wire::{LINE_LIMIT, Reply, Request};
 
 /// Drives an [`EmbeddedBalancer`](crate::EmbeddedBalancer) over its admin socket, from its own process or another one.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{MemberRef, ObserveBalancer};
+/// use ha_core::state::MemberKind;
+/// use ha_core::topology::Name;
+/// use ha_local::{EmbeddedBalancer, LocalBalancer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let (dir, pool, esb1) = (tempfile::tempdir()?, Name::new("esb")?, Name::new("esb1")?);
+/// let socket = dir.path().join("admin.sock");
+/// let server = ([127, 0, 0, 1], 8280).into();
+/// let running = EmbeddedBalancer::builder(pool.clone())
+///     .with_member(esb1.clone(), server, MemberKind::Primary)
+///     .start(([127, 0, 0, 1], 0).into(), &socket)
+///     .await?;
+/// let balancer = LocalBalancer::new(running.socket());
+/// assert!(balancer.member(&MemberRef::new(pool, esb1)).await?.is_usable());
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct LocalBalancer {
     socket: PathBuf,

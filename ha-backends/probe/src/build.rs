@@ -15,6 +15,18 @@ pub const BACKENDS: &[&str] = &["http", "tcp", "command", "log"];
 ///
 /// # Errors
 /// [`SettingErrors`] with every key that is wrong: `backend` when it is none of [`BACKENDS`].
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Component, Name, Setting};
+///
+/// let mut component = Component::new(Name::new("http")?);
+/// component.settings.insert("url".into(), Setting::Text("http://10.0.0.1:8280/services/Version".into()));
+/// let probe = ha_probe::from_component(&component)?; // nothing is asked yet
+/// # drop(probe);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn from_component(component: &Component) -> Result<Arc<dyn Probe>, SettingErrors> {
     match component.backend.as_str() {
         "http" => Ok(Arc::new(HttpProbe::new(HttpProbeConfig::from_component(component)?))),

@@ -62,6 +62,24 @@ impl CommandProbeConfig {
 }
 
 /// Runs a program here: exit code 0 is ready, the first line that it prints is the release.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Probe, Ready};
+/// use ha_core::topology::{Component, Name, Setting};
+/// use ha_probe::{CommandProbe, CommandProbeConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let mut component = Component::new(Name::new("command")?);
+/// component.settings.insert("command".into(), Setting::List(vec!["echo".into(), "4.2.0".into()]));
+/// let probe = CommandProbe::new(CommandProbeConfig::from_component(&component)?);
+/// assert_eq!(probe.ready().await?, Ready::Yes { release: "4.2.0".into() });
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct CommandProbe {
     config: CommandProbeConfig,

@@ -25,6 +25,22 @@ impl TcpProbeConfig {
 }
 
 /// Connects to ports, all of which must accept, and has a program tell the release.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Component, Name, Setting};
+/// use ha_probe::{TcpProbe, TcpProbeConfig};
+///
+/// let mut component = Component::new(Name::new("tcp")?);
+/// component.settings.extend([
+///     ("ports".into(), Setting::List(vec!["10.0.0.1:8253".into(), "10.0.0.1:8290".into()])),
+///     ("release_command".into(), Setting::List(vec!["/usr/bin/esb-version".into(), "10.0.0.1".into()])),
+/// ]);
+/// let probe = TcpProbe::new(TcpProbeConfig::from_component(&component)?);
+/// # drop(probe);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TcpProbe {
     inner: CommandProbe,

@@ -22,6 +22,25 @@ const NAME: &str = "sqlite";
 /// Guarantees: an append that returned survives a power cut; after a failed write nothing more is taken until the file
 /// is opened anew. Cheap to clone; clones share one connection. A lease ends with its holder: where the process that took it
 /// has ended for certain, seen from the same boot, process namespace and user (or root), it is free at once.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::journal::{Journal, Lease};
+/// use ha_sqlite::SqliteStore;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let dir = tempfile::tempdir()?;
+/// let store = SqliteStore::open(dir.path().join("journal.db"))?;
+/// let epoch = store.acquire("orders", "deploy-1", Duration::from_secs(30)).await?;
+/// assert!(store.open_runs("orders").await?.is_empty());
+/// store.release("orders", epoch).await?;
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     inner: Arc<Mutex<Inner>>,

@@ -5,6 +5,16 @@ use ha_core::backend::linux::Supervisor;
 use ha_core::topology::{Component, Reported, SettingError, SettingErrors, Settings};
 
 /// How a host is reached. The host key is always checked: there is no setting that turns it off.
+///
+/// # Examples
+///
+/// ```
+/// use ha_ssh::SshConfig;
+///
+/// let mut ssh = SshConfig::new("wso2@esb2.example");
+/// ssh.port = Some(2222);
+/// ssh.known_hosts = Some("/etc/ha/known_hosts".into());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SshConfig {

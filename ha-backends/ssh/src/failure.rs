@@ -4,6 +4,23 @@ use ha_core::backend::{ErrorKind, StepError};
 
 /// Why a host could not be asked, or did not answer. It is the `source` of the [`StepError`], for callers who must tell
 /// one from another.
+///
+/// # Examples
+///
+/// ```
+/// use std::error::Error as _;
+/// use ha_core::backend::StepError;
+/// use ha_ssh::SshFailure;
+///
+/// /// Tells whether somebody has to look at the host keys before it makes sense to try again.
+/// fn is_about_host_keys(error: &StepError) -> bool {
+///     let failure = error.source().and_then(|source| source.downcast_ref());
+///     matches!(
+///         failure,
+///         Some(SshFailure::HostKeyUnknown(_) | SshFailure::HostKeyChanged(_) | SshFailure::HostKeyRevoked(_))
+///     )
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SshFailure {

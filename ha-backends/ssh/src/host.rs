@@ -26,6 +26,19 @@ const THERE: &str = "ha-start: the server is there";
 /// A server of another machine, driven by its own scripts or by systemd over the system's ssh.
 ///
 /// Cheap to clone; clones share one connection, which is made when it is first needed and ends with the last clone.
+///
+/// # Examples
+///
+/// ```no_run
+/// use ha_core::backend::ObserveHost;
+/// use ha_ssh::{SshHost, SshHostConfig};
+///
+/// async fn seen(config: SshHostConfig) -> Result<(), ha_core::backend::StepError> {
+///     let host = SshHost::new(config); // connects with the first question
+///     println!("{:?} runs {:?}", host.identify().await?.machine, host.process().await?);
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SshHost {
     pub(crate) inner: Arc<Inner>,

@@ -10,6 +10,21 @@ use crate::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use crate::{ReservedPort, ssh};
 
 /// A folder of its own and everything that runs in it. Dropping it ends its servers and removes the folder.
+///
+/// # Examples
+///
+/// ```no_run
+/// use ha_lab::fake_carbon::{CarbonConfig, Relaunch};
+/// use ha_lab::{HaProxySpec, Lab, ServerSpec};
+///
+/// // In a test binary, which has a line `ha_lab::roles!();`.
+/// let lab = Lab::open(Relaunch::test()?)?;
+/// let server = lab.carbon("esb1", CarbonConfig::fast("1.0"))?;
+/// server.start()?;
+/// let haproxy = lab.haproxy("lb1", &HaProxySpec::new("esb", vec![ServerSpec::new("esb1", server.port())]))?;
+/// println!("clients: {}", haproxy.address());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Lab {
     dir: TempDir,

@@ -10,6 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A port that was only looked for can be taken before its server listens: by another lab, or by a client for its side of
 /// a connection. So it lies below those that Linux gives to clients (`ip_local_port_range`, from 32768 on), and an abstract
 /// socket of its name, which is gone with the process at the latest, keeps others who ask here away.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::ReservedPort;
+///
+/// let (one, other) = (ReservedPort::any()?, ReservedPort::any()?);
+/// assert_ne!(one.number(), other.number());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ReservedPort {
     number: u16,

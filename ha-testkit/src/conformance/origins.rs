@@ -16,6 +16,20 @@ use super::balancer::HeldRequest;
 
 /// Small HTTP servers on loopback, one for each member, for balancers that carry real requests. Each answers with its
 /// member's name; a request can be held in flight. Dropping the value ends them.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use ha_core::topology::Name;
+/// use ha_testkit::conformance::{Breach, Origins};
+///
+/// /// Tells whether a balancer, started with `origins.address(member)` as its server, lets a request end.
+/// async fn ends(origins: &Origins, balancer: SocketAddr, member: &Name) -> Result<bool, Breach> {
+///     let held = origins.hold(balancer, member).await?; // in flight there from now on
+///     held.release().await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Origins {
     addresses: BTreeMap<Name, SocketAddr>,

@@ -7,6 +7,17 @@ use super::{Breach, Verdict};
 
 /// Counts what became of the cases of one suite on one fixture, and prints it when the last has ended; under cargo-nextest,
 /// which gives each case a process of its own, after each.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::conformance::balancer::{CASES, FakeFixture, check};
+/// use ha_testkit::conformance::Tally;
+///
+/// // What `conformance!` makes a test of, for each case.
+/// static TALLY: Tally = Tally::new("balancer", CASES.len(), &[]);
+/// check(&TALLY, &FakeFixture::new(), "a_state_set_twice_is_applied_once");
+/// ```
 #[derive(Debug)]
 pub struct Tally {
     suite: &'static str,

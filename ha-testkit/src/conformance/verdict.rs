@@ -14,6 +14,18 @@ pub enum Verdict {
 }
 
 /// A broken contract, or a fixture that could not do its work, as text.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::conformance::Breach;
+///
+/// fn start() -> Result<std::net::TcpListener, Breach> {
+///     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?)
+/// }
+/// assert_eq!(Breach::new("the member does not get it").to_string(), "the member does not get it");
+/// # drop(start());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Breach(String);
 

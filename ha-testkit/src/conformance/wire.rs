@@ -22,6 +22,22 @@ pub enum WireEnd {
 
 /// A way to an admin socket that fails as it is told to: the balancer value under test connects to the wire, and the wire
 /// to the balancer. For protocols of one line a connection, whose answer ends with the connection. Dropping it ends it.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+/// use ha_testkit::conformance::balancer::Trouble;
+/// use ha_testkit::conformance::{Breach, Wire, WireEnd};
+///
+/// /// Between the value under test, which connects to `wire.sock`, and the balancer's own socket.
+/// async fn spoiled(dir: &Path) -> Result<Wire, Breach> {
+///     let end = |name| WireEnd::Unix(dir.join(name));
+///     let wire = Wire::start(end("wire.sock"), end("admin.sock"), |line| line.starts_with("set server")).await?;
+///     wire.set(Some(Trouble::HungAfterWrite)).await?;
+///     Ok(wire)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Wire {
     ends: Arc<Ends>,

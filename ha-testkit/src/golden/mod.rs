@@ -14,6 +14,20 @@ use ha_core::topology::{Topology, TopologyError};
 use crate::world::{Shape, World};
 
 /// One plan and what is known about it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::safety::prove;
+/// use ha_testkit::golden::{Expected, cases};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// for case in cases().await.unwrap() {
+///     let proven = prove(case.world.topology(), &case.plan).is_ok();
+///     assert_eq!(proven, case.expected == Expected::Proven, "{}", case.name);
+/// }
+/// # });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Case {
@@ -64,6 +78,17 @@ pub const SPARES: [(usize, u64, SparesNeeded); 7] = [
 ///
 /// # Errors
 /// What was wrong besides the lack of a spare.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::golden::{SparesNeeded, spares_needed};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// // Two members, each with three quarters of the peak.
+/// assert_eq!(spares_needed(2, 750).await.unwrap(), SparesNeeded::Spares(1));
+/// # });
+/// ```
 pub async fn spares_needed(members: usize, capacity: u64) -> Result<SparesNeeded, RunError> {
     for spares in 0..=2 {
         let shape = Shape::active_active(members, capacity).with_spares(&vec![capacity; spares]);

@@ -15,6 +15,25 @@ use crate::world::model::{FakeNode, Inner, Life};
 use crate::world::{Shape, World};
 
 /// Lists the harm that a plan does to a cluster of this shape. Call it inside a tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::plan::{Draft, Plan};
+/// use ha_testkit::simulate::harm_of;
+/// use ha_testkit::world::Shape;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let shape = Shape::active_passive();
+/// let world = shape.world().unwrap();
+/// let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
+/// assert!(harm_of(&shape, planned.plan()).is_empty());
+/// // Without its first step, the take-out, requests meet a stopped server.
+/// let mut draft = Draft::from(planned.plan().clone());
+/// draft.stages.iter_mut().for_each(|stage| stage.steps.retain(|step| step.action.name() != "take out"));
+/// assert!(!harm_of(&shape, &Plan::from(draft)).is_empty());
+/// # });
+/// ```
 pub fn harm_of(shape: &Shape, plan: &Plan) -> Vec<String> {
     let Ok(world) = shape.world() else { return vec!["no cluster".into()] };
     let before = remains(&world);

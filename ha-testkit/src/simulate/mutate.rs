@@ -12,6 +12,21 @@ pub struct Mutant {
 
 /// Lists every plan with one step dropped, duplicated, swapped with the next or kept from one of its targets, and every
 /// plan with one stage dropped or swapped with the next.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::safety::prove;
+/// use ha_testkit::simulate::mutants;
+/// use ha_testkit::world::World;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = World::active_passive();
+/// let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
+/// let refused = mutants(planned.plan()).into_iter().filter(|mutant| prove(world.topology(), &mutant.plan).is_err());
+/// assert!(refused.count() > 0);
+/// # });
+/// ```
 pub fn mutants(plan: &Plan) -> Vec<Mutant> {
     let mut made = Vec::new();
     let mut add = |name: String, change: &dyn Fn(&mut Draft)| {

@@ -1,4 +1,14 @@
 /// A small seeded generator (SplitMix64, Steele, Lea and Flood 2014): the same seed gives the same numbers for ever.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::simulate::Random;
+///
+/// let (mut one, mut other) = (Random::new(7), Random::new(7));
+/// assert_eq!(one.number(), other.number());
+/// assert!(one.below(3) < 3);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

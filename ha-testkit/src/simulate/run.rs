@@ -48,6 +48,19 @@ pub enum Outcome {
 }
 
 /// Runs a scenario. Call it inside a paused tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::simulate::{Outcome, Scenario, simulate};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// // The cluster, the change and the one fault of seed 7.
+/// if let Outcome::Ran { broken, .. } = simulate(&Scenario::from_seed(7, 1)).await {
+///     assert_eq!(broken, []);
+/// }
+/// # });
+/// ```
 pub async fn simulate(scenario: &Scenario) -> Outcome {
     let world = match scenario.shape.world() {
         Ok(world) => world,
@@ -65,11 +78,43 @@ pub async fn simulate(scenario: &Scenario) -> Outcome {
 }
 
 /// Runs a plan in its world, whoever proved it, with these faults.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_testkit::simulate::{FaultAt, Outcome, Procedure, simulate_plan};
+/// use ha_testkit::world::World;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = World::active_passive();
+/// let planned = Procedure::Patch.plan(&world).await.unwrap();
+/// let forgets = FaultAt::Forget { after: Duration::from_secs(5), balancer: "lb1".into() };
+/// let Outcome::Ran { broken, .. } = simulate_plan(&world, planned, &[forgets]).await else { panic!("it runs") };
+/// assert_eq!(broken, []);
+/// # });
+/// ```
 pub async fn simulate_plan(world: &World, planned: Planned, faults: &[FaultAt]) -> Outcome {
     simulate_death(world, planned, faults, &Controller::new(), &async |_| {}).await
 }
 
 /// Runs a plan under a controller that may die; `meanwhile` happens to the world before another one takes over.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::simulate::{Outcome, Procedure, simulate_death};
+/// use ha_testkit::world::{Controller, Death, World};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = World::active_passive();
+/// let planned = Procedure::Patch.plan(&world).await.unwrap();
+/// let controller = Controller::dying(Death::After(5));
+/// let outcome = simulate_death(&world, planned, &[], &controller, &async |_| {}).await;
+/// let Outcome::Ran { broken, served, .. } = outcome else { panic!("it runs") };
+/// assert_eq!((broken.len(), served.lost), (0, 0));
+/// # });
+/// ```
 pub async fn simulate_death(
     world: &World,
     planned: Planned,

@@ -19,6 +19,22 @@ use super::model::{FakeMember, FakeNode, World};
 use super::{Controller, Fault, Operation};
 
 /// A balancer of the simulated world.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Admin, LeaseEpoch, LoadBalancer, MemberRef, SetAdmin};
+/// use ha_core::topology::Name;
+/// use ha_testkit::world::{Controller, FakeBalancer, World};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = World::active_passive();
+/// let balancer = FakeBalancer::new(world.clone(), Controller::new(), "lb1".into());
+/// let member = MemberRef::new(Name::new("esb").unwrap(), Name::new("esb1").unwrap());
+/// balancer.set_admin(LeaseEpoch::new(1), SetAdmin::new(member, Admin::Drain)).await.unwrap();
+/// assert_eq!(world.admin("lb1", "esb1"), Some(Admin::Drain));
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct FakeBalancer {
     pub(super) world: World,

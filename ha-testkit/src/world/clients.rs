@@ -12,6 +12,20 @@ use super::World;
 use super::model::{FakeMember, Inner};
 
 /// Simulated clients: one request in every pool over every balancer of it every 10 ms or as asked for, each of 30 ms, every 20th of 2 s.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_testkit::world::World;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let clients = World::active_passive().clients();
+/// tokio::time::sleep(Duration::from_secs(10)).await;
+/// let served = clients.stop().await;
+/// assert_eq!((served.lost, served.by_release.contains_key("1.0")), (0, true));
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Clients {
     stop: watch::Sender<bool>,

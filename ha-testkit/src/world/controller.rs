@@ -13,6 +13,25 @@ use tokio::time::sleep;
 
 /// One controller of the simulated world, which can die: from then on none of its calls to the cluster does or answers anything,
 /// and its journal and lease refuse, so that whoever waits for its run gets an error.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::record::End;
+/// use ha_testkit::world::{Controller, Death, Moment, World};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = World::active_passive();
+/// let death = Death::In { moment: Moment::BeforeOutcome, action: "stop", target: "esb2" };
+/// let first = world.engine_of(&Controller::dying(death));
+/// let planned = first.plan(&world.patch_to("2.0")).await.unwrap();
+/// assert!(first.run("first".into(), planned).await.unwrap().wait().await.is_err());
+/// // The lease of the dead one runs out, and another one goes on from the journal.
+/// tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+/// let report = world.engine().resume("first".into()).await.unwrap().wait().await.unwrap();
+/// assert_eq!(report.end, End::AllNew);
+/// # });
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Controller {
     dead: Arc<AtomicBool>,
@@ -20,6 +39,17 @@ pub struct Controller {
 }
 
 /// The moment at which a controller dies.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::world::{Controller, Death};
+///
+/// let dies_early = Controller::dying(Death::Before(3));
+/// assert!(!dies_early.is_dead());
+/// dies_early.kill();
+/// assert!(dies_early.is_dead());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Death {

@@ -10,6 +10,14 @@ use tokio::time::{Instant, sleep};
 use super::World;
 
 /// A call that a fault can be planned for.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::world::Operation;
+///
+/// assert!(Operation::Quiescence.reads() && !Operation::SetAdmin.reads());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Operation {
@@ -72,6 +80,22 @@ impl Operation {
 }
 
 /// What goes wrong with one call.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::record::End;
+/// use ha_testkit::world::{Fault, Operation, World};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let (world, clients) = { let world = World::active_passive(); (world.clone(), world.clients()) };
+/// world.plan_fault(Operation::Run, "esb2", Fault::Half); // the patch of esb2 breaks off in its middle
+/// let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
+/// let report = world.engine().run("first".into(), planned).await.unwrap().wait().await.unwrap();
+/// assert_eq!(report.end, End::AllOld);
+/// assert_eq!((world.installed("esb2").as_deref(), clients.stop().await.lost), (Some("1.0"), 0));
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {

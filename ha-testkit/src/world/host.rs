@@ -14,6 +14,21 @@ use super::model::{FakeNode, Life, World};
 use super::{Controller, Fault, Operation};
 
 /// A host of the simulated world. Its start and stop return at once, as the scripts of real servers do.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Host, LeaseEpoch};
+/// use ha_testkit::world::{Controller, FakeHost, World};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = World::active_passive();
+/// let host = FakeHost::new(world.clone(), Controller::new(), "esb1".into());
+/// host.stop(LeaseEpoch::new(1)).await.unwrap();
+/// tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+/// assert!(!world.runs("esb1"));
+/// # });
+/// ```
 pub struct FakeHost {
     world: World,
     controller: Controller,
@@ -21,6 +36,18 @@ pub struct FakeHost {
 }
 
 /// A probe of the simulated world.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Probe, Ready};
+/// use ha_testkit::world::{Controller, FakeProbe, World};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let probe = FakeProbe::new(World::active_passive(), Controller::new(), "esb1".into());
+/// assert_eq!(probe.ready().await.unwrap(), Ready::Yes { release: "1.0".into() });
+/// # });
+/// ```
 pub struct FakeProbe {
     world: World,
     controller: Controller,

@@ -17,6 +17,23 @@ use super::{
 };
 
 /// One simulated cluster. Cheap to clone; clones share the world.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::TopologyError;
+/// use ha_testkit::world::Shape;
+///
+/// # fn main() -> Result<(), TopologyError> {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = Shape::active_active(3, 1000).world()?;
+/// let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
+/// assert_eq!(planned.plan().procedure(), "patch");
+/// assert_eq!(world.installed("esb1").as_deref(), Some("1.0")); // a plan changes nothing
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct World {
     pub(crate) inner: Arc<Mutex<Inner>>,

@@ -5,6 +5,17 @@ use ha_core::topology::{Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, T
 use super::World;
 
 /// The shape of a simulated cluster, for tests that need many.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::world::Shape;
+///
+/// // Three that all serve, each with half of the peak, a spare, and two balancers in front.
+/// let topology = Shape::active_active(3, 500).with_spares(&[500]).with_balancers(2).topology()?;
+/// assert_eq!((topology.members().count(), topology.balancers().count()), (3, 2));
+/// # Ok::<(), ha_core::topology::TopologyError>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Shape {

@@ -15,18 +15,62 @@ use super::model::World;
 use super::{Controller, Fault, Operation};
 
 /// The file sync of the simulated world: what the writer has is copied over every open sync, tested or not.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::ObserveFileSync;
+/// use ha_core::topology::Name;
+/// use ha_testkit::world::{Controller, FakeFiles, Shape};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = Shape::active_passive().with_files().world().unwrap();
+/// let files = FakeFiles::new(world, Controller::new());
+/// let shared = files.shared(&Name::new("esb1").unwrap()).await.unwrap();
+/// assert!(shared.sync.is_open());
+/// # });
+/// ```
 pub struct FakeFiles {
     world: World,
     controller: Controller,
 }
 
 /// The shared database of the simulated world.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::{Database, LeaseEpoch, Migrate};
+/// use ha_core::state::Schema;
+/// use ha_testkit::world::{Controller, FakeDatabase, Shape};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = Shape::active_passive().with_database().world().unwrap();
+/// let database = FakeDatabase::new(world.clone(), Controller::new());
+/// database.migrate(LeaseEpoch::new(1), Migrate::new(Schema::Expanded)).await.unwrap();
+/// assert_eq!(world.schema(), Schema::Expanded);
+/// # });
+/// ```
 pub struct FakeDatabase {
     world: World,
     controller: Controller,
 }
 
 /// The pulled work of one node of the simulated world.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::ObserveWorkload;
+/// use ha_core::state::Work;
+/// use ha_testkit::world::{Controller, FakeWorkload, Shape};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let world = Shape::active_passive().with_work().world().unwrap();
+/// let workload = FakeWorkload::new(world, Controller::new(), "esb1".into());
+/// assert_eq!(workload.work().await.unwrap(), Work::On);
+/// # });
+/// ```
 pub struct FakeWorkload {
     world: World,
     controller: Controller,

@@ -11,6 +11,17 @@ pub enum Severity {
 }
 
 /// One thing in a `haproxy.cfg` that is dangerous or unwise.
+///
+/// # Examples
+///
+/// ```
+/// use ha_haproxy::{LintExpectations, Severity, lint};
+///
+/// let text = "defaults\n  mode http\n  retries 3\nbackend esb\n  server esb1 10.0.0.1:8280\n";
+/// for warning in lint(text, &LintExpectations::default()).iter().filter(|warning| warning.severity == Severity::Danger) {
+///     println!("{warning}");
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Warning {

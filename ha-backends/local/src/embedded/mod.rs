@@ -47,6 +47,29 @@ impl Check {
 /// It never retries and never queues: a request that its server loses is lost for the client, so that a test sees it. The
 /// primary servers that are up take turns; where none is up, the first backup server that is takes everything. Dropping the
 /// value ends it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::state::MemberKind;
+/// use ha_core::topology::Name;
+/// use ha_local::{Check, EmbeddedBalancer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let dir = tempfile::tempdir()?;
+/// let any = ([127, 0, 0, 1], 0).into();
+/// let balancer = EmbeddedBalancer::builder(Name::new("esb")?)
+///     .with_member(Name::new("esb1")?, ([127, 0, 0, 1], 8280).into(), MemberKind::Primary)
+///     .with_member_held_out(Name::new("spare1")?, ([127, 0, 0, 1], 8281).into(), MemberKind::Backup)
+///     .with_check(Check::new("/services/Version"))
+///     .start(any, &dir.path().join("admin.sock"))
+///     .await?;
+/// assert_ne!(balancer.address().port(), 0);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EmbeddedBalancer {
     /// One a pool, in the order in which the pools were added.

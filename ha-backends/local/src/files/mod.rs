@@ -21,6 +21,18 @@ use gate::{Gate, Quiet};
 use tree::{Cache, Manifest};
 
 /// Which folders are shared.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::Name;
+/// use ha_local::LocalFilesConfig;
+///
+/// let homes = vec![(Name::new("esb1")?, "/srv/esb1".into()), (Name::new("esb2")?, "/srv/esb2".into())];
+/// let config = LocalFilesConfig::new("deployment", homes);
+/// assert_eq!(config.writer.as_str(), "esb1");
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LocalFilesConfig {
@@ -112,6 +124,18 @@ struct Inner {
 ///
 /// # Errors
 /// What cannot be read; what is no file, folder or link; and a link that leads out.
+///
+/// # Examples
+///
+/// ```
+/// use ha_local::generation_of;
+///
+/// let dir = tempfile::tempdir()?;
+/// assert_eq!(generation_of(dir.path())?, None); // no set: it has no number
+/// std::fs::write(dir.path().join(".ha-generation"), "42\n")?;
+/// assert_eq!(generation_of(dir.path())?.map(|set| set.sequence), Some(42));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn generation_of(folder: &Path) -> io::Result<Option<Generation>> {
     let Manifest { digest, sequence } = tree::read(folder, &mut Cache::default())?;
     Ok(sequence.map(|number| Generation::new(number, digest.to_string())))

@@ -19,6 +19,22 @@ use exchange::{Answer, exchange};
 use url::Url;
 
 /// Asks a node over HTTP or HTTPS, each time on a new connection: an old process cannot answer for a new one.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Component, Name, Setting};
+/// use ha_probe::{HttpProbe, HttpProbeConfig};
+///
+/// let mut component = Component::new(Name::new("http")?);
+/// component.settings.extend([
+///     ("url".into(), Setting::Text("http://10.0.0.1:9201/healthz".into())),
+///     ("release_json".into(), Setting::Text("/version".into())),
+/// ]);
+/// let probe = HttpProbe::new(HttpProbeConfig::from_component(&component)?);
+/// # drop(probe);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct HttpProbe {
     config: HttpProbeConfig,

@@ -22,6 +22,25 @@ use tail::{Seen, Tail};
 
 /// Looks for a line in a log, written since the server was last seen closed, while its ports are open. Clones share what
 /// they have seen.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{Component, Name, Setting};
+/// use ha_probe::{LogProbe, LogProbeConfig};
+///
+/// let mut component = Component::new(Name::new("log")?);
+/// let text = |text: &str| Setting::Text(text.into());
+/// component.settings.extend([
+///     ("log".into(), text("/srv/esb1/logs/carbon.log")),
+///     ("line".into(), text("WSO2 Carbon started")),
+///     ("release_prefix".into(), text("version ")),
+///     ("ports".into(), text("10.0.0.1:8280")),
+/// ]);
+/// let probe = LogProbe::new(LogProbeConfig::from_component(&component)?);
+/// # drop(probe);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct LogProbe {
     config: LogProbeConfig,

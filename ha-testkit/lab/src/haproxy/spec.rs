@@ -1,6 +1,15 @@
 use std::time::Duration;
 
 /// One server row of a lab's HAProxy.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::ServerSpec;
+///
+/// let backup = ServerSpec::new("esb2", 8290).as_backup().with_weight(100).with_words("maxconn 3");
+/// assert!(backup.backup && !backup.held_out);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerSpec {
@@ -64,6 +73,18 @@ impl ServerSpec {
 }
 
 /// What a lab's HAProxy is to do. It hides nothing by default: no retries, no redispatch.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::{HaProxySpec, ServerSpec};
+///
+/// let spec = HaProxySpec::new("esb", vec![ServerSpec::new("esb1", 8280)])
+///     .checking("/healthz")
+///     .with_master()
+///     .with_backend_line("timeout queue 30s");
+/// assert_eq!(spec.servers.len(), 1);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HaProxySpec {

@@ -2,6 +2,18 @@ use std::io;
 use std::time::Duration;
 
 /// One kind of request: a GET over a kept-alive connection, unless it is changed.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_lab::load::Class;
+///
+/// let short = Class::new("/orders", "orders ", 20);
+/// let posted = Class::new("/orders?ms=20", "orders ", 5).as_post("a=1").closing();
+/// let upgraded = Class::new("/echo", "echo ", 2).upgraded_for(Duration::from_millis(200));
+/// # drop((short, posted, upgraded));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Class {

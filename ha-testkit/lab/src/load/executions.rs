@@ -7,6 +7,16 @@ use std::path::Path;
 ///
 /// # Errors
 /// When a log cannot be read.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::load::double_executions;
+///
+/// // A server that never served has no log.
+/// assert_eq!(double_executions(&["/nonexistent/requests.log"])?, 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn double_executions<P: AsRef<Path>>(logs: &[P]) -> io::Result<u64> {
     let mut begun: BTreeMap<String, u64> = BTreeMap::new();
     for log in logs {

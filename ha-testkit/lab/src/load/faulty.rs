@@ -30,6 +30,21 @@ pub enum Misbehaviour {
 }
 
 /// A server that fails a known number of requests in each kind: what measures a load generator.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::load::{Class, FailureKind, FaultyServer, Load, Misbehaviour};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// // Each second request is answered with 503: the load must count just that.
+/// let server = FaultyServer::start(vec![Misbehaviour::None, Misbehaviour::Status503]).await?;
+/// let load = Load::new(server.address(), 500).with_class(Class::new("/", "orders ", 1)).with_limit(20);
+/// let report = load.start()?.finish().await;
+/// assert_eq!(report.counts.failed.get(&FailureKind::Status5xx), Some(&10));
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct FaultyServer {
     address: SocketAddr,

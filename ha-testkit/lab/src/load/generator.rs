@@ -14,6 +14,24 @@ use super::tally::Tally;
 use super::wire::Wire;
 
 /// A load to put on one address, or on several in turn.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_lab::load::{Class, FaultyServer, Load, Misbehaviour};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let server = FaultyServer::start(vec![Misbehaviour::None]).await?;
+/// let load = Load::new(server.address(), 500)
+///     .with_class(Class::new("/orders", "orders ", 1))
+///     .with_timeout(Duration::from_secs(5))
+///     .with_limit(50);
+/// let report = load.start()?.finish().await;
+/// assert_eq!((report.counts.sent, report.counts.failures()), (50, 0));
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Load {
     addresses: Vec<SocketAddr>,

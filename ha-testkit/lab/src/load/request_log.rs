@@ -3,6 +3,17 @@ use std::io;
 use std::path::Path;
 
 /// What a server of the lab wrote about its requests: `S id` when one began, `E id` when it ended.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::load::RequestLog;
+///
+/// let mut log = RequestLog::default();
+/// log.begun = vec!["7-0-1".into(), "7-0-2".into()];
+/// log.ended = vec!["7-0-1".into()];
+/// assert_eq!(log.unfinished(), ["7-0-2"]);
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RequestLog {

@@ -10,6 +10,20 @@ use tokio::time::Instant;
 use super::tally::{LoadReport, Snapshot, Tally};
 
 /// A load that runs.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::load::RunningLoad;
+///
+/// /// Lets a load run until so many right answers are there.
+/// async fn until(load: RunningLoad, answers: u64) -> u64 {
+///     while load.snapshot().ok < answers {
+///         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+///     }
+///     load.stop().await.counts.failures()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct RunningLoad {
     tally: Arc<Mutex<Tally>>,

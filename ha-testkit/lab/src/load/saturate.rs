@@ -18,6 +18,20 @@ use super::tally::Tally;
 /// They find what an open loop misses: with every connection busy at every moment, a server that goes away always meets
 /// a request. A connection that the other end closed while it was idle is not used; one that ends after the request was
 /// written is a failure.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::load::{Class, FaultyServer, Misbehaviour, Saturate};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let server = FaultyServer::start(vec![Misbehaviour::None]).await?;
+/// let clients = Saturate::new(server.address()).with_clients(4).with_class(Class::new("/", "orders ", 1));
+/// let report = clients.with_limit(40).start()?.finish().await;
+/// assert_eq!((report.counts.ok, report.counts.failures()), (40, 0));
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Saturate {
     addresses: Vec<SocketAddr>,

@@ -77,6 +77,17 @@ impl Snapshot {
 }
 
 /// What a load has seen.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::load::LoadReport;
+///
+/// fn line(report: &LoadReport) -> String {
+///     let counts = &report.counts;
+///     format!("{} sent, {} failed {:?}, p99 {} us", counts.sent, counts.failures(), counts.failed, report.p99_us)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LoadReport {

@@ -77,6 +77,33 @@ impl Truth {
 }
 
 /// Builds subjects: balancers of a kind, each with a world of its own.
+///
+/// # Examples
+///
+/// ```
+/// use async_trait::async_trait;
+/// use ha_core::topology::Name;
+/// use ha_testkit::conformance::Breach;
+/// use ha_testkit::conformance::balancer::{Ability, FakeFixture, Fixture, Subject};
+///
+/// /// Balancers that cannot be started anew: the cases that need it are skipped, by name.
+/// struct NeverRestarted;
+///
+/// #[async_trait]
+/// impl Fixture for NeverRestarted {
+///     fn name(&self) -> String {
+///         "a balancer for good".into()
+///     }
+///
+///     fn can(&self, ability: Ability) -> bool {
+///         !matches!(ability, Ability::Restart | Ability::OldRequests)
+///     }
+///
+///     async fn fresh(&self, pool: &Name, members: &[Name]) -> Result<Box<dyn Subject>, Breach> {
+///         FakeFixture::new().fresh(pool, members).await
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Fixture: Send + Sync {
     /// Names what is tested, for reports.

@@ -9,6 +9,17 @@ use super::{Ability, Fixture, HeldRequest, Subject, Truth};
 use crate::conformance::{Breach, balancer::Trouble};
 
 /// Another fixture's subjects with a wrapper around each balancer: a wrapper conforms when the suite holds on it.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use ha_testkit::conformance::balancer::{FakeFixture, Fixture, Layered};
+/// use ha_testkit::faulty::FaultyBalancer;
+///
+/// let fixture = Layered::new(FakeFixture::new(), "FaultyBalancer", |inner| Arc::new(FaultyBalancer::new(inner)));
+/// assert_eq!(fixture.name(), "FaultyBalancer over the fake balancer");
+/// ```
 pub struct Layered<F, W> {
     inner: F,
     name: &'static str,

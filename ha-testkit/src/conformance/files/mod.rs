@@ -42,6 +42,18 @@ impl FilesAbility {
 }
 
 /// Builds subjects: nodes that share files, each time others.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::conformance::files::{CASES, FakeFilesFixture};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// for case in CASES {
+///     case.run(&FakeFilesFixture::new()).await.unwrap();
+/// }
+/// # });
+/// ```
 #[async_trait]
 pub trait FilesFixture: Send + Sync {
     /// Names what is tested, for reports.

@@ -10,6 +10,16 @@ use crate::conformance::Breach;
 type Wrap = Arc<dyn Fn(Arc<dyn Host>) -> Arc<dyn Host> + Send + Sync>;
 
 /// Another fixture's subjects with a wrapper around each host: a wrapper conforms when the suite holds on it.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::conformance::host::{FakeHostFixture, Fixture, LayeredHost};
+///
+/// // A wrapper around any host, here one that adds nothing.
+/// let fixture = LayeredHost::new(FakeHostFixture::new(), "nothing", |inner| inner);
+/// assert!(fixture.name().contains("nothing"));
+/// ```
 pub struct LayeredHost<F> {
     inner: F,
     name: &'static str,

@@ -15,6 +15,18 @@ use super::case::suite;
 use super::verdict::Breach;
 
 /// Builds balancers to whose pools members can be added.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::conformance::membership::{CASES, FakeMembershipFixture};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// for case in CASES {
+///     case.run(&FakeMembershipFixture::new()).await.unwrap();
+/// }
+/// # });
+/// ```
 #[async_trait]
 pub trait MembershipFixture: Send + Sync {
     /// Names what is tested, for reports.

@@ -76,6 +76,23 @@ impl Ability {
 }
 
 /// Builds subjects: probes of a kind, each with a server of its own.
+///
+/// # Examples
+///
+/// ```
+/// use ha_testkit::conformance::Verdict;
+/// use ha_testkit::conformance::probe::{CASES, FakeProbeFixture};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let mut skipped = Vec::new();
+/// for case in CASES {
+///     if let Verdict::Skipped(reason) = case.run(&FakeProbeFixture::new()).await.unwrap() {
+///         skipped.push(reason);
+///     }
+/// }
+/// assert!(skipped.contains(&"fixture: hung")); // a simulated server does not hang
+/// # });
+/// ```
 #[async_trait]
 pub trait ProbeFixture: Send + Sync {
     /// Names what is tested, for reports.
