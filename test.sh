@@ -18,7 +18,7 @@ say() { printf '\n== %s\n' "$*"; }
 # Debian package, and the program of it that must be there.
 missing=""
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
-pairs="haproxy:haproxy gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl"
+pairs="haproxy:haproxy rsync:rsync gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl"
 if [ "$long" = yes ]; then
     pairs="$pairs g++:c++"
 fi

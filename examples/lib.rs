@@ -1,1 +1,15 @@
-//! Runnable examples: see the folders beside this file.
+//! What the examples in the folders beside this file share: a controller as a child process, so that killing it leaves the
+//! cluster serving, and how a run and its load are shown.
+
+mod child;
+mod control;
+mod show;
+
+use std::error::Error;
+
+pub use child::{Controller, Followed};
+pub use control::{control, tell_cost};
+pub use show::Show;
+
+/// What an example returns.
+pub type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;

@@ -11,7 +11,9 @@ use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use super::{Fallible, Options};
+use examples::Fallible;
+
+use super::Options;
 
 /// The release at the beginning.
 pub(crate) const OLD: &str = "4.2.0";

@@ -19,27 +19,23 @@
 //! run ended otherwise, 2 the demonstration itself could not be set up.
 
 mod cluster;
-mod controller;
 mod meter;
 mod over_ssh;
-mod show;
+mod report;
 
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
+use examples::{Controller, Fallible, Followed, Show, control, tell_cost};
+use ha_core::procedure::PatchRequest;
 use ha_lab::fake_carbon;
 use ha_lab::load::{Class, Load, LoadReport, RunningLoad, Saturate, double_executions};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::sleep;
 
 use cluster::Cluster;
-use show::Show;
-
-type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug)]
@@ -74,12 +70,12 @@ fn main() -> ExitCode {
     {
         // It waits for others most of the time: one thread costs the least.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let code = runtime.map_or_else(
-            |error| failed(&error),
-            |runtime| runtime.block_on(controller::run(folder.as_ref(), from, to)),
-        );
-        controller::tell_cost();
-        return code;
+        let controlled = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(patch(folder, from, to)));
+        if let Err(error) = &controlled {
+            println!("controller: {error}");
+        }
+        tell_cost();
+        return if controlled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -91,6 +87,13 @@ fn main() -> ExitCode {
         Ok(Ok(false)) => ExitCode::FAILURE,
         Ok(Err(error)) | Err(error) => failed(&*error),
     }
+}
+
+/// What the controller does.
+async fn patch(folder: &str, from: &str, to: &str) -> Fallible<()> {
+    let argv = |verb: &str| vec!["bin/patch.sh".into(), verb.into()];
+    let request = PatchRequest::new(to, argv("apply"), argv("restore")).with_beside(from);
+    control(folder.as_ref(), &format!("patch-{to}"), &request).await
 }
 
 fn failed(error: &dyn Error) -> ExitCode {
@@ -184,9 +187,9 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         Some(console) => vec![("esb", &report), ("mgmt", console)],
         None => vec![("esb", &report)],
     };
-    let written = show.report(&options.out, &cluster, &run, &pools, doubles)?;
+    let written = report::write(&show, &options.out, &cluster, &run, &pools, doubles)?;
     if let Some(outage) = &outage {
-        show.outage(outage, &report);
+        report::outage(outage, &report);
     }
     show.line(&format!("report: {}", written.display()));
     Ok(match &outage {
@@ -324,10 +327,14 @@ async fn controlled(
         Options { kill_controller: true, .. } | Options { kill_active: true, .. } => Some(Moment::Patch),
         _ => None,
     };
-    let mut child = controller_of(cluster.folder(), from, to)?;
-    let mut lines = output_of(&mut child)?;
+    let mut controller = controller_of(cluster.folder(), from, to)?;
     loop {
-        match follow(&mut child, &mut lines, show, load, stop_at.take()).await? {
+        let (mut steps, stop_at) = (0, stop_at.take());
+        let has_come = |told: &serde_json::Value| {
+            steps += u32::from(told["event"] == "step-started");
+            stop_at.is_some_and(|moment: Moment| moment.has_come(steps, told))
+        };
+        match controller.follow(show, load, has_come).await? {
             Followed::Ended(report) => return Ok(report),
             Followed::Reached if options.reload => {
                 tokio::task::block_in_place(|| cluster.reload_first())?;
@@ -338,9 +345,8 @@ async fn controlled(
                 *outage = Some(kill_active(cluster, load).await?);
             }
             Followed::Reached => {
-                child.kill().await?;
-                child = controller_of(cluster.folder(), from, to)?;
-                lines = output_of(&mut child)?;
+                controller.kill().await?;
+                controller = controller_of(cluster.folder(), from, to)?;
                 show.line("the controller was killed with -9; another one goes on from the journal");
             }
         }
@@ -367,66 +373,7 @@ impl Moment {
 
 const KILL_AFTER_STEPS: u32 = 6;
 
-enum Followed {
-    Ended(serde_json::Value),
-    Reached,
-}
-
-type Output = Lines<BufReader<ChildStdout>>;
-
-fn output_of(child: &mut Child) -> Fallible<Output> {
-    let stdout = child.stdout.take().ok_or("the controller has no output")?;
-    Ok(BufReader::new(stdout).lines())
-}
-
 /// Starts a controller that patches the cluster in a folder, or goes on with what another one began there.
-fn controller_of(folder: &Path, from: &str, to: &str) -> Fallible<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("controller").arg(folder).args([from, to]).stdout(Stdio::piped()).kill_on_drop(true);
-    Ok(command.spawn()?)
-}
-
-/// Shows what the controller tells until it ends, or until a moment has come.
-async fn follow(
-    child: &mut Child,
-    lines: &mut Output,
-    show: &Show,
-    load: &RunningLoad,
-    stop_at: Option<Moment>,
-) -> Fallible<Followed> {
-    let (mut steps, mut report) = (0, serde_json::Value::Null);
-    let mut tick = tokio::time::interval(Duration::from_millis(200));
-    loop {
-        tokio::select! {
-            line = lines.next_line() => {
-                let Some(line) = line? else { break };
-                let Ok(told) = serde_json::from_str::<serde_json::Value>(&line) else {
-                    show.line(&line);
-                    continue;
-                };
-                if told["event"] == "report" {
-                    report = told["report"].clone();
-                } else if told["event"] == "cost" {
-                    if report.is_object() {
-                        report["controller_cpu_us"] = told["cpu_us"].clone();
-                    }
-                } else if told["event"] == "refused" {
-                    report = serde_json::json!({ "refused": told["message"] });
-                    show.line(told["message"].as_str().unwrap_or(""));
-                } else {
-                    show.event(&told);
-                }
-                steps += u32::from(told["event"] == "step-started");
-                if stop_at.is_some_and(|moment| moment.has_come(steps, &told)) {
-                    return Ok(Followed::Reached);
-                }
-            }
-            _ = tick.tick() => show.tick(&load.snapshot()),
-        }
-    }
-    let status = child.wait().await?;
-    if report.is_null() {
-        return Err(format!("the controller ended without a report: {status}").into());
-    }
-    Ok(Followed::Ended(report))
+fn controller_of(folder: &Path, from: &str, to: &str) -> Fallible<Controller> {
+    Controller::start(&["controller", folder.to_str().ok_or("the lab's folder is no text")?, from, to])
 }

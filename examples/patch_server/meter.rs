@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Fallible;
+use examples::Fallible;
 
 /// How often a way's memory and CPU time are read.
 const METER_INTERVAL: Duration = Duration::from_millis(250);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use examples::{Fallible, Followed, Show};
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_lab::load::{Class, Load};
 use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
@@ -12,8 +13,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::meter::{Cost, Meter};
-use super::show::Show;
-use super::{Fallible, Moment, Options, controller_of, follow, output_of};
+use super::{Options, controller_of};
 
 const HOSTS: [&str; 4] = ["esb1", "esb2", "esb3", "esb4"];
 /// How often each way is gone, in turns.
@@ -212,11 +212,9 @@ test_expect = "ok"
         load: &ha_lab::load::RunningLoad,
     ) -> Fallible<(Cost, serde_json::Value)> {
         let meter = Meter::begin()?;
-        let mut child = controller_of(self.lab.path(), from, to)?;
-        meter.watch(child.id())?;
-        let mut lines = output_of(&mut child)?;
-        let followed = follow(&mut child, &mut lines, show, load, None::<Moment>).await?;
-        let super::Followed::Ended(report) = followed else {
+        let mut controller = controller_of(self.lab.path(), from, to)?;
+        meter.watch(controller.id())?;
+        let Followed::Ended(report) = controller.follow(show, load, |_| false).await? else {
             return Err("the controller stopped in the middle".into());
         };
         let micros = report["controller_cpu_us"].as_u64().ok_or("the controller did not tell its CPU time")?;

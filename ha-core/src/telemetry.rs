@@ -10,7 +10,7 @@
 //! Of a run, `run` is its name, `procedure` the one that made its plan, as `patch`, and `plan` the first digits of its plan's
 //! digest. Of a step, `target` is the node, or `database`, `action` what is done, and `op` is `act` or `look`.
 //!
-//! Of a call, `backend` is the backend's name, as a topology gives it (`haproxy`, `local`, `ssh`, `http`, `tcp`, `command`,
+//! Of a call, `backend` is the backend's name, as a topology gives it (`haproxy`, `local`, `rsync`, `ssh`, `http`, `tcp`, `command`,
 //! `log`, `sqlite`). `op` is the method of the trait. `target` is what the call is about: a member, a server's home, a run.
 //! `instance` is the balancer instance that is asked, `host` the machine; each is there where the backend has one.
 //!
@@ -30,6 +30,7 @@
 //! | `command started` (debug) | `program`, `pid` | `local` has started a process for a command, a start or a stop |
 //! | `what is started ignores signals` (warn) | `program`, `fix` | `local` cannot give a process the default signal dispositions |
 //! | `files not brought` (warn) | `target`, `error` | where the local file sync could not copy a set; it is tried again |
+//! | `files brought` (debug) | `target`, `files`, `bytes`, `deletions_at_most` | what `rsync` has copied to a node |
 //! | `connected` (debug) | `host`, `machine` | `ssh` has connected; `machine` identifies what answered |
 //! | `ssh ended` (debug) | `host`, `detail` | a connection has ended; `detail` is what the ssh client wrote to its standard error |
 //! | `shell given up` (debug) | `error` | a shell that `ssh` keeps did not answer as expected; another one replaces it |
@@ -147,6 +148,7 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::DEBUG, "command started", &[PROGRAM, PID]),
     event(Level::WARN, "what is started ignores signals", &[PROGRAM, FIX]),
     event(Level::WARN, "files not brought", &[TARGET, ERROR]),
+    event(Level::DEBUG, "files brought", &[TARGET, "files", "bytes", "deletions_at_most"]),
     event(Level::DEBUG, "connected", &[HOST, MACHINE]),
     event(Level::DEBUG, "ssh ended", &[HOST, DETAIL]),
     event(Level::DEBUG, "shell given up", &[ERROR]),

@@ -135,6 +135,27 @@ impl Rsync {
         read.instrument(self.call(op, node)).await
     }
 
+    /// Tells which generation a folder of a node is, wherever it is: of a set that is to be deployed, for the request of an update.
+    /// What belongs to each node alone does not count.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such folder, `Conflict` where it holds no whole set: no `.ha-generation`, or a link that leads
+    /// out of it.
+    pub async fn generation_in(&self, node: &Name, folder: &str) -> Result<Generation, StepError> {
+        let op = "generation_in";
+        let read = async {
+            let remote = self.inner.remote(op, node)?;
+            let ran = remote.ask(op, &["generation_in", folder], READ * 6).await?;
+            if !ran.is_success() {
+                return Err(remote.refused(op, &ran).without_effect());
+            }
+            let set = ran.stdout.trim().split_once(' ');
+            let set = set.and_then(|(number, digest)| Some(Generation::new(number.parse().ok()?, digest)));
+            set.ok_or_else(|| remote.error(ErrorKind::Protocol, op, format!("unexpected answer {:?}", ran.stdout)))
+        };
+        read.instrument(self.call(op, node)).await
+    }
+
     /// Switches a node back to a release that it keeps, after a look that it is what it was: one rename.
     ///
     /// # Idempotency

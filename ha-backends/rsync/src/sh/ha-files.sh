@@ -147,10 +147,17 @@ generation() {
     echo "generation $number $value"
 }
 
+# Prints what a folder anywhere on this node holds, as a set to deploy: generation_in FOLDER.
+generation_in() {
+    cd "$1" 2>/dev/null || return 64
+    check_source || return
+    echo "$(sequence) $(compute)"
+}
+
 # Refuses to copy what is no set of files: the working directory.
 check_source() {
     sequence >/dev/null || {
-        say "$HA_TREE holds no .ha-generation with a number: it is no set of files, or not mounted"
+        say "$PWD holds no .ha-generation with a number: it is no set of files, or not mounted"
         return 65
     }
     # A link that leads out would be copied as what it says, and lead elsewhere there.
@@ -169,7 +176,7 @@ check_source() {
             [ "$depth" -ge 0 ] || { printf "the link %s leads out of it" "$path"; exit 0; }
         done' sh)
     [ -z "$odd" ] || {
-        say "$HA_TREE: $odd"
+        say "$PWD: $odd"
         return 65
     }
 }
@@ -602,7 +609,7 @@ command=${1:-}
 case $command in
 '' | gate) gate "$@" ;;
 sync) sync_all ;;
-changes | check | demote | hold | install | open | permit | promote | publish | reach | releases | remote | send | status | switch_back) "$command" "$@" ;;
+changes | check | demote | generation_in | hold | install | open | permit | promote | publish | reach | releases | remote | send | status | switch_back) "$command" "$@" ;;
 *)
     say "unknown command $command"
     exit 76

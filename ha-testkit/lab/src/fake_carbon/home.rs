@@ -174,7 +174,7 @@ impl CarbonHome {
         fs::write(self.path.join("fail-patch"), "")
     }
 
-    /// Makes the business test fail while the server runs `release`.
+    /// Makes the business test fail while the server runs `release`; or, given `gN`, while the set of files numbered `N` is there.
     ///
     /// # Errors
     /// What the file system says.

@@ -79,7 +79,7 @@ impl Server {
         !self.never_ready && Instant::now() >= self.ready_at
     }
 
-    /// Notes that a request began (`S`) or ended (`E`).
+    /// Notes that a request began (`S`) or ended (`E`), that a service answered (`A`), or that a set of files passed the test (`T`).
     pub(super) fn note(&self, what: &str, id: &str) {
         // One write a line, so that a killed server leaves whole lines behind.
         let _ = (&self.log).write_all(format!("{what} {id}\n").as_bytes());

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-/// Counts the requests that were begun more than once, from the servers' request logs (`S id` a line). A log that does
+/// Counts the requests that were begun more than once, from the servers' request logs (`S id` a line; `-` is no id). A log that does
 /// not exist is that of a server that never served.
 ///
 /// # Errors
@@ -26,7 +26,7 @@ pub fn double_executions<P: AsRef<Path>>(logs: &[P]) -> io::Result<u64> {
             Err(error) => return Err(error),
         };
         for line in BufReader::new(file).lines() {
-            if let Some(id) = line?.strip_prefix("S ") {
+            if let Some(id) = line?.strip_prefix("S ").filter(|id| *id != "-") {
                 *begun.entry(id.to_string()).or_default() += 1;
             }
         }

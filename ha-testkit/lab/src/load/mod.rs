@@ -12,6 +12,7 @@ mod request_log;
 mod running;
 mod saturate;
 mod tally;
+mod untested;
 mod wire;
 
 pub use class::Class;
@@ -22,3 +23,4 @@ pub use request_log::RequestLog;
 pub use running::RunningLoad;
 pub use saturate::Saturate;
 pub use tally::{FailureKind, LoadReport, Snapshot};
+pub use untested::untested_answers;

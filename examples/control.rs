@@ -1,43 +1,28 @@
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ha_backends::connect;
 use ha_backends::sqlite::SqliteStore;
-use ha_core::engine::{Engine, RunError};
+use ha_core::engine::{Engine, RunError, RunHandle};
 use ha_core::journal::{Journal, LeaseError};
-use ha_core::procedure::PatchRequest;
+use ha_core::procedure::Procedure;
 use ha_core::record::RunId;
 use ha_core::topology::Topology;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
-use super::Fallible;
+use crate::Fallible;
 
-/// Patches the cluster that is described in a folder, or goes on with a run that is recorded there. Prints one line of
-/// JSON an event.
-pub(crate) async fn run(folder: &Path, from: &str, to: &str) -> ExitCode {
-    match patch(folder, from, to).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("controller: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Prints the CPU time of this process, without its children: the last line of a controller.
-pub(crate) fn tell_cost() {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    let micros = time.tv_sec * 1_000_000 + time.tv_nsec / 1_000;
-    println!("{}", serde_json::json!({ "event": "cost", "cpu_us": micros }));
-}
-
-async fn patch(folder: &Path, from: &str, to: &str) -> Fallible<()> {
+/// Changes the cluster that is described in a folder, or goes on with the run of that name that is recorded there. Prints one
+/// line of JSON an event.
+///
+/// # Errors
+/// What kept it from an end that is known. A plan that is refused is printed, and no error.
+pub async fn control(folder: &Path, run: &str, procedure: &dyn Procedure) -> Fallible<()> {
     let topology = Topology::from_toml_str(&std::fs::read_to_string(folder.join("cluster.toml"))?)?;
     let store = Arc::new(SqliteStore::open(folder.join("journal.db"))?);
-    let run = RunId::new(format!("patch-{to}"));
+    let run = RunId::new(run);
     let is_recorded = store.runs().await?.contains(&run);
     let engine = connect(&topology)?
         .engine(topology)
@@ -47,8 +32,7 @@ async fn patch(folder: &Path, from: &str, to: &str) -> Fallible<()> {
     let mut handle = if is_recorded {
         resume(&engine, &run).await?
     } else {
-        let request = PatchRequest::new(to, argv("apply"), argv("restore")).with_beside(from);
-        let planned = match engine.plan(&request).await {
+        let planned = match engine.plan(procedure).await {
             Ok(planned) => planned,
             Err(error) => {
                 println!("{}", serde_json::json!({ "event": "refused", "message": error.to_string() }));
@@ -67,12 +51,8 @@ async fn patch(folder: &Path, from: &str, to: &str) -> Fallible<()> {
     Ok(())
 }
 
-fn argv(verb: &str) -> Vec<String> {
-    vec!["bin/patch.sh".into(), verb.into()]
-}
-
 /// Waits for the lease of a controller that died: it ends by itself.
-async fn resume(engine: &Engine, run: &RunId) -> Result<ha_core::engine::RunHandle, RunError> {
+async fn resume(engine: &Engine, run: &RunId) -> Result<RunHandle, RunError> {
     let mut tries = 0;
     loop {
         match engine.resume(run.clone()).await {
@@ -84,4 +64,11 @@ async fn resume(engine: &Engine, run: &RunId) -> Result<ha_core::engine::RunHand
             other => return other,
         }
     }
+}
+
+/// Prints the CPU time of this process, without its children: the last line of a controller.
+pub fn tell_cost() {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let micros = time.tv_sec * 1_000_000 + time.tv_nsec / 1_000;
+    println!("{}", serde_json::json!({ "event": "cost", "cpu_us": micros }));
 }

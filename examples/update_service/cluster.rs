@@ -1,0 +1,338 @@
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use examples::Fallible;
+use ha_backends::connect;
+use ha_backends::local::{Check, EmbeddedBalancer, LocalFiles, LocalFilesConfig, generation_of};
+use ha_backends::rsync::{Rsync, RsyncConfig};
+use ha_core::state::{Generation, LeaseEpoch, MemberKind};
+use ha_core::topology::{Name, Topology};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::Options;
+
+pub(crate) const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
+/// The folder that is shared, below each home.
+const TREE: &str = "repository/shared";
+const SERVICES: [&str; 3] = ["orders", "billing", "stock"];
+
+/// Puts the set with the number in `HA_GENERATION` where the server finds it, staged and swapped; an old set just as well.
+const DEPLOY: &str = r#"#!/bin/sh
+set -e
+cd "$(dirname "$0")/.."
+rm -rf staged old
+cp -a "../sets/$HA_GENERATION" staged
+[ ! -e repository/shared ] || mv repository/shared old
+mv staged repository/shared
+rm -rf old
+"#;
+
+/// An active node, a passive one and a spare, which share the files of their services.
+pub(crate) struct Cluster {
+    lab: Lab,
+    homes: Vec<CarbonHome>,
+    balancer: Front,
+    hosts: Vec<SshHost>,
+    ssh_config: PathBuf,
+    sharing: Sharing,
+    /// The node that writes the shared files at first.
+    writer: &'static str,
+}
+
+enum Front {
+    Embedded(EmbeddedBalancer),
+    HaProxy(HaProxyProcess),
+}
+
+/// What keeps the files of the nodes in step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sharing {
+    /// Copies of this process.
+    Local,
+    /// rsync, on this machine or over ssh, started every second on each node.
+    Rsync,
+}
+
+/// The schedule of the file sharing: nothing is begun once it is dropped.
+pub(crate) enum Schedule {
+    Task(JoinHandle<()>),
+    Timers(Vec<Child>),
+}
+
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        match self {
+            Self::Task(task) => task.abort(),
+            // Each is killed with its handle.
+            Self::Timers(timers) => timers.clear(),
+        }
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn start(options: &Options) -> Fallible<Self> {
+        let lab = Lab::open(Relaunch::program()?)?;
+        let homes = NAMES.map(|name| lab.carbon(&format!("{name}-home"), CarbonConfig::new(0, "4.2.0")));
+        let homes: Vec<CarbonHome> = homes.into_iter().collect::<Result<_, _>>()?;
+        let hosts = if options.ssh { NAMES.to_vec() } else { Vec::new() };
+        let hosts: Vec<SshHost> = hosts.into_iter().map(|name| lab.ssh_host(name)).collect::<Result<_, _>>()?;
+        let ssh_config = lab.ssh_config(hosts.iter().map(SshHost::access))?;
+        let balancer = if options.haproxy {
+            let server = |(name, home): (&str, &CarbonHome)| ServerSpec::new(name, home.port());
+            let servers = NAMES.into_iter().zip(&homes).map(server).map(|server| match server.name.as_str() {
+                "esb1" => server,
+                "esb2" => server.as_backup(),
+                _ => server.as_backup().held_out(),
+            });
+            Front::HaProxy(lab.haproxy("lb1", &HaProxySpec::new("esb", servers.collect()).with_master())?)
+        } else {
+            let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
+            let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
+                .with_member(Name::new("esb1")?, address(&homes[0]), MemberKind::Primary)
+                .with_member(Name::new("esb2")?, address(&homes[1]), MemberKind::Backup)
+                .with_member_held_out(Name::new("spare1")?, address(&homes[2]), MemberKind::Backup)
+                .with_check(Check::new("/services/Version"));
+            let socket = lab.path().join("lb1.sock");
+            Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
+        };
+        let sharing = if options.rsync { Sharing::Rsync } else { Sharing::Local };
+        // The article lets the passive node be the manager.
+        let writer = if options.literal { "esb2" } else { "esb1" };
+        let cluster = Self { lab, homes, balancer, hosts, ssh_config, sharing, writer };
+        std::fs::write(cluster.folder().join("cluster.toml"), cluster.toml())?;
+        cluster.make_set(1)?;
+        for home in &cluster.homes {
+            let script = home.path().join("bin/deploy.sh");
+            std::fs::write(&script, DEPLOY)?;
+            std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+            cluster.deploy(home, 1).await?;
+        }
+        for (place, home) in cluster.homes[..2].iter().enumerate() {
+            let script = home.path().join("bin/wso2server.sh");
+            let mut command = cluster.command_on(place, &format!("{} start", script.display()));
+            command.status().await?;
+        }
+        cluster.wait_until_served().await?;
+        Ok(cluster)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.lab.path()
+    }
+
+    pub(crate) fn homes(&self) -> &[CarbonHome] {
+        &self.homes
+    }
+
+    pub(crate) fn request_logs(&self) -> Vec<PathBuf> {
+        self.homes.iter().map(CarbonHome::request_log).collect()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match &self.balancer {
+            Front::Embedded(embedded) => embedded.address(),
+            Front::HaProxy(process) => process.address(),
+        }
+    }
+
+    pub(crate) fn topology(&self) -> Fallible<Topology> {
+        Ok(Topology::from_toml_str(&self.toml())?)
+    }
+
+    /// Returns the number of the set that a node has; 0 where it is no whole one.
+    pub(crate) fn set_of(home: &CarbonHome) -> u64 {
+        generation_of(&home.path().join(TREE)).ok().flatten().map_or(0, |set| set.sequence)
+    }
+
+    /// Lists the nodes whose sync is held by anybody.
+    pub(crate) fn held(&self) -> Vec<String> {
+        let is_held = |home: &CarbonHome| {
+            let held = home.path().join(".ha-files/held");
+            held.is_file() || std::fs::read_dir(held).is_ok_and(|mut holds| holds.next().is_some())
+        };
+        let held = NAMES.iter().zip(&self.homes).filter(|(_, home)| is_held(home));
+        held.map(|(name, _)| (*name).to_string()).collect()
+    }
+
+    /// Makes the set with this number, where the deployment takes it from.
+    pub(crate) fn make_set(&self, number: u64) -> Fallible<PathBuf> {
+        let folder = self.folder().join("sets").join(number.to_string());
+        std::fs::create_dir_all(folder.join("services"))?;
+        for service in SERVICES {
+            std::fs::write(folder.join(format!("services/{service}.xml")), format!("g{number}\n"))?;
+        }
+        std::fs::write(folder.join(".ha-generation"), number.to_string())?;
+        Ok(folder)
+    }
+
+    /// Tells how the file sharing will name the set with this number.
+    pub(crate) async fn generation(&self, number: u64) -> Fallible<Generation> {
+        let folder = self.make_set(number)?;
+        match self.sharing {
+            Sharing::Local => Ok(generation_of(&folder)?.ok_or("the set has no number")?),
+            Sharing::Rsync => {
+                let folder = folder.to_str().ok_or("the lab's folder is no text")?;
+                Ok(self.rsync()?.generation_in(&Name::new("esb1")?, folder).await?)
+            }
+        }
+    }
+
+    fn rsync(&self) -> Fallible<Rsync> {
+        let topology = self.topology()?;
+        let config = RsyncConfig::from_component(topology.files().ok_or("no files are shared")?, &topology)?;
+        Ok(Rsync::new(&config, &connect(&topology)?.hosts)?)
+    }
+
+    /// Starts the schedule of the file sharing: the timer of every node, or the copies of this process.
+    pub(crate) async fn share(&self) -> Fallible<Schedule> {
+        if self.sharing == Sharing::Local {
+            let topology = self.topology()?;
+            let config = LocalFilesConfig::from_component(topology.files().ok_or("no files are shared")?, &topology)?;
+            let files = LocalFiles::new(config);
+            return Ok(Schedule::Task(tokio::spawn(
+                async move { files.keep_in_step(Duration::from_millis(50)).await },
+            )));
+        }
+        self.rsync()?.install(LeaseEpoch::new(1)).await?;
+        let timer = |(place, home): (usize, &CarbonHome)| {
+            let line = format!("while sleep 1; do {}/.ha-files/ha-files sync; done", home.path().display());
+            self.command_on(place, &line).stderr(std::process::Stdio::null()).spawn()
+        };
+        Ok(Schedule::Timers(self.homes.iter().enumerate().map(timer).collect::<Result<_, _>>()?))
+    }
+
+    /// Deploys a set on a node, by the script that a controller runs there.
+    pub(crate) async fn deploy(&self, home: &CarbonHome, number: u64) -> Fallible<()> {
+        let mut script = Command::new(home.path().join("bin/deploy.sh"));
+        let ended = script.env("HA_GENERATION", number.to_string()).stdin(std::process::Stdio::null()).status().await?;
+        if ended.success() { Ok(()) } else { Err(format!("the deployment of set {number}: {ended}").into()) }
+    }
+
+    /// A line of shell on a node.
+    fn command_on(&self, place: usize, line: &str) -> Command {
+        let mut command = match self.hosts.get(place) {
+            None => {
+                let mut command = Command::new("sh");
+                command.arg("-c");
+                command
+            }
+            Some(host) => {
+                let mut command = Command::new("ssh");
+                command.arg("-F").arg(&self.ssh_config).arg(host.name());
+                command
+            }
+        };
+        command.arg(line).stdin(std::process::Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    async fn wait_until_served(&self) -> Fallible<()> {
+        let until = Instant::now() + Duration::from_secs(30);
+        let passive = SocketAddr::from(([127, 0, 0, 1], self.homes[1].port()));
+        for address in [self.address(), passive] {
+            while !get(address, "/services/orders").await.is_some_and(|answer| answer.contains("orders g1")) {
+                if Instant::now() >= until {
+                    return Err(format!("no server answered through {address} in 30 s").into());
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn toml(&self) -> String {
+        let balancer = match &self.balancer {
+            Front::Embedded(embedded) => format!("backend = \"local\"\nsocket = \"{}\"\n", embedded.socket().display()),
+            Front::HaProxy(process) => {
+                let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
+                format!("backend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n", process.socket().display())
+            }
+        };
+        let files = match (self.sharing, self.hosts.is_empty()) {
+            (Sharing::Local, _) => "backend = \"local\"\n".to_string(),
+            (Sharing::Rsync, true) => "backend = \"rsync\"\n".to_string(),
+            (Sharing::Rsync, false) => {
+                format!("backend = \"rsync\"\nrsh = [\"ssh\", \"-F\", \"{}\"]\n", self.ssh_config.display())
+            }
+        };
+        let mut text = format!(
+            r#"[cluster]
+name = "update-demo"
+[policy]
+peak_load = 1000
+drain_deadline = "20s"
+ready_deadline = "30s"
+stop_deadline = "30s"
+command_deadline = "30s"
+soak = "1s"
+lease_ttl = "4s"
+[pool]
+name = "esb"
+serve = 1
+[[balancer]]
+name = "lb1"
+{balancer}
+[files]
+tree = "{TREE}"
+writer = "{}"
+{files}"#,
+            self.writer
+        );
+        for ((place, name), home) in NAMES.iter().enumerate().zip(&self.homes) {
+            let host = match self.hosts.get(place) {
+                None => "backend = \"local\"\n".to_string(),
+                Some(host) => format!(
+                    "backend = \"ssh\"\nhost = \"{}\"\nssh_config = \"{}\"\n",
+                    host.name(),
+                    self.ssh_config.display()
+                ),
+            };
+            text.push_str(&format!(
+                r#"
+[[node]]
+name = "{name}"
+capacity = 1000
+spare = {spare}
+[node.host]
+{host}home = "{home}"
+start = ["bin/wso2server.sh", "start"]
+stop = ["bin/wso2server.sh", "stop"]
+version = ["cat", "bin/version.txt"]
+pid_file = "wso2carbon.pid"
+identity = "{identity}"
+[node.probe]
+backend = "http"
+url = "http://127.0.0.1:{port}/services/Version"
+test_url = "http://127.0.0.1:{port}/selftest"
+test_expect = "ok"
+"#,
+                spare = *name == "spare1",
+                home = home.path().display(),
+                identity = home.identity(),
+                port = home.port(),
+            ));
+        }
+        text
+    }
+}
+
+/// Gets a page; `None` when no answer of status 200 comes in two seconds.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<String, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?.ok()?;
+    answer.starts_with("HTTP/1.1 200").then_some(answer)
+}
