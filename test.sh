@@ -113,6 +113,13 @@ if [ "$long" = yes ]; then
         done
     done
 
+    say "long: an update of services, its controller killed at 20 random moments"
+    cargo build --release --example update_service
+    for options in "" "--haproxy --ssh"; do
+        # shellcheck disable=SC2086 # no option is no word
+        target/release/examples/update_service $options --kill-controller --rounds 20
+    done
+
     say "long: benchmarks"
     cargo bench -p benches
 

@@ -30,7 +30,15 @@ pub async fn control(folder: &Path, run: &str, procedure: &dyn Procedure) -> Fal
         .with_owner(format!("controller {}", std::process::id()))
         .build()?;
     let mut handle = if is_recorded {
-        resume(&engine, &run).await?
+        match resume(&engine, &run).await {
+            Ok(handle) => handle,
+            // Another controller has brought it to its end, and only its last words are missing.
+            Err(RunError::Ended { end, .. }) => {
+                println!("{}", serde_json::json!({ "event": "report", "report": { "end": end, "open": [] } }));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
     } else {
         let planned = match engine.plan(procedure).await {
             Ok(planned) => planned,

@@ -164,3 +164,24 @@ async fn a_changed_byte_is_found_though_time_and_length_are_kept() {
     assert_eq!(nodes.files.shared(reader).await.unwrap().generation, Some(there));
     assert!(nodes.files.difference(reader).await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_is_to_be_deployed_is_named_as_the_tree_that_holds_it_will_be() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::new(&names, Publish::InPlace).await;
+    let deployed = nodes.files.shared(&names[0]).await.unwrap().generation;
+    let elsewhere = nodes.dir.path().join("it is 'new'");
+    fs::rename(nodes.tree(&names[0]), &elsewhere).unwrap();
+    let folder = elsewhere.to_str().unwrap();
+    assert_eq!(Some(nodes.files.generation_in(&names[0], folder).await.unwrap()), deployed);
+
+    fs::remove_file(elsewhere.join(".ha-generation")).unwrap();
+    let numberless = nodes.files.generation_in(&names[0], folder).await.unwrap_err();
+    let absent = nodes.files.generation_in(&names[0], "/nonexistent").await.unwrap_err();
+    assert_eq!(
+        (numberless.kind(), absent.kind()),
+        (ErrorKind::Conflict, ErrorKind::NotFound),
+        "{numberless}; {absent}"
+    );
+    assert!(numberless.to_string().contains(".ha-generation"), "{numberless}");
+}
