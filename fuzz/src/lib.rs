@@ -6,12 +6,14 @@ mod cluster;
 mod haproxy;
 mod journal;
 mod local;
+mod rsync;
 mod ssh;
 mod topology;
 
 pub use haproxy::{haproxy_answer, haproxy_cfg, haproxy_info, haproxy_proc, haproxy_stat, haproxy_state};
 pub use journal::journal_entry;
 pub use local::{embedded_wire, pid_file};
+pub use rsync::rsync_output;
 pub use ssh::{ssh_frame, ssh_look, systemd_unit};
 pub use topology::topology_toml;
 
@@ -37,7 +39,7 @@ mod tests {
 
     #[test]
     fn every_seed_passes_and_so_does_every_beginning_of_it() {
-        let targets: [(&str, fn(&[u8])); 13] = [
+        let targets: [(&str, fn(&[u8])); 14] = [
             ("haproxy_stat", haproxy_stat),
             ("haproxy_state", haproxy_state),
             ("haproxy_info", haproxy_info),
@@ -51,6 +53,7 @@ mod tests {
             ("ssh_frame", ssh_frame),
             ("ssh_look", ssh_look),
             ("systemd_unit", systemd_unit),
+            ("rsync_output", rsync_output),
         ];
         for (target, check) in targets {
             for seed in seeds(target) {
@@ -71,7 +74,7 @@ mod tests {
             seeds(target).into_iter().map(text).collect()
         };
         let pool = ha_core::topology::Name::new("esb").unwrap();
-        assert!(whole("haproxy_stat").iter().all(|seed| ha_haproxy::fuzz::stat(seed).is_some()));
+        assert!(whole("haproxy_stat").iter().all(|seed| ha_haproxy::fuzz::stat(seed, &pool).is_some()));
         assert!(whole("haproxy_state").iter().all(|seed| ha_haproxy::fuzz::states(seed, &pool).is_some()));
         assert!(whole("haproxy_info").iter().all(|seed| ha_haproxy::fuzz::info(seed).is_some()));
         assert!(whole("haproxy_proc").iter().all(|seed| ha_haproxy::fuzz::proc(seed).is_some()));
@@ -81,6 +84,10 @@ mod tests {
             seeds("ssh_look").into_iter().any(|seed| matches!(ha_ssh::fuzz::processes(&text(seed)), Some(Some(_))))
         );
         assert!(seeds("ssh_look").into_iter().any(|seed| ha_ssh::fuzz::machine(&text(seed)).is_some()));
+        assert_eq!(
+            seeds("rsync_output").into_iter().filter(|seed| ha_rsync::fuzz::is_status(&text(seed.clone()))).count(),
+            2
+        );
         let unit = |seed| ha_core::backend::linux::UnitStatus::parse(&text(seed)).is_some();
         assert!(seeds("systemd_unit").into_iter().all(unit));
         assert!(seeds("journal_entry").iter().any(|seed| journal::goes_on(seed)), "a journal that can be gone on with");

@@ -11,3 +11,8 @@ pub fn parse(text: &str) {
     }
     let _ = crate::remote::copy_exit(&Ran::new(Ended::Exited(70), text, text));
 }
+
+/// Tells whether a text is what the program says of a node.
+pub fn is_status(text: &str) -> bool {
+    crate::status::Status::parse(text).is_some()
+}
