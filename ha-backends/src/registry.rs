@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ha_core::backend::{Database, FileSync, Host, LoadBalancer, Probe, Workload};
+use ha_core::backend::{Database, Exposure, FileSync, Host, LoadBalancer, Probe, Workload};
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::topology::{Component, Role, SettingErrors, Topology};
 
@@ -28,7 +28,7 @@ use crate::shared;
 pub struct Part<'a> {
     /// The whole cluster.
     pub topology: &'a Topology,
-    /// The balancer's or the node's name; the cluster's for files and databases.
+    /// The balancer's or the node's name; the cluster's for files, databases and exposures.
     pub name: &'a str,
     /// The backend's name and its settings. Read them with [`Settings`](ha_core::topology::Settings).
     pub component: &'a Component,
@@ -76,6 +76,7 @@ roles! {
         files: FileSync, Files, with_files, "shares files",
             [("local", "local"), ("rsync", "rsync")];
         database: Database, Database, with_database, "drives the database", [];
+        exposure: Exposure, Exposure, with_exposure, "exposes services to consumers", [];
     }
 }
 

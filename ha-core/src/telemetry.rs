@@ -8,7 +8,7 @@
 //! | `call` (debug) | `backend`, `op`, `target`, `instance`, `host` | around each call of a backend trait, in every backend |
 //!
 //! Of a run, `run` is its name, `procedure` the one that made its plan, as `patch`, and `plan` the first digits of its plan's
-//! digest. Of a step, `target` is the node, or `database`, `action` what is done, and `op` is `act` or `look`.
+//! digest. Of a step, `target` is the node, `database` or `exposure`, `action` what is done, and `op` is `act` or `look`.
 //!
 //! Of a call, `backend` is the backend's name, as a topology gives it (`haproxy`, `local`, `rsync`, `ssh`, `http`, `tcp`, `command`,
 //! `log`, `sqlite`). `op` is the method of the trait. `target` is what the call is about: a member, a server's home, a run.

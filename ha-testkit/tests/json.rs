@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use ha_core::record::{End, Evidence, OutcomeKind, Why};
 use ha_core::report::{Event, RunReport};
-use ha_core::state::{Generation, Schema, Sync, Work};
+use ha_core::state::{Generation, Route, Schema, Sync, Work};
 use ha_testkit::world::{Shape, World};
 use serde_json::{Map, Value, json, to_value};
 
@@ -42,6 +42,7 @@ fn every_evidence() -> Vec<Evidence> {
         Evidence::Writer { epoch: 3 },
         Evidence::PulledWork { work: Work::Off },
         Evidence::Schema { schema: Schema::Expanded },
+        Evidence::Route { route: Route::Exposed, instances: 2 },
         Evidence::failed("no answer"),
     ]
 }

@@ -73,7 +73,8 @@ impl Peer {
 
     fn reaches(&self, run: &RunState, order: Order) -> bool {
         let lost = |node| run.cluster.is_lost(self.topology.node(node).domain);
-        matches!(order.action(), Action::Traffic(_) | Action::Schema(_)) || !order.node().is_some_and(lost)
+        matches!(order.action(), Action::Traffic(_) | Action::Schema(_) | Action::Exposure(_))
+            || !order.node().is_some_and(lost)
     }
 }
 

@@ -189,7 +189,8 @@ impl Facets for At<FilesAction> {
         }
     }
 
-    fn inverse(&self, known_good: KnownGood) -> Vec<Order> {
+    fn inverse(&self, known_good: Option<KnownGood>) -> Vec<Order> {
+        let Some(known_good) = known_good else { return Vec::new() };
         let deploy = A::Deploy { to: known_good.generation }.on(self.node);
         match self.action {
             A::Hold => vec![A::Release.on(self.node)],

@@ -5,6 +5,7 @@
 //!
 //! May change in any minor version: [what is stable](crate#what-is-stable).
 
+mod exposure;
 mod files;
 mod known_good;
 mod order;
@@ -13,6 +14,7 @@ mod server;
 mod traffic;
 mod work;
 
+pub use exposure::ExposureAction;
 pub use files::FilesAction;
 pub use known_good::KnownGood;
 pub use order::{Action, At, Order};
@@ -70,8 +72,9 @@ pub(crate) trait Facets {
     /// Whether its full effect holds already, loans apart.
     fn holds(&self, law: Law<'_>, state: &ClusterState) -> bool;
 
-    /// What takes it back, in order. A node goes back into traffic only through its gate.
-    fn inverse(&self, known_good: KnownGood) -> Vec<Order>;
+    /// What takes it back, in order: to how its node was at the start, where it acts on one. A node goes back into traffic only
+    /// through its gate.
+    fn inverse(&self, known_good: Option<KnownGood>) -> Vec<Order>;
 
     /// How long it may take by policy.
     fn deadline(&self, policy: &Policy) -> Duration;

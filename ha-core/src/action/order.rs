@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facets, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use super::{ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
 use crate::topology::{NodeIx, Policy, Topology};
@@ -35,6 +35,8 @@ pub enum Action {
     Files(FilesAction),
     /// To the shared database's schema.
     Schema(SchemaAction),
+    /// To the route of the plan's service.
+    Exposure(ExposureAction),
 }
 
 /// An action on one node.
@@ -74,6 +76,8 @@ pub enum Order {
     Files(At<FilesAction>),
     /// To the shared database's schema.
     Schema(SchemaAction),
+    /// To the route of the plan's service.
+    Exposure(ExposureAction),
 }
 
 impl Action {
@@ -85,6 +89,7 @@ impl Action {
             Self::Work(action) => Order::Work(At { node, action }),
             Self::Files(action) => Order::Files(At { node, action }),
             Self::Schema(action) => Order::Schema(action),
+            Self::Exposure(action) => Order::Exposure(action),
         }
     }
 
@@ -92,6 +97,7 @@ impl Action {
     pub fn shared(self) -> Option<Order> {
         match self {
             Self::Schema(action) => Some(Order::Schema(action)),
+            Self::Exposure(action) => Some(Order::Exposure(action)),
             Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) => None,
         }
     }
@@ -137,6 +143,7 @@ impl Order {
             Self::Work(order) => order,
             Self::Files(order) => order,
             Self::Schema(order) => order,
+            Self::Exposure(order) => order,
         }
     }
 
@@ -148,6 +155,7 @@ impl Order {
             Self::Work(order) => Action::Work(order.action),
             Self::Files(order) => Action::Files(order.action),
             Self::Schema(action) => Action::Schema(action),
+            Self::Exposure(action) => Action::Exposure(action),
         }
     }
 
@@ -233,9 +241,10 @@ impl Order {
         self.facets().holds(law, state) && !self.facets().repays().iter().any(|loan| loans.contains(*loan))
     }
 
-    /// Returns what takes the order back, in order.
-    pub fn inverse(&self, known_good: KnownGood) -> Vec<Order> {
-        self.facets().inverse(known_good)
+    /// Returns what takes the order back, in order: to how its node was at the start. What the cluster shares needs none; an order
+    /// on a node of which that is not known is not taken back.
+    pub fn inverse(&self, known_good: impl Into<Option<KnownGood>>) -> Vec<Order> {
+        self.facets().inverse(known_good.into())
     }
 
     /// Returns how long the order may take by policy.
@@ -248,9 +257,15 @@ impl Order {
         self.facets().name()
     }
 
-    /// Names what the order acts on: a node, or `database`.
+    /// Names what the order acts on: a node, `database` or `exposure`.
     pub fn target_name(&self, topology: &Topology) -> String {
-        self.node().map_or_else(|| "database".into(), |node| topology.node(node).name.to_string())
+        match self.target() {
+            Target::Server(node) | Target::Traffic(node) | Target::Work(node) | Target::Files(node) => {
+                topology.node(node).name.to_string()
+            }
+            Target::Database => "database".into(),
+            Target::Exposure => "exposure".into(),
+        }
     }
 
     /// Says what is done to what, as `apply 4.2.1 on esb1`.

@@ -89,7 +89,7 @@ impl Facets for SchemaAction {
     }
 
     /// Additive changes of a schema stay: old releases can use it.
-    fn inverse(&self, _: KnownGood) -> Vec<Order> {
+    fn inverse(&self, _: Option<KnownGood>) -> Vec<Order> {
         Vec::new()
     }
 

@@ -192,7 +192,8 @@ impl Facets for At<ServerAction> {
         }
     }
 
-    fn inverse(&self, known_good: KnownGood) -> Vec<Order> {
+    fn inverse(&self, known_good: Option<KnownGood>) -> Vec<Order> {
+        let Some(known_good) = known_good else { return Vec::new() };
         match self.action {
             A::Stop => vec![A::Start.on(self.node)],
             A::Apply { .. } | A::Restore { .. } => vec![A::Restore { to: known_good.release }.on(self.node)],

@@ -189,7 +189,8 @@ impl Facets for At<TrafficAction> {
         }
     }
 
-    fn inverse(&self, known_good: KnownGood) -> Vec<Order> {
+    fn inverse(&self, known_good: Option<KnownGood>) -> Vec<Order> {
+        let Some(known_good) = known_good else { return Vec::new() };
         let gate = ServerAction::Gate.on(self.node);
         match self.action {
             A::TakeOut if known_good.admitted => vec![gate, A::Admit.on(self.node)],

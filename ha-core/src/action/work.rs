@@ -110,7 +110,10 @@ impl Facets for At<WorkAction> {
         }
     }
 
-    fn inverse(&self, _: KnownGood) -> Vec<Order> {
+    fn inverse(&self, known_good: Option<KnownGood>) -> Vec<Order> {
+        if known_good.is_none() {
+            return Vec::new();
+        }
         match self.action {
             A::Quiesce => vec![ServerAction::Gate.on(self.node), A::Resume.on(self.node)],
             A::Resume => vec![A::Quiesce.on(self.node)],

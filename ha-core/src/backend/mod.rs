@@ -8,6 +8,7 @@ mod balancer;
 mod database;
 mod digest;
 mod error;
+mod exposure;
 mod file_sync;
 mod forward;
 mod host;
@@ -25,6 +26,7 @@ pub use balancer::{
 pub use database::{Database, Migrate, ObserveDatabase};
 pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};
+pub use exposure::{ExposeRoute, Exposure, HideRoute, ObserveExposure, RouteOn};
 pub use file_sync::{FileSync, HoldFiles, ObserveFileSync, ReleaseFiles, Shared};
 pub use host::{
     Ended, Fencing, Host, HostCapabilities, HostIdentity, Incarnation, Installed, ObserveHost, Ran, RunCommand,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::BuildError;
-use crate::backend::{Database, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
+use crate::backend::{Database, Exposure, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
 use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Role, Topology};
@@ -42,6 +42,7 @@ pub(super) struct Shared {
     pub(super) probes: Vec<Arc<dyn Probe>>,
     pub(super) files: Option<Arc<dyn FileSync>>,
     pub(super) database: Option<Arc<dyn Database>>,
+    pub(super) exposure: Option<Arc<dyn Exposure>>,
     pub(super) work: Vec<Option<Arc<dyn Workload>>>,
     pub(super) owner: String,
 }
@@ -97,6 +98,7 @@ pub struct EngineBuilder {
     probes: BTreeMap<String, Arc<dyn Probe>>,
     files: Option<Arc<dyn FileSync>>,
     database: Option<Arc<dyn Database>>,
+    exposure: Option<Arc<dyn Exposure>>,
     work: BTreeMap<String, Arc<dyn Workload>>,
     journal: Arc<dyn Journal>,
     lease: Arc<dyn Lease>,
@@ -114,6 +116,7 @@ impl Engine {
             probes: BTreeMap::new(),
             files: None,
             database: None,
+            exposure: None,
             work: BTreeMap::new(),
             journal: store.clone(),
             lease: store,
@@ -163,6 +166,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives what exposes the services of a topology with `[exposure]`.
+    #[must_use]
+    pub fn with_exposure(mut self, backend: Arc<dyn Exposure>) -> Self {
+        self.exposure = Some(backend);
+        self
+    }
+
     /// Gives what drives the pulled work of a node with `[node.work]`, by the node's name.
     #[must_use]
     pub fn with_work(mut self, node: impl Into<String>, backend: Arc<dyn Workload>) -> Self {
@@ -199,6 +209,7 @@ impl EngineBuilder {
             topology.nodes.iter().map(|node| node.component(Role::Work).and_then(|_| workloads.next())).collect();
         let files = where_declared(topology, Role::Files, "file sync", "with_files", self.files)?;
         let database = where_declared(topology, Role::Database, "database", "with_database", self.database)?;
+        let exposure = where_declared(topology, Role::Exposure, "exposure", "with_exposure", self.exposure)?;
         let shared = Shared {
             topology: Arc::new(self.topology),
             balancers,
@@ -206,6 +217,7 @@ impl EngineBuilder {
             probes,
             files,
             database,
+            exposure,
             work,
             journal: self.journal,
             lease: self.lease,

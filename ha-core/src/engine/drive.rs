@@ -134,7 +134,8 @@ impl Drive {
     fn changing(&self) -> Vec<Target> {
         let targets = &self.machine.run().targets;
         let of = |node| [Target::Server(node), Target::Files(node), Target::Work(node)];
-        let all = self.shared.topology.nodes().flat_map(|(node, _)| of(node)).chain([Target::Database]);
+        let all =
+            self.shared.topology.nodes().flat_map(|(node, _)| of(node)).chain([Target::Database, Target::Exposure]);
         all.filter(|target| targets.is_changing(*target)).collect()
     }
 

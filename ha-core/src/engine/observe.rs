@@ -10,14 +10,15 @@ use super::beforehand::{missing, missing_for};
 use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
 use super::on::{
-    READ_AGAIN, READ_LIMIT, SeenServer, observe_files, observe_schema, observe_server, observe_work, read_again,
+    READ_AGAIN, READ_LIMIT, SeenServer, observe_exposure, observe_files, observe_schema, observe_server, observe_work,
+    read_again,
 };
 use super::watch::watch_all;
 use crate::backend::{ConfigFinding, Expectations, Shared};
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
-    ClusterState, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Schema, SharedSeen, Site,
-    SiteEpoch, SiteState, Sync, Target, Work, WriterEpoch,
+    ClusterState, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Route, Schema,
+    ServiceRoute, SharedSeen, Site, SiteEpoch, SiteState, Sync, Target, Work, WriterEpoch,
 };
 use crate::topology::{NodeIx, SiteRole, SiteSpec};
 
@@ -60,10 +61,11 @@ struct SeenNode {
     work: Work,
 }
 
-/// All that was seen of the hosts and the database at one moment.
+/// All that was seen of the hosts, the database and the route at one moment.
 struct Seen {
     nodes: Vec<SeenNode>,
     schema: Option<Schema>,
+    exposure: Option<Route>,
     notes: Vec<String>,
 }
 
@@ -73,6 +75,7 @@ enum Part {
     Files(NodeIx, Option<Shared>, Option<String>),
     Work(NodeIx, Work, Option<String>),
     Schema(Option<Schema>, Option<String>),
+    Exposure(Option<Route>, Option<String>),
 }
 
 impl Engine {
@@ -80,9 +83,15 @@ impl Engine {
     ///
     /// # Errors
     /// [`RunError::Plan`] when the cluster has too many releases. What cannot be reached is no error: it is `Unknown`
-    /// in the state and a note.
+    /// in the state and a note. So is the route of a service: only a procedure names one, and [`plan`](Self::plan) asks for it.
     pub async fn observe(&self) -> Result<Observed, RunError> {
-        let (Seen { nodes, schema, notes }, members, balancer_notes) = whole(&self.shared, true, READ_AGAIN).await;
+        self.observe_with(None).await
+    }
+
+    /// The same, and the route of a service.
+    async fn observe_with(&self, route: Option<&ServiceRoute>) -> Result<Observed, RunError> {
+        let seen = whole(&self.shared, true, route, READ_AGAIN).await;
+        let (Seen { nodes, schema, exposure, notes }, members, balancer_notes) = seen;
         let mut facts = Facts::default();
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
@@ -106,6 +115,8 @@ impl Engine {
         }
         let mut state = ClusterState::new(&self.shared.topology, states, members);
         state.schema = schema.unwrap_or_default();
+        let unread = if self.shared.exposure.is_some() { Route::Unknown } else { Route::Dark };
+        state.exposure = exposure.unwrap_or(unread);
         let seen = nodes.iter().filter_map(|node| node.files.as_ref()).map(|shared| shared.seen);
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
         state.sites = self.shared.topology.sites.iter().map(site_at_rest).collect();
@@ -121,7 +132,7 @@ impl Engine {
     /// # Errors
     /// [`RunError::Plan`].
     pub async fn plan(&self, procedure: &dyn Procedure) -> Result<Planned, RunError> {
-        let (seen, missing) = tokio::join!(self.observe(), missing(&self.shared));
+        let (seen, missing) = tokio::join!(self.observe_with(procedure.route()), missing(&self.shared));
         let there = |missing: Vec<String>, seen: &Observed| match missing.is_empty() {
             true => Ok(()),
             false => Err(RunError::Plan { source: PlanError::Missing(missing), seen: seen.notes.clone() }),
@@ -194,7 +205,7 @@ fn site_at_rest(site: &SiteSpec) -> SiteState {
 /// Observes the whole cluster in the terms of a plan, without running gates. What cannot be read is asked for again for
 /// `patience`; returns also what could not be read then, one line each.
 pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, patience: Duration) -> (Observation, Vec<String>) {
-    let (hosts, members, balancer_notes) = whole(shared, false, patience).await;
+    let (hosts, members, balancer_notes) = whole(shared, false, route_of(facts), patience).await;
     let observation = in_terms_of(facts, &hosts, members);
     (observation, hosts.notes.into_iter().chain(balancer_notes).collect())
 }
@@ -202,7 +213,7 @@ pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, patience: Durati
 /// Observes the hosts and the database, without running gates. What an order in flight is changing is not asked for: that order
 /// reads back by itself, and [`ClusterState::absorb`] leaves it alone.
 pub(super) async fn observe_hosts(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
-    in_terms_of(facts, &look(shared, false, changing, Duration::ZERO).await, Vec::new())
+    in_terms_of(facts, &look(shared, false, changing, route_of(facts), Duration::ZERO).await, Vec::new())
 }
 
 fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observation {
@@ -216,17 +227,35 @@ fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observ
         });
         seen
     };
-    Observation::new(hosts.nodes.iter().map(seen).collect(), members).with_schema(hosts.schema)
+    Observation::new(hosts.nodes.iter().map(seen).collect(), members)
+        .with_schema(hosts.schema)
+        .with_exposure(hosts.exposure)
+}
+
+fn route_of(facts: &Facts) -> Option<&ServiceRoute> {
+    facts.service.as_ref().map(|service| &service.route)
 }
 
 /// Looks at everything: hosts and database, members, and what is to be noted of these.
-async fn whole(shared: &Arc<Parts>, gates: bool, patience: Duration) -> (Seen, Vec<MemberState>, Vec<String>) {
-    let (hosts, (members, mut notes)) = tokio::join!(look(shared, gates, &[], patience), watch_all(shared, patience));
+async fn whole(
+    shared: &Arc<Parts>,
+    gates: bool,
+    route: Option<&ServiceRoute>,
+    patience: Duration,
+) -> (Seen, Vec<MemberState>, Vec<String>) {
+    let hosts = look(shared, gates, &[], route, patience);
+    let (hosts, (members, mut notes)) = tokio::join!(hosts, watch_all(shared, patience));
     notes.sort();
     (hosts, members, notes)
 }
 
-async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: Duration) -> Seen {
+async fn look(
+    shared: &Arc<Parts>,
+    gates: bool,
+    changing: &[Target],
+    route: Option<&ServiceRoute>,
+    patience: Duration,
+) -> Seen {
     let mut parts: JoinSet<Part> = JoinSet::new();
     for (node, _) in shared.topology.nodes() {
         if !changing.contains(&Target::Server(node)) {
@@ -265,13 +294,22 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: D
         };
         parts.spawn(part.in_current_span());
     }
+    if let Some(route) = route.filter(|_| shared.exposure.is_some() && !changing.contains(&Target::Exposure)) {
+        let (task, route) = (shared.clone(), route.clone());
+        let part = async move {
+            let read = |(_, note): &(_, Option<String>)| note.is_none();
+            let (exposure, note) = read_again(patience, || observe_exposure(&task, &route), read).await;
+            Part::Exposure(exposure, note)
+        };
+        parts.spawn(part.in_current_span());
+    }
     let unseen = |node: NodeIx| SeenNode {
         server: SeenServer { process: Process::Unknown, release: None, tested: false, read: false, notes: Vec::new() },
         files: shared.files.as_ref().map(|_| Shared::new(Sync::Unknown, None)),
         work: if shared.work[node.index()].is_some() { Work::Unknown } else { Work::None },
     };
     let nodes = shared.topology.nodes().map(|(node, _)| unseen(node)).collect();
-    let mut seen = Seen { nodes, schema: None, notes: Vec::new() };
+    let mut seen = Seen { nodes, schema: None, exposure: None, notes: Vec::new() };
     let mut notes = Vec::new();
     while let Some(joined) = parts.join_next().await {
         match joined {
@@ -286,6 +324,10 @@ async fn look(shared: &Arc<Parts>, gates: bool, changing: &[Target], patience: D
             }
             Ok(Part::Schema(schema, note)) => {
                 seen.schema = schema;
+                notes.extend(note);
+            }
+            Ok(Part::Exposure(exposure, note)) => {
+                seen.exposure = exposure;
                 notes.extend(note);
             }
             Err(error) => notes.push(format!("an observation ended unexpectedly: {error}")),

@@ -179,7 +179,7 @@ impl Engine {
             }
         }
         let (seen, notes) = observe(&self.shared, &plan.facts, READ_AGAIN).await;
-        match compare(&self.shared.topology, &plan.start, &seen) {
+        match compare(&self.shared.topology, plan, &seen) {
             Compared { differences, .. } if !differences.is_empty() => Err(RunError::StalePlan(differences.join(", "))),
             Compared { unread, .. } if !unread.is_empty() => Err(RunError::Unread { unread, notes }),
             Compared { .. } => Ok(seen),

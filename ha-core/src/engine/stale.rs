@@ -1,4 +1,5 @@
-use crate::state::{ClusterState, Observation, Process, Sync, Traffic, Work};
+use crate::plan::Plan;
+use crate::state::{Observation, Process, Route, Sync, Traffic, Work};
 use crate::topology::Topology;
 
 /// How a cluster compares with the state that a plan starts from.
@@ -11,7 +12,8 @@ pub(super) struct Compared {
 }
 
 /// Compares the cluster with the state that a plan starts from.
-pub(super) fn compare(topology: &Topology, start: &ClusterState, seen: &Observation) -> Compared {
+pub(super) fn compare(topology: &Topology, plan: &Plan, seen: &Observation) -> Compared {
+    let (start, has_service) = (&plan.start, plan.facts.service.is_some());
     let mut found = Compared::default();
     for (index, node) in topology.nodes() {
         let (before, now) = (start.node(index), &seen.nodes[index.index()]);
@@ -54,6 +56,13 @@ pub(super) fn compare(topology: &Topology, start: &ClusterState, seen: &Observat
     }
     if topology.database().is_some() && seen.schema.is_none() {
         found.unread.push("the schema".into());
+    }
+    match seen.exposure {
+        Some(seen) if seen != start.exposure => {
+            found.differences.push(format!("the route of the service is {seen}, it was {}", start.exposure));
+        }
+        None if has_service && start.exposure != Route::Unknown => found.unread.push("the route of the service".into()),
+        Some(_) | None => {}
     }
     found
 }

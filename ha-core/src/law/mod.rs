@@ -8,6 +8,7 @@
 
 mod derived;
 mod drained;
+mod exposure;
 mod fenced;
 mod now;
 mod one_more_failure;
@@ -83,7 +84,8 @@ pub enum Invariant {
     Schema,
     /// I5: files are copied only from a tested writer to a node that takes no requests.
     Sync,
-    /// I6: what may receive requests is ready and has passed its gate after its last change.
+    /// I6: what may receive requests is ready and has passed its gate after its last change; while a service is exposed, it has
+    /// that service.
     Tested,
     /// I7: no server is stopped while it may have requests or pulled work in progress.
     Drained,
@@ -198,6 +200,7 @@ impl<'a> Law<'a> {
             self.schema(state),
             self.sync(state),
             self.tested(state),
+            self.exposed_service(state),
             self.one_site(state),
         ];
         checks.into_iter().filter_map(Result::err).collect()
@@ -218,6 +221,7 @@ impl<'a> Law<'a> {
         self.schema(state)?;
         self.sync(state)?;
         self.tested(state)?;
+        self.exposed_service(state)?;
         self.one_site(state)
     }
 }

@@ -241,7 +241,7 @@ fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
 /// beginning.
 fn undo(plan: &Plan, run: &RunState, order: Order) -> Option<Order> {
     let Cursor { stage, step, phase, .. } = run.cursor;
-    let known_good = plan.known_good.get(order.node()?.index()).copied().flatten()?;
+    let known_good = order.node().and_then(|node| plan.known_good.get(node.index()).copied().flatten());
     let undone = order.inverse(known_good).get(usize::from(phase)).copied()?;
     let needed = run.targets.is_recorded((stage, step), order) && !is_taken_back_next(&run.cluster, undone);
     needed.then_some(undone)
@@ -298,7 +298,9 @@ fn best_admission(law: Law<'_>, run: &RunState, admissions: impl Iterator<Item =
             continue;
         }
         let next = with(law, &leaving, order);
-        if law.schema(&state_after(law, run, order)).is_err() || law.keeps(&quiet, &leaving, &next).is_err() {
+        let after = state_after(law, run, order);
+        let usable = law.schema(&after).is_ok() && law.exposed_service(&after).is_ok();
+        if !usable || law.keeps(&quiet, &leaving, &next).is_err() {
             continue;
         }
         // One that stands for many is weighed as one of them.

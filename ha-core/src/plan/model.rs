@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Digest, Reach};
 use crate::action::{Action, KnownGood, Order};
 use crate::law::Phase;
-use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Schema};
+use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Route, Schema};
 use crate::topology::{Name, NodeIx, Policy};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
@@ -180,28 +180,38 @@ pub struct Goal {
     pub generation: Option<GenerationId>,
     /// The state of the schema.
     pub schema: Option<Schema>,
+    /// The state of the route of the plan's service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Route>,
 }
 
 impl Goal {
     /// Nothing that the members did not have before.
     pub fn unchanged() -> Self {
-        Self { release: None, generation: None, schema: None }
+        Self { release: None, generation: None, schema: None, exposure: None }
     }
 
     /// All members have a release.
     pub fn of_release(release: ReleaseId) -> Self {
-        Self { release: Some(release), generation: None, schema: None }
+        Self { release: Some(release), ..Self::unchanged() }
     }
 
     /// All members have a set of shared files.
     pub fn of_generation(generation: GenerationId) -> Self {
-        Self { release: None, generation: Some(generation), schema: None }
+        Self { generation: Some(generation), ..Self::unchanged() }
     }
 
     /// And the schema is in this state.
     #[must_use]
     pub fn with_schema(mut self, schema: Schema) -> Self {
         self.schema = Some(schema);
+        self
+    }
+
+    /// And the route of the service is in this state.
+    #[must_use]
+    pub fn with_exposure(mut self, exposure: Route) -> Self {
+        self.exposure = Some(exposure);
         self
     }
 }

@@ -38,6 +38,8 @@ impl Plan {
         let release = self.goal.release.map(|release| format!("release {}", self.facts.releases.name(release)));
         let generation = self.goal.generation.map(|id| format!("generation {}", self.facts.generations.sequence(id)));
         let schema = self.goal.schema.map(|schema| format!("schema {schema}"));
-        [release, generation, schema].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        let route = self.facts.service.as_ref().map(|service| &service.route);
+        let exposure = self.goal.exposure.zip(route).map(|(exposure, route)| format!("route {route} {exposure}"));
+        [release, generation, schema, exposure].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }

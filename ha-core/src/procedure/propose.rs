@@ -4,7 +4,7 @@ use std::iter;
 use super::{PlanError, Planned};
 use crate::plan::Plan;
 use crate::safety::prove;
-use crate::state::{ClusterState, Facts};
+use crate::state::{ClusterState, Facts, ServiceRoute};
 use crate::topology::Topology;
 
 /// A cluster as it was observed: all that a procedure may know.
@@ -72,6 +72,12 @@ pub trait Procedure: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`PlanError`] when there is nothing to propose, with what is missing.
     fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError>;
+
+    /// Names the route of a service whose state [`propose`](Self::propose) needs, so that it is observed; `None`, which is the
+    /// default, for a procedure that exposes and hides nothing: to it the route is `Unknown`.
+    fn route(&self) -> Option<&ServiceRoute> {
+        None
+    }
 }
 
 /// What a procedure proposes.

@@ -145,7 +145,8 @@ fn with_node(topology: &Topology, state: &ClusterState, spare: NodeIx) -> Cluste
     let kind = |pool| if is_backup(pool) { MemberKind::Backup } else { MemberKind::Primary };
     members.extend(topology.memberships(spare).map(|(_, port, _)| MemberState::new(kind(port.pool), Traffic::Out)));
     let mut next = ClusterState::new(topology, nodes, members);
-    (next.schema, next.writer_epoch, next.sites) = (state.schema, state.writer_epoch, state.sites.clone());
+    (next.schema, next.exposure, next.writer_epoch) = (state.schema, state.exposure, state.writer_epoch);
+    next.sites.clone_from(&state.sites);
     next.set_losses(state.lost());
     next
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Generation, Schema, Sync, Work};
+use crate::state::{Generation, Route, Schema, Sync, Work};
 
 /// What was seen of an order's outcome, as data; the text for people is made from it.
 ///
@@ -94,6 +94,13 @@ pub enum Evidence {
         /// Its state.
         schema: Schema,
     },
+    /// The route of the plan's service, as every balancer instance has it.
+    Route {
+        /// Its state.
+        route: Route,
+        /// How many instances were asked.
+        instances: u64,
+    },
     /// It did not happen, or it is not known whether it did.
     Failed {
         /// What was seen, as reported by whoever saw it.
@@ -145,6 +152,8 @@ impl fmt::Display for Evidence {
             Self::Writer { epoch } => write!(f, "it may write, with epoch {epoch}"),
             Self::PulledWork { work } => write!(f, "pulled work is {work:?}"),
             Self::Schema { schema } => write!(f, "the schema is {schema}"),
+            Self::Route { route: Route::Dark, .. } => f.write_str("no balancer has the route"),
+            Self::Route { route, .. } => write!(f, "the route is {route}, read back from every balancer"),
             Self::Failed { detail } => f.write_str(detail),
         }
     }

@@ -39,7 +39,7 @@ pub enum Event {
     },
     /// A step has begun on a node; its intent is recorded.
     StepStarted {
-        /// The node, or `database`.
+        /// The node, `database` or `exposure`.
         target: String,
         /// What is done.
         action: String,
@@ -49,7 +49,7 @@ pub enum Event {
     /// A step has ended on a node; its outcome is recorded, which may be up to 250 ms after its end and behind the look at
     /// the cluster that the next step waits for.
     StepEnded {
-        /// The node, or `database`.
+        /// The node, `database` or `exposure`.
         target: String,
         /// What was done.
         action: String,

@@ -76,7 +76,7 @@ pub struct PoolMargin {
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StepTiming {
-    /// The node, or `database`.
+    /// The node, `database` or `exposure`.
     pub target: String,
     /// What was done.
     pub action: String,

@@ -123,6 +123,9 @@ impl Explorer<'_> {
         if goal.schema.is_some_and(|schema| schema != state.schema) {
             return Some(format!("the schema is {}", state.schema));
         }
+        if goal.exposure.is_some_and(|exposure| exposure != state.exposure) {
+            return Some(format!("the route of the service is {}", state.exposure));
+        }
         for (index, node) in self.topology.members() {
             let node_state = state.node(index);
             if goal.release.is_some() && node_state.release != goal.release {
@@ -136,6 +139,9 @@ impl Explorer<'_> {
     }
 
     fn not_old(&self, state: &ClusterState) -> Option<String> {
+        if state.exposure != self.plan.start.exposure {
+            return Some(format!("the route of the service is {}", state.exposure));
+        }
         for (index, node) in self.topology.members() {
             let Some(known) = self.plan.known_good.get(index.index()).copied().flatten() else { continue };
             let node_state = state.node(index);

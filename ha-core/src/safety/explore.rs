@@ -295,7 +295,7 @@ impl Explorer<'_> {
         for order in in_flight {
             let lost = |node| state.run.cluster.is_lost(self.topology.node(node).domain);
             // The balancers can still be told of a node that is gone; nobody can reach the node itself.
-            let reaches_node = !matches!(order.action(), Action::Traffic(_) | Action::Schema(_));
+            let reaches_node = !matches!(order.action(), Action::Traffic(_) | Action::Schema(_) | Action::Exposure(_));
             if reaches_node && order.node().is_some_and(lost) {
                 for is in [OutcomeKind::NotDone, OutcomeKind::Unknown] {
                     self.resolved(number, state.clone(), order, is, Event::Failed(order, Happened::Not))?;

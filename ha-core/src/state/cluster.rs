@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{MemberState, NodeState, Schema, SiteState, Traffic, WriterEpoch};
+use super::{MemberState, NodeState, Route, Schema, SiteState, Traffic, WriterEpoch};
 use crate::topology::{DomainIx, MemberIx, MemberLayout, NodeIx, Topology};
 
 /// The state of the whole cluster: the product of its resources' states.
@@ -28,6 +28,9 @@ pub struct ClusterState {
     lost: Vec<DomainIx>,
     /// The state of the shared database's schema; `Base` where no database is declared.
     pub schema: Schema,
+    /// The route of the plan's service; `Dark` where no exposure is declared.
+    #[serde(default, skip_serializing_if = "Route::is_dark")]
+    pub exposure: Route,
     /// The highest epoch that any host has seen for the writing of shared files.
     pub writer_epoch: WriterEpoch,
     /// The declared sites, in the order of the topology; empty where none is declared.
@@ -44,8 +47,8 @@ impl ClusterState {
         assert_eq!(nodes.len(), topology.nodes.len(), "one entry a node");
         assert_eq!(members.len(), layout.count(), "one member a node, pool and balancer");
         let writer_epoch = nodes.iter().map(|node| node.writer).max().unwrap_or_default();
-        let (schema, sites) = (Schema::default(), Vec::new());
-        Self { nodes, members, layout, lost: Vec::new(), schema, writer_epoch, sites }
+        let (schema, exposure, sites) = (Schema::default(), Route::default(), Vec::new());
+        Self { nodes, members, layout, lost: Vec::new(), schema, exposure, writer_epoch, sites }
     }
 
     /// Tells whether every index of a topology leads somewhere here; a damaged journal may hold another state.
@@ -154,12 +157,12 @@ impl ClusterState {
     /// here does not compile.
     pub(crate) fn pack(&self, words: &mut Vec<u64>) {
         // The layout is the topology's own.
-        let Self { nodes, members, layout: _, lost, schema, writer_epoch, sites } = self;
+        let Self { nodes, members, layout: _, lost, schema, exposure, writer_epoch, sites } = self;
         words.extend(nodes.iter().flat_map(NodeState::packed));
         for chunk in members.chunks(8) {
             words.push(chunk.iter().fold(0, |packed, member| packed << 8 | u64::from(member.packed())));
         }
-        words.push((lost.len() as u64) << 8 | *schema as u64);
+        words.push((lost.len() as u64) << 16 | (*exposure as u64) << 8 | *schema as u64);
         words.extend(lost.iter().map(|domain| domain.index() as u64));
         words.push(writer_epoch.number());
         words.extend(sites.iter().map(SiteState::packed));

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod epoch;
+mod exposure;
 mod facts;
 mod files;
 mod generation;
@@ -24,6 +25,7 @@ mod work;
 
 pub use cluster::ClusterState;
 pub use epoch::{LeaseEpoch, SiteEpoch, WriterEpoch};
+pub use exposure::{InvalidRouteKey, Route, RouteEvent, RouteKey, Service, ServiceRoute};
 pub use facts::Facts;
 pub use files::{Sync, SyncEvent, SyncRejected};
 pub use generation::{Generation, GenerationId, Generations, TooManyGenerations};

@@ -1,4 +1,6 @@
-use super::{ClusterState, GenerationId, MemberState, Process, ReleaseId, Schema, Sync, Target, Work, WriterEpoch};
+use super::{
+    ClusterState, GenerationId, MemberState, Process, ReleaseId, Route, Schema, Sync, Target, Work, WriterEpoch,
+};
 use crate::topology::NodeIx;
 
 /// The state of the cluster as observed at one moment: facts only, no memory.
@@ -11,6 +13,8 @@ pub struct Observation {
     pub members: Vec<MemberState>,
     /// The state of the schema; `None` where it could not be seen, or no database is declared.
     pub schema: Option<Schema>,
+    /// The route of the plan's service; `None` where it could not be seen, or the plan has none.
+    pub exposure: Option<Route>,
 }
 
 /// How one node was seen.
@@ -44,13 +48,20 @@ pub struct SharedSeen {
 impl Observation {
     /// Describes what was seen.
     pub fn new(nodes: Vec<NodeSeen>, members: Vec<MemberState>) -> Self {
-        Self { nodes, members, schema: None }
+        Self { nodes, members, schema: None, exposure: None }
     }
 
     /// Adds the observed state of the schema.
     #[must_use]
     pub fn with_schema(mut self, schema: Option<Schema>) -> Self {
         self.schema = schema;
+        self
+    }
+
+    /// Adds the observed state of the route.
+    #[must_use]
+    pub fn with_exposure(mut self, exposure: Option<Route>) -> Self {
+        self.exposure = exposure;
         self
     }
 }
@@ -99,6 +110,9 @@ impl ClusterState {
         }
         if let Some(schema) = seen.schema.filter(|_| !changing(Target::Database)) {
             self.schema = schema;
+        }
+        if let Some(exposure) = seen.exposure.filter(|_| !changing(Target::Exposure)) {
+            self.exposure = exposure;
         }
     }
 }

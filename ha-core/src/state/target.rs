@@ -17,6 +17,8 @@ pub enum Target {
     Files(NodeIx),
     /// The shared database.
     Database,
+    /// The route of the plan's service, on every balancer instance.
+    Exposure,
 }
 
 impl Target {
@@ -24,7 +26,7 @@ impl Target {
     pub fn node(self) -> Option<NodeIx> {
         match self {
             Self::Server(node) | Self::Traffic(node) | Self::Work(node) | Self::Files(node) => Some(node),
-            Self::Database => None,
+            Self::Database | Self::Exposure => None,
         }
     }
 }

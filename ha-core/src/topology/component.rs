@@ -34,6 +34,8 @@ pub enum Role {
     Files,
     /// Drives the shared database.
     Database,
+    /// Exposes services to consumers, and hides them.
+    Exposure,
 }
 
 /// Whom a component belongs to.
@@ -50,7 +52,8 @@ pub enum Owner {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 6] = [Self::Balancer, Self::Host, Self::Probe, Self::Work, Self::Files, Self::Database];
+    pub const ALL: [Self; 7] =
+        [Self::Balancer, Self::Host, Self::Probe, Self::Work, Self::Files, Self::Database, Self::Exposure];
 
     /// Returns its owner, its table inside the owner's (`None` where it is the owner's table itself), and whether each owner
     /// must have it.
@@ -62,6 +65,7 @@ impl Role {
             Self::Work => (Owner::Node, Some("work"), false),
             Self::Files => (Owner::Cluster, Some("files"), false),
             Self::Database => (Owner::Cluster, Some("database"), false),
+            Self::Exposure => (Owner::Cluster, Some("exposure"), false),
         }
     }
 
@@ -106,6 +110,11 @@ impl Topology {
         self.components.get(Role::Database)
     }
 
+    /// Returns what exposes services to consumers; `None` where routes are not this library's to change.
+    pub fn exposure(&self) -> Option<&Component> {
+        self.components.get(Role::Exposure)
+    }
+
     /// Lists the components with a role, in the order of their owners.
     pub fn components(&self, role: Role) -> Vec<Declared<'_>> {
         match role.owner() {
@@ -144,6 +153,13 @@ impl TopologyBuilder {
     #[must_use]
     pub fn database(mut self, database: Component) -> Self {
         self.draft.components.set(Role::Database, database);
+        self
+    }
+
+    /// Says what exposes services to consumers. Default: nothing does.
+    #[must_use]
+    pub fn exposure(mut self, exposure: Component) -> Self {
+        self.draft.components.set(Role::Exposure, exposure);
         self
     }
 }
@@ -339,7 +355,8 @@ mod tests {
         let balancer = topology.components(Role::Balancer);
         assert_eq!(balancer[0].component.settings.keys().collect::<Vec<_>>(), ["socket"], "the name is no setting");
         let keys: Vec<String> = Role::ALL.iter().map(|role| topology.components(*role)[0].key()).collect();
-        assert_eq!(keys, ["balancer lb1", "node esb1.host", "node esb1.probe", "node esb1.work", "files", "database"]);
+        let nodes = ["node esb1.host", "node esb1.probe", "node esb1.work"];
+        assert_eq!(keys, ["balancer lb1", nodes[0], nodes[1], nodes[2], "files", "database", "exposure"]);
     }
 
     #[test]

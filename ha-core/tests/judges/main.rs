@@ -8,6 +8,7 @@ mod action_preconditions;
 mod cluster;
 mod decisions;
 mod exploring;
+mod exposure;
 mod folding;
 mod law_capacity;
 mod law_invariants;

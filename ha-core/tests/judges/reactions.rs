@@ -4,8 +4,8 @@ use ha_core::action::{Order, ServerAction, TrafficAction};
 use ha_core::machine::{Decision, Progress, Turn};
 use ha_core::plan::{Stage, Step};
 use ha_core::record::{Cursor, End, Mode, OutcomeKind, Why};
-use ha_core::state::{ClusterState, NodeState, Process, Traffic};
-use ha_core::topology::{NodeSpec, Permille};
+use ha_core::state::{ClusterState, NodeState, Process, Route, RouteKey, Service, ServiceRoute, Traffic};
+use ha_core::topology::{Name, NodeSpec, Permille};
 
 use crate::cluster::{Cluster, builder, node};
 use crate::decisions::Driven;
@@ -125,6 +125,26 @@ fn a_reserve_that_may_not_serve_beside_what_is_left_is_not_admitted() {
     };
     assert!(react(true));
     assert!(!react(false), "3.0 may not serve beside esb2");
+}
+
+/// I6 binds our commands too: while a service is exposed, a reserve without it is not admitted.
+#[test]
+fn a_reserve_without_the_exposed_service_is_not_admitted() {
+    let react = |route: Route| {
+        let mut cluster = one_and_standbys();
+        let path = RouteKey::new("/orders").unwrap();
+        let route_of = ServiceRoute::new(path, Name::new("esb").unwrap());
+        cluster.facts = cluster.facts.with_service(Service::new(route_of, cluster.second));
+        cluster.state.exposure = route;
+        let second = cluster.second;
+        let has_it = |node: &mut NodeState| node.generation = Some(second);
+        let mut driven = run(cluster.with("esb1", has_it).with("esb3", has_it), &["esb3"]);
+        lose(&mut driven, "esb1");
+        driven.turn();
+        ["esb2", "esb3"].map(|name| admits(&driven, name))
+    };
+    assert_eq!(react(Route::Exposed), [false, true], "esb2 would fail its requests");
+    assert_eq!(react(Route::Dark), [true, false], "nobody asks for the service yet");
 }
 
 /// I6: only what may be admitted is; what is being changed is left to the order that changes it.

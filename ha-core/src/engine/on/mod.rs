@@ -1,11 +1,13 @@
 //! How the engine acts on each resource, finds out whether an action has happened, and observes: one file a resource.
 
+mod exposure;
 mod files;
 mod schema;
 mod server;
 mod traffic;
 mod work;
 
+pub(super) use exposure::observe_exposure;
 pub(super) use files::observe_files;
 pub(super) use schema::observe_schema;
 pub(super) use server::{SeenServer, is_passing, observe_server};
@@ -90,6 +92,7 @@ impl Executor {
             Order::Work(at) => self.act_on_work(at.node, at.action, until).await,
             Order::Files(at) => self.act_on_files(at.node, at.action, deadline).await,
             Order::Schema(action) => self.act_on_schema(action, deadline).await,
+            Order::Exposure(action) => self.act_on_exposure(action, deadline).await,
         }
     }
 
@@ -106,6 +109,7 @@ impl Executor {
             Order::Work(at) => self.look_at_work(at.node, at.action).await,
             Order::Files(at) => self.look_at_files(at.node, at.action).await,
             Order::Schema(action) => self.look_at_schema(action).await,
+            Order::Exposure(action) => self.look_at_exposure(action).await,
         }
     }
 
