@@ -7,19 +7,50 @@ use super::{Applied, StepError};
 use crate::state::{LeaseEpoch, Route, RouteKey, ServiceRoute};
 
 /// Where a key leads on one balancer instance.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::RouteOn;
+/// use ha_core::state::{Route, RouteKey, ServiceRoute};
+/// use ha_core::topology::Name;
+///
+/// let orders = ServiceRoute::new(RouteKey::new("/orders")?, Name::new("esb")?);
+/// let (with, without) = (RouteOn::new("lb1", Some("esb".into())), RouteOn::new("lb2", None));
+/// assert_eq!(Route::seen(&orders, &[with.clone()]), Route::Exposed);
+/// assert_eq!(Route::seen(&orders, &[with, without]), Route::Unknown);
+/// // It leads there now, and a restart would lose it: half of it was done.
+/// let half = RouteOn::new("lb1", Some("esb".into())).with_after_restart(None);
+/// assert_eq!(Route::seen(&orders, &[half]), Route::Unknown);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RouteOn {
     /// The instance, for people.
     pub instance: String,
-    /// Where the key leads there: the backend of a pool; `None` where the instance does not have the key.
+    /// Where the key leads there now: the backend of a pool; `None` where the instance does not have the key.
     pub value: Option<String>,
+    /// Where it would lead after a restart of the instance. Anything but `value` is a change that was not finished.
+    pub after_restart: Option<String>,
 }
 
 impl RouteOn {
-    /// Describes what one instance has.
+    /// Describes what one instance has, and keeps over a restart.
     pub fn new(instance: impl Into<String>, value: Option<String>) -> Self {
-        Self { instance: instance.into(), value }
+        Self { instance: instance.into(), after_restart: value.clone(), value }
+    }
+
+    /// Says what it would have after a restart.
+    #[must_use]
+    pub fn with_after_restart(mut self, value: Option<String>) -> Self {
+        self.after_restart = value;
+        self
+    }
+
+    /// Tells whether both now and after a restart it leads there.
+    fn leads(&self, to: Option<&str>) -> bool {
+        self.value.as_deref() == to && self.after_restart.as_deref() == to
     }
 }
 
@@ -27,12 +58,11 @@ impl Route {
     /// Returns the state of a route, as the instances have it: `Dark` where none has its key, `Exposed` where each leads where the
     /// route does, `Unknown` in all other cases, of no instances too.
     pub fn seen(route: &ServiceRoute, instances: &[RouteOn]) -> Self {
-        let is_ours = |one: &RouteOn| one.value.as_deref() == Some(route.value.as_str());
         if instances.is_empty() {
             Self::Unknown
-        } else if instances.iter().all(|one| one.value.is_none()) {
+        } else if instances.iter().all(|one| one.leads(None)) {
             Self::Dark
-        } else if instances.iter().all(is_ours) {
+        } else if instances.iter().all(|one| one.leads(Some(route.value.as_str()))) {
             Self::Exposed
         } else {
             Self::Unknown
@@ -43,11 +73,10 @@ impl Route {
 /// Reads where routes lead, on every balancer instance.
 #[async_trait]
 pub trait ObserveExposure: Debug + Send + Sync + 'static {
-    /// Reads where a key leads on each instance: exactly this key, and what is in force there, not only what is written down.
+    /// Reads where a key leads on each instance: exactly this key, both what is in force there and what a restart would bring.
     ///
     /// # Errors
-    /// `Unreachable`, `Denied`, `Timeout`, `Protocol`, when any instance cannot be read; `Conflict` when what is in force on one is
-    /// not what it would have after a restart. All without effect.
+    /// `Unreachable`, `Denied`, `NotFound`, `Timeout`, `Protocol`, when any instance cannot be read. All without effect.
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn route(&self, key: &RouteKey) -> Result<Vec<RouteOn>, StepError>;
@@ -110,8 +139,9 @@ pub trait Exposure: ObserveExposure {
     /// # Idempotency
     /// Absolute: twice equals once; what is exposed on some instances is gone on with.
     /// # Errors
-    /// `Fenced`, `Denied`, `Unsupported`: no effect. `Conflict` when the key leads elsewhere on any instance, without effect: it is
-    /// not taken from whoever has it. `Timeout`, `Unreachable`: unknown, unless they say that nothing was changed; read `route`.
+    /// `Fenced`, `Denied`, `NotFound`, `Unsupported`: no effect. `Conflict` when the key leads elsewhere on any instance, without
+    /// effect: it is not taken from whoever has it. `Timeout`, `Unreachable`: unknown, unless they say that nothing was changed; read
+    /// `route`.
     /// # Cancel safety
     /// Not cancel safe: some instances may have it; read `route`.
     async fn expose(&self, epoch: LeaseEpoch, request: ExposeRoute) -> Result<Applied, StepError>;
@@ -141,6 +171,11 @@ mod tests {
         };
         assert_eq!(on(&[None, None]), Route::Dark);
         assert_eq!(on(&[Some("esb"), Some("esb")]), Route::Exposed);
+        let torn = |now: Option<&str>, later: Option<&str>| {
+            let one = RouteOn::new("lb", now.map(Into::into)).with_after_restart(later.map(Into::into));
+            Route::seen(&route, &[one])
+        };
+        assert_eq!([torn(Some("esb"), None), torn(None, Some("esb"))], [Route::Unknown; 2]);
         for unknown in [&[Some("esb"), None][..], &[None, Some("esb")], &[Some("other"), Some("other")], &[]] {
             assert_eq!(on(unknown), Route::Unknown, "{unknown:?}");
         }

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use super::remedy::remedy;
 use super::{PlanError, Proposal};
-use crate::action::{Action, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use crate::action::{
+    Action, ExposureAction, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction,
+};
 use crate::law::{self, Law};
 use crate::machine::GUARD_INTERVAL;
 use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Goal, OnFailure, Plan, Stage, Step};
@@ -19,6 +21,7 @@ const START: Action = Action::Server(ServerAction::Start);
 const GATE: Action = Action::Server(ServerAction::Gate);
 const HOLD: Action = Action::Files(FilesAction::Hold);
 const RELEASE: Action = Action::Files(FilesAction::Release);
+const EXPOSE: Action = Action::Exposure(ExposureAction::Expose);
 
 /// A rolling change of all members: what the procedures that patch, upgrade and update have in common.
 pub(super) struct Change<'a> {
@@ -178,7 +181,7 @@ impl<'a> Change<'a> {
         for wave in self.waves(&order, state) {
             stages.push(self.wave(&wave, shared));
         }
-        let point_of_no_return = stages.len();
+        let mut point_of_no_return = stages.len();
         if !spares.is_empty() {
             let name = "close the rollback window and retire the spare";
             let retire = [TAKE_OUT, STOP].into_iter().chain(self.renewal(spares));
@@ -187,6 +190,10 @@ impl<'a> Change<'a> {
         stages.extend(self.after.iter().map(|schema| self.migrate("finish the database", *schema)));
         if shared {
             stages.extend(self.release_files(&order));
+        }
+        if self.goal.exposure.is_some() {
+            stages.extend(self.expose());
+            point_of_no_return = stages.len();
         }
         let mut draft = Draft::new(self.procedure, self.topology, self.start.clone(), self.facts.clone(), self.goal);
         draft.known_good = self.known_good(spares);
@@ -389,6 +396,15 @@ impl<'a> Change<'a> {
             stages.push(self.stage("release the file syncs", rest, [RELEASE]));
         }
         stages
+    }
+
+    /// Leads consumers to the service, and tests every member that takes requests then.
+    fn expose(&self) -> [Stage; 2] {
+        let members = self.topology.members().map(|(index, _)| index).collect();
+        [
+            self.stage("expose the service", Vec::new(), [EXPOSE]),
+            self.stage("test every member with the service exposed", members, [GATE]),
+        ]
     }
 
     /// Tells whether a spare is admitted for the run: in each of its pools on a backup member, where it takes over by itself

@@ -1,6 +1,7 @@
 //! The procedures: each proposes plans for a cluster that was observed, cheapest first, and the first that is proven is the one.
 //! Pure. [`Procedure`] is open for procedures of your own.
 
+mod add_service;
 mod change;
 mod error;
 mod patch;
@@ -14,4 +15,4 @@ mod upgrade;
 pub use error::PlanError;
 pub use planned::Planned;
 pub use propose::{Procedure, Proposal, Snapshot, plan};
-pub use request::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
+pub use request::{AddServiceRequest, PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::PlanError;
-use crate::state::{Generation, Releases, SchemaRange};
+use crate::state::{Generation, Releases, SchemaRange, ServiceRoute};
 
 /// What is declared of one release. What is not declared is not assumed: the proof fails instead.
 ///
@@ -179,6 +179,42 @@ impl UpdateRequest {
     /// Asks for an update that may serve beside what is there.
     pub fn new(generation: Generation, deploy: Vec<String>) -> Self {
         Self { generation, deploy, compatible: true }
+    }
+}
+
+/// Asks for a new service: every member gets the set of shared files that has it, then its route is exposed.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::procedure::AddServiceRequest;
+/// use ha_core::state::{Generation, RouteKey, ServiceRoute};
+/// use ha_core::topology::Name;
+///
+/// // Requests to /orders go to the backend `esb` of the balancers, once every node has the service, tested.
+/// let route = ServiceRoute::new(RouteKey::new("/orders")?, Name::new("esb")?);
+/// let add = AddServiceRequest::new(Generation::new(42, "9f86d081"), vec!["bin/deploy.sh".into()], route);
+/// assert!(add.compatible);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct AddServiceRequest {
+    /// The set that has the service, beside all that was there.
+    pub generation: Generation,
+    /// Puts the set with the number in `HA_GENERATION` on a node, staged and swapped; old sets too, for the rollback.
+    pub deploy: Vec<String>,
+    /// What leads consumers to the service: it must not lead anywhere yet.
+    pub route: ServiceRoute,
+    /// Declares that the new set may serve beside the old one: data, sessions and messages. Without it there is no plan.
+    pub compatible: bool,
+}
+
+impl AddServiceRequest {
+    /// Asks for a service whose files may serve beside what is there.
+    pub fn new(generation: Generation, deploy: Vec<String>, route: ServiceRoute) -> Self {
+        Self { generation, deploy, route, compatible: true }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The literal readings, made from the corrected plans by undoing what corrects them.
 
-use ha_core::action::{Action, FilesAction, SchemaAction, ServerAction, TrafficAction};
+use ha_core::action::{Action, ExposureAction, FilesAction, SchemaAction, ServerAction, TrafficAction};
 use ha_core::plan::{Draft, Plan, Stage, Step};
 use ha_core::state::Schema;
 use ha_core::topology::{NodeIx, Topology};
@@ -51,6 +51,29 @@ pub(super) fn update_with_sharing_for_all(Planned { world, plan, .. }: &Planned)
     let release = Step::new(FilesAction::Release, world.topology().policy());
     plan.stages.insert(place + 1, Stage::new("re-enable file sharing", others, vec![release]));
     plan.point_of_no_return += 1;
+    plan.into()
+}
+
+/// "Do a test and expose": once the service is on the node where it was deployed, and has passed its test there.
+pub(super) fn service_exposed_after_one_test(Planned { plan, .. }: &Planned) -> Plan {
+    let deploys = |stage: &Stage| has(stage, |action| matches!(action, Action::Files(FilesAction::Deploy { .. })));
+    with_expose_at(plan, |stages| stages.iter().position(deploys).map_or(0, |place| place + 1))
+}
+
+pub(super) fn service_exposed_before_the_spare_has_left(Planned { world, plan, .. }: &Planned) -> Plan {
+    let retires = |stage: &Stage| {
+        only_spares(world.topology(), stage) && has(stage, |action| action == ServerAction::Stop.into())
+    };
+    with_expose_at(plan, |stages| stages.iter().position(retires).unwrap_or(0))
+}
+
+fn with_expose_at(plan: &Plan, place: impl Fn(&[Stage]) -> usize) -> Plan {
+    let mut plan = Draft::from(plan.clone());
+    let exposes = |stage: &Stage| has(stage, |action| action == ExposureAction::Expose.into());
+    let Some(found) = plan.stages.iter().position(exposes) else { return plan.into() };
+    let stage = plan.stages.remove(found);
+    let place = place(&plan.stages);
+    plan.stages.insert(place, stage);
     plan.into()
 }
 

@@ -136,6 +136,31 @@ pub async fn cases() -> Result<Vec<Case>, RunError> {
         Expected::Refused(Invariant::Sync, "release sync"),
     ));
     cases.push(case("update, corrected", &update, update.plan.clone(), Expected::Proven));
+    let service = planned_service(&files.clone().with_exposure()).await?;
+    let at_once = literal::service_exposed_after_one_test(&service);
+    cases.push(case(
+        "add a service, tested once and exposed at once",
+        &service,
+        at_once,
+        Expected::Refused(Invariant::Tested, "expose /orders"),
+    ));
+    let serving = planned_service(&Shape::active_active(3, 750).with_files().with_exposure()).await?;
+    let at_once = literal::service_exposed_after_one_test(&serving);
+    cases.push(case(
+        "add a service where all serve, tested once and exposed at once",
+        &serving,
+        at_once,
+        Expected::Refused(Invariant::Tested, "expose /orders"),
+    ));
+    let early = literal::service_exposed_before_the_spare_has_left(&service);
+    cases.push(case(
+        "add a service, exposed before the spare has left",
+        &service,
+        early,
+        Expected::Refused(Invariant::Tested, "expose /orders"),
+    ));
+    cases.push(case("add a service, corrected", &service, service.plan.clone(), Expected::Proven));
+    cases.push(case("add a service where all serve, corrected", &serving, serving.plan.clone(), Expected::Proven));
     let database = Shape::active_passive().with_database();
     let upgrade = planned_upgrade(&database).await?;
     let breaking = literal::upgrade_with_breaking_scripts(&upgrade);
@@ -222,6 +247,12 @@ async fn planned_patch(shape: &Shape) -> Result<Planned, RunError> {
 async fn planned_update(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
     let plan = world.engine().plan(&world.update_to(2)).await?.plan().clone();
+    Ok(Planned { shape: shape.clone(), world, plan })
+}
+
+async fn planned_service(shape: &Shape) -> Result<Planned, RunError> {
+    let world = world(shape)?;
+    let plan = world.engine().plan(&world.add_service()).await?.plan().clone();
     Ok(Planned { shape: shape.clone(), world, plan })
 }
 

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use ha_core::action::{FilesAction, Order, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use ha_core::action::{ExposureAction, FilesAction, Order, SchemaAction, ServerAction, TrafficAction, WorkAction};
 use ha_core::backend::Admin;
 use ha_core::plan::Plan;
 use ha_core::record::End;
-use ha_core::state::{Schema, ServerDomain, Sync, Work, WriterEpoch};
+use ha_core::state::{Route, Schema, ServerDomain, Sync, Work, WriterEpoch};
 use tokio::time::Instant;
 
 use super::watch::{look, short_after_loss};
@@ -105,11 +105,17 @@ fn carry_out(world: &World, plan: &Plan, order: Order) -> Result<Option<String>,
     inner.lives += 1;
     let life = inner.lives;
     let Some(node) = order.node() else {
-        if let Order::Schema(SchemaAction::Migrate { to }) = order {
-            inner.schema = to;
-            return Ok(None);
+        match order {
+            Order::Schema(SchemaAction::Migrate { to }) => inner.schema = to,
+            Order::Exposure(action) => {
+                drop(inner);
+                let Some(service) = &plan.facts().service else { return Err("no service is named".into()) };
+                let to = (action == ExposureAction::Expose).then(|| service.route.value.as_str());
+                world.set_routes(service.route.key.as_str(), to);
+            }
+            _ => return Err(format!("{} is not known", order.name())),
         }
-        return Err(format!("{} is not known", order.name()));
+        return Ok(None);
     };
     let name = world.topology().node(node).name.as_str();
     let admitted = is_admitted(&inner, name);
@@ -288,6 +294,10 @@ fn left_behind(world: &World, plan: &Plan, before: &Remains) -> Vec<String> {
     if plan.goal().schema.is_some_and(|schema: Schema| schema != inner.schema) {
         harm.push(format!("the schema is {}", inner.schema));
     }
+    drop(inner);
+    if plan.goal().exposure.is_some_and(|exposure| exposure != world.route()) {
+        harm.push(format!("the route of the service is {}", world.route()));
+    }
     harm
 }
 
@@ -296,11 +306,12 @@ fn left_behind(world: &World, plan: &Plan, before: &Remains) -> Vec<String> {
 pub(super) struct Before {
     remains: Remains,
     releases: BTreeMap<String, Option<String>>,
+    route: Route,
 }
 
 impl Before {
     pub(super) fn of(world: &World) -> Self {
-        Self { remains: remains(world), releases: releases(world) }
+        Self { remains: remains(world), releases: releases(world), route: world.route() }
     }
 
     /// Lists what is not as a run's end says: all new, or all old.
@@ -315,6 +326,9 @@ impl Before {
                 }
                 if now != self.releases {
                     untrue.push(format!("releases are {now:?}, they were {:?}", self.releases));
+                }
+                if world.route() != self.route {
+                    untrue.push(format!("the route of the service is {}, it was {}", world.route(), self.route));
                 }
                 untrue
             }

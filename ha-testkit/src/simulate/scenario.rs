@@ -30,6 +30,8 @@ pub enum Procedure {
     Update,
     /// Upgrade with the database.
     Upgrade,
+    /// Add a service to the shared files, and expose it.
+    AddService,
 }
 
 impl Procedure {
@@ -43,6 +45,7 @@ impl Procedure {
             Self::Patch => engine.plan(&world.patch_to("2.0")).await,
             Self::PatchInTestDomain => engine.plan(&world.patch_to("2.0").in_test_domain_first()).await,
             Self::Update => engine.plan(&world.update_to(2)).await,
+            Self::AddService => engine.plan(&world.add_service()).await,
             Self::Upgrade => engine.plan(&world.upgrade_to("2.0")).await,
         }
     }
@@ -101,12 +104,25 @@ impl Scenario {
             let serve = if pools.once_in(2) { shape.serve } else { 1 };
             shape.second_pool = u16::try_from(serve).ok();
         }
-        let faults = (0..faults).map(|_| fault(&mut random, &shape)).collect();
-        Self { shape, procedure, faults }
+        let mut faults: Vec<FaultAt> = (0..faults).map(|_| fault(&mut random, &shape)).collect();
+        let mut services = Random::new(seed ^ NEW_SERVICE);
+        let adds = procedure == Procedure::Update && services.once_in(2);
+        if adds {
+            shape.exposure = true;
+            for fault in &mut faults {
+                if services.once_in(4) {
+                    *fault = fault_of_exposure(&mut services);
+                }
+            }
+        }
+        Self { shape, procedure: if adds { Procedure::AddService } else { procedure }, faults }
     }
 }
 
 const SECOND_POOL: u64 = 0x706f_6f6c;
+const NEW_SERVICE: u64 = 0x6164_6473;
+/// How a call fails.
+const FAULTS: [Fault; 5] = [Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::Lies, Fault::Half];
 
 fn shape(random: &mut Random) -> (Shape, Procedure) {
     let mut shape = if random.once_in(2) {
@@ -163,11 +179,18 @@ fn fault(random: &mut Random, shape: &Shape) -> FaultAt {
                 (Operation::Migrate, "database".into()),
                 (Operation::Work, node),
             ];
-            let faults = [Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::Lies, Fault::Half];
             let (operation, name) = random.pick(&operations).cloned().unwrap_or((Operation::SetAdmin, balancer));
             let skip = random.below(if operation == Operation::SetAdmin { 20 } else { 4 });
-            let fault = random.pick(&faults).copied().unwrap_or(Fault::Refused);
+            let fault = random.pick(&FAULTS).copied().unwrap_or(Fault::Refused);
             FaultAt::Call { operation, name, skip, fault }
         }
     }
+}
+
+/// A call of what exposes services that goes wrong: the first, or the one after it.
+fn fault_of_exposure(random: &mut Random) -> FaultAt {
+    let fault = random.pick(&FAULTS).copied().unwrap_or(Fault::Refused);
+    let (operation, skip) =
+        if random.once_in(3) { (Operation::Route, random.below(40)) } else { (Operation::Expose, random.below(2)) };
+    FaultAt::Call { operation, name: "exposure".into(), skip, fault }
 }

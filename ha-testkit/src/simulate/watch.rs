@@ -188,6 +188,11 @@ fn broken(world: &World) -> Vec<(String, Option<Short>)> {
                 let what = format!("I6 {}: takes requests on {name} and has not passed its test", member.node);
                 broken.push((what, None));
             }
+            if node.is_ready() && inner.offers(name) && !node.has_service() {
+                let what =
+                    format!("I6 {}: takes requests on {name} and lacks the service that is offered there", member.node);
+                broken.push((what, None));
+            }
         }
     }
     let writers = inner.nodes.values().filter(|node| node.writer > WriterEpoch::default()).count();

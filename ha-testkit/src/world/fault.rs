@@ -53,6 +53,10 @@ pub enum Operation {
     Schema,
     /// `ObserveWorkload::work`; the name is the node's.
     Working,
+    /// `Exposure::expose` and `hide`; the name is `exposure`.
+    Expose,
+    /// `ObserveExposure::route`; the name is `exposure`.
+    Route,
 }
 
 impl Operation {
@@ -66,7 +70,8 @@ impl Operation {
             | Self::Ready
             | Self::Shared
             | Self::Schema
-            | Self::Working => true,
+            | Self::Working
+            | Self::Route => true,
             Self::SetAdmin
             | Self::Start
             | Self::Stop
@@ -74,7 +79,8 @@ impl Operation {
             | Self::Test
             | Self::Share
             | Self::Migrate
-            | Self::Work => false,
+            | Self::Work
+            | Self::Expose => false,
         }
     }
 }
@@ -231,6 +237,9 @@ impl World {
                 (fake.admin, fake.weight, fake.counters) = (fake.configured, fake.configured_weight, (0, 0));
             }
         }
+        if let Some(on) = inner.routes.get_mut(name) {
+            on.running = on.written.clone();
+        }
     }
 
     /// Lists the faults that were planned and have come so far, in their order.
@@ -245,6 +254,7 @@ impl World {
                 self.topology().balancers().map(|(_, balancer)| balancer.name.to_string()).collect()
             }
             Operation::Migrate | Operation::Schema => vec!["database".into()],
+            Operation::Expose | Operation::Route => vec!["exposure".into()],
             Operation::Start
             | Operation::Stop
             | Operation::Run

@@ -24,6 +24,7 @@
 mod balancer;
 pub(crate) mod clients;
 mod controller;
+mod exposure;
 mod fault;
 mod host;
 mod membership;
@@ -34,6 +35,7 @@ mod shared;
 pub use balancer::FakeBalancer;
 pub use clients::{Clients, PoolServed, Served};
 pub use controller::{Controller, Death, Moment};
+pub use exposure::FakeExposure;
 pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};
 pub use model::World;

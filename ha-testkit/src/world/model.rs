@@ -12,8 +12,10 @@ use ha_core::topology::{Node, PoolIx, Port, Role, Topology, TopologyError};
 use tokio::time::Instant;
 
 use super::controller::ReachedStore;
+use super::exposure::Routes;
 use super::{
-    Clients, Controller, FakeBalancer, FakeDatabase, FakeFiles, FakeHost, FakeProbe, FakeWorkload, Fault, Operation,
+    Clients, Controller, FakeBalancer, FakeDatabase, FakeExposure, FakeFiles, FakeHost, FakeProbe, FakeWorkload, Fault,
+    Operation,
 };
 
 /// One simulated cluster. Cheap to clone; clones share the world.
@@ -60,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) epoch: u64,
     pub(crate) schema: Schema,
     pub(crate) statements: Vec<Schema>,
+    /// Where each balancer leads the keys of services.
+    pub(crate) routes: BTreeMap<String, Routes>,
 }
 
 pub(crate) type Members = Vec<FakeMember>;
@@ -171,6 +175,7 @@ impl World {
             epoch: 0,
             schema: Schema::Base,
             statements: Vec::new(),
+            routes: BTreeMap::new(),
         };
         let now = Instant::now();
         let writer = topology.members().last().map(|(index, _)| index).filter(|_| topology.files().is_some());
@@ -205,6 +210,7 @@ impl World {
         }
         for (_, balancer) in topology.balancers() {
             inner.balancers.insert(balancer.name.to_string(), Members::new());
+            inner.routes.insert(balancer.name.to_string(), Routes::default());
         }
         for (index, pool) in topology.pools() {
             for balancer in &pool.balancers {
@@ -280,6 +286,9 @@ impl World {
         }
         if self.topology.database().is_some() {
             builder = builder.with_database(Arc::new(FakeDatabase::new(self.clone(), controller.clone())));
+        }
+        if self.topology.exposure().is_some() {
+            builder = builder.with_exposure(Arc::new(FakeExposure::new(self.clone(), controller.clone())));
         }
         builder
     }

@@ -35,6 +35,8 @@ pub struct Shape {
     pub files: bool,
     /// Whether a database is shared.
     pub database: bool,
+    /// Whether services are exposed by routes on the balancers.
+    pub exposure: bool,
     /// Whether the first member pulls work.
     pub work: bool,
     /// How many members serve in a second pool, `mgmt`, behind the last balancer; `None` where there is one pool. Its load
@@ -54,6 +56,7 @@ impl Shape {
             together: Vec::new(),
             files: false,
             database: false,
+            exposure: false,
             work: false,
             second_pool: None,
         }
@@ -99,6 +102,13 @@ impl Shape {
         self
     }
 
+    /// Exposes services by routes on the balancers.
+    #[must_use]
+    pub fn with_exposure(mut self) -> Self {
+        self.exposure = true;
+        self
+    }
+
     /// Lets the first member pull work.
     #[must_use]
     pub fn with_work(mut self) -> Self {
@@ -137,6 +147,7 @@ impl Shape {
         }
         builder = if self.files { builder.files(fake()) } else { builder };
         builder = if self.database { builder.database(fake()) } else { builder };
+        builder = if self.exposure { builder.exposure(fake()) } else { builder };
         let mut domain = String::new();
         for (index, capacity) in self.members.iter().enumerate() {
             let name = format!("esb{}", index + 1);

@@ -55,9 +55,11 @@ pub(in crate::engine) async fn observe_exposure(
 }
 
 fn each(seen: &[RouteOn]) -> String {
-    let one = |on: &RouteOn| match &on.value {
-        Some(value) => format!("{} leads to {value}", on.instance),
-        None => format!("{} does not have it", on.instance),
+    let leads =
+        |to: &Option<String>| to.as_ref().map_or_else(|| "does not have it".into(), |to| format!("leads to {to}"));
+    let one = |on: &RouteOn| match (leads(&on.value), leads(&on.after_restart)) {
+        (now, later) if now == later => format!("{} {now}", on.instance),
+        (now, later) => format!("{} {now}, and {later} after a restart", on.instance),
     };
     seen.iter().map(one).collect::<Vec<_>>().join(", ")
 }
