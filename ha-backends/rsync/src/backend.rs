@@ -38,6 +38,7 @@ pub struct Rsync {
 pub(crate) struct Inner {
     pub(crate) remotes: Vec<Remote>,
     delete_budget: u32,
+    canary: Duration,
     /// One hold or release of a node at a time.
     turns: Vec<tokio::sync::Mutex<()>>,
     /// The place of the last known writer.
@@ -66,6 +67,7 @@ impl Rsync {
         let inner = Inner {
             remotes,
             delete_budget: config.delete_budget,
+            canary: config.canary,
             turns,
             writer: AtomicUsize::new(writer),
             installed: Mutex::default(),
@@ -273,14 +275,45 @@ impl Inner {
         let remote = self.remote(op, &request.node)?;
         let _turn = self.turn(&request.node).await;
         self.prepared(epoch, op, remote).await.map_err(StepError::without_effect)?;
+        let until = Instant::now() + request.deadline;
+        if !self.canary.is_zero() && !request.deadline.is_zero() && request.deadline <= self.canary {
+            let what = format!("a hold waits {:?} for its canary, and may take {:?}", self.canary, request.deadline);
+            return Err(remote.error(ErrorKind::Unsupported, op, what).without_effect());
+        }
         let (seconds, reason) = (whole_seconds(request.deadline), format!("lease epoch {epoch}"));
-        let ran = remote.tell(epoch, op, &["hold", OWNER, &seconds, &reason], request.deadline + WRITE).await?;
+        let canary = if self.canary.is_zero() { "none" } else { "canary" };
+        let ran = remote.tell(epoch, op, &["hold", OWNER, &seconds, &reason, canary], request.deadline + WRITE).await?;
         if ran.is_success() {
+            if ran.stdout.contains("unproven") {
+                self.prove(epoch, remote, until.saturating_duration_since(Instant::now())).await?;
+            }
             return Ok(if ran.stdout.contains("same") { Applied::AlreadySo } else { Applied::Applied });
         }
         let refused = remote.refused(op, &ran);
         let is_early = refused.kind() == ErrorKind::Conflict || request.deadline.is_zero();
         Err(if is_early { refused.without_effect() } else { refused })
+    }
+
+    /// Waits whether what the writer has still comes to a node that is held.
+    async fn prove(&self, epoch: LeaseEpoch, remote: &Remote, left: Duration) -> Result<(), StepError> {
+        let op = "hold";
+        if left <= self.canary {
+            let what = "transfers that were under way took the time that its canary needs: hold it again";
+            return Err(remote.error(ErrorKind::Timeout, op, what));
+        }
+        let writer = self.writer(op, &remote.node.name).await?;
+        let name = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let (put, waits) = (["canary", &name], ["await_canary", &name, &whole_seconds(self.canary)]);
+        let mut ended = writer.tell(epoch, op, &put, WRITE).await.map(|ran| (writer, ran));
+        if let Ok((_, ran)) = &ended
+            && ran.is_success()
+        {
+            ended = remote.tell(epoch, op, &waits, self.canary + WRITE).await.map(|ran| (remote, ran));
+        }
+        // One that is left counts as no file of the set, and goes with the next one.
+        let _ = writer.tell(epoch, op, &["canary"], WRITE).await;
+        let (one, ran) = ended?;
+        if ran.is_success() { Ok(()) } else { Err(one.refused(op, &ran)) }
     }
 
     async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {

@@ -63,6 +63,10 @@ pub struct RsyncConfig {
     pub delete_budget: u32,
     /// After how many seconds of silence a transfer is given up. Default 30 s; part of a second counts as a whole one.
     pub timeout: Duration,
+    /// How long a hold waits for a canary: an empty file that the writer has meanwhile, and that whatever copies past the gate would
+    /// bring, as a crontab's line that is left from before. More than one period of such a line. Default zero: no canary; what comes
+    /// through the gate is held either way.
+    pub canary: Duration,
     /// How many releases a node keeps beside the current one, with [`Publish::Switch`]. Default 3.
     pub keep: u32,
 }
@@ -83,6 +87,7 @@ impl RsyncConfig {
             local_only: Vec::new(),
             delete_budget: 100,
             timeout: Duration::from_secs(30),
+            canary: Duration::ZERO,
             keep: 3,
         }
     }
@@ -98,6 +103,7 @@ impl RsyncConfig {
         let (destinations, local_only) = (settings.list("destinations"), settings.list("local_only"));
         let (publish, budget) = (settings.text("publish"), settings.integer("delete_budget", 0, 1_000_000));
         let (timeout, keep) = (settings.duration("timeout", Duration::from_secs(30)), settings.integer("keep", 1, 100));
+        let canary = settings.duration("canary", Duration::ZERO);
         let read = (|| {
             let mut nodes = nodes(&mut settings, topology)?;
             destined(&mut settings, destinations?, &mut nodes)?;
@@ -116,6 +122,10 @@ impl RsyncConfig {
             config.delete_budget =
                 budget?.and_then(|budget| u32::try_from(budget).ok()).unwrap_or(config.delete_budget);
             config.keep = keep?.and_then(|keep| u32::try_from(keep).ok()).unwrap_or(config.keep);
+            config.canary = canary?;
+            if config.canary >= topology.policy().command_deadline {
+                settings.wrong("canary", "give less than policy.command_deadline: a hold may take no longer than that");
+            }
             for (key, what) in config.odd() {
                 settings.wrong(key, what);
             }

@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) writer: WriterEpoch,
     pub(crate) seen: WriterEpoch,
     pub(crate) is_running: bool,
+    /// Whether it is held, and nothing has shown yet that no copy comes past the gate.
+    pub(crate) is_unproven: bool,
     pub(crate) holds: Vec<Hold>,
     pub(crate) generation: Option<Generation>,
 }
@@ -35,6 +37,7 @@ impl Status {
                 "writer" => writer = Some(WriterEpoch::new(rest.parse().ok()?)),
                 "seen" => seen = Some(WriterEpoch::new(rest.parse().ok()?)),
                 "running" => status.is_running = true,
+                "unproven" => status.is_unproven = true,
                 "held" => status.holds.push(hold(rest)?),
                 "generation" => {
                     let (number, digest) = rest.split_once(' ')?;
@@ -57,7 +60,7 @@ impl Status {
     }
 
     pub(crate) fn shared(&self) -> Shared {
-        let sync = match (self.is_writer(), self.is_running, self.holds.is_empty()) {
+        let sync = match (self.is_writer(), self.is_running || self.is_unproven, self.holds.is_empty()) {
             (true, _, _) => Sync::None,
             (false, true, _) => Sync::Running,
             (false, false, false) => Sync::Held,

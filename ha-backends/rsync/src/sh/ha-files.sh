@@ -87,10 +87,7 @@ walk() {
     done
     unset IFS
     set +f
-    if [ $# -gt 0 ]; then
-        shift
-        set -- '(' "$@" ')' -prune -o
-    fi
+    set -- '(' -path './.ha-canary-*' "$@" ')' -prune -o
     case $what in
     modes) find . "$@" -type f -printf '%m %p\0' ;;
     files) find . "$@" -type f -print0 ;;
@@ -411,8 +408,9 @@ bring() {
     "$S/ha-files" remote "$2" "$3/ha-files publish $whole $run $epoch $5"
 }
 
-# Holds the sync into this node: hold OWNER SECONDS REASON.
+# Holds the sync into this node: hold OWNER SECONDS REASON [canary|none]. With a canary it is proven only when that has not come.
 hold() {
+    canary=${4:-}
     [ "$(writer_epoch)" -eq 0 ] || {
         say "this node writes the shared files: there is no sync into it"
         return 65
@@ -420,17 +418,43 @@ hold() {
     wait=$2
     if [ -e "$S/held/$1" ]; then
         echo same
+        [ ! -e "$S/unproven" ] || echo unproven
         # A transfer that is refused at the gate keeps the lock for a moment.
         [ "$wait" -gt 0 ] || wait=2
     else
         [ "$wait" -gt 0 ] || return 75
+        [ "$canary" != canary ] || put unproven 'no canary was waited for yet' || return
         put "held/$1" "$3" || return
+        [ "$canary" != canary ] || echo unproven
     fi
+    [ "$canary" != none ] || drop unproven || return
     lock "$wait" || {
         say "a transfer into this node does not end; it is held by the processes $(holders)"
         return 75
     }
     drop pass
+}
+
+# Puts a canary into the tree that this node writes, or takes it away: canary [NAME].
+canary() {
+    find "$HA_TREE/" -maxdepth 1 -name '.ha-canary-*' -delete || return 66
+    [ $# -eq 0 ] || : >"$HA_TREE/.ha-canary-$1" || return 66
+}
+
+# Waits whether a canary comes into this node, which is held: await_canary NAME SECONDS.
+await_canary() {
+    until=$(($(date +%s) + $2))
+    while :; do
+        if [ -e "$HA_TREE/.ha-canary-$1" ]; then
+            put unproven 'a canary came past the gate'
+            canary
+            say "what $HA_TREE gets still comes, past the gate: a crontab, a script or a daemon copies without it; find it and end it"
+            return 65
+        fi
+        [ "$(date +%s)" -lt "$until" ] || break
+        sleep 0.2
+    done
+    drop unproven
 }
 
 # Lets the transfers with a pass in, though the sync is held: permit OWNER PASS.
@@ -458,6 +482,7 @@ open() {
     # Whatever was cut before: this is what the writer has.
     drop partial || return
     drop pass || return
+    drop unproven || return
     if [ -e "$S/held/$1" ]; then drop "held/$1"; else echo same; fi
 }
 
@@ -564,6 +589,7 @@ status() {
     echo "writer $(writer_epoch)"
     echo "seen $(seen_epoch)"
     gates
+    [ ! -e "$S/unproven" ] || echo "unproven $(cat "$S/unproven")"
     # What is copied meanwhile is no set.
     if [ ! -e "$S/lock" ] || lock 3; then
         generation
@@ -609,7 +635,7 @@ command=${1:-}
 case $command in
 '' | gate) gate "$@" ;;
 sync) sync_all ;;
-changes | check | demote | generation_in | hold | install | open | permit | promote | publish | reach | releases | remote | send | status | switch_back) "$command" "$@" ;;
+await_canary | canary | changes | check | demote | generation_in | hold | install | open | permit | promote | publish | reach | releases | remote | send | status | switch_back) "$command" "$@" ;;
 *)
     say "unknown command $command"
     exit 76

@@ -122,6 +122,48 @@ async fn a_hold_waits_for_an_orphaned_transfer_and_names_it() {
     assert_eq!(nodes.truth(reader), Some(1));
 }
 
+/// What copies past the gate, as a crontab's line that is left from before, is found by a canary, and by nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_finds_what_copies_past_the_gate_and_the_hold_is_none_until_nothing_does() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::with(&names, |config| config.canary = Duration::from_secs(2)).await;
+    let (writer, reader) = (&names[0], &names[1]);
+    nodes.settle().unwrap();
+    let (from, to) = (format!("{}/", nodes.tree(writer).display()), format!("{}/", nodes.tree(reader).display()));
+    let ends = Arc::new(AtomicBool::new(false));
+    let ended = ends.clone();
+    let old = std::thread::spawn(move || {
+        while !ended.load(Ordering::Relaxed) {
+            let copied = Command::new("rsync").args(["-a", "--delete", &from, &to]).status().unwrap();
+            assert!(copied.success(), "{copied}");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
+    let past = nodes.files.hold(EPOCH, hold(reader)).await.unwrap_err();
+    assert_eq!(past.kind(), ErrorKind::Conflict, "{past}");
+    assert!(past.to_string().contains("past the gate"), "{past}");
+    assert_eq!(nodes.files.shared(reader).await.unwrap().sync, Sync::Running, "nothing takes it for held");
+    ends.store(true, Ordering::Relaxed);
+    old.join().unwrap();
+
+    let applied = nodes.files.hold(EPOCH, hold(reader)).await.unwrap();
+    assert_eq!(applied, Applied::AlreadySo, "the gate was shut by the first one");
+    assert_eq!(nodes.files.shared(reader).await.unwrap().sync, Sync::Held);
+    // A controller that dies while it waits leaves a hold that is not proven; the next one proves it.
+    fs::write(nodes.home(reader).join(".ha-files/unproven"), "no canary was waited for yet").unwrap();
+    let another = nodes.another();
+    assert_eq!(another.shared(reader).await.unwrap().sync, Sync::Running);
+    another.hold(EPOCH, hold(reader)).await.unwrap();
+    assert_eq!(another.shared(reader).await.unwrap().sync, Sync::Held);
+    another.release(EPOCH, release(reader)).await.unwrap();
+    let left = fs::read_dir(nodes.tree(writer)).unwrap().flatten();
+    let left = left.filter(|entry| entry.file_name().to_string_lossy().contains("canary")).count();
+    assert_eq!((left, nodes.truth(reader)), (0, Some(1)));
+    let short = HoldFiles::new(reader.clone()).with_deadline(Duration::from_secs(1));
+    let refused = nodes.files.hold(EPOCH, short).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.effect()), (ErrorKind::Unsupported, Effect::None), "{refused}");
+}
+
 #[tokio::test]
 async fn a_hold_of_another_owner_is_listed_and_no_release_takes_it_away() {
     let names = names(&["esb1", "esb2"]);
