@@ -30,6 +30,7 @@
 //! | `command started` (debug) | `program`, `pid` | `local` has started a process for a command, a start or a stop |
 //! | `what is started ignores signals` (warn) | `program`, `fix` | `local` cannot give a process the default signal dispositions |
 //! | `files not brought` (warn) | `target`, `error` | where the local file sync could not copy a set; it is tried again |
+//! | `files on their way` (debug) | `target`, `files`, `of`, `bytes` | every second of a copy by `rsync`: how much of it is done |
 //! | `files brought` (debug) | `target`, `files`, `bytes`, `deletions_at_most` | what `rsync` has copied to a node |
 //! | `connected` (debug) | `host`, `machine` | `ssh` has connected; `machine` identifies what answered |
 //! | `ssh ended` (debug) | `host`, `detail` | a connection has ended; `detail` is what the ssh client wrote to its standard error |
@@ -148,6 +149,7 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::DEBUG, "command started", &[PROGRAM, PID]),
     event(Level::WARN, "what is started ignores signals", &[PROGRAM, FIX]),
     event(Level::WARN, "files not brought", &[TARGET, ERROR]),
+    event(Level::DEBUG, "files on their way", &[TARGET, "files", "of", "bytes"]),
     event(Level::DEBUG, "files brought", &[TARGET, "files", "bytes", "deletions_at_most"]),
     event(Level::DEBUG, "connected", &[HOST, MACHINE]),
     event(Level::DEBUG, "ssh ended", &[HOST, DETAIL]),

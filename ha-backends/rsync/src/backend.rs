@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, hash_map::RandomState};
+use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tracing::{Instrument, Span};
 
 use crate::config::{RsyncConfig, SharedNode};
 use crate::difference::Difference;
+use crate::progress::Progress;
 use crate::remote::{READ, Remote, WRITE, copy_exit, unknown};
 use crate::status::{Hold, Status};
 
@@ -25,6 +27,8 @@ const OWNER: &str = "ha";
 /// How often a set is brought again that changed while it was, or whose connection broke.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(250);
+/// How often it is told how far a copy is.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// Shares files by rsync, from one writer to the readers, through the gate of each reader.
 ///
@@ -365,7 +369,11 @@ impl Inner {
         left: Duration,
     ) -> Result<Applied, (StepError, bool)> {
         let (op, node) = ("release", reader.node.name.as_str());
-        let sent = writer.tell(epoch, op, &["send", node, pass], left).await.map_err(|error| (error, false))?;
+        let sends = ["send", node, pass];
+        let sent = tokio::select! {
+            sent = writer.tell(epoch, op, &sends, left) => sent.map_err(|error| (error, false))?,
+            never = tell_progress(writer, node) => match never {},
+        };
         if !sent.is_success() {
             let refused = writer.refused(op, &sent);
             let may_pass = copy_exit(&sent).is_transient() || sent.stderr.contains("while it");
@@ -436,6 +444,17 @@ impl Inner {
         }
         let ran = remote.tell(epoch, op, &["promote", OWNER, &number], WRITE).await?;
         if ran.is_success() { Ok(Applied::Applied) } else { Err(remote.refused(op, &ran)) }
+    }
+}
+
+/// Tells again and again how far the copy to a reader is. Never ends by itself.
+async fn tell_progress(writer: &Remote, node: &str) -> Infallible {
+    loop {
+        sleep(PROGRESS).await;
+        let Ok(told) = writer.ask("progress", &["progress", node], READ).await else { continue };
+        if let Some(Progress { files, of, bytes }) = Progress::parse(&told.stdout) {
+            tracing::debug!(target = node, files, of, bytes, "files on their way");
+        }
     }
 }
 

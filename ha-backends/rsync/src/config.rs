@@ -63,6 +63,8 @@ pub struct RsyncConfig {
     pub delete_budget: u32,
     /// After how many seconds of silence a transfer is given up. Default 30 s; part of a second counts as a whole one.
     pub timeout: Duration,
+    /// The most that one transfer sends, in KiB a second. Default 0: as fast as it can.
+    pub bwlimit: u32,
     /// How long a hold waits for a canary: an empty file that the writer has meanwhile, and that whatever copies past the gate would
     /// bring, as a crontab's line that is left from before. More than one period of such a line. Default zero: no canary; what comes
     /// through the gate is held either way.
@@ -87,6 +89,7 @@ impl RsyncConfig {
             local_only: Vec::new(),
             delete_budget: 100,
             timeout: Duration::from_secs(30),
+            bwlimit: 0,
             canary: Duration::ZERO,
             keep: 3,
         }
@@ -103,7 +106,8 @@ impl RsyncConfig {
         let (destinations, local_only) = (settings.list("destinations"), settings.list("local_only"));
         let (publish, budget) = (settings.text("publish"), settings.integer("delete_budget", 0, 1_000_000));
         let (timeout, keep) = (settings.duration("timeout", Duration::from_secs(30)), settings.integer("keep", 1, 100));
-        let canary = settings.duration("canary", Duration::ZERO);
+        let (canary, bwlimit) =
+            (settings.duration("canary", Duration::ZERO), settings.integer("bwlimit", 0, 100_000_000));
         let read = (|| {
             let mut nodes = nodes(&mut settings, topology)?;
             destined(&mut settings, destinations?, &mut nodes)?;
@@ -121,6 +125,7 @@ impl RsyncConfig {
             (config.rsh, config.local_only, config.timeout) = (rsh?, local_only?, timeout?);
             config.delete_budget =
                 budget?.and_then(|budget| u32::try_from(budget).ok()).unwrap_or(config.delete_budget);
+            config.bwlimit = bwlimit?.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(config.bwlimit);
             config.keep = keep?.and_then(|keep| u32::try_from(keep).ok()).unwrap_or(config.keep);
             config.canary = canary?;
             if config.canary >= topology.policy().command_deadline {

@@ -9,6 +9,7 @@ pub fn parse(text: &str) {
     if let Some(status) = crate::status::Status::parse(text) {
         let _ = status.shared();
     }
+    let _ = crate::progress::Progress::parse(text);
     let _ = crate::remote::copy_exit(&Ran::new(Ended::Exited(70), text, text));
 }
 

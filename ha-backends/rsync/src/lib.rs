@@ -8,6 +8,7 @@ mod exit;
 #[doc(hidden)]
 pub mod fuzz;
 mod preflight;
+mod progress;
 mod remote;
 mod status;
 

@@ -45,6 +45,7 @@ impl Remote {
             pair("HA_LOCAL_ONLY", config.local_only.join("\n")),
             pair("HA_RSH", config.rsh.join("\n")),
             pair("HA_TIMEOUT", seconds.max(1).to_string()),
+            pair("HA_BWLIMIT", config.bwlimit.to_string()),
             pair("HA_BUDGET", config.delete_budget.to_string()),
             pair("HA_BUSY", BUSY.to_string()),
             pair("HA_KEEP", config.keep.to_string()),

@@ -203,7 +203,7 @@ permitted() {
         case $word in
         --server | --delete* | --delay-updates | --max-delete=* | --timeout=* | --temp-dir | --temp-dir=* | --numeric-ids) ;;
         --partial | --partial-dir | --partial-dir=* | --link-dest | --link-dest=* | --log-format=* | --out-format=*) ;;
-        --ignore-errors | --force | --fsync | --fuzzy | --omit-dir-times | --size-only | --checksum | --no-r | --stats) ;;
+        --bwlimit=* | --ignore-errors | --force | --fsync | --fuzzy | --omit-dir-times | --size-only | --checksum | --no-r | --stats) ;;
         -@-1) ;;
         --*) return 76 ;;
         -*[!A-Za-z0-9.,]*) return 76 ;;
@@ -385,7 +385,7 @@ copy() {
     done
     unset IFS
     set +f
-    rsync -aO --modify-window=-1 --delete-after --max-delete="$HA_BUDGET" --timeout="$HA_TIMEOUT" --temp-dir="$there/tmp" "$@" \
+    rsync -aO --modify-window=-1 --delete-after --max-delete="$HA_BUDGET" --timeout="$HA_TIMEOUT" --bwlimit="${HA_BWLIMIT:-0}" --temp-dir="$there/tmp" "$@" \
         -e "$S/ha-files remote" --rsync-path="$there/ha-files gate --writer $epoch${pass:+ --pass $pass}" ./ "$to:$tree/"
 }
 
@@ -509,8 +509,12 @@ send() {
             return 65
         }
         if [ -n "$changes" ]; then
-            bring "$name" "$to" "$there" "$tree" "$2" --checksum --stats --no-human-readable </dev/null
+            echo "of $(printf '%s\n' "$changes" | grep -c '^[<>]f')" >"$S/progress.$1"
+            bring "$name" "$to" "$there" "$tree" "$2" --checksum --stats --no-human-readable --info=progress2 --no-inc-recursive \
+                --outbuf=L </dev/null >>"$S/progress.$1"
             code=$?
+            tr '\r' '\n' <"$S/progress.$1" | grep -e '^Number of regular files transferred:' -e '^Total transferred file size:'
+            rm -f -- "$S/progress.$1"
             [ $code -eq 0 ] || {
                 echo "rsync $code"
                 return 70
@@ -525,6 +529,13 @@ send() {
     done <"$S/readers"
     say "no reader $1 is known here"
     return 64
+}
+
+# Prints how far the copy to a reader is; nothing where none is under way: progress NAME.
+progress() {
+    [ -r "$S/progress.$1" ] || return 0
+    head -n 1 "$S/progress.$1"
+    tail -c 256 "$S/progress.$1" | tr '\r' '\n' | grep 'xfr#' | tail -n 1
 }
 
 # Prints what a copy to one reader would change: changes NAME.
@@ -621,7 +632,7 @@ install() {
     mkdir -p -- "$S/held" || return 66
     text=$1 readers=$2
     {
-        for key in HA_TREE HA_MODE HA_LOCAL_ONLY HA_RSH HA_TIMEOUT HA_BUDGET HA_BUSY HA_KEEP HA_FIRST_WRITER; do
+        for key in HA_TREE HA_MODE HA_LOCAL_ONLY HA_RSH HA_TIMEOUT HA_BWLIMIT HA_BUDGET HA_BUSY HA_KEEP HA_FIRST_WRITER; do
             eval "printf \"%s='%s'\\n\" \"$key\" \"\$$key\""
         done
     } >"$S/.config.$$" && sync "$S/.config.$$" && mv -f -- "$S/.config.$$" "$S/config" || return 66
@@ -635,7 +646,7 @@ command=${1:-}
 case $command in
 '' | gate) gate "$@" ;;
 sync) sync_all ;;
-await_canary | canary | changes | check | demote | generation_in | hold | install | open | permit | promote | publish | reach | releases | remote | send | status | switch_back) "$command" "$@" ;;
+await_canary | canary | changes | check | demote | generation_in | hold | install | open | permit | progress | promote | publish | reach | releases | remote | send | status | switch_back) "$command" "$@" ;;
 *)
     say "unknown command $command"
     exit 76

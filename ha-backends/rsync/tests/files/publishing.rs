@@ -1,18 +1,22 @@
 //! A set takes the place of the one before whole or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ha_core::backend::{Effect, ErrorKind, FileSync, ObserveFileSync};
 use ha_core::state::Generation;
 use ha_rsync::Publish;
 use tokio::time::sleep;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use crate::nodes::{EPOCH, FILES, Nodes, hold, names, release, sync};
 
@@ -184,4 +188,66 @@ async fn a_set_that_is_to_be_deployed_is_named_as_the_tree_that_holds_it_will_be
         "{numberless}; {absent}"
     );
     assert!(numberless.to_string().contains(".ha-generation"), "{numberless}");
+}
+
+/// Remembers the figures of each event that tells how far a copy is.
+#[derive(Clone, Default)]
+struct OnTheirWay(Arc<Mutex<Vec<BTreeMap<&'static str, u64>>>>);
+
+struct Figures(BTreeMap<&'static str, u64>);
+
+impl Visit for Figures {
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name(), value);
+    }
+}
+
+impl Subscriber for OnTheirWay {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut figures = Figures(BTreeMap::new());
+        event.record(&mut figures);
+        if figures.0.contains_key("of") {
+            self.0.lock().unwrap().push(figures.0);
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn a_copy_that_takes_long_tells_every_second_how_far_it_is() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::with(&names, |config| config.bwlimit = 2_000).await;
+    nodes.settle().unwrap();
+    nodes.files.hold(EPOCH, hold(&names[1])).await.unwrap();
+    for file in 0..8 {
+        fs::write(nodes.tree(&names[0]).join(format!("services/large-{file}.car")), vec![b'x'; 1_000_000]).unwrap();
+    }
+    let told = OnTheirWay::default();
+    let subscribed = tracing::subscriber::set_default(told.clone());
+    nodes.files.release(EPOCH, release(&names[1])).await.unwrap();
+    drop(subscribed);
+    let told = told.0.lock().unwrap();
+    assert!(!told.is_empty(), "8 MB at 2 MB a second");
+    assert!(told.iter().all(|told| told["of"] == 8 && told["files"] <= 8 && told["bytes"] <= 8_000_000), "{told:?}");
+    assert!(told.is_sorted_by_key(|told| told["bytes"]), "{told:?}");
+    assert!(told.iter().any(|told| told["bytes"] > 0 && told["bytes"] < 8_000_000), "{told:?}");
+    let progress = nodes.home(&names[0]).join(".ha-files/progress.esb2");
+    assert!(!progress.exists(), "nothing is left of it");
 }
