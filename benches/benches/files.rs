@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ha_backends::local::{LocalHost, LocalHostConfig};
-use ha_backends::rsync::{Rsync, RsyncConfig, SharedNode};
+use ha_backends::rsync::{Publish, Rsync, RsyncConfig, SharedNode};
 use ha_backends::ssh::{SshHost, SshHostConfig};
 use ha_core::backend::{FileSync, HoldFiles, Host, ReleaseFiles};
 use ha_core::state::LeaseEpoch;
@@ -99,6 +99,32 @@ impl Bench {
 
     fn tree(&self) -> PathBuf {
         self.dir.path().join("esb1").join(TREE)
+    }
+
+    /// Shares the same files by releases, two of which the reader has then.
+    fn released(&self, runtime: &Runtime) -> Rsync {
+        let homes = ["switched1", "switched2"].map(|name| self.dir.path().join(name));
+        let nodes = self.nodes.iter().zip(&homes).map(|(name, home)| SharedNode::new(name.clone(), home));
+        let mut config = RsyncConfig::new(TREE, nodes.collect());
+        config.publish = Publish::Switch;
+        let hosts = self.nodes.iter().zip(&homes).map(|(name, home)| {
+            let host = LocalHost::new(LocalHostConfig::from_component(&component(home)).unwrap());
+            (name.to_string(), Arc::new(host) as Arc<dyn Host>)
+        });
+        for home in &homes {
+            fs::create_dir_all(home.join("shared.releases")).unwrap();
+        }
+        let files = Rsync::new(&config, &hosts.collect::<Vec<_>>()).unwrap();
+        for release in ["one", "two"] {
+            fill(&homes[0].join("shared.releases").join(release));
+            fs::write(homes[0].join("shared.releases").join(release).join("name"), release).unwrap();
+            let link = homes[0].join("link");
+            std::os::unix::fs::symlink(format!("shared.releases/{release}"), &link).unwrap();
+            fs::rename(&link, homes[0].join(TREE)).unwrap();
+            runtime.block_on(files.install(EPOCH)).unwrap();
+            timed(Command::new(homes[0].join(".ha-files/ha-files")).arg("sync"));
+        }
+        files
     }
 
     /// The sync that a timer starts.
@@ -215,6 +241,16 @@ fn main() {
     println!("hold                                         {:>8.1} ms", median(holds));
     println!("release, nothing changed                     {:>8.1} ms", median(opened));
     println!("release, {CHANGED} files changed                  {:>8.1} ms", median(releases));
+
+    let switched = bench.released(&runtime);
+    let kept = runtime.block_on(switched.releases(&bench.nodes[1])).unwrap();
+    assert_eq!(kept.len(), 2, "the reader keeps both releases");
+    let mut back = Vec::new();
+    for turn in 0..TURNS {
+        let to = &kept[(turn + 1) % 2];
+        back.push(took(&|| drop(runtime.block_on(switched.switch_back(EPOCH, &bench.nodes[1], to)).unwrap())));
+    }
+    println!("switch back to a release, its files looked at   {:>5.1} ms", median(back));
 
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
     let tree = bench.tree();

@@ -6,6 +6,7 @@
 mod bad_input;
 mod conformance;
 mod holds;
+mod machines;
 mod nodes;
 mod publishing;
 

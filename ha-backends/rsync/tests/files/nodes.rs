@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use ha_core::backend::{HoldFiles, Host, ReleaseFiles};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::{Component, Name, Setting};
-use ha_lab::Lab;
 use ha_lab::fake_carbon::Relaunch;
+use ha_lab::{Lab, SshAccess, SshMachine};
 use ha_local::{LocalHost, LocalHostConfig};
 use ha_rsync::{Publish, Rsync, RsyncConfig, SharedNode};
 use ha_ssh::{SshHost, SshHostConfig};
@@ -32,8 +32,10 @@ pub(crate) struct Nodes {
 }
 
 struct OverSsh {
+    /// How each node is reached; those that are not are on this machine.
+    access: Vec<Option<SshAccess>>,
+    _hosts: Vec<ha_lab::SshHost>,
     _lab: Lab,
-    hosts: Vec<ha_lab::SshHost>,
 }
 
 pub(crate) fn names(names: &[&str]) -> Vec<Name> {
@@ -73,7 +75,23 @@ impl Nodes {
         let mut config = RsyncConfig::new(TREE, nodes.iter().map(node).collect());
         config.publish = publish;
         config.rsh = ["ssh", "-F", &ssh_config.display().to_string()].map(String::from).to_vec();
-        Self::installed(dir, config, Some(OverSsh { _lab: lab, hosts })).await
+        let access = hosts.iter().map(|host| Some(host.access().clone())).collect();
+        Self::installed(dir, config, Some(OverSsh { access, _hosts: hosts, _lab: lab })).await
+    }
+
+    /// Makes a writer on this machine, and a reader that is a machine of its own, with a power switch.
+    pub(crate) async fn with_a_machine(nodes: &[Name; 2], change: impl FnOnce(&mut RsyncConfig)) -> (Self, SshMachine) {
+        let lab = Lab::open(Relaunch::test().unwrap()).unwrap();
+        let machine = lab.ssh_machine(nodes[1].as_str()).unwrap();
+        let ssh_config = lab.ssh_config([machine.access()]).unwrap();
+        let dir = tempfile::tempdir_in(lab.path()).unwrap();
+        let node = |name: &Name| SharedNode::new(name.clone(), dir.path().join(name.as_str()));
+        let mut config = RsyncConfig::new(TREE, nodes.iter().map(node).collect());
+        config.rsh = ["ssh", "-F", &ssh_config.display().to_string()].map(String::from).to_vec();
+        change(&mut config);
+        let access = vec![None, Some(machine.access().clone())];
+        let nodes = Self::installed(dir, config, Some(OverSsh { access, _hosts: Vec::new(), _lab: lab })).await;
+        (nodes, machine)
     }
 
     async fn installed(dir: TempDir, config: RsyncConfig, over_ssh: Option<OverSsh>) -> Self {
@@ -219,10 +237,9 @@ fn hosts(config: &RsyncConfig, over_ssh: Option<&OverSsh>) -> Vec<(String, Arc<d
             ("pid_file".into(), text("pid")),
             ("identity".into(), text(node.name.as_str())),
         ]);
-        let host: Arc<dyn Host> = match over_ssh {
+        let host: Arc<dyn Host> = match over_ssh.and_then(|over_ssh| over_ssh.access[place].as_ref()) {
             None => Arc::new(LocalHost::new(LocalHostConfig::from_component(&component).unwrap())),
-            Some(over_ssh) => {
-                let access = over_ssh.hosts[place].access();
+            Some(access) => {
                 component.settings.extend([
                     ("host".into(), text(access.name())),
                     ("ssh_config".into(), text(&access.ssh_config().display().to_string())),
