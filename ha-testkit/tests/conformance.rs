@@ -100,3 +100,10 @@ mod the_fake_file_sync {
 
     ha_testkit::conformance!(files, FakeFilesFixture::new());
 }
+
+/// Routes on the balancers of the simulated world.
+mod the_fake_exposure {
+    use ha_testkit::conformance::exposure::FakeExposureFixture;
+
+    ha_testkit::conformance!(exposure, FakeExposureFixture::new());
+}

@@ -80,6 +80,16 @@ async fn the_explorer_refuses_what_a_tool_without_a_law_would_break() {
             .plan()
             .clone();
         try_all(&format!("update {name}"), &files, world.topology(), &plan, &mut count);
+        let service = shape.clone().with_files().with_exposure();
+        let world = service.world().unwrap();
+        let plan = world
+            .engine()
+            .plan(&world.add_service())
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .plan()
+            .clone();
+        try_all(&format!("add a service {name}"), &service, world.topology(), &plan, &mut count);
         let database = shape.clone().with_database();
         let world = database.world().unwrap();
         let plan = world

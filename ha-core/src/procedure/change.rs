@@ -193,6 +193,8 @@ impl<'a> Change<'a> {
         }
         if self.goal.exposure.is_some() {
             stages.extend(self.expose());
+        }
+        if self.can_return_to_the_end() {
             point_of_no_return = stages.len();
         }
         let mut draft = Draft::new(self.procedure, self.topology, self.start.clone(), self.facts.clone(), self.goal);
@@ -225,7 +227,10 @@ impl<'a> Change<'a> {
                 return None;
             }
             let (release, generation) = (node_state.release?, node_state.generation?);
-            Some(KnownGood::new(release, self.is_admitted(index)).with_files(generation, writer))
+            // A rollback from behind its retirement needs the spare as the run had it: the members are changed back beside it.
+            let serves_meanwhile = spares.contains(&index) && self.spare_is_admitted(index);
+            let admitted = self.is_admitted(index) || (self.can_return_to_the_end() && serves_meanwhile);
+            Some(KnownGood::new(release, admitted).with_files(generation, writer))
         };
         self.topology.nodes().map(of).collect()
     }
@@ -396,6 +401,11 @@ impl<'a> Change<'a> {
             stages.push(self.stage("release the file syncs", rest, [RELEASE]));
         }
         stages
+    }
+
+    /// Where nothing is exposed before the end, nobody depends on the change until then: it can be rolled back to its last step.
+    fn can_return_to_the_end(&self) -> bool {
+        self.goal.exposure.is_some()
     }
 
     /// Leads consumers to the service, and tests every member that takes requests then.

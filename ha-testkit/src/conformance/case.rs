@@ -89,7 +89,7 @@ pub(super) use suite;
 
 /// Makes one test of every case of a suite, on the fixture that the expression gives.
 ///
-/// The suites are `balancer`, `membership`, `host`, `probe` and `files`. Cases may be skipped for the reasons in `skips` only. When
+/// The suites are `balancer`, `membership`, `host`, `probe`, `files` and `exposure`. Cases may be skipped for the reasons in `skips` only. When
 /// the last has ended it prints how many held and how many were skipped, and why; a test runner with a process for each
 /// test prints a line for each case instead. Once a module.
 ///
@@ -128,6 +128,9 @@ macro_rules! conformance {
     };
     (files, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__files_cases! { [($fixture) $skips] }
+    };
+    (exposure, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__exposure_cases! { [($fixture) $skips] }
     };
 }
 

@@ -156,10 +156,16 @@ impl World {
 
     /// Lets somebody lead a key of a balancer elsewhere by hand, and write it down there.
     pub fn lead_elsewhere(&self, balancer: &str, key: &str, value: &str) {
+        self.set_route(balancer, key, Some(value), true);
+    }
+
+    /// Brings a key of one balancer to a value, written down there too or only in force.
+    pub(crate) fn set_route(&self, balancer: &str, key: &str, to: Option<&str>, durably: bool) {
         let mut inner = self.lock();
         let on = inner.routes.entry(balancer.into()).or_default();
-        for routes in [&mut on.running, &mut on.written] {
-            set(routes, key, Some(value));
+        set(&mut on.running, key, to);
+        if durably {
+            set(&mut on.written, key, to);
         }
     }
 
