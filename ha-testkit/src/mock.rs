@@ -1,4 +1,4 @@
-//! A balancer that is scripted call by call, for a test that needs exactly one failure at exactly one place. Prefer the
+//! A balancer, and an exposure, that are scripted call by call, for a test that needs exactly one failure at exactly one place. Prefer the
 //! fakes of [`world`](crate::world), and [`FaultyBalancer`](crate::faulty::FaultyBalancer) around anything: a mock believes
 //! whatever its test believes.
 
@@ -7,10 +7,11 @@ use std::fmt;
 use async_trait::async_trait;
 // mockall's own code has a name `Expectations`.
 use ha_core::backend::{
-    Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, Expectations as Expected, Instance,
-    LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, Expectations as Expected, ExposeRoute,
+    Exposure, HideRoute, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, ObserveExposure,
+    Quiescence, RouteOn, SetAdmin, SetWeight, StepError,
 };
-use ha_core::state::LeaseEpoch;
+use ha_core::state::{LeaseEpoch, RouteKey};
 use ha_core::topology::Name;
 
 mockall::mock! {
@@ -39,5 +40,27 @@ mockall::mock! {
 impl fmt::Debug for MockBalancer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MockBalancer")
+    }
+}
+
+mockall::mock! {
+    /// A scripted exposure: `expect_expose()` and so on. A call that was not expected panics.
+    pub Exposure {}
+
+    #[async_trait]
+    impl ObserveExposure for Exposure {
+        async fn route(&self, key: &RouteKey) -> Result<Vec<RouteOn>, StepError>;
+    }
+
+    #[async_trait]
+    impl Exposure for Exposure {
+        async fn expose(&self, epoch: LeaseEpoch, request: ExposeRoute) -> Result<Applied, StepError>;
+        async fn hide(&self, epoch: LeaseEpoch, request: HideRoute) -> Result<Applied, StepError>;
+    }
+}
+
+impl fmt::Debug for MockExposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MockExposure")
     }
 }

@@ -107,3 +107,15 @@ mod the_fake_exposure {
 
     ha_testkit::conformance!(exposure, FakeExposureFixture::new());
 }
+
+mod a_faulty_exposure_without_faults {
+    use std::sync::Arc;
+
+    use ha_testkit::conformance::exposure::FakeExposureFixture;
+    use ha_testkit::faulty::FaultyExposure;
+
+    ha_testkit::conformance!(
+        exposure,
+        FakeExposureFixture::new().with_wrapper(|inner| Arc::new(FaultyExposure::new(inner)))
+    );
+}

@@ -266,11 +266,11 @@ impl ExposureFixture for BrokenFixture {
     }
 
     fn can(&self, ability: ExposureAbility) -> bool {
-        FakeExposureFixture.can(ability)
+        FakeExposureFixture::new().can(ability)
     }
 
     async fn fresh(&self) -> Result<Box<dyn ExposureSubject>, Breach> {
-        let inner = FakeExposureFixture.fresh().await?;
+        let inner = FakeExposureFixture::new().fresh().await?;
         let Some(defect) = self.0 else { return Ok(inner) };
         let inner: Arc<dyn ExposureSubject> = inner.into();
         let exposure = broken(defect, inner.exposure(), inner.clone());

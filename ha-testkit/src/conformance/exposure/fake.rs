@@ -11,18 +11,36 @@ use crate::world::{Controller, FakeExposure, Fault, Operation, Shape, World};
 
 /// Builds two balancers of the simulated world, each time others; the truth is the world's inner state.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FakeExposureFixture;
+pub struct FakeExposureFixture {
+    wrap: Option<fn(Arc<dyn Exposure>) -> Arc<dyn Exposure>>,
+}
 
 impl FakeExposureFixture {
     /// Builds fakes.
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// Wraps each fake: the suite is then held against the wrapper.
+    #[must_use]
+    pub fn with_wrapper(mut self, wrap: fn(Arc<dyn Exposure>) -> Arc<dyn Exposure>) -> Self {
+        self.wrap = Some(wrap);
+        self
+    }
+
+    fn exposure(self, world: &World) -> Arc<dyn Exposure> {
+        let fake = Arc::new(FakeExposure::new(world.clone(), Controller::new()));
+        match self.wrap {
+            Some(wrap) => wrap(fake),
+            None => fake,
+        }
     }
 }
 
 struct FakeExposureSubject {
+    fixture: FakeExposureFixture,
     world: World,
-    exposure: Arc<FakeExposure>,
+    exposure: Arc<dyn Exposure>,
 }
 
 #[async_trait]
@@ -38,8 +56,8 @@ impl ExposureFixture for FakeExposureFixture {
     async fn fresh(&self) -> Result<Box<dyn ExposureSubject>, Breach> {
         let shape = Shape::active_passive().with_files().with_exposure().with_balancers(2);
         let world = shape.world().map_err(|error| Breach::new(error.to_string()))?;
-        let exposure = Arc::new(FakeExposure::new(world.clone(), Controller::new()));
-        Ok(Box::new(FakeExposureSubject { world, exposure }))
+        let exposure = self.exposure(&world);
+        Ok(Box::new(FakeExposureSubject { fixture: *self, world, exposure }))
     }
 }
 
@@ -60,7 +78,7 @@ impl ExposureSubject for FakeExposureSubject {
     }
 
     fn another(&self) -> Arc<dyn Exposure> {
-        Arc::new(FakeExposure::new(self.world.clone(), Controller::new()))
+        self.fixture.exposure(&self.world)
     }
 
     async fn truth(&self, key: &RouteKey) -> Result<Vec<Option<String>>, Breach> {
