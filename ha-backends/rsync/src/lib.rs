@@ -7,6 +7,7 @@ mod exit;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod import;
 mod preflight;
 mod progress;
 mod remote;
