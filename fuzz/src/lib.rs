@@ -13,7 +13,7 @@ mod topology;
 pub use haproxy::{haproxy_answer, haproxy_cfg, haproxy_info, haproxy_proc, haproxy_stat, haproxy_state};
 pub use journal::journal_entry;
 pub use local::{embedded_wire, pid_file};
-pub use rsync::rsync_output;
+pub use rsync::{rsync_cron, rsync_list, rsync_output, rsync_script};
 pub use ssh::{ssh_frame, ssh_look, systemd_unit};
 pub use topology::topology_toml;
 
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn every_seed_passes_and_so_does_every_beginning_of_it() {
-        let targets: [(&str, fn(&[u8])); 14] = [
+        let targets: [(&str, fn(&[u8])); 17] = [
             ("haproxy_stat", haproxy_stat),
             ("haproxy_state", haproxy_state),
             ("haproxy_info", haproxy_info),
@@ -50,6 +50,9 @@ mod tests {
             ("journal_entry", journal_entry),
             ("embedded_wire", embedded_wire),
             ("pid_file", pid_file),
+            ("rsync_cron", rsync_cron),
+            ("rsync_script", rsync_script),
+            ("rsync_list", rsync_list),
             ("ssh_frame", ssh_frame),
             ("ssh_look", ssh_look),
             ("systemd_unit", systemd_unit),
@@ -90,6 +93,9 @@ mod tests {
         );
         let unit = |seed| ha_core::backend::linux::UnitStatus::parse(&text(seed)).is_some();
         assert!(seeds("systemd_unit").into_iter().all(unit));
+        assert!(seeds("rsync_cron").iter().any(|seed| !rsync::read(seed, rsync::SCRIPT, rsync::LIST).jobs.is_empty()));
+        assert!(seeds("rsync_script").iter().all(|seed| !rsync::read(rsync::CRON, seed, rsync::LIST).edges.is_empty()));
+        assert!(seeds("rsync_list").iter().all(|seed| !rsync::read(rsync::CRON, rsync::SCRIPT, seed).edges.is_empty()));
         assert!(seeds("journal_entry").iter().any(|seed| journal::goes_on(seed)), "a journal that can be gone on with");
     }
 }
