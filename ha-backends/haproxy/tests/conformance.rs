@@ -13,7 +13,7 @@ use ha_core::topology::Name;
 use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
 use ha_lab::fake_carbon::Relaunch;
 use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
-use ha_testkit::conformance::balancer::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
+use ha_testkit::conformance::balancer::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth, WaitingRequest};
 use ha_testkit::conformance::membership::{MembershipFixture, MembershipSubject};
 use ha_testkit::conformance::{Breach, Origins, Wire, WireEnd};
 
@@ -134,6 +134,26 @@ impl Subject for Driven {
 
     async fn hold(&self, member: &Name) -> Result<Box<dyn HeldRequest>, Breach> {
         self.origins.hold(self.process.address(), member).await
+    }
+
+    async fn queue(&self) -> Result<Box<dyn WaitingRequest>, Breach> {
+        let rows = || -> Result<Vec<(String, u64, u64)>, Breach> {
+            let stat = self.process.ask(&format!("show stat {} -1 -1", self.pool))?;
+            let rows = stat.lines().map(|line| line.split(',').map(String::from).collect::<Vec<_>>());
+            let rows = rows.filter(|row| row.len() > 4 && row[0] == self.pool.as_str() && row[1] != "FRONTEND");
+            Ok(rows.map(|row| (row[1].clone(), row[2].parse().unwrap_or(0), row[4].parse().unwrap_or(0))).collect())
+        };
+        for (member, _, sessions) in rows()?.into_iter().filter(|(name, ..)| name != "BACKEND") {
+            self.process.ask(&format!("set maxconn server {}/{member} {sessions}", self.pool))?;
+        }
+        let waits = self.origins.wait(self.process.address()).await?;
+        for _ in 0..400 {
+            if rows()?.iter().any(|(name, queued, _)| name == "BACKEND" && *queued > 0) {
+                return Ok(waits);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        Err(Breach::new("no request waits in front of the pool"))
     }
 
     async fn restart(&self) -> Result<(), Breach> {

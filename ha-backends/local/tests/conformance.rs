@@ -13,7 +13,7 @@ use ha_core::backend::{LoadBalancer, Weight};
 use ha_core::state::MemberKind;
 use ha_core::topology::Name;
 use ha_local::{EmbeddedBalancer, LocalBalancer};
-use ha_testkit::conformance::balancer::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
+use ha_testkit::conformance::balancer::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth, WaitingRequest};
 use ha_testkit::conformance::{Breach, Origins, Wire, WireEnd};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -31,8 +31,10 @@ impl Fixture for Embedded {
     }
 
     fn can(&self, ability: Ability) -> bool {
-        // Its admin socket has no levels, a write and its read-back are one question, and a restart cuts what it carries.
-        !matches!(ability, Ability::Fail(Trouble::Denied | Trouble::IgnoredWrite) | Ability::OldRequests)
+        // Its admin socket has no levels, a write and its read-back are one question, a restart cuts what it carries, and nobody
+        // waits in front of it.
+        let denied = Ability::Fail(Trouble::Denied);
+        ![denied, Ability::Fail(Trouble::IgnoredWrite), Ability::OldRequests, Ability::Queue].contains(&ability)
     }
 
     async fn fresh(&self, pool: &Name, members: &[Name]) -> Result<Box<dyn Subject>, Breach> {
@@ -109,6 +111,10 @@ impl Subject for EmbeddedSubject {
         self.origins.hold(self.address, member).await
     }
 
+    async fn queue(&self) -> Result<Box<dyn WaitingRequest>, Breach> {
+        Err(Breach::new("it lets nobody wait"))
+    }
+
     async fn restart(&self) -> Result<(), Breach> {
         let mut running = self.running.lock().await;
         drop(running.take());
@@ -133,5 +139,11 @@ impl Subject for EmbeddedSubject {
 ha_testkit::conformance!(
     balancer,
     Embedded,
-    skips = ["fixture: denied", "fixture: ignored write", "fixture: old requests", "capability: closes_sessions"]
+    skips = [
+        "fixture: denied",
+        "fixture: ignored write",
+        "fixture: old requests",
+        "fixture: queue",
+        "capability: closes_sessions"
+    ]
 );

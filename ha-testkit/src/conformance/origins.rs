@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Breach;
-use super::balancer::HeldRequest;
+use super::balancer::{HeldRequest, WaitingRequest};
 
 /// Small HTTP servers on loopback, one for each member, for balancers that carry real requests. Each answers with its
 /// member's name; a request can be held in flight. Dropping the value ends them.
@@ -89,6 +89,14 @@ impl Origins {
         answer(&mut client).await
     }
 
+    /// Sends a short request through a balancer that has no room for it: the caller knows by another route that it waits.
+    ///
+    /// # Errors
+    /// When the balancer cannot be connected to.
+    pub async fn wait(&self, address: SocketAddr) -> Result<Box<dyn WaitingRequest>, Breach> {
+        Ok(Box::new(Waits { client: send(address, "/").await? }))
+    }
+
     /// Sends requests through the balancer until one is in flight on `member`, and holds it there.
     ///
     /// # Errors
@@ -111,6 +119,18 @@ impl Origins {
             }
         }
         Err(Breach::new(format!("none of {TRIES} requests reached {member}")))
+    }
+}
+
+struct Waits {
+    client: TcpStream,
+}
+
+#[async_trait]
+impl WaitingRequest for Waits {
+    async fn answer(self: Box<Self>) -> Result<Option<Name>, Breach> {
+        let mut client = self.client;
+        answer(&mut client).await
     }
 }
 

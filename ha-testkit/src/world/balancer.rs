@@ -100,7 +100,9 @@ impl FakeBalancer {
             Admin::Ready | Admin::Drain if up => Health::Up,
             Admin::Ready | Admin::Drain => Health::Down,
         };
+        let waiting = self.world.lock().waiting.get(&(self.name.clone(), fake.pool.clone())).copied().unwrap_or(0);
         Member::new(fake.admin, health, fake.kind)
+            .with_queue(waiting, fake.in_flight)
             .with_weight(fake.weight, fake.configured_weight)
             .with_address(fake.added)
             .with_persistence(false, fake.cuts_on_maint)

@@ -47,6 +47,8 @@ pub struct World {
 pub(crate) struct Inner {
     pub(crate) nodes: BTreeMap<String, FakeNode>,
     pub(crate) balancers: BTreeMap<String, Members>,
+    /// How many requests wait in front of each pool, by balancer and pool.
+    pub(crate) waiting: BTreeMap<(String, String), u64>,
     /// How often each balancer has been restarted.
     pub(crate) restarts: BTreeMap<String, u64>,
     /// When each balancer began.
@@ -164,6 +166,7 @@ impl World {
     pub fn new(topology: Topology) -> Self {
         let mut inner = Inner {
             nodes: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             balancers: BTreeMap::new(),
             restarts: BTreeMap::new(),
             began: topology.balancers().map(|(_, balancer)| (balancer.name.to_string(), Instant::now())).collect(),

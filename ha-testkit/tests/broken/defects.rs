@@ -76,6 +76,8 @@ defects! {
     BrokenConnectionIsWithoutEffect,
     MemberIsBackup,
     EverybodyIsAlwaysUp,
+    NobodyEverWaits,
+    WhoHasWaitedWaitsForEver,
     UnknownMemberIsAlreadySo,
     UnknownMemberIsIdle,
     UnknownMemberIsAConflict,

@@ -11,7 +11,7 @@ use ha_core::backend::{
 use ha_core::state::{LeaseEpoch, MemberKind};
 use ha_core::topology::Name;
 use ha_testkit::conformance::Breach;
-use ha_testkit::conformance::balancer::{Ability, HeldRequest, Subject, Trouble, Truth};
+use ha_testkit::conformance::balancer::{Ability, HeldRequest, Subject, Trouble, Truth, WaitingRequest};
 use ha_testkit::conformance::membership::{FakeMembershipFixture, MembershipFixture, MembershipSubject};
 
 /// What is wrong with changes of members.
@@ -111,6 +111,10 @@ impl Subject for BrokenMembershipSubject {
 
     async fn hold(&self, member: &Name) -> Result<Box<dyn HeldRequest>, Breach> {
         self.inner.hold(member).await
+    }
+
+    async fn queue(&self) -> Result<Box<dyn WaitingRequest>, Breach> {
+        self.inner.queue().await
     }
 
     async fn restart(&self) -> Result<(), Breach> {

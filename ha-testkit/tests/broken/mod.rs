@@ -32,6 +32,8 @@ pub(crate) struct Broken {
 
 #[derive(Default)]
 struct State {
+    /// The most that have waited in front of the pool.
+    waited: u64,
     admins: HashMap<MemberRef, Admin>,
     members: HashMap<MemberRef, Member>,
     counters: HashMap<MemberRef, Counters>,
@@ -156,6 +158,11 @@ impl Broken {
             }
             Defect::CountersGrowByReading => member.counters.taken += self.calls.fetch_add(1, Ordering::SeqCst),
             Defect::EverybodyIsAlwaysUp => member.health = ha_core::backend::Health::Up,
+            Defect::NobodyEverWaits => member.waiting = 0,
+            Defect::WhoHasWaitedWaitsForEver => {
+                state.waited = state.waited.max(member.waiting);
+                member.waiting = state.waited;
+            }
             Defect::MemberIsBackup => member.kind = ha_core::state::MemberKind::Backup,
             _ => {}
         }

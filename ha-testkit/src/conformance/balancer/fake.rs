@@ -1,11 +1,13 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{Admin, LoadBalancer};
 use ha_core::topology::Name;
 
-use super::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
+use super::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth, WaitingRequest};
 use crate::conformance::Breach;
 use crate::world::clients::{choose, find_member};
 use crate::world::{Controller, FakeBalancer, Fault, Operation, World};
@@ -105,6 +107,14 @@ impl Subject for FakeSubject {
         }))
     }
 
+    async fn queue(&self) -> Result<Box<dyn WaitingRequest>, Breach> {
+        let mut inner = self.world.truth();
+        let members = inner.balancers.get(BALANCER).into_iter().flatten();
+        let rooms = members.map(|fake| (fake.member.clone(), fake.in_flight)).collect();
+        *inner.waiting.entry((BALANCER.to_string(), self.pool.clone())).or_default() += 1;
+        Ok(Box::new(FakeWaiting { world: self.world.clone(), pool: self.pool.clone(), rooms }))
+    }
+
     async fn restart(&self) -> Result<(), Breach> {
         self.world.restart_balancer(BALANCER);
         Ok(())
@@ -131,6 +141,38 @@ impl Subject for FakeSubject {
             };
         }
         Ok(())
+    }
+}
+
+struct FakeWaiting {
+    world: World,
+    pool: String,
+    /// How many requests each member takes at once.
+    rooms: BTreeMap<String, u64>,
+}
+
+#[async_trait]
+impl WaitingRequest for FakeWaiting {
+    async fn answer(self: Box<Self>) -> Result<Option<Name>, Breach> {
+        for _ in 0..1_000 {
+            {
+                let mut inner = self.world.truth();
+                let members = inner.balancers.get_mut(BALANCER).into_iter().flatten();
+                let mut free = members.filter(|fake| {
+                    fake.admin == Admin::Ready && fake.in_flight < self.rooms.get(&fake.member).copied().unwrap_or(0)
+                });
+                if let Some(fake) = free.next() {
+                    fake.counters.0 += 1;
+                    let name = Name::new(&fake.member).map_err(|error| Breach::new(error.to_string()))?;
+                    if let Some(waiting) = inner.waiting.get_mut(&(BALANCER.to_string(), self.pool.clone())) {
+                        *waiting = waiting.saturating_sub(1);
+                    }
+                    return Ok(Some(name));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(None)
     }
 }
 

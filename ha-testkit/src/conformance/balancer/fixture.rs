@@ -13,6 +13,8 @@ use crate::conformance::Breach;
 pub enum Ability {
     /// Sends requests through the balancer, and holds some of them in flight.
     Requests,
+    /// Makes requests wait in front of the pool until a member has room.
+    Queue,
     /// Starts the balancer anew.
     Restart,
     /// As `Restart`, and requests in flight end in an older process.
@@ -26,6 +28,7 @@ impl Ability {
     pub fn name(self) -> &'static str {
         match self {
             Self::Requests => "fixture: requests",
+            Self::Queue => "fixture: queue",
             Self::Restart => "fixture: restart",
             Self::OldRequests => "fixture: old requests",
             Self::Fail(Trouble::Unreachable) => "fixture: unreachable",
@@ -147,6 +150,13 @@ pub trait Subject: Send + Sync {
     /// When the member does not get it.
     async fn hold(&self, member: &Name) -> Result<Box<dyn HeldRequest>, Breach>;
 
+    /// Leaves no member room beyond what it has in flight, sends a short request, and returns when it waits in front of the pool.
+    /// It is called when every member has requests in flight.
+    ///
+    /// # Errors
+    /// When it does not wait.
+    async fn queue(&self) -> Result<Box<dyn WaitingRequest>, Breach>;
+
     /// Starts the balancer anew, and returns when it answers. What was set in it is gone.
     ///
     /// # Errors
@@ -158,6 +168,16 @@ pub trait Subject: Send + Sync {
     /// # Errors
     /// When that cannot be done.
     async fn trouble(&self, trouble: Option<Trouble>) -> Result<(), Breach>;
+}
+
+/// A request that waits in front of a pool.
+#[async_trait]
+pub trait WaitingRequest: Send {
+    /// Waits for its end: the member that answered it, or `None` when none did.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    async fn answer(self: Box<Self>) -> Result<Option<Name>, Breach>;
 }
 
 /// A request in flight.

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ha_core::backend::LoadBalancer;
 use ha_core::topology::Name;
 
-use super::{Ability, Fixture, HeldRequest, Subject, Truth};
+use super::{Ability, Fixture, HeldRequest, Subject, Truth, WaitingRequest};
 use crate::conformance::{Breach, balancer::Trouble};
 
 /// Another fixture's subjects with a wrapper around each balancer: a wrapper conforms when the suite holds on it.
@@ -85,6 +85,10 @@ impl Subject for LayeredSubject {
 
     async fn hold(&self, member: &Name) -> Result<Box<dyn HeldRequest>, Breach> {
         self.inner.hold(member).await
+    }
+
+    async fn queue(&self) -> Result<Box<dyn WaitingRequest>, Breach> {
+        self.inner.queue().await
     }
 
     async fn restart(&self) -> Result<(), Breach> {

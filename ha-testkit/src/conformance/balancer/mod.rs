@@ -15,7 +15,7 @@ mod weights;
 
 pub use fake::FakeFixture;
 pub(in crate::conformance) use fake::FakeSubject;
-pub use fixture::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
+pub use fixture::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth, WaitingRequest};
 pub use layered::Layered;
 
 use super::case::suite;
@@ -69,6 +69,8 @@ suite! {
     requests::closing_sessions_of_an_idle_member_closes_none
     requests::counters_count_requests_and_never_shrink
     requests::a_weight_lets_requests_in_flight_end
+    requests::a_request_that_waits_for_room_is_counted_until_a_member_takes_it
+    requests::a_drained_member_takes_nothing_that_waits
     generations::identity_stays_between_calls
     generations::readings_bear_the_generation_that_answers
     generations::a_look_tells_what_other_calls_tell

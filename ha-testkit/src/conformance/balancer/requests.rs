@@ -3,9 +3,9 @@
 use ha_core::backend::{Admin, Weight};
 
 use super::scene::Scene;
-use super::{Ability, Fixture};
+use super::{Ability, Fixture, HeldRequest, WaitingRequest};
 use crate::conformance::patience::eventually;
-use crate::conformance::verdict::{Done, ensure, needs, same};
+use crate::conformance::verdict::{Done, Stop, ensure, needs, same};
 
 /// Requests enough for every member to get some.
 const MANY: usize = 12;
@@ -166,4 +166,42 @@ pub(super) async fn a_weight_lets_requests_in_flight_end(fixture: &dyn Fixture) 
     scene.until_in_flight(0, 1).await?;
     same("whether the request in flight got its answer", held.release().await?, true)?;
     scene.is_really(0, Admin::Ready, Weight::new(0)).await
+}
+
+/// Every member busy with one request, and one that waits in front of the pool.
+async fn crowded(fixture: &dyn Fixture) -> Result<(Scene, Vec<Box<dyn HeldRequest>>, Box<dyn WaitingRequest>), Stop> {
+    needs(fixture.can(Ability::Queue), Ability::Queue.name())?;
+    let scene = Scene::with(fixture, Ability::Requests).await?;
+    let mut held = Vec::new();
+    for index in 0..scene.members.len() {
+        held.push(scene.hold(index).await?);
+        scene.until_in_flight(index, 1).await?;
+    }
+    same("what waits before anything does", scene.member(0).await?.waiting, 0)?;
+    let waits = scene.subject.queue().await?;
+    eventually("the request that waits is counted", || async { Ok(scene.member(0).await?.waiting == 1) }).await?;
+    Ok((scene, held, waits))
+}
+
+pub(super) async fn a_request_that_waits_for_room_is_counted_until_a_member_takes_it(fixture: &dyn Fixture) -> Done {
+    let (scene, mut held, waits) = crowded(fixture).await?;
+    ensure(!scene.member(0).await?.is_passed_over(), || "a member that works is none that is passed over".into())?;
+    same("whether the second member's request got its answer", held.remove(1).release().await?, true)?;
+    same("who answered the request that waited", waits.answer().await?.as_ref(), Some(&scene.members[1]))?;
+    eventually("nothing waits any more", || async { Ok(scene.member(0).await?.waiting == 0) }).await?;
+    for one in held {
+        same("whether a request got its answer", one.release().await?, true)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_drained_member_takes_nothing_that_waits(fixture: &dyn Fixture) -> Done {
+    let (scene, mut held, waits) = crowded(fixture).await?;
+    scene.set(0, Admin::Drain).await?;
+    same("whether the drained member's request got its answer", held.remove(0).release().await?, true)?;
+    scene.until_in_flight(0, 0).await?;
+    same("what waits beside a drained member with room", scene.member(1).await?.waiting, 1)?;
+    same("whether the last member's request got its answer", held.remove(1).release().await?, true)?;
+    same("who answered the request that waited", waits.answer().await?.as_ref(), Some(&scene.members[2]))?;
+    same("whether a request got its answer", held.remove(0).release().await?, true)
 }

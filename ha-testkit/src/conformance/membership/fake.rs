@@ -7,7 +7,9 @@ use ha_core::topology::Name;
 
 use super::{MembershipFixture, MembershipSubject};
 use crate::conformance::Breach;
-use crate::conformance::balancer::{Ability, FakeFixture, FakeSubject, Fixture, HeldRequest, Subject, Trouble, Truth};
+use crate::conformance::balancer::{
+    Ability, FakeFixture, FakeSubject, Fixture, HeldRequest, Subject, Trouble, Truth, WaitingRequest,
+};
 
 /// Builds balancers of the simulated world, each with a spare server that is in no pool.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +73,10 @@ impl Subject for FakeMembershipSubject {
 
     async fn hold(&self, member: &Name) -> Result<Box<dyn HeldRequest>, Breach> {
         self.subject.hold(member).await
+    }
+
+    async fn queue(&self) -> Result<Box<dyn WaitingRequest>, Breach> {
+        self.subject.queue().await
     }
 
     async fn restart(&self) -> Result<(), Breach> {
