@@ -38,6 +38,17 @@ pub fn haproxy_info(data: &[u8]) {
     same(fuzz::info(whole), fuzz::info(beginning));
 }
 
+/// `show map`: the beginning of an answer tells the same as the whole, or nothing. The same bytes as a map file: a key that is
+/// set is there once, and every other entry stays as it is, in its place.
+pub fn haproxy_map(data: &[u8]) {
+    let Some((whole, beginning)) = cut(data) else { return };
+    same(fuzz::map(whole), fuzz::map(beginning));
+    let [before, with, without] = fuzz::map_file(whole, "/orders");
+    let others: Vec<_> = before.into_iter().filter(|(key, _)| key != "/orders").collect();
+    assert_eq!(without, others);
+    assert_eq!(with.split_last(), Some((&("/orders".to_string(), "esb".to_string()), &others[..])));
+}
+
 /// `show proc`: the beginning of an answer tells the same as the whole, or nothing; no old worker is left out.
 pub fn haproxy_proc(data: &[u8]) {
     let Some((whole, beginning)) = cut(data) else { return };

@@ -10,7 +10,7 @@ mod rsync;
 mod ssh;
 mod topology;
 
-pub use haproxy::{haproxy_answer, haproxy_cfg, haproxy_info, haproxy_proc, haproxy_stat, haproxy_state};
+pub use haproxy::{haproxy_answer, haproxy_cfg, haproxy_info, haproxy_map, haproxy_proc, haproxy_stat, haproxy_state};
 pub use journal::journal_entry;
 pub use local::{embedded_wire, pid_file};
 pub use rsync::{rsync_cron, rsync_list, rsync_output, rsync_script};
@@ -39,10 +39,11 @@ mod tests {
 
     #[test]
     fn every_seed_passes_and_so_does_every_beginning_of_it() {
-        let targets: [(&str, fn(&[u8])); 17] = [
+        let targets: [(&str, fn(&[u8])); 18] = [
             ("haproxy_stat", haproxy_stat),
             ("haproxy_state", haproxy_state),
             ("haproxy_info", haproxy_info),
+            ("haproxy_map", haproxy_map),
             ("haproxy_proc", haproxy_proc),
             ("haproxy_answer", haproxy_answer),
             ("haproxy_cfg", haproxy_cfg),
@@ -80,6 +81,7 @@ mod tests {
         assert!(whole("haproxy_stat").iter().all(|seed| ha_haproxy::fuzz::stat(seed, &pool).is_some()));
         assert!(whole("haproxy_state").iter().all(|seed| ha_haproxy::fuzz::states(seed, &pool).is_some()));
         assert!(whole("haproxy_info").iter().all(|seed| ha_haproxy::fuzz::info(seed).is_some()));
+        assert!(whole("haproxy_map").iter().all(|seed| ha_haproxy::fuzz::map(seed).is_some()));
         assert!(whole("haproxy_proc").iter().all(|seed| ha_haproxy::fuzz::proc(seed).is_some()));
         let text = |seed: Vec<u8>| String::from_utf8(seed).unwrap();
         assert!(seeds("ssh_frame").iter().all(|seed| ha_ssh::fuzz::frame([&seed[2..]]).code.is_some()));

@@ -76,7 +76,8 @@ roles! {
         files: FileSync, Files, with_files, "shares files",
             [("local", "local"), ("rsync", "rsync")];
         database: Database, Database, with_database, "drives the database", [];
-        exposure: Exposure, Exposure, with_exposure, "exposes services to consumers", [];
+        exposure: Exposure, Exposure, with_exposure, "exposes services to consumers",
+            [("haproxy", "haproxy")];
     }
 }
 
@@ -91,10 +92,16 @@ impl Registry {
         #[allow(unused_mut, reason = "without features there is none")]
         let mut registry = Self::empty();
         #[cfg(feature = "haproxy")]
-        registry.factories.balancers.insert("haproxy", |part: Part<'_>| {
-            let config = ha_haproxy::HaProxyConfig::from_component(part.component)?;
-            Ok(Arc::new(ha_haproxy::HaProxy::new(config)) as Arc<dyn LoadBalancer>)
-        });
+        {
+            registry.factories.balancers.insert(ha_haproxy::NAME, |part: Part<'_>| {
+                let config = ha_haproxy::HaProxyConfig::from_component(part.component)?;
+                Ok(Arc::new(ha_haproxy::HaProxy::new(config)) as Arc<dyn LoadBalancer>)
+            });
+            registry.factories.exposure.insert(ha_haproxy::NAME, |part: Part<'_>| {
+                let maps = ha_haproxy::MapOn::from_component(part.component, part.topology)?;
+                Ok(Arc::new(ha_haproxy::HaProxyExposure::new(maps)) as Arc<dyn Exposure>)
+            });
+        }
         #[cfg(feature = "local")]
         {
             registry.factories.balancers.insert("local", |part: Part<'_>| {

@@ -88,7 +88,7 @@ impl HaProxy {
     }
 
     /// Gives one changing command; what it did is for the caller to read.
-    async fn command(&self, about: OpContext<'_>, command: &str) -> Result<(), StepError> {
+    pub(crate) async fn command(&self, about: OpContext<'_>, command: &str) -> Result<(), StepError> {
         let answer = self.admin.ask(about, &format!("{SEVERITY}{command}")).await?;
         wire::changed(&answer).map_err(|refused| error::refused(about, &refused))
     }

@@ -38,6 +38,11 @@ const KNOWN: &[(&str, ErrorKind, &str)] = &[
     ("Permission denied", ErrorKind::Denied, LEVEL),
     ("This command is restricted to experimental", ErrorKind::Unsupported, "use HAProxy 2.5 or later to add servers"),
     ("This command is restricted", ErrorKind::Denied, LEVEL),
+    (
+        "Unknown map identifier",
+        ErrorKind::NotFound,
+        "name the map file in HAProxy's configuration: use_backend %[path,map_beg(<map>)]",
+    ),
     ("Unknown command", ErrorKind::Unsupported, "use HAProxy 2.4 or later, and its stats socket"),
     (
         "Backend is using a static LB algorithm",
@@ -100,6 +105,7 @@ mod tests {
             ("Can't find the target PID matching the prefix '@!99999'", ErrorKind::NotFound),
             ("Permission denied", ErrorKind::Denied),
             ("This command is restricted to experimental mode only.", ErrorKind::Unsupported),
+            ("Unknown map identifier. Please use #<id> or <file>.", ErrorKind::NotFound),
             ("Unknown command, but maybe one of the following ones is a better match:", ErrorKind::Unsupported),
             ("Unknown command: 'x', but maybe", ErrorKind::Unsupported),
             ("Require 'backend/server'.", ErrorKind::Conflict),

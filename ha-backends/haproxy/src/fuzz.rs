@@ -4,7 +4,7 @@ use ha_core::backend::{Admin, Health, Quiescence, StepError};
 use ha_core::topology::Name;
 
 use crate::transport::OpContext;
-use crate::{error, wire};
+use crate::{error, map_file, wire};
 
 /// What `show stat` tells of one server: its name, its figures, and its health as it would be judged.
 pub type Figures = (String, Quiescence, Vec<Health>);
@@ -52,6 +52,18 @@ pub fn info(answer: &str) -> Option<(u64, String)> {
 pub fn proc(answer: &str) -> Option<Vec<(u64, bool)>> {
     let workers = wire::parse_proc(answer).ok()?;
     Some(workers.into_iter().map(|worker| (worker.pid, worker.old)).collect())
+}
+
+/// Reads `show map`: keys and values.
+pub fn map(answer: &str) -> Option<Vec<(String, String)>> {
+    wire::parse_map(answer).ok()
+}
+
+/// Edits a map file: its entries before and after a key is set, and after it is taken away again.
+pub fn map_file(text: &str, key: &str) -> [Vec<(String, String)>; 3] {
+    let with = map_file::edited(text, key, Some("esb"));
+    let without = map_file::edited(&with, key, None);
+    [text, &with, &without].map(map_file::parse)
 }
 
 /// Reads the answer to a changing command: `None` for success.

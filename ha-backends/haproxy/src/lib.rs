@@ -4,12 +4,14 @@ mod backend;
 mod config;
 mod declared;
 mod error;
+mod exposure;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
 mod gather;
 mod left_out;
 mod lint;
+mod map_file;
 mod older;
 mod read;
 mod running;
@@ -19,5 +21,9 @@ mod wire;
 
 pub use backend::HaProxy;
 pub use config::{Endpoint, HaProxyConfig};
+pub use exposure::{HaProxyExposure, MapOn};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use lint::{Checks, LintExpectations, PoolFacts, ServerFacts, Severity, Warning, lint, lint_bytes, pool_facts};
+
+/// The backend's name in a topology.
+pub const NAME: &str = "haproxy";

@@ -2,11 +2,13 @@
 
 mod csv;
 mod info;
+mod map;
 mod master;
 mod stat;
 mod state;
 
 pub(crate) use info::parse_info;
+pub(crate) use map::{add_map, del_map, parse_map, show_map};
 pub(crate) use master::{is_gone, parse_proc};
 pub(crate) use stat::{PoolRow, Stat, parse_stats};
 pub(crate) use state::{ServerState, parse_all_states, parse_state, parse_states};
@@ -154,8 +156,14 @@ pub(crate) fn refused(answer: &str) -> Option<Refused> {
     Some(Refused(without_severity(words.trim_end()).to_string()))
 }
 
-const KNOWN_REFUSALS: [&str; 5] =
-    ["Permission denied", "This command is restricted", "Unknown command", "Can't find", "No such"];
+const KNOWN_REFUSALS: [&str; 6] = [
+    "Permission denied",
+    "This command is restricted",
+    "Unknown command",
+    "Unknown map identifier",
+    "Can't find",
+    "No such",
+];
 
 fn without_severity(words: &str) -> &str {
     let rest = words.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
