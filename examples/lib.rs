@@ -1,7 +1,8 @@
 //! What the examples in the folders beside this file share: a controller as a child process, so that killing it leaves the
-//! cluster serving, and how a run and its load are shown.
+//! cluster serving, a cluster that shares files, and how a run and its load are shown.
 
 mod child;
+pub mod cluster;
 mod control;
 mod show;
 

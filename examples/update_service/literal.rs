@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use examples::cluster::{Cluster, NAMES, Schedule, get};
 use examples::{Fallible, Show};
 use ha_backends::connect;
 use ha_core::backend::{Admin, MemberRef, SetAdmin};
@@ -13,8 +14,6 @@ use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use ha_lab::load::RunningLoad;
 use tokio::time::{Instant, sleep};
-
-use super::cluster::{Cluster, NAMES, Schedule, get};
 
 pub(crate) async fn run(cluster: &Cluster, schedule: Schedule, show: &Show, load: &RunningLoad) -> Fallible<Schedule> {
     let backends = connect(&cluster.topology()?)?;

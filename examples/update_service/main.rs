@@ -16,7 +16,6 @@
 //! Exit codes: 0 no request failed, no server answered from a set before its test had passed there, nothing is held, and all
 //! nodes have the set that the run's end says; 1 otherwise; 2 the demonstration itself could not be set up.
 
-mod cluster;
 mod literal;
 
 use std::error::Error;
@@ -24,6 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use examples::cluster::{Cluster, ClusterOptions, NAMES};
 use examples::{Controller, Fallible, Followed, Show, control, tell_cost};
 use ha_core::procedure::UpdateRequest;
 use ha_core::state::Generation;
@@ -31,8 +31,6 @@ use ha_lab::fake_carbon;
 use ha_lab::load::{Class, Load, LoadReport, RunningLoad, double_executions, untested_answers};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-
-use cluster::{Cluster, NAMES};
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug)]
@@ -129,7 +127,11 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
 async fn demonstrate(options: Options) -> Fallible<bool> {
     let show = Show::new();
     show.line("starting the active, the passive and the spare server, the balancer in front, and the file sharing");
-    let cluster = Cluster::start(&options).await?;
+    let mut built = ClusterOptions::local();
+    (built.ssh, built.haproxy, built.rsync) = (options.ssh, options.haproxy, options.rsync);
+    // The article lets the passive node be the manager.
+    built.writer = if options.literal { "esb2" } else { built.writer };
+    let cluster = Cluster::start(built).await?;
     if options.fail_test {
         cluster.homes()[0].fail_test_of("g2")?;
     }

@@ -1,9 +1,10 @@
+//! A cluster of an active node, a passive one and a spare that share the files of their services.
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use examples::Fallible;
 use ha_backends::connect;
 use ha_backends::local::{Check, EmbeddedBalancer, LocalFiles, LocalFilesConfig, generation_of};
 use ha_backends::rsync::{Rsync, RsyncConfig};
@@ -15,9 +16,10 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::Options;
+use crate::Fallible;
 
-pub(crate) const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
+/// The names of the nodes.
+pub const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
 /// The folder that is shared, below each home.
 const TREE: &str = "repository/shared";
 const SERVICES: [&str; 3] = ["orders", "billing", "stock"];
@@ -33,16 +35,45 @@ mv staged repository/shared
 rm -rf old
 "#;
 
+/// How a cluster is built.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ClusterOptions {
+    /// Each node is a host of its own, driven over ssh.
+    pub ssh: bool,
+    /// HAProxy is in front, and not the embedded balancer.
+    pub haproxy: bool,
+    /// rsync keeps the files in step, and no copies of this process.
+    pub rsync: bool,
+    /// The node that writes the shared files at first.
+    pub writer: &'static str,
+    /// A service that sets from 2 on have, and HAProxy leads nobody to: it answers 404 for whatever its map does not have.
+    pub added: Option<&'static str>,
+}
+
+impl ClusterOptions {
+    /// Everything on this machine; the active node writes.
+    pub fn local() -> Self {
+        Self { ssh: false, haproxy: false, rsync: false, writer: "esb1", added: None }
+    }
+
+    /// HAProxy in front, with a map of services that lacks this one.
+    #[must_use]
+    pub fn with_service_to_add(mut self, service: &'static str) -> Self {
+        (self.haproxy, self.added) = (true, Some(service));
+        self
+    }
+}
+
 /// An active node, a passive one and a spare, which share the files of their services.
-pub(crate) struct Cluster {
+pub struct Cluster {
     lab: Lab,
     homes: Vec<CarbonHome>,
     balancer: Front,
     hosts: Vec<SshHost>,
     ssh_config: PathBuf,
     sharing: Sharing,
-    /// The node that writes the shared files at first.
-    writer: &'static str,
+    options: ClusterOptions,
 }
 
 enum Front {
@@ -60,8 +91,10 @@ enum Sharing {
 }
 
 /// The schedule of the file sharing: nothing is begun once it is dropped.
-pub(crate) enum Schedule {
+pub enum Schedule {
+    /// Copies of this process.
     Task(JoinHandle<()>),
+    /// The timer of each node.
     Timers(Vec<Child>),
 }
 
@@ -76,7 +109,11 @@ impl Drop for Schedule {
 }
 
 impl Cluster {
-    pub(crate) async fn start(options: &Options) -> Fallible<Self> {
+    /// Starts it, and waits until both members serve set 1.
+    ///
+    /// # Errors
+    /// What could not be started.
+    pub async fn start(options: ClusterOptions) -> Fallible<Self> {
         let lab = Lab::open(Relaunch::program()?)?;
         let homes = NAMES.map(|name| lab.carbon(&format!("{name}-home"), CarbonConfig::new(0, "4.2.0")));
         let homes: Vec<CarbonHome> = homes.into_iter().collect::<Result<_, _>>()?;
@@ -90,7 +127,17 @@ impl Cluster {
                 "esb2" => server.as_backup(),
                 _ => server.as_backup().held_out(),
             });
-            Front::HaProxy(lab.haproxy("lb1", &HaProxySpec::new("esb", servers.collect()).with_master())?)
+            let mut spec = HaProxySpec::new("esb", servers.collect()).with_master();
+            if options.added.is_some() {
+                let map = lab.path().join("services.map");
+                let known = ["Version"].iter().chain(&SERVICES).map(|service| format!("/services/{service} esb\n"));
+                std::fs::write(&map, known.collect::<String>())?;
+                let found = format!("path,map_beg({})", map.display());
+                spec = spec
+                    .with_frontend_line(format!("http-request deny deny_status 404 unless {{ {found} -m found }}"))
+                    .with_frontend_line(format!("use_backend %[{found}]"));
+            }
+            Front::HaProxy(lab.haproxy("lb1", &spec)?)
         } else {
             let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
             let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
@@ -102,9 +149,7 @@ impl Cluster {
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
         };
         let sharing = if options.rsync { Sharing::Rsync } else { Sharing::Local };
-        // The article lets the passive node be the manager.
-        let writer = if options.literal { "esb2" } else { "esb1" };
-        let cluster = Self { lab, homes, balancer, hosts, ssh_config, sharing, writer };
+        let cluster = Self { lab, homes, balancer, hosts, ssh_config, sharing, options };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.toml())?;
         cluster.make_set(1)?;
         for home in &cluster.homes {
@@ -122,36 +167,44 @@ impl Cluster {
         Ok(cluster)
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    /// Returns the folder of the cluster, with its `cluster.toml`.
+    pub fn folder(&self) -> &Path {
         self.lab.path()
     }
 
-    pub(crate) fn homes(&self) -> &[CarbonHome] {
+    /// Returns the servers, in the order of [`NAMES`].
+    pub fn homes(&self) -> &[CarbonHome] {
         &self.homes
     }
 
-    pub(crate) fn request_logs(&self) -> Vec<PathBuf> {
+    /// Returns the request log of each server.
+    pub fn request_logs(&self) -> Vec<PathBuf> {
         self.homes.iter().map(CarbonHome::request_log).collect()
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Returns where consumers come in.
+    pub fn address(&self) -> SocketAddr {
         match &self.balancer {
             Front::Embedded(embedded) => embedded.address(),
             Front::HaProxy(process) => process.address(),
         }
     }
 
-    pub(crate) fn topology(&self) -> Fallible<Topology> {
+    /// Returns the topology.
+    ///
+    /// # Errors
+    /// Never: it is written by this program.
+    pub fn topology(&self) -> Fallible<Topology> {
         Ok(Topology::from_toml_str(&self.toml())?)
     }
 
     /// Returns the number of the set that a node has; 0 where it is no whole one.
-    pub(crate) fn set_of(home: &CarbonHome) -> u64 {
+    pub fn set_of(home: &CarbonHome) -> u64 {
         generation_of(&home.path().join(TREE)).ok().flatten().map_or(0, |set| set.sequence)
     }
 
     /// Lists the nodes whose sync is held by anybody.
-    pub(crate) fn held(&self) -> Vec<String> {
+    pub fn held(&self) -> Vec<String> {
         let is_held = |home: &CarbonHome| {
             let held = home.path().join(".ha-files/held");
             held.is_file() || std::fs::read_dir(held).is_ok_and(|mut holds| holds.next().is_some())
@@ -161,10 +214,13 @@ impl Cluster {
     }
 
     /// Makes the set with this number, where the deployment takes it from.
-    pub(crate) fn make_set(&self, number: u64) -> Fallible<PathBuf> {
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn make_set(&self, number: u64) -> Fallible<PathBuf> {
         let folder = self.folder().join("sets").join(number.to_string());
         std::fs::create_dir_all(folder.join("services"))?;
-        for service in SERVICES {
+        for service in SERVICES.into_iter().chain(self.options.added.filter(|_| number > 1)) {
             std::fs::write(folder.join(format!("services/{service}.xml")), format!("g{number}\n"))?;
         }
         std::fs::write(folder.join(".ha-generation"), number.to_string())?;
@@ -172,7 +228,10 @@ impl Cluster {
     }
 
     /// Tells how the file sharing will name the set with this number.
-    pub(crate) async fn generation(&self, number: u64) -> Fallible<Generation> {
+    ///
+    /// # Errors
+    /// When the set cannot be made or read.
+    pub async fn generation(&self, number: u64) -> Fallible<Generation> {
         let folder = self.make_set(number)?;
         match self.sharing {
             Sharing::Local => Ok(generation_of(&folder)?.ok_or("the set has no number")?),
@@ -190,7 +249,10 @@ impl Cluster {
     }
 
     /// Starts the schedule of the file sharing: the timer of every node, or the copies of this process.
-    pub(crate) async fn share(&self) -> Fallible<Schedule> {
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn share(&self) -> Fallible<Schedule> {
         if self.sharing == Sharing::Local {
             let topology = self.topology()?;
             let config = LocalFilesConfig::from_component(topology.files().ok_or("no files are shared")?, &topology)?;
@@ -208,7 +270,10 @@ impl Cluster {
     }
 
     /// Deploys a set on a node, by the script that a controller runs there.
-    pub(crate) async fn deploy(&self, home: &CarbonHome, number: u64) -> Fallible<()> {
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub async fn deploy(&self, home: &CarbonHome, number: u64) -> Fallible<()> {
         let mut script = Command::new(home.path().join("bin/deploy.sh"));
         let ended = script.env("HA_GENERATION", number.to_string()).stdin(std::process::Stdio::null()).status().await?;
         if ended.success() { Ok(()) } else { Err(format!("the deployment of set {number}: {ended}").into()) }
@@ -261,6 +326,13 @@ impl Cluster {
                 format!("backend = \"rsync\"\nrsh = [\"ssh\", \"-F\", \"{}\"]\n", self.ssh_config.display())
             }
         };
+        let exposure = match self.options.added {
+            Some(_) => {
+                let map = self.folder().join("services.map");
+                format!("[exposure]\nbackend = \"haproxy\"\nmap = \"{}\"\n", map.display())
+            }
+            None => String::new(),
+        };
         let mut text = format!(
             r#"[cluster]
 name = "update-demo"
@@ -281,8 +353,8 @@ name = "lb1"
 [files]
 tree = "{TREE}"
 writer = "{}"
-{files}"#,
-            self.writer
+{files}{exposure}"#,
+            self.options.writer
         );
         for ((place, name), home) in NAMES.iter().enumerate().zip(&self.homes) {
             let host = match self.hosts.get(place) {
@@ -323,7 +395,7 @@ test_expect = "ok"
 }
 
 /// Gets a page; `None` when no answer of status 200 comes in two seconds.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<String> {
+pub async fn get(address: SocketAddr, path: &str) -> Option<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let ask = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
