@@ -77,7 +77,7 @@ roles! {
             [("local", "local"), ("rsync", "rsync")];
         database: Database, Database, with_database, "drives the database", [];
         exposure: Exposure, Exposure, with_exposure, "exposes services to consumers",
-            [("haproxy", "haproxy")];
+            [("haproxy", "haproxy"), ("command", "local")];
     }
 }
 
@@ -114,6 +114,10 @@ impl Registry {
             registry.factories.files.insert("local", |part: Part<'_>| {
                 let config = ha_local::LocalFilesConfig::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_local::LocalFiles::new(config)) as Arc<dyn FileSync>)
+            });
+            registry.factories.exposure.insert("command", |part: Part<'_>| {
+                let config = ha_local::CommandExposureConfig::from_component(part.component)?;
+                Ok(Arc::new(ha_local::CommandExposure::new(config)) as Arc<dyn Exposure>)
             });
         }
         #[cfg(feature = "rsync")]

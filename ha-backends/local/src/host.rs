@@ -192,7 +192,13 @@ impl LocalHost {
 pub(crate) const SEEN: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(10);
 
-async fn pass(home: &Path, epoch: LeaseEpoch, operation: &'static str, wait: Duration) -> Result<Fence, StepError> {
+/// Passes the fence of a folder.
+pub(crate) async fn pass(
+    home: &Path,
+    epoch: LeaseEpoch,
+    operation: &'static str,
+    wait: Duration,
+) -> Result<Fence, StepError> {
     let owned = home.to_path_buf();
     let passed = tokio::task::spawn_blocking(move || Fence::pass(&owned, epoch, operation, wait)).await;
     passed.unwrap_or_else(|error| {

@@ -2,6 +2,7 @@
 
 mod balancer;
 mod embedded;
+mod exposure;
 mod fence;
 mod files;
 #[cfg(fuzzing)]
@@ -16,6 +17,7 @@ mod wire;
 
 pub use balancer::LocalBalancer;
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
+pub use exposure::{CommandExposure, CommandExposureConfig};
 pub use files::{LocalFiles, LocalFilesConfig, generation_of};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
