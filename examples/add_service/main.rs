@@ -206,7 +206,8 @@ impl Told {
 
     fn is_as_it_should_be(&self, options: &Options) -> bool {
         let is_new = self.run["end"] == "all-new";
-        if !is_new && !(self.run["end"] == "all-old" && options.fail_test) {
+        let is_old = self.run["end"] == "all-old" && options.fail_test;
+        if !is_new && !is_old {
             return false;
         }
         let set = if is_new { NEW } else { 1 };

@@ -149,10 +149,8 @@ impl Broken {
                     self.lead_all(&RouteKey::new(other).unwrap(), None).await;
                 }
             }
-            Defect::FirstIsChangedBeforeTheLastIsAsked if to.is_some() => {
-                if self.truth(&route.key).await[0].is_none() {
-                    self.subject.lead(0, &route.key, to).await.unwrap();
-                }
+            Defect::FirstIsChangedBeforeTheLastIsAsked if to.is_some() && self.truth(&route.key).await[0].is_none() => {
+                self.subject.lead(0, &route.key, to).await.unwrap();
             }
             _ => {}
         }

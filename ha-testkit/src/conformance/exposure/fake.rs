@@ -12,8 +12,11 @@ use crate::world::{Controller, FakeExposure, Fault, Operation, Shape, World};
 /// Builds two balancers of the simulated world, each time others; the truth is the world's inner state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FakeExposureFixture {
-    wrap: Option<fn(Arc<dyn Exposure>) -> Arc<dyn Exposure>>,
+    wrap: Option<Wrap>,
 }
+
+/// Puts a wrapper around an exposure.
+type Wrap = fn(Arc<dyn Exposure>) -> Arc<dyn Exposure>;
 
 impl FakeExposureFixture {
     /// Builds fakes.
@@ -23,7 +26,7 @@ impl FakeExposureFixture {
 
     /// Wraps each fake: the suite is then held against the wrapper.
     #[must_use]
-    pub fn with_wrapper(mut self, wrap: fn(Arc<dyn Exposure>) -> Arc<dyn Exposure>) -> Self {
+    pub fn with_wrapper(mut self, wrap: Wrap) -> Self {
         self.wrap = Some(wrap);
         self
     }
