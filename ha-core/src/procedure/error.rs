@@ -1,6 +1,7 @@
 use crate::law::Violation;
 use crate::plan::Plan;
 use crate::safety::Counterexample;
+use crate::topology::FileSharing;
 
 /// Refuses to make a plan. Nothing was changed.
 ///
@@ -41,6 +42,16 @@ pub enum PlanError {
     NothingToDo {
         /// What, as text.
         what: String,
+    },
+    /// The change holds files back on a node, and files that are shared in this way cannot be held there.
+    #[error("files of kind {kind} cannot be held back on one node: {what}; {fix}")]
+    NotHeld {
+        /// How the files are shared.
+        kind: FileSharing,
+        /// Why not.
+        what: String,
+        /// What to do instead.
+        fix: String,
     },
     /// A request without a command, or with an empty release.
     #[error("the request is not complete: {0}")]

@@ -8,7 +8,9 @@ use super::component::Components;
 use super::members::Members;
 use super::reader::{At, Findings, LONGEST, MISSING};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
-use super::{Balancer, DomainIx, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology};
+use super::{
+    Balancer, DomainIx, FileSharing, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology,
+};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Draft {
@@ -18,6 +20,7 @@ pub(super) struct Draft {
     pub(super) balancers: Vec<BalancerDraft>,
     pub(super) nodes: Vec<NodeSpec>,
     pub(super) components: Components,
+    pub(super) sharing: FileSharing,
     pub(super) sites: Vec<SiteDraft>,
 }
 
@@ -52,13 +55,16 @@ impl Draft {
         for node in &mut nodes {
             node.ports.sort_by_key(|port| port.pool);
         }
+        self.sharing.check(&self.components, findings);
         let is_complete = self.components.check(Owner::Cluster, findings, "", 0);
         if !is_complete || ["pool", "node", "site", "balancer"].iter().any(|table| findings.has(table)) {
             return None;
         }
         let members = Members::new(&pools, &nodes);
-        let (name, policy, components) = (name?, self.policy.policy.clone(), self.components.clone());
-        let mut topology = Topology { name, policy, pools, balancers, nodes, domains, components, sites, members };
+        let (name, policy, components, sharing) =
+            (name?, self.policy.policy.clone(), self.components.clone(), self.sharing);
+        let mut topology =
+            Topology { name, policy, pools, balancers, nodes, domains, components, sharing, sites, members };
         at_rest::check_serve(&topology, &lines, findings, &self.pools);
         if !findings.has("pool") && !findings.has("policy") {
             self.share_defaults(&mut topology);

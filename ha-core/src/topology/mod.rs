@@ -18,6 +18,7 @@ mod query;
 mod reader;
 mod resolve;
 mod settings;
+mod sharing;
 mod spec;
 
 pub use builder::TopologyBuilder;
@@ -29,4 +30,5 @@ pub use model::{Balancer, Node, OnDrainDeadline, Permille, Policy, Pool, Port, S
 pub use name::{InvalidName, Name};
 pub(crate) use settings::climbs;
 pub use settings::{Reported, SettingError, SettingErrors, Settings};
+pub use sharing::FileSharing;
 pub use spec::{NodeSpec, PoolSpec, PortSpec};

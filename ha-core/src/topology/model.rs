@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::component::Components;
 use super::members::Members;
-use super::{BalancerIx, DomainIx, Name, PoolIx, SiteIx};
+use super::{BalancerIx, DomainIx, FileSharing, Name, PoolIx, SiteIx};
 
 /// The declared cluster: read with [`Topology::from_toml_str`], or put together with [`Topology::builder`]. Always valid.
 ///
@@ -32,6 +32,8 @@ pub struct Topology {
     pub(crate) domains: Vec<Name>,
     /// The components of the cluster itself.
     pub(crate) components: Components,
+    #[serde(skip_serializing_if = "FileSharing::is_copied")]
+    pub(crate) sharing: FileSharing,
     pub(crate) sites: Vec<SiteSpec>,
     /// What follows from the above: where the members are.
     #[serde(skip)]

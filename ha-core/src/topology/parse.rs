@@ -6,7 +6,7 @@ use super::component::Components;
 use super::draft::{Draft, PolicyDraft};
 use super::reader::{Findings, Reader};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, PortSpec, SiteDraft};
-use super::{Component, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError};
+use super::{Component, FileSharing, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError};
 
 impl Topology {
     /// Reads a topology from TOML and validates it.
@@ -99,6 +99,7 @@ fn read(root: &Reader<'_, '_>) -> Draft {
         balancers: balancers.iter().map(read_balancer).collect(),
         nodes: read_nodes(root, &nodes),
         components,
+        sharing: FileSharing::declared(root),
         sites: sites.iter().map(read_site).collect(),
     }
 }
@@ -190,6 +191,16 @@ fn read_component(reader: &Reader<'_, '_>) -> Option<Component> {
     })
 }
 
+/// Reads a component from its own table. Files that none copies have none.
+fn read_own_table(role: Role, table: &Reader<'_, '_>) -> Option<Component> {
+    let sharing = if role == Role::Files { FileSharing::read(table) } else { FileSharing::Copied };
+    if !sharing.is_copied() && table.raw("backend").is_none() {
+        table.finish();
+        return None;
+    }
+    read_component(table)
+}
+
 /// Reads the components of an owner. One that is the owner's table itself comes last: what nobody asked for is its settings.
 fn read_components(reader: &Reader<'_, '_>, owner: Owner) -> Components {
     let mut components = Components::default();
@@ -197,7 +208,7 @@ fn read_components(reader: &Reader<'_, '_>, owner: Owner) -> Components {
     for role in tables.into_iter().chain(itself) {
         let read = match role.table() {
             Some(table) if role.is_required() => reader.required_table(table).and_then(|table| read_component(&table)),
-            Some(table) => reader.table(table).and_then(|table| read_component(&table)),
+            Some(table) => reader.table(table).and_then(|table| read_own_table(role, &table)),
             None => read_component(reader),
         };
         if let Some(component) = read {
