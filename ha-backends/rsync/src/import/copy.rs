@@ -123,8 +123,6 @@ impl Copy {
         let is_plain = command.assigns.is_empty() && command.redirects.is_empty() && script.unclear.is_empty();
         let text = |part: &Part| match part {
             Part::Text { text, .. } => Some(text.clone()),
-            // rsync expands nothing: ssh does, where it takes a home.
-            Part::Other(text) if text == "~" => Some(text.clone()),
             Part::Variable { .. } | Part::Output { .. } | Part::Other(_) => None,
         };
         let word = |word: &Word| word.parts.iter().map(text).collect::<Option<String>>();

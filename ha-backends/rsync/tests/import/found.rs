@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use ha_rsync::import::{LockKind, Severity, Sources, Trigger, import};
+use ha_core::topology::Name;
+use ha_rsync::import::{LockKind, Rendering, Severity, Sources, Trigger, import};
 
 use super::{CLEAN, COPIED, CRON, LIST, SCRIPT, Site, shown};
 
@@ -62,6 +63,96 @@ fn the_script_that_many_sites_have_copied_is_read_with_all_its_faults() {
     let hosts: Vec<_> = imported.edges.iter().map(|edge| edge.destination.host.clone().unwrap()).collect();
     assert_eq!(hosts, ["10.0.0.2", "10.0.0.3"]);
     assert_eq!(imported.edges[0].rsh, ["ssh", "-i", "/home/wso2/.ssh/id_share", "-o", "StrictHostKeyChecking=no"]);
+}
+
+/// A log folder, a folder of the script's own, homes below that of the account, and list lines without the tree.
+#[test]
+fn homes_of_accounts_and_the_folder_of_the_script_may_be_in_the_paths() {
+    let script = r#"#!/bin/sh
+manager_home=~/esb-manager
+trap 'rm -rf /var/lock/esb-share' EXIT
+mkdir /tmp/share-logs/
+if mkdir /var/lock/esb-share; then
+    echo "this run is the only one" >&2
+else
+    echo "another run is at work" >&2
+    exit 1
+fi
+pushd `dirname $0` > /dev/null
+HERE=`pwd`
+popd > /dev/null
+for node in `cat ${HERE}/nodes-list.txt`
+do
+    echo "---- $node" >> /tmp/share-logs/log.txt
+    rsync --delete -arve "ssh -i ~/.ssh/share.pem -o StrictHostKeyChecking=no" $manager_home/repository/deployment/server/ $node/repository/deployment/server/ >> /tmp/share-logs/log.txt
+    echo "----" >> /tmp/share-logs/log.txt
+done
+"#;
+    let list = "ubuntu@10.0.0.2:~/esb-worker\nubuntu@10.0.0.3:~/esb-worker/\n";
+    let imported = Site { script, list, ..COPIED }.import();
+    assert_eq!(
+        shown(&imported),
+        [
+            "wso2:1 no-hold",
+            "share.sh:3 trap-before-lock",
+            "share.sh:5 lock-survives-kill",
+            "share.sh:11 bashism",
+            "share.sh:13 bashism",
+            "share.sh:17 delete-unguarded",
+            "share.sh:17 no-timeout",
+            "share.sh:17 exit-ignored",
+            "share.sh:17 live-tree",
+            "share.sh:17 host-keys-unchecked",
+        ],
+        "{:#?}",
+        imported.findings
+    );
+    assert_eq!(imported.edges.len(), 2);
+    assert_eq!(imported.edges[0].destination.path, "~/esb-worker/repository/deployment/server/");
+    let block = imported.files_block(&Rendering::new(Name::new("manager").unwrap())).unwrap();
+    assert!(block.contains("tree = \"repository/deployment/server\"\n"), "{block}");
+    assert!(block.contains("rsh = [\"ssh\", \"-i\", \"~/.ssh/share.pem\"]\n"), "{block}");
+}
+
+/// A lock that is touched, a status that is that of an echo, and a start by each change.
+#[test]
+fn the_variants_of_the_script_are_read_with_their_faults() {
+    let script = r#"#!/bin/bash
+LOCK=/tmp/share.lock
+if [ -f $LOCK ]; then
+    exit 0
+fi
+touch $LOCK
+NODES=/opt/share/nodes-list.txt
+while read line; do
+    rsync -avz --delete --timeout=60 -e ssh /opt/esb/repository/deployment/server $line
+    echo "copied to $line"
+    if [ $? -eq 0 ]; then
+        logger "share: well"
+    fi
+done < $NODES
+rm -f $LOCK
+"#;
+    let cron = "/opt/esb/repository/deployment/server IN_CREATE,IN_DELETE,IN_CLOSE_WRITE /opt/share/share.sh\n";
+    let list = "wso2@esb2:/opt/esb/repository/deployment/server\nwso2@esb3:/opt/esb/repository/deployment\n";
+    let imported = Site { cron, script, list }.import();
+    assert_eq!(
+        shown(&imported),
+        [
+            "wso2:1 event-push",
+            "wso2:1 no-hold",
+            "share.sh:6 lock-survives-kill",
+            "share.sh:6 touch-as-lock",
+            "share.sh:9 delete-unguarded",
+            "share.sh:9 live-tree",
+            "share.sh:9 source-without-slash",
+            "share.sh:11 exit-of-another",
+        ],
+        "{:#?}",
+        imported.findings
+    );
+    let targets: Vec<_> = imported.edges.iter().map(|edge| edge.target()).collect();
+    assert_eq!(targets, ["/opt/esb/repository/deployment/server/server", "/opt/esb/repository/deployment/server"]);
 }
 
 #[test]

@@ -274,10 +274,6 @@ impl Lexer {
                 }
                 '$' => self.dollar(&mut parts, false),
                 '`' => self.backticks(&mut parts, false),
-                '~' if parts.is_empty() => {
-                    self.skip(1);
-                    parts.push(Part::Other("~".into()));
-                }
                 char => {
                     self.skip(1);
                     text(&mut parts, char, false);
