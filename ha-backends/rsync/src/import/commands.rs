@@ -1,12 +1,21 @@
 use super::field::Field;
 
+/// A lock that a command takes with `flock`.
+#[derive(Clone, Debug)]
+pub(super) struct Flock {
+    /// The file, or the number of a descriptor.
+    pub(super) file: Field,
+    /// Whether it is waited for.
+    pub(super) waits: bool,
+}
+
 /// What a command starts.
 #[derive(Debug)]
 pub(super) enum Inner {
     /// Another command: under a time limit, or a lock.
-    Command { fields: Vec<Field>, timed: bool, lock: Option<Field> },
+    Command { fields: Vec<Field>, timed: bool, lock: Option<Flock> },
     /// A text that a shell reads, under a lock perhaps.
-    Text { text: Field, lock: Option<Field> },
+    Text { text: Field, lock: Option<Flock> },
     /// A file that a shell reads; the rest are its arguments.
     Script { shell: String, fields: Vec<Field> },
     /// A file whose commands come here.
@@ -60,7 +69,11 @@ pub(super) fn inner(fields: &[Field]) -> Inner {
             let fields = behind_options(rest, "ks").get(1..).unwrap_or_default().to_vec();
             Inner::Command { fields, timed: true, lock: None }
         }
-        "run-one" => Inner::Command { fields: rest.to_vec(), timed: false, lock: Some(Field::of("run-one")) },
+        "run-one" => Inner::Command {
+            fields: rest.to_vec(),
+            timed: false,
+            lock: Some(Flock { file: Field::of("run-one"), waits: false }),
+        },
         "flock" => flock(rest),
         "su" | "runuser" => match option(rest, "-c") {
             Some(text) => Inner::Text { text, lock: None },
@@ -78,13 +91,23 @@ pub(super) fn inner(fields: &[Field]) -> Inner {
     }
 }
 
-fn flock(rest: &[Field]) -> Inner {
-    let rest = behind_options(rest, "wE");
-    let Some((lock, rest)) = rest.split_first() else { return Inner::Plain };
-    let lock = Some(lock.clone());
-    match option(rest, "-c") {
+fn flock(given: &[Field]) -> Inner {
+    let rest = behind_options(given, "wE");
+    let Some((file, inner)) = rest.split_first() else { return Inner::Plain };
+    let options: Vec<String> = given[..given.len() - rest.len()].iter().map(Field::shown).collect();
+    let has = |letter: char, long: &str| {
+        let short = |text: &&String| text.starts_with('-') && !text.starts_with("--") && text.contains(letter);
+        options.iter().any(|text| text == long) || options.iter().any(|text| short(&text))
+    };
+    let keeps_away = !has('s', "--shared") && !has('u', "--unlock");
+    let waits = !has('n', "--nonblock") && !has('n', "--nb") && !has('w', "--timeout");
+    let lock = keeps_away.then(|| Flock { file: file.clone(), waits });
+    match option(inner, "-c") {
         Some(text) => Inner::Text { text, lock },
-        None => Inner::Command { fields: rest.to_vec(), timed: false, lock },
+        None if inner.is_empty() && lock.is_none() => {
+            Inner::Command { fields: vec![Field::of(":")], timed: false, lock }
+        }
+        None => Inner::Command { fields: inner.to_vec(), timed: false, lock },
     }
 }
 
@@ -133,11 +156,11 @@ mod tests {
             match inner(&fields) {
                 Inner::Command { fields: rest, timed, lock } => {
                     out += if timed { "T " } else { "" };
-                    out += &lock.map_or(String::new(), |lock| format!("L:{} ", lock.shown()));
+                    out += &lock.map_or(String::new(), |lock| format!("L:{} ", lock.file.shown()));
                     fields = rest;
                 }
                 Inner::Text { text, lock } => {
-                    out += &lock.map_or(String::new(), |lock| format!("L:{} ", lock.shown()));
+                    out += &lock.map_or(String::new(), |lock| format!("L:{} ", lock.file.shown()));
                     return out + "text " + &text.shown();
                 }
                 Inner::Script { shell, fields } => return format!("{out}{shell} script {}", show(&fields)),
@@ -156,6 +179,8 @@ mod tests {
             ("timeout --foreground 60s /opt/a.sh", "T /opt/a.sh"),
             ("/usr/bin/flock -n /l /opt/a.sh b", "L:/l /opt/a.sh b"),
             ("flock -xn -w 5 9", "L:9 "),
+            ("flock -s -n /l a", "a"),
+            ("flock -u 9", ":"),
             ("flock /l -c text", "L:/l text text"),
             ("env -i A=b rsync x", "rsync x"),
             ("/bin/bash -l a.sh b", "bash script a.sh b"),

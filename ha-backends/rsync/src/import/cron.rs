@@ -66,8 +66,10 @@ impl Crontab {
                 continue;
             }
             if let Some(comment) = trimmed.strip_prefix('#') {
-                let bare = comment.trim_start_matches(['#', ' ', '\t']);
-                crontab.entries.extend(entry(bare, form, line, true));
+                // Words may be in front of what was a job: why it is held.
+                let begins = comment.match_indices(char::is_whitespace).map(|(at, _)| at + 1).take(LONGEST_REASON);
+                let mut parts = std::iter::once(0).chain(begins).filter_map(|at| comment.get(at..));
+                crontab.entries.extend(parts.find_map(|part| entry(part.trim_start_matches('#'), form, line, true)));
             } else if let Some(entry) = entry(trimmed, form, line, false) {
                 crontab.entries.push(entry);
             } else if let Some(variable) = variable(trimmed) {
@@ -79,6 +81,9 @@ impl Crontab {
         crontab
     }
 }
+
+/// So many words in front of a job in a comment are read.
+const LONGEST_REASON: usize = 32;
 
 fn entry(text: &str, form: CrontabForm, line: usize, is_comment: bool) -> Option<Entry> {
     if text.starts_with('/') {

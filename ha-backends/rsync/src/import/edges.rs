@@ -135,7 +135,7 @@ fn ends(
     let rule = if is_listed { Rule::ListLine } else { Rule::NotUnderstood };
     let (Some(source), Some(destination)) = (End::parse(&from), End::parse(&to)) else {
         let wrong = if End::parse(&to).is_none() { to } else { from };
-        out.add(rule, at, format!("{wrong:?} is no destination"));
+        out.add(rule, at, format!("{wrong:?} is no path, and no user@host:path over ssh"));
         return None;
     };
     match (&source.host, &destination.host) {

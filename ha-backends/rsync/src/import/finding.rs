@@ -69,6 +69,8 @@ rules! {
     LockSurvivesKill = "lock-survives-kill" Danger "take the lock with flock, which ends with the process";
     /// The lock can be taken by two runs at once.
     TouchAsLock = "touch-as-lock" Danger "take the lock with flock -n on a file descriptor";
+    /// Nothing reads whether the lock was taken.
+    LockUnread = "lock-unread" Danger "write flock -n 9 || exit";
     /// Jobs on one tree do not take the same lock.
     LockOnOneSide = "lock-on-one-side" Danger "take one lock in all jobs that copy this tree";
     /// A job can start while its last run is at work.

@@ -17,6 +17,7 @@
 //! | `trap-before-lock` | danger | A run that finds the lock taken deletes it at its end; the next run works beside the lock's owner. | Arm the trap in the line after the lock was taken. |
 //! | `lock-survives-kill` | danger | A killed run, or a power loss, leaves the lock: nothing is copied until somebody notices. | Take the lock with `flock`. |
 //! | `touch-as-lock` | danger | To make the file does not fail where it is there: two runs take it. | Take the lock with `flock -n`. |
+//! | `lock-unread` | danger | `flock -n` fails and the run goes on without the lock. | `flock -n 9 \|\| exit`. |
 //! | `lock-on-one-side` | danger | Two jobs on one tree take different locks, or one takes none: both run at once. | One lock for all jobs of a tree. |
 //! | `overlap` | danger | cron starts a run while the last one is at work. | Start it through `flock -n`. |
 //! | `second-job` | danger | Two jobs copy one tree: they overwrite each other, and who holds one holds nothing. | One job for each tree. |

@@ -57,6 +57,8 @@ pub enum LockKind {
     Exclusive,
     /// A file that is tested and then made: two runs can do both.
     TestThenSet,
+    /// `flock` that does not wait, and nothing reads whether it went well.
+    Unread,
 }
 
 /// One end of a copy.

@@ -96,7 +96,7 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn any_pieces_are_read_and_findings_name_lines_that_are_there(cron in pieces(), script in pieces(), list in pieces()) {

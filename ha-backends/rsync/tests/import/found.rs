@@ -172,6 +172,7 @@ fn a_finding_is_told_in_one_line_with_its_place_and_its_fix() {
 #[test]
 fn a_job_in_a_comment_is_held() {
     for cron in [
+        "# off (ops, 3 May): * * * * * /opt/share/share.sh\n",
         "#* * * * * /opt/share/share.sh\n",
         "# * * * * * /opt/share/share.sh\n",
         "x=1\n  ##@hourly /opt/share/share.sh",

@@ -88,6 +88,11 @@ fn locks() {
         (Script, FLOCK, grouped, &[]),
         (Script, FLOCK, "touch /opt/share/last-run\nexec 9>\"$LOCK\"\nflock -n 9 || exit 0\n", &[]),
         (Script, FLOCK, "", &["wso2:3 overlap"]),
+        (Script, FLOCK, "exec 9>\"$LOCK\"\nflock -n 9\n", &["wso2:3 overlap", "share.sh:6 lock-unread"]),
+        (Script, FLOCK, "exec 9>\"$LOCK\"\nflock 9\n", &[]),
+        (Script, FLOCK, "exec 9>\"$LOCK\"\nif ! flock -w 5 9; then exit 1; fi\n", &[]),
+        (Script, FLOCK, "set -e\nexec 9>\"$LOCK\"\nflock -n 9\n", &[]),
+        (Script, FLOCK, "exec 9>\"$LOCK\"\nflock -sn 9 || exit 0\n", &["wso2:3 overlap"]),
     ]);
 }
 
@@ -375,7 +380,8 @@ fn what_is_not_understood_is_said_with_its_line() {
 #[test]
 fn copies_that_are_no_push_are_looked_at() {
     let one = |ends: &str| {
-        let script = format!("#!/bin/sh\nexec 9>/l\nflock -n 9\n[ -e /h ] && exit\nrsync -a --timeout=9 {ends}\n");
+        let script =
+            format!("#!/bin/sh\nexec 9>/l\nflock -n 9 || exit\n[ -e /h ] && exit\nrsync -a --timeout=9 {ends}\n");
         shown(&Site { script: &script, list: "", ..CLEAN }.import())
             .into_iter()
             .filter(|text| !text.starts_with("nodes"))

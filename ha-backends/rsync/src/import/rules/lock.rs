@@ -38,7 +38,11 @@ fn taken(trace: &Trace, number: usize, act: &Act) -> Option<(LockKind, String)> 
         field.text().is_some_and(|text| text.starts_with("-") && !text.starts_with("--") && text.contains('p'))
     });
     match act.name().as_str() {
-        "flock" => Some((LockKind::Flock, locked_file(trace, number, &operand()?))),
+        "flock" => {
+            let waits = act.fields.get(1).is_some_and(|field| field.shown() == "--wait");
+            let kind = if waits || act.is_tested() || act.stops { LockKind::Flock } else { LockKind::Unread };
+            Some((kind, locked_file(trace, number, &operand()?)))
+        }
         "mkdir" if !makes_always && (act.is_tested() || act.stops) => Some((LockKind::Exclusive, operand()?)),
         "ln" if act.is_tested() => Some((LockKind::Exclusive, operand()?)),
         "lockfile" | "lockfile-create" | "dotlockfile" => Some((LockKind::Exclusive, operand()?)),
@@ -90,6 +94,10 @@ pub(super) fn run(run: &Run, out: &mut Out<'_>) {
     for lock in &run.locks {
         match lock.kind {
             LockKind::Flock => {}
+            LockKind::Unread => {
+                let what = format!("nothing reads whether {} was taken: the run goes on without it", lock.path);
+                out.add(Rule::LockUnread, lock.at, what);
+            }
             LockKind::Exclusive => {
                 let what = format!(
                     "a run that is killed, or cut by a power loss, leaves {}: nothing is copied any more",

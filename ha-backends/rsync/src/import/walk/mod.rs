@@ -4,7 +4,7 @@ mod variables;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::commands::{self, Inner};
+use super::commands::{self, Flock, Inner};
 use super::field::{Field, Variables, assigned, expand};
 use super::shell::{BlockKind, Command, Join, Part, Script, Section, Word};
 use super::text::Text;
@@ -366,10 +366,12 @@ impl<'t> Walker<'t> {
         self.timed = outer_timed;
     }
 
-    fn lock(&mut self, act: &Act, lock: Option<Field>, is_whole: bool) {
+    fn lock(&mut self, act: &Act, lock: Option<Flock>, is_whole: bool) {
         if let Some(lock) = lock {
             let then = if is_whole { act.then } else { Join::And };
-            self.trace.acts.push(Act { fields: vec![Field::of("flock"), lock], then, ..act.clone() });
+            let option = if lock.waits { "--wait" } else { "--nonblock" };
+            let fields = vec![Field::of("flock"), Field::of(option), lock.file];
+            self.trace.acts.push(Act { fields, then, ..act.clone() });
         }
     }
 
