@@ -128,6 +128,23 @@ fn option(fields: &[Field], name: &str) -> Option<Field> {
     fields.get(at + 1).cloned()
 }
 
+/// Tells whether ssh is told to read no input (`-n`).
+pub(super) fn ssh_reads_nothing(fields: &[Field]) -> bool {
+    const WITH_VALUE: &str = "BbcDEeFIiJLlmOopQRSWw";
+    let mut words = fields.iter().skip(1).map(Field::shown);
+    while let Some(word) = words.next() {
+        let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else { return false };
+        let value = letters.find(|letter| WITH_VALUE.contains(letter));
+        if letters[..value.unwrap_or(letters.len())].contains('n') {
+            return true;
+        }
+        if value == Some(letters.len() - 1) {
+            words.next();
+        }
+    }
+    false
+}
+
 /// Passes over options; those of `with_value` take the next word, where theirs is not in the same one.
 fn behind_options<'f>(mut fields: &'f [Field], with_value: &str) -> &'f [Field] {
     while let Some((first, rest)) = fields.split_first() {

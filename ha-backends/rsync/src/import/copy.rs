@@ -47,6 +47,13 @@ impl Copy {
             } else if shown == "--" {
                 only_ends = true;
             } else if let Some(long) = shown.strip_prefix("--") {
+                if !long
+                    .split('=')
+                    .next()
+                    .is_some_and(|name| name.chars().all(|char| char.is_ascii_alphanumeric() || char == '-'))
+                {
+                    copy.unclear.get_or_insert(shown.clone());
+                }
                 let (name, value) = match long.split_once('=') {
                     Some((name, _)) => (name, Some(behind(field, name.len() + 3))),
                     None if is_in(WITH_VALUE, long) => (long, rest.next().cloned()),
@@ -86,12 +93,19 @@ impl Copy {
     }
 
     fn short<'f>(&mut self, field: &Field, shown: &str, rest: &mut impl Iterator<Item = &'f Field>) {
-        let (mut letters, mut has_value) = (String::from("-"), false);
+        let mut letters = String::from("-");
+        let known = match field.pieces.first() {
+            Some(Piece::Text(text)) => text.len(),
+            Some(Piece::Loop { .. } | Piece::Output(_) | Piece::Unknown(_)) | None => 0,
+        };
         for (at, letter) in shown.char_indices().skip(1) {
+            if at >= known {
+                self.unclear.get_or_insert(shown.into());
+                break;
+            }
             let after = at + letter.len_utf8();
             if "eBTfM@".contains(letter) {
-                has_value = after < shown.len();
-                let value = if has_value { Some(behind(field, after)) } else { rest.next().cloned() };
+                let value = if after < shown.len() { Some(behind(field, after)) } else { rest.next().cloned() };
                 match letter {
                     'e' => self.rsh = value,
                     _ => {
@@ -110,9 +124,6 @@ impl Copy {
         }
         if letters.len() > 1 {
             self.options.push(letters);
-        }
-        if let Some(unknown) = field.unknown().filter(|_| !has_value) {
-            self.unclear.get_or_insert(unknown);
         }
     }
 

@@ -181,11 +181,11 @@ mod tests {
 
     #[test]
     fn variables_and_events_are_read() {
-        let text = "HOME = \"/opt/my home\"\nSHELL=/bin/bash\n/srv/x IN_CREATE,IN_MODIFY /opt/a.sh $@\nnonsense\n";
+        let text = "HOME = \"/opt/my home\"\nSHELL=/bin/bash\n/srv/x IN_CREATE,IN_MODIFY /opt/a.sh $@\nnonsense\ntwo words = x\n= x\n/x IN_CREATE,no y\n";
         let crontab = Crontab::parse(&Text::new("c", text.as_bytes()), CrontabForm::User);
         assert_eq!(crontab.variables[0], ("HOME".into(), "/opt/my home".into()));
         assert_eq!(crontab.entries[0].trigger, Trigger::FileEvent { path: "/srv/x".into() });
-        assert_eq!(crontab.unclear, [4]);
+        assert_eq!(crontab.unclear, [4, 5, 6, 7]);
     }
 
     #[test]

@@ -156,3 +156,31 @@ fn a_held_job_is_told_in_the_block() {
     let block = Site { cron, ..COPIED }.import().files_block(&rendering()).unwrap();
     assert!(block.starts_with("# /var/spool/cron/crontabs/wso2:1 is held by a comment"), "{block}");
 }
+
+#[test]
+fn only_paths_below_the_tree_are_taken_from_excludes() {
+    for pattern in ["tmp", "/a/../b", "/./a", "/-x", "//x", "/a*", "/", "/a;b"] {
+        let script = COPIED.script.replace("rsync ", &format!("rsync --exclude '{pattern}' "));
+        let imported = Site { script: &script, ..COPIED }.import();
+        assert!(refused(&imported, &rendering()).contains("is no path below the tree"), "{pattern}");
+    }
+}
+
+#[test]
+fn of_the_remote_shell_only_what_turns_the_check_off_is_left_out() {
+    let rsh = "ssh -oUserKnownHostsFile=/dev/null -o UserKnownHostsFile=/k -o StrictHostKeyChecking=yes -p 22";
+    let script = COPIED.script.replace("ssh -i $key -o StrictHostKeyChecking=no", rsh);
+    let block = Site { script: &script, ..COPIED }.import().files_block(&rendering()).unwrap();
+    assert_eq!(config(&block).rsh.join(" "), "ssh -o UserKnownHostsFile=/k -o StrictHostKeyChecking=yes -p 22");
+}
+
+#[test]
+fn homes_and_nodes_that_do_not_fit_are_refused() {
+    let imported = COPIED.import();
+    let home = rendering().with_home("/opt/esb/repository/deployment/server");
+    assert!(refused(&imported, &home).contains("it is not known which part of"));
+    let twice = rendering().with_node("10.0.0.3", name("esb2"));
+    assert!(refused(&imported, &twice).contains("esb2 has two destinations: wso2@10.0.0.2 and wso2@10.0.0.3"));
+    let pattern = COPIED.script.replace("server/ ", "* ");
+    assert!(refused(&Site { script: &pattern, ..COPIED }.import(), &rendering()).contains("is the home: name it"));
+}

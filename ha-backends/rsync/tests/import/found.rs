@@ -213,6 +213,7 @@ fn the_script_is_found_however_the_job_calls_it() {
         "bash -c \"/opt/share/share.sh\"",
         "[ -x /opt/share/share.sh ] && /opt/share/share.sh",
         "$SHARE/share.sh",
+        "/opt/$NOWHERE/share.sh",
         "/opt/share/share.sh 2>&1 | logger -t share",
     ];
     for command in commands {
@@ -226,7 +227,13 @@ fn the_script_is_found_however_the_job_calls_it() {
 fn lists_are_found_however_the_script_loops() {
     let at = "while read -r node; do";
     let end = "done <\"$LIST\"";
-    let with = |begin: &str, done: &str| CLEAN.script.replace(at, begin).replace(end, done);
+    let with = |begin: &str, done: &str| {
+        let script = CLEAN.script.replace(at, begin).replace(end, done);
+        // What leaves the comments out need not pass over them in the loop.
+        let is_filtered = script.contains("grep") || script.contains("sed");
+        let passes = "    case $node in '' | '#'*) continue ;; esac\n";
+        if is_filtered { script.replace(passes, "") } else { script }
+    };
     let scripts = [
         with("for node in $(grep -v '^#' \"$LIST\"); do", "done"),
         with("for node in `grep -v '^ *#' $LIST`; do", "done"),
@@ -235,6 +242,8 @@ fn lists_are_found_however_the_script_loops() {
         with("NODES=$(grep -v '^#' /opt/share/nodes-list.txt)\nfor node in $NODES; do", "done"),
         with("while read -r node; do", "done < <(grep -v '^#' \"$LIST\")"),
         with("while read -r node; do", "done < ${OTHER:-nodes-list.txt}"),
+        with("OTHER=\nwhile read -r node; do", "done < ${OTHER:-nodes-list.txt}"),
+        with("for node in $(sed '/^#/d' $LIST); do", "done"),
         with("share() {\nwhile read -r node; do", "done <\"$1\"\n}\nshare \"$LIST\""),
         with("for node in wso2@esb2:/opt/esb/.stage/server/ wso2@esb3:/opt/esb/.stage/server/; do", "done <\"$LIST\""),
     ];
@@ -273,9 +282,24 @@ fn files_that_were_not_given_are_asked_for() {
         shown(&import(&sources))
     };
     assert_eq!(without(false, false), ["wso2:3 script-not-given"]);
+    assert!(
+        import(&Sources::new().with_crontab(CRON, CLEAN.cron.as_bytes())).findings[0]
+            .what
+            .contains("/opt/share/share.sh")
+    );
     assert_eq!(without(true, false), ["share.sh:10 list-not-given"]);
     assert_eq!(without(false, true), ["wso2:3 script-not-given", "nodes-list.txt:0 not-understood"]);
     let alone =
         import(&Sources::new().with_script(SCRIPT, CLEAN.script.as_bytes()).with_list(LIST, CLEAN.list.as_bytes()));
     assert_eq!((alone.findings.len(), alone.edges.len(), alone.jobs.len()), (0, 2, 0));
+}
+
+#[test]
+fn what_another_script_sets_is_known_where_it_was_given() {
+    let script = CLEAN.script.replace("SOURCE=/opt/esb/repository/deployment/server/", ". /opt/share/settings");
+    let sources = Site { script: &script, ..CLEAN }.sources();
+    let settings = b"SOURCE=/opt/esb/repository/deployment/server/\n";
+    let imported = import(&sources.clone().with_script("/opt/share/settings", settings));
+    assert_eq!((shown(&imported), imported.edges.len()), (vec![], 2));
+    assert!(shown(&import(&sources)).contains(&"share.sh:4 not-understood".to_string()));
 }

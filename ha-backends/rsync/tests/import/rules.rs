@@ -88,6 +88,34 @@ fn locks() {
         (Script, FLOCK, grouped, &[]),
         (Script, FLOCK, "touch /opt/share/last-run\nexec 9>\"$LOCK\"\nflock -n 9 || exit 0\n", &[]),
         (Script, FLOCK, "", &["wso2:3 overlap"]),
+        (
+            Script,
+            FLOCK,
+            "trap 'rm -rf /tmp/x \"$LOCK\"' EXIT\nmkdir \"$LOCK\" || exit\n",
+            &["share.sh:5 trap-before-lock", "share.sh:6 lock-survives-kill"],
+        ),
+        (
+            Script,
+            FLOCK,
+            "mkdir /tmp/a || exit\nmkdir /tmp/b || exit\n",
+            &["share.sh:5 lock-survives-kill", "share.sh:6 lock-survives-kill"],
+        ),
+        (Script, FLOCK, "mkdir -m 700 \"$LOCK\" || exit\n", &["share.sh:5 lock-survives-kill"]),
+        (
+            Script,
+            FLOCK,
+            "mkdir --parents \"$LOCK\" || exit\n",
+            &["wso2:3 overlap", "share.sh:5 lock-survives-kill", "share.sh:5 touch-as-lock"],
+        ),
+        (Script, FLOCK, "set -u\n: > \"$LOCK\" || exit 0\n", &["wso2:3 overlap"]),
+        (Script, FLOCK, "set -C\n: > \"$LOCK\"\n", &["wso2:3 overlap"]),
+        (
+            Script,
+            FLOCK,
+            "[ -e own.pid ] && exit\necho $$ > own.pid\n",
+            &["wso2:3 overlap", "share.sh:6 lock-survives-kill", "share.sh:6 touch-as-lock"],
+        ),
+        (Script, FLOCK, "exec 9>\"$LOCK\"\nflock -w 5 9\n", &["wso2:3 overlap", "share.sh:6 lock-unread"]),
         (Script, FLOCK, "exec 9>\"$LOCK\"\nflock -n 9\n", &["wso2:3 overlap", "share.sh:6 lock-unread"]),
         (Script, FLOCK, "exec 9>\"$LOCK\"\nflock 9\n", &[]),
         (Script, FLOCK, "exec 9>\"$LOCK\"\nif ! flock -w 5 9; then exit 1; fi\n", &[]),
@@ -119,7 +147,15 @@ fn jobs() {
         (Cron, JOB, "* * * * * /opt/share/share.sh >> /var/log/s-$(date +\\%F).log\n", &[]),
         (Cron, JOB, "* * * * * /opt/share/share.sh\n0 3 * * * /opt/other.sh\n", &["wso2:4 script-not-given"]),
         (Cron, JOB, "* * * * * /opt/share/share.sh\n* * * * run it\n", &["wso2:4 not-understood"]),
+        (Cron, JOB, "* * * * * /opt/share/share.sh 2>/dev/null\n", &[]),
+        (Cron, JOB, "* * * * * /opt/share/share.sh >/tmp/log 2>/dev/null\n", &[]),
+        (Cron, JOB, "* * * * * /opt/share/share.sh >/dev/null 2>/tmp/log\n", &[]),
+        (Cron, JOB, "* * * * * /opt/share/share.sh >/tmp/log 2>&1\n", &[]),
+        (Cron, JOB, "* * * * * /opt/share/share.sh 1>/dev/null 2>/dev/null\n", &["wso2:3 output-discarded"]),
         (Script, HOLD, "", &["wso2:3 no-hold"]),
+        (Script, HOLD, "[ -e /opt/share/hold ] && echo held && exit 0\n", &[]),
+        (Script, HOLD, "[ \"$1\" = /a ] && exit 0\n", &["wso2:3 no-hold"]),
+        (Script, HOLD, "[ -e /run/lock/share.lock ] && exit 0\n", &["wso2:3 no-hold"]),
         (Script, HOLD, "if [ -f /opt/share/hold ]; then echo held; exit 0; fi\n", &[]),
         (Script, HOLD, "[ ! -e /opt/share/hold ] || exit 0\n", &[]),
         (Script, HOLD, "[ -e /opt/share/hold ] && echo held\n", &["wso2:3 no-hold"]),
@@ -170,6 +206,7 @@ fn copies() {
     let pattern = COPY.replace("-e ", "--exclude '*.tmp' -e ");
     let odd = COPY.replace("-a ", "-au --bwlimit=100 ");
     let dry = COPY.replace("-a ", "-an ");
+    let unknown = COPY.replace("-a ", "-a$MORE ");
     check(&[
         (Script, COPY, &unlimited, &[]),
         (Script, COPY, &no_timeout, &["share.sh:12 no-timeout"]),
@@ -184,6 +221,13 @@ fn copies() {
         (Script, COPY, &excluded, &[]),
         (Script, COPY, &pattern, &["share.sh:12 exclude-pattern"]),
         (Script, COPY, &odd, &["share.sh:12 option-not-taken", "share.sh:12 option-not-taken"]),
+        (Script, COPY, &unknown, &["share.sh:12 not-understood", "nodes-list.txt:0 not-understood"]),
+        (
+            Script,
+            COPY,
+            &COPY.replace("-a ", "-a --$MORE "),
+            &["share.sh:12 option-not-taken", "share.sh:12 not-understood", "nodes-list.txt:0 not-understood"],
+        ),
         (Script, COPY, &dry, &["nodes-list.txt:0 not-understood"]),
         (
             List,
@@ -196,6 +240,11 @@ fn copies() {
     let site = CLEAN.list.replace(".stage/server", "repository/deployment/server");
     let delayed = CLEAN.script.replace("--delete ", "--delete --delay-updates ");
     assert_eq!(shown(&Site { script: &delayed, list: &site, ..CLEAN }.import()), ["share.sh:12 live-tree-mixed"]);
+    let excluded = CLEAN.script.replace("--delete --max-delete=50", "--delete-excluded").replace(MARKER, "");
+    assert_eq!(
+        shown(&Site { script: &excluded, ..CLEAN }.import()),
+        ["share.sh:11 delete-unguarded", "share.sh:11 option-not-taken"]
+    );
     // A source without a slash is right where its destination is the folder above.
     let (above, list) = (CLEAN.script.replace(COPY, &bare), CLEAN.list.replace("/server/", "/"));
     assert_eq!(shown(&Site { script: &above, list: &list, ..CLEAN }.import()), [] as [&str; 0]);
@@ -217,7 +266,7 @@ fn what_guards_a_deletion() {
         ("[ -e /elsewhere/.marker ] || exit 1\n", &found),
     ];
     for (guard, expected) in rows {
-        let script = unlimited.replace(MARKER, guard);
+        let script = unlimited.replace(MARKER, guard).replace("--delete ", "--delete --partial ");
         let shift = guard.lines().count();
         let expected: Vec<String> = expected.iter().map(|text| text.replace("11", &(11 + shift).to_string())).collect();
         assert_eq!(shown(&Site { script: &script, ..CLEAN }.import()), expected, "{guard}");
@@ -228,11 +277,15 @@ fn what_guards_a_deletion() {
 fn exit_statuses() {
     let with = |behind: &str| format!("{PLAIN}{behind}\n");
     let ignored: &[&str] = &["share.sh:12 exit-ignored"];
-    let rows: [(&str, &[&str]); 14] = [
+    let rows: [(&str, &[&str]); 15] = [
         ("", ignored),
         (" || failed=1", &[]),
         (" || true", ignored),
         (" && echo well", &[]),
+        (
+            "\n    rsync -a --timeout=9 /b/ esb2:/b/ || failed=1\n    [ $? -eq 0 ] || failed=1",
+            &["share.sh:12 exit-ignored", "share.sh:13 several-trees"],
+        ),
         (" &", ignored),
         ("\n    rc=$?", &[]),
         ("\n    if [ $? -ne 0 ]; then failed=1; fi", &[]),
@@ -259,6 +312,14 @@ fn exit_statuses() {
     assert_eq!(shown(&Site { script: &piped, ..CLEAN }.import()), [] as [&str; 0]);
     let captured = CLEAN.script.replace(BRANCH, &format!("out=$({COPY} 2>&1)\n    [ $? -eq 0 ] || failed=1\n"));
     assert_eq!(shown(&Site { script: &captured, ..CLEAN }.import()), [] as [&str; 0]);
+    let piped = piped.replace("set -eo pipefail", "set -e");
+    assert_eq!(shown(&Site { script: &piped, ..CLEAN }.import()), ignored);
+    for (group, expected) in
+        [(format!("( {COPY}; echo x ) || failed=1"), ignored), (format!("{{ {COPY}; }} || failed=1"), well)]
+    {
+        let script = CLEAN.script.replace(BRANCH, &format!("    {group}\n"));
+        assert_eq!(shown(&Site { script: &script, ..CLEAN }.import()), expected, "{group}");
+    }
     let group = CLEAN.script.replace(BRANCH, &format!("    ( {COPY} ) || failed=1\n"));
     assert_eq!(shown(&Site { script: &group, ..CLEAN }.import()), [] as [&str; 0]);
 }
@@ -286,6 +347,7 @@ fn lists() {
         (List, at, "", &[]),
         (List, at, "wso2@esb3:/opt/esb/.stage/server/\r", &["nodes-list.txt:3 carriage-return"]),
         (List, at, "wso2@esb3:/opt/\u{0}", &["nodes-list.txt:3 not-text"]),
+        (Script, "    case $node in '' | '#'*) continue ;; esac\n", "    [[ $node == '#'* ]] && continue\n", &[]),
         // Nothing in this loop passes over a comment.
         (Script, "    case $node in '' | '#'*) continue ;; esac\n", "", &["nodes-list.txt:1 list-line"]),
     ]);
@@ -321,10 +383,11 @@ fn shells() {
 #[test]
 fn an_ssh_in_the_loop_reads_the_list() {
     let before = |ssh: &str| format!("    {ssh}\n{BRANCH}");
-    let rows: [(&str, &[&str]); 5] = [
+    let rows: [(&str, &[&str]); 6] = [
         ("ssh esb2 true", &["share.sh:12 ssh-reads-list"]),
         ("ssh -n esb2 true", &[]),
-        ("ssh -o BatchMode=yes -n esb2 true", &["share.sh:12 ssh-reads-list"]),
+        ("ssh -o BatchMode=yes -n esb2 true", &[]),
+        ("ssh -oConnectTimeout=5 -p 22n -q esb2 -n", &["share.sh:12 ssh-reads-list"]),
         ("ssh esb2 true </dev/null", &[]),
         ("echo x | ssh esb2 cat", &[]),
     ];
@@ -351,6 +414,9 @@ fn what_is_not_understood_is_said_with_its_line() {
         (Script, at, "fi", line),
         (Script, at, "echo <<END\nrsync -a /a/ b:/a/\nEND", &["share.sh:10 not-understood"]),
         (Script, at, "echo rsync", &[]),
+        (Script, at, "f() { true; }\nf() { false; }", &["share.sh:10 not-understood"]),
+        (Script, at, "./night.sh x", &["share.sh:9 script-not-given"]),
+        (Script, at, ". /opt/share/night.bash", line),
         (Script, at, "python3 -m this", line),
         (
             Script,

@@ -173,9 +173,7 @@ fn reads_list(run: &Run, out: &mut Out<'_>) {
             let in_loop = matches!(run.trace.blocks[*block].kind, AroundKind::Loop { reads_input: true, .. });
             in_loop && *section == Section::Body
         };
-        let options: Vec<String> =
-            act.fields.iter().skip(1).map(|field| field.shown()).take_while(|text| text.starts_with('-')).collect();
-        let has_no_input = options.iter().any(|text| text.contains('n') && !text.starts_with("-o"))
+        let has_no_input = super::super::commands::ssh_reads_nothing(&act.fields)
             || act.redirects.iter().any(|redirect| redirect.operator == "<");
         if act.path.iter().any(reads) && !has_no_input && !is_fed(run, act) {
             let what = "ssh reads the rest of the list: the loop ends behind its first line";

@@ -34,9 +34,11 @@ impl Taken {
 
 fn taken(trace: &Trace, number: usize, act: &Act) -> Option<(LockKind, String)> {
     let operand = || act.operands().last().map(Field::shown);
-    let makes_always = act.fields.iter().any(|field| {
-        field.text().is_some_and(|text| text.starts_with("-") && !text.starts_with("--") && text.contains('p'))
-    });
+    let is_parents = |text: String| {
+        let is_short = text.starts_with('-') && !text.starts_with("--");
+        text == "--parents" || (is_short && text.contains('p'))
+    };
+    let makes_always = act.fields.iter().filter_map(Field::text).any(is_parents);
     match act.name().as_str() {
         "flock" => {
             let waits = act.fields.get(1).is_some_and(|field| field.shown() == "--wait");
@@ -60,7 +62,7 @@ fn taken(trace: &Trace, number: usize, act: &Act) -> Option<(LockKind, String)> 
             let path = writes.target.shown();
             let is_kept = trace.acts[..number].iter().any(keeps_files) && act.is_tested();
             let kind = if is_kept { LockKind::Exclusive } else { LockKind::TestThenSet };
-            let meant = path.starts_with('/') && path != "/dev/null" && (is_kept || was_tested(trace, number, &path));
+            let meant = path != "/dev/null" && (is_kept || was_tested(trace, number, &path));
             meant.then_some((kind, path))
         }
     }

@@ -360,7 +360,7 @@ impl Lexer {
         if rest.is_empty() && !name.is_empty() {
             return Part::Variable { name: name.into(), default: None, quoted };
         }
-        let default = rest.strip_prefix(":-").or_else(|| rest.strip_prefix('-'));
+        let default = rest.strip_prefix(":-");
         if let Some(default) = default.filter(|text| !name.is_empty() && !text.contains(['$', '`', '"', '\'', '\\'])) {
             return Part::Variable { name: name.into(), default: Some(default.into()), quoted };
         }

@@ -39,6 +39,7 @@ struct Function {
     script: Rc<Script>,
     commands: Vec<usize>,
     depth: usize,
+    block: usize,
 }
 
 struct Walker<'t> {
@@ -187,12 +188,14 @@ impl<'t> Walker<'t> {
             match depth.and_then(|depth| Some((depth, is_function(&command.path[depth])?))) {
                 None => top.push(number),
                 Some((depth, name)) => {
-                    let new = || Function { script: script.clone(), commands: Vec::new(), depth: depth + 1 };
+                    let block = command.path[depth].0;
+                    let new = || Function { script: script.clone(), commands: Vec::new(), depth: depth + 1, block };
                     let function = self.functions.entry(name.clone()).or_insert_with(new);
-                    if Rc::ptr_eq(&function.script, script) && function.depth == depth + 1 {
+                    if Rc::ptr_eq(&function.script, script) && function.block == block {
                         function.commands.push(number);
                     } else {
                         *function = Function { commands: vec![number], ..new() };
+                        self.unclear(command.line, format!("which {name} is meant: it is defined twice"));
                     }
                 }
             }
