@@ -120,6 +120,16 @@ if [ "$long" = yes ]; then
         target/release/examples/update_service $options --kill-controller --rounds 20
     done
 
+    say "long: a service added, its controller killed at a random moment, 20 times"
+    cargo build --release --example add_service
+    for options in "" "--ssh"; do
+        for turn in $(seq 20); do
+            say "add_service $options ($turn of 20)"
+            # shellcheck disable=SC2086 # no option is no word
+            target/release/examples/add_service $options --kill-controller
+        done
+    done
+
     say "long: benchmarks"
     cargo bench -p benches
 
