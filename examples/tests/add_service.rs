@@ -38,6 +38,11 @@ fn a_service_is_answered_by_nobody_before_every_member_has_passed_its_test_and_b
 }
 
 #[test]
+fn a_service_is_added_on_hosts_over_rsync_and_ssh() {
+    assert_added(&run(&["--ssh"]));
+}
+
+#[test]
 fn a_service_is_added_though_its_controller_is_killed() {
     let told = run(&["--kill-controller"]);
     assert_eq!(told.1["kills"], 1, "{}", told.0);
