@@ -7,7 +7,7 @@ use embed::TableBalancer;
 use ha_core::backend::LoadBalancer;
 use ha_core::topology::Name;
 use ha_testkit::conformance::Breach;
-use ha_testkit::conformance::balancer::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth};
+use ha_testkit::conformance::balancer::{Ability, Fixture, HeldRequest, Subject, Trouble, Truth, WaitingRequest};
 
 struct Tables;
 
@@ -70,6 +70,10 @@ impl Subject for Table {
         if self.balancer.send_to(&self.pool, member) { Ok(Box::new(held)) } else { Err(Breach::new("it takes none")) }
     }
 
+    async fn queue(&self) -> Result<Box<dyn WaitingRequest>, Breach> {
+        cannot()
+    }
+
     async fn restart(&self) -> Result<(), Breach> {
         cannot()
     }
@@ -85,6 +89,7 @@ ha_testkit::conformance!(
     skips = [
         "capability: closes_sessions",
         "capability: sees_idle_connections",
+        "fixture: queue",
         "fixture: restart",
         "fixture: old requests",
         "fixture: unreachable",
