@@ -224,9 +224,8 @@ pub(super) fn check_alone(list: &Text, number: usize, out: &mut Out<'_>) {
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        let end = End::parse(text).or_else(|| End::parse(&format!("{text}:/")));
-        let is_host = |text: &str| End::parse(&format!("{text}:/")).is_some();
-        match end.filter(|end| end.host.is_some() || is_host(text)) {
+        let remote = |text: &str| End::parse(text).filter(|end| end.host.is_some());
+        match remote(text).or_else(|| remote(&format!("{text}:/"))) {
             None => out.add(Rule::ListLine, (number, line), format!("{text:?} is no destination")),
             Some(end) if !seen.insert((end.host.clone(), end.path.clone())) => {
                 out.add(Rule::DestinationTwice, (number, line), format!("{text} is named twice"));

@@ -303,3 +303,33 @@ fn what_another_script_sets_is_known_where_it_was_given() {
     assert_eq!((shown(&imported), imported.edges.len()), (vec![], 2));
     assert!(shown(&import(&sources)).contains(&"share.sh:4 not-understood".to_string()));
 }
+
+#[test]
+fn the_remote_shell_may_come_from_the_environment() {
+    let script = CLEAN.script.replace(" -e \"ssh -i /opt/share/key\"", "");
+    let rsh = |script: &str| {
+        let imported = Site { script, ..CLEAN }.import();
+        assert_eq!((shown(&imported), imported.edges.len()), (vec![], 2));
+        imported.edges[0].rsh.join(" ")
+    };
+    assert_eq!(rsh(&script.replace("failed=0", "export RSYNC_RSH='ssh -p 22'")), "ssh -p 22");
+    assert_eq!(rsh(&script.replace("if ! rsync", "if ! RSYNC_RSH='ssh -p 23' OTHER=x rsync")), "ssh -p 23");
+    assert_eq!(rsh(&script.replace("failed=0", "OTHER='ssh -p 22'")), "");
+}
+
+#[test]
+fn a_list_alone_is_checked_line_by_line() {
+    let list =
+        b"# nodes\nesb2\nwso2@esb3\nwso2@esb4:/opt/esb\n\ntwo words\n/opt/esb\nesb5:\nesb2\nother@esb4:/opt/esb\n";
+    assert_eq!(
+        shown(&import(&Sources::new().with_list(LIST, list))),
+        [
+            "nodes-list.txt:0 not-understood",
+            "nodes-list.txt:6 list-line",
+            "nodes-list.txt:7 list-line",
+            "nodes-list.txt:8 list-line",
+            "nodes-list.txt:9 destination-twice",
+            "nodes-list.txt:10 destination-twice",
+        ]
+    );
+}

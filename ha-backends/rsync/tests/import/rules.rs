@@ -152,6 +152,7 @@ fn jobs() {
         (Cron, JOB, "* * * * * /opt/share/share.sh >/dev/null 2>/tmp/log\n", &[]),
         (Cron, JOB, "* * * * * /opt/share/share.sh >/tmp/log 2>&1\n", &[]),
         (Cron, JOB, "* * * * * /opt/share/share.sh 1>/dev/null 2>/dev/null\n", &["wso2:3 output-discarded"]),
+        (Cron, JOB, "* * * * * /opt/share/share.sh\n0 3 * * * /opt/other x\n", &["wso2:4 script-not-given"]),
         (Script, HOLD, "", &["wso2:3 no-hold"]),
         (Script, HOLD, "[ -e /opt/share/hold ] && echo held && exit 0\n", &[]),
         (Script, HOLD, "[ \"$1\" = /a ] && exit 0\n", &["wso2:3 no-hold"]),
