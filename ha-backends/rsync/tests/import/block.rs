@@ -184,3 +184,12 @@ fn homes_and_nodes_that_do_not_fit_are_refused() {
     let pattern = COPIED.script.replace("server/ ", "* ");
     assert!(refused(&Site { script: &pattern, ..COPIED }.import(), &rendering()).contains("is the home: name it"));
 }
+
+#[test]
+fn a_pull_is_no_block() {
+    let script = COPIED
+        .script
+        .replace("$esb_home/repository/deployment/server/ $worker", "$worker $esb_home/repository/deployment/server/");
+    let reasons = refused(&Site { script: &script, ..COPIED }.import(), &rendering());
+    assert!(reasons.contains("the copy does not go from the writer to another host"), "{reasons}");
+}

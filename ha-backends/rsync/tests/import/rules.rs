@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use ha_rsync::import::{Rule, Severity, import};
+use ha_rsync::import::{Rule, Severity, Sources, import};
 
-use super::{CLEAN, COPIED, Site, shown};
+use super::{CLEAN, COPIED, SCRIPT, Site, shown};
 
 /// Where a row changes the site that has nothing wrong.
 #[derive(Clone, Copy, Debug)]
@@ -486,4 +486,29 @@ fn the_table_of_the_documentation_has_every_rule_with_its_severity() {
     let untested: Vec<_> = Rule::ALL.iter().filter(|rule| !tested.contains(&format!(" {rule}\""))).collect();
     assert!(untested.is_empty(), "no row finds {untested:?}");
     assert!(COPIED.import().findings.iter().any(|finding| finding.severity == Severity::Danger));
+}
+
+#[test]
+fn lists_that_are_split_or_chosen_otherwise_are_not_guessed() {
+    let passes = "    case $node in '' | '#'*) continue ;; esac\n";
+    let chosen = CLEAN.script.replace(passes, "").replace("done <\"$LIST\"", "done < <(grep -v '^esb9' \"$LIST\")");
+    assert_eq!(shown(&Site { script: &chosen, ..CLEAN }.import()), ["nodes-list.txt:1 list-line"]);
+    let split = CLEAN.script.replace("while read", "while IFS=: read");
+    assert_eq!(
+        shown(&Site { script: &split, ..CLEAN }.import()),
+        ["share.sh:10 not-understood", "nodes-list.txt:0 not-understood"]
+    );
+}
+
+#[test]
+fn a_copy_inside_the_test_of_a_marker_is_guarded() {
+    let one = |test: &str| {
+        let copy = "rsync -a --delete --timeout=9 /a/ esb3:/a/";
+        let script = format!("#!/bin/sh\nexec 9>/l\nflock -n 9 || exit\n[ -e /h ] && exit\n{test}; then {copy}; fi\n");
+        let sources = Sources::new().with_crontab("c", CLEAN.cron.as_bytes()).with_script(SCRIPT, script.as_bytes());
+        shown(&import(&sources))
+    };
+    assert_eq!(one("if [ -e /a/.marker ]"), [] as [&str; 0]);
+    assert_eq!(one("if ! [ -e /a/.marker ]"), ["share.sh:5 delete-unguarded"]);
+    assert_eq!(one("if [ ! -e /a/.marker ]"), ["share.sh:5 delete-unguarded"]);
 }
