@@ -84,7 +84,7 @@ async fn a_hold_proves_that_nothing_is_copied_any_more_and_a_cron_line_that_is_c
          before {copied}); a cron line commented out, {broken} of 40"
     );
     assert_eq!(violations, 0);
-    assert!(copied > 30, "something was copied before {copied} of 40 holds");
+    assert!(copied > 10, "something was copied before {copied} of 40 holds: the others prove nothing");
     assert!(broken > 0, "the control sees nothing: the test could not fail");
 }
 
