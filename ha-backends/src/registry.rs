@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ha_core::backend::{Database, Exposure, FileSync, Host, LoadBalancer, Probe, Workload};
+use ha_core::backend::{ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, Probe, Workload};
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::topology::{Component, Role, SettingErrors, Topology};
 
@@ -28,7 +28,7 @@ use crate::shared;
 pub struct Part<'a> {
     /// The whole cluster.
     pub topology: &'a Topology,
-    /// The balancer's or the node's name; the cluster's for files, databases and exposures.
+    /// The balancer's or the node's name; the cluster's for files, databases, exposures and artifacts.
     pub name: &'a str,
     /// The backend's name and its settings. Read them with [`Settings`](ha_core::topology::Settings).
     pub component: &'a Component,
@@ -78,6 +78,7 @@ roles! {
         database: Database, Database, with_database, "drives the database", [];
         exposure: Exposure, Exposure, with_exposure, "exposes services to consumers",
             [("haproxy", "haproxy"), ("command", "local")];
+        artifacts: ArtifactStore, Artifacts, with_artifacts, "keeps sets of shared files", [];
     }
 }
 

@@ -4,6 +4,7 @@
 //! carries a [`LeaseEpoch`]. Every write answers `Applied | AlreadySo`, or a [`StepError`] that says what is known of
 //! its effect, and every write can be read back. No method has a default body, so that a wrapper cannot forget one.
 
+mod artifact;
 mod balancer;
 mod database;
 mod digest;
@@ -18,6 +19,7 @@ pub mod linux;
 mod probe;
 mod workload;
 
+pub use artifact::{ArtifactStore, Kept, ObserveArtifactStore, PruneArtifacts, PutArtifact};
 pub use balancer::{
     AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, Counters, CutConsent,
     Expectations, Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer,

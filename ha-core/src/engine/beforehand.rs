@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::build::Shared;
-use super::on::{READ_LIMIT, is_passing};
+use super::on::{READ_LIMIT, is_passing, unkept};
 use crate::backend::{Installed, ServerProcess};
 use crate::plan::Plan;
 use crate::topology::NodeIx;
@@ -46,7 +46,7 @@ pub(super) async fn missing(shared: &Arc<Shared>) -> Vec<String> {
     lines
 }
 
-/// Lists the programs of a plan's commands that are missing on its nodes, one line each.
+/// Lists the programs of a plan's commands that are missing on its nodes, and the sets that the artifact store lacks, one line each.
 pub(super) async fn missing_for(shared: &Arc<Shared>, plan: &Plan) -> Vec<String> {
     let commands = [&plan.commands.apply, &plan.commands.restore, &plan.commands.deploy];
     let mut programs: Vec<String> = commands.into_iter().filter_map(|argv| argv.first().cloned()).collect();
@@ -59,8 +59,9 @@ pub(super) async fn missing_for(shared: &Arc<Shared>, plan: &Plan) -> Vec<String
     let mut nodes: Vec<NodeIx> = plan.stages.iter().filter(is_command).flat_map(|stage| stage.nodes.clone()).collect();
     nodes.sort_unstable();
     nodes.dedup();
+    let unkept = unkept(shared, plan).await;
     if programs.is_empty() {
-        return Vec::new();
+        return unkept;
     }
     let mut found = ask_all(shared, nodes.into_iter(), &programs, false).await;
     found.sort_by_key(|one| one.node);
@@ -68,6 +69,7 @@ pub(super) async fn missing_for(shared: &Arc<Shared>, plan: &Plan) -> Vec<String
     found
         .into_iter()
         .flat_map(|one| one.missing.into_iter().map(move |line| format!("{}: {line}", name(one.node))))
+        .chain(unkept)
         .collect()
 }
 
@@ -103,6 +105,10 @@ async fn ask(shared: &Shared, node: NodeIx, programs: &[String], all: bool) -> F
     if let Some(files) = &shared.files {
         let name = &shared.topology.node(node).name;
         missing.extend(timeout(READ_LIMIT, files.missing(name)).await.ok().and_then(Result::ok).unwrap_or_default());
+    }
+    if let Some(store) = &shared.artifacts {
+        let name = &shared.topology.node(node).name;
+        missing.extend(timeout(READ_LIMIT, store.missing(name)).await.ok().and_then(Result::ok).unwrap_or_default());
     }
     // What it follows from is told above; a spare whose release cannot be read is not used.
     if missing.is_empty() && !shared.topology.node(node).spare {

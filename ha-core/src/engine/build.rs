@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::BuildError;
-use crate::backend::{Database, Exposure, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
+use crate::backend::{ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
 use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Role, Topology};
@@ -43,6 +43,7 @@ pub(super) struct Shared {
     pub(super) files: Option<Arc<dyn FileSync>>,
     pub(super) database: Option<Arc<dyn Database>>,
     pub(super) exposure: Option<Arc<dyn Exposure>>,
+    pub(super) artifacts: Option<Arc<dyn ArtifactStore>>,
     pub(super) work: Vec<Option<Arc<dyn Workload>>>,
     pub(super) owner: String,
 }
@@ -99,6 +100,7 @@ pub struct EngineBuilder {
     files: Option<Arc<dyn FileSync>>,
     database: Option<Arc<dyn Database>>,
     exposure: Option<Arc<dyn Exposure>>,
+    artifacts: Option<Arc<dyn ArtifactStore>>,
     work: BTreeMap<String, Arc<dyn Workload>>,
     journal: Arc<dyn Journal>,
     lease: Arc<dyn Lease>,
@@ -117,6 +119,7 @@ impl Engine {
             files: None,
             database: None,
             exposure: None,
+            artifacts: None,
             work: BTreeMap::new(),
             journal: store.clone(),
             lease: store,
@@ -173,6 +176,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives the artifact store of a topology with `[artifacts]`.
+    #[must_use]
+    pub fn with_artifacts(mut self, backend: Arc<dyn ArtifactStore>) -> Self {
+        self.artifacts = Some(backend);
+        self
+    }
+
     /// Gives what drives the pulled work of a node with `[node.work]`, by the node's name.
     #[must_use]
     pub fn with_work(mut self, node: impl Into<String>, backend: Arc<dyn Workload>) -> Self {
@@ -210,6 +220,7 @@ impl EngineBuilder {
         let files = where_declared(topology, Role::Files, "file sync", "with_files", self.files)?;
         let database = where_declared(topology, Role::Database, "database", "with_database", self.database)?;
         let exposure = where_declared(topology, Role::Exposure, "exposure", "with_exposure", self.exposure)?;
+        let artifacts = where_declared(topology, Role::Artifacts, "artifact store", "with_artifacts", self.artifacts)?;
         let shared = Shared {
             topology: Arc::new(self.topology),
             balancers,
@@ -218,6 +229,7 @@ impl EngineBuilder {
             files,
             database,
             exposure,
+            artifacts,
             work,
             journal: self.journal,
             lease: self.lease,

@@ -6,9 +6,9 @@ use super::{Digest, Plan};
 use crate::topology::{Role, Topology};
 
 /// What is reached by settings that a proof does not rest on.
-const ROLES: [Role; 3] = [Role::Balancer, Role::Host, Role::Probe];
+const ROLES: [Role; 4] = [Role::Balancer, Role::Host, Role::Probe, Role::Artifacts];
 
-/// How each balancer, host and probe of a topology is reached: by digest, since settings may name secrets. A plan stays one for a
+/// How each balancer, host and probe of a topology is reached, and its artifact store: by digest, since settings may name secrets. A plan stays one for a
 /// topology in which only that differs.
 ///
 /// # Examples

@@ -169,7 +169,8 @@ impl UpgradeRequest {
 pub struct UpdateRequest {
     /// The new set.
     pub generation: Generation,
-    /// Puts the set with the number in `HA_GENERATION` on a node, staged and swapped; old sets too, for the rollback.
+    /// Puts the set with the number in `HA_GENERATION` on a node, staged and swapped; old sets too, for the rollback. Where the
+    /// artifact store has a place for the set on that node, `HA_ARTIFACT` is the folder that holds it.
     pub deploy: Vec<String>,
     /// Declares that the new set may serve beside the old one: data, sessions and messages. Without it there is no plan.
     pub compatible: bool,
@@ -203,7 +204,8 @@ impl UpdateRequest {
 pub struct AddServiceRequest {
     /// The set that has the service, beside all that was there.
     pub generation: Generation,
-    /// Puts the set with the number in `HA_GENERATION` on a node, staged and swapped; old sets too, for the rollback.
+    /// Puts the set with the number in `HA_GENERATION` on a node, staged and swapped; old sets too, for the rollback. Where the
+    /// artifact store has a place for the set on that node, `HA_ARTIFACT` is the folder that holds it.
     pub deploy: Vec<String>,
     /// What leads consumers to the service: it must not lead anywhere yet.
     pub route: ServiceRoute,

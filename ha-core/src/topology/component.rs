@@ -36,6 +36,8 @@ pub enum Role {
     Database,
     /// Exposes services to consumers, and hides them.
     Exposure,
+    /// Keeps sets of shared files, for rollbacks.
+    Artifacts,
 }
 
 /// Whom a component belongs to.
@@ -52,8 +54,16 @@ pub enum Owner {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 7] =
-        [Self::Balancer, Self::Host, Self::Probe, Self::Work, Self::Files, Self::Database, Self::Exposure];
+    pub const ALL: [Self; 8] = [
+        Self::Balancer,
+        Self::Host,
+        Self::Probe,
+        Self::Work,
+        Self::Files,
+        Self::Database,
+        Self::Exposure,
+        Self::Artifacts,
+    ];
 
     /// Returns its owner, its table inside the owner's (`None` where it is the owner's table itself), and whether each owner
     /// must have it.
@@ -66,6 +76,7 @@ impl Role {
             Self::Files => (Owner::Cluster, Some("files"), false),
             Self::Database => (Owner::Cluster, Some("database"), false),
             Self::Exposure => (Owner::Cluster, Some("exposure"), false),
+            Self::Artifacts => (Owner::Cluster, Some("artifacts"), false),
         }
     }
 
@@ -115,6 +126,11 @@ impl Topology {
         self.components.get(Role::Exposure)
     }
 
+    /// Returns what keeps sets of shared files for rollbacks; `None` where that is the deploy command's own concern.
+    pub fn artifacts(&self) -> Option<&Component> {
+        self.components.get(Role::Artifacts)
+    }
+
     /// Lists the components with a role, in the order of their owners.
     pub fn components(&self, role: Role) -> Vec<Declared<'_>> {
         match role.owner() {
@@ -160,6 +176,13 @@ impl TopologyBuilder {
     #[must_use]
     pub fn exposure(mut self, exposure: Component) -> Self {
         self.draft.components.set(Role::Exposure, exposure);
+        self
+    }
+
+    /// Says what keeps sets of shared files for rollbacks. Default: nothing does.
+    #[must_use]
+    pub fn artifacts(mut self, artifacts: Component) -> Self {
+        self.draft.components.set(Role::Artifacts, artifacts);
         self
     }
 }
@@ -356,7 +379,8 @@ mod tests {
         assert_eq!(balancer[0].component.settings.keys().collect::<Vec<_>>(), ["socket"], "the name is no setting");
         let keys: Vec<String> = Role::ALL.iter().map(|role| topology.components(*role)[0].key()).collect();
         let nodes = ["node esb1.host", "node esb1.probe", "node esb1.work"];
-        assert_eq!(keys, ["balancer lb1", nodes[0], nodes[1], nodes[2], "files", "database", "exposure"]);
+        let cluster = ["files", "database", "exposure", "artifacts"];
+        assert_eq!(keys, [&["balancer lb1", nodes[0], nodes[1], nodes[2]][..], &cluster].concat());
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub enum Operation {
     Expose,
     /// `ObserveExposure::route`; the name is `exposure`.
     Route,
+    /// `ArtifactStore::put` and `prune`; the name is `artifacts`.
+    Keep,
+    /// What `ObserveArtifactStore` reads; the name is `artifacts`.
+    Artifact,
 }
 
 impl Operation {
@@ -71,7 +75,8 @@ impl Operation {
             | Self::Shared
             | Self::Schema
             | Self::Working
-            | Self::Route => true,
+            | Self::Route
+            | Self::Artifact => true,
             Self::SetAdmin
             | Self::Start
             | Self::Stop
@@ -80,7 +85,8 @@ impl Operation {
             | Self::Share
             | Self::Migrate
             | Self::Work
-            | Self::Expose => false,
+            | Self::Expose
+            | Self::Keep => false,
         }
     }
 }
@@ -255,6 +261,7 @@ impl World {
             }
             Operation::Migrate | Operation::Schema => vec!["database".into()],
             Operation::Expose | Operation::Route => vec!["exposure".into()],
+            Operation::Keep | Operation::Artifact => vec!["artifacts".into()],
             Operation::Start
             | Operation::Stop
             | Operation::Run

@@ -236,6 +236,7 @@ fn ran(world: &World, name: &str, command: &RunCommand, half: bool) -> Result<Ra
     if let Some(sequence) = asked("HA_GENERATION").and_then(|text| text.parse::<u64>().ok()) {
         let set = Generation::new(sequence, format!("g{sequence}"));
         reached(world, name, "run", |node| node.generation = (!half).then_some(set))?;
+        world.lock().deployed.push((name.into(), sequence, asked("HA_ARTIFACT")));
         world.copy();
         return Ok(Ran::new(Ended::Exited(i32::from(half)), "", ""));
     }

@@ -21,6 +21,7 @@
 //! # });
 //! ```
 
+pub(crate) mod artifact;
 mod balancer;
 pub(crate) mod clients;
 mod controller;
@@ -32,6 +33,7 @@ pub(crate) mod model;
 mod shape;
 mod shared;
 
+pub use artifact::FakeArtifacts;
 pub use balancer::FakeBalancer;
 pub use clients::{Clients, PoolServed, Served};
 pub use controller::{Controller, Death, Moment};

@@ -11,11 +11,12 @@ use ha_core::state::{Generation, MemberKind, Schema, SchemaRange, ServerDomain, 
 use ha_core::topology::{Node, PoolIx, Port, Role, Topology, TopologyError};
 use tokio::time::Instant;
 
+use super::artifact::{Artifacts, KeptSet};
 use super::controller::ReachedStore;
 use super::exposure::Routes;
 use super::{
-    Clients, Controller, FakeBalancer, FakeDatabase, FakeExposure, FakeFiles, FakeHost, FakeProbe, FakeWorkload, Fault,
-    Operation,
+    Clients, Controller, FakeArtifacts, FakeBalancer, FakeDatabase, FakeExposure, FakeFiles, FakeHost, FakeProbe,
+    FakeWorkload, Fault, Operation,
 };
 
 /// One simulated cluster. Cheap to clone; clones share the world.
@@ -66,6 +67,9 @@ pub(crate) struct Inner {
     pub(crate) statements: Vec<Schema>,
     /// Where each balancer leads the keys of services.
     pub(crate) routes: BTreeMap<String, Routes>,
+    pub(crate) artifacts: Artifacts,
+    /// The deployments that were carried out: node, set, and where the artifact store had it for them.
+    pub(crate) deployed: Vec<(String, u64, Option<String>)>,
 }
 
 pub(crate) type Members = Vec<FakeMember>;
@@ -179,7 +183,12 @@ impl World {
             schema: Schema::Base,
             statements: Vec::new(),
             routes: BTreeMap::new(),
+            artifacts: Artifacts::default(),
+            deployed: Vec::new(),
         };
+        if topology.artifacts().is_some() {
+            inner.artifacts.sets.push(KeptSet { set: Generation::new(1, "g1"), damage: None });
+        }
         let now = Instant::now();
         let writer = topology.members().last().map(|(index, _)| index).filter(|_| topology.files().is_some());
         for (index, node) in topology.nodes() {
@@ -292,6 +301,9 @@ impl World {
         }
         if self.topology.exposure().is_some() {
             builder = builder.with_exposure(Arc::new(FakeExposure::new(self.clone(), controller.clone())));
+        }
+        if self.topology.artifacts().is_some() {
+            builder = builder.with_artifacts(Arc::new(FakeArtifacts::new(self.clone(), controller.clone())));
         }
         builder
     }

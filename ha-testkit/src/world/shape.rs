@@ -37,6 +37,8 @@ pub struct Shape {
     pub database: bool,
     /// Whether services are exposed by routes on the balancers.
     pub exposure: bool,
+    /// Whether sets of shared files are kept in an artifact store.
+    pub artifacts: bool,
     /// Whether the first member pulls work.
     pub work: bool,
     /// How many members serve in a second pool, `mgmt`, behind the last balancer; `None` where there is one pool. Its load
@@ -57,6 +59,7 @@ impl Shape {
             files: false,
             database: false,
             exposure: false,
+            artifacts: false,
             work: false,
             second_pool: None,
         }
@@ -109,6 +112,13 @@ impl Shape {
         self
     }
 
+    /// Keeps sets of shared files in an artifact store.
+    #[must_use]
+    pub fn with_artifacts(mut self) -> Self {
+        self.artifacts = true;
+        self
+    }
+
     /// Lets the first member pull work.
     #[must_use]
     pub fn with_work(mut self) -> Self {
@@ -148,6 +158,7 @@ impl Shape {
         builder = if self.files { builder.files(fake()) } else { builder };
         builder = if self.database { builder.database(fake()) } else { builder };
         builder = if self.exposure { builder.exposure(fake()) } else { builder };
+        builder = if self.artifacts { builder.artifacts(fake()) } else { builder };
         let mut domain = String::new();
         for (index, capacity) in self.members.iter().enumerate() {
             let name = format!("esb{}", index + 1);

@@ -59,8 +59,14 @@ impl Executor {
 
     async fn deploy(&self, node: NodeIx, to: GenerationId, deadline: Duration) -> Outcome {
         let sequence = self.plan.facts.generations.sequence(to);
-        let command = RunCommand::new(self.plan.commands.deploy.clone(), deadline)
+        let mut command = RunCommand::new(self.plan.commands.deploy.clone(), deadline)
             .with_env("HA_GENERATION", sequence.to_string());
+        // A command that may rely on the place is not run without it.
+        match self.place_of(node, to).await {
+            Ok(Some(place)) => command = command.with_env("HA_ARTIFACT", place),
+            Ok(None) => {}
+            Err(error) => return not_done(error),
+        }
         self.run(node, command, || self.look_at_files(node, FilesAction::Deploy { to })).await
     }
 

@@ -1,5 +1,6 @@
 //! How the engine acts on each resource, finds out whether an action has happened, and observes: one file a resource.
 
+mod artifact;
 mod exposure;
 mod files;
 mod schema;
@@ -7,6 +8,7 @@ mod server;
 mod traffic;
 mod work;
 
+pub(super) use artifact::unkept;
 pub(super) use exposure::observe_exposure;
 pub(super) use files::observe_files;
 pub(super) use schema::observe_schema;
