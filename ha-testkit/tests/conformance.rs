@@ -119,3 +119,82 @@ mod a_faulty_exposure_without_faults {
         FakeExposureFixture::new().with_wrapper(|inner| Arc::new(FaultyExposure::new(inner)))
     );
 }
+
+/// The artifact store of the simulated world.
+mod the_fake_artifact_store {
+    use ha_testkit::conformance::artifacts::FakeArtifactsFixture;
+
+    ha_testkit::conformance!(artifacts, FakeArtifactsFixture::new());
+}
+
+/// A wrapper conforms when nothing is planned.
+mod a_faulty_artifact_store_without_faults {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use ha_core::backend::{ArtifactStore, PutArtifact};
+    use ha_core::state::{Generation, LeaseEpoch};
+    use ha_core::topology::Name;
+    use ha_testkit::conformance::Breach;
+    use ha_testkit::conformance::artifacts::{
+        ArtifactsAbility, ArtifactsFixture, ArtifactsSubject, Built, FakeArtifactsFixture,
+    };
+    use ha_testkit::faulty::FaultyArtifacts;
+
+    struct Wrapped;
+
+    struct WrappedSubject(Box<dyn ArtifactsSubject>);
+
+    #[async_trait]
+    impl ArtifactsFixture for Wrapped {
+        fn name(&self) -> String {
+            "FaultyArtifacts".into()
+        }
+
+        fn can(&self, ability: ArtifactsAbility) -> bool {
+            FakeArtifactsFixture.can(ability)
+        }
+
+        async fn fresh(&self, nodes: &[Name]) -> Result<Box<dyn ArtifactsSubject>, Breach> {
+            Ok(Box::new(WrappedSubject(FakeArtifactsFixture.fresh(nodes).await?)))
+        }
+    }
+
+    #[async_trait]
+    impl ArtifactsSubject for WrappedSubject {
+        fn store(&self) -> Arc<dyn ArtifactStore> {
+            Arc::new(FaultyArtifacts::new(self.0.store()))
+        }
+
+        fn another(&self) -> Arc<dyn ArtifactStore> {
+            Arc::new(FaultyArtifacts::new(self.0.another()))
+        }
+
+        async fn build(&self, what: Built, number: u64) -> Result<(String, Generation), Breach> {
+            self.0.build(what, number).await
+        }
+
+        async fn change(&self, source: &str) -> Result<(), Breach> {
+            self.0.change(source).await
+        }
+
+        async fn truth(&self, node: &Name, place: &str, set: &Generation) -> Result<Option<bool>, Breach> {
+            self.0.truth(node, place, set).await
+        }
+
+        async fn flip(&self, set: &Generation) -> Result<(), Breach> {
+            self.0.flip(set).await
+        }
+
+        async fn fill(&self, full: bool) -> Result<(), Breach> {
+            self.0.fill(full).await
+        }
+
+        async fn put_killed(&self, epoch: LeaseEpoch, request: PutArtifact, after: Duration) -> Result<(), Breach> {
+            self.0.put_killed(epoch, request, after).await
+        }
+    }
+
+    ha_testkit::conformance!(artifacts, Wrapped);
+}

@@ -89,7 +89,7 @@ pub(super) use suite;
 
 /// Makes one test of every case of a suite, on the fixture that the expression gives.
 ///
-/// The suites are `balancer`, `membership`, `host`, `probe`, `files` and `exposure`. Cases may be skipped for the reasons in `skips` only. When
+/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure` and `artifacts`. Cases may be skipped for the reasons in `skips` only. When
 /// the last has ended it prints how many held and how many were skipped, and why; a test runner with a process for each
 /// test prints a line for each case instead. Once a module.
 ///
@@ -131,6 +131,9 @@ macro_rules! conformance {
     };
     (exposure, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__exposure_cases! { [($fixture) $skips] }
+    };
+    (artifacts, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__artifacts_cases! { [($fixture) $skips] }
     };
 }
 

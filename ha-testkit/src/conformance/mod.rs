@@ -1,7 +1,7 @@
 //! Conformance suites: what every backend must do, one named test for each sentence. For authors of a balancer backend.
 //!
 //! A backend conforms when [`conformance!`](crate::conformance!) passes on it: the suite `balancer`, and `membership` where
-//! it adds and removes members; `host`; `probe`; `files`; `exposure`. The suites are proven themselves: `tests/conformance_mutants.rs` runs them
+//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`. The suites are proven themselves: `tests/conformance_mutants.rs` runs them
 //! on balancers with one defect each, and fails if one survives.
 //!
 //! # What to write
@@ -61,6 +61,7 @@
 //! # });
 //! ```
 
+pub mod artifacts;
 pub mod balancer;
 mod case;
 pub mod exposure;

@@ -1,10 +1,10 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use ha_core::backend::{Applied, ExposeRoute, Exposure, HideRoute, ObserveExposure, RouteOn, StepError};
 use ha_core::state::{LeaseEpoch, RouteKey};
 
-use super::{BalancerFault, Plan, carry_out};
+use super::{BalancerFault, Faults};
 
 /// A call of an exposure, for [`FaultyExposure`].
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -39,31 +39,23 @@ pub enum ExposureCall {
 #[derive(Clone, Debug)]
 pub struct FaultyExposure {
     inner: Arc<dyn Exposure>,
-    plan: Arc<Mutex<Plan<ExposureCall>>>,
+    faults: Faults<ExposureCall>,
 }
 
 impl FaultyExposure {
     /// Wraps an exposure; nothing is planned.
     pub fn new(inner: Arc<dyn Exposure>) -> Self {
-        Self { inner, plan: Arc::default() }
+        Self { inner, faults: Faults::none() }
     }
 
     /// Plans a fault for this call after `skip` more of its kind that go well.
     pub fn plan(&self, call: ExposureCall, skip: u64, fault: BalancerFault) {
-        self.lock().add(call, skip, fault);
+        self.faults.plan(call, skip, fault);
     }
 
     /// Returns how often this was called so far.
     pub fn calls(&self, call: ExposureCall) -> u64 {
-        self.lock().calls(call)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Plan<ExposureCall>> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self, call: ExposureCall) -> Option<BalancerFault> {
-        self.lock().take(call)
+        self.faults.calls(call)
     }
 }
 
@@ -71,8 +63,7 @@ impl FaultyExposure {
 #[async_trait]
 impl ObserveExposure for FaultyExposure {
     async fn route(&self, key: &RouteKey) -> Result<Vec<RouteOn>, StepError> {
-        let fault = self.take(ExposureCall::Route);
-        carry_out(fault, ("route", true), key.to_string(), self.inner.route(key)).await
+        self.faults.through(ExposureCall::Route, ("route", true), key.to_string(), self.inner.route(key)).await
     }
 }
 
@@ -80,13 +71,13 @@ impl ObserveExposure for FaultyExposure {
 #[async_trait]
 impl Exposure for FaultyExposure {
     async fn expose(&self, epoch: LeaseEpoch, request: ExposeRoute) -> Result<Applied, StepError> {
-        let (fault, target) = (self.take(ExposureCall::Expose), request.route.to_string());
-        carry_out(fault, ("expose", false), target, self.inner.expose(epoch, request)).await
+        let target = request.route.to_string();
+        self.faults.through(ExposureCall::Expose, ("expose", false), target, self.inner.expose(epoch, request)).await
     }
 
     async fn hide(&self, epoch: LeaseEpoch, request: HideRoute) -> Result<Applied, StepError> {
-        let (fault, target) = (self.take(ExposureCall::Hide), request.route.to_string());
-        carry_out(fault, ("hide", false), target, self.inner.hide(epoch, request)).await
+        let target = request.route.to_string();
+        self.faults.through(ExposureCall::Hide, ("hide", false), target, self.inner.hide(epoch, request)).await
     }
 }
 

@@ -1,6 +1,10 @@
-//! Wrappers that make any balancer, and any exposure, slow or faulty, call by call.
+//! Wrappers that make any balancer, exposure or artifact store slow or faulty, call by call.
 
+mod artifacts;
 mod exposure;
+
+pub use artifacts::{ArtifactsCall, FaultyArtifacts};
+pub use exposure::{ExposureCall, FaultyExposure};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +43,7 @@ pub enum BalancerCall {
     CloseSessions,
 }
 
-/// What becomes of one call of a balancer, or of an exposure.
+/// What becomes of one call.
 ///
 /// # Examples
 ///
@@ -65,8 +69,6 @@ pub enum BalancerFault {
     Slow(Duration),
 }
 
-pub use exposure::{ExposureCall, FaultyExposure};
-
 /// A balancer with faults that a test plans. Without any it behaves as the balancer inside, which the conformance suite
 /// proves. Clones share plans and counts.
 ///
@@ -87,102 +89,105 @@ pub use exposure::{ExposureCall, FaultyExposure};
 #[derive(Clone, Debug)]
 pub struct FaultyBalancer<B> {
     inner: B,
-    delay: Duration,
-    plan: Arc<Mutex<Plan<BalancerCall>>>,
+    faults: Faults<BalancerCall>,
 }
 
-/// The calls that were made so far, and what becomes of those to come.
+/// The faults that are planned for calls of one value, and how often it was called.
+#[derive(Clone, Debug)]
+struct Faults<C> {
+    delay: Duration,
+    plan: Arc<Mutex<Plan<C>>>,
+}
+
 #[derive(Debug)]
 struct Plan<C> {
     calls: BTreeMap<C, u64>,
     faults: BTreeMap<(C, u64), BalancerFault>,
 }
 
-impl<C> Default for Plan<C> {
-    fn default() -> Self {
-        Self { calls: BTreeMap::new(), faults: BTreeMap::new() }
-    }
-}
-
-impl<C: Copy + Ord> Plan<C> {
-    fn add(&mut self, call: C, skip: u64, fault: BalancerFault) {
-        let next = self.calls(call);
-        self.faults.insert((call, next.saturating_add(skip)), fault);
-    }
-
-    fn calls(&self, call: C) -> u64 {
-        self.calls.get(&call).copied().unwrap_or(0)
-    }
-
-    /// Counts a call, and takes what was planned for it.
-    fn take(&mut self, call: C) -> Option<BalancerFault> {
-        let count = self.calls.entry(call).or_default();
-        let number = *count;
-        *count += 1;
-        self.faults.remove(&(call, number))
-    }
-}
-
-/// Carries one call out as it is planned; whether it only reads decides what its loss means.
-async fn carry_out<T: Send>(
-    fault: Option<BalancerFault>,
-    (operation, reads): (&'static str, bool),
-    target: String,
-    carried_out: impl Future<Output = Result<T, StepError>> + Send,
-) -> Result<T, StepError> {
-    let failed = |kind: ErrorKind| StepError::new(kind, operation, target.clone()).with_context("a planned fault");
-    let lost = || if reads { failed(ErrorKind::Timeout).without_effect() } else { failed(ErrorKind::Timeout) };
-    match fault {
-        None => carried_out.await,
-        Some(BalancerFault::Slow(time)) => {
-            sleep(time).await;
-            carried_out.await
-        }
-        Some(BalancerFault::Refused(kind)) => Err(failed(kind).without_effect()),
-        Some(BalancerFault::LostBefore) => Err(lost()),
-        Some(BalancerFault::LostAfter) => carried_out.await.and_then(|_| Err(lost())),
-    }
-}
-
 impl<B> FaultyBalancer<B> {
     /// Wraps a balancer; nothing is planned.
     pub fn new(inner: B) -> Self {
-        Self { inner, delay: Duration::ZERO, plan: Arc::default() }
+        Self { inner, faults: Faults::none() }
     }
 
     /// Delays every call by this. Default 0.
     #[must_use]
     pub fn with_delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
+        self.faults.delay = delay;
         self
     }
 
     /// Plans a fault for this call after `skip` more of its kind that go well.
     pub fn plan(&self, call: BalancerCall, skip: u64, fault: BalancerFault) {
-        self.lock().add(call, skip, fault);
+        self.faults.plan(call, skip, fault);
     }
 
     /// Returns how often this was called so far.
     pub fn calls(&self, call: BalancerCall) -> u64 {
-        self.lock().calls(call)
+        self.faults.calls(call)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Plan<BalancerCall>> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Carries one call out as it is planned.
     async fn through<T: Send>(
         &self,
         call: BalancerCall,
         target: String,
         carried_out: impl Future<Output = Result<T, StepError>> + Send,
     ) -> Result<T, StepError> {
-        let fault = self.lock().take(call);
+        self.faults.through(call, named(call), target, carried_out).await
+    }
+}
+
+impl<C: Copy + Ord> Faults<C> {
+    fn none() -> Self {
+        let plan = Plan { calls: BTreeMap::new(), faults: BTreeMap::new() };
+        Self { delay: Duration::ZERO, plan: Arc::new(Mutex::new(plan)) }
+    }
+
+    fn plan(&self, call: C, skip: u64, fault: BalancerFault) {
+        let mut plan = self.lock();
+        let next = plan.calls.get(&call).copied().unwrap_or(0);
+        plan.faults.insert((call, next.saturating_add(skip)), fault);
+    }
+
+    fn calls(&self, call: C) -> u64 {
+        self.lock().calls.get(&call).copied().unwrap_or(0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Plan<C>> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries one call out as it is planned: what it is called, and whether it only reads.
+    async fn through<T: Send>(
+        &self,
+        call: C,
+        (operation, reads): (&'static str, bool),
+        target: String,
+        carried_out: impl Future<Output = Result<T, StepError>> + Send,
+    ) -> Result<T, StepError> {
+        let fault = {
+            let mut plan = self.lock();
+            let count = plan.calls.entry(call).or_default();
+            let number = *count;
+            *count += 1;
+            plan.faults.remove(&(call, number))
+        };
         if !self.delay.is_zero() {
             sleep(self.delay).await;
         }
-        carry_out(fault, named(call), target, carried_out).await
+        let failed = |kind: ErrorKind| StepError::new(kind, operation, target.clone()).with_context("a planned fault");
+        let lost = || if reads { failed(ErrorKind::Timeout).without_effect() } else { failed(ErrorKind::Timeout) };
+        match fault {
+            None => carried_out.await,
+            Some(BalancerFault::Slow(time)) => {
+                sleep(time).await;
+                carried_out.await
+            }
+            Some(BalancerFault::Refused(kind)) => Err(failed(kind).without_effect()),
+            Some(BalancerFault::LostBefore) => Err(lost()),
+            Some(BalancerFault::LostAfter) => carried_out.await.and_then(|_| Err(lost())),
+        }
     }
 }
 
