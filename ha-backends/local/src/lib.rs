@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod artifacts;
 mod balancer;
 mod embedded;
 mod exposure;
@@ -15,6 +16,7 @@ mod runner;
 mod unit;
 mod wire;
 
+pub use artifacts::{LocalArtifacts, LocalArtifactsConfig};
 pub use balancer::LocalBalancer;
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
 pub use exposure::{CommandExposure, CommandExposureConfig};

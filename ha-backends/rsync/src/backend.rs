@@ -186,6 +186,10 @@ impl Rsync {
         self.apart("switch_back", node, act).await
     }
 
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     fn call(&self, op: &'static str, node: &Name) -> Span {
         call_span("rsync", op, node)
     }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod artifacts;
 mod backend;
 mod config;
 mod difference;
@@ -13,6 +14,7 @@ mod progress;
 mod remote;
 mod status;
 
+pub use artifacts::RsyncArtifacts;
 pub use backend::Rsync;
 pub use config::{Publish, RsyncConfig, SharedNode};
 pub use difference::{Change, Difference};

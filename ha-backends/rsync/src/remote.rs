@@ -64,6 +64,11 @@ impl Remote {
         self.env.iter().find(|(name, _)| name == "HA_TREE").map_or("", |(_, tree)| tree)
     }
 
+    /// Tells whether the node keeps the sets that it had.
+    pub(crate) fn keeps_releases(&self) -> bool {
+        self.env.iter().any(|(name, mode)| name == "HA_MODE" && mode == "switch")
+    }
+
     fn command(&self, arguments: &[&str], deadline: Duration) -> RunCommand {
         let fixed = ["sh", "-c", PROGRAM, "ha-files"].into_iter();
         let argv = fixed.chain(arguments.iter().copied()).map(String::from).collect();

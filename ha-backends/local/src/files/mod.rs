@@ -2,7 +2,7 @@
 //! No rsync, sshd or daemon is needed: whoever embeds it lets [`LocalFiles::keep_in_step`] run.
 
 mod gate;
-mod tree;
+pub(crate) mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -396,7 +396,7 @@ impl Inner {
     }
 }
 
-fn remove(folder: &Path) -> io::Result<()> {
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
@@ -408,6 +408,10 @@ fn failed(operation: &'static str, node: &Name, error: io::Error) -> StepError {
 }
 
 fn with_effect(operation: &'static str, node: &Name, error: io::Error) -> StepError {
+    io_error(operation, node.as_str(), error)
+}
+
+pub(crate) fn io_error(operation: &'static str, target: &str, error: io::Error) -> StepError {
     let kind = match error.kind() {
         io::ErrorKind::NotFound => ErrorKind::NotFound,
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull => {
@@ -417,7 +421,7 @@ fn with_effect(operation: &'static str, node: &Name, error: io::Error) -> StepEr
         io::ErrorKind::TimedOut => ErrorKind::Timeout,
         _ => ErrorKind::Protocol,
     };
-    StepError::new(kind, operation, node.as_str()).with_context(error.to_string()).caused_by(error)
+    StepError::new(kind, operation, target).with_context(error.to_string()).caused_by(error)
 }
 
 fn conflict(operation: &'static str, node: &Name, message: &str) -> StepError {

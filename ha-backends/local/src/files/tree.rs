@@ -100,8 +100,7 @@ pub(crate) fn read(root: &Path, cache: &mut Cache) -> io::Result<Manifest> {
                 let digest = digest_of(&root.join(path), cache)?;
                 contents.extend_from_slice(&[format!("{digest}  ").as_bytes(), &shown(path), b"\0"].concat());
                 if path.as_os_str() == SENTINEL {
-                    let text = fs::read_to_string(root.join(path)).unwrap_or_default();
-                    sequence = text.trim().parse().ok();
+                    sequence = sequence_of(root);
                 }
             }
             Entry::Link { to } => {
@@ -114,6 +113,11 @@ pub(crate) fn read(root: &Path, cache: &mut Cache) -> io::Result<Manifest> {
     modes.sort();
     let digest = ContentDigest::of(&[modes.concat(), contents, links].concat());
     Ok(Manifest { digest, sequence })
+}
+
+/// Reads the number of the set in a folder; `None` where it has none.
+pub(crate) fn sequence_of(root: &Path) -> Option<u64> {
+    fs::read_to_string(root.join(SENTINEL)).ok()?.trim().parse().ok()
 }
 
 fn digest_of(path: &Path, cache: &mut Cache) -> io::Result<ContentDigest> {
