@@ -78,7 +78,8 @@ roles! {
         database: Database, Database, with_database, "drives the database", [];
         exposure: Exposure, Exposure, with_exposure, "exposes services to consumers",
             [("haproxy", "haproxy"), ("command", "local")];
-        artifacts: ArtifactStore, Artifacts, with_artifacts, "keeps sets of shared files", [];
+        artifacts: ArtifactStore, Artifacts, with_artifacts, "keeps sets of shared files",
+            [("local", "local"), ("rsync", "rsync")];
     }
 }
 
@@ -120,16 +121,25 @@ impl Registry {
                 let config = ha_local::CommandExposureConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::CommandExposure::new(config)) as Arc<dyn Exposure>)
             });
+            registry.factories.artifacts.insert("local", |part: Part<'_>| {
+                let config = ha_local::LocalArtifactsConfig::from_component(part.component, part.topology)?;
+                Ok(Arc::new(ha_local::LocalArtifacts::new(config)) as Arc<dyn ArtifactStore>)
+            });
         }
         #[cfg(feature = "rsync")]
-        registry.factories.files.insert(ha_rsync::NAME, |part: Part<'_>| {
-            let mut config = ha_rsync::RsyncConfig::from_component(part.component, part.topology)?;
-            // A host that could not be built is reported as such, and nothing is connected then.
-            config.nodes.retain(|node| part.hosts.iter().any(|(name, _)| *name == node.name.as_str()));
-            let files = ha_rsync::Rsync::new(&config, part.hosts);
-            let files = files.map_err(|error| ha_core::topology::SettingError::new("backend", error.to_string()))?;
-            Ok(Arc::new(files) as Arc<dyn FileSync>)
-        });
+        {
+            registry.factories.files.insert(ha_rsync::NAME, |part: Part<'_>| {
+                Ok(Arc::new(rsync(part.component, part)?) as Arc<dyn FileSync>)
+            });
+            registry.factories.artifacts.insert(ha_rsync::NAME, |part: Part<'_>| {
+                let files = ha_rsync::RsyncArtifacts::files_of(part.component, part.topology)?;
+                // What is wrong with the settings of the file sync is reported as its own.
+                let store =
+                    rsync(files, part).map_err(|_| refused("backend", "the settings of [files] are refused"))?;
+                let store = ha_rsync::RsyncArtifacts::new(store).map_err(|error| refused("backend", error))?;
+                Ok(Arc::new(store) as Arc<dyn ArtifactStore>)
+            });
+        }
         #[cfg(feature = "ssh")]
         registry.factories.hosts.insert("ssh", |part: Part<'_>| {
             let config = ha_ssh::SshHostConfig::from_component(part.component)?;
@@ -181,6 +191,20 @@ impl Registry {
 /// ```
 pub fn connect(topology: &Topology) -> Result<Backends, ConnectErrors> {
     Registry::builtin().connect(topology)
+}
+
+/// Builds the file sharing that a component declares over the hosts that there are.
+#[cfg(feature = "rsync")]
+fn rsync(component: &Component, part: Part<'_>) -> Result<ha_rsync::Rsync, SettingErrors> {
+    let mut config = ha_rsync::RsyncConfig::from_component(component, part.topology)?;
+    // A host that could not be built is reported as such, and nothing is connected then.
+    config.nodes.retain(|node| part.hosts.iter().any(|(name, _)| *name == node.name.as_str()));
+    ha_rsync::Rsync::new(&config, part.hosts).map_err(|error| refused("backend", error))
+}
+
+#[cfg(feature = "rsync")]
+fn refused(key: &str, what: impl std::fmt::Display) -> SettingErrors {
+    ha_core::topology::SettingError::new(key, what.to_string()).into()
 }
 
 #[cfg(test)]

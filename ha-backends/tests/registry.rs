@@ -217,6 +217,47 @@ async fn backends_of_others_are_named_in_toml_and_connected_like_ours() {
     );
 }
 
+const SHARED: &str = r#"[files]
+backend = "rsync"
+tree = "repository/deployment"
+destinations = ["esb2=wso2@10.0.0.2"]
+publish = "switch"
+[artifacts]
+backend = "rsync"
+"#;
+
+#[test]
+fn releases_of_rsync_are_an_artifact_store_only_where_they_are_kept() {
+    let good = format!("{GOOD}{SHARED}");
+    let backends = connect(&topology(&good)).unwrap();
+    assert!(backends.artifacts.is_some());
+    assert!(backends.engine(topology(&good)).build().is_ok());
+    let refused = |text: &str| {
+        let errors = connect(&topology(text)).unwrap_err();
+        errors.errors().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let in_place = refused(&good.replace("publish = \"switch\"", "publish = \"in-place\""));
+    assert!(in_place.len() == 1 && in_place[0].contains("artifacts.backend: the releases of rsync"), "{in_place:?}");
+    let by_default = refused(&good.replace("publish = \"switch\"\n", ""));
+    assert_eq!(by_default.len(), 1, "{by_default:?}");
+    let alone = refused(&format!("{GOOD}[artifacts]\nbackend = \"rsync\"\n"));
+    assert!(alone.len() == 1 && alone[0].contains("[files] is not shared by rsync"), "{alone:?}");
+    let with_settings = refused(&format!("{good}folder = \"/srv\"\n"));
+    assert!(with_settings.len() == 1 && with_settings[0].contains("artifacts.folder: is unknown"), "{with_settings:?}");
+}
+
+#[test]
+fn a_local_artifact_store_has_a_folder_of_this_machine() {
+    let store = |settings: &str| format!("{GOOD}[artifacts]\nbackend = \"local\"\n{settings}");
+    let good = store("folder = \"/srv/artifacts\"\nkeep = 5\n");
+    assert!(connect(&topology(&good)).unwrap().artifacts.is_some());
+    let refused = connect(&topology(&store("folder = \"artifacts\"\nkeep = -1\n"))).unwrap_err().to_string();
+    assert!(refused.contains("artifacts.folder: give the absolute path"), "{refused}");
+    assert!(refused.contains("artifacts.keep: give a whole number from 0 to 1000"), "{refused}");
+    let refused = connect(&topology(&store(""))).unwrap_err().to_string();
+    assert!(refused.contains("artifacts.folder: is missing"), "{refused}");
+}
+
 #[test]
 fn where_a_topology_is_written_is_no_part_of_what_it_is() {
     let (here, below) = (topology(GOOD), topology(&format!("\n\n# moved\n{GOOD}")));

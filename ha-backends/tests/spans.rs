@@ -13,11 +13,11 @@ use std::time::Duration;
 use ha_backends::connect;
 use ha_backends::sqlite::SqliteStore;
 use ha_core::backend::{
-    Admin, CloseSessions, CutConsent, Expect, Expectations, Incarnation, MemberRef, RunCommand, SetAdmin, SetWeight,
-    Weight, WorkId,
+    Admin, CloseSessions, CutConsent, Expect, Expectations, Incarnation, MemberRef, PruneArtifacts, PutArtifact,
+    RunCommand, SetAdmin, SetWeight, Weight, WorkId,
 };
 use ha_core::journal::{Journal, Lease};
-use ha_core::state::{LeaseEpoch, ServerDomain};
+use ha_core::state::{Generation, LeaseEpoch, ServerDomain};
 use ha_core::telemetry;
 use ha_core::topology::{Name, Topology};
 use tracing::field::{Field, Visit};
@@ -172,6 +172,7 @@ fn topology(dir: &std::path::Path) -> Topology {
     };
     let text = format!(
         "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\n[pool]\nname = \"esb\"\nserve = 1\n\
+         [artifacts]\nbackend = \"local\"\nfolder = \"{dir}\"\n\
          [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"{dir}/nobody.sock\"\n\
          [[balancer]]\nname = \"lb2\"\nbackend = \"local\"\nsocket = \"{dir}/none.sock\"\n{}{}{}{}",
         node(
@@ -269,6 +270,14 @@ async fn each_call_of_every_backend_is_a_span_with_its_fields() {
     }
     for backend in ["http", "tcp", "command", "log"] {
         recorder.has(backend, &["ready", "test", "missing"], None, None);
+    }
+
+    let (artifacts, set) = (backends.artifacts.unwrap(), Generation::new(1, "0".repeat(64)));
+    let _ = (artifacts.generations().await, artifacts.keeps(&set).await, artifacts.place(&pool, &set).await);
+    let _ = artifacts.put(EPOCH, PutArtifact::new(set, "/nowhere")).await;
+    let _ = artifacts.prune(EPOCH, PruneArtifacts::new(9)).await;
+    for op in ["generations", "keeps", "place", "put", "prune"] {
+        assert_eq!(recorder.calls("local")[op][telemetry::TARGET], "artifacts", "{op}");
     }
 
     let store = SqliteStore::open(dir.path().join("journal.db")).unwrap();

@@ -11,7 +11,7 @@
 //! digest. Of a step, `target` is the node, `database` or `exposure`, `action` what is done, and `op` is `act` or `look`.
 //!
 //! Of a call, `backend` is the backend's name, as a topology gives it (`haproxy`, `local`, `rsync`, `ssh`, `http`, `tcp`, `command`,
-//! `log`, `sqlite`). `op` is the method of the trait. `target` is what the call is about: a member, a server's home, a run.
+//! `log`, `sqlite`). `op` is the method of the trait. `target` is what the call is about: a member, a server's home, a run, `artifacts`.
 //! `instance` is the balancer instance that is asked, `host` the machine; each is there where the backend has one.
 //!
 //! [`EVENTS`] lists all events. Of the engine:

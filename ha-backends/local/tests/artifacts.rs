@@ -161,7 +161,15 @@ async fn what_another_process_does_that_is_killed() {
     let set = Generation::new(words[0].parse().unwrap(), words[1]);
     let store = LocalArtifacts::new(LocalArtifactsConfig::new(folder, Vec::new()));
     println!("begins to put");
-    let _ = store.put(LeaseEpoch::new(words[2].parse().unwrap()), PutArtifact::new(set, source)).await;
+    let put = store.put(LeaseEpoch::new(words[2].parse().unwrap()), PutArtifact::new(set.clone(), source)).await;
+    if std::env::var_os("HA_TEST_ENDS").is_some() {
+        let put = put.map_err(|error| (error.kind(), error.effect()));
+        let left = fs::read_dir(std::env::var_os("HA_TEST_STORE").unwrap()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        let is_left = left.iter().any(|name| *name != *".ha-epoch" && *name != *".ha-epoch.lock");
+        println!("ended with {put:?}, {:?}, left something: {is_left}", store.keeps(&set).await.unwrap());
+        return;
+    }
     std::thread::sleep(Duration::from_secs(60));
 }
 
@@ -183,6 +191,26 @@ async fn a_folder_that_is_not_there_is_missing_and_never_made() {
     let refused = subject.store.keeps(&set).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotFound, "absent is what could be put: {refused}");
     assert!(!subject.config.folder.exists());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_refused_without_effect_and_leaves_nothing() {
+    let subject = Subject::new(Vec::new());
+    let (source, set) = subject.built(Built::Set, 10);
+    // Another process sees a small file system where the store is.
+    let script = "mount -t tmpfs -o size=400k none \"$HA_TEST_STORE\" && exec \"$0\" \"$@\"";
+    let ran = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", CHILD, "--nocapture"])
+        .env("HA_TEST_STORE", &subject.config.folder)
+        .env("HA_TEST_SET", format!("{} {} {EPOCH}", set.sequence, set.digest))
+        .env("HA_TEST_SOURCE", &source)
+        .env("HA_TEST_ENDS", "1")
+        .output()
+        .unwrap();
+    let printed = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(printed.contains("ended with Err((Denied, None)), Absent, left something: false"), "{printed}");
 }
 
 #[tokio::test]
