@@ -12,6 +12,8 @@ fn the_judges_call_neither_the_law_nor_the_effects_of_actions() {
         ("simulate/watch.rs", include_str!("../src/simulate/watch.rs")),
     ];
     for (file, text) in judges {
+        // The example of how a judge is used may prove something; the judge itself does not.
+        let text: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let judged =
             ["ha_core::law", "ha_core::machine", "ha_core::safety", "ha_core::engine", "owed_now(", "owed_after_loss("];
         for name in judged {
