@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use ha_backends::connect;
 use ha_backends::sqlite::SqliteStore;
+use ha_core::backend::{Applied, ArtifactStore, PutArtifact};
 use ha_core::procedure::UpdateRequest;
 use ha_core::record::End;
+use ha_core::state::{Generation, LeaseEpoch};
 use ha_core::topology::Topology;
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_lab::load::{Class, Load};
 use ha_lab::{HaProxySpec, Lab, ServerSpec};
-use ha_local::{LocalFiles, LocalFilesConfig, generation_of};
+use ha_local::{LocalArtifacts, LocalArtifactsConfig, LocalFiles, LocalFilesConfig, generation_of};
 use tokio::time::sleep;
 
 ha_lab::roles!();
@@ -24,16 +26,21 @@ ha_lab::roles!();
 const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
 const TREE: &str = "repository/shared";
 
-/// Puts the set with the number in `HA_GENERATION` where the server finds it, staged and swapped; an old set just as well.
+/// Puts the set with the number in `HA_GENERATION` where the server finds it, staged and swapped; an old set just as well. It makes a
+/// set only for the test itself: in a run all that it deploys is in the artifact store.
 const DEPLOY: &str = r#"#!/bin/sh
 set -e
 cd "$(dirname "$0")/.."
 rm -rf staged old
 mkdir -p staged/services repository
-for service in 1 2 3; do
-    echo "service $service of set $HA_GENERATION" >"staged/services/$service.xml"
-done
-echo "$HA_GENERATION" >staged/.ha-generation
+if [ -n "${HA_MAKE:-}" ]; then
+    for service in 1 2 3; do
+        echo "service $service of set $HA_GENERATION" >"staged/services/$service.xml"
+    done
+    echo "$HA_GENERATION" >staged/.ha-generation
+else
+    cp -a "${HA_ARTIFACT:?is not set}/." staged
+fi
 [ ! -e repository/shared ] || mv repository/shared old
 mv staged repository/shared
 rm -rf old
@@ -41,7 +48,7 @@ rm -rf old
 
 fn deploy(home: &CarbonHome, number: u64) {
     let mut script = Command::new(home.path().join("bin/deploy.sh"));
-    assert!(script.env("HA_GENERATION", number.to_string()).status().unwrap().success());
+    assert!(script.env("HA_MAKE", "1").env("HA_GENERATION", number.to_string()).status().unwrap().success());
 }
 
 fn set_of(home: &Path) -> u64 {
@@ -57,9 +64,18 @@ async fn an_update_of_shared_files_reaches_each_node_tested_and_loses_no_request
         std::fs::write(&script, DEPLOY).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    // What set 2 will be, known beforehand; then set 1 everywhere.
+    // What set 2 will be, kept beforehand; then set 1 everywhere.
+    let folder = lab.path().join("artifacts");
+    std::fs::create_dir(&folder).unwrap();
+    let artifacts = LocalArtifacts::new(LocalArtifactsConfig::new(&folder, Vec::new()));
+    let live = homes[0].path().join(TREE);
+    let keep = async |set: &Generation| {
+        let put = PutArtifact::new(set.clone(), live.display().to_string());
+        artifacts.put(LeaseEpoch::new(1), put).await.unwrap()
+    };
     deploy(&homes[0], 2);
-    let second = generation_of(&homes[0].path().join(TREE)).unwrap().unwrap();
+    let second = generation_of(&live).unwrap().unwrap();
+    assert_eq!(keep(&second).await, Applied::Applied);
     homes.iter().for_each(|home| deploy(home, 1));
     for home in &homes[..2] {
         Command::new(home.path().join("bin/wso2server.sh")).arg("start").status().unwrap();
@@ -76,7 +92,7 @@ async fn an_update_of_shared_files_reaches_each_node_tested_and_loses_no_request
         sleep(Duration::from_millis(50)).await;
     }
     let topology =
-        Topology::from_toml_str(&toml(&homes, balancer.socket(), balancer.master_socket().unwrap())).unwrap();
+        Topology::from_toml_str(&toml(&homes, balancer.socket(), balancer.master_socket().unwrap(), &folder)).unwrap();
     let config = LocalFilesConfig::from_component(topology.files().unwrap(), &topology).unwrap();
     let sync = tokio::spawn(async move { LocalFiles::new(config).keep_in_step(Duration::from_millis(50)).await });
     let store = Arc::new(SqliteStore::open(lab.path().join("journal.db")).unwrap());
@@ -85,6 +101,9 @@ async fn an_update_of_shared_files_reaches_each_node_tested_and_loses_no_request
     let load = Load::new(address, 100).with_class(Class::new("/orders", "orders ", 1)).start().unwrap();
 
     let update = UpdateRequest::new(second.clone(), vec!["bin/deploy.sh".into()]);
+    let refused = engine.plan(&update).await.unwrap_err().to_string();
+    assert!(refused.contains("which a rollback deploys, is not in the store"), "{refused}");
+    keep(&generation_of(&live).unwrap().unwrap()).await;
     let planned = engine.plan(&update).await.unwrap();
     let report = engine.run("update-1".into(), planned).await.unwrap().wait().await.unwrap();
     let served = load.stop().await;
@@ -99,11 +118,12 @@ async fn an_update_of_shared_files_reaches_each_node_tested_and_loses_no_request
     }
 }
 
-fn toml(homes: &[CarbonHome], socket: &Path, master: &Path) -> String {
+fn toml(homes: &[CarbonHome], socket: &Path, master: &Path, artifacts: &Path) -> String {
     let mut text = format!(
         "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 100\nsoak = \"500ms\"\nlease_ttl = \"4s\"\n[files]\nbackend = \
-         \"local\"\ntree = \"{TREE}\"\n[pool]\nname = \"esb\"\nserve = 1\n[[balancer]]\nname = \"lb1\"\nbackend = \
+         \"local\"\ntree = \"{TREE}\"\n[artifacts]\nbackend = \"local\"\nfolder = \"{}\"\n[pool]\nname = \"esb\"\nserve = 1\n[[balancer]]\nname = \"lb1\"\nbackend = \
          \"haproxy\"\nsocket = \"{}\"\nmaster = \"{}\"\n",
+        artifacts.display(),
         socket.display(),
         master.display()
     );

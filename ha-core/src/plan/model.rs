@@ -287,7 +287,7 @@ pub struct ChangeCommands {
     /// Brings the recorded release back on a stopped server, whatever half of the change is there.
     pub restore: Vec<String>,
     /// Puts the set of shared files with the number in `HA_GENERATION` on a node, staged and swapped, an old set from the
-    /// artifact store included.
+    /// artifact store included: it is in the folder `HA_ARTIFACT`, where a store is declared that the node can read.
     pub deploy: Vec<String>,
 }
 

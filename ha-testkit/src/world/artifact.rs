@@ -6,7 +6,7 @@ use ha_core::backend::{
     Applied, ArtifactStore, ErrorKind, Kept, ObserveArtifactStore, PruneArtifacts, PutArtifact, StepError,
 };
 use ha_core::state::{Generation, LeaseEpoch};
-use ha_core::topology::Name;
+use ha_core::topology::{Name, Topology};
 use tokio::time::sleep;
 
 use super::fault::{after, answer_late, before};
@@ -183,6 +183,12 @@ impl ArtifactStore for FakeArtifacts {
 }
 
 impl Artifacts {
+    /// The store of a fresh world: it has the set that every node has, where a store is declared.
+    pub(crate) fn of(topology: &Topology) -> Self {
+        let first = topology.artifacts().map(|_| KeptSet { set: Generation::new(1, "g1"), damage: None });
+        Self { sets: first.into_iter().collect(), ..Self::default() }
+    }
+
     fn list(&self) -> Vec<Generation> {
         let mut sets: Vec<Generation> = self.sets.iter().map(|kept| kept.set.clone()).collect();
         sets.sort_by(|one, other| (other.sequence, &one.digest).cmp(&(one.sequence, &other.digest)));

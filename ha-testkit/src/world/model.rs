@@ -11,7 +11,7 @@ use ha_core::state::{Generation, MemberKind, Schema, SchemaRange, ServerDomain, 
 use ha_core::topology::{Node, PoolIx, Port, Role, Topology, TopologyError};
 use tokio::time::Instant;
 
-use super::artifact::{Artifacts, KeptSet};
+use super::artifact::Artifacts;
 use super::controller::ReachedStore;
 use super::exposure::Routes;
 use super::{
@@ -183,12 +183,9 @@ impl World {
             schema: Schema::Base,
             statements: Vec::new(),
             routes: BTreeMap::new(),
-            artifacts: Artifacts::default(),
+            artifacts: Artifacts::of(&topology),
             deployed: Vec::new(),
         };
-        if topology.artifacts().is_some() {
-            inner.artifacts.sets.push(KeptSet { set: Generation::new(1, "g1"), damage: None });
-        }
         let now = Instant::now();
         let writer = topology.members().last().map(|(index, _)| index).filter(|_| topology.files().is_some());
         for (index, node) in topology.nodes() {
