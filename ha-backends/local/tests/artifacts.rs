@@ -39,6 +39,10 @@ fn build(folder: &Path, what: Built, number: u64) {
         fs::write(services.join(format!("{file}.xml")), format!("<service set=\"{number}\"/>").repeat(4_000)).unwrap();
     }
     std::os::unix::fs::symlink("../services/0.xml", services.join("link.xml")).unwrap();
+    let more = if what == Built::Large { 600 } else { 0 };
+    for file in 0..more {
+        fs::write(services.join(format!("more-{file}.xml")), format!("{number} {file}").repeat(200)).unwrap();
+    }
     if what == Built::OddNames {
         for name in [&b"line\nend"[..], b"it's \"so\"", b"-rf", b"caf\xe9", b" blank "] {
             fs::write(services.join(OsStr::from_bytes(name)), name).unwrap();

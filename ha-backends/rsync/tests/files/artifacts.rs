@@ -47,6 +47,11 @@ impl Subject {
             let content = format!("<service set=\"{number}\"/>").repeat(4_000);
             fs::write(folder.join(format!("services/{file}.xml")), content).unwrap();
         }
+        let more = if what == Built::Large { 600 } else { 0 };
+        for file in 0..more {
+            let content = format!("{number} {file}").repeat(200);
+            fs::write(folder.join(format!("services/more-{file}.xml")), content).unwrap();
+        }
         if what == Built::OddNames {
             for name in [&b"line\nend"[..], b"it's \"so\"", b"-rf", b"caf\xe9", b" blank "] {
                 fs::write(folder.join("services").join(OsStr::from_bytes(name)), name).unwrap();

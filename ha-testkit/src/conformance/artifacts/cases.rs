@@ -7,7 +7,7 @@ use ha_core::backend::{Applied, ArtifactStore, Effect, ErrorKind, Kept, PruneArt
 use ha_core::state::{Generation, LeaseEpoch};
 use ha_core::topology::Name;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{ArtifactsAbility, ArtifactsFixture, ArtifactsSubject, Built};
 use crate::conformance::balancer::scene::{EPOCH, STALE, name};
@@ -16,6 +16,8 @@ use crate::conformance::verdict::{Done, Stop, breach, ensure, needs, refused, sa
 
 /// The first number that no fresh store has.
 const FIRST: u64 = 10;
+/// At how many moments of a put something happens to it.
+const MOMENTS: u32 = 8;
 
 /// A store, read by two nodes; the first may be the only one that has a place.
 struct Scene {
@@ -45,6 +47,14 @@ impl Scene {
     async fn is_damaged(&self, set: &Generation) -> Done {
         let kept = self.store.keeps(set).await?;
         ensure(matches!(kept, Kept::Damaged(_)), || format!("{set:?} is damaged, and called {kept:?}"))
+    }
+
+    /// Finds how long a put of a large set takes here, so that what comes in its middle does.
+    async fn time_of_a_put(&self) -> Result<Duration, Stop> {
+        let (source, set) = self.subject.build(Built::Large, FIRST + 99).await?;
+        let began = Instant::now();
+        self.store.put(EPOCH, PutArtifact::new(set, source)).await?;
+        Ok(began.elapsed())
     }
 
     /// Lists the sets that the cases have put.
@@ -160,11 +170,12 @@ pub(super) async fn an_absent_folder_is_refused_without_effect(fixture: &dyn Art
 
 pub(super) async fn a_source_that_changes_meanwhile_is_never_kept_in_half(fixture: &dyn ArtifactsFixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    for turn in 0..6 {
-        let (source, set) = scene.subject.build(Built::Set, FIRST + turn).await?;
+    let whole = scene.time_of_a_put().await?;
+    for turn in 0..MOMENTS {
+        let (source, set) = scene.subject.build(Built::Large, FIRST + u64::from(turn)).await?;
         let (store, put) = (scene.store.clone(), PutArtifact::new(set.clone(), source.clone()));
         let task = tokio::spawn(async move { store.put(EPOCH, put).await });
-        sleep(Duration::from_millis(turn * 12)).await;
+        sleep(whole * turn / MOMENTS).await;
         scene.subject.change(&source).await?;
         match task.await.map_err(|error| breach(error.to_string()))? {
             Ok(_) => scene.has(&set).await?,
@@ -260,15 +271,17 @@ pub(super) async fn a_put_that_is_given_up_leaves_all_or_nothing(fixture: &dyn A
 pub(super) async fn a_put_that_is_killed_leaves_all_or_nothing(fixture: &dyn ArtifactsFixture) -> Done {
     needs(fixture.can(ArtifactsAbility::Kills), ArtifactsAbility::Kills.name())?;
     let scene = Scene::open(fixture).await?;
-    for turn in 0..8 {
-        let (source, set) = scene.subject.build(Built::Set, FIRST + turn).await?;
+    let (whole, mut absent) = (scene.time_of_a_put().await?, 0);
+    for turn in 0..MOMENTS {
+        let (source, set) = scene.subject.build(Built::Large, FIRST + u64::from(turn)).await?;
         let put = PutArtifact::new(set.clone(), source);
-        scene.subject.put_killed(EPOCH, put.clone(), Duration::from_millis(turn * 15)).await?;
+        scene.subject.put_killed(EPOCH, put.clone(), whole * turn / MOMENTS).await?;
         scene.all_or_nothing(&set).await?;
+        absent += usize::from(!scene.listed().await?.contains(&set));
         scene.store.put(EPOCH, put).await?;
         scene.has(&set).await?;
     }
-    Ok(())
+    ensure(absent > 0, || "no put was killed before its end".into())
 }
 
 pub(super) async fn a_full_disk_is_refused_without_effect(fixture: &dyn ArtifactsFixture) -> Done {

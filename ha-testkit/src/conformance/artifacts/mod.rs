@@ -85,6 +85,8 @@ pub trait ArtifactsFixture: Send + Sync {
 pub enum Built {
     /// A set of a few files.
     Set,
+    /// A set of so many files that a copy takes a while: some hundreds, on a disk.
+    Large,
     /// A set whose files have names with a line end, quotes, a dash in front, and bytes that are no UTF-8.
     OddNames,
     /// Files without a number: no set.
