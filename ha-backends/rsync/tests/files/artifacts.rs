@@ -171,3 +171,31 @@ async fn a_store_of_sets_that_change_in_place_is_refused() {
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
     assert!(refused.to_string().contains("publish = \"switch\""), "{refused}");
 }
+
+/// The suite's changes come at moments of their own; this one comes as soon as the copy has begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_changes_while_it_is_copied_is_refused() {
+    let subject = Subject::new(&names(&["esb1", "esb2"])).await;
+    let staged = subject.nodes.config.nodes[0].home.join(format!("{TREE}.releases/.new-kept"));
+    for number in 10..30 {
+        let (source, set) = subject.built(Built::Large, number);
+        let (last, seen) = (Path::new(&source).join("services/more-99.xml"), staged.clone());
+        let store = subject.store.clone();
+        let put = PutArtifact::new(set.clone(), source);
+        let task = tokio::spawn(async move { store.put(EPOCH, put).await });
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while !seen.exists() && !task.is_finished() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        fs::write(&last, "another").unwrap();
+        match task.await.unwrap() {
+            Ok(_) => assert_eq!(subject.store.keeps(&set).await.unwrap(), Kept::Whole, "it came after the copy"),
+            Err(refused) => {
+                assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
+                assert_eq!(subject.store.keeps(&set).await.unwrap(), Kept::Absent);
+                return;
+            }
+        }
+    }
+    panic!("no change came in the middle of a copy");
+}
