@@ -19,7 +19,8 @@ use std::path::Path;
 /// let log = std::env::temp_dir().join(format!("untested-{}.log", std::process::id()));
 /// std::fs::write(&log, "A orders g1\nA orders g2\nT g2\nA orders g2\n")?;
 /// assert_eq!(untested_answers(&[&log], "g1")?, [("g2".to_string(), 1)].into());
-/// # std::fs::remove_file(log)
+/// # std::fs::remove_file(log)?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn untested_answers<P: AsRef<Path>>(logs: &[P], tested: &str) -> io::Result<BTreeMap<String, u64>> {
     let mut untested = BTreeMap::new();
