@@ -359,7 +359,7 @@ switch_back() {
         say "there is no release $1 here"
         return 64
     }
-    [ "$(digest "release")" = "$1" ] || {
+    [ "$(digest "release-$1")" = "$1" ] || {
         say "the release $1 is not what it was"
         return 65
     }
@@ -371,7 +371,7 @@ prune() {
     current=$(readlink -- "$HA_TREE") current=${current##*/}
     find "$HA_RELEASES" -mindepth 1 -maxdepth 1 -type d -name '.new-*' -mmin +60 -exec rm -rf -- {} +
     find "$HA_RELEASES" -mindepth 1 -maxdepth 1 -type d ! -name '.new-*' ! -name "$current" -printf '%T@ %f\n' | sort -rn |
-        tail -n "+$((HA_KEEP + 1))" | while read -r _ old; do rm -rf -- "${HA_RELEASES:?}/$old"; done
+        tail -n "+$((HA_KEEP + 1))" | while read -r _ old; do rm -rf -- "${HA_RELEASES:?}/$old" "$S/digest.release-$old"; done
 }
 
 is_digest() {
