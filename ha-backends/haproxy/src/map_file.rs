@@ -12,7 +12,7 @@ pub(crate) fn parse(text: &str) -> Vec<(String, String)> {
 /// Reads a line as HAProxy does: blanks around it, and what begins with `#`, are no entry.
 fn entry(line: &str) -> Option<(&str, &str)> {
     let blank = [' ', '\t'];
-    let line = line.trim_matches(blank).trim_end_matches('\r');
+    let line = line.trim_start_matches(blank).trim_end_matches([' ', '\t', '\r']);
     if line.is_empty() || line.starts_with('#') {
         return None;
     }
@@ -81,6 +81,7 @@ mod tests {
     fn lines_are_read_as_haproxy_reads_them() {
         let read: Vec<String> = parse(FILE).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(read, ["/old=legacy", "/stock=esb", "/orders/v1=esb"]);
+        assert_eq!(parse("\r \r"), [], "as with an end of line behind it");
         assert_eq!(parse("/only\n#/no esb\n /a b c \r\n"), [("/only".into(), "".into()), ("/a".into(), "b c".into())]);
     }
 
