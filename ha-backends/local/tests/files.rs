@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -208,7 +209,9 @@ async fn no_reader_sees_a_mixed_set() {
         let (mut reads, mut mixed) = (0_u32, 0_u32);
         while !ended.load(Ordering::Relaxed) {
             // As a server that resolves its folder once.
-            let Ok(folder) = rustix_dir(&tree) else { continue };
+            let Ok(opened) = fs::File::open(&tree) else { continue };
+            // Whatever takes its place meanwhile.
+            let folder = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
             let texts: BTreeSet<String> = (0..FILES)
                 .filter_map(|file| fs::read_to_string(folder.join(format!("services/{file}.xml"))).ok())
                 .collect();
@@ -226,13 +229,6 @@ async fn no_reader_sees_a_mixed_set() {
     let (reads, mixed) = reads.join().unwrap();
     ha_testkit::figures!("local file sync: 40 sets published under a reader, {mixed} of {reads} reads mixed");
     assert_eq!(mixed, 0);
-}
-
-/// Opens a folder and returns a path to what was opened, whatever takes its place meanwhile.
-fn rustix_dir(path: &Path) -> std::io::Result<PathBuf> {
-    use std::os::fd::AsRawFd;
-    let dir = Box::leak(Box::new(fs::File::open(path)?));
-    Ok(PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())))
 }
 
 #[tokio::test]
