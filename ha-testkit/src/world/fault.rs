@@ -362,3 +362,20 @@ fn lost(operation: &'static str, target: &str) -> StepError {
     debug_assert_eq!(error.effect(), Effect::Unknown);
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "no esb9 here that Start is called on")]
+    async fn a_fault_on_a_name_that_is_not_there_is_told_where_it_is_planned() {
+        World::active_passive().plan_fault(Operation::Start, "esb9", Fault::Refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "no lb1 here that Start is called on")]
+    async fn a_lasting_fault_on_what_the_operation_is_never_called_on_is_told_too() {
+        World::active_passive().set_lasting_fault(Operation::Start, "lb1", Fault::Refused);
+    }
+}
