@@ -322,7 +322,14 @@ publish() {
         }
         sync -f . || return 66
         cd "$HA_RELEASES" || return 66
-        rm -rf -- "$HA_RELEASES/$1" && mv -T -- "$staged" "$HA_RELEASES/$1" || return 66
+        if [ "$(cd "$1" 2>/dev/null && digest "release-$1")" = "$1" ]; then
+            # It is there, and may be what serves: times alone are otherwise.
+            rsync -aO --checksum --modify-window=-1 "$staged/" "$HA_RELEASES/$1/" >&2 && rm -rf -- "$staged" || return 66
+        else
+            gone=.new-gone-$2
+            [ ! -e "$1" ] || mv -T -- "$1" "$gone" || return 66
+            mv -T -- "$staged" "$1" && rm -rf -- "$gone" || return 66
+        fi
         sync "$HA_RELEASES" || return 66
     fi
     switch "$1" && prune
@@ -355,7 +362,7 @@ releases() {
 # Switches back to a release that is there, whoever holds the sync: switch_back DIGEST.
 switch_back() {
     lock "$HA_BUSY" || return
-    cd "$HA_RELEASES/$1" 2>/dev/null || {
+    is_digest "$1" && cd "$HA_RELEASES/$1" 2>/dev/null || {
         say "there is no release $1 here"
         return 64
     }
@@ -516,6 +523,8 @@ copy() {
     done
     unset IFS
     set +f
+    # What comes through the gate brings no canary.
+    set -- "$@" '--exclude=/.ha-canary-*'
     rsync -aO --modify-window=-1 --delete-after --max-delete="$HA_BUDGET" --timeout="$HA_TIMEOUT" --bwlimit="${HA_BWLIMIT:-0}" --temp-dir="$there/tmp" "$@" \
         -e "$S/ha-files remote" --rsync-path="$there/ha-files gate --writer $epoch${pass:+ --pass $pass}" ./ "$to:$tree/"
 }

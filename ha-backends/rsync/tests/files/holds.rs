@@ -122,10 +122,14 @@ async fn a_hold_waits_for_an_orphaned_transfer_and_names_it() {
     assert_eq!(nodes.truth(reader), Some(1));
 }
 
+fn is_canary(entry: &fs::DirEntry) -> bool {
+    entry.file_name().to_string_lossy().contains("canary")
+}
+
 /// What copies past the gate, as a crontab's line that is left from before, is found by a canary, and by nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_finds_what_copies_past_the_gate_and_the_hold_is_none_until_nothing_does() {
-    let names = names(&["esb1", "esb2"]);
+    let names = names(&["esb1", "esb2", "esb3"]);
     let nodes = Nodes::with(&names, |config| config.canary = Duration::from_secs(2)).await;
     let (writer, reader) = (&names[0], &names[1]);
     nodes.settle().unwrap();
@@ -146,7 +150,21 @@ async fn a_canary_finds_what_copies_past_the_gate_and_the_hold_is_none_until_not
     ends.store(true, Ordering::Relaxed);
     old.join().unwrap();
 
-    let applied = nodes.files.hold(EPOCH, hold(reader)).await.unwrap();
+    // What comes through the gate of another reader meanwhile brings none.
+    let (timer, open) = (nodes.timer(Duration::from_millis(50)), nodes.tree(&names[2]));
+    let (mut looks, mut came) = (0, 0);
+    let applied = tokio::select! {
+        applied = nodes.files.hold(EPOCH, hold(reader)) => applied.unwrap(),
+        () = async {
+            loop {
+                looks += 1;
+                came += fs::read_dir(&open).unwrap().flatten().filter(|entry| is_canary(entry)).count();
+                sleep(Duration::from_millis(5)).await;
+            }
+        } => unreachable!(),
+    };
+    drop(timer);
+    assert_eq!((came, looks > 100), (0, true), "{looks} looks");
     assert_eq!(applied, Applied::AlreadySo, "the gate was shut by the first one");
     assert_eq!(nodes.files.shared(reader).await.unwrap().sync, Sync::Held);
     // A controller that dies while it waits leaves a hold that is not proven; the next one proves it.
@@ -156,8 +174,7 @@ async fn a_canary_finds_what_copies_past_the_gate_and_the_hold_is_none_until_not
     another.hold(EPOCH, hold(reader)).await.unwrap();
     assert_eq!(another.shared(reader).await.unwrap().sync, Sync::Held);
     another.release(EPOCH, release(reader)).await.unwrap();
-    let left = fs::read_dir(nodes.tree(writer)).unwrap().flatten();
-    let left = left.filter(|entry| entry.file_name().to_string_lossy().contains("canary")).count();
+    let left = fs::read_dir(nodes.tree(writer)).unwrap().flatten().filter(is_canary).count();
     assert_eq!((left, nodes.truth(reader)), (0, Some(1)));
     let short = HoldFiles::new(reader.clone()).with_deadline(Duration::from_secs(1));
     let refused = nodes.files.hold(EPOCH, short).await.unwrap_err();

@@ -52,6 +52,41 @@ async fn a_reader_of_a_switched_tree_never_sees_a_mixed_set() {
     assert_eq!(nodes.files.releases(&names[1]).await.unwrap().len(), 4, "the current one and three more are kept");
 }
 
+/// A deployment that writes the same set again changes times alone: what is brought then is the release that serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_is_brought_again_is_never_away() {
+    let names = names(&["esb1", "esb2"]);
+    let nodes = Nodes::new(&names, Publish::Switch).await;
+    let (tree, ends) = (nodes.tree(&names[1]), Arc::new(AtomicBool::new(false)));
+    sync(&nodes.home(&names[0]));
+    let (ended, file) = (ends.clone(), tree.join("services/0.xml"));
+    let reads = std::thread::spawn(move || {
+        let (mut reads, mut away) = (0_u32, 0_u32);
+        while !ended.load(Ordering::Relaxed) {
+            reads += 1;
+            away += u32::from(fs::read(&file).is_err());
+        }
+        (reads, away)
+    });
+    for turn in 0..10_u64 {
+        for file in 0..FILES {
+            let file = fs::File::open(nodes.tree(&names[0]).join(format!("services/{file}.xml"))).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000 + turn)).unwrap();
+        }
+        let (code, said) = sync(&nodes.home(&names[0]));
+        assert_eq!((code, nodes.truth(&names[1])), (Some(0), Some(1)), "{said}");
+    }
+    ends.store(true, Ordering::Relaxed);
+    let (reads, away) = reads.join().unwrap();
+    assert_eq!(away, 0, "of {reads} reads");
+    let modified = fs::metadata(tree.join("services/0.xml")).unwrap().modified().unwrap();
+    assert_eq!(
+        modified,
+        std::time::UNIX_EPOCH + Duration::from_secs(1_000_009),
+        "or it would be brought again and again"
+    );
+}
+
 /// The syncs are killed with all their processes at any moment: the tree is a whole set at any time, and the next sync mends the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_the_tree_is_a_whole_verified_release() {
@@ -139,6 +174,8 @@ async fn a_node_is_switched_back_to_a_release_that_it_keeps_and_to_no_other() {
     assert_eq!(nodes.files.shared(reader).await.unwrap().generation, Some(releases[1].clone()));
     let gone = nodes.files.switch_back(EPOCH, reader, &Generation::new(7, "ab".repeat(32))).await.unwrap_err();
     assert_eq!((gone.kind(), gone.effect()), (ErrorKind::NotFound, Effect::None), "{gone}");
+    let out = nodes.files.switch_back(EPOCH, reader, &Generation::new(7, "../..")).await.unwrap_err();
+    assert_eq!((out.kind(), out.effect()), (ErrorKind::NotFound, Effect::None), "{out}");
     let spoilt =
         PathBuf::from(format!("{}.releases/{}/services/3.xml", nodes.tree(reader).display(), releases[0].digest));
     fs::write(spoilt, "spoilt").unwrap();
