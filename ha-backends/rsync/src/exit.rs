@@ -1,6 +1,6 @@
 use ha_core::backend::ErrorKind;
 
-/// What an exit code of rsync means, and whether it is worth another try. Measured with rsync 3.2.7.
+/// What an exit code of rsync means, and whether it is worth another try, as `rsync(1)` lists them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RsyncExit {

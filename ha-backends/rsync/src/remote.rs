@@ -11,7 +11,16 @@ use crate::config::{Publish, RsyncConfig, SharedNode};
 use crate::exit::RsyncExit;
 
 /// What runs on the nodes: POSIX shell, flock, coreutils, findutils and rsync.
-pub(crate) const PROGRAM: &str = include_str!("sh/ha-files.sh");
+pub(crate) const PROGRAM: &str = concat!(
+    include_str!("sh/state.sh"),
+    include_str!("sh/sets.sh"),
+    include_str!("sh/gate.sh"),
+    include_str!("sh/releases.sh"),
+    include_str!("sh/artifacts.sh"),
+    include_str!("sh/sync.sh"),
+    include_str!("sh/hold.sh"),
+    include_str!("sh/main.sh"),
+);
 
 /// How long a question to a node may take: a tree of a hundred thousand files is read in it.
 pub(crate) const READ: Duration = Duration::from_secs(20);
