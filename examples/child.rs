@@ -14,6 +14,16 @@ pub struct Controller {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
+/// How a change went whose controller may have been killed.
+pub struct Controlled {
+    /// The report of the last controller, or `{"refused": ...}`.
+    pub report: Value,
+    /// How many events were seen.
+    pub events: u64,
+    /// Whether a controller was killed.
+    pub killed: bool,
+}
+
 /// How far a controller was followed.
 pub enum Followed {
     /// To its end; this is its report, or `{"refused": ...}`.
@@ -32,6 +42,40 @@ impl Controller {
         let mut child = command.args(arguments).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let stdout = child.stdout.take().ok_or("the controller has no output")?;
         Ok(Self { child, lines: BufReader::new(stdout).lines() })
+    }
+
+    /// Lets a controller with these arguments do its work. With `kill_within` it is killed with -9 at a random moment: up to 300 ms
+    /// after an event of the first so many, and another one goes on.
+    ///
+    /// # Errors
+    /// When one cannot be started, or ends without a report.
+    pub async fn run(
+        arguments: &[&str],
+        show: &Show,
+        load: &RunningLoad,
+        kill_within: Option<u64>,
+    ) -> Fallible<Controlled> {
+        let (mut controller, mut events, mut killed) = (Self::start(arguments)?, 0, false);
+        let kill_at = kill_within.map(|within| fastrand::u64(1..=within.max(1)));
+        loop {
+            let has_come = |told: &Value| {
+                events += u64::from(told["event"] != "cost" && told["event"] != "report");
+                !killed && kill_at.is_some_and(|at| events >= at)
+            };
+            match controller.follow(show, load, has_come).await? {
+                Followed::Ended(report) => return Ok(Controlled { report, events, killed }),
+                Followed::Reached => {
+                    killed = true;
+                    let late = Duration::from_millis(fastrand::u64(0..300));
+                    tokio::time::sleep(late).await;
+                    controller.kill().await?;
+                    show.line(&format!(
+                        "the controller was killed with -9, {late:?} after event {events}; another one goes on"
+                    ));
+                    controller = Self::start(arguments)?;
+                }
+            }
+        }
     }
 
     /// Returns its process id, until it has ended.

@@ -4,12 +4,16 @@
 mod child;
 pub mod cluster;
 mod control;
+mod play;
+mod seen;
 mod show;
 
 use std::error::Error;
 
-pub use child::{Controller, Followed};
-pub use control::{control, tell_cost};
+pub use child::{Controlled, Controller, Followed};
+pub use control::control;
+pub use play::{as_controller, demonstration};
+pub use seen::Seen;
 pub use show::Show;
 
 /// What an example returns.

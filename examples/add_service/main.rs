@@ -18,18 +18,17 @@
 
 mod consumer;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use examples::cluster::{Cluster, ClusterOptions, NAMES};
-use examples::{Controller, Fallible, Followed, Show, control, tell_cost};
+use examples::cluster::{Cluster, ClusterOptions};
+use examples::{Controlled, Controller, Fallible, Seen, Show, as_controller, control, demonstration};
 use ha_core::procedure::AddServiceRequest;
 use ha_core::state::{Generation, RouteKey, ServiceRoute};
 use ha_core::topology::Name;
 use ha_lab::fake_carbon;
-use ha_lab::load::{Class, Load, LoadReport, RunningLoad, double_executions, untested_answers};
+use ha_lab::load::{Class, Load};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -49,6 +48,8 @@ const RATE: u32 = 300;
 /// The new service, which set 2 has.
 const SERVICE: &str = "returns";
 const NEW: u64 = 2;
+/// A controller that is to be killed is within the first so many events; a run has some more.
+const EVENTS: u64 = 35;
 
 fn main() -> ExitCode {
     fake_carbon::run_if_asked();
@@ -56,23 +57,9 @@ fn main() -> ExitCode {
     if let [role, folder, digest] = &arguments[..]
         && role == "controller"
     {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let controlled = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(add(folder, digest)));
-        if let Err(error) = &controlled {
-            println!("controller: {error}");
-        }
-        tell_cost();
-        return if controlled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return as_controller(add(folder, digest));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
-    match parse(&arguments).map(|options| runtime.block_on(demonstrate(options))) {
-        Ok(Ok(true)) => ExitCode::SUCCESS,
-        Ok(Ok(false)) => ExitCode::FAILURE,
-        Ok(Err(error)) | Err(error) => failed(&*error),
-    }
+    demonstration("add_service", async { demonstrate(parse(&arguments)?).await })
 }
 
 /// What the controller does.
@@ -80,11 +67,6 @@ async fn add(folder: &str, digest: &str) -> Fallible<()> {
     let route = ServiceRoute::new(RouteKey::new(format!("/services/{SERVICE}"))?, Name::new("esb")?);
     let request = AddServiceRequest::new(Generation::new(NEW, digest), vec!["bin/deploy.sh".into()], route);
     control(folder.as_ref(), "add-service", &request).await
-}
-
-fn failed(error: &dyn Error) -> ExitCode {
-    eprintln!("add_service: {error}");
-    ExitCode::from(2)
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
@@ -134,7 +116,11 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let members = cluster.request_logs().into_iter().take(2).collect();
     let consumer = Consumer::start(cluster.address(), SERVICE, format!("g{NEW}"), members);
     sleep(Duration::from_secs(1)).await;
-    let (run, kills) = controlled(&cluster, &options, &show, &load).await?;
+    let folder = cluster.folder().to_str().ok_or("the lab's folder is no text")?;
+    let generation = cluster.generation(NEW).await?;
+    let arguments = ["controller", folder, &generation.digest];
+    let Controlled { report: run, killed, .. } =
+        Controller::run(&arguments, &show, &load, options.kill_controller.then_some(EVENTS)).await?;
     sleep(Duration::from_secs(1)).await;
     while load.snapshot().sent < options.requests {
         show.tick(&load.snapshot());
@@ -142,103 +128,23 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     }
     let (answers, load) = (consumer.stop().await?, load.stop().await);
     drop(schedule);
-    let told = Told {
-        untested: untested_answers(&cluster.request_logs(), "g1")?.values().sum(),
-        doubles: double_executions(&cluster.request_logs())?,
-        sets: cluster.homes().iter().map(Cluster::set_of).collect(),
-        held: cluster.held(),
-        answers,
-        load,
-        run,
-        kills,
-    };
-    told.print(&show);
-    std::fs::create_dir_all(&options.out)?;
-    let written = options.out.join("report.json");
-    std::fs::write(&written, serde_json::to_vec_pretty(&told.to_json())?)?;
-    show.line(&format!("report: {}", written.display()));
-    Ok(told.is_as_it_should_be(&options))
+    let seen = Seen::of(&cluster, load, u64::from(killed))?;
+    seen.print(&show);
+    let Answers { asked, answered, early, missed } = answers;
+    println!("new service asked  {asked:>9}");
+    println!("  answered         {answered:>9}");
+    println!("  before all tests {early:>9}");
+    println!("  missed afterwards{missed:>9}");
+    show.run(&run);
+    let new = json!({ "asked": asked, "answered": answered, "before_all_tests": early, "missed_afterwards": missed });
+    seen.write(&options.out, &show, [("run", run.clone()), ("new_service", new)])?;
+    Ok(is_as_it_should_be(&options, &run, &answers, &seen))
 }
 
-/// What was seen at the end.
-struct Told {
-    run: Value,
-    load: LoadReport,
-    /// What consumers of the new service got.
-    answers: Answers,
-    /// Answers from a set that had not passed its test on the server that gave them.
-    untested: u64,
-    doubles: u64,
-    /// The set of each node.
-    sets: Vec<u64>,
-    /// The nodes whose sync is still held.
-    held: Vec<String>,
-    kills: u64,
-}
-
-impl Told {
-    fn print(&self, show: &Show) {
-        show.line("");
-        show.counts(&self.load, self.doubles);
-        let Answers { asked, answered, early, missed } = self.answers;
-        println!("new service asked  {asked:>9}");
-        println!("  answered         {answered:>9}");
-        println!("  before all tests {early:>9}");
-        println!("  missed afterwards{missed:>9}");
-        println!("untested answers   {:>9}", self.untested);
-        let sets: Vec<String> = NAMES.iter().zip(&self.sets).map(|(name, set)| format!("{name} g{set}")).collect();
-        println!("sets               {}", sets.join(", "));
-        println!("file syncs held    {:?}", self.held);
-        if self.kills > 0 {
-            println!("controllers killed {:>9}", self.kills);
-        }
-        show.run(&self.run);
-    }
-
-    fn to_json(&self) -> Value {
-        let Answers { asked, answered, early, missed } = self.answers;
-        json!({
-            "run": self.run, "load": self.load, "untested": self.untested, "executed_twice": self.doubles,
-            "new_service": { "asked": asked, "answered": answered, "before_all_tests": early, "missed_afterwards": missed },
-            "sets": self.sets, "held": self.held, "kills": self.kills,
-        })
-    }
-
-    fn is_as_it_should_be(&self, options: &Options) -> bool {
-        let is_new = self.run["end"] == "all-new";
-        let is_old = self.run["end"] == "all-old" && options.fail_test;
-        if !is_new && !is_old {
-            return false;
-        }
-        let set = if is_new { NEW } else { 1 };
-        let is_quiet = self.load.counts.failures() == 0 && self.untested == 0 && self.held.is_empty();
-        let is_closed = self.run["open"].as_array().is_some_and(Vec::is_empty);
-        let is_offered = self.answers.early + self.answers.missed == 0 && (self.answers.answered > 0) == is_new;
-        is_quiet && is_closed && is_offered && self.sets.iter().all(|have| *have == set)
-    }
-}
-
-/// Lets the controller add the service; kills it at a random moment where that was asked for, and lets another one go on. Returns
-/// the report, and how many controllers were killed.
-async fn controlled(cluster: &Cluster, options: &Options, show: &Show, load: &RunningLoad) -> Fallible<(Value, u64)> {
-    let generation = cluster.generation(NEW).await?;
-    let folder = cluster.folder().to_str().ok_or("the lab's folder is no text")?;
-    let start = || Controller::start(&["controller", folder, &generation.digest]);
-    let (mut controller, mut seen, mut kills) = (start()?, 0, 0);
-    let kill_at = if options.kill_controller { Some(fastrand::u64(1..=35)) } else { None };
-    loop {
-        let has_come = |told: &Value| {
-            seen += u64::from(told["event"] != "cost" && told["event"] != "report");
-            kills == 0 && kill_at.is_some_and(|at| seen >= at)
-        };
-        match controller.follow(show, load, has_come).await? {
-            Followed::Ended(report) => return Ok((report, kills)),
-            Followed::Reached => {
-                kills += 1;
-                controller.kill().await?;
-                show.line(&format!("the controller was killed with -9 after event {seen}; another one goes on"));
-                controller = start()?;
-            }
-        }
-    }
+fn is_as_it_should_be(options: &Options, run: &Value, answers: &Answers, seen: &Seen) -> bool {
+    let is_new = run["end"] == "all-new";
+    let is_old = run["end"] == "all-old" && options.fail_test;
+    let is_closed = run["open"].as_array().is_some_and(Vec::is_empty);
+    let is_offered = answers.early + answers.missed == 0 && (answers.answered > 0) == is_new;
+    (is_new || is_old) && is_closed && is_offered && seen.is_quiet() && seen.all_have(if is_new { NEW } else { 1 })
 }

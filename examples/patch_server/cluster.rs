@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use examples::Fallible;
+use examples::cluster::get;
 
 use super::Options;
 
@@ -170,7 +171,7 @@ impl Cluster {
         // Each backend has checks of its own, and sends nothing before they have passed.
         let consoles = self.addresses().into_iter().filter(|_| self.console != Console::Absent);
         for (address, path) in services.chain(consoles.map(|address| (address, "/mgmt"))) {
-            while !answers(address, path).await {
+            while get(address, path).await.is_none() {
                 if Instant::now() >= until {
                     return Err(format!("no server answered {path} through {address} in 30 s").into());
                 }
@@ -254,17 +255,4 @@ test_expect = "ok"
         }
         text
     }
-}
-
-async fn answers(address: SocketAddr, path: &str) -> bool {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let ask = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok::<bool, std::io::Error>(answer.starts_with("HTTP/1.1 200"))
-    };
-    matches!(tokio::time::timeout(Duration::from_secs(2), ask).await, Ok(Ok(true)))
 }

@@ -23,13 +23,12 @@ mod meter;
 mod over_ssh;
 mod report;
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use examples::{Controller, Fallible, Followed, Show, control, tell_cost};
+use examples::{Controller, Fallible, Followed, Show, as_controller, control, demonstration};
 use ha_core::procedure::PatchRequest;
 use ha_lab::fake_carbon;
 use ha_lab::load::{Class, Load, LoadReport, RunningLoad, Saturate, double_executions};
@@ -68,25 +67,9 @@ fn main() -> ExitCode {
     if let [role, folder, from, to] = &arguments[..]
         && role == "controller"
     {
-        // It waits for others most of the time: one thread costs the least.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let controlled = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(patch(folder, from, to)));
-        if let Err(error) = &controlled {
-            println!("controller: {error}");
-        }
-        tell_cost();
-        return if controlled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return as_controller(patch(folder, from, to));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
-    let demonstrated = parse(&arguments).map(|options| runtime.block_on(demonstrate(options)));
-    match demonstrated {
-        Ok(Ok(true)) => ExitCode::SUCCESS,
-        Ok(Ok(false)) => ExitCode::FAILURE,
-        Ok(Err(error)) | Err(error) => failed(&*error),
-    }
+    demonstration("patch_server", async { demonstrate(parse(&arguments)?).await })
 }
 
 /// What the controller does.
@@ -94,11 +77,6 @@ async fn patch(folder: &str, from: &str, to: &str) -> Fallible<()> {
     let argv = |verb: &str| vec!["bin/patch.sh".into(), verb.into()];
     let request = PatchRequest::new(to, argv("apply"), argv("restore")).with_beside(from);
     control(folder.as_ref(), &format!("patch-{to}"), &request).await
-}
-
-fn failed(error: &dyn Error) -> ExitCode {
-    eprintln!("patch_server: {error}");
-    ExitCode::from(2)
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {

@@ -1,26 +1,18 @@
-//! A service is added, as a user starts it. Built by `cargo test` beside this test.
+//! A service is added, as a user starts it.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::process::{Command, Output};
+mod told;
 
-use serde_json::{Value, json};
+use serde_json::json;
+use told::Told;
 
-/// Runs the example; returns what it printed, and its report.
-fn run(options: &[&str]) -> (String, Value) {
-    let deps = std::env::current_exe().unwrap();
-    let program = deps.parent().unwrap().parent().unwrap().join("examples/add_service");
-    assert!(program.exists(), "{} is not built: cargo build -p examples --examples", program.display());
-    let out = tempfile::tempdir().unwrap();
-    let Output { status, stdout, stderr } =
-        Command::new(program).args(options).args(["--requests", "1500", "--out"]).arg(out.path()).output().unwrap();
-    let printed = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    assert_eq!(status.code(), Some(0), "{printed}");
-    let report = std::fs::read(out.path().join("report.json")).unwrap_or_else(|_| panic!("no report:\n{printed}"));
-    (printed, serde_json::from_slice(&report).unwrap())
+fn run(options: &[&str]) -> Told {
+    told::run("add_service", options, 1_500)
 }
 
-fn assert_added((printed, report): &(String, Value)) {
+fn assert_added(Told { code, printed, report }: &Told) {
+    assert_eq!(*code, Some(0), "{printed}");
     assert_eq!((&report["run"]["end"], &report["run"]["open"]), (&json!("all-new"), &json!([])), "{printed}");
     assert_eq!(report["load"]["failed"], json!({}), "{printed}");
     assert_eq!((&report["untested"], &report["executed_twice"]), (&json!(0), &json!(0)), "{printed}");
@@ -45,14 +37,20 @@ fn a_service_is_added_on_hosts_over_rsync_and_ssh() {
 #[test]
 fn a_service_is_added_though_its_controller_is_killed() {
     let told = run(&["--kill-controller"]);
-    assert_eq!(told.1["kills"], 1, "{}", told.0);
+    assert_eq!(told.report["kills"], 1, "{}", told.printed);
     assert_added(&told);
 }
 
 #[test]
 fn a_service_that_fails_its_test_on_one_member_is_never_offered() {
-    let (printed, report) = run(&["--fail-test"]);
+    let Told { code, printed, report } = run(&["--fail-test"]);
+    assert_eq!(code, Some(0), "{printed}");
     assert_eq!((&report["run"]["end"], &report["run"]["open"]), (&json!("all-old"), &json!([])), "{printed}");
     assert_eq!((&report["load"]["failed"], &report["new_service"]["answered"]), (&json!({}), &json!(0)), "{printed}");
     assert_eq!((&report["sets"], &report["held"]), (&json!([1, 1, 1]), &json!([])), "{printed}");
+}
+
+#[test]
+fn an_unknown_option_is_named_with_those_that_are_known() {
+    told::assert_names_the_options("add_service");
 }

@@ -1,33 +1,13 @@
-//! The main job, as a user starts it. Built by `cargo test` beside this test.
+//! The main job, as a user starts it.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod told;
 
-use serde_json::Value;
-
-/// What a run of the example told: its exit code, what it printed, and its report.
-struct Told {
-    code: Option<i32>,
-    printed: String,
-    report: Value,
-}
-
-fn program() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    let program = deps.parent().unwrap().parent().unwrap().join("examples/patch_server");
-    assert!(program.exists(), "{} is not built: cargo build -p examples --examples", program.display());
-    program
-}
+use told::{Told, assert_names_the_options};
 
 fn run(options: &[&str]) -> Told {
-    let out = tempfile::tempdir().unwrap();
-    let Output { status, stdout, stderr } =
-        Command::new(program()).args(options).args(["--requests", "2000", "--out"]).arg(out.path()).output().unwrap();
-    let printed = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    let report = std::fs::read(out.path().join("report.json")).unwrap_or_else(|_| panic!("no report:\n{printed}"));
-    Told { code: status.code(), printed, report: serde_json::from_slice(&report).unwrap() }
+    told::run("patch_server", options, 2000)
 }
 
 fn assert_patched(told: &Told, end: &str, release: &str) {
@@ -156,8 +136,5 @@ fn the_meter_sees_what_restarts_without_drain_lose() {
 
 #[test]
 fn an_unknown_option_is_named_with_those_that_are_known() {
-    let told = Command::new(program()).arg("--hapoxy").output().unwrap();
-    assert_eq!(told.status.code(), Some(2));
-    let message = String::from_utf8_lossy(&told.stderr);
-    assert!(message.contains("\"--hapoxy\"") && message.contains("--haproxy"), "{message}");
+    assert_names_the_options("patch_server");
 }

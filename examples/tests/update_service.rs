@@ -1,33 +1,14 @@
-//! An update of services, as a user starts it. Built by `cargo test` beside this test.
+//! An update of services, as a user starts it.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod told;
 
-use serde_json::{Value, json};
-
-/// What a run of the example told: its exit code, what it printed, and its report.
-struct Told {
-    code: Option<i32>,
-    printed: String,
-    report: Value,
-}
-
-fn program() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    let program = deps.parent().unwrap().parent().unwrap().join("examples/update_service");
-    assert!(program.exists(), "{} is not built: cargo build -p examples --examples", program.display());
-    program
-}
+use serde_json::json;
+use told::{Told, assert_names_the_options};
 
 fn run(options: &[&str]) -> Told {
-    let out = tempfile::tempdir().unwrap();
-    let Output { status, stdout, stderr } =
-        Command::new(program()).args(options).args(["--requests", "1500", "--out"]).arg(out.path()).output().unwrap();
-    let printed = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    let report = std::fs::read(out.path().join("report.json")).unwrap_or_else(|_| panic!("no report:\n{printed}"));
-    Told { code: status.code(), printed, report: serde_json::from_slice(&report).unwrap() }
+    told::run("update_service", options, 1500)
 }
 
 fn assert_updated(told: &Told, end: &str, set: u64) {
@@ -85,8 +66,5 @@ fn the_article_to_the_letter_serves_what_is_untested_and_loses_requests() {
 
 #[test]
 fn an_unknown_option_is_named_with_those_that_are_known() {
-    let told = Command::new(program()).arg("--hapoxy").output().unwrap();
-    assert_eq!(told.status.code(), Some(2));
-    let message = String::from_utf8_lossy(&told.stderr);
-    assert!(message.contains("\"--hapoxy\"") && message.contains("--haproxy"), "{message}");
+    assert_names_the_options("update_service");
 }

@@ -18,17 +18,16 @@
 
 mod literal;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use examples::cluster::{Cluster, ClusterOptions, NAMES};
-use examples::{Controller, Fallible, Followed, Show, control, tell_cost};
+use examples::cluster::{Cluster, ClusterOptions};
+use examples::{Controlled, Controller, Fallible, Seen, Show, as_controller, control, demonstration};
 use ha_core::procedure::UpdateRequest;
 use ha_core::state::Generation;
 use ha_lab::fake_carbon;
-use ha_lab::load::{Class, Load, LoadReport, RunningLoad, double_executions, untested_answers};
+use ha_lab::load::{Class, Load};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -54,24 +53,9 @@ fn main() -> ExitCode {
     if let [role, folder, number, digest] = &arguments[..]
         && role == "controller"
     {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let controlled =
-            runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(update(folder, number, digest)));
-        if let Err(error) = &controlled {
-            println!("controller: {error}");
-        }
-        tell_cost();
-        return if controlled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return as_controller(update(folder, number, digest));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
-    match parse(&arguments).map(|options| runtime.block_on(demonstrate(options))) {
-        Ok(Ok(true)) => ExitCode::SUCCESS,
-        Ok(Ok(false)) => ExitCode::FAILURE,
-        Ok(Err(error)) | Err(error) => failed(&*error),
-    }
+    demonstration("update_service", async { demonstrate(parse(&arguments)?).await })
 }
 
 /// What the controller does.
@@ -79,11 +63,6 @@ async fn update(folder: &str, number: &str, digest: &str) -> Fallible<()> {
     let generation = Generation::new(number.parse()?, digest);
     let request = UpdateRequest::new(generation, vec!["bin/deploy.sh".into()]);
     control(folder.as_ref(), &format!("update-{number}"), &request).await
-}
-
-fn failed(error: &dyn Error) -> ExitCode {
-    eprintln!("update_service: {error}");
-    ExitCode::from(2)
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
@@ -148,8 +127,13 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     } else {
         let mut events = 40;
         for round in 1..=options.rounds {
-            let (report, seen, killed) = controlled(&cluster, &options, round + 1, events, &show, &load).await?;
-            (events, kills) = (seen.max(1), kills + u64::from(killed));
+            let (number, generation) = ((round + 1).to_string(), cluster.generation(round + 1).await?);
+            let folder = cluster.folder().to_str().ok_or("the lab's folder is no text")?;
+            let arguments = ["controller", folder, &number, &generation.digest];
+            let kill_within = options.kill_controller.then_some(events);
+            let Controlled { report, events: seen, killed } =
+                Controller::run(&arguments, &show, &load, kill_within).await?;
+            (events, kills) = (seen, kills + u64::from(killed));
             show.line(&format!("round {round} of {}: {}", options.rounds, report["end"]));
             let goes_on = report["end"] == "all-new" || report["end"] == "all-old";
             runs.push(report);
@@ -165,108 +149,24 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     }
     let load = load.stop().await;
     drop(schedule);
-    let told = Told {
-        untested: untested_answers(&cluster.request_logs(), "g1")?.values().sum(),
-        doubles: double_executions(&cluster.request_logs())?,
-        sets: cluster.homes().iter().map(Cluster::set_of).collect(),
-        held: cluster.held(),
-        load,
-        runs,
-        kills,
-    };
-    told.print(&show);
-    std::fs::create_dir_all(&options.out)?;
-    let written = options.out.join("report.json");
-    std::fs::write(&written, serde_json::to_vec_pretty(&told.to_json())?)?;
-    show.line(&format!("report: {}", written.display()));
-    Ok(told.is_as_it_should_be(&options))
+    let seen = Seen::of(&cluster, load, kills)?;
+    seen.print(&show);
+    if let Some(run) = runs.last() {
+        show.run(run);
+    }
+    seen.write(&options.out, &show, [("runs", json!(runs)), ("rounds", json!(options.rounds))])?;
+    Ok(is_as_it_should_be(&options, &runs, &seen))
 }
 
-/// What was seen at the end.
-struct Told {
-    runs: Vec<Value>,
-    load: LoadReport,
-    /// Answers from a set that had not passed its test on the server that gave them.
-    untested: u64,
-    doubles: u64,
-    /// The set of each node.
-    sets: Vec<u64>,
-    /// The nodes whose sync is still held.
-    held: Vec<String>,
-    kills: u64,
-}
-
-impl Told {
-    fn print(&self, show: &Show) {
-        show.line("");
-        show.counts(&self.load, self.doubles);
-        println!("untested answers   {:>9}", self.untested);
-        let sets: Vec<String> = NAMES.iter().zip(&self.sets).map(|(name, set)| format!("{name} g{set}")).collect();
-        println!("sets               {}", sets.join(", "));
-        println!("file syncs held    {:?}", self.held);
-        if self.kills > 0 {
-            println!("controllers killed {:>9}", self.kills);
-        }
-        if let Some(run) = self.runs.last() {
-            show.run(run);
+fn is_as_it_should_be(options: &Options, runs: &[Value], seen: &Seen) -> bool {
+    let mut set = 1;
+    for (run, number) in runs.iter().zip(2..) {
+        if run["end"] == "all-new" {
+            set = number;
+        } else if run["end"] != "all-old" || !(options.fail_test || options.kill_controller) {
+            return false;
         }
     }
-
-    fn to_json(&self) -> Value {
-        json!({
-            "runs": self.runs, "load": self.load, "untested": self.untested, "executed_twice": self.doubles,
-            "sets": self.sets, "held": self.held, "kills": self.kills,
-        })
-    }
-
-    fn is_as_it_should_be(&self, options: &Options) -> bool {
-        let mut set = 1;
-        for (run, number) in self.runs.iter().zip(2..) {
-            if run["end"] == "all-new" {
-                set = number;
-            } else if run["end"] != "all-old" || !(options.fail_test || options.kill_controller) {
-                return false;
-            }
-        }
-        let ended = options.literal || self.runs.iter().all(|run| run["open"].as_array().is_some_and(Vec::is_empty));
-        let is_quiet = self.load.counts.failures() == 0 && self.untested == 0 && self.held.is_empty();
-        ended && is_quiet && self.sets.iter().all(|have| *have == set)
-    }
-}
-
-/// Lets the controller bring the set with this number to the cluster; kills it at a random moment where that was asked for, and
-/// lets another one go on. Returns the report, how many events were seen, and whether a controller was killed.
-async fn controlled(
-    cluster: &Cluster,
-    options: &Options,
-    number: u64,
-    events: u64,
-    show: &Show,
-    load: &RunningLoad,
-) -> Fallible<(Value, u64, bool)> {
-    let generation = cluster.generation(number).await?;
-    let folder = cluster.folder().to_str().ok_or("the lab's folder is no text")?;
-    let number = number.to_string();
-    let start = || Controller::start(&["controller", folder, &number, &generation.digest]);
-    let (mut controller, mut seen, mut killed) = (start()?, 0, false);
-    let kill_at = if options.kill_controller { Some(fastrand::u64(1..=events)) } else { None };
-    loop {
-        let has_come = |told: &Value| {
-            seen += u64::from(told["event"] != "cost" && told["event"] != "report");
-            !killed && kill_at.is_some_and(|at| seen >= at)
-        };
-        match controller.follow(show, load, has_come).await? {
-            Followed::Ended(report) => return Ok((report, seen, killed)),
-            Followed::Reached => {
-                killed = true;
-                let late = Duration::from_millis(fastrand::u64(0..300));
-                sleep(late).await;
-                controller.kill().await?;
-                show.line(&format!(
-                    "the controller was killed with -9, {late:?} after event {seen}; another one goes on"
-                ));
-                controller = start()?;
-            }
-        }
-    }
+    let ended = options.literal || runs.iter().all(|run| run["open"].as_array().is_some_and(Vec::is_empty));
+    ended && seen.is_quiet() && seen.all_have(set)
 }
