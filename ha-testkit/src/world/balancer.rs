@@ -13,9 +13,10 @@ use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
 use tokio::time::Instant;
 
+use super::World;
 use super::clients::find_member;
 use super::fault::{after, answer_late, before};
-use super::model::{FakeMember, FakeNode, World};
+use super::model::{FakeMember, FakeNode};
 use super::{Controller, Fault, Operation};
 
 /// A balancer of the simulated world.

@@ -9,8 +9,9 @@ use ha_core::backend::{
 use ha_core::state::{Generation, LeaseEpoch, ServerDomain};
 use tokio::time::{Instant, sleep};
 
+use super::World;
 use super::fault::{after, answer_late, before};
-use super::model::{FakeNode, Life, World};
+use super::model::{FakeNode, Life};
 use super::{Controller, Fault, Operation};
 
 /// A host of the simulated world. Its start and stop return at once, as the scripts of real servers do.

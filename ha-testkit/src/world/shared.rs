@@ -10,8 +10,8 @@ use ha_core::state::{Generation, LeaseEpoch, Schema, Sync, Work, WriterEpoch};
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
+use super::World;
 use super::fault::{after, answer_late, before};
-use super::model::World;
 use super::{Controller, Fault, Operation};
 
 /// The file sync of the simulated world: what the writer has is copied over every open sync, tested or not.
