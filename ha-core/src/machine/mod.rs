@@ -14,11 +14,13 @@ mod run_state;
 mod targets;
 mod unread;
 mod watch;
+mod words;
 
 pub(crate) use decide::without_what_leaves;
 pub use decide::{Decision, Turn, decide, has_failed, newly_lost, refusal};
 pub use fold::{FoldError, Folded, fold};
 pub(crate) use run::GUARD_INTERVAL;
-pub use run::{Command, Input, RunMachine, Ticket};
+pub use run::RunMachine;
 pub use run_state::RunState;
 pub use targets::{Progress, Targets};
+pub use words::{Command, Input, Ticket};

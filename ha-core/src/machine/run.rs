@@ -6,84 +6,13 @@ use super::RunState;
 use super::decide::{Decision, Turn, decide, newly_lost};
 use super::unread::unread;
 use super::watch::Watches;
+use super::words::{Command, Input, Ticket};
 use crate::action::{Action, At, Order, ServerAction, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record};
-use crate::state::{LoanKind, MemberState, Observation, Target, Traffic};
-use crate::topology::{BalancerIx, NodeIx, PoolIx, Topology};
-
-/// Names one act or look of a run; a late answer under an old ticket is ignored.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Ticket(u64);
-
-/// What the run machine wants done.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Command {
-    /// Write these down durably, all of them or none, then say [`Input::Recorded`]; no other command comes before that.
-    Record(Vec<Record>),
-    /// Look at all hosts and the database, then say [`Input::Observed`].
-    Observe,
-    /// Look at one balancer, then say [`Input::Watched`]: no balancer waits for a host, or for another balancer.
-    Watch {
-        /// Which.
-        balancer: BalancerIx,
-    },
-    /// Carry the order out, then say [`Input::Finished`].
-    Act {
-        /// Names this act.
-        ticket: Ticket,
-        /// What to do.
-        order: Order,
-        /// How long it may take.
-        deadline: Duration,
-    },
-    /// Find out whether the order has happened, then say [`Input::Finished`].
-    Look {
-        /// Names this look.
-        ticket: Ticket,
-        /// What may have happened.
-        order: Order,
-        /// How long it may take.
-        deadline: Duration,
-    },
-    /// The run is over and recorded as such.
-    Close {
-        /// How it ended.
-        end: End,
-    },
-}
-
-/// What the run machine is told.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Input {
-    /// The last records are durable.
-    Recorded,
-    /// The observed state of the hosts; with members, where all balancers were looked at too.
-    Observed(Observation),
-    /// The observed state of the members on one balancer.
-    Watched {
-        /// Which balancer.
-        balancer: BalancerIx,
-        /// Its members, in the order of [`Topology::seats_on`].
-        members: Vec<MemberState>,
-    },
-    /// An act or a look has ended.
-    Finished {
-        /// Which.
-        ticket: Ticket,
-        /// What came of it.
-        outcome: OutcomeKind,
-        /// What was seen.
-        evidence: Evidence,
-    },
-    /// The last records could not be written. Nothing new begins; what has begun is brought to its end.
-    NotRecorded,
-    /// A person wants the run rolled back.
-    Abort,
-}
+use crate::state::{LoanKind, MemberState, Target, Traffic};
+use crate::topology::{NodeIx, PoolIx, Topology};
 
 /// Runs one plan: the decision core with tickets, deadlines and the order of records around it. Sans I/O.
 ///

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::run::{Command, GUARD_INTERVAL};
+use super::run::GUARD_INTERVAL;
+use super::words::Command;
 use crate::topology::BalancerIx;
 
 /// What a run looks at: the hosts together, and each balancer on its own, so that none waits for another's answer.
