@@ -29,7 +29,7 @@
 //! |---|---|---|
 //! | `command started` (debug) | `program`, `pid` | `local` has started a process for a command, a start or a stop |
 //! | `what is started ignores signals` (warn) | `program`, `fix` | `local` cannot give a process the default signal dispositions |
-//! | `files not brought` (warn) | `target`, `error` | where the local file sync could not copy a set; it is tried again |
+//! | `files not brought` (warn) | `target`, `error` | where a file sync could not copy a set; it is tried again |
 //! | `files on their way` (debug) | `target`, `files`, `of`, `bytes` | every second of a copy by `rsync`: how much of it is done |
 //! | `files brought` (debug) | `target`, `files`, `bytes`, `deletions_at_most` | what `rsync` has copied to a node |
 //! | `connected` (debug) | `host`, `machine` | `ssh` has connected; `machine` identifies what answered |

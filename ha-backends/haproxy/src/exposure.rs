@@ -253,11 +253,14 @@ impl HaProxyExposure {
             instance.bring(about, maps, &route.key, to).await.map_err(unknown)?;
         }
         let read_back = self.all(about).await.map_err(|error| {
-            fail(ErrorKind::Conflict, "it was changed, and could not be read back".into()).caused_by(error)
+            fail(ErrorKind::Conflict, "it was changed, and could not be read back: read the route".into())
+                .caused_by(error)
         })?;
         match read_back.iter().find(|(_, maps)| !maps.is(&route.key, to)) {
             Some((instance, _)) => {
-                Err(fail(ErrorKind::Conflict, format!("{} does not have what it was given", instance.name)))
+                let context =
+                    format!("{} does not have what it was given: look who else changes its map", instance.name);
+                Err(fail(ErrorKind::Conflict, context))
             }
             None => Ok(Applied::Applied),
         }
