@@ -158,7 +158,7 @@ async fn a_canary_finds_what_copies_past_the_gate_and_the_hold_is_none_until_not
         () = async {
             loop {
                 looks += 1;
-                came += fs::read_dir(&open).unwrap().flatten().filter(|entry| is_canary(entry)).count();
+                came += fs::read_dir(&open).unwrap().flatten().filter(is_canary).count();
                 sleep(Duration::from_millis(5)).await;
             }
         } => unreachable!(),
