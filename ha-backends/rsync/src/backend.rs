@@ -83,7 +83,9 @@ impl Rsync {
     /// `<home>/.ha-files/ha-files`. Each call of this value does so by itself before it first changes a node.
     ///
     /// # Errors
-    /// What the host of the first node says where it failed; those before it have the program.
+    /// What the host of the first node says where it failed, with its effect; those before it have the program.
+    /// # Cancel safety
+    /// Not cancel safe: some nodes may have it; call it again.
     pub async fn install(&self, epoch: LeaseEpoch) -> Result<(), StepError> {
         for remote in &self.inner.remotes {
             self.inner.prepared(epoch, "install", remote).await?;
@@ -125,6 +127,8 @@ impl Rsync {
     ///
     /// # Errors
     /// As [`ObserveFileSync::shared`].
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
     ///
     /// [`Publish::InPlace`]: crate::Publish::InPlace
     pub async fn releases(&self, node: &Name) -> Result<Vec<Generation>, StepError> {
@@ -146,7 +150,9 @@ impl Rsync {
     ///
     /// # Errors
     /// `NotFound` where there is no such folder, `Conflict` where it holds no whole set: no `.ha-generation`, or a link that leads
-    /// out of it.
+    /// out of it; without effect.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
     pub async fn generation_in(&self, node: &Name, folder: &str) -> Result<Generation, StepError> {
         let op = "generation_in";
         let read = async {
