@@ -101,6 +101,9 @@ fn path_of(text: &str) -> Result<PathBuf, SettingError> {
     Ok(text.into())
 }
 
+/// How long another process that changes the same map file is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 struct Instance {
     name: String,
@@ -159,6 +162,7 @@ impl Instance {
         let kind = match error.kind() {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+            io::ErrorKind::TimedOut => ErrorKind::Timeout,
             _ => ErrorKind::Unreachable,
         };
         let context = format!("the map file {} of {}: {error}", self.map.display(), self.name);
@@ -175,7 +179,7 @@ impl Instance {
     ) -> Result<(), StepError> {
         if maps.written(key).map(String::as_str) != to.map(Name::as_str) {
             let (map, key, value) = (self.map.clone(), key.to_string(), to.map(ToString::to_string));
-            let set = tokio::task::spawn_blocking(move || map_file::set(&map, &key, value.as_deref())).await;
+            let set = tokio::task::spawn_blocking(move || map_file::set(&map, &key, value.as_deref(), LOCK_WAIT)).await;
             set.map_err(io::Error::other).and_then(|set| set).map_err(|error| self.file_error(about, error))?;
         }
         match (maps.running(key), to) {

@@ -1,8 +1,9 @@
 //! The file that HAProxy loads a map from when it starts: what a restart brings.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The entries of a map file in their order: of each line the first word, and what follows it.
 pub(crate) fn parse(text: &str) -> Vec<(String, String)> {
@@ -35,13 +36,13 @@ pub(crate) fn read(map: &Path) -> io::Result<String> {
 }
 
 /// Brings a key of the file to a value, or takes it away, whole or not at all: written beside it, then renamed. Whoever else
-/// does the same meanwhile waits.
-pub(crate) fn set(map: &Path, key: &str, to: Option<&str>) -> io::Result<()> {
+/// does the same meanwhile is waited for as long as `wait`.
+pub(crate) fn set(map: &Path, key: &str, to: Option<&str>, wait: Duration) -> io::Result<()> {
     // A link stays one.
     let map = fs::canonicalize(map)?;
     let dir = map.parent().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let folder = File::open(dir)?;
-    folder.lock()?;
+    lock(&folder, dir, wait)?;
     let text = fs::read_to_string(&map)?;
     let next = edited(&text, key, to);
     if next == text {
@@ -63,6 +64,22 @@ pub(crate) fn set(map: &Path, key: &str, to: Option<&str>) -> io::Result<()> {
     folder.sync_all()
 }
 
+/// Keeps the folder for this process until its handle is closed.
+fn lock(folder: &File, dir: &Path, wait: Duration) -> io::Result<()> {
+    let until = Instant::now() + wait;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::WouldBlock) => {
+                let what = format!("another process has locked {} for {wait:?}: let it end", dir.display());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+            }
+        }
+    }
+}
+
 fn beside(map: &Path) -> PathBuf {
     let mut name = map.file_name().unwrap_or_default().to_os_string();
     name.push(".new");
@@ -75,6 +92,7 @@ mod tests {
 
     use super::*;
 
+    const WAIT: Duration = Duration::from_secs(10);
     const FILE: &str = "# services\n\n/old legacy\n  /stock\t esb \n/orders/v1 esb\n";
 
     #[test]
@@ -102,14 +120,14 @@ mod tests {
         fs::write(&map, FILE).unwrap();
         fs::set_permissions(&map, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&map, &link).unwrap();
-        set(&link, "/orders", Some("esb")).unwrap();
+        set(&link, "/orders", Some("esb"), WAIT).unwrap();
         assert!(read(&map).unwrap().ends_with("/orders esb\n") && link.is_symlink());
         assert_eq!(fs::metadata(&map).unwrap().permissions().mode() & 0o777, 0o640);
-        set(&map, "/orders", None).unwrap();
+        set(&map, "/orders", None, WAIT).unwrap();
         assert_eq!(read(&map).unwrap(), FILE);
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
-        assert_eq!(set(&dir.path().join("none"), "/a", None).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(set(&dir.path().join("none"), "/a", None, WAIT).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
@@ -120,9 +138,24 @@ mod tests {
         std::thread::scope(|scope| {
             for number in 0..16 {
                 let map = &map;
-                scope.spawn(move || set(map, &format!("/{number}"), Some("esb")).unwrap());
+                scope.spawn(move || set(map, &format!("/{number}"), Some("esb"), WAIT).unwrap());
             }
         });
         assert_eq!(parse(&read(&map).unwrap()).len(), 16);
+    }
+
+    #[test]
+    fn a_folder_that_somebody_keeps_locked_is_waited_for_no_longer_than_was_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let map = dir.path().join("services.map");
+        fs::write(&map, FILE).unwrap();
+        let other = File::open(dir.path()).unwrap();
+        other.lock().unwrap();
+        let late = set(&map, "/new", Some("esb"), Duration::from_millis(20)).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut, "{late}");
+        assert!(late.to_string().contains("let it end"), "{late}");
+        assert_eq!(fs::read_to_string(&map).unwrap(), FILE);
+        other.unlock().unwrap();
+        set(&map, "/new", Some("esb"), Duration::from_millis(20)).unwrap();
     }
 }
