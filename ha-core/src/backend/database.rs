@@ -18,6 +18,42 @@ pub trait ObserveDatabase: Debug + Send + Sync + 'static {
     async fn schema(&self) -> Result<Schema, StepError>;
 }
 
+/// Allows to remove what an old release needed: no server of it is left that could ask for it.
+///
+/// The engine grants it when every node of the old releases is stopped and held out, or has a release that can use the
+/// contracted schema. A person can grant it by name; the database still looks for sessions of the old releases itself.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::ContractPermit;
+///
+/// let permit = ContractPermit::by_person("m.keller", "nodes replaced by hand, 4.2.0 is gone", vec!["4.2.0".into()]);
+/// assert_eq!(permit.gone(), ["4.2.0"]);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ContractPermit {
+    gone: Vec<String>,
+    granted_by: String,
+}
+
+impl ContractPermit {
+    /// Grants it in a person's name, with a reason: for a database that is contracted outside of a run.
+    pub fn by_person(name: &str, reason: &str, gone: Vec<String>) -> Self {
+        Self { gone, granted_by: format!("{name}: {reason}") }
+    }
+
+    /// Lists the releases of which no server is left.
+    pub fn gone(&self) -> &[String] {
+        &self.gone
+    }
+
+    /// Says who granted it, and why.
+    pub fn granted_by(&self) -> &str {
+        &self.granted_by
+    }
+}
+
 /// Asks to bring the schema of the shared database to a state.
 ///
 /// # Examples
@@ -30,11 +66,13 @@ pub trait ObserveDatabase: Debug + Send + Sync + 'static {
 /// let request = Migrate::new(Schema::Expanded).with_deadline(Duration::from_secs(60));
 /// assert_eq!(request.to, Schema::Expanded);
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Migrate {
     /// The state it is to have.
     pub to: Schema,
+    /// Without it the schema is not contracted. Default none.
+    pub permit: Option<ContractPermit>,
     /// How long that may take. Default 600 s; at 0 only a schema that is there already is.
     pub deadline: Duration,
 }
@@ -42,7 +80,14 @@ pub struct Migrate {
 impl Migrate {
     /// Asks to bring the schema to `to`.
     pub fn new(to: Schema) -> Self {
-        Self { to, deadline: super::DEADLINE }
+        Self { to, permit: None, deadline: super::DEADLINE }
+    }
+
+    /// Allows to remove what only the releases of the permit needed.
+    #[must_use]
+    pub fn with_permit(mut self, permit: ContractPermit) -> Self {
+        self.permit = Some(permit);
+        self
     }
 
     /// Limits how long it may take.
@@ -76,7 +121,7 @@ pub trait Database: ObserveDatabase {
     /// # Idempotency
     /// Absolute: twice equals once; a half-run change is gone on with.
     /// # Errors
-    /// `Fenced`, `Denied`, `Unsupported`: no effect. `Timeout` past the deadline of the request, `Unreachable`: unknown;
+    /// `Fenced`, `Denied`, `Unsupported`, and `Denied` for a contraction without a permit: no effect. `Timeout` past the deadline of the request, `Unreachable`: unknown;
     /// read `schema`. `Conflict` when a statement failed: read `schema` to see how far it came.
     /// # Cancel safety
     /// Not cancel safe: read `schema`.

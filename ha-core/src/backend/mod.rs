@@ -25,7 +25,7 @@ pub use balancer::{
     Expectations, Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer,
     Quiescence, SetAdmin, SetWeight, Weight, look_by_parts,
 };
-pub use database::{Database, Migrate, ObserveDatabase};
+pub use database::{ContractPermit, Database, Migrate, ObserveDatabase};
 pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};
 pub use exposure::{ExposeRoute, Exposure, HideRoute, ObserveExposure, RouteOn};

@@ -1,0 +1,1 @@
+//! Datasources of WSO2 servers.

@@ -1,0 +1,1 @@
+//! JDBC URLs.

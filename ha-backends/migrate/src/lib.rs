@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod classify;
+pub mod datasource;
+mod dialect;
+pub mod jdbc;
+pub mod lint;
+pub mod script;
+mod secret;
+mod session;
+pub mod split;
+
+pub use classify::{Class, Kind, ObjectKind, ObjectName, classify};
+pub use dialect::Dialect;
+pub use secret::{Secret, SecretRef};
+pub use session::{Connect, DbError, DbErrorKind, Done, Rows, Session, SessionId, SessionRole};
+
+/// The backend's name in a topology.
+pub const NAME: &str = "migrate";

@@ -1,0 +1,1 @@
+//! Availability rules for migration scripts.
