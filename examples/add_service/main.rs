@@ -1,13 +1,15 @@
 //! A service is added to a running cluster under load: deployed and tested dark on a node that stands by, brought to the others over
-//! the file sharing one after the other, each out of traffic and tested before it returns, and exposed last, by the map of HAProxy.
+//! the file sharing one after the other, each out of traffic and tested before it returns, and exposed last, by a route of the
+//! balancer.
 //!
 //! ```text
-//! cargo run --release --example add_service -- [--ssh] [--rsync] [--fail-test] [--kill-controller] [--requests N] [--out FOLDER]
+//! cargo run --release --example add_service -- [--haproxy] [--ssh] [--rsync] [--fail-test] [--kill-controller] [--requests N] [--out FOLDER]
 //! ```
 //!
-//! HAProxy must be installed. The file sharing is that of this machine, which needs nothing; with `--rsync` rsync; with `--ssh` each
-//! node is a host of its own, and rsync goes over ssh. Consumers ask for the old services all the time, and, every 10 ms, for the new
-//! one too, which HAProxy answers with 404 until its route is exposed.
+//! Without options nothing needs to be installed: the embedded balancer is in front, and the file sharing is that of this machine.
+//! With `--haproxy` HAProxy is, and its map exposes the service; with `--rsync` rsync shares the files; with `--ssh` each node is a host
+//! of its own, and rsync goes over ssh. Consumers ask for the old services all the time, and, every 10 ms, for the new one too, which
+//! the balancer answers with 404 until its route is exposed.
 //!
 //! With `--fail-test` the set fails its test on the last node that serves: the service is never offered. With `--kill-controller` the
 //! controller is killed with -9 at a random moment, and another one goes on.
@@ -81,6 +83,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--ssh" => (options.cluster.ssh, options.cluster.rsync) = (true, true),
+            "--haproxy" => options.cluster.haproxy = true,
             "--rsync" => options.cluster.rsync = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
@@ -90,7 +93,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --rsync, --fail-test, --kill-controller, --requests N, --out FOLDER";
+                let known = "--haproxy, --ssh, --rsync, --fail-test, --kill-controller, --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }
@@ -100,7 +103,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
 
 async fn demonstrate(options: Options) -> Fallible<bool> {
     let show = Show::new();
-    show.line("starting the active, the passive and the spare server, HAProxy in front, and the file sharing");
+    show.line("starting the active, the passive and the spare server, the balancer in front, and the file sharing");
     let cluster = Cluster::start(options.cluster).await?;
     if options.fail_test {
         cluster.homes()[0].fail_test_of(&format!("g{NEW}"))?;

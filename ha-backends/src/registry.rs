@@ -77,7 +77,7 @@ roles! {
             [("local", "local"), ("rsync", "rsync")];
         database: Database, Database, with_database, "drives the database", [];
         exposure: Exposure, Exposure, with_exposure, "exposes services to consumers",
-            [("haproxy", "haproxy"), ("command", "local")];
+            [("haproxy", "haproxy"), ("local", "local"), ("command", "local")];
         artifacts: ArtifactStore, Artifacts, with_artifacts, "keeps sets of shared files",
             [("local", "local"), ("rsync", "rsync")];
     }
@@ -106,22 +106,26 @@ impl Registry {
         }
         #[cfg(feature = "local")]
         {
-            registry.factories.balancers.insert("local", |part: Part<'_>| {
+            registry.factories.balancers.insert(ha_local::NAME, |part: Part<'_>| {
                 Ok(Arc::new(ha_local::LocalBalancer::from_component(part.component)?) as Arc<dyn LoadBalancer>)
             });
-            registry.factories.hosts.insert("local", |part: Part<'_>| {
+            registry.factories.hosts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalHostConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::LocalHost::new(config)) as Arc<dyn Host>)
             });
-            registry.factories.files.insert("local", |part: Part<'_>| {
+            registry.factories.files.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalFilesConfig::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_local::LocalFiles::new(config)) as Arc<dyn FileSync>)
+            });
+            registry.factories.exposure.insert(ha_local::NAME, |part: Part<'_>| {
+                let exposure = ha_local::LocalExposure::from_component(part.component, part.topology)?;
+                Ok(Arc::new(exposure) as Arc<dyn Exposure>)
             });
             registry.factories.exposure.insert("command", |part: Part<'_>| {
                 let config = ha_local::CommandExposureConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::CommandExposure::new(config)) as Arc<dyn Exposure>)
             });
-            registry.factories.artifacts.insert("local", |part: Part<'_>| {
+            registry.factories.artifacts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalArtifactsConfig::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_local::LocalArtifacts::new(config)) as Arc<dyn ArtifactStore>)
             });
