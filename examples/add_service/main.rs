@@ -11,7 +11,8 @@
 //! of its own, and rsync goes over ssh. Consumers ask for the old services all the time, and, every 10 ms, for the new one too, which
 //! the balancer answers with 404 until its route is exposed.
 //!
-//! With `--fail-test` the set fails its test on the last node that serves: the service is never offered. With `--kill-controller` the
+//! With `--fail-test` the set fails its test on the last node that serves: it is taken from that node again, the run holds, and a person
+//! rolls it back; the service is never offered. With `--kill-controller` the
 //! controller is killed with -9 at a random moment, and another one goes on.
 //!
 //! Exit codes: 0 no request of an old service failed, the new one answered nothing before each member had passed its test and
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use examples::cluster::{Cluster, ClusterOptions};
-use examples::{Controlled, Controller, Fallible, Seen, Show, as_controller, control, demonstration};
+use examples::{Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
 use ha_core::procedure::AddServiceRequest;
 use ha_core::state::{Generation, RouteKey, ServiceRoute};
 use ha_core::topology::Name;
@@ -50,25 +51,27 @@ const RATE: u32 = 300;
 /// The new service, which set 2 has.
 const SERVICE: &str = "returns";
 const NEW: u64 = 2;
+/// Tells a controller to roll the run back.
+const ROLL_BACK: &str = "roll-back";
 /// A controller that is to be killed is within the first so many events; a run has some more.
 const EVENTS: u64 = 35;
 
 fn main() -> ExitCode {
     fake_carbon::run_if_asked();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, folder, digest] = &arguments[..]
-        && role == "controller"
-    {
-        return as_controller(add(folder, digest));
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["controller", folder, digest] => return as_controller(add(folder, digest, Resume::Forward)),
+        ["controller", folder, digest, ROLL_BACK] => return as_controller(add(folder, digest, Resume::RollBack)),
+        _ => {}
     }
     demonstration("add_service", async { demonstrate(parse(&arguments)?).await })
 }
 
 /// What the controller does.
-async fn add(folder: &str, digest: &str) -> Fallible<()> {
+async fn add(folder: &str, digest: &str, how: Resume) -> Fallible<()> {
     let route = ServiceRoute::new(RouteKey::new(format!("/services/{SERVICE}"))?, Name::new("esb")?);
     let request = AddServiceRequest::new(Generation::new(NEW, digest), vec!["bin/deploy.sh".into()], route);
-    control(folder.as_ref(), "add-service", &request).await
+    control(folder.as_ref(), "add-service", &request, how).await
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
@@ -122,8 +125,15 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let folder = cluster.folder().to_str().ok_or("the lab's folder is no text")?;
     let generation = cluster.generation(NEW).await?;
     let arguments = ["controller", folder, &generation.digest];
-    let Controlled { report: run, killed, .. } =
+    let Controlled { report: mut run, killed, .. } =
         Controller::run(&arguments, &show, &load, options.kill_controller.then_some(EVENTS)).await?;
+    let withdrawn = run["end"]["needs-operator"] == "withdrawn";
+    if withdrawn {
+        show.run(&run);
+        show.line("a person decides: it is rolled back");
+        let arguments = ["controller", folder, &generation.digest, ROLL_BACK];
+        run = Controller::run(&arguments, &show, &load, None).await?.report;
+    }
     sleep(Duration::from_secs(1)).await;
     while load.snapshot().sent < options.requests {
         show.tick(&load.snapshot());
@@ -141,7 +151,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     show.run(&run);
     let new = json!({ "asked": asked, "answered": answered, "before_all_tests": early, "missed_afterwards": missed });
     seen.write(&options.out, &show, [("run", run.clone()), ("new_service", new)])?;
-    Ok(is_as_it_should_be(&options, &run, &answers, &seen))
+    Ok(withdrawn == options.fail_test && is_as_it_should_be(&options, &run, &answers, &seen))
 }
 
 fn is_as_it_should_be(options: &Options, run: &Value, answers: &Answers, seen: &Seen) -> bool {

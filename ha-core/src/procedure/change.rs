@@ -179,7 +179,12 @@ impl<'a> Change<'a> {
             stages.extend(self.hold_files(first));
         }
         for wave in self.waves(&order, state) {
-            stages.push(self.wave(&wave, shared));
+            let mut stage = self.wave(&wave, shared);
+            // Who has the service keeps it dark; the one that did not take it has its old set again, and a person decides.
+            if self.goal.exposure.is_some() && wave.first() != order.first() {
+                stage.steps = stage.steps.into_iter().map(|step| step.with_on_failure(OnFailure::Withdraw)).collect();
+            }
+            stages.push(stage);
         }
         let mut point_of_no_return = stages.len();
         if !spares.is_empty() {

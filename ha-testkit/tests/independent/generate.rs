@@ -384,7 +384,7 @@ pub(crate) fn mutated(plan: &Plan, random: &mut Random, count: usize) -> Vec<(St
 fn twist(draft: &mut Draft, random: &mut Random) -> &'static str {
     let stage = random.below(draft.stages.len());
     let step = random.below(draft.stages[stage].steps.len());
-    match random.below(7) {
+    match random.below(8) {
         0 => {
             draft.windows.clear();
             "no window declared"
@@ -401,6 +401,11 @@ fn twist(draft: &mut Draft, random: &mut Random) -> &'static str {
             let steps = &mut draft.stages[stage].steps;
             steps[step] = steps[step].with_on_failure(OnFailure::Hold);
             "a step holds when it fails"
+        }
+        7 => {
+            let steps = &mut draft.stages[stage].steps;
+            steps[step] = steps[step].with_on_failure(OnFailure::Withdraw);
+            "a step is withdrawn when it fails"
         }
         4 => {
             let steps = &mut draft.stages[stage].steps;
