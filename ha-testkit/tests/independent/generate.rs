@@ -7,8 +7,8 @@ use ha_core::procedure::{
     PatchRequest, PlanError, Procedure, ReleaseFacts, Snapshot, UpdateRequest, UpgradeRequest, plan,
 };
 use ha_core::state::{
-    ClusterState, Facts, Generation, MemberKind, MemberState, NodeState, Process, Releases, SchemaRange, Site,
-    SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
+    ClusterState, Facts, Generation, MemberKind, MemberState, NodeState, Process, Releases, SchemaChange, SchemaRange,
+    SchemaVerdict, Site, SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
 };
 use ha_core::topology::{Component, Name, NodeSpec, Permille, Policy, PoolSpec, PortSpec, SiteRole, Topology};
 use ha_testkit::simulate::{Random, mutants};
@@ -294,6 +294,7 @@ impl Sketch {
         if self.change == Change::Upgrade {
             let old = facts.releases.enter("1.0").unwrap();
             facts.releases.declare_schema(old, SchemaRange::OLD);
+            facts.schema_change = Some(SchemaChange::new(SchemaVerdict::Splittable, "scripts"));
         }
         state.schema = ha_core::state::Schema::Base;
         match plan(&*self.request(), Snapshot::new(&topology, &state, &facts)) {
