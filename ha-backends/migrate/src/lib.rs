@@ -13,7 +13,9 @@ pub mod split;
 pub use classify::{Class, Kind, ObjectKind, ObjectName, classify};
 pub use dialect::Dialect;
 pub use secret::{Secret, SecretRef};
-pub use session::{Connect, DbError, DbErrorKind, Done, Rows, Session, SessionId, SessionRole};
+#[cfg(feature = "sqlite")]
+pub use session::Sqlite;
+pub use session::{Cancel, Connect, DbError, DbErrorKind, Done, Limits, Rows, Session, SessionId, SessionRole};
 
 /// The backend's name in a topology.
 pub const NAME: &str = "migrate";
