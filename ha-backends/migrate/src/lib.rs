@@ -13,6 +13,8 @@ pub mod split;
 pub use classify::{Class, Kind, ObjectKind, ObjectName, classify};
 pub use dialect::Dialect;
 pub use secret::{Secret, SecretRef};
+#[cfg(feature = "mysql")]
+pub use session::MySql;
 #[cfg(feature = "postgres")]
 pub use session::Postgres;
 #[cfg(feature = "sqlite")]
