@@ -126,6 +126,25 @@ async fn a_session_ended_by_an_administrator_in_a_statement_is_in_doubt<W: Serve
     assert_eq!(error.kind, DbErrorKind::ConnectionLost, "{error}");
 }
 
+async fn a_session_that_does_nothing_for_too_long_is_ended_by_the_server<W: Served>(world: &W) {
+    let second = Duration::from_secs(1);
+    for (limits, begin, code) in [
+        (probing().with_idle(second), "SELECT 1", "57P05"),
+        (probing().with_idle_in_transaction(second), "BEGIN", "25P03"),
+    ] {
+        let mut session = open_with(world, limits).await;
+        let number = session.id().number;
+        session.execute(begin).await.unwrap();
+        wait_for("the end of the session", || world.sql(&is_gone::<W>(number)) == "0").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let error = session.execute("SELECT 1").await.unwrap_err();
+        assert_eq!(error.kind, DbErrorKind::Unreachable, "{error}");
+        if W::DIALECT == Dialect::Postgres {
+            assert_eq!(error.code, code, "{error}");
+        }
+    }
+}
+
 async fn a_connection_cut_within_a_message_never_lies<W: Served>(world: &W) {
     let sql = |turn: u64| format!("CREATE TABLE cut_{turn:03} (id int)");
     let length = u64::try_from(sql(0).len()).unwrap();
@@ -184,6 +203,7 @@ on_servers! {
     a_session_ended_by_an_administrator_while_idle_is_unreachable,
     a_session_ended_by_an_administrator_in_a_statement_is_in_doubt,
     a_connection_cut_within_a_message_never_lies,
+    a_session_that_does_nothing_for_too_long_is_ended_by_the_server,
     a_server_that_does_not_answer_is_given_up,
     nobody_listening_is_unreachable,
 }
