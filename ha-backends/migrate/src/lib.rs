@@ -13,7 +13,16 @@ pub mod split;
 pub use classify::{Class, Kind, ObjectKind, ObjectName, classify};
 pub use dialect::Dialect;
 pub use secret::{Secret, SecretRef};
-pub use session::{Connect, DbError, DbErrorKind, Done, Rows, Session, SessionId, SessionRole};
+#[cfg(feature = "mysql")]
+pub use session::MySql;
+#[cfg(feature = "postgres")]
+pub use session::Postgres;
+#[cfg(feature = "sqlite")]
+pub use session::Sqlite;
+pub use session::{
+    Cancel, Connect, DbError, DbErrorKind, Done, Limits, Rows, Server, ServerCapabilities, ServerVersion, Session,
+    SessionId, SessionRole, Tls, identify,
+};
 
 /// The backend's name in a topology.
 pub const NAME: &str = "migrate";

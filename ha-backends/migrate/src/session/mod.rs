@@ -1,5 +1,31 @@
 //! One connection to a database, in text only: what a driver must do, so that a fake or any driver fits in 150 lines.
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod address;
+mod error;
+mod limits;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod server;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod tls;
+
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use address::Address;
+pub use error::{DbError, DbErrorKind};
+pub use limits::Limits;
+#[cfg(feature = "mysql")]
+pub use mysql::MySql;
+#[cfg(feature = "postgres")]
+pub use postgres::Postgres;
+pub use server::{Server, ServerCapabilities, ServerVersion, identify};
+#[cfg(feature = "sqlite")]
+pub use sqlite::Sqlite;
+pub use tls::Tls;
+
 use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
@@ -42,48 +68,6 @@ pub struct Done {
     pub rows: u64,
 }
 
-/// What a caller can do about a failed statement.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum DbErrorKind {
-    /// The statement was cancelled: a timeout of the server, or an administrator.
-    Cancelled,
-    /// The connection ended while a statement was under way: whether it happened is not known.
-    ConnectionLost,
-    /// The server could not be reached, or the connection ended before the statement was sent: it did not happen.
-    Unreachable,
-    /// Chosen as the victim of a deadlock; the transaction was rolled back.
-    Deadlock,
-    /// Wrong user, password or privilege.
-    Denied,
-    /// The disk of the server is full, or another resource of it ran out.
-    Full,
-    /// A lock was not granted in time; retry.
-    LockTimeout,
-    /// The named object is there already.
-    Duplicate,
-    /// The named object is not there.
-    Missing,
-    /// The server refuses to make this change online (MariaDB, MySQL: 1845, 1846).
-    OnlineRefused,
-    /// The server takes no writes: a replica, or read-only.
-    ReadOnly,
-    /// Refused for what it says: syntax, a constraint, a type.
-    Refused,
-}
-
-/// A failed call to the database. Never holds a password.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{message}{}", if code.is_empty() { String::new() } else { format!(" ({code})") })]
-pub struct DbError {
-    /// What can be done about it.
-    pub kind: DbErrorKind,
-    /// The server's code: SQLSTATE (PostgreSQL), error number (MariaDB, MySQL), extended result code (SQLite); or empty.
-    pub code: String,
-    /// The server's message, or what the driver says.
-    pub message: String,
-}
-
 /// Opens sessions of one database.
 #[async_trait]
 pub trait Connect: Debug + Send + Sync + 'static {
@@ -108,6 +92,9 @@ pub trait Session: Debug + Send {
     /// Tells which session this is at the server.
     fn id(&self) -> &SessionId;
 
+    /// Returns what cancels the statement under way, from any task, at any time.
+    fn canceller(&self) -> Box<dyn Cancel>;
+
     /// Runs SQL that answers no rows. Several statements may be sent at once where the database runs them as one transaction.
     ///
     /// # Errors
@@ -123,4 +110,28 @@ pub trait Session: Debug + Send {
     /// # Cancel safety
     /// Cancel safe for the data: it only reads; the session is not usable afterwards.
     async fn query(&mut self, sql: &str) -> Result<Rows, DbError>;
+}
+
+/// Cancels what a session runs. It outlives the session, and then does nothing.
+#[async_trait]
+pub trait Cancel: Debug + Send + Sync {
+    /// Asks the server to cancel the statement under way; the session's call then fails with `Cancelled`, or has just ended.
+    /// Between two statements it does nothing.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Denied`: the statement goes on.
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn cancel(&self) -> Result<(), DbError>;
+}
+
+/// A value as text: bytes that are no UTF-8 are refused, so that none is compared or kept with a part replaced.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+fn utf8(bytes: Vec<u8>) -> Result<String, DbError> {
+    String::from_utf8(bytes).map_err(|_| not_utf8())
+}
+
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+fn not_utf8() -> DbError {
+    DbError::new(DbErrorKind::Refused, "a value is not text in UTF-8: ask for it in hexadecimal")
 }
