@@ -3,6 +3,9 @@
 mod classify;
 pub mod datasource;
 mod dialect;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod jdbc;
 pub mod lint;
 pub mod script;
