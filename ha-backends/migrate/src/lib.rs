@@ -13,9 +13,11 @@ pub mod split;
 pub use classify::{Class, Kind, ObjectKind, ObjectName, classify};
 pub use dialect::Dialect;
 pub use secret::{Secret, SecretRef};
+#[cfg(feature = "postgres")]
+pub use session::Postgres;
 #[cfg(feature = "sqlite")]
 pub use session::Sqlite;
-pub use session::{Cancel, Connect, DbError, DbErrorKind, Done, Limits, Rows, Session, SessionId, SessionRole};
+pub use session::{Cancel, Connect, DbError, DbErrorKind, Done, Limits, Rows, Session, SessionId, SessionRole, Tls};
 
 /// The backend's name in a topology.
 pub const NAME: &str = "migrate";

@@ -1,14 +1,24 @@
 //! One connection to a database, in text only: what a driver must do, so that a fake or any driver fits in 150 lines.
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod address;
 mod error;
 mod limits;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tls;
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use address::Address;
 pub use error::{DbError, DbErrorKind};
 pub use limits::Limits;
+#[cfg(feature = "postgres")]
+pub use postgres::Postgres;
 #[cfg(feature = "sqlite")]
 pub use sqlite::Sqlite;
+pub use tls::Tls;
 
 use std::fmt::{self, Debug};
 
@@ -112,6 +122,10 @@ pub trait Cancel: Debug + Send + Sync {
 /// A value as text: bytes that are no UTF-8 are refused, so that none is compared or kept with a part replaced.
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 fn utf8(bytes: Vec<u8>) -> Result<String, DbError> {
-    let message = "a value is not text in UTF-8: ask for it as hex()";
-    String::from_utf8(bytes).map_err(|_| DbError::new(DbErrorKind::Refused, message))
+    String::from_utf8(bytes).map_err(|_| not_utf8())
+}
+
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+fn not_utf8() -> DbError {
+    DbError::new(DbErrorKind::Refused, "a value is not text in UTF-8: ask for it in hexadecimal")
 }
