@@ -146,9 +146,9 @@ impl Machine {
             }
             (Stage::Run, Input::Done { rows }) => {
                 self.summary.rows += rows;
-                self.look_after(on, Stage::After);
+                self.look_after(now, on, Stage::After);
             }
-            (Stage::Run, Input::Failed { error, .. }) => self.look_after(on, Stage::AfterFailure(error)),
+            (Stage::Run, Input::Failed { error, .. }) => self.look_after(now, on, Stage::AfterFailure(error)),
             (Stage::After, Input::Prints(post)) => self.finish(on, post),
             (Stage::After, Input::Index(IndexState::Valid)) => self.finish(on, Vec::new()),
             (Stage::After, Input::Index(IndexState::Absent | IndexState::Invalid | IndexState::Building)) => {
@@ -278,7 +278,7 @@ impl Machine {
     }
 
     /// Looks at what a statement names, after it answered or failed.
-    fn look_after(&mut self, mut on: Applying, stage: Stage) {
+    fn look_after(&mut self, now: Duration, mut on: Applying, stage: Stage) {
         let at = on.at();
         let Some(step) = self.step(at) else { return };
         let command = if step.concurrent_index().is_some() {
@@ -286,8 +286,7 @@ impl Machine {
         } else if step.observable().next().is_some() && step.class.kind != Kind::Dml {
             Command::Fingerprint(at)
         } else if let Stage::AfterFailure(error) = stage {
-            let since = on.since;
-            self.after_failure(since, on, error, &[]);
+            self.after_failure(now, on, error, &[]);
             return;
         } else {
             self.finish(on, Vec::new());
