@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod database;
 mod endpoint;
 pub mod fake_carbon;
 mod fault_proxy;
@@ -13,6 +14,7 @@ mod scripted;
 mod ssh;
 mod warden;
 
+pub use database::{DatabaseSpec, MariaDbServer, PausedServer, PostgresServer};
 pub use endpoint::Endpoint;
 pub use fault_proxy::{FaultProxy, Leg, LinkFault};
 pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers, haproxy_version};

@@ -1,0 +1,167 @@
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::folder::DataFolder;
+use super::process::{PausedServer, ServerProcess};
+use super::template::Template;
+use super::user::ServiceUser;
+use super::{DatabaseSpec, not_installed, output};
+use crate::Lab;
+
+/// A private PostgreSQL. Dropping it ends it and removes its data.
+///
+/// The superuser `postgres` needs no password, from the socket and from 127.0.0.1; over TCP every other user does.
+#[derive(Debug)]
+pub struct PostgresServer {
+    process: ServerProcess,
+    bin: PathBuf,
+    port: u16,
+    databases: AtomicU32,
+}
+
+const PACKAGE: &str = "postgresql";
+
+/// Without durability a kill of the server may lose the last commits, and nothing else.
+const FAST: [&str; 3] = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+
+const SETTINGS: [&str; 10] = [
+    "listen_addresses=127.0.0.1",
+    // In the folder, which is removed; elsewhere a killed server would leave it.
+    "dynamic_shared_memory_type=mmap",
+    "shared_buffers=16MB",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "autovacuum=off",
+    "jit=off",
+    "min_wal_size=2MB",
+    "log_min_messages=fatal",
+    "log_min_error_statement=panic",
+];
+
+const HBA: &str =
+    "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+
+impl PostgresServer {
+    pub(super) fn start(lab: &Lab, name: &str, spec: &DatabaseSpec) -> io::Result<Self> {
+        let (bin, user) = (bin()?, ServiceUser::find("postgres", PACKAGE)?);
+        let version = output(Command::new(bin.join("postgres")).arg("--version"))?;
+        let initdb = |data: &Path| {
+            let options = ["-N", "--locale=C", "-E", "UTF8", "-A", "trust", "--wal-segsize=1", "-U", "postgres", "-D"];
+            output(user.command(&bin.join("initdb")).args(options).arg(data))?;
+            std::fs::write(data.join("pg_hba.conf"), HBA)
+        };
+        let folder = DataFolder::make("postgres", &user, spec.on_disk)?;
+        let data = folder.path().join("data");
+        Template { kind: "postgres", version: version.trim(), user: &user, build: &initdb }.copy_to(&data)?;
+        let port = lab.free_port()?;
+        let mut argv = vec![bin.join("postgres").display().to_string()];
+        argv.extend(["-D".into(), data.display().to_string()]);
+        argv.extend(["-k".into(), folder.path().display().to_string(), "-p".into(), port.to_string()]);
+        let fast = if spec.durable { [].as_slice() } else { FAST.as_slice() };
+        for setting in SETTINGS.iter().chain(fast).copied().chain(spec.settings.iter().map(String::as_str)) {
+            argv.extend(["-c".into(), setting.into()]);
+        }
+        let socket = folder.path().join(format!(".s.PGSQL.{port}"));
+        let log = lab.path().join(format!("{name}.log"));
+        let process = ServerProcess::start(lab.relaunch().clone(), user.argv(argv), log, folder, socket, answers)?;
+        Ok(Self { process, bin, port, databases: AtomicU32::new(0) })
+    }
+
+    /// Returns the port on 127.0.0.1; also a part of the socket's name.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the folder of its socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.process.folder()
+    }
+
+    /// Returns what it printed so far: the file of its log.
+    pub fn log(&self) -> &Path {
+        self.process.log()
+    }
+
+    /// Makes a database of its own for a test, and returns its name.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn database(&self) -> io::Result<String> {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::SeqCst) + 1);
+        // Copying files is twice as fast as logging their pages (from version 15).
+        let fast = format!("CREATE DATABASE {name} STRATEGY FILE_COPY");
+        self.sql("postgres", &fast).or_else(|_| self.sql("postgres", &format!("CREATE DATABASE {name}")))?;
+        Ok(name)
+    }
+
+    /// Runs SQL through psql as the superuser, and returns the rows, their columns separated by `|`: the truth by another
+    /// route than a driver's.
+    ///
+    /// # Errors
+    /// What the server says, up to the first statement that fails.
+    pub fn sql(&self, database: &str, sql: &str) -> io::Result<String> {
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"]).arg(self.socket_folder());
+        let printed = output(psql.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]))?;
+        Ok(printed.trim_end().to_string())
+    }
+
+    /// Returns the process id of the main process.
+    ///
+    /// # Errors
+    /// When it was killed.
+    pub fn pid(&self) -> io::Result<u32> {
+        self.process.pid()
+    }
+
+    /// Ends all its processes with SIGKILL. Its data stays until this is dropped.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// Starts it anew on the same data and port, after a [`kill`](Self::kill) where it still runs.
+    ///
+    /// # Errors
+    /// As [`Lab::postgres`].
+    pub fn restart(&self) -> io::Result<()> {
+        self.process.restart()
+    }
+
+    /// Stops all its processes (SIGSTOP) until the guard is dropped.
+    ///
+    /// # Errors
+    /// When it was killed, or does not stop.
+    pub fn pause(&self) -> io::Result<PausedServer> {
+        self.process.pause()
+    }
+}
+
+/// Finds the programs of the newest version that is installed; Debian keeps them off the search path.
+fn bin() -> io::Result<PathBuf> {
+    let dirs = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = dirs.filter_map(|dir| {
+        let version: u32 = dir.file_name().to_str()?.parse().ok()?;
+        let bin = dir.path().join("bin");
+        bin.join("postgres").is_file().then_some((version, bin))
+    });
+    versions.max().map(|(_, bin)| bin).ok_or_else(|| not_installed("postgres", PACKAGE))
+}
+
+/// Tells whether the server takes sessions: it answers a startup message with a request to authenticate.
+fn answers(socket: &Path) -> bool {
+    // Length, protocol 3.0, parameters, each with its zero byte, and one more.
+    const STARTUP: &[u8] = b"\0\0\0\x29\0\x03\0\0user\0postgres\0database\0postgres\0\0";
+    let ask = || -> io::Result<u8> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(STARTUP)?;
+        let mut kind = [0];
+        stream.read_exact(&mut kind)?;
+        Ok(kind[0])
+    };
+    ask().is_ok_and(|kind| kind == b'R')
+}
