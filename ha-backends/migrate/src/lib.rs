@@ -10,7 +10,10 @@ mod secret;
 mod session;
 pub mod split;
 
-pub use classify::{Class, Kind, ObjectKind, ObjectName, classify};
+pub use classify::{
+    Change, Class, ColumnDefault, ConstraintKind, DropKind, Kind, MaintenanceKind, ObjectKind, ObjectName,
+    OnlineClause, Rewriting, classify,
+};
 pub use dialect::Dialect;
 pub use secret::{Secret, SecretRef};
 #[cfg(feature = "postgres")]
