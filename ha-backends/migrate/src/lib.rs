@@ -16,6 +16,8 @@ pub use classify::{
 };
 pub use dialect::Dialect;
 pub use secret::{Secret, SecretRef};
+#[cfg(feature = "mysql")]
+pub use session::MySql;
 #[cfg(feature = "postgres")]
 pub use session::Postgres;
 #[cfg(feature = "sqlite")]

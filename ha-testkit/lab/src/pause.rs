@@ -61,11 +61,11 @@ impl Drop for Paused {
 
 const KEEPER: &str = r#"kill -STOP "$1" || exit 1; echo stopped; read -r _; kill -CONT "$1""#;
 
-/// Tells whether every thread of the process is stopped.
+/// Tells whether every thread of the process is stopped, or has ended and waits to be reaped by a parent that is stopped.
 fn is_stopped(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     threads.flatten().all(|thread| {
         let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 'Z']))
     })
 }

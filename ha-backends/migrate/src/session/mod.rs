@@ -4,6 +4,8 @@
 mod address;
 mod error;
 mod limits;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -14,6 +16,8 @@ mod tls;
 use address::Address;
 pub use error::{DbError, DbErrorKind};
 pub use limits::Limits;
+#[cfg(feature = "mysql")]
+pub use mysql::MySql;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
 #[cfg(feature = "sqlite")]
