@@ -33,7 +33,7 @@ pub enum MigrateError {
     },
     /// A statement failed. It was rolled back or did nothing; the statements before it are done where the script is no
     /// transaction. The next run goes on with it.
-    #[error("{script}, statement {statement} (line {line}): {error}{}; {done} of its statements are done{}", attempts(*.attempts), blocked(.blockers))]
+    #[error("{script}, statement {statement} (line {line}): {error}{}; {done} of its statements are done{}", tried(*.attempts), blocked(.blockers))]
     Statement {
         /// The script.
         script: String,
@@ -59,7 +59,9 @@ pub enum MigrateError {
         waited: Duration,
     },
     /// The session that ran a statement when its migrator died still runs it. Nothing was run.
-    #[error("session {session} of an earlier run is still at work: wait for it, or end it with the policy terminate_after")]
+    #[error(
+        "session {session} of an earlier run is still at work: wait for it, or end it with the policy terminate_after"
+    )]
     Orphan {
         /// The session.
         session: String,
@@ -152,7 +154,7 @@ fn named(holder: Option<&Blocker>) -> String {
     holder.map(|holder| format!(" ({holder})")).unwrap_or_default()
 }
 
-fn attempts(attempts: u32) -> String {
+fn tried(attempts: u32) -> String {
     if attempts > 1 { format!(", {attempts} attempts") } else { String::new() }
 }
 

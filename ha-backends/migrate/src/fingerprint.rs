@@ -137,9 +137,9 @@ fn postgres(object: &ObjectName) -> Option<String> {
              UNION ALL SELECT 't', pg_get_triggerdef(oid), tgenabled::text, '', '', '' FROM pg_trigger \
              WHERE tgrelid = {class} AND NOT tgisinternal ORDER BY 1, 2, 3"
         ),
-        ObjectKind::Index => format!(
-            "SELECT pg_get_indexdef(indexrelid), indisvalid::text FROM pg_index WHERE indexrelid = {class}"
-        ),
+        ObjectKind::Index => {
+            format!("SELECT pg_get_indexdef(indexrelid), indisvalid::text FROM pg_index WHERE indexrelid = {class}")
+        }
         ObjectKind::Sequence => format!(
             "SELECT seqtypid::text, seqstart::text, seqincrement::text, seqmax::text, seqmin::text, seqcycle::text \
              FROM pg_sequence WHERE seqrelid = {class}"
@@ -193,7 +193,9 @@ mod tests {
     #[test]
     fn a_counter_of_rows_is_no_change() {
         let print = |definition: &str| print(Dialect::MariaDb, &table("t"), &shown(definition));
-        let with = print("CREATE TABLE `t` (\n  `id` int(11) NOT NULL\n) ENGINE=InnoDB AUTO_INCREMENT=17 DEFAULT CHARSET=utf8mb4");
+        let with = print(
+            "CREATE TABLE `t` (\n  `id` int(11) NOT NULL\n) ENGINE=InnoDB AUTO_INCREMENT=17 DEFAULT CHARSET=utf8mb4",
+        );
         let without = print("CREATE TABLE `t` (\n  `id` int(11) NOT NULL\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4");
         assert_eq!(with, without);
         let comment = print("CREATE TABLE `t` (\n  `id` int(11) COMMENT ' AUTO_INCREMENT=17'\n) ENGINE=InnoDB");

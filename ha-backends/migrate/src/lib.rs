@@ -1,10 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod backfill;
 mod classify;
 pub mod datasource;
 mod dialect;
+mod error;
+mod fingerprint;
+mod history;
 pub mod jdbc;
 pub mod lint;
+mod machine;
+mod migrator;
 pub mod script;
 mod secret;
 mod session;
@@ -15,6 +21,13 @@ pub use classify::{
     OnlineClause, Rewriting, classify,
 };
 pub use dialect::Dialect;
+pub use error::MigrateError;
+pub use history::{InvalidPrefix, RowState};
+pub use machine::{Choice, Dirty, DirtyReason, Finding, Policy, Resolution};
+pub use migrator::{
+    Blocker, Event, Migrator, MigratorBuilder, Observer, OldRelease, Report, Run, ScriptState, ScriptStatus, Status,
+    Undo,
+};
 pub use secret::{Secret, SecretRef};
 #[cfg(feature = "mysql")]
 pub use session::MySql;

@@ -10,7 +10,7 @@ pub(crate) use flyway::Flyway;
 pub(crate) use quote::{ident, nullable, text};
 pub use tables::InvalidPrefix;
 pub(crate) use tables::{Tables, now};
-pub(crate) use write::{Fence, Writer};
+pub(crate) use write::{FENCED, Fence, Writer};
 
 use crate::SessionId;
 use crate::machine::{Key, Print};

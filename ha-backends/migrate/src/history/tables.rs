@@ -97,14 +97,11 @@ impl Tables {
                 "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace \
                  AND relname IN ({names})"
             ),
-            Dialect::Db2
-            | Dialect::H2
-            | Dialect::MariaDb
-            | Dialect::MySql
-            | Dialect::Oracle
-            | Dialect::SqlServer => format!(
-                "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names})"
-            ),
+            Dialect::Db2 | Dialect::H2 | Dialect::MariaDb | Dialect::MySql | Dialect::Oracle | Dialect::SqlServer => {
+                format!(
+                    "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names})"
+                )
+            }
         }
     }
 }

@@ -155,17 +155,17 @@ impl Writer<'_> {
             Dialect::MariaDb | Dialect::MySql => {
                 format!("ON DUPLICATE KEY UPDATE {}", set(&|name| format!("VALUES({name})")))
             }
-            Dialect::Db2
-            | Dialect::H2
-            | Dialect::Oracle
-            | Dialect::Postgres
-            | Dialect::Sqlite
-            | Dialect::SqlServer => format!(
-                "ON CONFLICT (version, phase, stmt_no) DO UPDATE SET {}",
-                set(&|name| format!("excluded.{name}"))
-            ),
+            Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::Postgres | Dialect::Sqlite | Dialect::SqlServer => {
+                format!(
+                    "ON CONFLICT (version, phase, stmt_no) DO UPDATE SET {}",
+                    set(&|name| format!("excluded.{name}"))
+                )
+            }
         };
-        format!("INSERT INTO {table} ({names}) SELECT {row} FROM {lock} WHERE {} {on_conflict}", self.is_latest_of_lock())
+        format!(
+            "INSERT INTO {table} ({names}) SELECT {row} FROM {lock} WHERE {} {on_conflict}",
+            self.is_latest_of_lock()
+        )
     }
 
     /// The same, with the table named.
@@ -250,7 +250,15 @@ impl Writer<'_> {
     }
 
     /// Adds a row for a unit that a person gave up, or that another tool has applied.
-    pub(crate) fn note(&self, key: &Key, kind: &str, script: &str, crc32: Option<i32>, state: RowState, note: &str) -> String {
+    pub(crate) fn note(
+        &self,
+        key: &Key,
+        kind: &str,
+        script: &str,
+        crc32: Option<i32>,
+        state: RowState,
+        note: &str,
+    ) -> String {
         let dialect = self.dialect();
         let (history, lock) = (self.tables.history(), self.tables.lock());
         let Fence { epoch, session, .. } = self.fence;
@@ -289,11 +297,9 @@ mod tests {
     #[test]
     fn every_write_holds_the_fence_of_its_dialect() {
         let (fence, key) = (fence(), Key { version: "1".into(), phase: Phase::Expand });
-        for (dialect, condition) in [
-            (Dialect::Postgres, "epoch = 3"),
-            (Dialect::MariaDb, "epoch = 3"),
-            (Dialect::Sqlite, "lease <= 9"),
-        ] {
+        for (dialect, condition) in
+            [(Dialect::Postgres, "epoch = 3"), (Dialect::MariaDb, "epoch = 3"), (Dialect::Sqlite, "lease <= 9")]
+        {
             let tables = Tables::new(dialect, "ha").unwrap();
             let writer = Writer { tables: &tables, fence: &fence, applied_by: "me" };
             for sql in [

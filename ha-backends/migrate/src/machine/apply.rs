@@ -28,7 +28,9 @@ pub(super) enum Stage {
     Blockers,
     /// A failed attempt is given up: who was in the way?
     Blame(DbError),
-    Script { whole: bool },
+    Script {
+        whole: bool,
+    },
     Replay,
     Engines,
     WithRow,
@@ -46,8 +48,13 @@ pub(super) enum Stage {
     Finish,
     Withdraw(DbError),
     Record,
-    Batch { size: u64, pass: u32 },
-    Count { pass: u32 },
+    Batch {
+        size: u64,
+        pass: u32,
+    },
+    Count {
+        pass: u32,
+    },
     Rewind,
 }
 
@@ -60,15 +67,8 @@ impl Applying {
 impl Machine {
     pub(super) fn begin_unit(&mut self, now: Duration, index: usize) {
         let Some(unit) = self.units.get(index) else { return };
-        let on = |step, stage| Applying {
-            unit: index,
-            step,
-            stage,
-            attempts: 1,
-            since: now,
-            replay: 0,
-            pre: Vec::new(),
-        };
+        let on =
+            |step, stage| Applying { unit: index, step, stage, attempts: 1, since: now, replay: 0, pre: Vec::new() };
         let looks = self.can.as_ref().is_some_and(|can| can.dialect == Dialect::Postgres);
         if unit.backfill.is_some() {
             self.begin_backfill(on(0, Stage::Rewind));
@@ -122,7 +122,11 @@ impl Machine {
             }
             (Stage::Plain, Input::Done { .. }) => self.next_step(now, on),
             (Stage::WithRow | Stage::Plain | Stage::Replay, Input::Failed { error, .. }) => {
-                if self.is_transient(&error) { self.retry(now, on, error) } else { self.give_up(&on, error, Vec::new()) }
+                if self.is_transient(&error) {
+                    self.retry(now, on, error)
+                } else {
+                    self.give_up(&on, error, Vec::new())
+                }
             }
             (Stage::Before, Input::Prints(prints)) => self.begin_step(on, prints),
             (Stage::Before, Input::Index(IndexState::Invalid)) => {
@@ -176,10 +180,9 @@ impl Machine {
             // It stays, invalid and journaled: the next run drops it.
             (Stage::DropBroken(error), Input::Failed { .. }) => self.give_up(&on, error, Vec::new()),
             (Stage::Withdraw(error), Input::Done { .. }) => self.blame(on, error),
-            (
-                stage @ (Stage::Batch { .. } | Stage::Count { .. } | Stage::Rewind),
-                input,
-            ) => self.on_backfill(now, on, stage, command, input),
+            (stage @ (Stage::Batch { .. } | Stage::Count { .. } | Stage::Rewind), input) => {
+                self.on_backfill(now, on, stage, command, input)
+            }
             (
                 Stage::Begin | Stage::Finish | Stage::Record | Stage::Before | Stage::After | Stage::Engines,
                 Input::Failed { error, .. },

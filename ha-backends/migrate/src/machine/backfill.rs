@@ -57,7 +57,8 @@ impl Machine {
                 self.fail(MigrateError::Mismatch { script, left });
             }
             (Stage::Rewind, Input::Done { .. }) => {
-                let size = self.units.get(unit).and_then(|unit| unit.backfill.as_ref()).map_or(SMALLEST, |spec| spec.batch);
+                let size =
+                    self.units.get(unit).and_then(|unit| unit.backfill.as_ref()).map_or(SMALLEST, |spec| spec.batch);
                 on.stage = Stage::Batch { size, pass: 2 };
                 self.go(State::Applying(on), Command::Batch { unit, size });
             }

@@ -75,7 +75,7 @@ const REPEATABLE: &[&str] = &[
 mod tests {
     use super::super::Manner;
     use super::*;
-    use crate::{Class, Dialect, ObjectKind, ObjectName};
+    use crate::{Dialect, ObjectKind, ObjectName, classify};
 
     fn can(atomic_ddl: bool) -> Capabilities {
         Capabilities {
@@ -88,20 +88,14 @@ mod tests {
     }
 
     fn step(kind: Kind, text: &str, tables: &[&str], writes: bool) -> Step {
-        let table = |name: &&str| ObjectName {
-            kind: ObjectKind::Table,
-            name: (*name).into(),
-            schema: None,
-            table: None,
-        };
+        let table =
+            |name: &&str| ObjectName { kind: ObjectKind::Table, name: (*name).into(), schema: None, table: None };
         let objects: Vec<_> = tables.iter().map(table).collect();
-        let class = Class {
-            kind,
-            writes: if writes { objects.clone() } else { Vec::new() },
-            objects,
-            outside_transaction: false,
-            concurrent_index: false,
-        };
+        let mut class = classify(Dialect::MariaDb, "gibberish");
+        (class.kind, class.objects) = (kind, objects.clone());
+        if writes {
+            class.writes = objects;
+        }
         Step { text: text.into(), line: 1, sha256: String::new(), class, manner: Manner::Between }
     }
 
@@ -141,14 +135,7 @@ mod tests {
                 "d=1",
                 unclear.clone(),
             ),
-            (
-                "truncate, not done",
-                true,
-                step(Kind::Ddl, "TRUNCATE a", &["a"], true),
-                "d=1,i=4",
-                "d=1,i=4",
-                NotApplied,
-            ),
+            ("truncate, not done", true, step(Kind::Ddl, "TRUNCATE a", &["a"], true), "d=1,i=4", "d=1,i=4", NotApplied),
             ("truncate, done", true, step(Kind::Ddl, "TRUNCATE a", &["a"], true), "d=1,i=4", "d=1,i=5", Applied),
             ("opaque", true, step(Kind::Opaque, "CALL p()", &[], false), "", "", unclear.clone()),
             ("rows that stay", true, step(Kind::Dml, "INSERT", &["a"], true), "", "", unclear),

@@ -22,7 +22,7 @@ pub use goal::{Choice, Dirty, DirtyReason, Policy, Resolution};
 pub(crate) use goal::{Goal, Summary};
 pub(crate) use judge::needs_identity;
 pub(crate) use print::Print;
-pub(crate) use unit::{BackfillSpec, Key, Manner, Step, Unit, UnfitScript, UnitKind, compare_versions, sha256};
+pub(crate) use unit::{BackfillSpec, Key, Manner, Step, Unit, UnitKind, compare_versions, sha256};
 pub use validate::Finding;
 pub(crate) use validate::{pending, validate};
 
@@ -38,9 +38,13 @@ use crate::{DbError, DbErrorKind, MigrateError};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum State {
     Idle,
-    Connecting { since: Duration },
+    Connecting {
+        since: Duration,
+    },
     Identifying,
-    Locking { since: Duration },
+    Locking {
+        since: Duration,
+    },
     Preparing,
     Bumping,
     Importing,
@@ -266,14 +270,13 @@ impl Machine {
     fn on_identifying(&mut self, now: Duration, command: Command, input: Input) {
         match input {
             Input::Identified(can) if can.read_only => {
-                let what = format!(
-                    "this {} takes no writes, as a replica does: give the address of the primary",
-                    can.dialect
-                );
+                let what =
+                    format!("this {} takes no writes, as a replica does: give the address of the primary", can.dialect);
                 self.fail(MigrateError::Unsupported(what));
             }
             Input::Identified(can) if can.switches_sessions => self.fail(MigrateError::Unsupported(
-                "the answers come from more than one session: connect to the database itself, not through a pooler".into(),
+                "the answers come from more than one session: connect to the database itself, not through a pooler"
+                    .into(),
             )),
             Input::Identified(can) => {
                 self.can = Some(can);
@@ -325,7 +328,7 @@ impl Machine {
             return;
         }
         self.history = history;
-        if self.goal != Goal::Undo && self.recover(now) {
+        if self.recover(now) {
             return;
         }
         if let Goal::Resolve(_) = self.goal {

@@ -57,10 +57,9 @@ impl Print {
             (Self::Hidden, _) | (_, Self::Hidden) => None,
             (Self::Absent, Self::Absent) => Some(false),
             (Self::Absent, Self::Seen { .. }) | (Self::Seen { .. }, Self::Absent) => Some(true),
-            (
-                Self::Seen { definition: old, identity: old_id },
-                Self::Seen { definition: new, identity: new_id },
-            ) => Some(old != new || matches!((old_id, new_id), (Some(old), Some(new)) if old != new)),
+            (Self::Seen { definition: old, identity: old_id }, Self::Seen { definition: new, identity: new_id }) => {
+                Some(old != new || matches!((old_id, new_id), (Some(old), Some(new)) if old != new))
+            }
         }
     }
 

@@ -42,17 +42,15 @@ impl Machine {
                 return true;
             }
             let (key, note) = (row.key.clone(), decided.note());
-            let on = Recovering { at: At { unit: usize::MAX, step: row.number }, since: now, row, stage: Stage::Settle };
+            let on =
+                Recovering { at: At { unit: usize::MAX, step: row.number }, since: now, row, stage: Stage::Settle };
             self.go(State::Recovering(on), Command::Abort { key, note });
             return true;
         };
         let at = At { unit, step: row.number };
         // Whoever ran it may still be at it, whatever is decided.
         let (session, stage) = (row.session.clone(), Stage::Orphan);
-        self.go(
-            State::Recovering(Recovering { at, since: now, row, stage }),
-            Command::LookAtOrphan(session),
-        );
+        self.go(State::Recovering(Recovering { at, since: now, row, stage }), Command::LookAtOrphan(session));
         true
     }
 

@@ -227,7 +227,11 @@ fn manner(dialect: Dialect, transactional: bool, class: &Class) -> Manner {
         Kind::Ddl | Kind::Dml | Kind::Opaque | Kind::Query | Kind::Setting | Kind::Transaction
             if matches!(dialect, Dialect::Postgres | Dialect::Sqlite) =>
         {
-            if class.outside_transaction { Manner::Between } else { Manner::WithRow }
+            if class.outside_transaction {
+                Manner::Between
+            } else {
+                Manner::WithRow
+            }
         }
         Kind::Dml => Manner::AsEngine,
         Kind::Ddl | Kind::Opaque | Kind::Query | Kind::Setting | Kind::Transaction => Manner::Between,
@@ -243,8 +247,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 pub(crate) fn compare_versions(left: &str, right: &str) -> Ordering {
     let parts = |version: &str| -> Vec<(usize, String)> {
         let number = |part: &str| part.trim_start_matches('0').to_owned();
-        let mut parts: Vec<_> =
-            version.split(['.', '_']).map(number).map(|digits| (digits.len(), digits)).collect();
+        let mut parts: Vec<_> = version.split(['.', '_']).map(number).map(|digits| (digits.len(), digits)).collect();
         while parts.last().is_some_and(|(length, _)| *length == 0) {
             parts.pop();
         }

@@ -78,7 +78,9 @@ impl fmt::Display for Finding {
                 f,
                 "{script} is not applied, and {applied} after it is: give it a higher version, or allow out_of_order"
             ),
-            Self::Missing { script, version } => write!(f, "{script} ({version}) was applied and is not there any more"),
+            Self::Missing { script, version } => {
+                write!(f, "{script} ({version}) was applied and is not there any more")
+            }
             Self::Future { script, version } => {
                 write!(f, "{script} ({version}) was applied by newer scripts than these")
             }
@@ -109,7 +111,11 @@ pub(crate) fn validate(units: &[Unit], history: &History, policy: &Policy) -> Ve
             let newest = units.iter().filter(|unit| unit.kind == UnitKind::Versioned);
             let future =
                 newest.map(|unit| compare_versions(&unit.key.version, &version)).all(|order| order == Ordering::Less);
-            findings.push(if future { Finding::Future { script, version } } else { Finding::Missing { script, version } });
+            findings.push(if future {
+                Finding::Future { script, version }
+            } else {
+                Finding::Missing { script, version }
+            });
         }
     }
     findings
@@ -119,7 +125,19 @@ pub(crate) fn validate(units: &[Unit], history: &History, policy: &Policy) -> Ve
 pub(crate) fn pending(units: &[Unit], history: &History, goal: &Goal) -> Vec<usize> {
     let to = match goal {
         Goal::Migrate { to, .. } => *to,
-        Goal::Undo => return (0..units.len()).collect(),
+        Goal::Undo => {
+            let target = |unit: &Unit| {
+                let version = unit.key.version.strip_prefix("U:").unwrap_or(&unit.key.version);
+                super::Key { version: version.into(), phase: unit.key.phase }
+            };
+            let there = |unit: &Unit| {
+                let target = target(unit);
+                history.is_applied(&target)
+                    || history.steps_of(&target).next().is_some()
+                    || history.steps_of(&unit.key).next().is_some()
+            };
+            return units.iter().enumerate().filter(|(_, unit)| there(unit)).map(|(index, _)| index).collect();
+        }
         Goal::Resolve(_) => return Vec::new(),
     };
     let wanted = |unit: &Unit| {

@@ -41,7 +41,10 @@ mod tests {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500), 7);
         for due in [50, 100, 200, 400, 500, 500] {
             let pause = backoff.next();
-            assert!(pause <= Duration::from_millis(due) && pause >= Duration::from_millis(due / 2), "{pause:?} of {due}");
+            assert!(
+                pause <= Duration::from_millis(due) && pause >= Duration::from_millis(due / 2),
+                "{pause:?} of {due}"
+            );
         }
         backoff.reset();
         assert!(backoff.next() <= Duration::from_millis(50));

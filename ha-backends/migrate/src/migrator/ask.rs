@@ -20,17 +20,13 @@ fn count(rows: &Rows) -> u64 {
 
 /// Asks the server what it is.
 pub(super) async fn identify(session: &mut dyn Session, dialect: Dialect) -> Result<Capabilities, DbError> {
-    let mut can = Capabilities {
-        dialect,
-        version: String::new(),
-        atomic_ddl: true,
-        read_only: false,
-        switches_sessions: false,
-    };
+    let mut can =
+        Capabilities { dialect, version: String::new(), atomic_ddl: true, read_only: false, switches_sessions: false };
     match dialect {
         Dialect::Postgres => {
             let rows = session.query("SELECT version(), pg_is_in_recovery()::int, pg_backend_pid()").await?;
-            let value = |index: usize| rows.first().and_then(|row| row.get(index)).cloned().flatten().unwrap_or_default();
+            let value =
+                |index: usize| rows.first().and_then(|row| row.get(index)).cloned().flatten().unwrap_or_default();
             can.version = value(0);
             can.read_only = value(1) == "1";
             // A pooler that switches sessions between statements answers from another one, or loses a setting.
@@ -47,7 +43,8 @@ pub(super) async fn identify(session: &mut dyn Session, dialect: Dialect) -> Res
         }
         Dialect::MariaDb | Dialect::MySql => {
             let rows = session.query("SELECT VERSION(), @@global.read_only, CONNECTION_ID()").await?;
-            let value = |index: usize| rows.first().and_then(|row| row.get(index)).cloned().flatten().unwrap_or_default();
+            let value =
+                |index: usize| rows.first().and_then(|row| row.get(index)).cloned().flatten().unwrap_or_default();
             can.version = value(0);
             can.read_only = value(1) == "1";
             session.execute("SET @ha_migrate_probe = 1").await?;
@@ -131,7 +128,12 @@ pub(super) async fn try_lock(session: &mut dyn Session, dialect: Dialect, key: &
 }
 
 /// Asks who holds the lock, and whether the lock's row names that session.
-pub(super) async fn holder(session: &mut dyn Session, dialect: Dialect, key: &str, lock: &str) -> Result<Input, DbError> {
+pub(super) async fn holder(
+    session: &mut dyn Session,
+    dialect: Dialect,
+    key: &str,
+    lock: &str,
+) -> Result<Input, DbError> {
     let sql = match dialect {
         Dialect::Postgres => format!(
             "SELECT {POSTGRES_SESSION} FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
@@ -147,6 +149,7 @@ pub(super) async fn holder(session: &mut dyn Session, dialect: Dialect, key: &st
             return Ok(Input::LockHeld { holder: None, recorded: false });
         }
     };
+    let own = session.id().began.clone();
     let mut holder = blockers(&session.query(&sql).await?).into_iter().next();
     // The tables may not be there yet.
     let row = session.query(&format!("SELECT session_number, session_began FROM {lock} WHERE id = 1")).await;
@@ -154,17 +157,16 @@ pub(super) async fn holder(session: &mut dyn Session, dialect: Dialect, key: &st
     if let (Some(holder), Ok(rows)) = (&mut holder, row) {
         let number = first(&rows).and_then(|number| number.parse().ok());
         let began = rows.first().and_then(|row| row.get(1)).cloned().flatten().unwrap_or_default();
-        let same_start = dialect != Dialect::Postgres || began == holder.session.began;
-        recorded = number == Some(holder.session.number) && same_start;
-        if recorded {
-            holder.session.began = began;
+        // MariaDB and MySQL number sessions once in the life of the server, whose start the driver tells.
+        if dialect != Dialect::Postgres {
+            holder.session.began = own.clone();
         }
+        recorded = number == Some(holder.session.number) && began == holder.session.began;
     }
     Ok(Input::LockHeld { holder, recorded })
 }
 
-/// Asks whether a session is still there. Where the server does not tell when a session began, one of that number counts that
-/// runs something.
+/// Asks whether a session is still there.
 pub(super) async fn is_alive(session: &mut dyn Session, dialect: Dialect, orphan: &SessionId) -> Result<bool, DbError> {
     if *orphan == *session.id() {
         return Ok(false);
@@ -175,10 +177,11 @@ pub(super) async fn is_alive(session: &mut dyn Session, dialect: Dialect, orphan
             "SELECT count(*) FROM pg_stat_activity WHERE pid = {number} AND pid <> pg_backend_pid() AND {POSTGRES_BEGAN} = {}",
             text(dialect, &orphan.began)
         ),
-        Dialect::MariaDb | Dialect::MySql => format!(
-            "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = {number} AND ID <> CONNECTION_ID() \
-             AND INFO IS NOT NULL AND USER = SUBSTRING_INDEX(CURRENT_USER(), '@', 1)"
-        ),
+        // The driver tells when the server began: numbers are given once in its life.
+        Dialect::MariaDb | Dialect::MySql if orphan.began != session.id().began => return Ok(false),
+        Dialect::MariaDb | Dialect::MySql => {
+            format!("SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID = {number} AND ID <> CONNECTION_ID()")
+        }
         // A transaction of a dead process is rolled back by whoever comes next.
         Dialect::Sqlite | Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::SqlServer => return Ok(false),
     };
@@ -197,6 +200,9 @@ pub(super) async fn terminate(session: &mut dyn Session, dialect: Dialect, other
             session.query(&sql).await.map(drop)
         }
         Dialect::MariaDb | Dialect::MySql => {
+            if other.began != session.id().began {
+                return Ok(());
+            }
             session.execute(&format!("KILL CONNECTION {}", other.number)).await.map(drop)
         }
         Dialect::Sqlite | Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::SqlServer => Ok(()),

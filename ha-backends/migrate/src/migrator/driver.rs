@@ -90,7 +90,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn run_command(&mut self, command: &Command) -> Result<Input, Failed> {
+    pub(super) async fn run_command(&mut self, command: &Command) -> Result<Input, Failed> {
         if let Command::Connect = command {
             self.session = None;
             let session = self.migrator.connect.open(SessionRole::Migrator).await?;
