@@ -35,7 +35,10 @@ pub use session::MySql;
 pub use session::Postgres;
 #[cfg(feature = "sqlite")]
 pub use session::Sqlite;
-pub use session::{Cancel, Connect, DbError, DbErrorKind, Done, Limits, Rows, Session, SessionId, SessionRole, Tls};
+pub use session::{
+    Cancel, Connect, DbError, DbErrorKind, Done, Limits, Rows, Server, ServerCapabilities, ServerVersion, Session,
+    SessionId, SessionRole, Tls, identify,
+};
 
 /// The backend's name in a topology.
 pub const NAME: &str = "migrate";

@@ -8,6 +8,7 @@ mod limits;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tls;
@@ -20,6 +21,7 @@ pub use limits::Limits;
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
+pub use server::{Server, ServerCapabilities, ServerVersion, identify};
 #[cfg(feature = "sqlite")]
 pub use sqlite::Sqlite;
 pub use tls::Tls;
