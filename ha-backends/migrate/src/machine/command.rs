@@ -9,14 +9,8 @@ use crate::{DbError, Dialect, SessionId};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Capabilities {
     pub(crate) dialect: Dialect,
-    /// What the server calls itself.
-    pub(crate) version: String,
     /// A DDL statement happens whole or not at all, even when the server dies.
     pub(crate) atomic_ddl: bool,
-    /// Takes no writes.
-    pub(crate) read_only: bool,
-    /// The answers came from more than one session.
-    pub(crate) switches_sessions: bool,
 }
 
 /// A statement of a unit, by number.

@@ -78,13 +78,7 @@ mod tests {
     use crate::{Dialect, ObjectKind, ObjectName, classify};
 
     fn can(atomic_ddl: bool) -> Capabilities {
-        Capabilities {
-            dialect: Dialect::MariaDb,
-            version: "10.11".into(),
-            atomic_ddl,
-            read_only: false,
-            switches_sessions: false,
-        }
+        Capabilities { dialect: Dialect::MariaDb, atomic_ddl }
     }
 
     fn step(kind: Kind, text: &str, tables: &[&str], writes: bool) -> Step {

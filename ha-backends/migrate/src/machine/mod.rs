@@ -269,19 +269,14 @@ impl Machine {
 
     fn on_identifying(&mut self, now: Duration, command: Command, input: Input) {
         match input {
-            Input::Identified(can) if can.read_only => {
-                let what =
-                    format!("this {} takes no writes, as a replica does: give the address of the primary", can.dialect);
-                self.fail(MigrateError::Unsupported(what));
-            }
-            Input::Identified(can) if can.switches_sessions => self.fail(MigrateError::Unsupported(
-                "the answers come from more than one session: connect to the database itself, not through a pooler"
-                    .into(),
-            )),
             Input::Identified(can) => {
                 self.can = Some(can);
                 self.backoff.reset();
                 self.go(State::Locking { since: now }, Command::TryLock);
+            }
+            // Another product, a replica, a pooler: nothing was done.
+            Input::Failed { error, .. } if matches!(error.kind, DbErrorKind::ReadOnly | DbErrorKind::Refused) => {
+                self.fail(MigrateError::Unsupported(error.to_string()));
             }
             other => self.unexpected(command, other),
         }

@@ -20,69 +20,12 @@ fn count(rows: &Rows) -> u64 {
 
 /// Asks the server what it is.
 pub(super) async fn identify(session: &mut dyn Session, dialect: Dialect) -> Result<Capabilities, DbError> {
-    let mut can =
-        Capabilities { dialect, version: String::new(), atomic_ddl: true, read_only: false, switches_sessions: false };
-    match dialect {
-        Dialect::Postgres => {
-            let rows = session.query("SELECT version(), pg_is_in_recovery()::int, pg_backend_pid()").await?;
-            let value =
-                |index: usize| rows.first().and_then(|row| row.get(index)).cloned().flatten().unwrap_or_default();
-            can.version = value(0);
-            can.read_only = value(1) == "1";
-            // A pooler that switches sessions between statements answers from another one, or loses a setting.
-            session.execute("SET ha_migrate.probe = '1'").await?;
-            let again = session.query("SELECT pg_backend_pid(), current_setting('ha_migrate.probe', true)").await?;
-            let same = |index: usize, wanted: &str| {
-                again.first().and_then(|row| row.get(index)).and_then(Option::as_deref) == Some(wanted)
-            };
-            let own = session.id().number.to_string();
-            can.switches_sessions = value(2) != own || !same(0, &own) || !same(1, "1");
-            if !can.version.starts_with("PostgreSQL") {
-                return Err(wrong_product(dialect, &can.version));
-            }
-        }
-        Dialect::MariaDb | Dialect::MySql => {
-            let rows = session.query("SELECT VERSION(), @@global.read_only, CONNECTION_ID()").await?;
-            let value =
-                |index: usize| rows.first().and_then(|row| row.get(index)).cloned().flatten().unwrap_or_default();
-            can.version = value(0);
-            can.read_only = value(1) == "1";
-            session.execute("SET @ha_migrate_probe = 1").await?;
-            let again = session.query("SELECT CONNECTION_ID(), @ha_migrate_probe").await?;
-            let same = |index: usize, wanted: &str| {
-                again.first().and_then(|row| row.get(index)).and_then(Option::as_deref) == Some(wanted)
-            };
-            let own = session.id().number.to_string();
-            can.switches_sessions = value(2) != own || !same(0, &own) || !same(1, "1");
-            can.atomic_ddl = atomic_ddl(&can.version);
-            let maria = can.version.to_ascii_lowercase().contains("mariadb");
-            if maria != (dialect == Dialect::MariaDb) {
-                return Err(wrong_product(dialect, &can.version));
-            }
-        }
-        Dialect::Sqlite => {
-            can.version = first(&session.query("SELECT sqlite_version()").await?).unwrap_or_default().into();
-            can.read_only = first(&session.query("PRAGMA query_only").await?) == Some("1");
-        }
-        Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::SqlServer => {
-            return Err(DbError::new(DbErrorKind::Refused, format!("there is no driver for {dialect}")));
-        }
+    let server = crate::identify(session, dialect).await?;
+    if matches!(dialect, Dialect::MariaDb | Dialect::MySql) && !server.capabilities.session_lock {
+        let message = "a cluster of several writers has no lock that all of them see: stop all but one of its servers";
+        return Err(DbError::new(DbErrorKind::Refused, message));
     }
-    Ok(can)
-}
-
-fn wrong_product(dialect: Dialect, version: &str) -> DbError {
-    let message = format!("the URL is of {dialect}, and the server says that it is {version}: mend the URL");
-    DbError::new(DbErrorKind::Refused, message)
-}
-
-/// MariaDB from 10.6 and MySQL from 8.0 do a DDL statement whole or not at all. Old MariaDB calls itself `5.5.5-10.x`.
-fn atomic_ddl(version: &str) -> bool {
-    let maria = version.to_ascii_lowercase().contains("mariadb");
-    let plain = version.strip_prefix("5.5.5-").unwrap_or(version);
-    let mut numbers = plain.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    found >= if maria { (10, 6) } else { (8, 0) }
+    Ok(Capabilities { dialect: server.dialect, atomic_ddl: server.capabilities.atomic_ddl })
 }
 
 /// The name of the lock: of this product, database, schema and prefix.
@@ -387,25 +330,4 @@ fn blockers(rows: &Rows) -> Vec<Blocker> {
         }
     };
     rows.iter().map(one).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_known_by_its_own_version_and_not_by_a_part_of_it() {
-        for (version, atomic) in [
-            ("5.5.5-10.11.19-MariaDB-0+deb12u1", true),
-            ("10.6.0-MariaDB", true),
-            ("10.5.29-MariaDB", false),
-            ("5.5.5-10.3.39-MariaDB", false),
-            ("11.4.2-MariaDB-log", true),
-            ("8.0.36", true),
-            ("5.7.44-log", false),
-            ("", false),
-        ] {
-            assert_eq!(atomic_ddl(version), atomic, "{version}");
-        }
-    }
 }

@@ -1,6 +1,5 @@
 //! From a script's text to a unit of work.
 
-
 use crate::machine::{Key, Unit, UnitKind, sha256};
 use crate::script::Phase;
 use crate::split::split;
@@ -70,4 +69,3 @@ pub(super) fn unit(dialect: Dialect, raw: Raw<'_>) -> Result<Unit, MigrateError>
     }
     Ok(unit)
 }
-
