@@ -24,24 +24,3 @@ impl fmt::Display for Phase {
         })
     }
 }
-
-/// STUB until the scripts are there.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[allow(missing_docs)]
-pub struct Script {
-    pub kind: ScriptKind,
-    pub version: String,
-    pub description: String,
-    pub phase: Phase,
-    pub file: String,
-    pub text: String,
-}
-/// STUB
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[allow(missing_docs)]
-pub enum ScriptKind {
-    Versioned,
-    Repeatable,
-    Undo,
-    Baseline,
-}
