@@ -13,7 +13,8 @@ pub enum Tls {
     /// Encrypted, with any certificate: safe from readers, not from somebody in between (`sslmode=require`,
     /// `sslMode=trust`).
     Encrypt,
-    /// Encrypted, the certificate signed by a CA of this PEM file, for whatever name (`verify-ca`).
+    /// Encrypted, the certificate signed by a CA of this PEM file, for whatever name (`verify-ca`). The driver of MariaDB
+    /// and MySQL checks the name all the same.
     VerifyCa(PathBuf),
     /// Encrypted, the certificate signed by a CA of this PEM file for the host that was named (`verify-full`).
     VerifyFull(PathBuf),
@@ -29,7 +30,13 @@ impl Tls {
         } else if over_socket {
             refused("TLS is asked for, and a Unix socket has none: connect to the host, or do without TLS")
         } else if cfg!(feature = "tls") {
-            Ok(())
+            match self {
+                Self::Off | Self::Encrypt => Ok(()),
+                Self::VerifyCa(file) | Self::VerifyFull(file) => match std::fs::File::open(file) {
+                    Ok(_) => Ok(()),
+                    Err(error) => refused(&format!("the CA's file {}: {error}", file.display())),
+                },
+            }
         } else {
             refused(
                 "TLS is asked for, and ha-migrate is built without its feature tls: build it with, nothing was sent",

@@ -29,7 +29,9 @@ const PACKAGE: &str = "mariadb-server";
 const FAST: [&str; 3] =
     ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-flush-method=nosync"];
 
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
+    // As Debian sets it.
+    "--character-set-server=utf8mb4",
     "--skip-name-resolve",
     "--skip-log-bin",
     "--performance-schema=0",
@@ -104,7 +106,13 @@ impl MariaDbServer {
     /// What the server says, up to the first statement that fails.
     pub fn sql(&self, database: &str, sql: &str) -> io::Result<String> {
         let mut client = Command::new(&self.client);
-        client.args(["--no-defaults", "--user=root", "--batch", "--skip-column-names"]);
+        client.args([
+            "--no-defaults",
+            "--user=root",
+            "--batch",
+            "--skip-column-names",
+            "--default-character-set=utf8mb4",
+        ]);
         client.arg(format!("--socket={}", self.socket().display()));
         Ok(output(client.args(["-e", sql, database]))?.trim_end().to_string())
     }

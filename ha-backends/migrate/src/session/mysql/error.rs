@@ -30,6 +30,8 @@ pub(super) fn opening(error: &Error) -> DbError {
         #[cfg(feature = "tls")]
         Error::Io(IoError::Tls(_)) => true,
         Error::Driver(DriverError::NoClientSslFlagFromServer) => true,
+        // The other end's certificate is not believed.
+        Error::Io(IoError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => true,
         Error::Io(_) | Error::Driver(_) | Error::Other(_) | Error::Server(_) | Error::Url(_) => false,
     };
     if refused {

@@ -124,8 +124,9 @@ impl Postgres {
     async fn open_at(&self, address: &Address, role: SessionRole) -> Result<(PostgresSession, bool), DbError> {
         let unreachable =
             |error: &dyn fmt::Display| DbError::new(DbErrorKind::Unreachable, format!("{address}: {error}"));
+        let protection = self.protection(address)?;
         let (wire, arrived) = Wire::connect(address, &self.limits).await.map_err(|error| unreachable(&error))?;
-        let (written, protection) = (wire.written(), self.protection(address)?);
+        let written = wire.written();
         let mut config = Config::new();
         config.user(&self.user).dbname(&self.database).application_name(APPLICATION);
         if let Some(password) = &self.password {
