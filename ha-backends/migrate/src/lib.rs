@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backfill;
+pub mod catalog;
 mod classify;
 pub mod datasource;
 mod dialect;
@@ -16,6 +17,7 @@ mod secret;
 mod session;
 pub mod split;
 
+pub use catalog::{COUNT_LIMIT, Catalog, ColumnStats, IndexStats, TableStats, read_catalog};
 pub use classify::{
     Change, Class, ColumnDefault, ConstraintKind, DropKind, Kind, MaintenanceKind, ObjectKind, ObjectName,
     OnlineClause, Rewriting, classify,

@@ -152,7 +152,7 @@ impl Rows {
             E::Select(select) => {
                 // SELECT ... INTO t creates a table
                 if let Some(into) = &select.into {
-                    let table = self.into_table(&into.targets)?;
+                    let table = self.select_into(&into.targets)?;
                     self.draft.0.kind = Kind::Ddl;
                     self.draft.0.objects.push(table.clone());
                     self.draft.0.writes.push(table.clone());
@@ -284,7 +284,7 @@ impl Rows {
     }
 
     /// The table of SELECT INTO; none for a variable or a file.
-    fn into_table(&self, targets: &[ast::Expr]) -> Option<ObjectName> {
+    fn select_into(&self, targets: &[ast::Expr]) -> Option<ObjectName> {
         if matches!(self.dialect, Dialect::MariaDb | Dialect::MySql | Dialect::Oracle) {
             return None;
         }

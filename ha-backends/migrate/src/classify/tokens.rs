@@ -33,20 +33,32 @@ pub(super) enum Tok {
 pub(super) struct Tokens {
     pub(super) toks: Vec<Tok>,
     raw: Vec<Token>,
+    /// Whether white space stood before each.
+    spaced: Vec<bool>,
     deep: bool,
 }
 
 impl Tokens {
     /// Reads the tokens; none where the text has no end of a quote or comment.
     pub(super) fn read(dialect: Dialect, text: &str) -> Option<Self> {
-        let mut raw = Tokenizer::new(parser_dialect(dialect), text).tokenize().ok()?;
-        raw.retain(|token| !matches!(token, Token::Whitespace(_) | Token::EOF));
+        let mut raw = Vec::new();
+        let mut spaced = Vec::new();
+        let mut space = false;
+        for token in Tokenizer::new(parser_dialect(dialect), text).tokenize().ok()? {
+            match token {
+                Token::Whitespace(_) | Token::EOF => space = true,
+                token => {
+                    raw.push(token);
+                    spaced.push(std::mem::take(&mut space));
+                }
+            }
+        }
         while raw.last().is_some_and(|token| matches!(token, Token::SemiColon)) {
             raw.pop();
         }
         let toks: Vec<Tok> = raw.iter().map(tok).collect();
         let deep = is_deep(&toks);
-        Some(Self { toks, raw, deep })
+        Some(Self { toks, raw, spaced, deep })
     }
 
     /// Parses the tokens from one on; none where the parser refuses them, or would go too deep.
@@ -60,18 +72,15 @@ impl Tokens {
         matches!(parser.next_token().token, Token::EOF).then_some(statement)
     }
 
-    /// The text of a range of tokens, one blank between them where words would run together.
+    /// The text of a range of tokens, white space and comments as one blank.
     pub(super) fn text(&self, range: std::ops::Range<usize>) -> String {
         let mut text = String::new();
-        let mut glue = true;
-        for token in self.raw.get(range).unwrap_or_default() {
-            let close =
-                matches!(token, Token::Comma | Token::RParen | Token::Period | Token::LParen | Token::DoubleColon);
-            if !glue && !close {
+        let spaced = self.spaced.get(range.clone()).unwrap_or_default();
+        for (token, spaced) in self.raw.get(range).unwrap_or_default().iter().zip(spaced) {
+            if *spaced && !text.is_empty() {
                 text.push(' ');
             }
             text.push_str(&token.to_string());
-            glue = matches!(token, Token::LParen | Token::Period | Token::DoubleColon);
         }
         text
     }
