@@ -45,6 +45,7 @@ impl Flyway {
                 script: script.clone(),
                 sha256: String::new(),
                 crc32,
+                lines: String::new(),
                 statements: String::new(),
                 state: RowState::Baseline,
                 finished_at: String::new(),

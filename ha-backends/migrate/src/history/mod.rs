@@ -58,6 +58,8 @@ pub(crate) struct HistoryRow {
     pub(crate) script: String,
     pub(crate) sha256: String,
     pub(crate) crc32: Option<i32>,
+    /// Short sums of the lines.
+    pub(crate) lines: String,
     /// Line and the beginning of the hash of each statement.
     pub(crate) statements: String,
     pub(crate) state: RowState,

@@ -20,7 +20,7 @@ impl History {
         };
         let rows = session
             .query(&format!(
-                "SELECT installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, statements, state, \
+                "SELECT installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, statements, state, line_sums, \
                  {cast} FROM {} ORDER BY installed_rank",
                 tables.history()
             ))
@@ -72,7 +72,8 @@ fn history_row(row: &[Option<String>]) -> Option<HistoryRow> {
         crc32: text(row, 7).and_then(|crc32| crc32.parse().ok()),
         statements: text(row, 8)?,
         state: states.into_iter().find(|state| Some(state.word()) == row.get(9).and_then(Option::as_deref))?,
-        finished_at: text(row, 10)?,
+        lines: text(row, 10)?,
+        finished_at: text(row, 11)?,
     })
 }
 
@@ -103,7 +104,7 @@ mod tests {
     fn what_a_newer_version_wrote_is_refused_and_not_guessed() {
         let row = |state: &str| {
             let values =
-                ["1", "2.0", "expand", "V", "d", "V2__d.sql", "ab", "-7", "1:ab", state, "2026-11-29 02:08:15"];
+                ["1", "2.0", "expand", "V", "d", "V2__d.sql", "ab", "-7", "1:ab", state, "1:00", "2026-11-29 02:08:15"];
             values.map(|value| Some(value.to_owned())).to_vec()
         };
         let known = read(vec![row("success")], history_row, "history").unwrap();

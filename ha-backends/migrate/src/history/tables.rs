@@ -56,7 +56,7 @@ impl Tables {
             format!(
                 "CREATE TABLE IF NOT EXISTS {history} (installed_rank {number} NOT NULL PRIMARY KEY, version {key} NOT NULL, \
                  phase {key} NOT NULL, kind {key} NOT NULL, description {long} NOT NULL, script {long} NOT NULL, \
-                 sha256 {key} NOT NULL, flyway_crc32 {number}, statements {long} NOT NULL, applied_by {key} NOT NULL, \
+                 sha256 {key} NOT NULL, flyway_crc32 {number}, line_sums {long} NOT NULL, statements {long} NOT NULL, applied_by {key} NOT NULL, \
                  session_id {key} NOT NULL, epoch {number} NOT NULL, took_ms {number} NOT NULL, \
                  finished_at {time} DEFAULT {now} NOT NULL, state {key} NOT NULL, note {long}){tail}"
             ),

@@ -230,8 +230,8 @@ impl Writer<'_> {
         let Fence { epoch, session, .. } = self.fence;
         format!(
             "INSERT INTO {history} (installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, \
-             statements, applied_by, session_id, epoch, took_ms, state, note) \
-             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, \
+             line_sums, statements, applied_by, session_id, epoch, took_ms, state, note) \
+             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, \
              {epoch}, {took_ms}, {}, {} FROM {lock} WHERE {}",
             self.text(&key.version),
             self.text(&key.phase.to_string()),
@@ -240,6 +240,7 @@ impl Writer<'_> {
             self.text(&unit.script),
             self.text(&unit.sha256),
             unit.crc32,
+            self.text(unit.checksums.as_ref().map_or("", |checksums| &checksums.lines)),
             self.text(&unit.statement_hashes()),
             self.text(self.applied_by),
             self.text(&session.to_string()),
@@ -265,8 +266,8 @@ impl Writer<'_> {
         let crc32 = crc32.map_or_else(|| "NULL".into(), |crc32| crc32.to_string());
         format!(
             "INSERT INTO {history} (installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, \
-             statements, applied_by, session_id, epoch, took_ms, state, note) \
-             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, '', {}, '', {crc32}, '', {}, \
+             line_sums, statements, applied_by, session_id, epoch, took_ms, state, note) \
+             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, '', {}, '', {crc32}, '', '', {}, \
              {}, {epoch}, 0, {}, {} FROM {lock} WHERE {}",
             self.text(&key.version),
             self.text(&key.phase.to_string()),

@@ -3,7 +3,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::script::Phase;
+use crate::script::{Checksums, Phase};
 use crate::{Class, Dialect, Kind, ObjectKind, ObjectName, classify};
 
 /// What a unit of work is to Flyway.
@@ -130,6 +130,9 @@ pub(crate) struct Unit {
     pub(crate) script: String,
     pub(crate) sha256: String,
     pub(crate) crc32: i32,
+    /// Its text, and the sums that tell which line was edited since.
+    pub(crate) text: std::sync::Arc<str>,
+    pub(crate) checksums: Option<Checksums>,
     pub(crate) steps: Vec<Step>,
     pub(crate) backfill: Option<BackfillSpec>,
     /// The whole script in one transaction, its history row included.
@@ -153,6 +156,7 @@ impl Unit {
         kind: UnitKind,
         script: &str,
         statements: Vec<(String, usize)>,
+        in_transaction: bool,
     ) -> Result<Self, UnfitScript> {
         let classes: Vec<Class> = statements.iter().map(|(text, _)| classify(dialect, text)).collect();
         let own = statements.iter().zip(&classes).find(|(_, class)| class.kind == Kind::Transaction);
@@ -163,7 +167,8 @@ impl Unit {
             );
             return Err(UnfitScript { script: script.into(), line: *line, what });
         }
-        let transactional = matches!(dialect, Dialect::Postgres | Dialect::Sqlite)
+        let transactional = in_transaction
+            && matches!(dialect, Dialect::Postgres | Dialect::Sqlite)
             && classes.iter().all(|class| !class.outside_transaction);
         let steps = statements
             .into_iter()
@@ -181,6 +186,8 @@ impl Unit {
             script: script.into(),
             sha256: String::new(),
             crc32: 0,
+            text: std::sync::Arc::from(""),
+            checksums: None,
             steps,
             backfill: None,
             transactional,

@@ -3,6 +3,7 @@ use std::fmt;
 
 use super::{Goal, Policy, Unit, UnitKind, compare_versions};
 use crate::history::{History, HistoryRow};
+use crate::script::{Change, Digest, Recorded};
 
 /// What does not fit between history and scripts.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -180,11 +181,24 @@ fn edited(unit: &Unit, row: &HistoryRow) -> Option<Finding> {
         // Every statement is what it was: comments, blank lines or line ends.
         return Some(Finding::LineEnds { script });
     };
+    let first = first_line(unit, row);
     let (line, what) = match unit.steps.get(index) {
-        Some(step) => (step.line, format!("{:?}", step.text.lines().next().unwrap_or_default())),
-        None => (0, format!("it had {} statements and has {}", before.len(), after.len())),
+        Some(step) => {
+            let line = first.unwrap_or(step.line);
+            (line, format!("{:?}", unit.text.lines().nth(line.saturating_sub(1)).unwrap_or_default()))
+        }
+        None => (first.unwrap_or(0), format!("it had {} statements and has {}", before.len(), after.len())),
     };
     Some(Finding::Edited { script, line, what })
+}
+
+/// The first line that differs from what was applied, where its sums were kept.
+fn first_line(unit: &Unit, row: &HistoryRow) -> Option<usize> {
+    let recorded = Recorded::new(row.sha256.parse().ok()?, Digest::of(""), row.lines.clone());
+    match unit.checksums.as_ref()?.change(&recorded, &unit.text) {
+        Change::Edited { first } => first.map(|lines| *lines.start()),
+        Change::None | Change::BlanksOnly => None,
+    }
 }
 
 fn prefix(unit: &Unit, history: &History) -> Option<Finding> {

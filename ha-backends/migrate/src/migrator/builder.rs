@@ -1,17 +1,17 @@
 use std::sync::Arc;
 
-use super::prepare::{Raw, unit};
+use super::prepare::unit;
 use super::{Migrator, Observer, OldRelease};
 use crate::history::Tables;
 use crate::machine::{Policy, Unit, UnitKind, compare_versions};
-use crate::script::{Script, ScriptKind};
+use crate::script::Scripts;
 use crate::{Connect, Dialect, MigrateError};
 
 /// Builds a [`Migrator`].
 #[derive(Debug)]
 pub struct MigratorBuilder {
     connect: Arc<dyn Connect>,
-    scripts: Vec<Script>,
+    scripts: Scripts,
     prefix: String,
     policy: Policy,
     owner: Option<String>,
@@ -22,7 +22,7 @@ pub struct MigratorBuilder {
 
 impl Migrator {
     /// Begins to build one for a database and its scripts.
-    pub fn builder(connect: Arc<dyn Connect>, scripts: Vec<Script>) -> MigratorBuilder {
+    pub fn builder(connect: Arc<dyn Connect>, scripts: Scripts) -> MigratorBuilder {
         MigratorBuilder {
             connect,
             scripts,
@@ -96,12 +96,11 @@ impl MigratorBuilder {
             }
         }
         let (mut units, mut undo_scripts) = (Vec::new(), Vec::new());
-        for script in &self.scripts {
-            match raw(script) {
-                Some(raw) if raw.kind == UnitKind::Undo => undo_scripts.push(unit(dialect, raw)?),
-                Some(raw) => units.push(unit(dialect, raw)?),
-                None => {}
-            }
+        for script in self.scripts.iter() {
+            units.extend(unit(dialect, script)?);
+        }
+        for script in self.scripts.undos() {
+            undo_scripts.extend(unit(dialect, script)?);
         }
         units.sort_by(order);
         if let Some([first, second]) =
@@ -136,23 +135,4 @@ fn order(first: &Unit, second: &Unit) -> std::cmp::Ordering {
             UnitKind::Versioned | UnitKind::Undo => compare_versions(&first.key.version, &second.key.version),
         })
         .then(first.key.phase.cmp(&second.key.phase))
-}
-
-fn raw(script: &Script) -> Option<Raw<'_>> {
-    let kind = match script.kind {
-        ScriptKind::Versioned => UnitKind::Versioned,
-        ScriptKind::Repeatable => UnitKind::Repeatable,
-        ScriptKind::Undo => UnitKind::Undo,
-        ScriptKind::Baseline => return None,
-    };
-    Some(Raw {
-        kind,
-        version: script.version.clone(),
-        description: script.description.clone(),
-        phase: script.phase,
-        file: &script.file,
-        text: &script.text,
-        sha256: String::new(),
-        crc32: 0,
-    })
 }

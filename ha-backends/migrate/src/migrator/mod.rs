@@ -117,7 +117,7 @@ pub struct Report {
 /// # Examples
 ///
 /// ```no_run
-/// # async fn f(connect: std::sync::Arc<dyn ha_migrate::Connect>, scripts: Vec<ha_migrate::script::Script>)
+/// # async fn f(connect: std::sync::Arc<dyn ha_migrate::Connect>, scripts: ha_migrate::script::Scripts)
 /// # -> Result<(), ha_migrate::MigrateError> {
 /// use ha_migrate::script::Phase;
 /// use ha_migrate::{Migrator, Run};

@@ -1,27 +1,14 @@
 //! From a script's text to a unit of work.
 
-use crate::machine::{Key, Unit, UnitKind, sha256};
-use crate::script::Phase;
+use crate::machine::{Key, Unit, UnitKind};
+use crate::script::{Script, ScriptKind};
 use crate::split::split;
 use crate::{Dialect, Kind, MigrateError, backfill};
 
-/// A script as its file tells it.
-#[derive(Clone, Debug)]
-pub(super) struct Raw<'a> {
-    pub(super) kind: UnitKind,
-    pub(super) version: String,
-    pub(super) description: String,
-    pub(super) phase: Phase,
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
-    pub(super) sha256: String,
-    pub(super) crc32: i32,
-}
-
-/// Cuts and classifies a script.
-pub(super) fn unit(dialect: Dialect, raw: Raw<'_>) -> Result<Unit, MigrateError> {
-    let wrong = |line: usize, what: String| MigrateError::Script { script: raw.file.into(), line, what };
-    let cut = split(dialect, raw.text).map_err(|error| wrong(error.line, error.what))?;
+/// Cuts and classifies a script; `None` for a baseline, which is for databases without any schema.
+pub(super) fn unit(dialect: Dialect, script: &Script) -> Result<Option<Unit>, MigrateError> {
+    let wrong = |line: usize, what: String| MigrateError::Script { script: script.file.clone(), line, what };
+    let cut = split(dialect, &script.text).map_err(|error| wrong(error.line, error.what))?;
     let mut verify = None;
     let mut statements = Vec::new();
     for statement in &cut {
@@ -35,21 +22,21 @@ pub(super) fn unit(dialect: Dialect, raw: Raw<'_>) -> Result<Unit, MigrateError>
             statements.push((statement.text.to_owned(), statement.line));
         }
     }
-    let header = backfill::read_header(raw.text).map_err(|(line, what)| wrong(line, what))?;
-    let version = match raw.kind {
-        UnitKind::Versioned => raw.version,
-        UnitKind::Repeatable => format!("R:{}", raw.description),
-        UnitKind::Undo => format!("U:{}", raw.version),
+    let header = backfill::read_header(&script.text).map_err(|(line, what)| wrong(line, what))?;
+    let (kind, version) = match &script.kind {
+        ScriptKind::Versioned(version) => (UnitKind::Versioned, version.to_string()),
+        ScriptKind::Undo(version) => (UnitKind::Undo, format!("U:{version}")),
+        ScriptKind::Repeatable => (UnitKind::Repeatable, format!("R:{}", script.description)),
+        ScriptKind::Baseline(_) => return Ok(None),
     };
-    let key = Key { version, phase: raw.phase };
-    let mut unit = Unit::plan(dialect, key, raw.kind, raw.file, statements).map_err(|unfit| MigrateError::Script {
-        script: unfit.script,
-        line: unfit.line,
-        what: unfit.what,
-    })?;
-    unit.description = raw.description;
-    unit.sha256 = if raw.sha256.is_empty() { sha256(raw.text.replace("\r\n", "\n").as_bytes()) } else { raw.sha256 };
-    unit.crc32 = raw.crc32;
+    let key = Key { version, phase: script.phase };
+    let mut unit = Unit::plan(dialect, key, kind, &script.file, statements, script.transactional)
+        .map_err(|unfit| MigrateError::Script { script: unfit.script, line: unfit.line, what: unfit.what })?;
+    unit.description.clone_from(&script.description);
+    unit.sha256 = script.checksums.sha256.to_string();
+    unit.crc32 = script.checksums.flyway;
+    unit.text = script.text.as_str().into();
+    unit.checksums = Some(script.checksums.clone());
     match (header, verify) {
         (Some(mut spec), verify) => {
             if let Some(other) = unit.steps.iter().find(|step| step.class.kind != Kind::Dml) {
@@ -67,5 +54,5 @@ pub(super) fn unit(dialect: Dialect, raw: Raw<'_>) -> Result<Unit, MigrateError>
         }
         (None, None) => {}
     }
-    Ok(unit)
+    Ok(Some(unit))
 }

@@ -102,9 +102,11 @@ impl Migrator {
 
     fn undo_unit(&self, unit: &Unit, history: &History) -> Result<Unit, MigrateError> {
         let key = Key { version: format!("U:{}", unit.key.version), phase: unit.key.phase };
-        let written = self.undo_scripts.iter().find(|script| script.key == key);
+        let written = self.undo_scripts.iter().find(|script| script.key.version == key.version);
         if let Some(written) = written.filter(|_| history.is_applied(&unit.key)) {
-            return Ok(written.clone());
+            let mut written = written.clone();
+            written.key = key;
+            return Ok(written);
         }
         let done = if history.is_applied(&unit.key) { unit.steps.len() } else { history.done_prefix(&unit.key) };
         // What a backfill wrote goes with the columns.
@@ -119,7 +121,7 @@ impl Migrator {
             })?;
             statements.extend(inverse.into_iter().map(|text| (text, step.line)));
         }
-        let mut undone = Unit::plan(dialect, key, UnitKind::Undo, &unit.script, statements)
+        let mut undone = Unit::plan(dialect, key, UnitKind::Undo, &unit.script, statements, true)
             .map_err(|unfit| MigrateError::Script { script: unfit.script, line: unfit.line, what: unfit.what })?;
         undone.description.clone_from(&unit.description);
         (undone.sha256, undone.crc32) = (unit.sha256.clone(), unit.crc32);
@@ -275,7 +277,7 @@ mod tests {
 
     fn inverses(dialect: Dialect, statement: &str) -> Result<Vec<String>, String> {
         let key = Key { version: "1".into(), phase: Phase::Expand };
-        let unit = Unit::plan(dialect, key, UnitKind::Versioned, "a.sql", vec![(statement.into(), 1)]).unwrap();
+        let unit = Unit::plan(dialect, key, UnitKind::Versioned, "a.sql", vec![(statement.into(), 1)], true).unwrap();
         inverse(dialect, &unit.steps[0])
     }
 

@@ -5,40 +5,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ha_migrate::script::{Phase, Script};
+use ha_migrate::script::{LoadOptions, Phase, Scripts};
 use ha_migrate::{Event, Migrator, Observer, Policy, Run};
 
 use crate::engine::Target;
 
 /// Scripts by file name and text.
-pub(crate) fn scripts(files: &[(&str, &str)]) -> Vec<Script> {
-    files.iter().map(|(name, text)| script(name, text)).collect()
-}
-
-fn script(name: &str, text: &str) -> Script {
-    use ha_migrate::script::ScriptKind;
-    let stem = name.trim_end_matches(".sql");
-    let (head, description) = stem.split_once("__").unwrap();
-    let kind = match head.chars().next().unwrap() {
-        'V' => ScriptKind::Versioned,
-        'U' => ScriptKind::Undo,
-        _ => ScriptKind::Repeatable,
-    };
-    let phase = if text.contains("ha:phase backfill") {
-        Phase::Backfill
-    } else if text.contains("ha:phase contract") {
-        Phase::Contract
-    } else {
-        Phase::Expand
-    };
-    Script {
-        kind,
-        version: head[1..].into(),
-        description: description.into(),
-        phase,
-        file: name.into(),
-        text: text.into(),
-    }
+pub(crate) fn scripts(files: &[(&str, &str)]) -> Scripts {
+    Scripts::from_memory(files.iter().copied(), &LoadOptions::new()).unwrap()
 }
 
 pub(crate) fn migrator(target: &Target, files: &[(&str, &str)]) -> Migrator {
