@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod backend;
 mod backfill;
 pub mod catalog;
 mod classify;
+mod config;
 pub mod datasource;
 mod dialect;
 mod error;
@@ -17,11 +19,13 @@ mod secret;
 mod session;
 pub mod split;
 
+pub use backend::MigrateBackend;
 pub use catalog::{COUNT_LIMIT, Catalog, ColumnStats, IndexStats, TableStats, read_catalog};
 pub use classify::{
     Change, Class, ColumnDefault, ConstraintKind, DropKind, Kind, MaintenanceKind, ObjectKind, ObjectName,
     OnlineClause, Rewriting, classify,
 };
+pub use config::MigrateConfig;
 pub use dialect::Dialect;
 pub use error::MigrateError;
 pub use history::{InvalidPrefix, RowState};

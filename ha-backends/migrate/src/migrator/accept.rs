@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::driver::Driver;
+use super::driver::{Driver, Failed};
 use super::{Migrator, Run};
 use crate::history::RowState;
-use crate::machine::{Input, Unit};
+use crate::machine::{Command, Input, Key, Unit};
 use crate::script::Phase;
-use crate::{DbErrorKind, MigrateError};
+use crate::{DbError, DbErrorKind, MigrateError};
 
 impl Migrator {
     /// Adds a row with the script's present checksum, under the lock.
@@ -18,8 +18,8 @@ impl Migrator {
         let limit = self.policy.deadline;
         let accepted = tokio::time::timeout_at(Instant::now() + limit, driver.accept(unit, note)).await;
         match accepted {
-            Ok(Ok(Input::Fenced { seen })) => Err(MigrateError::Fenced { seen }),
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(Some(seen))) => Err(MigrateError::Fenced { seen }),
+            Ok(Ok(None)) => Ok(()),
             Ok(Err(failed)) if failed.error.kind == DbErrorKind::LockTimeout => {
                 Err(MigrateError::Locked { holder: None, waited: std::time::Duration::ZERO })
             }
@@ -30,22 +30,40 @@ impl Migrator {
 }
 
 impl Driver<'_> {
-    async fn accept(&mut self, unit: &Unit, note: &str) -> Result<Input, super::driver::Failed> {
-        use crate::machine::Command;
+    /// Takes the lock at once, or fails, and raises the epoch; tells a newer run.
+    async fn take_lock(&mut self) -> Result<Option<u64>, Failed> {
         for command in
             [Command::Connect, Command::Identify, Command::TryLock, Command::CreateTables, Command::BumpEpoch]
         {
             match self.run_command(&command).await? {
                 Input::LockHeld { .. } => {
-                    return Err(crate::DbError::new(DbErrorKind::LockTimeout, "another migrator has the lock").into());
+                    return Err(DbError::new(DbErrorKind::LockTimeout, "another migrator has the lock").into());
                 }
-                stopped @ Input::Fenced { .. } => return Ok(stopped),
+                Input::Fenced { seen } => return Ok(Some(seen)),
                 _ => {}
             }
+        }
+        Ok(None)
+    }
+
+    async fn accept(&mut self, unit: &Unit, note: &str) -> Result<Option<u64>, Failed> {
+        if let Some(seen) = self.take_lock().await? {
+            return Ok(Some(seen));
         }
         let row = self.writer().record(unit, "0", RowState::Success, Some(note));
         self.session()?.execute(&row).await?;
         self.session = None;
-        Ok(Input::Done { rows: 1 })
+        Ok(None)
+    }
+
+    /// Keeps that a phase without scripts was reached.
+    pub(super) async fn mark(&mut self, key: &Key) -> Result<Option<u64>, Failed> {
+        if let Some(seen) = self.take_lock().await? {
+            return Ok(Some(seen));
+        }
+        let row = self.writer().note(key, "S", "", None, RowState::Success, "reached: it has no scripts");
+        self.session()?.execute(&row).await?;
+        self.session = None;
+        Ok(None)
     }
 }

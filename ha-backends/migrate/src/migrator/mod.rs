@@ -8,12 +8,14 @@ mod builder;
 mod driver;
 mod event;
 mod prepare;
+mod schema;
 mod status;
 mod undo;
 
 pub use blocker::{Blocker, OldRelease};
 pub use builder::MigratorBuilder;
 pub use event::{Event, Observer};
+pub(crate) use schema::{AGAIN, SchemaRange};
 pub use status::{ScriptState, ScriptStatus, Status};
 pub use undo::Undo;
 
