@@ -18,7 +18,11 @@ say() { printf '\n== %s\n' "$*"; }
 # Debian package, and the program of it that must be there.
 missing=""
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
-pairs="haproxy:haproxy rsync:rsync gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl"
+# Debian keeps the programs of PostgreSQL in a folder of their version.
+for dir in /usr/lib/postgresql/*/bin; do
+    PATH="$PATH:$dir"
+done
+pairs="haproxy:haproxy rsync:rsync gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl postgresql:postgres mariadb-server:mariadbd mariadb-client:mariadb sqlite3:sqlite3"
 if [ "$long" = yes ]; then
     pairs="$pairs g++:c++"
 fi
@@ -31,8 +35,9 @@ if [ -n "$missing" ]; then
     if [ "$(id -u)" -ne 0 ]; then
         root="sudo -n"
     fi
+    # In runlevel 1 no server is started by its installation: the tests start their own.
     # shellcheck disable=SC2086 # a list of words
-    if ! { $root apt-get update && DEBIAN_FRONTEND=noninteractive $root apt-get install -y --no-install-recommends $missing; }; then
+    if ! { $root apt-get update && $root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; }; then
         echo "test.sh: these Debian packages are missing and could not be installed:$missing" >&2
         exit 1
     fi

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ha_migrate::{DbErrorKind, Dialect, SessionId};
+use ha_migrate::{Connect, DbErrorKind, Dialect, SessionId, SessionRole};
 
-use crate::world::{OnMariaDb, World, on_all, on_servers, open, value, wait_for};
+use crate::world::{OnMariaDb, OnPostgres, World, on_all, on_servers, open, value, wait_for};
 
 /// The sessions as the server counts them.
 fn sessions(world: &impl World, id: &SessionId) -> String {
@@ -87,11 +87,54 @@ mod servers {
         assert_eq!(sessions(world, &id), "0");
     }
 
+    /// Whatever the server goes on with, this side has let go.
+    async fn a_session_dropped_in_a_statement_leaves_no_connection_of_this_process<W: OnTcp>(world: &W) {
+        let mut session = world.over_tcp().open(SessionRole::Migrator).await.unwrap();
+        let cut = tokio::time::timeout(Duration::from_millis(100), session.query(W::ENDLESS)).await;
+        assert!(cut.is_err());
+        assert_eq!(established_to(world.port()), 1);
+        drop(session);
+        wait_for("the end of the connection", || established_to(world.port()) == 0).await;
+    }
+
     on_servers! {
+        a_session_dropped_in_a_statement_leaves_no_connection_of_this_process,
         the_server_knows_the_session_by_its_id,
         a_dropped_session_is_closed_at_the_server,
         a_session_dropped_in_a_statement_is_closed_and_its_lock_freed,
     }
+}
+
+/// A server that is reached over TCP.
+trait OnTcp: World {
+    fn port(&self) -> u16;
+    fn over_tcp(&self) -> Box<dyn Connect>;
+}
+
+impl OnTcp for OnPostgres {
+    fn port(&self) -> u16 {
+        self.server.port()
+    }
+    fn over_tcp(&self) -> Box<dyn Connect> {
+        Box::new(self.over_tcp(self.server.port()))
+    }
+}
+
+impl OnTcp for OnMariaDb {
+    fn port(&self) -> u16 {
+        self.server.port()
+    }
+    fn over_tcp(&self) -> Box<dyn Connect> {
+        Box::new(self.over_tcp(self.server.port()))
+    }
+}
+
+/// Connections to a port of 127.0.0.1 that no side has closed, as the kernel counts them at their client's end.
+fn established_to(port: u16) -> usize {
+    let remote = format!("0100007F:{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    fields.filter(|fields| fields.get(2) == Some(&remote.as_str()) && fields.get(3) == Some(&"01")).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ mod codes;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -161,7 +161,7 @@ impl SqliteSession {
         // Taken, so that a call that is dropped in the middle leaves none.
         let connection = self.connection.take().ok_or_else(DbError::abandoned)?;
         let (shared, sql) = (connection.clone(), sql.to_string());
-        let running = Running(Some(self.interrupt.clone()));
+        let running = Running(Some((self.interrupt.clone(), Arc::downgrade(&connection))));
         let mut task =
             tokio::task::spawn_blocking(move || work(&shared.lock().unwrap_or_else(PoisonError::into_inner), &sql));
         let joined = if self.limit.is_zero() {
@@ -169,10 +169,12 @@ impl SqliteSession {
         } else {
             match tokio::time::timeout(self.limit, &mut task).await {
                 Ok(joined) => joined,
-                Err(_) => {
+                Err(_) => loop {
                     self.interrupt.0.interrupt();
-                    task.await
-                }
+                    if let Ok(joined) = tokio::time::timeout(AGAIN, &mut task).await {
+                        break joined;
+                    }
+                },
             }
         };
         running.done();
@@ -185,8 +187,11 @@ impl SqliteSession {
     }
 }
 
-/// Interrupts the statement under way when its call is dropped.
-struct Running(Option<Arc<Interrupt>>);
+/// An interrupt between two statements is lost, so it is repeated.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Interrupts what is under way when its call is dropped, so that the file is free soon.
+struct Running(Option<(Arc<Interrupt>, Weak<Mutex<Connection>>)>);
 
 impl Running {
     fn done(mut self) {
@@ -196,8 +201,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(interrupt) = self.0.take() {
-            interrupt.0.interrupt();
+        if let Some((interrupt, connection)) = self.0.take() {
+            std::thread::spawn(move || {
+                // The last owner is the blocking thread, until it has come to its end.
+                while connection.strong_count() > 0 {
+                    interrupt.0.interrupt();
+                    std::thread::sleep(AGAIN);
+                }
+            });
         }
     }
 }
