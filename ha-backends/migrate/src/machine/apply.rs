@@ -183,11 +183,10 @@ impl Machine {
             (stage @ (Stage::Batch { .. } | Stage::Count { .. } | Stage::Rewind), input) => {
                 self.on_backfill(now, on, stage, command, input)
             }
-            (
-                Stage::Begin | Stage::Finish | Stage::Record | Stage::Before | Stage::After | Stage::Engines,
-                Input::Failed { error, .. },
-            ) if self.is_transient(&error) && self.may_retry(now, &on) => {
-                // Of our own tables, or only looked at: the same again.
+            (Stage::Before | Stage::After | Stage::AfterFailure(_) | Stage::Engines, Input::Failed { error, .. })
+                if self.is_transient(&error) && self.may_retry(now, &on) =>
+            {
+                // Only looked at: the same again.
                 self.summary.retries += 1;
                 let pause = self.backoff.next();
                 self.go_after(now + pause, State::Applying(on), command);

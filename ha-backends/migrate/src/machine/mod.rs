@@ -139,6 +139,16 @@ impl Machine {
             self.reconnect(now);
             return;
         }
+        if let Input::Failed { error, .. } = &input
+            && self.is_transient(error)
+            && self.only_keeps_books(&command)
+        {
+            // Another migrator is at the same tables: again, up to the deadline.
+            self.summary.retries += 1;
+            let pause = self.backoff.next();
+            self.wait = Some((now + pause, command));
+            return;
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Connecting { since } => self.on_connecting(now, since, input),
             State::Identifying => self.on_identifying(now, command, input),
@@ -211,6 +221,23 @@ impl Machine {
     /// What has been done up to now, whether the run has ended or not.
     pub(crate) fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// Reads or writes our own tables only, whatever the scripts do.
+    fn only_keeps_books(&self, command: &Command) -> bool {
+        let own = matches!(
+            command,
+            Command::CreateTables
+                | Command::BumpEpoch
+                | Command::ReadHistory
+                | Command::Import(_)
+                | Command::Begin { .. }
+                | Command::Finish { .. }
+                | Command::Withdraw { .. }
+                | Command::Record { .. }
+                | Command::Abort { .. }
+        );
+        own && !matches!(self.state, State::Idle | State::Connecting { .. } | State::Ended(_))
     }
 
     fn deadline(&self) -> Duration {

@@ -20,7 +20,6 @@ pub(crate) struct Recovering {
 enum Stage {
     Orphan,
     Terminating,
-    Engines,
     Print,
     Index,
     DropIndex,
@@ -76,8 +75,6 @@ impl Machine {
                 let session = on.row.session.clone();
                 self.go(State::Recovering(on), Command::LookAtOrphan(session));
             }
-            (Stage::Engines, Input::Transactional(true)) => self.settle(on, Command::Withdraw { at, note: None }),
-            (Stage::Engines, Input::Transactional(false)) => self.judge_begun(on, &[]),
             (Stage::Print, Input::Prints(now)) => self.judge_begun(on, &now),
             (Stage::Index, Input::Index(IndexState::Valid)) => {
                 self.summary.found_applied += 1;
@@ -122,13 +119,7 @@ impl Machine {
                 }
             }
             (
-                Stage::Orphan
-                | Stage::Terminating
-                | Stage::Engines
-                | Stage::Print
-                | Stage::Index
-                | Stage::DropIndex
-                | Stage::Settle,
+                Stage::Orphan | Stage::Terminating | Stage::Print | Stage::Index | Stage::DropIndex | Stage::Settle,
                 other,
             ) => self.unexpected(command, other),
         }
@@ -161,9 +152,6 @@ impl Machine {
         let command = if step.concurrent_index().is_some() {
             on.stage = Stage::Index;
             Command::LookAtIndex(at)
-        } else if step.class.kind == Kind::Dml {
-            on.stage = Stage::Engines;
-            Command::LookAtEngines(at)
         } else if step.class.kind == Kind::Ddl && step.observable().next().is_some() {
             on.stage = Stage::Print;
             Command::Fingerprint(at)

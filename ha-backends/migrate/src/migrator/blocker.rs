@@ -19,6 +19,14 @@ pub struct Blocker {
     pub age: Duration,
 }
 
+#[cfg(test)]
+impl Blocker {
+    pub(crate) fn of(session: SessionId, user: &str) -> Self {
+        let (application, address) = (String::new(), String::new());
+        Self { session, user: user.into(), application, address, age: Duration::ZERO }
+    }
+}
+
 impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "session {} of {}", self.session.number, self.user)?;

@@ -1,7 +1,7 @@
 //! From a script's text to a unit of work.
 
 use crate::machine::{Key, Unit, UnitKind};
-use crate::script::{Script, ScriptKind};
+use crate::script::{Phase, Script, ScriptKind};
 use crate::split::split;
 use crate::{Dialect, Kind, MigrateError, backfill};
 
@@ -29,7 +29,9 @@ pub(super) fn unit(dialect: Dialect, script: &Script) -> Result<Option<Unit>, Mi
         ScriptKind::Repeatable => (UnitKind::Repeatable, format!("R:{}", script.description)),
         ScriptKind::Baseline(_) => return Ok(None),
     };
-    let key = Key { version, phase: script.phase };
+    // A backfill says its phase by its header.
+    let backfills = header.is_some() && script.phase == Phase::Expand;
+    let key = Key { version, phase: if backfills { Phase::Backfill } else { script.phase } };
     let mut unit = Unit::plan(dialect, key, kind, &script.file, statements, script.transactional)
         .map_err(|unfit| MigrateError::Script { script: unfit.script, line: unfit.line, what: unfit.what })?;
     unit.description.clone_from(&script.description);
