@@ -6,6 +6,7 @@ mod cluster;
 mod haproxy;
 mod journal;
 mod local;
+mod migrate;
 mod rsync;
 mod ssh;
 mod topology;
@@ -13,6 +14,7 @@ mod topology;
 pub use haproxy::{haproxy_answer, haproxy_cfg, haproxy_info, haproxy_map, haproxy_proc, haproxy_stat, haproxy_state};
 pub use journal::journal_entry;
 pub use local::{embedded_wire, pid_file};
+pub use migrate::{migrate_jdbc, migrate_script, migrate_split};
 pub use rsync::{rsync_cron, rsync_list, rsync_output, rsync_script};
 pub use ssh::{ssh_frame, ssh_look, systemd_unit};
 pub use topology::topology_toml;
@@ -39,7 +41,7 @@ mod tests {
 
     #[test]
     fn every_seed_passes_and_so_does_every_beginning_of_it() {
-        let targets: [(&str, fn(&[u8])); 18] = [
+        let targets: [(&str, fn(&[u8])); 21] = [
             ("haproxy_stat", haproxy_stat),
             ("haproxy_state", haproxy_state),
             ("haproxy_info", haproxy_info),
@@ -58,6 +60,9 @@ mod tests {
             ("ssh_look", ssh_look),
             ("systemd_unit", systemd_unit),
             ("rsync_output", rsync_output),
+            ("migrate_split", migrate_split),
+            ("migrate_script", migrate_script),
+            ("migrate_jdbc", migrate_jdbc),
         ];
         for (target, check) in targets {
             for seed in seeds(target) {
@@ -73,6 +78,10 @@ mod tests {
 
     #[test]
     fn the_seeds_reach_what_lies_behind_the_parsers() {
+        let text = |seed: Vec<u8>| String::from_utf8(seed).unwrap();
+        assert!(seeds("migrate_split").iter().all(|seed| migrate::statements(seed) > 1));
+        assert!(seeds("migrate_script").iter().any(|seed| migrate::loads(seed)));
+        assert!(seeds("migrate_jdbc").iter().all(|seed| ha_migrate::jdbc::JdbcUrl::parse(&text(seed.clone())).is_ok()));
         let whole = |target: &str| -> Vec<String> {
             let text = |seed: Vec<u8>| String::from_utf8(seed[2..].to_vec()).unwrap();
             seeds(target).into_iter().map(text).collect()
@@ -83,7 +92,6 @@ mod tests {
         assert!(whole("haproxy_info").iter().all(|seed| ha_haproxy::fuzz::info(seed).is_some()));
         assert!(whole("haproxy_map").iter().all(|seed| ha_haproxy::fuzz::map(seed).is_some()));
         assert!(whole("haproxy_proc").iter().all(|seed| ha_haproxy::fuzz::proc(seed).is_some()));
-        let text = |seed: Vec<u8>| String::from_utf8(seed).unwrap();
         assert!(seeds("ssh_frame").iter().all(|seed| ha_ssh::fuzz::frame([&seed[2..]]).code.is_some()));
         assert!(
             seeds("ssh_look").into_iter().any(|seed| matches!(ha_ssh::fuzz::processes(&text(seed)), Some(Some(_))))

@@ -9,6 +9,9 @@ pub mod datasource;
 mod dialect;
 mod error;
 mod fingerprint;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod history;
 pub mod jdbc;
 pub mod lint;

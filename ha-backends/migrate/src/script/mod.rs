@@ -13,7 +13,7 @@
 //! statement alone; above the first one, for the whole script.
 
 mod checksum;
-mod header;
+pub(crate) mod header;
 mod load;
 mod name;
 mod placeholder;

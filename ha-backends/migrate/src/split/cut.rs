@@ -68,6 +68,13 @@ impl<'a> Cutter<'a> {
         {
             return Err(self.refuse(at.max(self.start.unwrap_or_default()), what));
         }
+        if self.blocks.is_copy() {
+            let start = self.start.unwrap_or_default();
+            return Err(self.refuse(
+                start,
+                "COPY ... FROM STDIN without rows: add ; and the rows, and a line of only \\. behind them",
+            ));
+        }
         self.finish(self.script.len());
         Ok(self.statements)
     }

@@ -231,6 +231,7 @@ fn what_is_not_closed_is_refused_with_its_line_and_the_fix() {
         (Postgres, "a;\nb (c,\nd;\ne;", 2, "add )"),
         (Postgres, "CREATE FUNCTION f()\nBEGIN ATOMIC a;", 2, "add END"),
         (Postgres, "COPY t FROM STDIN;\n1\n2\n", 1, "\\."),
+        (Postgres, "a;\nCOPY t FROM STDIN", 2, "the rows"),
         (Postgres, "COPY t FROM STDIN; SELECT 1;\n\\.\n", 1, "next line"),
         (Postgres, "a;\n\\connect b\n", 2, "psql"),
         (MySql, "a `b", 1, "add `"),
