@@ -4,6 +4,9 @@ pub mod catalog;
 mod classify;
 pub mod datasource;
 mod dialect;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz_datasource;
 pub mod jdbc;
 pub mod lint;
 pub mod script;
@@ -17,7 +20,7 @@ pub use classify::{
     OnlineClause, Rewriting, classify,
 };
 pub use dialect::Dialect;
-pub use secret::{Secret, SecretRef};
+pub use secret::{COMMAND_DEADLINE, LONGEST, Secret, SecretError, SecretRef};
 pub use session::{Connect, DbError, DbErrorKind, Done, Rows, Session, SessionId, SessionRole};
 
 /// The backend's name in a topology.
