@@ -26,7 +26,7 @@ fn a_manager_and_a_worker_that_agree_have_no_finding() {
         NodeConfig::new("manager", &datasources.datasources).with_registry(&manager),
         NodeConfig::new("worker", &datasources.datasources).with_registry(&worker),
     ];
-    assert_eq!(told(&lint_nodes(&nodes)), [String::new(); 0]);
+    assert_eq!(told(&lint_nodes(&nodes)), Vec::<String>::new());
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn cache_ids_are_compared_character_for_character() {
     // without one the server takes user@url: equal to the manager's here
     let worker = mounted(true, None, "jdbc/SHARED_DB");
     let nodes = [nodes[0], NodeConfig::new("worker", &datasources.datasources).with_registry(&worker)];
-    assert_eq!(told(&lint_nodes(&nodes)), [String::new(); 0]);
+    assert_eq!(told(&lint_nodes(&nodes)), Vec::<String>::new());
 }
 
 #[test]
