@@ -12,6 +12,9 @@ mod fingerprint;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz_datasource;
 mod history;
 pub mod jdbc;
 pub mod lint;
@@ -37,7 +40,7 @@ pub use migrator::{
     Blocker, Event, Migrator, MigratorBuilder, Observer, OldRelease, Report, Run, ScriptState, ScriptStatus, Status,
     Undo,
 };
-pub use secret::{Secret, SecretRef};
+pub use secret::{COMMAND_DEADLINE, LONGEST, Secret, SecretError, SecretRef};
 #[cfg(feature = "mysql")]
 pub use session::MySql;
 #[cfg(feature = "postgres")]

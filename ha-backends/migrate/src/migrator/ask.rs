@@ -146,7 +146,12 @@ pub(super) async fn terminate(session: &mut dyn Session, dialect: Dialect, other
             if other.began != session.id().began {
                 return Ok(());
             }
-            session.execute(&format!("KILL CONNECTION {}", other.number)).await.map(drop)
+            match session.execute(&format!("KILL CONNECTION {}", other.number)).await {
+                Ok(_) => Ok(()),
+                // It has ended by itself.
+                Err(error) if error.code == "1094" => Ok(()),
+                Err(error) => Err(error),
+            }
         }
         Dialect::Sqlite | Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::SqlServer => Ok(()),
     }

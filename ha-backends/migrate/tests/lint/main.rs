@@ -1,6 +1,7 @@
 //! The rules of availability, held against measured hazards and against statements that do no harm.
 
 mod allow;
+mod catalog;
 mod hazards;
 mod report;
 
