@@ -77,7 +77,7 @@ impl MigrateBackend {
             MigrateError::Dirty(_)
             | MigrateError::Invalid(_)
             | MigrateError::Script { .. }
-            | MigrateError::Statement { .. }
+            | MigrateError::Statement(_)
             | MigrateError::Mismatch { .. } => ErrorKind::Conflict,
             MigrateError::Database { error, .. } => match error.kind {
                 DbErrorKind::Denied => ErrorKind::Denied,
@@ -99,7 +99,7 @@ impl MigrateBackend {
             | MigrateError::Fenced { .. }
             | MigrateError::Invalid(_)
             | MigrateError::Script { .. }
-            | MigrateError::Statement { .. }
+            | MigrateError::Statement(_)
             | MigrateError::OldSessions(_)
             | MigrateError::NoPermit { .. }
             | MigrateError::PointOfNoReturn { .. }
@@ -147,6 +147,14 @@ impl Database for MigrateBackend {
             return Err(error.with_context(what).without_effect());
         }
         let before = self.read().await.map_err(|error| self.error(OP, error).without_effect())?;
+        if request.deadline.is_zero() {
+            return if before.schema() >= request.to {
+                Ok(Applied::AlreadySo)
+            } else {
+                let error = StepError::new(ErrorKind::Timeout, OP, self.migrator.target());
+                Err(error.with_context("the deadline is zero, and the schema is not there yet").without_effect())
+            };
+        }
         let mut run = Run::to(phase).with_lease(epoch.number()).with_deadline(request.deadline);
         if let Some(permit) = request.permit {
             run = run.with_permit(permit);

@@ -33,28 +33,13 @@ pub enum MigrateError {
     },
     /// A statement failed. It was rolled back or did nothing; the statements before it are done where the script is no
     /// transaction. The next run goes on with it.
-    #[error("{script}, statement {statement} (line {line}): {error}{}; {done} of its statements are done{}", tried(*.attempts), blocked(.blockers))]
-    Statement {
-        /// The script.
-        script: String,
-        /// Its number in the script, from 1.
-        statement: usize,
-        /// Its line, from 1.
-        line: usize,
-        /// What the server said.
-        error: DbError,
-        /// How many of the script's statements are done and stay.
-        done: usize,
-        /// How often it was tried.
-        attempts: u32,
-        /// Who was in the way, of a lock that was not granted.
-        blockers: Vec<Blocker>,
-    },
+    #[error("{0}")]
+    Statement(Box<FailedStatement>),
     /// Another migrator had the lock until the deadline. Nothing was run.
-    #[error("another migrator has had the lock for {waited:?}{}: wait for it, or end its session", named(.holder.as_ref()))]
+    #[error("another migrator has had the lock for {waited:?}{}: wait for it, or end its session", named(.holder.as_deref()))]
     Locked {
         /// Who.
-        holder: Option<Blocker>,
+        holder: Option<Box<Blocker>>,
         /// How long was waited.
         waited: Duration,
     },
@@ -112,6 +97,41 @@ pub enum MigrateError {
     },
 }
 
+/// A statement that failed, and what is done of its script.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct FailedStatement {
+    /// The script.
+    pub script: String,
+    /// Its number in the script, from 1.
+    pub statement: usize,
+    /// Its line, from 1.
+    pub line: usize,
+    /// What the server said.
+    pub error: DbError,
+    /// How many of the script's statements are done and stay.
+    pub done: usize,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Who was in the way, of a lock that was not granted.
+    pub blockers: Vec<Blocker>,
+}
+
+impl fmt::Display for FailedStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { script, statement, line, error, done, attempts, blockers } = self;
+        write!(f, "{script}, statement {statement} (line {line}): {error}")?;
+        if *attempts > 1 {
+            write!(f, ", {attempts} attempts")?;
+        }
+        write!(f, "; {done} of its statements are done")?;
+        if !blockers.is_empty() {
+            write!(f, "; in the way: {}", list(blockers))?;
+        }
+        Ok(())
+    }
+}
+
 impl MigrateError {
     /// Tells whether nothing of the scripts was run by the call that failed.
     pub fn is_without_effect(&self) -> bool {
@@ -137,7 +157,7 @@ impl MigrateError {
             },
             Self::Dirty(_)
             | Self::Fenced { .. }
-            | Self::Statement { .. }
+            | Self::Statement(_)
             | Self::OldSessions(_)
             | Self::NoPermit { .. }
             | Self::Mismatch { .. }
@@ -152,12 +172,4 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 
 fn named(holder: Option<&Blocker>) -> String {
     holder.map(|holder| format!(" ({holder})")).unwrap_or_default()
-}
-
-fn tried(attempts: u32) -> String {
-    if attempts > 1 { format!(", {attempts} attempts") } else { String::new() }
-}
-
-fn blocked(blockers: &[Blocker]) -> String {
-    if blockers.is_empty() { String::new() } else { format!("; in the way: {}", list(blockers)) }
 }

@@ -33,7 +33,7 @@ pub use classify::{
 };
 pub use config::MigrateConfig;
 pub use dialect::Dialect;
-pub use error::MigrateError;
+pub use error::{FailedStatement, MigrateError};
 pub use history::{InvalidPrefix, RowState};
 pub use machine::{Choice, Dirty, DirtyReason, Finding, Policy, Resolution};
 pub use migrator::{

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::judge::{Verdict, judge};
 use super::recover::evidence;
 use super::{At, Command, DirtyReason, How, IndexState, Input, Machine, Manner, Print, State};
+use crate::error::FailedStatement;
 use crate::migrator::Blocker;
 use crate::{DbError, DbErrorKind, Dialect, Kind, MigrateError};
 
@@ -330,7 +331,7 @@ impl Machine {
     }
 
     fn may_retry(&self, now: Duration, on: &Applying) -> bool {
-        now < on.since + self.policy.retry_deadline
+        now.saturating_sub(on.since) < self.policy.retry_deadline
     }
 
     /// Tries again after a pause, or gives up at the deadline and says who was in the way.
@@ -402,7 +403,7 @@ impl Machine {
 
     fn give_up(&mut self, on: &Applying, error: DbError, blockers: Vec<Blocker>) {
         let Some(unit) = self.units.get(on.unit) else { return };
-        self.fail(MigrateError::Statement {
+        self.fail(MigrateError::Statement(Box::new(FailedStatement {
             script: unit.script.clone(),
             statement: on.step + 1,
             line: unit.steps.get(on.step).map_or(0, |step| step.line),
@@ -410,7 +411,7 @@ impl Machine {
             done: if unit.transactional { 0 } else { on.step },
             attempts: on.attempts,
             blockers,
-        });
+        })));
     }
 
     fn on_blockers(&mut self, now: Duration, mut on: Applying, blockers: Vec<Blocker>) {

@@ -63,7 +63,7 @@ impl Machine {
                 self.go(State::Applying(on), Command::Batch { unit, size });
             }
             (stage, Input::Failed { error, .. })
-                if self.is_transient(&error) && now < on.since + self.policy.retry_deadline =>
+                if self.is_transient(&error) && now.saturating_sub(on.since) < self.policy.retry_deadline =>
             {
                 self.summary.retries += 1;
                 on.attempts += 1;

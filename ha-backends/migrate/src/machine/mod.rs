@@ -34,6 +34,9 @@ use crate::history::History;
 use crate::script::Phase;
 use crate::{DbError, DbErrorKind, MigrateError};
 
+/// How often a lost connection is opened again in one run.
+const MOST_RECONNECTS: u32 = 10;
+
 /// Where a run is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum State {
@@ -136,7 +139,8 @@ impl Machine {
             && matches!(error.kind, DbErrorKind::ConnectionLost | DbErrorKind::Unreachable)
             && !matches!(self.state, State::Connecting { .. } | State::Idle)
         {
-            self.reconnect(now);
+            let error = error.clone();
+            self.reconnect(now, &command, error);
             return;
         }
         if let Input::Failed { error, .. } = &input
@@ -241,7 +245,7 @@ impl Machine {
     }
 
     fn deadline(&self) -> Duration {
-        self.began + self.policy.deadline
+        self.began.saturating_add(self.policy.deadline)
     }
 
     fn go(&mut self, state: State, command: Command) {
@@ -273,7 +277,12 @@ impl Machine {
     }
 
     /// What the session did is not known: a new one finds out.
-    fn reconnect(&mut self, now: Duration) {
+    fn reconnect(&mut self, now: Duration, command: &Command, error: DbError) {
+        if self.summary.reconnects >= MOST_RECONNECTS {
+            // A statement that ends the server each time it is run, or a network that is no use.
+            self.fail(MigrateError::Database { during: self.describe(command), error });
+            return;
+        }
         self.summary.reconnects += 1;
         self.armed = false;
         let pause = self.backoff.next();
@@ -285,7 +294,7 @@ impl Machine {
             Input::Connected(_) => self.go(State::Identifying, Command::Identify),
             Input::Failed { error, .. }
                 if matches!(error.kind, DbErrorKind::ConnectionLost | DbErrorKind::Unreachable)
-                    && now < since + self.policy.connect_deadline =>
+                    && now.saturating_sub(since) < self.policy.connect_deadline =>
             {
                 let pause = self.backoff.next();
                 self.go_after(now + pause, State::Connecting { since }, Command::Connect);
@@ -321,7 +330,7 @@ impl Machine {
                 if let (Some(_), Some(holder)) = (ends, &holder) {
                     self.go(State::Locking { since }, Command::Terminate(holder.session.clone()));
                 } else if waited >= self.policy.lock_deadline {
-                    self.fail(MigrateError::Locked { holder, waited });
+                    self.fail(MigrateError::Locked { holder: holder.map(Box::new), waited });
                 } else {
                     let pause = self.backoff.next();
                     self.go_after(now + pause, State::Locking { since }, Command::TryLock);
@@ -353,8 +362,14 @@ impl Machine {
         if self.recover(now) {
             return;
         }
-        if let Goal::Resolve(_) = self.goal {
-            self.state = State::Ended(Box::new(Ok(self.summary.clone())));
+        if let Goal::Resolve(decided) = &self.goal {
+            let nothing = decided.statement > 0;
+            let what = format!("statement {} is not half-done: nothing was decided", decided.statement);
+            let script = decided.key.to_string();
+            self.state = State::Ended(Box::new(match nothing {
+                true => Err(MigrateError::Script { script, line: 0, what }),
+                false => Ok(self.summary.clone()),
+            }));
             return;
         }
         let mut findings = match self.goal {

@@ -99,7 +99,7 @@ impl Machine {
             }
             // Dropping an index waits for old transactions: again, up to the deadline.
             (Stage::DropIndex, Input::Failed { error, .. })
-                if self.is_transient(&error) && now < on.since + self.policy.retry_deadline =>
+                if self.is_transient(&error) && now.saturating_sub(on.since) < self.policy.retry_deadline =>
             {
                 self.summary.retries += 1;
                 let pause = self.backoff.next();

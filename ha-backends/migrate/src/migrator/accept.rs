@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
-use super::driver::{Driver, Failed};
+use super::driver::{Driver, Failed, after};
 use super::{Migrator, Run};
 use crate::history::RowState;
 use crate::machine::{Command, Input, Key, Unit};
@@ -16,7 +14,7 @@ impl Migrator {
         let units: Arc<[Unit]> = Arc::new([unit.clone()]);
         let mut driver = Driver::new(self, &run, units, self.policy.deadline);
         let limit = self.policy.deadline;
-        let accepted = tokio::time::timeout_at(Instant::now() + limit, driver.accept(unit, note)).await;
+        let accepted = tokio::time::timeout_at(after(limit), driver.accept(unit, note)).await;
         match accepted {
             Ok(Ok(Some(seen))) => Err(MigrateError::Fenced { seen }),
             Ok(Ok(None)) => Ok(()),

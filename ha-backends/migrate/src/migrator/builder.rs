@@ -103,9 +103,11 @@ impl MigratorBuilder {
             undo_scripts.extend(unit(dialect, script)?);
         }
         units.sort_by(order);
-        if let Some([first, second]) =
-            units.array_windows().find(|[first, second]: &&[Unit; 2]| order(first, second).is_eq())
-        {
+        let twice = units.windows(2).find_map(|pair| match pair {
+            [first, second] if order(first, second).is_eq() => Some((first, second)),
+            _ => None,
+        });
+        if let Some((first, second)) = twice {
             let what = format!("has the same version and phase as {}", first.script);
             return Err(MigrateError::Script { script: second.script.clone(), line: 0, what });
         }

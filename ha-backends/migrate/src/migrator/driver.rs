@@ -42,7 +42,7 @@ impl<'a> Driver<'a> {
             tables: migrator.tables.clone(),
             fence,
             lock_key: String::new(),
-            deadline: Instant::now() + limit,
+            deadline: after(limit),
             dialect,
         }
     }
@@ -59,7 +59,7 @@ impl<'a> Driver<'a> {
             }
             let Some(command) = machine.poll_command(now) else {
                 if let Some(until) = machine.poll_timeout() {
-                    tokio::time::sleep_until(start + until).await;
+                    tokio::time::sleep_until(start + until.min(Duration::from_secs(365 * 86_400))).await;
                 }
                 machine.handle(start.elapsed(), Input::Tick);
                 continue;
@@ -461,6 +461,11 @@ impl From<DbError> for Failed {
     fn from(error: DbError) -> Self {
         Self { error, step: None }
     }
+}
+
+/// The moment after so long; a year at most.
+pub(super) fn after(limit: Duration) -> Instant {
+    Instant::now() + limit.min(Duration::from_secs(365 * 86_400))
 }
 
 pub(super) const DONE: Input = Input::Done { rows: 0 };

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_core::state::Schema;
-use tokio::time::Instant;
 
-use super::driver::Driver;
+use super::driver::{Driver, after};
 use super::{Migrator, Run};
 use crate::history::History;
 use crate::machine::{Key, Unit, UnitKind, compare_versions};
@@ -44,7 +43,7 @@ impl SchemaRange {
         if pending(Phase::Expand) {
             return exactly(if begun(Phase::Expand) { Schema::Expanding } else { Schema::Base });
         }
-        if pending(Phase::Contract) && of(Phase::Contract).filter(is_applied).next().is_some() {
+        if pending(Phase::Contract) && of(Phase::Contract).any(|unit| is_applied(&unit)) {
             return exactly(Schema::Contracting);
         }
         if pending(Phase::Backfill) {
@@ -111,7 +110,7 @@ impl Migrator {
         let units: Arc<[Unit]> = Arc::new([]);
         let mut driver = Driver::new(self, run, units, limit);
         let during = || "keep what was reached".to_owned();
-        match tokio::time::timeout_at(Instant::now() + limit, driver.mark(&key)).await {
+        match tokio::time::timeout_at(after(limit), driver.mark(&key)).await {
             Ok(Ok(None)) => Ok(()),
             Ok(Ok(Some(seen))) => Err(MigrateError::Fenced { seen }),
             Ok(Err(failed)) if failed.error.kind == DbErrorKind::LockTimeout => {

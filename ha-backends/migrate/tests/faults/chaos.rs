@@ -52,7 +52,7 @@ fn work(kind: Kind) -> Vec<(String, String)> {
             3 => format!("CREATE INDEX i{number} ON big (n, id);\n{raise}"),
             4 if kind == Kind::MariaDb => {
                 format!(
-                    "CREATE TABLE m{number} (id int PRIMARY KEY, n int);\nALTER TABLE big MODIFY n bigint;\n{raise}\n\
+                    "SET @before = {number};\nCREATE TABLE m{number} (id int PRIMARY KEY, n int);\nALTER TABLE big MODIFY n bigint;\n{raise}\n\
                          ALTER TABLE big MODIFY n int;\nRENAME TABLE m{number} TO r{number};\n{raise}"
                 )
             }

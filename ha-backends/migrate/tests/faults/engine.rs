@@ -1,6 +1,6 @@
 //! The three databases behind one face: how to open them, and what is in them by another route than a driver's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,10 +112,6 @@ impl Engine {
             Kind::MariaDb => self.mariadb.as_ref().unwrap().restart().unwrap(),
             Kind::Sqlite => {}
         }
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.lab.path()
     }
 
     /// Everything that migrations made: definitions, validity of indexes, and all rows.

@@ -47,8 +47,8 @@ fn a_script_that_failed_in_the_middle_is_mended_from_there() {
         let first = "CREATE TABLE a (id int PRIMARY KEY, n int);\nINSERT INTO a VALUES (1, 1);\n";
         let broken = format!("{first}UPDATE a SET nothing = 1;\n");
         let failed = block_on(migrator(&target, &[("V1__a.sql", &broken)]).run(&expand())).unwrap_err();
-        let MigrateError::Statement { statement, line, done, .. } = &failed else { panic!("{failed}") };
-        assert_eq!((*statement, *line, *done), (3, 3, if kind == Kind::MariaDb { 2 } else { 0 }), "{failed}");
+        let MigrateError::Statement(of) = &failed else { panic!("{failed}") };
+        assert_eq!((of.statement, of.line, of.done), (3, 3, if kind == Kind::MariaDb { 2 } else { 0 }), "{failed}");
         if kind == Kind::MariaDb {
             // The done part has to stay as it is.
             let edited = broken.replace("VALUES (1, 1)", "VALUES (1, 2)");
@@ -215,7 +215,7 @@ fn a_broken_concurrent_index_is_dropped_and_built_and_never_hidden() {
     let both = migrator(&target, &[base, index]);
     let valid = "SELECT count(*) FILTER (WHERE indisvalid), count(*) FROM pg_index WHERE indrelid = 'a'::regclass";
     let failed = block_on(both.run(&expand())).unwrap_err();
-    assert!(matches!(&failed, MigrateError::Statement { script, .. } if script == "V2__i.sql"), "{failed}");
+    assert!(matches!(&failed, MigrateError::Statement(of) if of.script == "V2__i.sql"), "{failed}");
     assert_eq!(engine.sql(&target, valid), "0|0", "what the failure left is dropped");
     // One that another tool left invalid.
     assert!(engine.try_sql(&target, "CREATE UNIQUE INDEX CONCURRENTLY i ON a (n)").is_err());
@@ -311,4 +311,18 @@ fn a_backfill_that_leaves_rows_says_how_many() {
         let report = block_on(one.run(&Run::to(Phase::Backfill))).unwrap();
         assert_eq!(report.applied, ["V2__fill.sql"], "{kind:?}");
     }
+}
+
+#[test]
+fn settings_of_the_done_part_are_made_again_and_nothing_else_is() {
+    let engine = Engine::start(Kind::MariaDb);
+    let target = engine.fresh();
+    let first =
+        "SET @step = 5;\nCREATE TABLE a (id int PRIMARY KEY, n int);\nINSERT INTO a VALUES (1, 0);\nSELECT n FROM a;\n";
+    let broken = format!("{first}UPDATE a SET nothing = 1;\n");
+    let failed = block_on(migrator(&target, &[("V1__a.sql", &broken)]).run(&expand())).unwrap_err();
+    assert!(matches!(&failed, MigrateError::Statement(of) if (of.statement, of.done) == (5, 4)), "{failed}");
+    let mended = format!("{first}UPDATE a SET n = n + @step;\n");
+    block_on(migrator(&target, &[("V1__a.sql", &mended)]).run(&expand())).unwrap();
+    assert_eq!(engine.sql(&target, "SELECT count(*), max(n) FROM a"), "1\t5");
 }

@@ -5,7 +5,7 @@ use ha_migrate::catalog::{
     MYSQL_COLUMNS, MYSQL_INDEXES, MYSQL_TABLES, POSTGRES_COLUMNS, POSTGRES_INDEXES, POSTGRES_TABLES, SQLITE_COLUMNS,
     SQLITE_INDEXES, SQLITE_TABLES,
 };
-use ha_migrate::{DbError, DbErrorKind, Dialect, Done, Rows, Session, SessionId, read_catalog};
+use ha_migrate::{Cancel, DbError, DbErrorKind, Dialect, Done, Rows, Session, SessionId, read_catalog};
 
 /// A session that answers what it is told to.
 #[derive(Debug)]
@@ -28,6 +28,10 @@ impl Answers {
 impl Session for Answers {
     fn id(&self) -> &SessionId {
         &self.id
+    }
+
+    fn canceller(&self) -> Box<dyn Cancel> {
+        unreachable!("nothing is cancelled")
     }
 
     async fn execute(&mut self, _sql: &str) -> Result<Done, DbError> {
