@@ -65,7 +65,7 @@ fn is_gone<W: World>(number: i64) -> String {
 }
 
 async fn a_server_killed_while_a_session_is_idle_is_unreachable<W: Served>(world: &W) {
-    let mut session = open_with(world, probing()).await;
+    let mut session = world.through(world.port(), probing()).open(SessionRole::Migrator).await.unwrap();
     world.kill();
     // The end of the connection is on its way to the driver.
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -101,7 +101,7 @@ fn is_running<W: World>(world: &W, number: i64) -> bool {
 }
 
 async fn a_session_ended_by_an_administrator_while_idle_is_unreachable<W: Served>(world: &W) {
-    let mut session = open_with(world, probing()).await;
+    let mut session = world.through(world.port(), probing()).open(SessionRole::Migrator).await.unwrap();
     let number = session.id().number;
     world.sql(&end_session::<W>(number));
     wait_for("the end of the session", || world.sql(&is_gone::<W>(number)) == "0").await;

@@ -2,6 +2,11 @@
 
 use crate::DbErrorKind;
 
+/// Classifies a failure of a statement. After a fatal one the session is gone, whatever the code says.
+pub(super) fn kind_of_call(fatal: bool, sqlstate: &str, message: &str) -> DbErrorKind {
+    if fatal { DbErrorKind::ConnectionLost } else { kind_of(sqlstate, message) }
+}
+
 /// Classifies a failure that the server told.
 pub(super) fn kind_of(sqlstate: &str, message: &str) -> DbErrorKind {
     match sqlstate {
@@ -80,6 +85,15 @@ mod tests {
             ("", DbErrorKind::Refused),
         ] {
             assert_eq!(kind_of(code, ""), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_fatal_failure_of_any_code_leaves_the_statement_in_doubt() {
+        // A conflict with recovery, out of memory, an internal error.
+        for code in ["40001", "53200", "XX000"] {
+            assert_eq!(kind_of_call(true, code, ""), DbErrorKind::ConnectionLost, "{code}");
+            assert_ne!(kind_of_call(false, code, ""), DbErrorKind::ConnectionLost, "{code}");
         }
     }
 

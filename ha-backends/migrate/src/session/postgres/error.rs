@@ -5,7 +5,7 @@ use std::error::Error as _;
 use tokio_postgres::Error;
 use tokio_postgres::error::Severity;
 
-use super::codes::kind_of;
+use super::codes::{kind_of, kind_of_call};
 use crate::{DbError, DbErrorKind};
 
 /// Maps a failed call of an open session. Without word of the server the statement is in doubt.
@@ -18,8 +18,8 @@ pub(super) fn told(error: &Error) -> DbError {
         return DbError::new(kind, message);
     };
     let code = server.code().code();
-    let ends = matches!(server.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
-    let kind = if ends { DbErrorKind::ConnectionLost } else { kind_of(code, server.message()) };
+    let fatal = matches!(server.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+    let kind = kind_of_call(fatal, code, server.message());
     let mut message = server.message().to_string();
     // The detail of a constraint holds values of rows.
     let details = server.detail().filter(|_| !code.starts_with("23"));

@@ -348,7 +348,7 @@ impl Cancel for PostgresCancel {
         };
         let cancelling = async {
             let (wire, _) = Wire::connect(&self.address, &self.limits).await.map_err(|error| lost(&error))?;
-            self.protection.cancel(&self.token, wire).await.map_err(|error| lost(&error::chain(&error)))
+            self.protection.cancel(&self.token, wire.until_end()).await.map_err(|error| lost(&error::chain(&error)))
         };
         let late = |_: tokio::time::error::Elapsed| lost(&format!("no answer within {:?}", self.limits.connect));
         tokio::time::timeout(self.limits.connect, cancelling).await.map_err(late)?

@@ -24,6 +24,9 @@ impl Socket for UnixStream {}
 pub(super) struct Wire {
     socket: Box<dyn Socket>,
     written: Arc<AtomicU64>,
+    /// It is shut down when the other end has closed it as well.
+    until_end: bool,
+    shut: bool,
 }
 
 impl Wire {
@@ -39,7 +42,14 @@ impl Wire {
             }
             Address::Unix(path) => (Box::new(UnixStream::connect(path).await?), address.clone()),
         };
-        Ok((Self { socket, written: Arc::default() }, arrived))
+        Ok((Self { socket, written: Arc::default(), until_end: false, shut: false }, arrived))
+    }
+
+    /// Waits at its end for the other side to close: a server does so when it has passed a cancel on, which therefore does not
+    /// hit the next statement.
+    pub(super) fn until_end(mut self) -> Self {
+        self.until_end = true;
+        self
     }
 
     /// Returns the count of written bytes, which goes on.
@@ -85,6 +95,16 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        if !self.shut {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        while self.until_end {
+            let mut bytes = [0; 64];
+            let mut rest = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest));
+            self.until_end = read.is_ok() && !rest.filled().is_empty();
+        }
+        Poll::Ready(Ok(()))
     }
 }
