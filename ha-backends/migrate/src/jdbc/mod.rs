@@ -20,6 +20,7 @@ use std::str::FromStr;
 
 pub use driver::Driver;
 pub use host::Host;
+pub use parameters::Parameter;
 pub use refusal::Refusal;
 pub use tls::Tls;
 
@@ -49,7 +50,7 @@ pub struct JdbcUrl {
     mode: Mode,
     hosts: Vec<Host>,
     database: Option<String>,
-    parameters: Vec<(String, String)>,
+    parameters: Vec<Parameter>,
     user: Option<String>,
     password: Option<Secret>,
     tls: Tls,
@@ -77,13 +78,12 @@ enum Mode {
 }
 
 /// What is read of a URL.
-#[derive(Debug)]
 struct Draft<'a> {
     text: &'a str,
     mode: Mode,
     hosts: Vec<Host>,
     database: Option<String>,
-    parameters: Vec<(String, String)>,
+    parameters: Vec<Parameter>,
     user: Option<String>,
     password: Option<String>,
     /// What is not printed.
@@ -214,8 +214,8 @@ impl JdbcUrl {
         self.database.as_deref()
     }
 
-    /// Returns the parameters in their order, decoded, secrets among them.
-    pub fn parameters(&self) -> &[(String, String)] {
+    /// Returns the parameters in their order, secrets among them.
+    pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use super::{Draft, Result, refuse};
 
 /// Tells whether the value of a parameter is not printed.
@@ -8,9 +10,44 @@ pub(super) fn is_secret(name: &str) -> bool {
     parts.iter().any(|part| name.contains(part)) || whole.contains(&name.as_str())
 }
 
+/// A parameter of a URL; its `Debug` prints `***` for the value of a secret.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Parameter {
+    name: String,
+    value: String,
+}
+
+impl Parameter {
+    pub(super) fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
+
+    /// Returns its name, decoded.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns its value, decoded; also that of a secret, for the driver alone.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Tells whether the value is a user, password, token or the like, which is not printed.
+    pub fn is_secret(&self) -> bool {
+        is_secret(&self.name)
+    }
+}
+
+impl fmt::Debug for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = if self.is_secret() { "***" } else { &self.value };
+        write!(f, "{}={value}", self.name)
+    }
+}
+
 /// Finds a parameter, whatever the case of its name.
-pub(super) fn find<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    parameters.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+pub(super) fn find<'a>(parameters: &'a [Parameter], name: &str) -> Option<&'a str> {
+    parameters.iter().find(|other| other.name.eq_ignore_ascii_case(name)).map(Parameter::value)
 }
 
 /// Replaces `%41`; what is no such sequence, or no UTF-8 then, stays.
@@ -46,7 +83,7 @@ impl<'a> Draft<'a> {
             self.hide(value);
         }
         if !name.is_empty() {
-            self.parameters.push((name, decode(value)));
+            self.parameters.push(Parameter::new(name, decode(value)));
         }
     }
 
@@ -126,7 +163,7 @@ impl<'a> Draft<'a> {
             if is_secret(name) {
                 self.hide(part);
             }
-            self.parameters.push((name.into(), text));
+            self.parameters.push(Parameter::new(name, text));
             rest = behind;
         }
         if rest.is_empty() { Ok(()) } else { refuse("something behind a property's } that is no ;property=value") }

@@ -1,5 +1,6 @@
 //! Databases whose properties are behind `;` or `:`: SQL Server, Db2, Informix.
 
+use super::parameters::{Parameter, is_secret};
 use super::{Draft, Driver, Host, Result, refuse};
 
 /// Reads `//host\instance:port;a=b`, and jTDS's `//host:port/database;a=b`.
@@ -73,11 +74,11 @@ pub(super) fn db2<'a>(draft: &mut Draft<'a>, driver: Driver, rest: &'a str) -> R
 impl<'a> Draft<'a> {
     fn property(&mut self, part: &'a str) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        if super::parameters::is_secret(name.trim()) {
+        if is_secret(name.trim()) {
             self.hide(value);
         }
         if !name.trim().is_empty() {
-            self.parameters.push((name.trim().into(), value.into()));
+            self.parameters.push(Parameter::new(name.trim(), value));
         }
     }
 }

@@ -82,35 +82,39 @@ impl Header {
     }
 }
 
-/// Reads the `-- ha:allow` comments directly above a statement, without a blank line between. Above the first statement of a
-/// script they are its header's, and count for all of it.
+/// Reads the `-- ha:allow` comments directly above a statement, without a blank line between. What is above the first statement of
+/// a script is its header, which counts for all of it: none are returned there.
 ///
 /// # Errors
-/// [`HeaderError`] for a comment `-- ha:` that is not `ha:allow` with a rule and a reason: the others belong into the header.
+/// [`HeaderError`] for a comment `-- ha:` between two statements that would have no effect: another word than `ha:allow`, a rule
+/// without a reason, an `ha:allow` behind a statement, or with a blank line below it.
 pub fn statement_allows(statement: &Statement<'_>) -> Result<Vec<Allow>, HeaderError> {
     let above = statement.above;
-    // What follows the terminator of the statement before in its line is of that one.
-    let above = above.split_once('\n').map_or("", |(_, above)| above);
-    let lines: Vec<&str> = above.lines().collect();
-    let own_line = lines.len().saturating_sub(usize::from(!above.ends_with('\n') && !above.is_empty()));
+    let is_header = statement.offset == above.len();
+    if is_header || !above.contains("--") {
+        return Ok(Vec::new());
+    }
+    let first = statement.line.saturating_sub(above.matches('\n').count());
+    let lines: Vec<(usize, &str)> = (first..).zip(above.split('\n').map(str::trim)).collect();
+    let is_blank = |(number, line): &&(usize, &str)| line.is_empty() && *number < statement.line;
+    let last_blank = lines.iter().rfind(is_blank).map_or(first, |(number, _)| *number);
     let mut allows = Vec::new();
-    for (line, text) in (1..statement.line).rev().zip(lines.iter().take(own_line).rev()) {
-        let text = text.trim();
-        if text.is_empty() {
-            break;
-        }
+    for (line, text) in lines {
+        let refuse = |what: &str| Err(HeaderError { line, what: what.into() });
         match said(text, line) {
+            // The first line is that of the terminator before.
+            Some(Ok(Said::Allow(_))) if line <= last_blank.max(first) => {
+                return refuse("ha:allow with no statement in the next lines: move it directly above its statement");
+            }
             Some(Ok(Said::Allow(allow))) => allows.push(allow),
             Some(Ok(Said::Backfill)) => {}
             Some(Ok(Said::Phase(_) | Said::NoTransaction)) => {
-                let what = "only ha:allow can be said of one statement: move this to the top of the script";
-                return Err(HeaderError { line, what: what.into() });
+                return refuse("only ha:allow can be said of one statement: move this to the top of the script");
             }
             Some(Err(error)) => return Err(error),
             None => {}
         }
     }
-    allows.reverse();
     Ok(allows)
 }
 
@@ -228,15 +232,27 @@ mod tests {
 
     #[test]
     fn an_allow_directly_above_a_statement_is_its_own() {
-        let text = "SELECT 1; -- ha:allow HA001 of another line\n-- ha:allow HA011 few rows\n-- why\n-- ha:allow HA012 empty\nUPDATE t;\n\
-            -- ha:allow HA005 far away\n\nDROP TABLE t;\n-- ha:allow HA005\n DROP TABLE u;\n-- ha:phase expand\nSELECT 2;";
+        let text = "-- ha:allow HA001 of all\nSELECT 1;\n-- ha:allow HA011 few rows\r\n-- why\n  -- ha:allow HA012 empty\nUPDATE t;\n\n\
+            -- ha:allow HA005 gone\n DROP TABLE t; SELECT 2;";
         let statements = split(Dialect::Postgres, text).unwrap();
         let found: Vec<_> = statements.iter().map(statement_allows).collect();
         assert_eq!(found[0], Ok(vec![]));
-        assert_eq!(found[1], Ok(vec![allow("HA011", "few rows", 2), allow("HA012", "empty", 4)]));
-        assert_eq!(found[2], Ok(vec![]));
-        assert_eq!(found[3].as_ref().unwrap_err().line, 9);
-        assert!(found[4].as_ref().unwrap_err().what.contains("top of the script"));
+        assert_eq!(found[1], Ok(vec![allow("HA011", "few rows", 3), allow("HA012", "empty", 5)]));
+        assert_eq!(found[2], Ok(vec![allow("HA005", "gone", 8)]));
+        assert_eq!(found[3], Ok(vec![]));
+        for (between, line, says) in [
+            (" -- ha:allow HA001 behind\n", 2, "directly above"),
+            ("\n-- ha:allow HA001 far away\n\n", 3, "directly above"),
+            ("\n-- ha:allow HA001\n", 3, "no reason"),
+            ("\n\n-- ha:phase expand\n\n", 4, "top of the script"),
+            ("\n-- ha:no-transaction\n", 3, "top of the script"),
+            ("\n-- ha:alow HA001 x\n", 3, "mean allow?"),
+        ] {
+            let text = format!("-- a\nSELECT 1;{between}SELECT 2");
+            let error = statement_allows(&split(Dialect::Postgres, &text).unwrap()[1]).unwrap_err();
+            assert_eq!(error.line, line, "{text}");
+            assert!(error.what.contains(says), "{error}");
+        }
     }
 
     proptest! {
