@@ -15,11 +15,43 @@ pub(crate) fn set(name: &str, kind: Kind) -> Vec<(String, String)> {
             "V1__a.sql".into(),
             "CREATE TABLE a (id int PRIMARY KEY, n int);\nINSERT INTO a VALUES (1, 1);".into(),
         )],
+        "slow" => slow(kind),
+        "concurrent" => concurrent(),
         other => panic!("no set {other}"),
     }
 }
 
-/// 24 scripts: tables, rows, columns, indexes, a counter that each script raises by one, a backfill.
+/// One statement that takes about a second, and what comes before and after it.
+fn slow(kind: Kind) -> Vec<(String, String)> {
+    let one = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let base = "CREATE TABLE counter (id int PRIMARY KEY, n int);\nINSERT INTO counter VALUES (1, 0);";
+    let raise = "UPDATE counter SET n = n + 1 WHERE id = 1;";
+    let long = match kind {
+        Kind::Postgres => {
+            format!("{raise}\nSELECT pg_sleep(1.2);\nCREATE TABLE long_one (id int PRIMARY KEY);\n{raise}")
+        }
+        Kind::MariaDb => format!(
+            "{raise}\nCREATE TABLE long_one (id int PRIMARY KEY, n int) AS SELECT s.seq AS id, 1 AS n FROM seq_1_to_600000 s;\n\
+             ALTER TABLE long_one MODIFY n bigint, ALGORITHM=COPY;\n{raise}"
+        ),
+        Kind::Sqlite => format!("{raise}\n{raise}"),
+    };
+    vec![one("V1__base.sql", base), one("V2__long.sql", &long), one("V3__last.sql", raise)]
+}
+
+/// Indexes that PostgreSQL builds while others write.
+fn concurrent() -> Vec<(String, String)> {
+    let mut scripts = vec![(
+        "V1__base.sql".to_owned(),
+        "CREATE TABLE big (id int PRIMARY KEY, n int);\nINSERT INTO big SELECT g, g % 7 FROM generate_series(1, 60000) g;".to_owned(),
+    )];
+    for number in 2..8 {
+        scripts.push((format!("V{number}__i.sql"), format!("CREATE INDEX CONCURRENTLY i{number} ON big (n, id);")));
+    }
+    scripts
+}
+
+/// 21 scripts: tables, rows, columns, indexes, a counter that each script raises by one, a backfill.
 fn work(kind: Kind) -> Vec<(String, String)> {
     let rows = |table: &str, from: u32, to: u32| match kind {
         Kind::Postgres => format!("INSERT INTO {table} (id, n) SELECT g, g % 7 FROM generate_series({from}, {to}) g;"),

@@ -160,8 +160,7 @@ fn a_stopped_holder_is_waited_for_in_bounds_named_and_ended_only_by_policy() {
             assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
         };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while engine.try_sql(&target, "SELECT count(*) FROM ha_migration_history").is_ok_and(|rows| rows.trim() != "0")
-            == false
+        while !engine.try_sql(&target, "SELECT count(*) FROM ha_migration_history").is_ok_and(|rows| rows.trim() != "0")
         {
             assert!(Instant::now() < deadline, "{kind:?}: it does not begin");
         }
