@@ -21,8 +21,9 @@ pub struct Catalog {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TableStats {
-    /// How many rows it has, estimated. Of SQLite counted, up to [`COUNT_LIMIT`].
-    pub rows: u64,
+    /// How many rows it has, estimated. Of SQLite counted, up to [`COUNT_LIMIT`]. `None` where the database does not know: a
+    /// table of PostgreSQL that was never analysed may be large.
+    pub rows: Option<u64>,
     /// How many bytes it takes, estimated; 0 where the database does not tell.
     pub bytes: u64,
     /// Its storage engine (MariaDB, MySQL).
@@ -82,7 +83,7 @@ impl Catalog {
 impl TableStats {
     /// A table of so many rows and bytes.
     pub fn new(rows: u64, bytes: u64) -> Self {
-        Self { rows, bytes, ..Self::default() }
+        Self { rows: Some(rows), bytes, ..Self::default() }
     }
 
     /// Finds a column; case does not matter.
@@ -105,8 +106,10 @@ impl TableStats {
     }
 }
 
-/// PostgreSQL: name, rows, bytes. Estimates of the last ANALYZE; no table is opened, so no lock is waited for.
-pub const POSTGRES_TABLES: &str = "SELECT c.relname, greatest(c.reltuples, 0)::bigint, c.relpages::bigint * 8192, '' \
+/// PostgreSQL: name, rows, bytes. Estimates of the last ANALYZE and of the statistics since; no table is opened, so no lock is waited for.
+pub const POSTGRES_TABLES: &str = "SELECT c.relname, \
+    CASE WHEN c.reltuples < 0 AND pg_catalog.pg_stat_get_live_tuples(c.oid) = 0 THEN NULL \
+    ELSE greatest(c.reltuples::bigint, pg_catalog.pg_stat_get_live_tuples(c.oid)) END, c.relpages::bigint * 8192, '' \
     FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace = current_schema()::regnamespace";
 /// PostgreSQL: table, column, type, nullable.
 pub const POSTGRES_COLUMNS: &str = "SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
@@ -189,7 +192,9 @@ pub async fn read_catalog(session: &mut dyn Session, dialect: Dialect) -> Result
 
 fn sizes(catalog: &mut Catalog, rows: &Rows) -> Result<(), DbError> {
     for row in rows {
-        let mut stats = TableStats::new(number(row, 1)?, number(row, 2)?);
+        let known = row.get(1).is_some_and(Option::is_some);
+        let rows = known.then(|| number(row, 1)).transpose()?;
+        let mut stats = TableStats { rows, bytes: number(row, 2)?, ..TableStats::default() };
         stats.engine = Some(text(row, 3)?.to_owned()).filter(|engine| !engine.is_empty());
         catalog.tables.insert(text(row, 0)?.to_owned(), stats);
     }

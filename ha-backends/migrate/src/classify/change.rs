@@ -246,6 +246,8 @@ pub enum Change {
         object: ObjectName,
         /// CONCURRENTLY (PostgreSQL).
         concurrently: bool,
+        /// Nothing happens where it is not there.
+        if_exists: bool,
     },
     /// Drops all rows of a table.
     Truncate {

@@ -11,7 +11,7 @@ impl Scan<'_> {
         let word = self.keyword()?;
         let (kind, object) = drop_kind(&word)?;
         let concurrently = self.take("CONCURRENTLY");
-        self.if_exists();
+        let if_exists = self.if_exists();
         let mut draft = Draft::ddl().outside_transaction_if(
             concurrently
                 || matches!(word.as_str(), "TABLESPACE" | "SUBSCRIPTION")
@@ -32,7 +32,7 @@ impl Scan<'_> {
                 let table = self.name(ObjectKind::Table)?;
                 object = object.of_table(&table);
             }
-            draft = draft.object(object.clone()).change(Change::Drop { kind, object, concurrently });
+            draft = draft.object(object.clone()).change(Change::Drop { kind, object, concurrently, if_exists });
             if !self.take_mark(",") {
                 break;
             }

@@ -1,7 +1,10 @@
 //! What one statement does, as far as its text tells.
 
 mod alter;
+mod bounds;
 mod change;
+mod clause;
+mod clause_column;
 mod column;
 mod create;
 mod dml;

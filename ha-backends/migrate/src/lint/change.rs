@@ -31,7 +31,11 @@ pub(super) fn check(context: &mut Context<'_>) {
             Change::CreateIndex { table, name, unique, concurrently, if_not_exists } => {
                 context.create_index(table, name.as_deref(), *unique, *concurrently, *if_not_exists);
             }
-            Change::Drop { kind, object, concurrently } => context.drop_object(*kind, object, *concurrently),
+            Change::Drop { kind, object, concurrently, if_exists } => {
+                if !(*if_exists && context.is_absent(*kind, object)) {
+                    context.drop_object(*kind, object, *concurrently);
+                }
+            }
             Change::Truncate { table } => context.truncate(table),
             Change::UnboundedUpdate { table, filtered } => context.unbounded(table, *filtered, false),
             Change::UnboundedDelete { table, filtered } => context.unbounded(table, *filtered, true),

@@ -45,7 +45,7 @@ impl Context<'_> {
     }
 
     pub(super) fn is_small(&self, table: &ObjectName) -> bool {
-        self.stats(table).is_some_and(|stats| stats.rows <= self.policy.small_rows)
+        self.stats(table).and_then(|stats| stats.rows).is_some_and(|rows| rows <= self.policy.small_rows)
     }
 
     /// A table as SQL has it.
@@ -91,7 +91,7 @@ impl Context<'_> {
     pub(super) fn stall(&self, table: &ObjectName, blocked: Blocked, operation: Operation) -> Stall {
         let millis = self
             .stats(table)
-            .and_then(|stats| Some(stats.rows.saturating_mul(nanos(self.dialect(), operation)?) / 1_000_000));
+            .and_then(|stats| Some(stats.rows?.saturating_mul(nanos(self.dialect(), operation)?) / 1_000_000));
         Stall { blocked, millis }
     }
 

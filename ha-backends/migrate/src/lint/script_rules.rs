@@ -202,7 +202,7 @@ fn rebuild(
         matches!(change, Change::Setting { name, value, .. } if name == "foreign_keys"
             && (value.eq_ignore_ascii_case("off") || value.starts_with('0') || value.eq_ignore_ascii_case("false")))
     });
-    if !renamed || (off && !in_transaction) || catalog.table(&dropped.name).is_some_and(|table| table.rows == 0) {
+    if !renamed || (off && !in_transaction) || catalog.table(&dropped.name).is_some_and(|table| table.rows == Some(0)) {
         return None;
     }
     let name = sql::table(input.dialect, dropped);

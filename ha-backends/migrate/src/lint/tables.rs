@@ -74,6 +74,11 @@ impl Context<'_> {
         self.push_contract(finding);
     }
 
+    /// Whether the catalogue was read and does not have a table.
+    pub(super) fn is_absent(&self, kind: DropKind, object: &ObjectName) -> bool {
+        kind == DropKind::Table && !self.catalog.tables.is_empty() && self.stats(object).is_none()
+    }
+
     pub(super) fn drop_object(&mut self, kind: DropKind, object: &ObjectName, concurrently: bool) {
         let new = self.is_new(object)
             || object.table.as_ref().is_some_and(|table| self.created.contains(&table.to_ascii_lowercase()));

@@ -149,6 +149,15 @@ fn the_catalogue_sharpens_the_rules() {
     assert_eq!(told(&catalog, MariaDb, "ALTER TABLE t MODIFY c varchar(20) NOT NULL"), "HA008");
     assert_eq!(told(&catalog, MariaDb, "INSERT INTO a VALUES (1)"), "HA016");
     assert_eq!(told(&catalog, Postgres, "ALTER TABLE t ADD d int"), "");
+    // a table that is not there is not missed
+    assert_eq!(told(&catalog, Postgres, "DROP TABLE IF EXISTS n"), "");
+    assert_eq!(told(&catalog, Postgres, "DROP TABLE IF EXISTS t"), "HA005 HA012");
+    // one that was never analysed may be large
+    catalog.tables.insert("n".into(), TableStats::default());
+    assert_eq!(
+        script(Postgres, Phase::Expand, &["CREATE INDEX i ON n (c)"], &catalog).findings[0].severity,
+        Severity::Error
+    );
     catalog.select_star = true;
     assert_eq!(told(&catalog, Postgres, "ALTER TABLE t ADD d int"), "HA022");
 }
