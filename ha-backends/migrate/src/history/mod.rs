@@ -12,6 +12,8 @@ pub use tables::InvalidPrefix;
 pub(crate) use tables::{Tables, now};
 pub(crate) use write::{FENCED, Fence, Writer};
 
+use std::collections::HashMap;
+
 use crate::SessionId;
 use crate::machine::{Key, Print};
 
@@ -90,12 +92,23 @@ pub(crate) struct History {
     pub(crate) steps: Vec<StepRow>,
     /// What Flyway's table holds, where ours is empty.
     pub(crate) flyway: Vec<HistoryRow>,
+    /// The last row of each script, once it is indexed.
+    pub(crate) last: HashMap<Key, usize>,
 }
 
 impl History {
+    /// Makes [`of`](Self::of) quick.
+    pub(crate) fn indexed(mut self) -> Self {
+        self.last = self.rows.iter().enumerate().map(|(index, row)| (row.key.clone(), index)).collect();
+        self
+    }
+
     /// The last word on a script.
     pub(crate) fn of(&self, key: &Key) -> Option<&HistoryRow> {
-        self.rows.iter().rev().find(|row| row.key == *key)
+        if self.last.is_empty() {
+            return self.rows.iter().rev().find(|row| row.key == *key);
+        }
+        self.rows.get(*self.last.get(key)?)
     }
 
     pub(crate) fn is_applied(&self, key: &Key) -> bool {

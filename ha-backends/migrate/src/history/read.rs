@@ -36,7 +36,9 @@ impl History {
             rows: read(rows, history_row, "history")?,
             steps: read(steps, step_row, "journal")?,
             flyway: Vec::new(),
-        })
+            last: std::collections::HashMap::new(),
+        }
+        .indexed())
     }
 }
 

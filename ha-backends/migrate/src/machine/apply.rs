@@ -96,7 +96,9 @@ impl Machine {
                 self.summary.rows += rows;
                 self.unit_done(now, on.unit);
             }
-            (Stage::Script { .. } | Stage::WithRow | Stage::Batch { .. }, Input::Raced) => self.read_history(),
+            (Stage::Script { .. } | Stage::WithRow | Stage::Batch { .. } | Stage::Record, Input::Raced) => {
+                self.read_history()
+            }
             (Stage::Script { whole }, Input::Failed { error, step }) => {
                 on.step = step.unwrap_or(on.step);
                 if self.is_transient(&error) {

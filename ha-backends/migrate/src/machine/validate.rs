@@ -1,9 +1,10 @@
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 
-use super::{Goal, Policy, Unit, UnitKind, compare_versions};
+use super::{Goal, Key, Policy, Unit, UnitKind, compare_versions};
 use crate::history::{History, HistoryRow};
-use crate::script::{Change, Digest, Recorded};
+use crate::script::{Change, Digest, Phase, Recorded};
 
 /// What does not fit between history and scripts.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,6 +93,7 @@ impl fmt::Display for Finding {
 /// Compares history and scripts.
 pub(crate) fn validate(units: &[Unit], history: &History, policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let newest = newest(history);
     for unit in units {
         match history.of(&unit.key).filter(|row| row.state.is_applied()) {
             Some(row) if unit.kind != UnitKind::Repeatable => findings.extend(edited(unit, row)),
@@ -99,14 +101,15 @@ pub(crate) fn validate(units: &[Unit], history: &History, policy: &Policy) -> Ve
             None => {
                 findings.extend(prefix(unit, history));
                 if unit.kind == UnitKind::Versioned && !policy.out_of_order {
-                    findings.extend(out_of_order(unit, history));
+                    findings.extend(out_of_order(unit, history, &newest));
                 }
             }
         }
     }
-    for (index, row) in history.rows.iter().enumerate() {
-        let last = !history.rows.iter().skip(index + 1).any(|later| later.key == row.key);
-        let known = units.iter().any(|unit| unit.key == row.key);
+    let keys: HashSet<&Key> = units.iter().map(|unit| &unit.key).collect();
+    for row in &history.rows {
+        let last = history.of(&row.key).is_some_and(|last| last.rank == row.rank);
+        let known = keys.contains(&row.key);
         if last && !known && row.state.is_applied() && row.kind == "V" {
             let (script, version) = (row.script.clone(), row.key.version.clone());
             let newest = units.iter().filter(|unit| unit.kind == UnitKind::Versioned);
@@ -129,7 +132,7 @@ pub(crate) fn pending(units: &[Unit], history: &History, goal: &Goal) -> Vec<usi
         Goal::Undo => {
             let target = |unit: &Unit| {
                 let version = unit.key.version.strip_prefix("U:").unwrap_or(&unit.key.version);
-                super::Key { version: version.into(), phase: unit.key.phase }
+                Key { version: version.into(), phase: unit.key.phase }
             };
             let there = |unit: &Unit| {
                 let target = target(unit);
@@ -213,17 +216,22 @@ fn prefix(unit: &Unit, history: &History) -> Option<Finding> {
     Some(Finding::PrefixEdited { script: unit.script.clone(), line })
 }
 
-fn out_of_order(unit: &Unit, history: &History) -> Option<Finding> {
-    let later = |row: &&HistoryRow| {
-        row.kind == "V"
-            && row.key.phase == unit.key.phase
-            && history.is_applied(&row.key)
-            && compare_versions(&unit.key.version, &row.key.version) == Ordering::Less
-    };
+fn out_of_order(unit: &Unit, history: &History, newest: &[(Phase, &HistoryRow)]) -> Option<Finding> {
     // A script that is half-applied was begun in time.
     if history.steps_of(&unit.key).next().is_some() {
         return None;
     }
-    let row = history.rows.iter().find(later)?;
-    Some(Finding::OutOfOrder { script: unit.script.clone(), applied: row.script.clone() })
+    let (_, row) = newest.iter().find(|(phase, _)| *phase == unit.key.phase)?;
+    let late = compare_versions(&unit.key.version, &row.key.version) == Ordering::Less;
+    late.then(|| Finding::OutOfOrder { script: unit.script.clone(), applied: row.script.clone() })
+}
+
+/// The applied script with the highest version, of each phase.
+fn newest(history: &History) -> Vec<(Phase, &HistoryRow)> {
+    let of = |phase: Phase| {
+        let applied = |row: &&HistoryRow| row.kind == "V" && row.key.phase == phase && history.is_applied(&row.key);
+        let rows = history.rows.iter().filter(applied);
+        Some((phase, rows.max_by(|left, right| compare_versions(&left.key.version, &right.key.version))?))
+    };
+    Phase::ALL.into_iter().filter_map(of).collect()
 }

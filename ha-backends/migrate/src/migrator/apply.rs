@@ -174,8 +174,14 @@ impl Driver<'_> {
     pub(super) async fn record(&mut self, index: usize, took: Duration) -> Result<Input, Failed> {
         let unit = self.unit(index)?;
         let rows = self.rows_of(&unit, &took.as_millis().to_string());
-        let begin = self.begin();
+        let (begin, fence, raced) = (self.begin(), self.writer().fence(), self.writer().raced(&unit.key));
         self.session()?.execute(begin).await?;
+        // Without a lock of the session, another migrator may have come to the end of it first.
+        if self.dialect() == Dialect::Sqlite
+            && let Some(stopped) = self.fence_in_transaction(&fence, &raced).await?
+        {
+            return Ok(stopped);
+        }
         Ok(self.commit_with(&rows, unit.steps.len()).await?.unwrap_or(DONE))
     }
 
@@ -257,7 +263,9 @@ impl Driver<'_> {
 
     pub(super) async fn count_left(&mut self, index: usize) -> Result<Input, Failed> {
         let unit = self.unit(index)?;
-        let Some(verify) = unit.backfill.and_then(|spec| spec.verify) else { return Ok(Input::Left(0)) };
+        let Some(verify) = unit.backfill.as_ref().and_then(|spec| spec.verify.clone()) else {
+            return Ok(Input::Left(0));
+        };
         let rows = self.session()?.query(&verify).await?;
         match ask::first(&rows).map(str::parse) {
             Some(Ok(left)) => Ok(Input::Left(left)),

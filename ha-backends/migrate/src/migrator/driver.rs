@@ -230,8 +230,8 @@ impl<'a> Driver<'a> {
         Writer { tables: &self.tables, fence: &self.fence, applied_by: &self.migrator.applied_by }
     }
 
-    pub(super) fn unit(&self, index: usize) -> Result<Unit, Failed> {
-        self.units.get(index).cloned().ok_or_else(gone)
+    pub(super) fn unit(&self, index: usize) -> Result<UnitRef, Failed> {
+        if index < self.units.len() { Ok(UnitRef { units: self.units.clone(), index }) } else { Err(gone()) }
     }
 
     pub(super) fn step(&self, at: At) -> Result<Step, Failed> {
@@ -447,6 +447,21 @@ impl<'a> Driver<'a> {
         };
         let script = self.units.get(unit).map(|unit| unit.script.clone()).unwrap_or_default();
         self.migrator.tell(&Event::Failed { script, statement, error: error.clone() });
+    }
+}
+
+/// A unit, without a copy of its statements.
+pub(super) struct UnitRef {
+    units: Arc<[Unit]>,
+    index: usize,
+}
+
+impl std::ops::Deref for UnitRef {
+    type Target = Unit;
+
+    #[expect(clippy::indexing_slicing, reason = "checked when it is made")]
+    fn deref(&self) -> &Unit {
+        &self.units[self.index]
     }
 }
 

@@ -106,6 +106,7 @@ impl Migrator {
             // What the first run will take over.
             let flyway = Flyway(self.connect.dialect());
             history.rows = flyway.read(session.as_mut(), &self.units).await.map_err(failed("read Flyway's history"))?;
+            history = history.indexed();
         }
         Ok(history)
     }

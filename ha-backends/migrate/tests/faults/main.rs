@@ -4,6 +4,7 @@
 
 mod chaos;
 mod contract;
+mod cut;
 mod engine;
 mod kit;
 mod locks;
