@@ -1,21 +1,46 @@
 #![doc = include_str!("../README.md")]
 
+mod backend;
+mod backfill;
+pub mod catalog;
 mod classify;
+mod config;
 pub mod datasource;
 mod dialect;
+mod error;
+mod fingerprint;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz_datasource;
+mod history;
 pub mod jdbc;
 pub mod lint;
+mod machine;
+mod migrator;
 pub mod script;
 mod secret;
 mod session;
 pub mod split;
 
-pub use classify::{Class, Kind, ObjectKind, ObjectName, classify};
+pub use backend::MigrateBackend;
+pub use catalog::{COUNT_LIMIT, Catalog, ColumnStats, IndexStats, TableStats, read_catalog};
+pub use classify::{
+    Change, Class, ColumnDefault, ConstraintKind, DropKind, Kind, MaintenanceKind, ObjectKind, ObjectName,
+    OnlineClause, Rewriting, classify,
+};
+pub use config::MigrateConfig;
 pub use dialect::Dialect;
-pub use secret::{Secret, SecretRef};
+pub use error::{FailedStatement, MigrateError};
+pub use history::{InvalidPrefix, RowState};
+pub use machine::{Choice, Dirty, DirtyReason, Finding, Policy, Resolution};
+pub use migrator::{
+    Blocker, Event, Migrator, MigratorBuilder, Observer, OldRelease, Report, Run, ScriptState, ScriptStatus, Status,
+    Undo,
+};
+pub use secret::{COMMAND_DEADLINE, LONGEST, Secret, SecretError, SecretRef};
 #[cfg(feature = "mysql")]
 pub use session::MySql;
 #[cfg(feature = "postgres")]

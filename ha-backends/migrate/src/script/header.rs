@@ -36,9 +36,11 @@ enum Said {
     Phase(Phase),
     NoTransaction,
     Allow(Allow),
+    /// `ha:backfill` and `ha:verify`: read where the backfill is prepared.
+    Backfill,
 }
 
-const WORDS: [&str; 3] = ["allow", "no-transaction", "phase"];
+const WORDS: [&str; 5] = ["allow", "backfill", "no-transaction", "phase", "verify"];
 
 impl Header {
     /// Reads the comments before the first statement; and all that is wrong in them.
@@ -70,6 +72,7 @@ impl Header {
                     Some(_) | None => {}
                 },
                 Some(Ok(Said::NoTransaction)) => header.no_transaction = true,
+                Some(Ok(Said::Backfill)) => {}
                 Some(Ok(Said::Allow(allow))) => header.allows.push(allow),
                 Some(Err(error)) => errors.push(error),
                 None => {}
@@ -104,6 +107,7 @@ pub fn statement_allows(statement: &Statement<'_>) -> Result<Vec<Allow>, HeaderE
                 return refuse("ha:allow with no statement in the next lines: move it directly above its statement");
             }
             Some(Ok(Said::Allow(allow))) => allows.push(allow),
+            Some(Ok(Said::Backfill)) => {}
             Some(Ok(Said::Phase(_) | Said::NoTransaction)) => {
                 return refuse("only ha:allow can be said of one statement: move this to the top of the script");
             }
@@ -135,6 +139,7 @@ fn read(word: &str, rest: &str, line: usize) -> Result<Said, String> {
                 Err(format!("ha:phase {rest:?} is no phase: write expand, backfill or contract{meant}"))
             }
         },
+        "backfill" | "verify" => Ok(Said::Backfill),
         "no-transaction" if rest.is_empty() => Ok(Said::NoTransaction),
         "no-transaction" => Err("ha:no-transaction has nothing behind it: put the reason on a line of its own".into()),
         "allow" => {
@@ -150,7 +155,9 @@ fn read(word: &str, rest: &str, line: usize) -> Result<Said, String> {
         }
         word => {
             let meant = nearest(word, WORDS.into_iter());
-            Err(format!("ha:{word} is not known: write ha:phase, ha:allow or ha:no-transaction{meant}"))
+            Err(format!(
+                "ha:{word} is not known: write ha:phase, ha:allow, ha:backfill, ha:verify or ha:no-transaction{meant}"
+            ))
         }
     }
 }

@@ -1,1 +1,0 @@
-//! Datasources of WSO2 servers.

@@ -1,0 +1,175 @@
+use std::fmt;
+use std::time::Duration;
+
+use crate::machine::{Dirty, Finding};
+use crate::migrator::Blocker;
+use crate::{DbError, DbErrorKind};
+
+/// Says why a migration did not come to its end, with what is known of the database afterwards.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrateError {
+    /// A half-done statement that only a person can judge. Nothing was run.
+    #[error("{0}")]
+    Dirty(Box<Dirty>),
+    /// A newer run, or a controller with a higher lease, has taken the database over. Nothing was written after that was seen.
+    #[error("a newer migrator has taken over (epoch {seen} was seen): this one stopped and wrote nothing since")]
+    Fenced {
+        /// The higher number.
+        seen: u64,
+    },
+    /// History and scripts do not fit. Nothing was run.
+    #[error("history and scripts do not fit: {}", list(.0))]
+    Invalid(Vec<Finding>),
+    /// A script cannot be run as it is. Nothing was run.
+    #[error("{script}, line {line}: {what}")]
+    Script {
+        /// The script.
+        script: String,
+        /// The line, from 1; 0 for the script as a whole.
+        line: usize,
+        /// What is wrong, and the fix.
+        what: String,
+    },
+    /// A statement failed. It was rolled back or did nothing; the statements before it are done where the script is no
+    /// transaction. The next run goes on with it.
+    #[error("{0}")]
+    Statement(Box<FailedStatement>),
+    /// Another migrator had the lock until the deadline. Nothing was run.
+    #[error("another migrator has had the lock for {waited:?}{}: wait for it, or end its session", named(.holder.as_deref()))]
+    Locked {
+        /// Who.
+        holder: Option<Box<Blocker>>,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The session that ran a statement when its migrator died still runs it. Nothing was run.
+    #[error(
+        "session {session} of an earlier run is still at work: wait for it, or end it with the policy terminate_after"
+    )]
+    Orphan {
+        /// The session.
+        session: String,
+    },
+    /// Sessions of releases that are said to be gone are connected. Nothing was removed.
+    #[error("sessions of the old release are connected: {}", list(.0))]
+    OldSessions(Vec<Blocker>),
+    /// A script removes what the old release needs, and nobody has permitted that. It was not run.
+    #[error("{script} removes what the old release needs: run it with a permit, after the last old node")]
+    NoPermit {
+        /// The script.
+        script: String,
+    },
+    /// What was contracted cannot be taken back.
+    #[error("{script} was contracted, nothing leads back: go forward, or restore a backup")]
+    PointOfNoReturn {
+        /// The script.
+        script: String,
+    },
+    /// A backfill has rows left after its second pass. What it filled stays.
+    #[error("{script}: {left} rows are left after two passes: something writes rows without the new columns")]
+    Mismatch {
+        /// The script.
+        script: String,
+        /// How many rows.
+        left: u64,
+    },
+    /// The deadline passed.
+    #[error("the deadline of {limit:?} passed while {during}; {}", if *.unknown { "what it did is not known, the next run finds out" } else { "nothing is half-done" })]
+    Deadline {
+        /// The limit.
+        limit: Duration,
+        /// What was under way.
+        during: String,
+        /// It may have happened.
+        unknown: bool,
+    },
+    /// The database cannot be used for this.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The database could not be reached, or refused to let this tool do its own work.
+    #[error("{during}: {error}")]
+    Database {
+        /// What was tried.
+        during: String,
+        /// What the server or the driver said.
+        error: DbError,
+    },
+}
+
+/// A statement that failed, and what is done of its script.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct FailedStatement {
+    /// The script.
+    pub script: String,
+    /// Its number in the script, from 1.
+    pub statement: usize,
+    /// Its line, from 1.
+    pub line: usize,
+    /// What the server said.
+    pub error: DbError,
+    /// How many of the script's statements are done and stay.
+    pub done: usize,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Who was in the way, of a lock that was not granted.
+    pub blockers: Vec<Blocker>,
+}
+
+impl fmt::Display for FailedStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { script, statement, line, error, done, attempts, blockers } = self;
+        write!(f, "{script}, statement {statement} (line {line}): {error}")?;
+        if *attempts > 1 {
+            write!(f, ", {attempts} attempts")?;
+        }
+        write!(f, "; {done} of its statements are done")?;
+        if !blockers.is_empty() {
+            write!(f, "; in the way: {}", list(blockers))?;
+        }
+        Ok(())
+    }
+}
+
+impl MigrateError {
+    /// Tells whether nothing of the scripts was run by the call that failed.
+    pub fn is_without_effect(&self) -> bool {
+        match self {
+            Self::Invalid(_)
+            | Self::Script { .. }
+            | Self::Locked { .. }
+            | Self::Orphan { .. }
+            | Self::PointOfNoReturn { .. }
+            | Self::Unsupported(_) => true,
+            Self::Database { error, .. } => match error.kind {
+                DbErrorKind::Denied | DbErrorKind::Unreachable => true,
+                DbErrorKind::Cancelled
+                | DbErrorKind::ConnectionLost
+                | DbErrorKind::Deadlock
+                | DbErrorKind::Full
+                | DbErrorKind::LockTimeout
+                | DbErrorKind::Duplicate
+                | DbErrorKind::Missing
+                | DbErrorKind::OnlineRefused
+                | DbErrorKind::ReadOnly
+                | DbErrorKind::Refused => false,
+            },
+            Self::Dirty(_)
+            | Self::Fenced { .. }
+            | Self::Statement(_)
+            | Self::OldSessions(_)
+            | Self::NoPermit { .. }
+            | Self::Mismatch { .. }
+            | Self::Deadline { .. } => false,
+        }
+    }
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn named(holder: Option<&Blocker>) -> String {
+    holder.map(|holder| format!(" ({holder})")).unwrap_or_default()
+}

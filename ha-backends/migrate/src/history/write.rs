@@ -1,0 +1,317 @@
+//! What is written to the history, as SQL text. Each statement is fenced: it changes nothing for a run that is not the latest.
+
+use super::{RowState, Tables, now, nullable, text};
+use crate::machine::{How, Key, Print, Step, Unit, UnitKind};
+use crate::{Dialect, SessionId};
+
+/// Proves that a run is the latest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Fence {
+    pub(crate) epoch: u64,
+    pub(crate) owner: String,
+    /// The lease of the controller, where it has one.
+    pub(crate) lease: Option<u64>,
+    pub(crate) session: SessionId,
+    /// The highest rank when the history was read.
+    pub(crate) rank: i64,
+}
+
+/// Writes SQL for one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writer<'a> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) fence: &'a Fence,
+    pub(crate) applied_by: &'a str,
+}
+
+impl Writer<'_> {
+    fn dialect(&self) -> Dialect {
+        self.tables.dialect()
+    }
+
+    fn text(&self, value: &str) -> String {
+        text(self.dialect(), value)
+    }
+
+    /// The condition that the lock's row holds for the latest run, with `of` before each column. SQLite has no lock of a
+    /// session: there each transaction excludes the others, and only a higher lease fences.
+    fn is_latest(&self, of: &str) -> String {
+        let Fence { epoch, owner, lease, .. } = self.fence;
+        match (self.dialect(), lease) {
+            (Dialect::Sqlite, Some(lease)) => format!("{of}id = 1 AND {of}lease <= {lease}"),
+            (Dialect::Sqlite, None) => format!("{of}id = 1"),
+            (
+                Dialect::Db2
+                | Dialect::H2
+                | Dialect::MariaDb
+                | Dialect::MySql
+                | Dialect::Oracle
+                | Dialect::Postgres
+                | Dialect::SqlServer,
+                _,
+            ) => format!("{of}id = 1 AND {of}epoch = {epoch} AND {of}owner = {}", self.text(owner)),
+        }
+    }
+
+    /// Raises the epoch; changes no row where a higher lease was seen.
+    pub(crate) fn bump(&self) -> String {
+        let Fence { owner, lease, session, .. } = self.fence;
+        let (keep, only) = match lease {
+            Some(lease) => (lease.to_string(), format!(" AND lease <= {lease}")),
+            None => ("lease".into(), String::new()),
+        };
+        format!(
+            "UPDATE {} SET epoch = epoch + 1, lease = {keep}, owner = {}, session_number = {}, session_began = {}, \
+             beat = 0, since = {} WHERE id = 1{only}",
+            self.tables.lock(),
+            self.text(owner),
+            session.number,
+            self.text(&session.began),
+            now(self.dialect()),
+        )
+    }
+
+    /// Locks the lock's row inside a transaction; changes no row where this run is not the latest.
+    pub(crate) fn fence(&self) -> String {
+        format!("UPDATE {} SET beat = beat + 1 WHERE {}", self.tables.lock(), self.is_latest(""))
+    }
+
+    /// The same for a message of several statements: it fails with SQLSTATE [`FENCED`].
+    pub(crate) fn fence_or_fail(&self) -> String {
+        let update = self.fence();
+        format!(
+            "DO $ha_fence$ BEGIN {update}; IF NOT FOUND THEN RAISE EXCEPTION 'fenced' USING ERRCODE = '{FENCED}'; END IF; \
+             END $ha_fence$"
+        )
+    }
+
+    /// Answers a row where another run has applied the unit since the history was read.
+    pub(crate) fn raced(&self, key: &Key) -> String {
+        format!(
+            "SELECT 1 FROM {} WHERE {} AND installed_rank > {}",
+            self.tables.history(),
+            self.is_key(key),
+            self.fence.rank
+        )
+    }
+
+    fn is_key(&self, key: &Key) -> String {
+        format!("version = {} AND phase = {}", self.text(&key.version), self.text(&key.phase.to_string()))
+    }
+
+    /// Journals that a statement begins. Changes a row only for the latest run.
+    pub(crate) fn begin(&self, unit: &Unit, number: usize, step: &Step, pre: &[Print]) -> String {
+        self.upsert(unit, number, step, "begun", Some(&Print::join(pre)), None, None)
+    }
+
+    /// Journals that a statement was run, in its own transaction.
+    pub(crate) fn ran(&self, unit: &Unit, number: usize, step: &Step) -> String {
+        self.upsert(unit, number, step, "done", None, None, None)
+    }
+
+    /// Journals where a backfill is, in the transaction of its batch.
+    pub(crate) fn cursor(&self, unit: &Unit, step: &Step, cursor: Option<&str>, rows: u64) -> String {
+        self.upsert(unit, 0, step, "done", None, cursor, Some(rows))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+    fn upsert(
+        &self,
+        unit: &Unit,
+        number: usize,
+        step: &Step,
+        state: &str,
+        pre: Option<&str>,
+        cursor: Option<&str>,
+        rows: Option<u64>,
+    ) -> String {
+        let dialect = self.dialect();
+        let (table, lock) = (self.tables.step(), self.tables.lock());
+        let Fence { epoch, session, .. } = self.fence;
+        let done_at = if state == "done" { now(dialect) } else { "NULL" };
+        let values = [
+            ("version", self.text(&unit.key.version)),
+            ("phase", self.text(&unit.key.phase.to_string())),
+            ("stmt_no", number.to_string()),
+            ("sha256", self.text(&step.sha256)),
+            ("line", step.line.to_string()),
+            ("state", self.text(state)),
+            ("pre_fp", nullable(dialect, pre)),
+            ("session_number", session.number.to_string()),
+            ("session_began", self.text(&session.began)),
+            ("epoch", epoch.to_string()),
+            ("begun_at", now(dialect).into()),
+            ("done_at", done_at.into()),
+            ("batch_cursor", nullable(dialect, cursor)),
+            ("rows_done", rows.unwrap_or(0).to_string()),
+        ];
+        let names = values.each_ref().map(|(name, _)| *name).join(", ");
+        let row = values.each_ref().map(|(_, value)| value.as_str()).join(", ");
+        let set = |excluded: &dyn Fn(&str) -> String| {
+            let changed = values.iter().skip(3).map(|(name, _)| format!("{name} = {}", excluded(name)));
+            changed.collect::<Vec<_>>().join(", ")
+        };
+        let on_conflict = match dialect {
+            Dialect::MariaDb | Dialect::MySql => {
+                format!("ON DUPLICATE KEY UPDATE {}", set(&|name| format!("VALUES({name})")))
+            }
+            Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::Postgres | Dialect::Sqlite | Dialect::SqlServer => {
+                format!(
+                    "ON CONFLICT (version, phase, stmt_no) DO UPDATE SET {}",
+                    set(&|name| format!("excluded.{name}"))
+                )
+            }
+        };
+        format!(
+            "INSERT INTO {table} ({names}) SELECT {row} FROM {lock} WHERE {} {on_conflict}",
+            self.is_latest_of_lock()
+        )
+    }
+
+    /// The same, with the table named.
+    fn is_latest_of_lock(&self) -> String {
+        self.is_latest(&format!("{}.", self.tables.lock()))
+    }
+
+    fn only_latest(&self) -> String {
+        format!("EXISTS (SELECT 1 FROM {} WHERE {})", self.tables.lock(), self.is_latest_of_lock())
+    }
+
+    /// Journals that a statement is done.
+    pub(crate) fn finish(&self, key: &Key, number: usize, sha256: Option<&str>, post: &[Print], how: &How) -> String {
+        let dialect = self.dialect();
+        let note = match how {
+            How::Ran => String::new(),
+            How::Found => format!(", note = {}", self.text("found done after a death")),
+            How::Marked(note) => format!(", note = {}", self.text(note)),
+        };
+        let sha256 = sha256.map(|sha256| format!(", sha256 = {}", self.text(sha256))).unwrap_or_default();
+        format!(
+            "UPDATE {} SET state = 'done', post_fp = {}, done_at = {}{sha256}{note} WHERE {} AND stmt_no = {number} AND {}",
+            self.tables.step(),
+            self.text(&Print::join(post)),
+            now(dialect),
+            self.is_key(key),
+            self.only_latest(),
+        )
+    }
+
+    /// Takes the journal row of a statement back that did not happen.
+    pub(crate) fn withdraw(&self, key: &Key, number: usize, note: Option<&str>) -> String {
+        let note = note.map(|note| format!(", note = {}", self.text(note))).unwrap_or_default();
+        format!(
+            "UPDATE {} SET state = 'withdrawn'{note} WHERE {} AND stmt_no = {number} AND {}",
+            self.tables.step(),
+            self.is_key(key),
+            self.only_latest(),
+        )
+    }
+
+    /// Takes a unit's journal out of use: what it says is in the history now.
+    pub(crate) fn settle(&self, key: &Key) -> String {
+        format!("UPDATE {} SET state = 'settled' WHERE {}", self.tables.step(), self.is_key(key))
+    }
+
+    /// Adds the history row of a unit. Changes a row only for the latest run.
+    pub(crate) fn record(&self, unit: &Unit, took_ms: &str, state: RowState, note: Option<&str>) -> String {
+        let key = match unit.kind {
+            UnitKind::Undo => {
+                let version = unit.key.version.strip_prefix("U:").unwrap_or(&unit.key.version);
+                Key { version: version.into(), phase: unit.key.phase }
+            }
+            UnitKind::Versioned | UnitKind::Repeatable => unit.key.clone(),
+        };
+        self.row(&key, unit.kind.letter(), unit, took_ms, state, note)
+    }
+
+    fn row(&self, key: &Key, kind: &str, unit: &Unit, took_ms: &str, state: RowState, note: Option<&str>) -> String {
+        let dialect = self.dialect();
+        let (history, lock) = (self.tables.history(), self.tables.lock());
+        let Fence { epoch, session, .. } = self.fence;
+        format!(
+            "INSERT INTO {history} (installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, \
+             line_sums, statements, applied_by, session_id, epoch, took_ms, state, note) \
+             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, \
+             {epoch}, {took_ms}, {}, {} FROM {lock} WHERE {}",
+            self.text(&key.version),
+            self.text(&key.phase.to_string()),
+            self.text(kind),
+            self.text(&unit.description),
+            self.text(&unit.script),
+            self.text(&unit.sha256),
+            unit.crc32,
+            self.text(unit.checksums.as_ref().map_or("", |checksums| &checksums.lines)),
+            self.text(&unit.statement_hashes()),
+            self.text(self.applied_by),
+            self.text(&session.to_string()),
+            self.text(state.word()),
+            nullable(dialect, note),
+            self.is_latest_of_lock(),
+        )
+    }
+
+    /// Adds a row for a unit that a person gave up, or that another tool has applied.
+    pub(crate) fn note(
+        &self,
+        key: &Key,
+        kind: &str,
+        script: &str,
+        crc32: Option<i32>,
+        state: RowState,
+        note: &str,
+    ) -> String {
+        let dialect = self.dialect();
+        let (history, lock) = (self.tables.history(), self.tables.lock());
+        let Fence { epoch, session, .. } = self.fence;
+        let crc32 = crc32.map_or_else(|| "NULL".into(), |crc32| crc32.to_string());
+        format!(
+            "INSERT INTO {history} (installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, \
+             line_sums, statements, applied_by, session_id, epoch, took_ms, state, note) \
+             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, '', {}, '', {crc32}, '', '', {}, \
+             {}, {epoch}, 0, {}, {} FROM {lock} WHERE {}",
+            self.text(&key.version),
+            self.text(&key.phase.to_string()),
+            self.text(kind),
+            self.text(script),
+            self.text(self.applied_by),
+            self.text(&session.to_string()),
+            self.text(state.word()),
+            text(dialect, note),
+            self.is_latest_of_lock(),
+        )
+    }
+}
+
+/// The SQLSTATE of a run that is not the latest.
+pub(crate) const FENCED: &str = "HA001";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Phase;
+
+    fn fence() -> Fence {
+        let session = SessionId { number: 7, began: "then".into() };
+        Fence { epoch: 3, owner: "o'b".into(), lease: Some(9), session, rank: 4 }
+    }
+
+    #[test]
+    fn every_write_holds_the_fence_of_its_dialect() {
+        let (fence, key) = (fence(), Key { version: "1".into(), phase: Phase::Expand });
+        for (dialect, condition) in
+            [(Dialect::Postgres, "epoch = 3"), (Dialect::MariaDb, "epoch = 3"), (Dialect::Sqlite, "lease <= 9")]
+        {
+            let tables = Tables::new(dialect, "ha").unwrap();
+            let writer = Writer { tables: &tables, fence: &fence, applied_by: "me" };
+            for sql in [
+                writer.fence(),
+                writer.finish(&key, 0, None, &[], &How::Ran),
+                writer.withdraw(&key, 0, Some("x")),
+                writer.note(&key, "V", "a.sql", None, RowState::Aborted, "why"),
+            ] {
+                assert!(sql.contains(condition), "{dialect}: {sql}");
+            }
+            assert!(writer.bump().contains("lease <= 9"), "{}", writer.bump());
+        }
+    }
+}

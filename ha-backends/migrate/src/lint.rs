@@ -1,1 +1,0 @@
-//! Availability rules for migration scripts.

@@ -1,0 +1,67 @@
+use std::sync::Arc;
+
+use super::driver::{Driver, Failed, after};
+use super::{Migrator, Run};
+use crate::history::RowState;
+use crate::machine::{Command, Input, Key, Unit};
+use crate::script::Phase;
+use crate::{DbError, DbErrorKind, MigrateError};
+
+impl Migrator {
+    /// Adds a row with the script's present checksum, under the lock.
+    pub(super) async fn accept(&self, unit: &Unit, note: &str) -> Result<(), MigrateError> {
+        let run = Run::to(Phase::Expand);
+        let units: Arc<[Unit]> = Arc::new([unit.clone()]);
+        let mut driver = Driver::new(self, &run, units, self.policy.deadline);
+        let limit = self.policy.deadline;
+        let accepted = tokio::time::timeout_at(after(limit), driver.accept(unit, note)).await;
+        match accepted {
+            Ok(Ok(Some(seen))) => Err(MigrateError::Fenced { seen }),
+            Ok(Ok(None)) => Ok(()),
+            Ok(Err(failed)) if failed.error.kind == DbErrorKind::LockTimeout => {
+                Err(MigrateError::Locked { holder: None, waited: std::time::Duration::ZERO })
+            }
+            Ok(Err(failed)) => Err(MigrateError::Database { during: "accept a checksum".into(), error: failed.error }),
+            Err(_) => Err(MigrateError::Deadline { limit, during: "accept a checksum".into(), unknown: true }),
+        }
+    }
+}
+
+impl Driver<'_> {
+    /// Takes the lock at once, or fails, and raises the epoch; tells a newer run.
+    async fn take_lock(&mut self) -> Result<Option<u64>, Failed> {
+        for command in
+            [Command::Connect, Command::Identify, Command::TryLock, Command::CreateTables, Command::BumpEpoch]
+        {
+            match self.run_command(&command).await? {
+                Input::LockHeld { .. } => {
+                    return Err(DbError::new(DbErrorKind::LockTimeout, "another migrator has the lock").into());
+                }
+                Input::Fenced { seen } => return Ok(Some(seen)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    async fn accept(&mut self, unit: &Unit, note: &str) -> Result<Option<u64>, Failed> {
+        if let Some(seen) = self.take_lock().await? {
+            return Ok(Some(seen));
+        }
+        let row = self.writer().record(unit, "0", RowState::Success, Some(note));
+        self.session()?.execute(&row).await?;
+        self.session = None;
+        Ok(None)
+    }
+
+    /// Keeps that a phase without scripts was reached.
+    pub(super) async fn mark(&mut self, key: &Key) -> Result<Option<u64>, Failed> {
+        if let Some(seen) = self.take_lock().await? {
+            return Ok(Some(seen));
+        }
+        let row = self.writer().note(key, "S", "", None, RowState::Success, "reached: it has no scripts");
+        self.session()?.execute(&row).await?;
+        self.session = None;
+        Ok(None)
+    }
+}

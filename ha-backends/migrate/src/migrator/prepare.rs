@@ -1,0 +1,60 @@
+//! From a script's text to a unit of work.
+
+use crate::machine::{Key, Unit, UnitKind};
+use crate::script::{Phase, Script, ScriptKind};
+use crate::split::split;
+use crate::{Dialect, Kind, MigrateError, backfill};
+
+/// Cuts and classifies a script; `None` for a baseline, which is for databases without any schema.
+pub(super) fn unit(dialect: Dialect, script: &Script) -> Result<Option<Unit>, MigrateError> {
+    let wrong = |line: usize, what: String| MigrateError::Script { script: script.file.clone(), line, what };
+    let cut = split(dialect, &script.text).map_err(|error| wrong(error.line, error.what))?;
+    let mut verify = None;
+    let mut statements = Vec::new();
+    for statement in &cut {
+        if statement.copy_data.is_some() {
+            let what = "COPY with its rows cannot be run: write INSERT statements, or load the rows before";
+            return Err(wrong(statement.line, what.into()));
+        }
+        if backfill::verify_line(statement.above).is_some() {
+            verify = Some((statement.text.to_owned(), statement.line));
+        } else {
+            statements.push((statement.text.to_owned(), statement.line));
+        }
+    }
+    let header = backfill::read_header(&script.text).map_err(|(line, what)| wrong(line, what))?;
+    let (kind, version) = match &script.kind {
+        ScriptKind::Versioned(version) => (UnitKind::Versioned, version.to_string()),
+        ScriptKind::Undo(version) => (UnitKind::Undo, format!("U:{version}")),
+        ScriptKind::Repeatable => (UnitKind::Repeatable, format!("R:{}", script.description)),
+        ScriptKind::Baseline(_) => return Ok(None),
+    };
+    // A backfill says its phase by its header.
+    let backfills = header.is_some() && script.phase == Phase::Expand;
+    let key = Key { version, phase: if backfills { Phase::Backfill } else { script.phase } };
+    let mut unit = Unit::plan(dialect, key, kind, &script.file, statements, script.transactional)
+        .map_err(|unfit| MigrateError::Script { script: unfit.script, line: unfit.line, what: unfit.what })?;
+    unit.description.clone_from(&script.description);
+    unit.sha256 = script.checksums.sha256.to_string();
+    unit.crc32 = script.checksums.flyway;
+    unit.text = script.text.as_str().into();
+    unit.checksums = Some(script.checksums.clone());
+    match (header, verify) {
+        (Some(mut spec), verify) => {
+            if let Some(other) = unit.steps.iter().find(|step| step.class.kind != Kind::Dml) {
+                return Err(wrong(other.line, "a backfill holds INSERT, UPDATE and DELETE only".into()));
+            }
+            if unit.steps.is_empty() {
+                return Err(wrong(0, "a backfill needs a statement with :from and :to".into()));
+            }
+            spec.verify = verify.map(|(text, _)| text);
+            unit.backfill = Some(spec);
+            unit.transactional = false;
+        }
+        (None, Some((_, line))) => {
+            return Err(wrong(line, "ha:verify belongs to a backfill: add -- ha:backfill table=t key=id".into()));
+        }
+        (None, None) => {}
+    }
+    Ok(Some(unit))
+}
