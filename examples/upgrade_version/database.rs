@@ -1,5 +1,6 @@
 //! The database of the demonstration, and what the servers do with it.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +10,7 @@ use examples::Fallible;
 use ha_backends::migrate::script::{LoadOptions, Phase, Scripts};
 use ha_backends::migrate::{Connect, Dialect, Limits, Migrator, Run, Session, SessionRole, connect_url};
 use ha_lab::fake_carbon::{Answered, Asked};
-use ha_lab::{DatabaseSpec, Lab, MariaDbServer, PostgresServer};
+use ha_lab::{DatabaseSpec, Lab};
 use tokio::sync::Mutex;
 
 /// The release at the beginning, which reads and writes `amount`.
@@ -31,30 +32,25 @@ pub(crate) enum Kind {
 pub(crate) struct Database {
     pub(crate) kind: Kind,
     pub(crate) url: String,
-    _server: Server,
-}
-
-enum Server {
-    File,
-    Postgres(PostgresServer),
-    MariaDb(MariaDbServer),
+    /// Ends it when it is dropped.
+    _server: Option<Box<dyn Any>>,
 }
 
 impl Database {
     /// Starts it, empty.
     pub(crate) fn start(lab: &Lab, kind: Kind) -> Fallible<Self> {
         let spec = DatabaseSpec::default();
-        let (url, server) = match kind {
-            Kind::Sqlite => (format!("jdbc:sqlite:{}", lab.path().join("orders.db").display()), Server::File),
+        let (url, server): (String, Option<Box<dyn Any>>) = match kind {
+            Kind::Sqlite => (format!("jdbc:sqlite:{}", lab.path().join("orders.db").display()), None),
             Kind::Postgres => {
                 let server = lab.postgres("db", &spec)?;
                 let url = format!("jdbc:postgresql://127.0.0.1:{}/{}?user=postgres", server.port(), server.database()?);
-                (url, Server::Postgres(server))
+                (url, Some(Box::new(server)))
             }
             Kind::MariaDb => {
                 let server = lab.mariadb("db", &spec)?;
                 let url = format!("jdbc:mariadb://127.0.0.1:{}/{}?user=root", server.port(), server.database()?);
-                (url, Server::MariaDb(server))
+                (url, Some(Box::new(server)))
             }
         };
         Ok(Self { kind, url, _server: server })
