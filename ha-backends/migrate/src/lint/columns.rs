@@ -282,16 +282,13 @@ impl Context<'_> {
         let mut instant = false;
         let mut index = false;
         for change in &self.class.changes {
-            match change {
-                Change::AddColumn { nullable, default, generated, .. } => {
-                    instant |= !generated
-                        && *default != ColumnDefault::Volatile
-                        && (*nullable || *default == ColumnDefault::Constant);
-                }
-                Change::ColumnSetting { .. } | Change::DropColumn { .. } => instant = true,
-                Change::CreateIndex { concurrently, .. } => index |= !concurrently,
-                _ => {}
+            if let Change::AddColumn { nullable, default, generated, .. } = change {
+                instant |= !generated
+                    && *default != ColumnDefault::Volatile
+                    && (*nullable || *default == ColumnDefault::Constant);
             }
+            instant |= matches!(change, Change::ColumnSetting { .. } | Change::DropColumn { .. });
+            index |= matches!(change, Change::CreateIndex { concurrently: false, .. });
         }
         let text = sql::bare(self.statement.text);
         let (sql, clause) = match (index, instant) {

@@ -62,7 +62,7 @@ pub struct RewriteStep {
     /// The phase.
     #[serde(serialize_with = "display")]
     pub phase: Phase,
-    /// The SQL.
+    /// The SQL. Of a backfill `id` stands for the table's key, `:from` and `:to` for the bounds of a batch.
     pub sql: String,
 }
 

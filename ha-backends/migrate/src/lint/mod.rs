@@ -48,7 +48,8 @@ use context::Context;
 /// Holds scripts against the rules, in the order in which they will run.
 ///
 /// A table that an earlier statement creates has no rows and no old version: what is done to it is not found fault with. Sizes
-/// come from the catalogue; a table that is not in it may be large.
+/// come from the catalogue; a table that is not in it may be large. CREATE TABLE IF NOT EXISTS creates, unless the catalogue has the
+/// table already.
 pub fn lint(inputs: &[LintInput<'_>], catalog: &Catalog, policy: &Policy) -> LintReport {
     let mut report = LintReport { findings: Vec::new(), statements: Vec::new(), verdict: UpgradeVerdict::ExpandOnly };
     let mut created = HashSet::new();
@@ -87,18 +88,15 @@ fn script(
         report.statements.push(StatementVerdict { file: input.file.to_owned(), line: statement.line, verdict });
         report.findings.append(&mut findings);
         for change in &class.changes {
-            match change {
-                // IF NOT EXISTS: where it is there, it is an old one
-                Change::CreateTable { table, if_not_exists, .. }
-                    if !if_not_exists || catalog.table(&table.name).is_none() =>
-                {
-                    created.insert(table.name.to_ascii_lowercase());
-                }
-                Change::RenameTable { from, to } if created.contains(&from.name.to_ascii_lowercase()) => {
-                    created.remove(&from.name.to_ascii_lowercase());
-                    created.insert(to.name.to_ascii_lowercase());
-                }
-                _ => {}
+            if let Change::CreateTable { table, if_not_exists, .. } = change
+                // where it is there, it is an old one
+                && (!if_not_exists || catalog.table(&table.name).is_none())
+            {
+                created.insert(table.name.to_ascii_lowercase());
+            } else if let Change::RenameTable { from, to } = change
+                && created.remove(&from.name.to_ascii_lowercase())
+            {
+                created.insert(to.name.to_ascii_lowercase());
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::context::{Context, Lock, step};
 use super::cost::Operation;
 use super::tables::is_transactional;
-use super::{Blocked, Rule, Severity, Stall, Verdict, is_mysql, sql};
+use super::{Blocked, Rule, Severity, Verdict, is_mysql, sql};
 use crate::script::Phase;
 use crate::{Dialect, Kind, ObjectName};
 
@@ -33,16 +33,17 @@ impl Context<'_> {
         let severity = if filtered { Severity::Warning } else { Severity::Error };
         let mut finding = self.finding(Rule::UnboundedRows, severity, what);
         finding.lock = Some(if self.dialect() == Dialect::Sqlite { self.lock(Lock::Writers) } else { "row locks" });
-        let mut stall = self.stall(table, Blocked::Writers, Operation::Update);
-        if filtered {
-            // at most
-            stall = Stall { blocked: Blocked::Writers, ..stall };
-        }
-        finding.stall = Some(stall);
+        // of a condition it is the most
+        finding.stall = Some(self.stall(table, Blocked::Writers, Operation::Update));
         let text = sql::bare(self.statement.text);
         if !text.to_ascii_lowercase().contains("returning") {
-            let joint = if filtered { "AND" } else { "WHERE" };
-            finding.rewrite.push(step(Phase::Backfill, format!("{text} {joint} id BETWEEN :from AND :to")));
+            let batch = "id BETWEEN :from AND :to";
+            let sql = if filtered {
+                sql::with_word(text, "WHERE", &format!("{batch} AND (")).map(|sql| format!("{sql})"))
+            } else {
+                Some(format!("{text} WHERE {batch}"))
+            };
+            finding.rewrite.extend(sql.map(|sql| step(Phase::Backfill, sql)));
         }
         self.push_stall(finding, table, Verdict::Backfill);
         if delete && !filtered {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::context::step;
 use super::{Finding, LintInput, Policy, Rule, Severity, Verdict, has_transactional_ddl, sql};
 use crate::script::Phase;
-use crate::{Catalog, Change, Class, Dialect, DropKind, Kind, MaintenanceKind};
+use crate::{Catalog, Change, Class, Dialect, DropKind, Kind, MaintenanceKind, ObjectName};
 
 /// Whether the script runs in one transaction.
 pub(super) fn in_transaction(input: &LintInput<'_>, classes: &[Class]) -> bool {
@@ -88,31 +88,18 @@ pub(super) fn across(
                         script half done; remove it";
             push(Rule::TransactionControl, Severity::Error, what.to_owned(), Vec::new());
         }
-        let drops: Vec<String> = class
-            .changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Drop { object, .. } if class.objects.contains(object) => {
-                    Some(sql::table(input.dialect, object))
-                }
-                _ => None,
-            })
-            .collect();
+        let drops: Vec<_> = class.changes.iter().filter_map(|change| dropped(change, class)).collect();
         if drops.len() > 1 && !has_transactional_ddl(input.dialect) {
             let what = format!(
                 "{} drops one after the other: an error or a crash in the middle leaves some, and nobody knows which; drop one a \
                  statement",
                 input.dialect
             );
-            let head = statement
-                .text
-                .trim_start()
-                .split(&drops_first(&drops)[..])
-                .next()
-                .unwrap_or_default()
-                .trim_end()
-                .to_owned();
-            push(Rule::MultiDrop, Severity::Error, what, drops.iter().map(|name| format!("{head} {name}")).collect());
+            let one = |(kind, object, if_exists): &(DropKind, &ObjectName, bool)| {
+                let if_exists = if *if_exists { "IF EXISTS " } else { "" };
+                Some(format!("DROP {} {if_exists}{}", keyword(*kind)?, sql::table(input.dialect, object)))
+            };
+            push(Rule::MultiDrop, Severity::Error, what, drops.iter().filter_map(one).collect());
         }
         if transaction && input.dialect == Dialect::Postgres {
             for table in strongly_locked(class) {
@@ -148,8 +135,27 @@ pub(super) fn across(
     lists
 }
 
-fn drops_first(drops: &[String]) -> String {
-    drops.first().cloned().unwrap_or_default()
+/// What a statement of DROP drops; a clause of ALTER TABLE drops with its table.
+fn dropped<'a>(change: &'a Change, class: &Class) -> Option<(DropKind, &'a ObjectName, bool)> {
+    if let Change::Drop { kind, object, if_exists, .. } = change
+        && class.objects.contains(object)
+    {
+        return Some((*kind, object, *if_exists));
+    }
+    None
+}
+
+fn keyword(kind: DropKind) -> Option<&'static str> {
+    match kind {
+        DropKind::Table => Some("TABLE"),
+        DropKind::View => Some("VIEW"),
+        DropKind::Index => Some("INDEX"),
+        DropKind::Sequence => Some("SEQUENCE"),
+        DropKind::Trigger => Some("TRIGGER"),
+        DropKind::Schema => Some("SCHEMA"),
+        // a function or a procedure, a type or a domain
+        DropKind::Routine | DropKind::Type | DropKind::Other => None,
+    }
 }
 
 /// Tables that a statement of PostgreSQL locks with ACCESS EXCLUSIVE.
@@ -169,7 +175,20 @@ fn strongly_locked(class: &Class) -> Vec<String> {
             | Change::RenameTable { from: table, .. }
             | Change::Drop { kind: DropKind::Table, object: table, .. } => table,
             Change::AddConstraint { table, references: None, .. } => table,
-            _ => continue,
+            Change::AddConstraint { references: Some(_), .. }
+            | Change::AddEnumValue { .. }
+            | Change::CreateIndex { .. }
+            | Change::CreateTable { .. }
+            | Change::CreateTrigger { .. }
+            | Change::Delete { .. }
+            | Change::Drop { .. }
+            | Change::Maintenance { .. }
+            | Change::Partition { .. }
+            | Change::Setting { .. }
+            | Change::UnboundedDelete { .. }
+            | Change::UnboundedUpdate { .. }
+            | Change::Unread { .. }
+            | Change::ValidateConstraint { .. } => continue,
         };
         let name = table.name.to_ascii_lowercase();
         if !tables.contains(&name) {
@@ -190,10 +209,12 @@ fn rebuild(
     if input.dialect != Dialect::Sqlite {
         return None;
     }
-    let dropped = classes.get(at)?.changes.iter().find_map(|change| match change {
-        Change::Drop { kind: DropKind::Table, object, .. } => Some(object),
-        _ => None,
-    })?;
+    let class = classes.get(at)?;
+    let (_, dropped, _) = class
+        .changes
+        .iter()
+        .filter_map(|change| dropped(change, class))
+        .find(|(kind, _, _)| *kind == DropKind::Table)?;
     let renamed =
         classes.iter().skip(at + 1).flat_map(|class| &class.changes).any(
             |change| matches!(change, Change::RenameTable { to, .. } if to.name.eq_ignore_ascii_case(&dropped.name)),

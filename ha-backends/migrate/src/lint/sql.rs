@@ -30,11 +30,12 @@ pub(super) fn bare(text: &str) -> &str {
     text.trim().trim_end_matches(';').trim_end()
 }
 
-/// The statement with `insert` put behind the first `word`; none where the word is not there.
+/// The statement with `insert` put behind the first `word` outside of parentheses; none where it is not there.
 pub(super) fn with_word(text: &str, word: &str, insert: &str) -> Option<String> {
     let text = bare(text);
     let bytes = text.as_bytes();
     let mut at = 0;
+    let mut depth = 0_usize;
     while at < bytes.len() {
         let rest = bytes.get(at..)?;
         if rest.starts_with(b"--") || rest.starts_with(b"#") {
@@ -46,12 +47,17 @@ pub(super) fn with_word(text: &str, word: &str, insert: &str) -> Option<String> 
             at += rest.iter().skip(1).position(|&byte| byte == quote).map_or(rest.len(), |end| end + 2);
         } else if rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
             let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
-            if rest.get(..length).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes())) {
+            if rest.get(..length).is_some_and(|here| depth == 0 && here.eq_ignore_ascii_case(word.as_bytes())) {
                 let (before, after) = text.split_at_checked(at + length)?;
                 return Some(format!("{before} {insert}{after}"));
             }
             at += length;
         } else {
+            match rest.first() {
+                Some(b'(') => depth += 1,
+                Some(b')') => depth = depth.saturating_sub(1),
+                _ => {}
+            }
             at += 1;
         }
     }

@@ -55,11 +55,11 @@ fn long_names(context: &mut Context<'_>) {
         .map(|object| object.name.as_str())
         .collect();
     for change in &context.class.changes {
-        match change {
-            Change::AddColumn { column, .. } => names.push(column),
-            Change::RenameColumn { to, .. } => names.push(to),
-            Change::AddConstraint { name: Some(name), .. } => names.push(name),
-            _ => {}
+        if let Change::AddColumn { column: name, .. }
+        | Change::RenameColumn { to: name, .. }
+        | Change::AddConstraint { name: Some(name), .. } = change
+        {
+            names.push(name);
         }
     }
     let length = |name: &str| if unit == "bytes" { name.len() } else { name.chars().count() };

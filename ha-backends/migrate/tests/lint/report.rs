@@ -65,12 +65,17 @@ fn safe_forms_are_sql() {
         (
             Postgres,
             "UPDATE t SET a = 1 WHERE a IS NULL",
-            "UPDATE t SET a = 1 WHERE a IS NULL AND id BETWEEN :from AND :to",
+            "UPDATE t SET a = 1 WHERE id BETWEEN :from AND :to AND ( a IS NULL)",
+        ),
+        (
+            Postgres,
+            "UPDATE t SET a = (SELECT 1 FROM u WHERE b) WHERE a IS NULL OR b > 1",
+            "UPDATE t SET a = (SELECT 1 FROM u WHERE b) WHERE id BETWEEN :from AND :to AND ( a IS NULL OR b > 1)",
         ),
         (MariaDb, "ALTER TABLE t ADD c int", "ALTER TABLE t ADD c int, ALGORITHM=INSTANT"),
         (MariaDb, "CREATE INDEX i ON t (c)", "CREATE INDEX i ON t (c) ALGORITHM=INPLACE LOCK=NONE"),
         (MariaDb, "ALTER TABLE t ADD KEY i (c)", "ALTER TABLE t ADD KEY i (c), ALGORITHM=INPLACE, LOCK=NONE"),
-        (MariaDb, "DROP VIEW a, b", "DROP VIEW a"),
+        (MariaDb, "drop view if exists `a`, b", "DROP VIEW IF EXISTS a"),
     ] {
         let report = script(dialect, Phase::Expand, &[statement], &Catalog::new());
         let steps: Vec<_> =
