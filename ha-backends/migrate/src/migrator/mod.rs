@@ -10,6 +10,7 @@ mod event;
 mod prepare;
 mod schema;
 mod status;
+mod tell;
 mod undo;
 
 pub use blocker::{Blocker, OldRelease};
