@@ -193,6 +193,7 @@ impl Machine {
             return None;
         }
         let command = self.next.take()?;
+        self.summary.touched |= command.touches();
         self.outstanding = Some(command.clone());
         Some(command)
     }
