@@ -150,7 +150,8 @@ impl<'a> Driver<'a> {
             }
             Command::LookAtBlockers { unit } => {
                 let tables = self.unit(*unit)?.locked_tables();
-                let blockers: Vec<Blocker> = ask::blocked_by(self.session()?, dialect, &tables).await?;
+                let readers_too = self.unit(*unit)?.locks_out_readers();
+                let blockers: Vec<Blocker> = ask::blocked_by(self.session()?, dialect, &tables, readers_too).await?;
                 if !blockers.is_empty() {
                     let script = self.unit(*unit)?.script.clone();
                     self.migrator.tell(&Event::Blocked { script, blockers: blockers.clone() });
