@@ -127,7 +127,7 @@ if [ "$long" = yes ]; then
 
     say "long: a service added, its controller killed at a random moment, 20 times"
     cargo build --release --example add_service
-    for options in "" "--ssh"; do
+    for options in "" "--haproxy --ssh"; do
         for turn in $(seq 20); do
             say "add_service $options ($turn of 20)"
             # shellcheck disable=SC2086 # no option is no word

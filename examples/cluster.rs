@@ -47,7 +47,7 @@ pub struct ClusterOptions {
     pub rsync: bool,
     /// The node that writes the shared files at first.
     pub writer: &'static str,
-    /// A service that sets from 2 on have, and HAProxy leads nobody to: it answers 404 for whatever its map does not have.
+    /// A service that sets from 2 on have, and the balancer leads nobody to: it answers 404 for whatever it has no route of.
     pub added: Option<&'static str>,
 }
 
@@ -57,10 +57,10 @@ impl ClusterOptions {
         Self { ssh: false, haproxy: false, rsync: false, writer: "esb1", added: None }
     }
 
-    /// HAProxy in front, with a map of services that lacks this one.
+    /// With routes, or HAProxy's map, of all services but this one.
     #[must_use]
     pub fn with_service_to_add(mut self, service: &'static str) -> Self {
-        (self.haproxy, self.added) = (true, Some(service));
+        self.added = Some(service);
         self
     }
 }
@@ -120,6 +120,11 @@ impl Cluster {
         let hosts = if options.ssh { NAMES.to_vec() } else { Vec::new() };
         let hosts: Vec<SshHost> = hosts.into_iter().map(|name| lab.ssh_host(name)).collect::<Result<_, _>>()?;
         let ssh_config = lab.ssh_config(hosts.iter().map(SshHost::access))?;
+        let routes = lab.path().join("services.map");
+        if options.added.is_some() {
+            let known = ["Version"].iter().chain(&SERVICES).map(|service| format!("/services/{service} esb\n"));
+            std::fs::write(&routes, known.collect::<String>())?;
+        }
         let balancer = if options.haproxy {
             let server = |(name, home): (&str, &CarbonHome)| ServerSpec::new(name, home.port());
             let servers = NAMES.into_iter().zip(&homes).map(server).map(|server| match server.name.as_str() {
@@ -129,10 +134,7 @@ impl Cluster {
             });
             let mut spec = HaProxySpec::new("esb", servers.collect()).with_master();
             if options.added.is_some() {
-                let map = lab.path().join("services.map");
-                let known = ["Version"].iter().chain(&SERVICES).map(|service| format!("/services/{service} esb\n"));
-                std::fs::write(&map, known.collect::<String>())?;
-                let found = format!("path,map_beg({})", map.display());
+                let found = format!("path,map_beg({})", routes.display());
                 spec = spec
                     .with_frontend_line(format!("http-request deny deny_status 404 unless {{ {found} -m found }}"))
                     .with_frontend_line(format!("use_backend %[{found}]"));
@@ -140,11 +142,14 @@ impl Cluster {
             Front::HaProxy(lab.haproxy("lb1", &spec)?)
         } else {
             let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
-            let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
+            let mut embedded = EmbeddedBalancer::builder(Name::new("esb")?)
                 .with_member(Name::new("esb1")?, address(&homes[0]), MemberKind::Primary)
                 .with_member(Name::new("esb2")?, address(&homes[1]), MemberKind::Backup)
                 .with_member_held_out(Name::new("spare1")?, address(&homes[2]), MemberKind::Backup)
                 .with_check(Check::new("/services/Version"));
+            if options.added.is_some() {
+                embedded = embedded.with_routes(&routes);
+            }
             let socket = lab.path().join("lb1.sock");
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
         };
@@ -327,10 +332,11 @@ impl Cluster {
             }
         };
         let exposure = match self.options.added {
-            Some(_) => {
+            Some(_) if self.options.haproxy => {
                 let map = self.folder().join("services.map");
                 format!("[exposure]\nbackend = \"haproxy\"\nmap = \"{}\"\n", map.display())
             }
+            Some(_) => "[exposure]\nbackend = \"local\"\n".to_string(),
             None => String::new(),
         };
         let mut text = format!(

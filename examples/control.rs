@@ -13,12 +13,21 @@ use tokio::time::sleep;
 
 use crate::Fallible;
 
-/// Changes the cluster that is described in a folder, or goes on with the run of that name that is recorded there. Prints one
-/// line of JSON an event.
+/// What a controller is to do with a run that is recorded already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Resume {
+    /// Go on with it.
+    Forward,
+    /// Roll it back.
+    RollBack,
+}
+
+/// Changes the cluster that is described in a folder, or resumes the run of that name that is recorded there. Prints one line of
+/// JSON an event.
 ///
 /// # Errors
 /// What kept it from an end that is known. A plan that is refused is printed, and no error.
-pub async fn control(folder: &Path, run: &str, procedure: &dyn Procedure) -> Fallible<()> {
+pub async fn control(folder: &Path, run: &str, procedure: &dyn Procedure, how: Resume) -> Fallible<()> {
     let topology = Topology::from_toml_str(&std::fs::read_to_string(folder.join("cluster.toml"))?)?;
     let store = Arc::new(SqliteStore::open(folder.join("journal.db"))?);
     let run = RunId::new(run);
@@ -30,7 +39,12 @@ pub async fn control(folder: &Path, run: &str, procedure: &dyn Procedure) -> Fal
         .build()?;
     let mut handle = if is_recorded {
         match resume(&engine, &run).await {
-            Ok(handle) => handle,
+            Ok(handle) => {
+                if how == Resume::RollBack {
+                    handle.abort();
+                }
+                handle
+            }
             // Another controller has brought it to its end, and only its last words are missing.
             Err(RunError::Ended { end, .. }) => {
                 // The ledger is empty at these ends (I11); at any other nothing is said of it.

@@ -11,7 +11,7 @@ mod show;
 use std::error::Error;
 
 pub use child::{Controlled, Controller, Followed};
-pub use control::control;
+pub use control::{Resume, control};
 pub use play::{as_controller, demonstration};
 pub use seen::Seen;
 pub use show::Show;

@@ -1,15 +1,18 @@
 //! A service is added to a running cluster under load: deployed and tested dark on a node that stands by, brought to the others over
-//! the file sharing one after the other, each out of traffic and tested before it returns, and exposed last, by the map of HAProxy.
+//! the file sharing one after the other, each out of traffic and tested before it returns, and exposed last, by a route of the
+//! balancer.
 //!
 //! ```text
-//! cargo run --release --example add_service -- [--ssh] [--rsync] [--fail-test] [--kill-controller] [--requests N] [--out FOLDER]
+//! cargo run --release --example add_service -- [--haproxy] [--ssh] [--rsync] [--fail-test] [--kill-controller] [--requests N] [--out FOLDER]
 //! ```
 //!
-//! HAProxy must be installed. The file sharing is that of this machine, which needs nothing; with `--rsync` rsync; with `--ssh` each
-//! node is a host of its own, and rsync goes over ssh. Consumers ask for the old services all the time, and, every 10 ms, for the new
-//! one too, which HAProxy answers with 404 until its route is exposed.
+//! Without options nothing needs to be installed: the embedded balancer is in front, and the file sharing is that of this machine.
+//! With `--haproxy` HAProxy is, and its map exposes the service; with `--rsync` rsync shares the files; with `--ssh` each node is a host
+//! of its own, and rsync goes over ssh. Consumers ask for the old services all the time, and, every 10 ms, for the new one too, which
+//! the balancer answers with 404 until its route is exposed.
 //!
-//! With `--fail-test` the set fails its test on the last node that serves: the service is never offered. With `--kill-controller` the
+//! With `--fail-test` the set fails its test on the last node that serves: it is taken from that node again, the run holds, and a person
+//! rolls it back; the service is never offered. With `--kill-controller` the
 //! controller is killed with -9 at a random moment, and another one goes on.
 //!
 //! Exit codes: 0 no request of an old service failed, the new one answered nothing before each member had passed its test and
@@ -23,7 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use examples::cluster::{Cluster, ClusterOptions};
-use examples::{Controlled, Controller, Fallible, Seen, Show, as_controller, control, demonstration};
+use examples::{Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
 use ha_core::procedure::AddServiceRequest;
 use ha_core::state::{Generation, RouteKey, ServiceRoute};
 use ha_core::topology::Name;
@@ -48,25 +51,27 @@ const RATE: u32 = 300;
 /// The new service, which set 2 has.
 const SERVICE: &str = "returns";
 const NEW: u64 = 2;
+/// Tells a controller to roll the run back.
+const ROLL_BACK: &str = "roll-back";
 /// A controller that is to be killed is within the first so many events; a run has some more.
 const EVENTS: u64 = 35;
 
 fn main() -> ExitCode {
     fake_carbon::run_if_asked();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, folder, digest] = &arguments[..]
-        && role == "controller"
-    {
-        return as_controller(add(folder, digest));
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["controller", folder, digest] => return as_controller(add(folder, digest, Resume::Forward)),
+        ["controller", folder, digest, ROLL_BACK] => return as_controller(add(folder, digest, Resume::RollBack)),
+        _ => {}
     }
     demonstration("add_service", async { demonstrate(parse(&arguments)?).await })
 }
 
 /// What the controller does.
-async fn add(folder: &str, digest: &str) -> Fallible<()> {
+async fn add(folder: &str, digest: &str, how: Resume) -> Fallible<()> {
     let route = ServiceRoute::new(RouteKey::new(format!("/services/{SERVICE}"))?, Name::new("esb")?);
     let request = AddServiceRequest::new(Generation::new(NEW, digest), vec!["bin/deploy.sh".into()], route);
-    control(folder.as_ref(), "add-service", &request).await
+    control(folder.as_ref(), "add-service", &request, how).await
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
@@ -81,6 +86,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--ssh" => (options.cluster.ssh, options.cluster.rsync) = (true, true),
+            "--haproxy" => options.cluster.haproxy = true,
             "--rsync" => options.cluster.rsync = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
@@ -90,7 +96,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --rsync, --fail-test, --kill-controller, --requests N, --out FOLDER";
+                let known = "--haproxy, --ssh, --rsync, --fail-test, --kill-controller, --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }
@@ -100,7 +106,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
 
 async fn demonstrate(options: Options) -> Fallible<bool> {
     let show = Show::new();
-    show.line("starting the active, the passive and the spare server, HAProxy in front, and the file sharing");
+    show.line("starting the active, the passive and the spare server, the balancer in front, and the file sharing");
     let cluster = Cluster::start(options.cluster).await?;
     if options.fail_test {
         cluster.homes()[0].fail_test_of(&format!("g{NEW}"))?;
@@ -119,8 +125,15 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let folder = cluster.folder().to_str().ok_or("the lab's folder is no text")?;
     let generation = cluster.generation(NEW).await?;
     let arguments = ["controller", folder, &generation.digest];
-    let Controlled { report: run, killed, .. } =
+    let Controlled { report: mut run, killed, .. } =
         Controller::run(&arguments, &show, &load, options.kill_controller.then_some(EVENTS)).await?;
+    let withdrawn = run["end"]["needs-operator"] == "withdrawn";
+    if withdrawn {
+        show.run(&run);
+        show.line("a person decides: it is rolled back");
+        let arguments = ["controller", folder, &generation.digest, ROLL_BACK];
+        run = Controller::run(&arguments, &show, &load, None).await?.report;
+    }
     sleep(Duration::from_secs(1)).await;
     while load.snapshot().sent < options.requests {
         show.tick(&load.snapshot());
@@ -138,7 +151,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     show.run(&run);
     let new = json!({ "asked": asked, "answered": answered, "before_all_tests": early, "missed_afterwards": missed });
     seen.write(&options.out, &show, [("run", run.clone()), ("new_service", new)])?;
-    Ok(is_as_it_should_be(&options, &run, &answers, &seen))
+    Ok(withdrawn == options.fail_test && is_as_it_should_be(&options, &run, &answers, &seen))
 }
 
 fn is_as_it_should_be(options: &Options, run: &Value, answers: &Answers, seen: &Seen) -> bool {

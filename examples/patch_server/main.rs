@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use examples::{Controller, Fallible, Followed, Show, as_controller, control, demonstration};
+use examples::{Controller, Fallible, Followed, Resume, Show, as_controller, control, demonstration};
 use ha_core::procedure::PatchRequest;
 use ha_lab::fake_carbon;
 use ha_lab::load::{Class, Load, LoadReport, RunningLoad, Saturate, double_executions};
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 async fn patch(folder: &str, from: &str, to: &str) -> Fallible<()> {
     let argv = |verb: &str| vec!["bin/patch.sh".into(), verb.into()];
     let request = PatchRequest::new(to, argv("apply"), argv("restore")).with_beside(from);
-    control(folder.as_ref(), &format!("patch-{to}"), &request).await
+    control(folder.as_ref(), &format!("patch-{to}"), &request, Resume::Forward).await
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {

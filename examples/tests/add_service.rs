@@ -30,8 +30,8 @@ fn a_service_is_answered_by_nobody_before_every_member_has_passed_its_test_and_b
 }
 
 #[test]
-fn a_service_is_added_on_hosts_over_rsync_and_ssh() {
-    assert_added(&run(&["--ssh"]));
+fn a_service_is_added_on_hosts_over_rsync_and_ssh_behind_haproxy() {
+    assert_added(&run(&["--haproxy", "--ssh"]));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use examples::cluster::{Cluster, ClusterOptions};
-use examples::{Controlled, Controller, Fallible, Seen, Show, as_controller, control, demonstration};
+use examples::{Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
 use ha_core::procedure::UpdateRequest;
 use ha_core::state::Generation;
 use ha_lab::fake_carbon;
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 async fn update(folder: &str, number: &str, digest: &str) -> Fallible<()> {
     let generation = Generation::new(number.parse()?, digest);
     let request = UpdateRequest::new(generation, vec!["bin/deploy.sh".into()]);
-    control(folder.as_ref(), &format!("update-{number}"), &request).await
+    control(folder.as_ref(), &format!("update-{number}"), &request, Resume::Forward).await
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {

@@ -61,6 +61,8 @@ pub struct Registry {
 }
 
 const PROBE: &str = "probe";
+/// One of them: each has a driver.
+const MIGRATE: &str = "sqlite, postgres or mariadb";
 
 roles! {
     each {
@@ -75,9 +77,9 @@ roles! {
     cluster {
         files: FileSync, Files, with_files, "shares files",
             [("local", "local"), ("rsync", "rsync")];
-        database: Database, Database, with_database, "drives the database", [];
+        database: Database, Database, with_database, "drives the database", [("migrate", MIGRATE)];
         exposure: Exposure, Exposure, with_exposure, "exposes services to consumers",
-            [("haproxy", "haproxy"), ("command", "local")];
+            [("haproxy", "haproxy"), ("local", "local"), ("command", "local")];
         artifacts: ArtifactStore, Artifacts, with_artifacts, "keeps sets of shared files",
             [("local", "local"), ("rsync", "rsync")];
     }
@@ -106,26 +108,36 @@ impl Registry {
         }
         #[cfg(feature = "local")]
         {
-            registry.factories.balancers.insert("local", |part: Part<'_>| {
+            registry.factories.balancers.insert(ha_local::NAME, |part: Part<'_>| {
                 Ok(Arc::new(ha_local::LocalBalancer::from_component(part.component)?) as Arc<dyn LoadBalancer>)
             });
-            registry.factories.hosts.insert("local", |part: Part<'_>| {
+            registry.factories.hosts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalHostConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::LocalHost::new(config)) as Arc<dyn Host>)
             });
-            registry.factories.files.insert("local", |part: Part<'_>| {
+            registry.factories.files.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalFilesConfig::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_local::LocalFiles::new(config)) as Arc<dyn FileSync>)
+            });
+            registry.factories.exposure.insert(ha_local::NAME, |part: Part<'_>| {
+                let exposure = ha_local::LocalExposure::from_component(part.component, part.topology)?;
+                Ok(Arc::new(exposure) as Arc<dyn Exposure>)
             });
             registry.factories.exposure.insert("command", |part: Part<'_>| {
                 let config = ha_local::CommandExposureConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::CommandExposure::new(config)) as Arc<dyn Exposure>)
             });
-            registry.factories.artifacts.insert("local", |part: Part<'_>| {
+            registry.factories.artifacts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalArtifactsConfig::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_local::LocalArtifacts::new(config)) as Arc<dyn ArtifactStore>)
             });
         }
+        #[cfg(any(feature = "mariadb", feature = "postgres", feature = "sqlite"))]
+        registry.factories.database.insert(ha_migrate::NAME, |part: Part<'_>| {
+            let config = ha_migrate::MigrateConfig::from_component(part.component)?;
+            let database = ha_migrate::ConfiguredDatabase::new(config).map_err(|error| refused("url", error))?;
+            Ok(Arc::new(database) as Arc<dyn Database>)
+        });
         #[cfg(feature = "rsync")]
         {
             registry.factories.files.insert(ha_rsync::NAME, |part: Part<'_>| {
@@ -202,7 +214,7 @@ fn rsync(component: &Component, part: Part<'_>) -> Result<ha_rsync::Rsync, Setti
     ha_rsync::Rsync::new(&config, part.hosts).map_err(|error| refused("backend", error))
 }
 
-#[cfg(feature = "rsync")]
+#[cfg(any(feature = "mariadb", feature = "postgres", feature = "rsync", feature = "sqlite"))]
 fn refused(key: &str, what: impl std::fmt::Display) -> SettingErrors {
     ha_core::topology::SettingError::new(key, what.to_string()).into()
 }

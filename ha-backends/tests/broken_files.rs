@@ -413,6 +413,62 @@ const MISTAKES: &[Mistake] = &[
         &["line 28: invalid basic string, expected `\"`; correct the TOML here"],
     ),
     ("[policy]", "[polcy]", &["line 4: polcy: unknown key; did you mean policy?"]),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[exposure]\nbackend = \"haproxy\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 13: exposure.map: is missing: add it"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[exposure]\nbackend = \"haproxy\"\nmap = \"services.map\"\n[[balancer]]\nname = \"lb1\"\n",
+        &[
+            "line 15: exposure.map: give an absolute path of letters, digits and / _ . : + - without ..: \"services.map\" is none",
+        ],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[exposure]\nbackend = \"local\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 14: exposure.backend: lb1 is no embedded balancer: every balancer must have routes"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[exposure]\nbackend = \"command\"\nhome = \"/opt/gw\"\nshow = \"gw show\"\nexpose = [\"gw\", \"on\"]\nhide = [\"gw\", \"off\"]\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 16: exposure.show: give a list of strings: the program and its arguments"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[exposure]\nbackend = \"nginx\"\n[[balancer]]\nname = \"lb1\"\n",
+        &[
+            "line 14: exposure.backend: no backend \"nginx\" is known here; give one of command, haproxy, local, or add it to the registry",
+        ],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[artifacts]\nbackend = \"local\"\nfolder = \"sets\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 15: artifacts.folder: give the absolute path of a folder of this machine"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[artifacts]\nbackend = \"rsync\"\n[[balancer]]\nname = \"lb1\"\n",
+        &[
+            "line 14: artifacts.backend: keeps the releases of rsync, and [files] is not shared by rsync: give \"local\" with a folder",
+        ],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[files]\nbackend = \"rsync\"\ntree = \"repository/deployment\"\nwriter = \"esb9\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 16: files.writer: there is no node esb9: name one"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[files]\nkind = \"nfs\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 14: files.kind: \"nfs\" is unknown; give \"copied\", \"shared-mount\", \"database\" or \"image\""],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[files]\nbackend = \"rsync\"\ntree = \"/repository\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 15: files.tree: give a folder below each home, without .. and without a leading slash"],
+    ),
 ];
 
 /// All that is wrong with a file, one line each.

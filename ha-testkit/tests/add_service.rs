@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ha_core::procedure::{AddServiceRequest, PlanError};
-use ha_core::record::End;
+use ha_core::record::{End, Why};
 use ha_core::report::RunReport;
 use ha_core::state::{Route, RouteKey, ServiceRoute};
 use ha_core::topology::Name;
@@ -60,6 +60,39 @@ async fn an_expose_that_keeps_failing_is_rolled_back_to_the_old_files_and_a_dark
             assert!(generations(&world).iter().all(|set| *set == Some(1)), "{shape:?} {fault:?}");
         }
     }
+}
+
+/// The last member to get the service fails its test with it, in both attempts.
+async fn withdrawn(world: &World, last: &str) -> RunReport {
+    // Its first test is that of the observation before the plan.
+    world.plan_fault_after(Operation::Test, last, 1, Fault::Refused);
+    world.plan_fault(Operation::Test, last, Fault::Refused);
+    let (report, served) = add(world).await;
+    assert_eq!((report.end, served.lost), (End::NeedsOperator(Why::Withdrawn), 0), "{report}");
+    report
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_a_member_fails_to_deploy_is_taken_from_it_alone_and_the_run_holds() {
+    let world = shapes()[0].world().unwrap();
+    let report = withdrawn(&world, "esb1").await;
+    assert_eq!((world.generation("esb1"), world.generation("esb2"), world.route()), (Some(1), Some(2), Route::Dark));
+    assert!(report.open.iter().any(|loan| loan.contains("sync")), "{report}");
+    // Repaired: it goes on with that member.
+    let report = world.engine().resume("add".into()).await.unwrap().wait().await.unwrap();
+    assert_eq!((report.end, world.route()), (End::AllNew, Route::Exposed), "{report}");
+    assert!(generations(&world).iter().all(|set| *set == Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_was_taken_from_a_member_is_taken_from_all_when_a_person_says_so() {
+    let world = shapes()[0].world().unwrap();
+    withdrawn(&world, "esb1").await;
+    let resumed = world.engine().resume("add".into()).await.unwrap();
+    resumed.abort();
+    let report = resumed.wait().await.unwrap();
+    assert_eq!((report.end, world.route()), (End::AllOld, Route::Dark), "{report}");
+    assert!(generations(&world).iter().all(|set| *set == Some(1)) && report.open.is_empty(), "{report}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,7 +58,7 @@ impl LocalArtifactsConfig {
             false => Err(settings.wrong("folder", "give the absolute path of a folder of this machine")),
         });
         let keep = settings.integer("keep", 0, 1_000);
-        let is_local = |host: &Component| host.backend.as_str() == "local";
+        let is_local = |host: &Component| host.backend.as_str() == crate::NAME;
         let nodes = topology.nodes().filter(|(_, node)| node.component(Role::Host).is_some_and(is_local));
         let readers = nodes.map(|(_, node)| node.name.clone()).collect();
         let read = (|| {
@@ -117,7 +117,7 @@ impl LocalArtifacts {
     ) -> Result<T, StepError> {
         let store = self.clone();
         let task = tokio::task::spawn_blocking(move || act(&store));
-        let acted = task.instrument(call_span("local", operation, TARGET)).await;
+        let acted = task.instrument(call_span(crate::NAME, operation, TARGET)).await;
         acted.unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, operation, TARGET).caused_by(error)))
     }
 

@@ -68,12 +68,17 @@ impl LocalBalancer {
         settings.finish(read)
     }
 
-    fn call(&self, op: &'static str, target: impl Display) -> Span {
-        call_span_of_instance("local", op, target, self.socket.display())
+    pub(crate) fn call(&self, op: &'static str, target: impl Display) -> Span {
+        call_span_of_instance(crate::NAME, op, target, self.socket.display())
     }
 
-    async fn ask(&self, operation: &'static str, target: String, request: Request) -> Result<Reply, StepError> {
-        let writes = matches!(request, Request::SetAdmin { .. } | Request::SetWeight { .. });
+    pub(crate) async fn ask(
+        &self,
+        operation: &'static str,
+        target: String,
+        request: Request,
+    ) -> Result<Reply, StepError> {
+        let writes = request.epoch().is_some();
         let failed = |kind: ErrorKind, error: io::Error| {
             StepError::new(kind, operation, target.clone())
                 .with_context(format!("{}: {error}", self.socket.display()))
@@ -113,7 +118,7 @@ async fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Reply
     Ok(serde_json::from_str(&answer)?)
 }
 
-fn unexpected(operation: &'static str, target: String, writes: bool) -> StepError {
+pub(crate) fn unexpected(operation: &'static str, target: String, writes: bool) -> StepError {
     let error =
         StepError::new(ErrorKind::Protocol, operation, target).with_context("the answer is to another question");
     if writes { error } else { error.without_effect() }

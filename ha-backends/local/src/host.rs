@@ -72,7 +72,7 @@ impl LocalHost {
     }
 
     fn call(&self, op: &'static str) -> Span {
-        call_span("local", op, self.config.home.display())
+        call_span(crate::NAME, op, self.config.home.display())
     }
 
     fn find(&self, scripts: &Scripts) -> Option<Life> {

@@ -19,7 +19,10 @@ mod wire;
 pub use artifacts::{LocalArtifacts, LocalArtifactsConfig};
 pub use balancer::LocalBalancer;
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
-pub use exposure::{CommandExposure, CommandExposureConfig};
+pub use exposure::{CommandExposure, CommandExposureConfig, LocalExposure};
 pub use files::{LocalFiles, LocalFilesConfig, generation_of};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
+
+/// The backends' name in a topology.
+pub const NAME: &str = "local";

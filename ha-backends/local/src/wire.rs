@@ -1,4 +1,5 @@
 use ha_core::backend::{Admin, Applied, ErrorKind, Instance, Member, Quiescence, Weight};
+use ha_core::state::RouteKey;
 use ha_core::topology::Name;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,22 @@ pub(crate) enum Request {
     Quiescence { pool: String, member: String },
     SetAdmin { pool: String, member: String, admin: Admin, epoch: u64 },
     SetWeight { pool: String, member: String, weight: Weight, epoch: u64 },
+    Route { key: RouteKey },
+    SetRoute { key: RouteKey, pool: Option<Name>, epoch: u64 },
+}
+
+impl Request {
+    /// Returns the epoch with which it changes something; `None` when it only reads.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Identify
+            | Self::Member { .. }
+            | Self::Members { .. }
+            | Self::Quiescence { .. }
+            | Self::Route { .. } => None,
+            Self::SetAdmin { epoch, .. } | Self::SetWeight { epoch, .. } | Self::SetRoute { epoch, .. } => Some(*epoch),
+        }
+    }
 }
 
 /// Its answer: a line of JSON.
@@ -23,6 +40,7 @@ pub(crate) enum Reply {
     Members(Vec<(Name, Member)>),
     Quiescence(Quiescence),
     Applied(Applied),
+    Route { value: Option<String>, after_restart: Option<String> },
     Error { kind: ErrorKind, message: String },
 }
 

@@ -1,21 +1,24 @@
-//! Services exposed by commands: the suite on scripts that keep two gateways as files, and what each exit code means. The truth is
-//! in the files.
+//! Services exposed by commands and by the embedded balancer: the suite on scripts that keep two gateways as files, whose truth is in
+//! the files, and on two balancers, whose truth is what a consumer gets; and what each exit code means.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ha_core::backend::{Effect, ErrorKind, ExposeRoute, Exposure, ObserveExposure};
-use ha_core::state::{LeaseEpoch, RouteKey, ServiceRoute};
+use ha_core::state::{LeaseEpoch, MemberKind, RouteKey, ServiceRoute};
 use ha_core::topology::{Component, Name, Setting};
-use ha_local::{CommandExposure, CommandExposureConfig};
+use ha_local::{CommandExposure, CommandExposureConfig, EmbeddedBalancer, LocalBalancer, LocalExposure};
 use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::exposure::{ExposureAbility, ExposureFixture, ExposureSubject};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 const GATEWAYS: [&str; 2] = ["gw1", "gw2"];
 
@@ -148,6 +151,170 @@ mod commands_that_keep_two_gateways {
     use super::Gateways;
 
     ha_testkit::conformance!(exposure, Gateways);
+}
+
+/// Two embedded balancers with a routes file each; the truth is what a consumer of the key gets from which pool.
+struct Routes;
+
+struct Balancers {
+    dir: TempDir,
+    /// What the servers of the pools `esb` and `legacy` answer is the name of their pool.
+    servers: Vec<(&'static str, SocketAddr)>,
+    running: Mutex<Vec<Option<EmbeddedBalancer>>>,
+    exposure: Arc<LocalExposure>,
+}
+
+/// Answers every request with a word, until the test ends.
+async fn server(word: &'static str) -> Result<SocketAddr, Breach> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", word.len());
+            let _ = stream.write_all(format!("{head}{word}").as_bytes()).await;
+        }
+    });
+    Ok(address)
+}
+
+impl Balancers {
+    fn file(&self, instance: usize) -> PathBuf {
+        self.dir.path().join(format!("routes{instance}"))
+    }
+
+    fn socket(&self, instance: usize) -> PathBuf {
+        self.dir.path().join(format!("lb{instance}.sock"))
+    }
+
+    fn value(dir: &Path) -> LocalExposure {
+        let instance = |at: usize| (format!("lb{at}"), LocalBalancer::new(dir.join(format!("lb{at}.sock"))));
+        LocalExposure::new((0..2).map(instance).collect())
+    }
+
+    async fn start(&self, instance: usize) -> Result<(), Breach> {
+        let (any, mut pools) = ("127.0.0.1:0".parse().unwrap(), self.servers.iter());
+        let &(esb, address) = pools.next().unwrap();
+        let mut builder = EmbeddedBalancer::builder(Name::new(esb).unwrap()).with_member(
+            Name::new("one").unwrap(),
+            address,
+            MemberKind::Primary,
+        );
+        for &(pool, address) in pools {
+            builder = builder.with_pool(Name::new(pool).unwrap(), any).with_member(
+                Name::new("one").unwrap(),
+                address,
+                MemberKind::Primary,
+            );
+        }
+        let started = builder.with_routes(self.file(instance)).start(any, &self.socket(instance)).await?;
+        self.running.lock().unwrap()[instance] = Some(started);
+        Ok(())
+    }
+
+    fn end(&self, instance: usize) {
+        self.running.lock().unwrap()[instance] = None;
+    }
+
+    /// What is in force is changed as nobody may: over the balancer's own socket, and what is written is put back.
+    async fn set(&self, instance: usize, key: &RouteKey, to: Option<&Name>) -> Result<(), Breach> {
+        let pool = to.map_or("null".into(), |to| format!("\"{to}\""));
+        // The epoch that was seen last fences nobody out.
+        let seen = fs::read_to_string(self.socket(instance).with_extension("sock.epoch")).unwrap_or_default();
+        let epoch = if seen.is_empty() { "0" } else { seen.trim() };
+        let line = format!("{{\"op\":\"set-route\",\"key\":\"{key}\",\"pool\":{pool},\"epoch\":{epoch}}}\n");
+        let mut stream = UnixStream::connect(self.socket(instance)).await?;
+        stream.write_all(line.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        if answer.contains("error") { Err(Breach::new(answer)) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl ExposureFixture for Routes {
+    fn name(&self) -> String {
+        "the routes of two embedded balancers".into()
+    }
+
+    fn can(&self, _ability: ExposureAbility) -> bool {
+        true
+    }
+
+    async fn fresh(&self) -> Result<Box<dyn ExposureSubject>, Breach> {
+        let dir = tempfile::tempdir()?;
+        let mut servers = Vec::new();
+        for word in ["esb", "legacy"] {
+            servers.push((word, server(word).await?));
+        }
+        let exposure = Arc::new(Balancers::value(dir.path()));
+        let balancers = Balancers { dir, servers, running: Mutex::new(vec![None, None]), exposure };
+        for instance in 0..2 {
+            balancers.start(instance).await?;
+        }
+        Ok(Box::new(balancers))
+    }
+}
+
+#[async_trait]
+impl ExposureSubject for Balancers {
+    fn exposure(&self) -> Arc<dyn Exposure> {
+        self.exposure.clone()
+    }
+
+    fn another(&self) -> Arc<dyn Exposure> {
+        Arc::new(Self::value(self.dir.path()))
+    }
+
+    async fn truth(&self, key: &RouteKey) -> Result<Vec<Option<String>>, Breach> {
+        let mut truth = Vec::new();
+        for instance in 0..2 {
+            let address = self.running.lock().unwrap()[instance].as_ref().map(EmbeddedBalancer::address);
+            let Some(address) = address else {
+                truth.push(None);
+                continue;
+            };
+            let mut stream = TcpStream::connect(address).await?;
+            let (host, path) = if key.as_str().starts_with('/') { ("x", key.as_str()) } else { (key.as_str(), "/") };
+            let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_string();
+            truth.push(answer.starts_with("HTTP/1.1 200").then_some(body));
+        }
+        Ok(truth)
+    }
+
+    async fn lead(&self, instance: usize, key: &RouteKey, to: Option<&Name>) -> Result<(), Breach> {
+        self.set(instance, key, to).await
+    }
+
+    async fn tear(&self, instance: usize, key: &RouteKey, to: Option<&Name>) -> Result<(), Breach> {
+        let before = fs::read_to_string(self.file(instance)).unwrap_or_default();
+        self.set(instance, key, to).await?;
+        Ok(fs::write(self.file(instance), before)?)
+    }
+
+    async fn restart(&self) -> Result<(), Breach> {
+        for instance in 0..2 {
+            self.end(instance);
+            self.start(instance).await?;
+        }
+        Ok(())
+    }
+
+    async fn lose_last(&self) -> Result<(), Breach> {
+        self.end(1);
+        Ok(())
+    }
+}
+
+mod the_routes_of_two_embedded_balancers {
+    use super::Routes;
+
+    ha_testkit::conformance!(exposure, Routes);
 }
 
 fn orders() -> ExposeRoute {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ha_core::backend::{Applied, Database, ErrorKind, LeaseEpoch, Migrate, ObserveDatabase, StepError};
-use ha_core::state::Schema;
+use ha_core::state::{Schema, SchemaChange};
 
 use crate::machine::compare_versions;
 use crate::migrator::SchemaRange;
@@ -117,6 +117,12 @@ impl MigrateBackend {
 impl ObserveDatabase for MigrateBackend {
     async fn schema(&self) -> Result<Schema, StepError> {
         self.read().await.map(SchemaRange::schema).map_err(|error| self.error("schema", false, error))
+    }
+
+    async fn review(&self) -> Result<SchemaChange, StepError> {
+        let base = self.base.as_ref();
+        let later = |version: &str| base.is_none_or(|base| compare_versions(version, base).is_gt());
+        self.migrator.review(&later).await.map_err(|error| self.error("review", error).without_effect())
     }
 }
 

@@ -5,6 +5,8 @@ mod backfill;
 pub mod catalog;
 mod classify;
 mod config;
+mod configured;
+mod connect;
 pub mod datasource;
 mod dialect;
 mod error;
@@ -20,6 +22,7 @@ pub mod jdbc;
 pub mod lint;
 mod machine;
 mod migrator;
+mod review;
 pub mod script;
 mod secret;
 mod session;
@@ -32,6 +35,8 @@ pub use classify::{
     OnlineClause, Rewriting, classify,
 };
 pub use config::MigrateConfig;
+pub use configured::ConfiguredDatabase;
+pub use connect::{UrlConnect, UrlError, connect_url};
 pub use dialect::Dialect;
 pub use error::{FailedStatement, MigrateError};
 pub use history::{InvalidPrefix, RowState};

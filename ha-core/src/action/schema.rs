@@ -48,8 +48,16 @@ impl Facets for SchemaAction {
         true
     }
 
-    fn precondition(&self, _: Law<'_>, state: &ClusterState) -> Result<(), String> {
+    /// Nothing is removed while a server runs, or may run, that could ask for it, whether it is in traffic or not.
+    fn precondition(&self, law: Law<'_>, state: &ClusterState) -> Result<(), String> {
         let Self::Migrate { to } = *self;
+        if to >= Schema::Contracting
+            && let Some(node) = law.may_use_less_than(state, to)
+        {
+            let name = &law.topology.node(node).name;
+            let process = state.node(node).process;
+            return Err(format!("{name} is {process:?}, and its release cannot use a schema that is {to}"));
+        }
         match state.schema.advance(to) {
             Ok(_) => Ok(()),
             Err(_) => Err(format!("the schema is {}, nothing leads back to {to}", state.schema)),
@@ -57,7 +65,8 @@ impl Facets for SchemaAction {
     }
 
     fn guards(&self) -> Invariant {
-        Invariant::Order
+        let Self::Migrate { to } = *self;
+        if to >= Schema::Contracting { Invariant::Schema } else { Invariant::Order }
     }
 
     fn opens(&self, _: Law<'_>, _: &ClusterState) -> Option<LoanKind> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Applied, StepError};
-use crate::state::{LeaseEpoch, Schema};
+use crate::state::{LeaseEpoch, Schema, SchemaChange};
 
 /// Reads the state of the shared database's schema.
 #[async_trait]
@@ -16,6 +16,16 @@ pub trait ObserveDatabase: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn schema(&self) -> Result<Schema, StepError>;
+
+    /// Judges the scripts that wait: what they do to a release that is in use, and whether what removes something can be put off.
+    /// The planner asks for it, and a run asks again before its first step: the digest must be the same then.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Denied`, `Timeout`, `Protocol`, and `Conflict` where the scripts and what was recorded of them contradict
+    /// each other; all without effect.
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn review(&self) -> Result<SchemaChange, StepError>;
 }
 
 /// Allows to remove what an old release needed: no server of it is left that could ask for it.
@@ -38,6 +48,11 @@ pub struct ContractPermit {
 }
 
 impl ContractPermit {
+    /// Grants it for a plan: its explorer, and the state at the moment, say that no server of these releases is left.
+    pub(crate) fn proven(gone: Vec<String>, plan: &str) -> Self {
+        Self { gone, granted_by: format!("plan {plan}") }
+    }
+
     /// Grants it in a person's name, with a reason: for a database that is contracted outside of a run.
     pub fn by_person(name: &str, reason: &str, gone: Vec<String>) -> Self {
         Self { gone, granted_by: format!("{name}: {reason}") }

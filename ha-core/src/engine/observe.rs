@@ -11,7 +11,7 @@ use super::build::{Engine, Shared as Parts};
 use super::error::RunError;
 use super::on::{
     READ_AGAIN, READ_LIMIT, SeenServer, observe_exposure, observe_files, observe_schema, observe_server, observe_work,
-    read_again,
+    read_again, review_schema,
 };
 use super::watch::watch_all;
 use crate::backend::{ConfigFinding, Expectations, Shared};
@@ -90,9 +90,11 @@ impl Engine {
 
     /// The same, and the route of a service.
     async fn observe_with(&self, route: Option<&ServiceRoute>) -> Result<Observed, RunError> {
-        let seen = whole(&self.shared, true, route, READ_AGAIN).await;
+        let (seen, (schema_change, unreviewed)) =
+            tokio::join!(whole(&self.shared, true, route, READ_AGAIN), review_schema(&self.shared));
         let (Seen { nodes, schema, exposure, notes }, members, balancer_notes) = seen;
         let mut facts = Facts::default();
+        facts.schema_change = schema_change;
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
         for SeenNode { server: node, files, work } in &nodes {
@@ -121,7 +123,7 @@ impl Engine {
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
         state.sites = self.shared.topology.sites.iter().map(site_at_rest).collect();
         let mut notes = notes;
-        notes.extend(balancer_notes);
+        notes.extend(balancer_notes.into_iter().chain(unreviewed));
         let dangers = config_findings(&self.shared, &mut notes).await;
         Ok(Observed { state, facts, notes, dangers })
     }

@@ -13,14 +13,14 @@ use super::error::RunError;
 use super::events::{EVENTS, Events};
 use super::lease::HeldLease;
 use super::observe::observe;
-use super::on::READ_AGAIN;
+use super::on::{READ_AGAIN, reviewed_otherwise};
 use super::stale::{Compared, compare};
 use crate::action::Order;
 use crate::journal::cluster_of;
 use crate::machine::{RunMachine, RunState, Turn, fold};
 use crate::plan::Plan;
 use crate::procedure::Planned;
-use crate::record::{Cursor, End, Entry, Mode, Record, RunId};
+use crate::record::{Cursor, End, Entry, Mode, Record, RunId, Why};
 use crate::report::{Event, ReportBuilder, RunReport};
 use crate::safety::{Proof, prove};
 use crate::state::Observation;
@@ -119,7 +119,8 @@ impl Engine {
     }
 
     /// Goes on with a recorded run, wherever its controller left it: a run that needs an operator is taken back from
-    /// in place, or forward past the point of no return.
+    /// in place, or forward past the point of no return, or, where the change was taken from a node that did not take it
+    /// ([`Why::Withdrawn`]), forward from that node on.
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`RunError::Fold`] when the records do not make a run, [`RunError::Ended`] when it is
@@ -152,11 +153,16 @@ impl Engine {
                 lease.release().await;
                 return Err(RunError::Ended { run, end });
             }
-            Some(End::NeedsOperator(_)) => {
+            Some(End::NeedsOperator(why)) => {
                 let past = usize::from(state.cursor.stage) >= folded.plan.point_of_no_return;
-                let mode = if past { Mode::Forward } else { Mode::Compensating };
+                let at = Cursor { phase: 0, attempt: 0, ..state.cursor };
+                let at = match why {
+                    Why::Withdrawn => Cursor { mode: Mode::Forward, step: 0, ..at },
+                    _ if past => Cursor { mode: Mode::Forward, ..at },
+                    _ => Cursor { mode: Mode::Compensating, ..at },
+                };
                 state.cluster.set_losses(folded.plan.start.lost());
-                state.enter(Cursor { mode, phase: 0, attempt: 0, ..state.cursor }, Turn::StepFailed);
+                state.enter(at, Turn::StepFailed);
             }
             None => {}
         }
@@ -182,7 +188,10 @@ impl Engine {
         match compare(&self.shared.topology, plan, &seen) {
             Compared { differences, .. } if !differences.is_empty() => Err(RunError::StalePlan(differences.join(", "))),
             Compared { unread, .. } if !unread.is_empty() => Err(RunError::Unread { unread, notes }),
-            Compared { .. } => Ok(seen),
+            Compared { .. } => match reviewed_otherwise(&self.shared, plan).await {
+                Some(difference) => Err(RunError::StalePlan(difference)),
+                None => Ok(seen),
+            },
         }
     }
 

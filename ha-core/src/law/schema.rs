@@ -1,5 +1,5 @@
 use super::{Check, Invariant, Law, Violation, is_exposed};
-use crate::state::{ClusterState, NodeState, ReleaseId};
+use crate::state::{ClusterState, NodeState, Process, ReleaseId, Schema};
 use crate::topology::NodeIx;
 
 impl Law<'_> {
@@ -30,6 +30,16 @@ impl Law<'_> {
             seen.push((index, release));
         }
         Ok(())
+    }
+
+    /// Finds a node whose server runs, or may run, with a release that cannot use the schema in a state: nothing is removed
+    /// before it is gone.
+    pub fn may_use_less_than(&self, state: &ClusterState, schema: Schema) -> Option<NodeIx> {
+        let range = |node: &NodeState| node.release.and_then(|release| self.facts.releases.schema(release));
+        let is_gone = |node: &NodeState| matches!(node.process, Process::Absent | Process::Stopped);
+        let mut nodes = state.nodes();
+        let found = nodes.find(|(_, node)| !is_gone(node) && !range(node).is_some_and(|range| range.contains(schema)));
+        found.map(|(node, _)| node)
     }
 
     pub(super) fn schema_in_range(&self, state: &ClusterState, node: &NodeState) -> bool {

@@ -66,11 +66,11 @@ pub fn decide(topology: &Topology, plan: &Plan, run: &RunState) -> Decision {
     match cursor.mode {
         Mode::Ended(end) => Decision::End(end),
         Mode::Reacting => react(law, plan, run),
-        Mode::Forward | Mode::Compensating if newly_lost(plan, &run.cluster).is_some() => {
+        Mode::Forward | Mode::Compensating | Mode::Withdrawing if newly_lost(plan, &run.cluster).is_some() => {
             Decision::Move(Cursor { mode: Mode::Reacting, attempt: 0, ..cursor }, Turn::DomainLost)
         }
         Mode::Forward => reassert(law, run).unwrap_or_else(|| forward(law, plan, run)),
-        Mode::Compensating => reassert(law, run).unwrap_or_else(|| compensate(law, plan, run)),
+        Mode::Compensating | Mode::Withdrawing => reassert(law, run).unwrap_or_else(|| compensate(law, plan, run)),
     }
 }
 
@@ -154,10 +154,10 @@ fn give_up(plan: &Plan, step: &Step, cursor: Cursor, turn: Turn) -> Decision {
     if usize::from(cursor.stage) >= plan.point_of_no_return {
         return Decision::End(End::NeedsOperator(Why::PastReturn));
     }
+    let back = |mode| Decision::Move(Cursor { mode, phase: 0, attempt: 0, ..cursor }, turn);
     match step.on_failure {
-        OnFailure::RollBack => {
-            Decision::Move(Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..cursor }, turn)
-        }
+        OnFailure::RollBack => back(Mode::Compensating),
+        OnFailure::Withdraw => back(Mode::Withdrawing),
         OnFailure::Hold => Decision::End(End::NeedsOperator(Why::Held)),
     }
 }
@@ -225,6 +225,9 @@ fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
     let before = Cursor { phase: 0, attempt: 0, ..cursor };
     if cursor.step > 0 {
         return Decision::Move(Cursor { step: cursor.step - 1, ..before }, Turn::NextStep);
+    }
+    if cursor.mode == Mode::Withdrawing {
+        return Decision::End(End::NeedsOperator(Why::Withdrawn));
     }
     match cursor.stage.checked_sub(1) {
         Some(stage) => {

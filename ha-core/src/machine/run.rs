@@ -375,7 +375,8 @@ impl RunMachine {
         }
         let unread = unread(&self.topology, &self.plan, &self.run);
         let why = if unread.is_empty() { String::new() } else { format!("; could not be read: {}", unread.join(", ")) };
-        self.record(Record::Turned { to, message: format!("{turn}{why}") });
+        let only = if to.mode == Mode::Withdrawing { " this stage only" } else { "" };
+        self.record(Record::Turned { to, message: format!("{turn}{only}{why}") });
     }
 
     fn close(&mut self, end: End) {
@@ -418,7 +419,8 @@ impl RunMachine {
 
     fn turn_back_if_asked(&mut self) {
         let cursor = self.run.cursor;
-        if !self.abort || self.run.targets.has_step_in_flight() || cursor.mode != Mode::Forward {
+        let can_turn = matches!(cursor.mode, Mode::Forward | Mode::Withdrawing);
+        if !self.abort || self.run.targets.has_step_in_flight() || !can_turn {
             return;
         }
         if usize::from(cursor.stage) < self.plan.point_of_no_return {

@@ -84,7 +84,7 @@ impl RunState {
         }
         match to.mode {
             Mode::Forward => self.targets.go_forward(),
-            Mode::Compensating => self.targets.go_back((to.stage, to.step)),
+            Mode::Compensating | Mode::Withdrawing => self.targets.go_back((to.stage, to.step)),
             Mode::Reacting | Mode::Ended(_) => {}
         }
         self.cursor = to;

@@ -222,9 +222,9 @@ impl Targets {
         let all = here && (self.all_begun || orders.all(|order| self.has_begun(place, order)));
         let (kept, back) = match (cursor.mode, self.back) {
             (Mode::Forward, back) => (here, back),
-            (Mode::Compensating, Back::At(turned)) if turned == place && !all => (here, self.back),
-            (Mode::Compensating, Back::At(turned)) if turned == place => (false, Back::Before),
-            (Mode::Compensating, back) => (false, back),
+            (Mode::Compensating | Mode::Withdrawing, Back::At(turned)) if turned == place && !all => (here, self.back),
+            (Mode::Compensating | Mode::Withdrawing, Back::At(turned)) if turned == place => (false, Back::Before),
+            (Mode::Compensating | Mode::Withdrawing, back) => (false, back),
             (Mode::Reacting | Mode::Ended(_), _) => (false, Back::Not),
         };
         (self.back, self.all_begun) = (back, kept && all);

@@ -401,6 +401,9 @@ pub enum OnFailure {
     RollBack,
     /// The run ends for a person to decide.
     Hold,
+    /// The recorded steps of the stage are compensated in reverse, then the run ends for a person to decide: its nodes have
+    /// what they had, the others keep the change. Past the point of no return the run holds at once.
+    Withdraw,
 }
 
 impl Plan {

@@ -173,13 +173,26 @@ impl<'a> Change<'a> {
         }
         let order = self.order();
         let first = order.first().copied();
-        stages.extend(self.before.iter().map(|schema| self.migrate("prepare the database", *schema)));
+        for schema in &self.before {
+            stages.push(self.migrate("prepare the database", *schema));
+            // Before anything is filled or changed: the old release works on the expanded schema, or all goes back.
+            if *schema == Schema::Expanded {
+                let ready = self.topology.members().map(|(index, _)| index);
+                let ready = ready.filter(|index| self.start.node(*index).process.is_ready()).collect();
+                stages.push(self.stage("test every member on the expanded schema", ready, [GATE]));
+            }
+        }
         let shared = matches!(self.kind, Kind::Files { .. }) && self.topology.files().is_some();
         if shared {
             stages.extend(self.hold_files(first));
         }
         for wave in self.waves(&order, state) {
-            stages.push(self.wave(&wave, shared));
+            let mut stage = self.wave(&wave, shared);
+            // Who has the service keeps it dark; the one that did not take it has its old set again, and a person decides.
+            if self.goal.exposure.is_some() && wave.first() != order.first() {
+                stage.steps = stage.steps.into_iter().map(|step| step.with_on_failure(OnFailure::Withdraw)).collect();
+            }
+            stages.push(stage);
         }
         let mut point_of_no_return = stages.len();
         if !spares.is_empty() {

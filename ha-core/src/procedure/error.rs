@@ -53,6 +53,16 @@ pub enum PlanError {
         /// What to do instead.
         fix: String,
     },
+    /// The scripts that wait for the database break the release that is in use, or block it, and cannot be put off.
+    #[error(
+        "the migration scripts cannot be run beside the release that is in use: {}; split what adds from what removes (the review \
+         offers rewrites), or upgrade on a copy of the database in a window that you declare",
+        .reasons.join("; ")
+    )]
+    NeedsWindow {
+        /// What breaks or blocks, one line each: file, line, rule.
+        reasons: Vec<String>,
+    },
     /// A request without a command, or with an empty release.
     #[error("the request is not complete: {0}")]
     Incomplete(String),

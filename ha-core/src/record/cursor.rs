@@ -30,6 +30,7 @@ impl Cursor {
             Mode::Forward => 0,
             Mode::Compensating => 1,
             Mode::Reacting => 2,
+            Mode::Withdrawing => 3,
             Mode::Ended(_) => return None,
         };
         let place = u64::from(self.stage) << 16 | u64::from(self.step);
@@ -45,6 +46,8 @@ pub enum Mode {
     Forward,
     /// Back, compensating the recorded steps in reverse.
     Compensating,
+    /// Back to the beginning of the stage only: its nodes did not take the change, the others keep it.
+    Withdrawing,
     /// A failure domain was lost: reserves are admitted until what is required is carried.
     Reacting,
     /// Ended.
@@ -97,6 +100,8 @@ pub enum Why {
     Held,
     /// A step failed past the point of no return.
     PastReturn,
+    /// The nodes of a stage did not take the change: it was taken from them again, and the others keep it.
+    Withdrawn,
     /// The run came to its end with loans still open.
     LoansOpen,
     /// A balancer forgot what the run had said, and could not be told again.
@@ -127,6 +132,10 @@ impl fmt::Display for End {
                     Why::LawWouldBreak => "the next step would break the law; restore capacity, then resume",
                     Why::Held => "a step failed whose policy is to hold; decide, then resume or roll back",
                     Why::PastReturn => "a step failed past the point of no return; repair it, then resume",
+                    Why::Withdrawn => {
+                        "a node did not take the change, which was taken from it again, and the others keep it; repair the node \
+                         and resume, or resume and roll back"
+                    }
                     Why::LoansOpen => "loans are still open; repay them by hand",
                     Why::BalancerLostState => "a balancer lost its runtime state; hold them out by hand, then resume",
                 };

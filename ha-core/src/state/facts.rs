@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Generations, Releases, Service};
+use super::{Generations, Releases, SchemaChange, Service};
 
 /// What the ids inside a state stand for, and what was declared of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -13,12 +13,15 @@ pub struct Facts {
     /// The service whose route the state speaks of; `None` where a plan exposes and hides nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+    /// What waits for the shared database; `None` where none is declared, or its scripts could not be reviewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_change: Option<SchemaChange>,
 }
 
 impl Facts {
     /// Puts both tables together, without a service.
     pub fn new(releases: Releases, generations: Generations) -> Self {
-        Self { releases, generations, service: None }
+        Self { releases, generations, service: None, schema_change: None }
     }
 
     /// Adds the service that is exposed or hidden.

@@ -87,6 +87,11 @@ impl Releases {
         self.0.get(usize::from(id.0)).map_or("?", |release| &release.name)
     }
 
+    /// Lists the releases, each with the schema states that it can use, where that was declared.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<SchemaRange>)> {
+        self.0.iter().map(|release| (&*release.name, release.schema))
+    }
+
     /// Declares which schema states a release can read and write.
     pub fn declare_schema(&mut self, id: ReleaseId, range: SchemaRange) {
         if let Some(release) = self.0.get_mut(usize::from(id.0)) {

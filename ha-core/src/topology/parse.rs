@@ -193,8 +193,8 @@ fn read_component(reader: &Reader<'_, '_>) -> Option<Component> {
 
 /// Reads a component from its own table. Files that none copies have none.
 fn read_own_table(role: Role, table: &Reader<'_, '_>) -> Option<Component> {
-    let sharing = if role == Role::Files { FileSharing::read(table) } else { FileSharing::Copied };
-    if !sharing.is_copied() && table.raw("backend").is_none() {
+    let sharing = if role == Role::Files { FileSharing::read(table) } else { Some(FileSharing::Copied) };
+    if sharing != Some(FileSharing::Copied) && table.raw("backend").is_none() {
         table.finish();
         return None;
     }

@@ -43,14 +43,15 @@ impl FileSharing {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// Reads the kind of a table `[files]`. What is wrong is reported.
-    pub(super) fn read(files: &Reader<'_, '_>) -> Self {
-        let Some(text) = files.text("kind") else { return Self::Copied };
-        Self::named(&text.value).unwrap_or_else(|| {
+    /// Reads the kind of a table `[files]`; `None` for one that is wrong, which is reported.
+    pub(super) fn read(files: &Reader<'_, '_>) -> Option<Self> {
+        let Some(text) = files.text("kind") else { return Some(Self::Copied) };
+        let kind = Self::named(&text.value);
+        if kind.is_none() {
             let fix = "give \"copied\", \"shared-mount\", \"database\" or \"image\"";
             files.wrong(text.line, "kind", format!("{:?} is unknown", text.value), fix);
-            Self::Copied
-        })
+        }
+        kind
     }
 
     /// Returns what a cluster declares, or the default.

@@ -241,6 +241,40 @@ fn a_failed_step_whose_policy_is_to_hold_is_held_for_a_person() {
     assert_eq!(ended(&driven), Some(Why::Held));
 }
 
+/// A service that one node fails to deploy is taken from that node, and the run holds.
+#[test]
+fn a_failed_step_whose_policy_is_to_withdraw_takes_its_stage_back_and_no_other() {
+    let mut driven = Driven::new(three(), |cluster, draft| {
+        draft.stages.push(stage(cluster, &["esb1"], &[take_out(), admit()]));
+        let mut second = stage(cluster, &["esb2"], &[take_out(), ServerAction::Gate.into(), admit()]);
+        second.steps = second.steps.into_iter().map(|step| step.with_on_failure(OnFailure::Withdraw)).collect();
+        draft.stages.push(second);
+        draft.point_of_no_return = 2;
+    });
+    for action in [take_out(), admit()] {
+        driven.give(action.on(driven.on("esb1")), OutcomeKind::Done);
+        driven.turn();
+    }
+    driven.give(take_out().on(driven.on("esb2")), OutcomeKind::Done);
+    driven.turn();
+    driven.give(ServerAction::Gate.on(driven.on("esb2")), OutcomeKind::NotDone);
+    let Decision::Move(Cursor { mode: Mode::Withdrawing, stage: 1, step: 1, .. }, Turn::StepFailed) = driven.decide()
+    else {
+        panic!("{:?}", driven.decide())
+    };
+    let mut given = Vec::new();
+    while ended(&driven).is_none() {
+        match driven.decide() {
+            Decision::Act(order) => {
+                given.push(order);
+                driven.give(order, OutcomeKind::Done);
+            }
+            _ => drop(driven.turn()),
+        }
+    }
+    assert_eq!((given, ended(&driven)), (vec![admit().on(driven.on("esb2"))], Some(Why::Withdrawn)));
+}
+
 /// I11: "the ledger is empty, or the end is NeedsOperator and lists what is open."
 #[test]
 fn a_run_that_comes_to_its_end_with_an_open_loan_needs_an_operator() {

@@ -1,8 +1,10 @@
 //! DESIGN.md, section 4, "The invariants": I3 to I7 and I9 to I11.
 
+use ha_core::action::{Order, SchemaAction};
 use ha_core::law::{Invariant, Phase, Violation, fenced};
 use ha_core::state::{
-    LeaseEpoch, LoanKind, NodeState, Process, Schema, ServerDomain, Site, SiteEpoch, Sync, Traffic, Work, WriterEpoch,
+    LeaseEpoch, LoanKind, NodeState, Process, ReleaseId, Schema, ServerDomain, Site, SiteEpoch, Sync, Traffic, Work,
+    WriterEpoch,
 };
 use ha_core::topology::SiteRole;
 
@@ -59,6 +61,29 @@ fn one_site_writes_with_the_highest_epoch() {
     assert_eq!(sites((Site::Serving, 2), (Site::Hot, 2)), None);
     assert_eq!(sites((Site::Serving, 2), (Site::Serving, 1)), Some(Invariant::OneSite));
     assert_eq!(sites((Site::Serving, 1), (Site::Hot, 2)), Some(Invariant::OneSite));
+}
+
+/// facts/procedures.md, P7: nothing is removed before no node needs the old shape, whether it takes requests or not.
+#[test]
+fn a_schema_is_contracted_only_when_every_server_of_an_old_release_is_gone() {
+    let may = |process: Process, release: &dyn Fn(&Cluster) -> Option<ReleaseId>, contract: SchemaAction| {
+        let mut cluster = with_database();
+        let (new, its) = (cluster.new, release(&cluster));
+        cluster = cluster.with("esb2", |node| node.release = Some(new));
+        cluster.state.schema = Schema::Backfilled;
+        let cluster = cluster.with("esb1", |node| (node.process, node.release) = (process, its));
+        Order::Schema(contract).precondition(cluster.law(), &cluster.state).is_ok()
+    };
+    let contract = SchemaAction::Migrate { to: Schema::Contracted };
+    let (old, new) = (|cluster: &Cluster| Some(cluster.old), |cluster: &Cluster| Some(cluster.new));
+    for process in [Process::Starting, Process::Ready { warm: true }, Process::Sick, Process::Unknown] {
+        assert!(!may(process, &old, contract), "{process:?} with the old release");
+        assert!(!may(process, &|_| None, contract), "{process:?} with a release that nobody knows");
+        assert!(may(process, &new, contract), "{process:?} with the new release");
+    }
+    for process in [Process::Stopped, Process::Absent] {
+        assert!(may(process, &old, contract), "{process:?}");
+    }
 }
 
 /// I4: "every node that is exposed, or Ready and not under change, has the schema's state in its range"

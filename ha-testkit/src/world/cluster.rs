@@ -6,7 +6,9 @@ use ha_core::backend::{Admin, ErrorKind, StepError};
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
-use ha_core::state::{Generation, Schema, SchemaRange, ServerDomain, Sync, Work, WriterEpoch};
+use ha_core::state::{
+    Generation, Schema, SchemaChange, SchemaRange, SchemaVerdict, ServerDomain, Sync, Work, WriterEpoch,
+};
 use ha_core::topology::{Role, Topology, TopologyError};
 use tokio::time::Instant;
 
@@ -70,6 +72,7 @@ impl World {
             epoch: 0,
             schema: Schema::Base,
             statements: Vec::new(),
+            schema_change: SchemaChange::new(SchemaVerdict::Splittable, "scripts"),
             routes: BTreeMap::new(),
             artifacts: Artifacts::of(&topology),
             deployed: Vec::new(),
@@ -214,6 +217,12 @@ impl World {
         let old = ReleaseFacts::new("1.0").with_schema(SchemaRange::OLD);
         let new = ReleaseFacts::new(release).with_schema(SchemaRange::NEW);
         UpgradeRequest::new(self.patch_to(release).with_facts(old).with_facts(new))
+    }
+
+    /// Sets what the review of the fake database says of the scripts that wait. At first they can be split into those that add and
+    /// those that remove.
+    pub fn set_schema_change(&self, change: SchemaChange) {
+        self.lock().schema_change = change;
     }
 
     /// Returns the state of the shared database's schema.

@@ -51,6 +51,8 @@ pub enum Operation {
     Shared,
     /// `ObserveDatabase::schema`; the name is `database`.
     Schema,
+    /// `ObserveDatabase::review`; the name is `database`.
+    Review,
     /// `ObserveWorkload::work`; the name is the node's.
     Working,
     /// `Exposure::expose` and `hide`; the name is `exposure`.
@@ -74,6 +76,7 @@ impl Operation {
             | Self::Ready
             | Self::Shared
             | Self::Schema
+            | Self::Review
             | Self::Working
             | Self::Route
             | Self::Artifact => true,
@@ -259,7 +262,7 @@ impl World {
             Operation::SetAdmin | Operation::Member | Operation::Quiescence => {
                 self.topology().balancers().map(|(_, balancer)| balancer.name.to_string()).collect()
             }
-            Operation::Migrate | Operation::Schema => vec!["database".into()],
+            Operation::Migrate | Operation::Schema | Operation::Review => vec!["database".into()],
             Operation::Expose | Operation::Route => vec!["exposure".into()],
             Operation::Keep | Operation::Artifact => vec!["artifacts".into()],
             Operation::Start

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ha_core::backend::{Admin, Weight};
-use ha_core::state::{Generation, MemberKind, Schema, ServerDomain, Sync, Work, WriterEpoch};
+use ha_core::state::{Generation, MemberKind, Schema, SchemaChange, ServerDomain, Sync, Work, WriterEpoch};
 use ha_core::topology::{Node, PoolIx, Port, Topology};
 use tokio::time::Instant;
 
@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) epoch: u64,
     pub(crate) schema: Schema,
     pub(crate) statements: Vec<Schema>,
+    /// What waits for the database, as its review says.
+    pub(crate) schema_change: SchemaChange,
     /// Where each balancer leads the keys of services.
     pub(crate) routes: BTreeMap<String, Routes>,
     pub(crate) artifacts: Artifacts,

@@ -6,7 +6,7 @@ use ha_core::backend::{
     Applied, Database, ErrorKind, FileSync, HoldFiles, Migrate, ObserveDatabase, ObserveFileSync, ObserveWorkload,
     ReleaseFiles, Shared, StepError, Workload,
 };
-use ha_core::state::{Generation, LeaseEpoch, Schema, Sync, Work, WriterEpoch};
+use ha_core::state::{Generation, LeaseEpoch, Schema, SchemaChange, Sync, Work, WriterEpoch};
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
@@ -225,6 +225,12 @@ impl ObserveDatabase for FakeDatabase {
         self.world.before_read(Operation::Schema, "schema", "database").await?;
         Ok(self.world.lock().schema)
     }
+
+    async fn review(&self) -> Result<SchemaChange, StepError> {
+        self.controller.round_trip().await;
+        self.world.before_read(Operation::Review, "review", "database").await?;
+        Ok(self.world.lock().schema_change.clone())
+    }
 }
 
 #[async_trait]
@@ -233,6 +239,10 @@ impl Database for FakeDatabase {
         let to = request.to;
         self.controller.round_trip().await;
         self.world.fence(epoch.number(), "migrate", "database")?;
+        if to >= Schema::Contracting && request.permit.is_none() {
+            let error = StepError::new(ErrorKind::Denied, "migrate", "database");
+            return Err(error.with_context("nothing is removed without a permit").without_effect());
+        }
         let fault = self.world.take_fault(Operation::Migrate, "database");
         self.world.if_late(fault, move |world| {
             let mut inner = world.lock();

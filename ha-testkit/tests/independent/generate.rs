@@ -7,8 +7,8 @@ use ha_core::procedure::{
     PatchRequest, PlanError, Procedure, ReleaseFacts, Snapshot, UpdateRequest, UpgradeRequest, plan,
 };
 use ha_core::state::{
-    ClusterState, Facts, Generation, MemberKind, MemberState, NodeState, Process, Releases, SchemaRange, Site,
-    SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
+    ClusterState, Facts, Generation, MemberKind, MemberState, NodeState, Process, Releases, SchemaChange, SchemaRange,
+    SchemaVerdict, Site, SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
 };
 use ha_core::topology::{Component, Name, NodeSpec, Permille, Policy, PoolSpec, PortSpec, SiteRole, Topology};
 use ha_testkit::simulate::{Random, mutants};
@@ -294,6 +294,7 @@ impl Sketch {
         if self.change == Change::Upgrade {
             let old = facts.releases.enter("1.0").unwrap();
             facts.releases.declare_schema(old, SchemaRange::OLD);
+            facts.schema_change = Some(SchemaChange::new(SchemaVerdict::Splittable, "scripts"));
         }
         state.schema = ha_core::state::Schema::Base;
         match plan(&*self.request(), Snapshot::new(&topology, &state, &facts)) {
@@ -384,7 +385,7 @@ pub(crate) fn mutated(plan: &Plan, random: &mut Random, count: usize) -> Vec<(St
 fn twist(draft: &mut Draft, random: &mut Random) -> &'static str {
     let stage = random.below(draft.stages.len());
     let step = random.below(draft.stages[stage].steps.len());
-    match random.below(7) {
+    match random.below(8) {
         0 => {
             draft.windows.clear();
             "no window declared"
@@ -401,6 +402,11 @@ fn twist(draft: &mut Draft, random: &mut Random) -> &'static str {
             let steps = &mut draft.stages[stage].steps;
             steps[step] = steps[step].with_on_failure(OnFailure::Hold);
             "a step holds when it fails"
+        }
+        7 => {
+            let steps = &mut draft.stages[stage].steps;
+            steps[step] = steps[step].with_on_failure(OnFailure::Withdraw);
+            "a step is withdrawn when it fails"
         }
         4 => {
             let steps = &mut draft.stages[stage].steps;

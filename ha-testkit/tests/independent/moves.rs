@@ -265,7 +265,8 @@ impl Walk<'_> {
         if run.place.phase.is_some() || holds || run.place.stage >= self.plan.point_of_no_return() {
             return (Event::Over(End::Operator), Run { end: Some(End::Operator), ..run.clone() });
         }
-        (Event::Turns("the run is rolled back"), self.turned_back(run))
+        let withdraws = step.is_some_and(|step| step.on_failure == OnFailure::Withdraw);
+        (Event::Turns("the run is rolled back"), Run { withdrawing: withdraws, ..self.turned_back(run) })
     }
 
     fn turned_back(&self, run: &Run) -> Run {
@@ -305,6 +306,8 @@ impl Walk<'_> {
         let back = Place { phase: Some(0), ..place };
         if place.step > 0 {
             to(recorded, Place { step: place.step - 1, ..back })
+        } else if run.withdrawing {
+            (Event::Over(End::Operator), Run { end: Some(End::Operator), ..run.clone() })
         } else if place.stage > 0 {
             let stage = place.stage - 1;
             to(recorded, Place { stage, step: steps(stage).saturating_sub(1), ..back })

@@ -113,6 +113,10 @@ impl Order {
                 demand(held && same && ready && good, Rule::OneWriter)
             }
             What::Deploy(_) => demand(!cluster.is_exposed(state, self.node) && node.edge != Edge::Open, Rule::Order),
+            // "ContractPermit minted only when every old node is drained and gone": whether it takes requests or not.
+            What::Migrate(to) if to >= Schema::Contracting && cluster.any_uses_less_than(state, to) => {
+                Some(Rule::Schema)
+            }
             What::Migrate(to) => demand(state.schema <= to, Rule::Order),
             What::Strange => Some(Rule::Order),
         }

@@ -35,6 +35,8 @@ pub(super) struct Run {
     pub(super) fault: bool,
     /// A person has asked for the rollback, and no fault came.
     pub(super) asked: bool,
+    /// It goes back to the beginning of its stage only.
+    pub(super) withdrawing: bool,
     /// Between a loss, or a balancer that forgets, and the end of the reaction: what no command of ours may go below.
     pub(super) floor: Option<Sums>,
     pub(super) end: Option<End>,
@@ -156,6 +158,7 @@ pub(crate) fn judge(topology: &Topology, plan: &Plan, waves: Waves) -> Result<us
         recorded: Some(Vec::new()),
         fault: false,
         asked: false,
+        withdrawing: false,
         floor: None,
         end: None,
     };

@@ -65,6 +65,16 @@ impl Cluster<'_> {
             && self.fits_schema(state, node)
     }
 
+    /// Whether a server that runs, or may run, has a release that cannot use the schema in a state.
+    pub(crate) fn any_uses_less_than(&self, state: &State, schema: ha_core::state::Schema) -> bool {
+        let then = State { schema, ..state.clone() };
+        let nodes = state.nodes.iter().enumerate();
+        nodes.filter(|(_, node)| !matches!(node.runs, Runs::Gone | Runs::Stopped)).any(|(index, _)| {
+            let range = then.nodes[index].release.and_then(|release| self.facts.releases.schema(release));
+            !range.is_some_and(|range| range.first <= schema && schema <= range.last)
+        })
+    }
+
     pub(crate) fn fits_schema(&self, state: &State, node: usize) -> bool {
         let range = state.nodes[node].release.and_then(|release| self.facts.releases.schema(release));
         !self.database || range.is_some_and(|range| range.first <= state.schema && state.schema <= range.last)

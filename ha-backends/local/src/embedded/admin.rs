@@ -54,6 +54,10 @@ fn decide(line: &str, servers: &Servers) -> Result<Reply, Refusal> {
         Request::SetWeight { pool, member, weight, epoch } => {
             servers.set_weight(&pool, &member, weight, epoch).map(Reply::Applied)
         }
+        Request::Route { key } => {
+            servers.route(&key).map(|(value, after_restart)| Reply::Route { value, after_restart })
+        }
+        Request::SetRoute { key, pool, epoch } => servers.set_route(&key, pool.as_ref(), epoch).map(Reply::Applied),
     }
 }
 

@@ -35,10 +35,7 @@ impl Embedded {
 
 /// Tells whether a line is a question, and the epoch with which it would change something.
 pub fn question(line: &str) -> Option<Option<u64>> {
-    match serde_json::from_str(line).ok()? {
-        Request::Identify | Request::Member { .. } | Request::Members { .. } | Request::Quiescence { .. } => Some(None),
-        Request::SetAdmin { epoch, .. } | Request::SetWeight { epoch, .. } => Some(Some(epoch)),
-    }
+    Some(serde_json::from_str::<Request>(line).ok()?.epoch())
 }
 
 /// Reads an answer as its asker does, and writes it again.

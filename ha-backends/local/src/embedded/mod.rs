@@ -5,6 +5,7 @@ mod epoch;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod proxy;
+mod routes;
 mod servers;
 
 use std::io;
@@ -19,6 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
 use epoch::KeptEpoch;
+use routes::Routes;
 use servers::Servers;
 
 /// A health check that the embedded balancer runs on every server.
@@ -85,12 +87,13 @@ pub struct EmbeddedBuilder {
     /// Where the pools after the first one listen.
     listens: Vec<SocketAddr>,
     check: Option<Check>,
+    routes: Option<PathBuf>,
 }
 
 impl EmbeddedBalancer {
     /// Begins a balancer with its first pool.
     pub fn builder(pool: Name) -> EmbeddedBuilder {
-        EmbeddedBuilder { servers: Servers::new(pool), listens: Vec::new(), check: None }
+        EmbeddedBuilder { servers: Servers::new(pool), listens: Vec::new(), check: None, routes: None }
     }
 
     /// Returns the address that clients of the first pool use.
@@ -139,6 +142,15 @@ impl EmbeddedBuilder {
         self
     }
 
+    /// Leads the clients of the first pool by the routes of a file: one line each, a path prefix or a host, and the pool
+    /// that answers it; the longest prefix counts, then the host, and what neither fits is answered with 404. A file that is not there is one without routes.
+    /// [`LocalExposure`](crate::LocalExposure) changes it. Default: no routes, each pool's clients are its own.
+    #[must_use]
+    pub fn with_routes(mut self, file: impl Into<PathBuf>) -> Self {
+        self.routes = Some(file.into());
+        self
+    }
+
     /// Checks the health of every server. Default: no checks.
     #[must_use]
     pub fn with_check(mut self, check: Check) -> Self {
@@ -149,7 +161,7 @@ impl EmbeddedBuilder {
     /// Starts it in the current tokio runtime, its first pool on `listen`, where a port of 0 takes a free one.
     ///
     /// # Errors
-    /// When the address or the socket's path is taken, or the lease epoch that is kept beside the socket (in a file with
+    /// When the address or the socket's path is taken, the routes file has a line that is no route, or the lease epoch that is kept beside the socket (in a file with
     /// `.epoch` behind the socket's name) cannot be read.
     pub async fn start(mut self, listen: SocketAddr, socket: &Path) -> io::Result<EmbeddedBalancer> {
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -161,6 +173,9 @@ impl EmbeddedBuilder {
         let admin = UnixListener::bind(socket)?;
         let mut tasks = JoinSet::new();
         self.servers.keep_epoch(KeptEpoch::of(socket)?);
+        if let Some(file) = self.routes {
+            self.servers.set_routes(Routes::of(file)?);
+        }
         self.servers.set_checked(self.check.is_some());
         let servers = Arc::new(self.servers);
         if let Some(check) = self.check {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Uri};
@@ -39,6 +39,11 @@ pub(super) async fn serve(listener: TcpListener, servers: Arc<Servers>, pool: us
 }
 
 async fn forward(servers: &Arc<Servers>, pool: usize, mut request: Request<Incoming>) -> Answer {
+    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = named.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(named, |(host, _)| host);
+    let Some(pool) = servers.lead(pool, host, request.uri().path()) else {
+        return refusal(StatusCode::NOT_FOUND, "no route leads there\n");
+    };
     let Some(session) = servers.choose(pool) else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "no server is usable\n");
     };

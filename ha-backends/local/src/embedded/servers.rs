@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ha_core::backend::{Admin, Applied, Counters, ErrorKind, Health, Instance, Member, Quiescence, Weight};
-use ha_core::state::MemberKind;
+use ha_core::state::{MemberKind, RouteKey};
 use ha_core::topology::Name;
 
 use super::connector::{Connections, MemberClient, client};
 use super::epoch::KeptEpoch;
+use super::routes::Routes;
 
 /// The servers of the pools: what the data plane, the checks and the admin socket share.
 pub(super) struct Servers {
@@ -21,6 +22,8 @@ struct Inner {
     began: Instant,
     servers: Vec<Server>,
     epoch: KeptEpoch,
+    /// Where the first pool's clients are led; without it they are its own.
+    routes: Option<Routes>,
     generation: u64,
 }
 
@@ -83,7 +86,8 @@ impl Servers {
     pub(super) fn new(pool: Name) -> Self {
         let generation = u64::from(std::process::id()) << 20 | NEXT.fetch_add(1, Ordering::Relaxed);
         let (began, epoch) = (Instant::now(), KeptEpoch::default());
-        Self { pools: vec![pool], inner: Mutex::new(Inner { began, servers: Vec::new(), epoch, generation }) }
+        let inner = Inner { began, servers: Vec::new(), epoch, routes: None, generation };
+        Self { pools: vec![pool], inner: Mutex::new(inner) }
     }
 
     /// Begins another pool; servers that are added from now on are in it.
@@ -124,6 +128,43 @@ impl Servers {
     /// Begins with the epoch that was seen before a restart, and keeps higher ones.
     pub(super) fn keep_epoch(&mut self, epoch: KeptEpoch) {
         self.lock().epoch = epoch;
+    }
+
+    /// Leads the clients of the first pool by these routes.
+    pub(super) fn set_routes(&mut self, routes: Routes) {
+        self.lock().routes = Some(routes);
+    }
+
+    /// Returns the pool that answers a client of `pool` who asks `host` for `path`; `None` where no route leads anywhere.
+    pub(super) fn lead(&self, pool: usize, host: &str, path: &str) -> Option<usize> {
+        match &self.lock().routes {
+            Some(routes) if pool == 0 => {
+                let name = routes.pool_of(host, path)?;
+                self.pools.iter().position(|known| known == name)
+            }
+            Some(_) | None => Some(pool),
+        }
+    }
+
+    /// Returns where a key leads in force, and after a restart.
+    pub(super) fn route(&self, key: &RouteKey) -> Result<(Option<String>, Option<String>), Refusal> {
+        match &self.lock().routes {
+            Some(routes) => routes.route(key),
+            None => Err(no_routes()),
+        }
+    }
+
+    pub(super) fn set_route(&self, key: &RouteKey, pool: Option<&Name>, epoch: u64) -> Result<Applied, Refusal> {
+        pool.map_or(Ok(0), |pool| self.known(pool.as_str()))?;
+        let mut inner = self.lock();
+        inner.pass(epoch)?;
+        let routes = inner.routes.as_mut().ok_or_else(no_routes)?;
+        let to = pool.map(Name::to_string);
+        if routes.route(key)? == (to.clone(), to) {
+            return Ok(Applied::AlreadySo);
+        }
+        routes.set(key, pool)?;
+        Ok(Applied::Applied)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -205,14 +246,9 @@ impl Servers {
         change: impl FnOnce(&mut Server) -> Applied,
     ) -> Result<Applied, Refusal> {
         let mut inner = self.lock();
-        let seen = inner.epoch.seen();
-        if epoch < seen {
-            let message = format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts");
-            return Err((ErrorKind::Fenced, message));
-        }
+        inner.check(epoch)?;
         self.find(&mut inner, pool, member)?;
-        let not_kept = |error| (ErrorKind::Denied, format!("its epoch cannot be kept: {error}"));
-        inner.epoch.raise(epoch).map_err(not_kept)?;
+        inner.pass(epoch)?;
         self.find(&mut inner, pool, member).map(change)
     }
 
@@ -247,6 +283,27 @@ impl Servers {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Inner {
+    /// Refuses an epoch below the highest one.
+    fn check(&self, epoch: u64) -> Result<(), Refusal> {
+        let seen = self.epoch.seen();
+        if epoch >= seen {
+            return Ok(());
+        }
+        Err((ErrorKind::Fenced, format!("epoch {seen} was seen, this call has {epoch}: a newer controller acts")))
+    }
+
+    /// The same, and keeps a higher one.
+    fn pass(&mut self, epoch: u64) -> Result<(), Refusal> {
+        self.check(epoch)?;
+        self.epoch.raise(epoch).map_err(|error| (ErrorKind::Denied, format!("its epoch cannot be kept: {error}")))
+    }
+}
+
+fn no_routes() -> Refusal {
+    (ErrorKind::Unsupported, "this balancer has no routes: start it with a routes file".into())
 }
 
 /// The weight of every server at first: a canary of one hundredth still gets traffic.

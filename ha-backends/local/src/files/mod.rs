@@ -90,7 +90,7 @@ fn below_home(settings: &mut Settings<'_>) -> Result<PathBuf, Reported> {
 fn homes(settings: &mut Settings<'_>, topology: &Topology) -> Result<Vec<(Name, PathBuf)>, Reported> {
     let mut homes = Vec::new();
     for (_, node) in topology.nodes() {
-        let host = node.component(Role::Host).filter(|host| host.backend.as_str() == "local");
+        let host = node.component(Role::Host).filter(|host| host.backend.as_str() == crate::NAME);
         match host.and_then(|host| host.settings.get("home")) {
             Some(Setting::Text(home)) => homes.push((node.name.clone(), PathBuf::from(home))),
             Some(_) | None => {
@@ -182,7 +182,7 @@ impl LocalFiles {
     }
 
     fn call(&self, op: &'static str, node: &Name) -> Span {
-        call_span("local", op, node)
+        call_span(crate::NAME, op, node)
     }
 
     async fn blocking<T: Send + 'static>(

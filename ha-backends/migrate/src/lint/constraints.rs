@@ -50,13 +50,19 @@ impl Context<'_> {
                     ]);
                 }
                 ConstraintKind::Unique | ConstraintKind::PrimaryKey => {
-                    let (word, columns) = match definition.find('(') {
-                        Some(open) => definition.split_at(open),
-                        None => (definition.as_str(), ""),
+                    let word = if *kind == ConstraintKind::Unique { "UNIQUE" } else { "PRIMARY KEY" };
+                    // ( columns ) of the index, what stands behind them of the constraint
+                    let nulls = if definition.to_ascii_uppercase().contains("NULLS NOT DISTINCT") {
+                        " NULLS NOT DISTINCT"
+                    } else {
+                        ""
                     };
+                    let ends = definition.find('(').zip(definition.rfind(')'));
+                    let columns = ends.and_then(|(open, close)| definition.get(open..=close)).unwrap_or_default();
+                    let behind = ends.and_then(|(_, close)| definition.get(close + 1..)).unwrap_or_default();
                     (finding.rewrite, verdict) = online([
-                        format!("CREATE UNIQUE INDEX CONCURRENTLY {named} ON {at} {columns}"),
-                        format!("ALTER TABLE {at} ADD CONSTRAINT {named} {} USING INDEX {named}", word.trim()),
+                        format!("CREATE UNIQUE INDEX CONCURRENTLY {named} ON {at} {columns}{nulls}"),
+                        format!("ALTER TABLE {at} ADD CONSTRAINT {named} {word} USING INDEX {named}{behind}"),
                     ]);
                 }
                 ConstraintKind::Exclude => {}

@@ -114,6 +114,7 @@ impl MigratorBuilder {
         let owner = self.owner.unwrap_or_else(|| format!("ha-migrate {}", std::process::id()));
         Ok(Migrator {
             connect: self.connect,
+            scripts: Arc::new(self.scripts),
             units: units.into(),
             undo_scripts,
             tables,

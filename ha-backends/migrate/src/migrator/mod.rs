@@ -29,7 +29,7 @@ use driver::Driver;
 
 use crate::history::Tables;
 use crate::machine::{Goal, Machine, Policy, Resolution, Summary, Unit};
-use crate::script::Phase;
+use crate::script::{Phase, Scripts};
 use crate::{Connect, MigrateError};
 
 /// What a run is asked for.
@@ -133,7 +133,8 @@ pub struct Report {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Migrator {
-    connect: Arc<dyn Connect>,
+    pub(crate) connect: Arc<dyn Connect>,
+    pub(crate) scripts: Arc<Scripts>,
     units: Arc<[Unit]>,
     undo_scripts: Vec<Unit>,
     tables: Tables,

@@ -103,10 +103,10 @@ impl Blocks {
 
     /// Takes a word of the statement.
     pub(super) fn word(&mut self, word: &[u8], at: usize) {
-        let keyword = match self.shape {
-            Shape::Plain | Shape::PlSql => return,
-            _ => Keyword::of(word),
-        };
+        if matches!(self.shape, Shape::Plain | Shape::PlSql) {
+            return;
+        }
+        let keyword = Keyword::of(word);
         match &mut self.shape {
             Shape::Unknown => self.first_word(keyword, at),
             Shape::Create { has_definer } => {
@@ -129,11 +129,11 @@ impl Blocks {
 
     /// Takes what is no word, blank, comment or terminator.
     pub(super) fn sign(&mut self, kind: Kind, at: usize) {
-        match kind {
-            Kind::Open if self.parentheses == 0 => (self.parentheses, self.first_parenthesis) = (1, at),
-            Kind::Open => self.parentheses += 1,
-            Kind::Close => self.parentheses = self.parentheses.saturating_sub(1),
-            _ => {}
+        if kind == Kind::Open {
+            self.first_parenthesis = if self.parentheses == 0 { at } else { self.first_parenthesis };
+            self.parentheses += 1;
+        } else if kind == Kind::Close {
+            self.parentheses = self.parentheses.saturating_sub(1);
         }
         self.settle();
         match &mut self.shape {

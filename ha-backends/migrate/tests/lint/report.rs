@@ -69,6 +69,11 @@ fn safe_forms_are_sql() {
         ),
         (
             Postgres,
+            "ALTER TABLE t ADD CONSTRAINT q UNIQUE (a) INCLUDE (b) DEFERRABLE",
+            "ALTER TABLE t ADD CONSTRAINT q UNIQUE USING INDEX q DEFERRABLE",
+        ),
+        (
+            Postgres,
             "UPDATE t SET a = (SELECT 1 FROM u WHERE b) WHERE a IS NULL OR b > 1",
             "UPDATE t SET a = (SELECT 1 FROM u WHERE b) WHERE id BETWEEN :from AND :to AND ( a IS NULL OR b > 1)",
         ),

@@ -20,7 +20,10 @@ use ha_testkit::conformance::artifacts::{ArtifactsAbility, ArtifactsFixture, Art
 
 use crate::nodes::{EPOCH, Nodes, TREE, names};
 
-struct Fixture;
+/// Nodes of this machine, or hosts of their own over ssh.
+struct Fixture {
+    over_ssh: bool,
+}
 
 struct Subject {
     nodes: Nodes,
@@ -30,7 +33,10 @@ struct Subject {
 
 impl Subject {
     async fn new(nodes: &[Name]) -> Self {
-        let nodes = Nodes::new(nodes, Publish::Switch).await;
+        Self::on(Nodes::new(nodes, Publish::Switch).await)
+    }
+
+    fn on(nodes: Nodes) -> Self {
         Self { store: RsyncArtifacts::new(nodes.files.clone()).unwrap(), nodes, changes: AtomicU64::new(0) }
     }
 
@@ -69,7 +75,7 @@ impl Subject {
 #[async_trait]
 impl ArtifactsFixture for Fixture {
     fn name(&self) -> String {
-        "the releases of rsync".into()
+        if self.over_ssh { "the releases of rsync, over ssh".into() } else { "the releases of rsync".into() }
     }
 
     fn can(&self, ability: ArtifactsAbility) -> bool {
@@ -77,7 +83,11 @@ impl ArtifactsFixture for Fixture {
     }
 
     async fn fresh(&self, nodes: &[Name]) -> Result<Box<dyn ArtifactsSubject>, Breach> {
-        Ok(Box::new(Subject::new(nodes).await))
+        let subject = match self.over_ssh {
+            true => Subject::on(Nodes::over_ssh(nodes, Publish::Switch).await),
+            false => Subject::new(nodes).await,
+        };
+        Ok(Box::new(subject))
     }
 }
 
@@ -149,7 +159,11 @@ fn kill_all_of(dir: &Path) {
 }
 
 mod releases {
-    ha_testkit::conformance!(artifacts, super::Fixture, skips = ["fixture: full disk"]);
+    ha_testkit::conformance!(artifacts, super::Fixture { over_ssh: false }, skips = ["fixture: full disk"]);
+}
+
+mod releases_over_ssh {
+    ha_testkit::conformance!(artifacts, super::Fixture { over_ssh: true }, skips = ["fixture: full disk"]);
 }
 
 #[tokio::test]

@@ -4,16 +4,22 @@ use tokio::time::{Instant, timeout};
 
 use super::{Executor, Outcome, READ_LIMIT, Shared, done, not_done, unknown};
 use crate::action::SchemaAction;
-use crate::backend::Migrate;
+use crate::backend::{ContractPermit, Migrate};
+use crate::plan::Plan;
 use crate::record::Evidence;
-use crate::state::Schema;
+use crate::state::{Schema, SchemaChange};
 
 impl Executor {
     pub(super) async fn act_on_schema(&self, action: SchemaAction, deadline: Duration) -> Outcome {
         let Some(database) = &self.shared.database else { return not_done("the cluster has no database") };
         let until = Instant::now() + deadline;
         let SchemaAction::Migrate { to } = action;
-        let asked = database.migrate(self.epoch, Migrate::new(to).with_deadline(deadline)).await;
+        let mut request = Migrate::new(to).with_deadline(deadline);
+        if to >= Schema::Contracting {
+            // That none of them is left is the precondition of the action, which holds now.
+            request = request.with_permit(permit(&self.plan, to));
+        }
+        let asked = database.migrate(self.epoch, request).await;
         self.wait_until(until, asked, || self.look_at_schema(action)).await
     }
 
@@ -25,6 +31,38 @@ impl Executor {
             Ok(schema) => not_done(format!("the schema is {schema}, not {to}")),
             Err(error) => unknown(error),
         }
+    }
+}
+
+/// Permits a contraction to the releases that can use the schema then.
+fn permit(plan: &Plan, to: Schema) -> ContractPermit {
+    let gone = plan.facts.releases.iter().filter(|(_, range)| !range.is_some_and(|range| range.contains(to)));
+    ContractPermit::proven(gone.map(|(name, _)| name.to_string()).collect(), plan.digest().short())
+}
+
+/// How long the scripts may take to be judged: catalogues of large databases are read for it.
+const REVIEW_LIMIT: Duration = Duration::from_secs(60);
+
+/// Reviews the scripts that wait; `None` where no database is declared, or they could not be judged, as the note says then.
+pub(in crate::engine) async fn review_schema(shared: &Shared) -> (Option<SchemaChange>, Option<String>) {
+    let Some(database) = &shared.database else { return (None, None) };
+    match timeout(REVIEW_LIMIT, database.review()).await {
+        Ok(Ok(change)) => (Some(change), None),
+        Ok(Err(error)) => (None, Some(format!("the migration scripts cannot be reviewed: {error}"))),
+        Err(_) => (None, Some(format!("the migration scripts were not reviewed in {REVIEW_LIMIT:?}"))),
+    }
+}
+
+/// Says how the scripts that wait differ from those that a plan was made for.
+pub(in crate::engine) async fn reviewed_otherwise(shared: &Shared, plan: &Plan) -> Option<String> {
+    let planned = plan.facts.schema_change.as_ref()?;
+    match review_schema(shared).await {
+        (Some(now), _) if now.digest == planned.digest => None,
+        (Some(now), _) => Some(format!(
+            "the migration scripts, or what they are judged by, are not those of the plan ({}, now {})",
+            planned.verdict, now.verdict
+        )),
+        (None, note) => note,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::server::Server;
-use super::{HANDSHAKE_ANSWER, HANDSHAKE_KEY};
+use super::{Answered, Asked, HANDSHAKE_ANSWER, HANDSHAKE_KEY};
 
 /// Answers one request.
 pub(super) async fn answer(server: Arc<Server>, mut request: Request<Incoming>) -> Response<Answer> {
@@ -36,6 +36,10 @@ pub(super) async fn answer(server: Arc<Server>, mut request: Request<Incoming>) 
             let marks = [&server.release, &set].map(|what| format!("fail-test-{what}"));
             if marks.iter().any(|mark| server.home.join(mark).exists()) {
                 return reply(StatusCode::INTERNAL_SERVER_ERROR, "order 4711 came back empty\n");
+            }
+            match ask(&server, "/selftest").await {
+                Some((200, _)) | None => {}
+                Some((status, text)) => return reply(status_of(status), &format!("{text}\n")),
             }
             server.note("T", &set);
             return reply(StatusCode::OK, &format!("ok {}\n", server.release));
@@ -59,6 +63,10 @@ pub(super) async fn answer(server: Arc<Server>, mut request: Request<Incoming>) 
     if !pause.is_zero() {
         sleep(pause).await;
     }
+    if let Some((status, text)) = ask(&server, &format!("/{name}")).await {
+        server.note("E", &id);
+        return reply(status_of(status), &format!("{text}\n"));
+    }
     server.note("E", &id);
     match name.strip_prefix("services/") {
         None => reply(StatusCode::OK, &line),
@@ -70,6 +78,16 @@ pub(super) async fn answer(server: Arc<Server>, mut request: Request<Incoming>) 
             None => reply(StatusCode::NOT_FOUND, "no such service\n"),
         },
     }
+}
+
+/// Asks the program's own part of the server.
+async fn ask(server: &Server, path: &str) -> Option<Answered> {
+    let (home, release) = (server.home.clone(), server.release.clone());
+    server.business.answer(Asked { home, release, path: path.into() }).await
+}
+
+fn status_of(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The folder of deployed services, below the home.

@@ -2,10 +2,12 @@
 //! its process.
 
 mod answer;
+mod business;
 mod control;
 mod home;
 mod server;
 
+pub use business::{Answered, Asked, Business};
 pub use home::{CarbonConfig, CarbonHome, Relaunch};
 
 use std::ffi::OsString;
@@ -22,9 +24,14 @@ pub(crate) const HANDSHAKE_ANSWER: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 ///
 /// Call it first of all: before arguments are read, before a runtime is started.
 pub fn run_if_asked() {
+    run_if_asked_with(Business::none());
+}
+
+/// The same, where the servers have a part of the program's own.
+pub fn run_if_asked_with(business: Business) {
     let Some(role) = std::env::var_os(ROLE) else { return };
     let code = if role == "carbon" {
-        server::run(&argument("carbon.home="))
+        server::run(&argument("carbon.home="), business)
     } else if role == "warden" {
         crate::warden::warden()
     } else if role == "guardian" {

@@ -17,11 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::CarbonConfig;
 use super::answer::answer;
+use super::{Business, CarbonConfig};
 
 /// Runs the server of one home to its end; returns the exit code.
-pub(super) fn run(home: &OsStr) -> i32 {
+pub(super) fn run(home: &OsStr, business: Business) -> i32 {
     let home = PathBuf::from(home);
     let config = fs::read(home.join("repository/conf/fake-carbon.json"));
     let config: CarbonConfig = match config.map(|bytes| serde_json::from_slice(&bytes)) {
@@ -36,7 +36,7 @@ pub(super) fn run(home: &OsStr) -> i32 {
         return fail(&format!("the lab is gone: {error}"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime.and_then(|runtime| runtime.block_on(serve(home, config)));
+    let served = runtime.and_then(|runtime| runtime.block_on(serve(home, config, business)));
     match served {
         Ok(()) => 0,
         Err(error) => fail(&error.to_string()),
@@ -66,6 +66,7 @@ fn hold_lifeline(socket: &Path) -> io::Result<()> {
 pub(super) struct Server {
     pub(super) home: PathBuf,
     pub(super) release: String,
+    pub(super) business: Business,
     /// What tells this start of the process from every other.
     pub(super) boot: String,
     ready_at: Instant,
@@ -86,7 +87,7 @@ impl Server {
     }
 }
 
-async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
+async fn serve(home: PathBuf, config: CarbonConfig, business: Business) -> io::Result<()> {
     let began = Instant::now();
     let mut terminated = signal(SignalKind::terminate())?;
     sleep(Duration::from_millis(config.port_delay_ms)).await;
@@ -105,6 +106,7 @@ async fn serve(home: PathBuf, config: CarbonConfig) -> io::Result<()> {
         never_ready: config.never_ready || home.join(format!("never-ready-{release}")).exists(),
         boot: format!("{}-{}", std::process::id(), boot_time()),
         release,
+        business,
         ready_at: Instant::now() + Duration::from_millis(config.ready_delay_ms),
         log,
         home,

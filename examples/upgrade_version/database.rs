@@ -1,0 +1,185 @@
+//! The database of the demonstration, and what the servers do with it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use examples::Fallible;
+use ha_backends::migrate::script::{LoadOptions, Phase, Scripts};
+use ha_backends::migrate::{Connect, Dialect, Limits, Migrator, Run, Session, SessionRole, connect_url};
+use ha_lab::fake_carbon::{Answered, Asked};
+use ha_lab::{DatabaseSpec, Lab, MariaDbServer, PostgresServer};
+use tokio::sync::Mutex;
+
+/// The release at the beginning, which reads and writes `amount`.
+pub(crate) const OLD: &str = "4.2.0";
+/// The release afterwards, which reads and writes `total`.
+pub(crate) const NEW: &str = "5.0.0";
+/// So many rows are there at first.
+pub(crate) const ROWS: i64 = 20_000;
+
+/// Which database.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+    MariaDb,
+}
+
+/// The server of the database, while the demonstration lasts.
+pub(crate) struct Database {
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    _server: Server,
+}
+
+enum Server {
+    File,
+    Postgres(PostgresServer),
+    MariaDb(MariaDbServer),
+}
+
+impl Database {
+    /// Starts it, empty.
+    pub(crate) fn start(lab: &Lab, kind: Kind) -> Fallible<Self> {
+        let spec = DatabaseSpec::default();
+        let (url, server) = match kind {
+            Kind::Sqlite => (format!("jdbc:sqlite:{}", lab.path().join("orders.db").display()), Server::File),
+            Kind::Postgres => {
+                let server = lab.postgres("db", &spec)?;
+                let url = format!("jdbc:postgresql://127.0.0.1:{}/{}?user=postgres", server.port(), server.database()?);
+                (url, Server::Postgres(server))
+            }
+            Kind::MariaDb => {
+                let server = lab.mariadb("db", &spec)?;
+                let url = format!("jdbc:mariadb://127.0.0.1:{}/{}?user=root", server.port(), server.database()?);
+                (url, Server::MariaDb(server))
+            }
+        };
+        Ok(Self { kind, url, _server: server })
+    }
+
+    /// Opens a session.
+    pub(crate) async fn session(&self, role: SessionRole) -> Fallible<Box<dyn Session>> {
+        Ok(connect_url(&self.url, &patient())?.open(role).await?)
+    }
+
+    /// Brings the database to the schema of the old release.
+    pub(crate) async fn migrate_base(&self, scripts: &Path) -> Fallible<()> {
+        let scripts = Scripts::from_dir(scripts, &LoadOptions::new())?;
+        let migrator = Migrator::builder(connect_url(&self.url, &patient())?, scripts).build()?;
+        migrator.run(&Run::to(Phase::Expand)).await?;
+        Ok(())
+    }
+
+    /// Fills the table of the old release.
+    pub(crate) async fn fill(&self) -> Fallible<()> {
+        let mut session = self.session(SessionRole::Migrator).await?;
+        if self.kind == Kind::Sqlite {
+            // Readers and the writer do not wait for each other; a commit does not wait for the disk.
+            session.query("PRAGMA journal_mode = WAL").await?;
+        }
+        for from in (1..=ROWS).step_by(1_000) {
+            let rows: Vec<String> = (from..from + 1_000).map(|id| format!("({id}, {})", amount(id))).collect();
+            session.execute(&format!("INSERT INTO orders (id, amount) VALUES {}", rows.join(", "))).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts the rows, and those whose total is wrong.
+    pub(crate) async fn count(&self, column: &str) -> Fallible<(u64, u64)> {
+        let mut session = self.session(SessionRole::Reader).await?;
+        let sql =
+            format!("SELECT count(*), coalesce(sum(CASE WHEN {column} = id % 1000 THEN 0 ELSE 1 END), 0) FROM orders");
+        let rows = session.query(&sql).await?;
+        let number = |at: usize| rows.first().and_then(|row| row.get(at)?.as_ref()?.parse().ok()).unwrap_or(u64::MAX);
+        Ok((number(0), number(1)))
+    }
+}
+
+/// What an order of this number costs: either release knows what it should read.
+fn amount(id: i64) -> i64 {
+    id % 1_000
+}
+
+/// A server waits for the locks of others, as long as its clients wait for it.
+fn patient() -> Limits {
+    Limits::default().with_lock(Duration::from_secs(5)).with_row_lock(Duration::from_secs(5))
+}
+
+/// A server's connections to the database.
+pub(crate) struct Orders {
+    connections: Vec<Mutex<Option<Box<dyn Session>>>>,
+    connect: Arc<dyn Connect>,
+    next: AtomicI64,
+}
+
+impl Orders {
+    /// Uses the database whose URL is in the file `database` of a home.
+    pub(crate) fn of(home: &Path) -> Fallible<Self> {
+        let url = std::fs::read_to_string(home.join("database"))?;
+        let connections = (0..4).map(|_| Mutex::new(None)).collect();
+        // Each start of a server numbers its orders from another place on.
+        let start = (i64::from(std::process::id()) << 32) + ROWS + 1;
+        Ok(Self { connections, connect: connect_url(url.trim(), &patient())?, next: AtomicI64::new(start) })
+    }
+
+    /// Writes an order and reads it back, and an old one, as a release does.
+    pub(crate) async fn answer(&self, asked: &Asked) -> Answered {
+        let column = if asked.release == OLD { "amount" } else { "total" };
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        match self.order(id, column, &asked.release).await {
+            Ok(()) => (200, format!("orders {} {id}", asked.release)),
+            Err(error) => (500, format!("orders {} failed: {error}", asked.release)),
+        }
+    }
+
+    async fn order(&self, id: i64, column: &str, release: &str) -> Fallible<()> {
+        let place = usize::try_from(id)? % self.connections.len();
+        let mut slot = self.connections[place].lock().await;
+        let mut session = match slot.take() {
+            Some(session) => session,
+            None => self.open(release).await?,
+        };
+        let old = id % ROWS + 1;
+        let insert = format!("INSERT INTO orders (id, {column}) VALUES ({id}, {})", amount(id));
+        session.execute(&insert).await?;
+        let read = format!("SELECT id, {column} FROM orders WHERE id IN ({id}, {old}) ORDER BY id");
+        for row in session.query(&read).await? {
+            let [Some(id), Some(cost)] = &row[..] else { return Err(format!("{row:?} has no {column}").into()) };
+            if cost.parse::<i64>()? != amount(id.parse()?) {
+                return Err(format!("{column} of {id} is {cost}").into());
+            }
+        }
+        *slot = Some(session);
+        Ok(())
+    }
+
+    async fn open(&self, release: &str) -> Fallible<Box<dyn Session>> {
+        let mut session = self.connect.open(SessionRole::Migrator).await?;
+        if self.connect.dialect() == Dialect::Postgres {
+            session.execute(&format!("SET application_name = 'esb-{release}'")).await?;
+        }
+        Ok(session)
+    }
+}
+
+/// Keeps the connections of the one server that this process is.
+pub(crate) async fn serve(orders: &'static Mutex<Option<Arc<Orders>>>, asked: Asked) -> Option<Answered> {
+    if !["/orders", "/selftest"].contains(&asked.path.as_str()) {
+        return None;
+    }
+    let home: PathBuf = asked.home.clone();
+    let known = {
+        let mut known = orders.lock().await;
+        match &*known {
+            Some(orders) => orders.clone(),
+            None => match Orders::of(&home) {
+                Ok(orders) => known.insert(Arc::new(orders)).clone(),
+                Err(error) => return Some((500, format!("no database: {error}"))),
+            },
+        }
+    };
+    Some(known.answer(&asked).await)
+}

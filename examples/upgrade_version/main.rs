@@ -1,0 +1,197 @@
+//! A version is upgraded together with its database, under load whose every request writes a row and reads it back: the schema is
+//! expanded and filled while the old release serves, one node after another is upgraded while both do, and what only the old release
+//! needed is removed when it is gone.
+//!
+//! ```text
+//! cargo run --release --example upgrade_version -- [--postgres] [--mariadb] [--haproxy] [--breaking] [--literal] [--fail-test] \
+//!     [--kill-controller] [--requests N] [--out FOLDER]
+//! ```
+//!
+//! Without options nothing needs to be installed: the database is a SQLite file, the embedded balancer is in front. With `--postgres`
+//! or `--mariadb` a private server of that kind is started, and with `--haproxy` HAProxy.
+//!
+//! With `--breaking` the script that removes the old column is not marked as a contraction: it is refused before anything is done. With
+//! `--literal` the published procedure is followed to the letter, the scripts run at once for the passive node: what breaks is seen.
+//! With `--fail-test` the new release fails its test on the last node: all goes back, and the schema stays expanded. With
+//! `--kill-controller` the controller is killed with -9 at a random moment, and another one goes on.
+//!
+//! Exit codes: 0 no request failed, every row has its total, and all nodes have the release and the database the schema that the run's
+//! end says, or the plan was refused as `--breaking` asks for; 1 otherwise; 2 the demonstration itself could not be set up.
+
+mod cluster;
+mod database;
+mod scripts;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use examples::{Controlled, Controller, Fallible, Resume, Show, as_controller, control, demonstration};
+use ha_backends::connect;
+use ha_backends::migrate::SessionRole;
+use ha_core::procedure::{PatchRequest, ReleaseFacts, UpgradeRequest};
+use ha_core::state::{Schema, SchemaRange};
+use ha_lab::fake_carbon::{self, Business};
+use ha_lab::load::{Class, Load, double_executions};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use cluster::Cluster;
+use database::{Kind, NEW, OLD, Orders};
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    kind: Kind,
+    haproxy: bool,
+    breaking: bool,
+    literal: bool,
+    fail_test: bool,
+    kill_controller: bool,
+    requests: u64,
+    out: PathBuf,
+}
+
+const RATE: u32 = 200;
+/// A controller that is to be killed is within the first so many events; a run has some more.
+const EVENTS: u64 = 35;
+
+static ORDERS: Mutex<Option<Arc<Orders>>> = Mutex::const_new(None);
+
+fn main() -> ExitCode {
+    fake_carbon::run_if_asked_with(Business::new(|asked| database::serve(&ORDERS, asked)));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, folder] = &arguments[..]
+        && role == "controller"
+    {
+        return as_controller(upgrade(folder));
+    }
+    demonstration("upgrade_version", async { demonstrate(parse(&arguments)?).await })
+}
+
+/// What the controller does.
+async fn upgrade(folder: &str) -> Fallible<()> {
+    let script = |verb: &str| vec!["bin/patch.sh".into(), verb.into()];
+    let change = PatchRequest::new(NEW, script("apply"), script("restore"))
+        .with_facts(ReleaseFacts::new(OLD).with_schema(SchemaRange::OLD))
+        .with_facts(ReleaseFacts::new(NEW).with_beside(OLD).with_schema(SchemaRange::NEW));
+    control(folder.as_ref(), "upgrade", &UpgradeRequest::new(change), Resume::Forward).await
+}
+
+fn parse(arguments: &[String]) -> Fallible<Options> {
+    let mut options = Options {
+        kind: Kind::Sqlite,
+        haproxy: false,
+        breaking: false,
+        literal: false,
+        fail_test: false,
+        kill_controller: false,
+        requests: 2_000,
+        out: "target/upgrade_version".into(),
+    };
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--postgres" => options.kind = Kind::Postgres,
+            "--mariadb" => options.kind = Kind::MariaDb,
+            "--haproxy" => options.haproxy = true,
+            "--breaking" => options.breaking = true,
+            "--literal" => options.literal = true,
+            "--fail-test" => options.fail_test = true,
+            "--kill-controller" => options.kill_controller = true,
+            "--requests" => {
+                let number = words.next().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+                options.requests = number.ok_or("--requests needs a number above 0")?;
+            }
+            "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
+            other => {
+                let known = "--postgres, --mariadb, --haproxy, --breaking, --literal, --fail-test, --kill-controller, --requests N, \
+                             --out FOLDER";
+                return Err(format!("unknown option {other:?}; known: {known}").into());
+            }
+        }
+    }
+    Ok(options)
+}
+
+async fn demonstrate(options: Options) -> Fallible<bool> {
+    let show = Show::new();
+    show.line("starting the database, the active, the passive and the spare server, and the balancer in front");
+    let cluster = Cluster::start(&options).await?;
+    if options.fail_test {
+        cluster.homes()[0].fail_test_of(NEW)?;
+    }
+    scripts::write_upgrade(&cluster.scripts(), options.kind, options.breaking)?;
+    show.line(&format!("load: {RATE} requests/s, each writes an order and reads it back, and an old one"));
+    let load = Load::new(cluster.address(), RATE).with_class(Class::new("/orders", "orders ", 1)).start()?;
+    sleep(Duration::from_secs(1)).await;
+    let (run, killed) = if options.literal {
+        literally(&cluster, &show).await?;
+        (Value::Null, false)
+    } else {
+        let folder = cluster.folder().to_str().ok_or("the lab's folder is no text")?;
+        let kill = options.kill_controller.then_some(EVENTS);
+        let Controlled { report, killed, .. } = Controller::run(&["controller", folder], &show, &load, kill).await?;
+        (report, killed)
+    };
+    sleep(Duration::from_secs(1)).await;
+    while load.snapshot().sent < options.requests {
+        show.tick(&load.snapshot());
+        sleep(Duration::from_millis(200)).await;
+    }
+    let load = load.stop().await;
+    let schema = connect(&cluster.topology()?)?.database.ok_or("there is no database")?.schema().await?;
+    let column = if schema == Schema::Base { "amount" } else { "total" };
+    let (rows, wrong) = cluster.database.count(column).await?;
+    let releases: Vec<String> = cluster.homes().iter().map(|home| home.release()).collect();
+    let doubles = double_executions(&cluster.request_logs())?;
+    show.line("");
+    show.counts(&load, doubles);
+    println!("schema             {schema:>9}");
+    println!("rows               {rows:>9}");
+    println!("rows with a wrong {column:<6} {wrong:>4}");
+    println!("releases           {}", releases.join(", "));
+    show.run(&run);
+    let told = json!({
+        "load": load, "executed_twice": doubles, "schema": schema, "rows": rows, "wrong": wrong, "releases": releases,
+        "kills": u64::from(killed), "run": run,
+    });
+    std::fs::create_dir_all(&options.out)?;
+    let written = options.out.join("report.json");
+    std::fs::write(&written, serde_json::to_vec_pretty(&told)?)?;
+    show.line(&format!("report: {}", written.display()));
+    let (end, members) = if options.breaking {
+        (Schema::Base, OLD)
+    } else if run["end"] == "all-new" {
+        (Schema::Contracted, NEW)
+    } else {
+        (schema.min(Schema::Backfilled), OLD)
+    };
+    let is_ended = match (&run["end"], &run["refused"]) {
+        (Value::String(end), _) => end == "all-new" || (end == "all-old" && options.fail_test),
+        (_, Value::String(_)) => options.breaking,
+        _ => false,
+    };
+    let is_open = run["open"].as_array().is_some_and(|open| !open.is_empty());
+    let is_as_said = schema == end && releases[..2].iter().all(|release| release == members);
+    Ok(is_ended && !is_open && is_as_said && wrong == 0 && load.counts.failures() == 0)
+}
+
+/// "Run the migration scripts for the passive node", then upgrade it, switch, and upgrade the other: on the one database that both
+/// share.
+async fn literally(cluster: &Cluster, show: &Show) -> Fallible<()> {
+    show.line("literally: the scripts are run for the passive node");
+    let mut session = cluster.database.session(SessionRole::Migrator).await?;
+    session.execute("ALTER TABLE orders RENAME COLUMN amount TO total").await?;
+    drop(session);
+    for home in [&cluster.homes()[1], &cluster.homes()[0]] {
+        show.line(&format!("literally: {} is stopped, patched and started", home.path().display()));
+        for (script, verb) in [("wso2server.sh", "stop"), ("patch.sh", "apply"), ("wso2server.sh", "start")] {
+            cluster.run(home, script, verb).await?;
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    Ok(())
+}
