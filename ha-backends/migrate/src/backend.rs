@@ -122,7 +122,7 @@ impl ObserveDatabase for MigrateBackend {
     async fn review(&self) -> Result<SchemaChange, StepError> {
         let base = self.base.as_ref();
         let later = |version: &str| base.is_none_or(|base| compare_versions(version, base).is_gt());
-        self.migrator.review(&later).await.map_err(|error| self.error("review", error).without_effect())
+        self.migrator.review(&later).await.map_err(|error| self.error("review", false, error))
     }
 }
 
