@@ -65,7 +65,7 @@ impl MigrateBackend {
         self.migrator.schema_range(&later).await
     }
 
-    fn error(&self, operation: &'static str, error: MigrateError) -> StepError {
+    fn error(&self, operation: &'static str, touched: bool, error: MigrateError) -> StepError {
         let kind = match &error {
             MigrateError::Fenced { .. } => ErrorKind::Fenced,
             MigrateError::NoPermit { .. } | MigrateError::OldSessions(_) | MigrateError::PointOfNoReturn { .. } => {
@@ -108,9 +108,7 @@ impl MigrateBackend {
             | MigrateError::Unsupported(_)
             | MigrateError::Database { .. } => step,
         };
-        // Reading never changes anything.
-        let none = operation == "schema" || error.is_without_effect();
-        let step = if none { step.without_effect() } else { step };
+        let step = if touched { step } else { step.without_effect() };
         step.caused_by(error)
     }
 }
@@ -118,13 +116,13 @@ impl MigrateBackend {
 #[async_trait]
 impl ObserveDatabase for MigrateBackend {
     async fn schema(&self) -> Result<Schema, StepError> {
-        self.read().await.map(SchemaRange::schema).map_err(|error| self.error("schema", error))
+        self.read().await.map(SchemaRange::schema).map_err(|error| self.error("schema", false, error))
     }
 
     async fn review(&self) -> Result<SchemaChange, StepError> {
         let base = self.base.as_ref();
         let later = |version: &str| base.is_none_or(|base| compare_versions(version, base).is_gt());
-        self.migrator.review(&later).await.map_err(|error| self.error("review", error).without_effect())
+        self.migrator.review(&later).await.map_err(|error| self.error("review", false, error))
     }
 }
 
@@ -152,7 +150,7 @@ impl Database for MigrateBackend {
             let error = StepError::new(ErrorKind::Denied, OP, self.migrator.target());
             return Err(error.with_context(what).without_effect());
         }
-        let before = self.read().await.map_err(|error| self.error(OP, error).without_effect())?;
+        let before = self.read().await.map_err(|error| self.error(OP, false, error))?;
         if request.deadline.is_zero() {
             return if before.schema() >= request.to {
                 Ok(Applied::AlreadySo)
@@ -166,11 +164,12 @@ impl Database for MigrateBackend {
             run = run.with_permit(permit);
         }
         // Also where nothing is pending: a newer controller's lease has to be seen.
-        let report = self.migrator.run(&run).await.map_err(|error| self.error(OP, error))?;
-        let after = self.read().await.map_err(|error| self.error(OP, error))?;
+        let (touched, ran) = self.migrator.run_told(&run).await;
+        let report = ran.map_err(|error| self.error(OP, touched, error))?;
+        let after = self.read().await.map_err(|error| self.error(OP, touched, error))?;
         if after.schema() < request.to {
             // A phase without scripts: that it was reached is kept.
-            self.migrator.mark(&run, phase).await.map_err(|error| self.error(OP, error))?;
+            self.migrator.mark(&run, phase).await.map_err(|error| self.error(OP, true, error))?;
         }
         let same = report.applied.is_empty() && before.schema() >= request.to;
         Ok(if same { Applied::AlreadySo } else { Applied::Applied })

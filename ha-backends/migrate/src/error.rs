@@ -1,9 +1,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::DbError;
 use crate::machine::{Dirty, Finding};
 use crate::migrator::Blocker;
-use crate::{DbError, DbErrorKind};
 
 /// Says why a migration did not come to its end, with what is known of the database afterwards.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum MigrateError {
     /// transaction. The next run goes on with it.
     #[error("{0}")]
     Statement(Box<FailedStatement>),
-    /// Another migrator had the lock until the deadline. Nothing was run.
+    /// Another migrator had the lock until the deadline.
     #[error("another migrator has had the lock for {waited:?}{}: wait for it, or end its session", named(.holder.as_deref()))]
     Locked {
         /// Who.
@@ -43,7 +43,7 @@ pub enum MigrateError {
         /// How long was waited.
         waited: Duration,
     },
-    /// The session that ran a statement when its migrator died still runs it. Nothing was run.
+    /// The session that ran a statement when its migrator died still runs it.
     #[error(
         "session {session} of an earlier run is still at work: wait for it, or end it with the policy terminate_after"
     )]
@@ -129,40 +129,6 @@ impl fmt::Display for FailedStatement {
             write!(f, "; in the way: {}", list(blockers))?;
         }
         Ok(())
-    }
-}
-
-impl MigrateError {
-    /// Tells whether nothing of the scripts was run by the call that failed.
-    pub fn is_without_effect(&self) -> bool {
-        match self {
-            Self::Invalid(_)
-            | Self::Script { .. }
-            | Self::Locked { .. }
-            | Self::Orphan { .. }
-            | Self::PointOfNoReturn { .. }
-            | Self::Unsupported(_) => true,
-            Self::Database { error, .. } => match error.kind {
-                DbErrorKind::Denied | DbErrorKind::Unreachable => true,
-                DbErrorKind::Cancelled
-                | DbErrorKind::ConnectionLost
-                | DbErrorKind::Deadlock
-                | DbErrorKind::Full
-                | DbErrorKind::LockTimeout
-                | DbErrorKind::Duplicate
-                | DbErrorKind::Missing
-                | DbErrorKind::OnlineRefused
-                | DbErrorKind::ReadOnly
-                | DbErrorKind::Refused => false,
-            },
-            Self::Dirty(_)
-            | Self::Fenced { .. }
-            | Self::Statement(_)
-            | Self::OldSessions(_)
-            | Self::NoPermit { .. }
-            | Self::Mismatch { .. }
-            | Self::Deadline { .. } => false,
-        }
     }
 }
 

@@ -94,6 +94,12 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Changes what the scripts are about, or what the history says of them.
+    pub(crate) fn touches(&self) -> bool {
+        let own = matches!(self, Self::Terminate(_) | Self::CreateTables | Self::BumpEpoch | Self::Import(_));
+        self.writes() && !own
+    }
+
     /// Changes scripts' objects or rows, or the journal.
     pub(crate) fn writes(&self) -> bool {
         match self {

@@ -213,6 +213,8 @@ pub(crate) struct Summary {
     /// Sessions that were opened after the first.
     pub(crate) reconnects: u32,
     pub(crate) rows: u64,
+    /// A command was given out that changes what scripts are about.
+    pub(crate) touched: bool,
     /// The last statement begun.
     pub(crate) last: Option<At>,
 }

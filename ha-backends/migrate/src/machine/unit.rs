@@ -194,6 +194,21 @@ impl Unit {
         })
     }
 
+    /// It locks tables even against readers: it changes more than their indexes and triggers.
+    pub(crate) fn locks_out_readers(&self) -> bool {
+        let objects = self.steps.iter().flat_map(|step| &step.class.objects);
+        objects.into_iter().any(|object| match object.kind {
+            ObjectKind::Index | ObjectKind::Trigger => self.steps.iter().any(|step| step.begins(&["DROP"])),
+            ObjectKind::Table
+            | ObjectKind::View
+            | ObjectKind::Sequence
+            | ObjectKind::Routine
+            | ObjectKind::Type
+            | ObjectKind::Schema
+            | ObjectKind::Other => true,
+        })
+    }
+
     /// The tables that a transactional script changes the definition of or writes to, in its order.
     pub(crate) fn locked_tables(&self) -> Vec<ObjectName> {
         let mut tables: Vec<ObjectName> = Vec::new();

@@ -157,11 +157,13 @@ pub(super) async fn terminate(session: &mut dyn Session, dialect: Dialect, other
     }
 }
 
-/// Lists transactions older than 100 ms that hold locks on tables (PostgreSQL), or that are open at all (MariaDB, MySQL).
+/// Lists transactions older than 100 ms that hold locks on tables (PostgreSQL; those that only read too, where the script locks
+/// readers out), or that are open at all (MariaDB, MySQL).
 pub(super) async fn blocked_by(
     session: &mut dyn Session,
     dialect: Dialect,
     tables: &[ObjectName],
+    readers_too: bool,
 ) -> Result<Vec<Blocker>, DbError> {
     let sql = match dialect {
         Dialect::Postgres => {
@@ -177,11 +179,14 @@ pub(super) async fn blocked_by(
             if names.is_empty() {
                 return Ok(Vec::new());
             }
+            let weak = if readers_too { "" } else { " AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')" };
+            // Autovacuum makes way by itself.
             format!(
                 "SELECT DISTINCT {POSTGRES_SESSION} FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
                  WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid() \
                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-                 AND l.relation IN ({names}) AND a.xact_start < clock_timestamp() - interval '100 ms'"
+                 AND l.relation IN ({names}) AND a.xact_start < clock_timestamp() - interval '100 ms' \
+                 AND a.backend_type <> 'autovacuum worker'{weak}"
             )
         }
         Dialect::MariaDb | Dialect::MySql => format!(

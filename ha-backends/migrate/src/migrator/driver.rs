@@ -150,7 +150,8 @@ impl<'a> Driver<'a> {
             }
             Command::LookAtBlockers { unit } => {
                 let tables = self.unit(*unit)?.locked_tables();
-                let blockers: Vec<Blocker> = ask::blocked_by(self.session()?, dialect, &tables).await?;
+                let readers_too = self.unit(*unit)?.locks_out_readers();
+                let blockers: Vec<Blocker> = ask::blocked_by(self.session()?, dialect, &tables, readers_too).await?;
                 if !blockers.is_empty() {
                     let script = self.unit(*unit)?.script.clone();
                     self.migrator.tell(&Event::Blocked { script, blockers: blockers.clone() });
@@ -323,131 +324,6 @@ impl<'a> Driver<'a> {
         self.fence.rank = history.rows.last().map_or(0, |row| row.rank);
         Ok(Input::History(history))
     }
-
-    fn tell_begin(&self, command: &Command) {
-        let began = |at: At| {
-            let unit = self.units.get(at.unit)?;
-            let line = unit.steps.get(at.step)?.line;
-            Some(Event::Began { script: unit.script.clone(), statement: at.step + 1, line })
-        };
-        let event = match command {
-            Command::Run(at) | Command::RunWithRow(at) => began(*at),
-            Command::RunScript { unit, .. } => self.units.get(*unit).map(|unit| Event::Began {
-                script: unit.script.clone(),
-                statement: 0,
-                line: unit.steps.first().map_or(0, |step| step.line),
-            }),
-            Command::LookAtOrphan(_)
-            | Command::Connect
-            | Command::Identify
-            | Command::TryLock
-            | Command::Terminate(_)
-            | Command::CreateTables
-            | Command::BumpEpoch
-            | Command::ReadHistory
-            | Command::Import(_)
-            | Command::LookAtOldSessions
-            | Command::LookAtBlockers { .. }
-            | Command::Fingerprint(_)
-            | Command::LookAtIndex(_)
-            | Command::DropIndex(_)
-            | Command::LookAtEngines(_)
-            | Command::Begin { .. }
-            | Command::Finish { .. }
-            | Command::Withdraw { .. }
-            | Command::Record { .. }
-            | Command::Abort { .. }
-            | Command::Batch { .. }
-            | Command::CountLeft { .. }
-            | Command::Rewind { .. } => None,
-        };
-        if let Some(event) = event {
-            self.migrator.tell(&event);
-        }
-    }
-
-    fn tell_end(&self, command: &Command, input: &Input, took: Duration) {
-        let Input::Done { rows } = input else { return };
-        let script = |unit: usize| self.units.get(unit).map(|unit| unit.script.clone()).unwrap_or_default();
-        match command {
-            Command::Run(at) | Command::RunWithRow(at) => {
-                tracing::info!(script = script(at.unit), statement = at.step + 1, run_ms = millis(took), rows, "ran");
-                self.migrator.tell(&Event::Ended {
-                    script: script(at.unit),
-                    statement: at.step + 1,
-                    took,
-                    rows: *rows,
-                });
-            }
-            Command::RunScript { unit, .. } => {
-                tracing::info!(script = script(*unit), run_ms = millis(took), "applied");
-                self.migrator.tell(&Event::Ended { script: script(*unit), statement: 0, took, rows: *rows });
-                self.migrator.tell(&Event::Applied { script: script(*unit) });
-            }
-            Command::Record { unit, .. } => {
-                tracing::info!(script = script(*unit), "applied");
-                self.migrator.tell(&Event::Applied { script: script(*unit) });
-            }
-            Command::Finish { at, how: crate::machine::How::Found, .. } => {
-                tracing::warn!(script = script(at.unit), statement = at.step + 1, "found done after a death");
-                let (script, statement) = (script(at.unit), at.step + 1);
-                self.migrator.tell(&Event::Recovering { script, statement, found: "done".into() });
-            }
-            Command::Connect
-            | Command::Identify
-            | Command::TryLock
-            | Command::Terminate(_)
-            | Command::CreateTables
-            | Command::BumpEpoch
-            | Command::ReadHistory
-            | Command::Import(_)
-            | Command::LookAtOrphan(_)
-            | Command::LookAtOldSessions
-            | Command::LookAtBlockers { .. }
-            | Command::Fingerprint(_)
-            | Command::LookAtIndex(_)
-            | Command::DropIndex(_)
-            | Command::LookAtEngines(_)
-            | Command::Begin { .. }
-            | Command::Finish { .. }
-            | Command::Withdraw { .. }
-            | Command::Abort { .. }
-            | Command::Batch { .. }
-            | Command::CountLeft { .. }
-            | Command::Rewind { .. } => {}
-        }
-    }
-
-    fn tell_failure(&self, command: &Command, error: &DbError) {
-        let (unit, statement) = match command {
-            Command::Run(at) | Command::RunWithRow(at) => (at.unit, at.step + 1),
-            Command::RunScript { unit, .. } | Command::Batch { unit, .. } => (*unit, 0),
-            Command::Connect
-            | Command::Identify
-            | Command::TryLock
-            | Command::Terminate(_)
-            | Command::CreateTables
-            | Command::BumpEpoch
-            | Command::ReadHistory
-            | Command::Import(_)
-            | Command::LookAtOrphan(_)
-            | Command::LookAtOldSessions
-            | Command::LookAtBlockers { .. }
-            | Command::Fingerprint(_)
-            | Command::LookAtIndex(_)
-            | Command::DropIndex(_)
-            | Command::LookAtEngines(_)
-            | Command::Begin { .. }
-            | Command::Finish { .. }
-            | Command::Withdraw { .. }
-            | Command::Record { .. }
-            | Command::Abort { .. }
-            | Command::CountLeft { .. }
-            | Command::Rewind { .. } => return,
-        };
-        let script = self.units.get(unit).map(|unit| unit.script.clone()).unwrap_or_default();
-        self.migrator.tell(&Event::Failed { script, statement, error: error.clone() });
-    }
 }
 
 /// A unit, without a copy of its statements.
@@ -488,10 +364,6 @@ pub(super) const DONE: Input = Input::Done { rows: 0 };
 /// A command names what is not there: never, as the machine has the same units.
 pub(super) fn gone() -> Failed {
     DbError::new(DbErrorKind::Refused, "the statement is not there").into()
-}
-
-fn millis(took: Duration) -> u64 {
-    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A number that differs from run to run, for pauses and names.

@@ -10,6 +10,7 @@ mod event;
 mod prepare;
 mod schema;
 mod status;
+mod tell;
 mod undo;
 
 pub use blocker::{Blocker, OldRelease};
@@ -153,8 +154,13 @@ impl Migrator {
     /// # Errors
     /// [`MigrateError`], with what is known of the database.
     pub async fn run(&self, run: &Run) -> Result<Report, MigrateError> {
+        self.run_told(run).await.1
+    }
+
+    /// The same, and whether anything of the scripts may have been changed.
+    pub(crate) async fn run_told(&self, run: &Run) -> (bool, Result<Report, MigrateError>) {
         let goal = Goal::Migrate { to: run.to, permit: run.permit.clone() };
-        self.drive(goal, run, self.units.clone()).await
+        self.drive_told(goal, run, self.units.clone()).await
     }
 
     /// Does what a person decided about a half-done statement, and keeps who and why. Runs nothing else.
@@ -179,13 +185,17 @@ impl Migrator {
     }
 
     async fn drive(&self, goal: Goal, run: &Run, units: Arc<[Unit]>) -> Result<Report, MigrateError> {
+        self.drive_told(goal, run, units).await.1
+    }
+
+    async fn drive_told(&self, goal: Goal, run: &Run, units: Arc<[Unit]>) -> (bool, Result<Report, MigrateError>) {
         let mut policy = self.policy.clone();
         policy.deadline = run.deadline.unwrap_or(policy.deadline);
         let looks = !self.old.is_empty();
         let machine = Machine::new(units.clone(), goal, policy.clone(), looks, driver::seed(), Duration::ZERO);
         let mut driver = Driver::new(self, run, units.clone(), policy.deadline);
         let (summary, outcome) = driver.drive(machine).await;
-        outcome.map(|()| report(&units, &summary))
+        (summary.touched, outcome.map(|()| report(&units, &summary)))
     }
 
     fn owner_of_run(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ha_core::backend::{Applied, ContractPermit, Database, ErrorKind, LeaseEpoch, Migrate, ObserveDatabase};
+use ha_core::backend::{Applied, ContractPermit, Database, Effect, ErrorKind, LeaseEpoch, Migrate, ObserveDatabase};
 use ha_core::state::Schema;
 use ha_migrate::script::Phase;
 use ha_migrate::{Connect, MigrateBackend, MigrateError, Migrator, MySql, OldRelease, Run, SessionRole, Undo};
@@ -105,10 +105,10 @@ fn the_backend_brings_the_schema_from_state_to_state() {
                 assert_eq!(database.migrate(high, Migrate::new(to)).await.unwrap(), Applied::AlreadySo);
             }
             let denied = database.migrate(high, Migrate::new(Schema::Contracted)).await.unwrap_err();
-            assert_eq!(denied.kind(), ErrorKind::Denied, "{denied}");
+            assert_eq!((denied.kind(), denied.effect()), (ErrorKind::Denied, Effect::None), "{denied}");
             let fenced =
                 database.migrate(low, Migrate::new(Schema::Contracted).with_permit(permit())).await.unwrap_err();
-            assert_eq!(fenced.kind(), ErrorKind::Fenced, "{fenced}");
+            assert_eq!((fenced.kind(), fenced.effect()), (ErrorKind::Fenced, Effect::None), "{fenced}");
             assert_eq!(database.schema().await.unwrap(), Schema::Backfilled);
             database.migrate(high, Migrate::new(Schema::Contracted).with_permit(permit())).await.unwrap();
             assert_eq!(database.schema().await.unwrap(), Schema::Contracted);

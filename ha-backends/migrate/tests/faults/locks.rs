@@ -89,6 +89,24 @@ fn an_old_transaction_is_waited_for_outside_of_the_queue_and_named_at_the_deadli
 }
 
 #[test]
+fn an_old_reader_does_not_keep_a_script_waiting_that_lets_it_read() {
+    let engine = Engine::start(Kind::Postgres);
+    let target = engine.fresh();
+    let a = ("V1__a.sql", "CREATE TABLE a (id int PRIMARY KEY, n int);");
+    let b = ("V2__b.sql", "CREATE INDEX i ON a (n);");
+    block_on(async {
+        migrator(&target, &[a]).run(&expand()).await.unwrap();
+        let mut idle = target.connect().open(SessionRole::Migrator).await.unwrap();
+        idle.execute("BEGIN").await.unwrap();
+        idle.query("SELECT * FROM a").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let (runs, kept) = observed(&target, &[a, b], policy().with_retry_deadline(Duration::from_secs(2)));
+        assert_eq!(runs.run(&expand()).await.unwrap().applied, ["V2__b.sql"]);
+        assert!(!kept.0.lock().unwrap().iter().any(|event| matches!(event, Event::Blocked { .. })));
+    });
+}
+
+#[test]
 fn a_lock_that_is_not_granted_is_tried_again_until_it_is() {
     let engine = Engine::start(Kind::MariaDb);
     let target = engine.fresh();
