@@ -142,8 +142,9 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         sleep(Duration::from_millis(200)).await;
     }
     let load = load.stop().await;
+    // Of what was changed behind its back, the history knows nothing.
     let schema = connect(&cluster.topology()?)?.database.ok_or("there is no database")?.schema().await?;
-    let column = if schema == Schema::Base { "amount" } else { "total" };
+    let column = if schema == Schema::Base && !options.literal { "amount" } else { "total" };
     let (rows, wrong) = cluster.database.count(column).await?;
     let releases: Vec<String> = cluster.homes().iter().map(|home| home.release()).collect();
     let doubles = double_executions(&cluster.request_logs())?;

@@ -54,7 +54,7 @@ async fn scripts_that_only_add_are_not_contracted() {
 async fn scripts_that_break_the_old_release_are_refused_with_what_breaks_it() {
     let world = world(SchemaVerdict::NeedsWindow);
     let error = refusal(&world).await.to_string();
-    assert!(error.contains("V5__drop.sql line 3: HA005 drops a column") && error.contains("split"), "{error}");
+    assert!(error.contains("V5__drop.sql line 3: HA005 drops a column") && error.contains("contract phase"), "{error}");
     assert_eq!(world.schema(), Schema::Base);
 }
 

@@ -55,9 +55,9 @@ pub enum PlanError {
     },
     /// The scripts that wait for the database break the release that is in use, or block it, and cannot be put off.
     #[error(
-        "the migration scripts cannot be run beside the release that is in use: {}; split what adds from what removes (the review \
-         offers rewrites), or upgrade on a copy of the database in a window that you declare",
-        .reasons.join("; ")
+        "the migration scripts cannot be run beside the release that is in use, nothing was changed:\n  {}\nput what removes \
+         something into scripts of the contract phase, and what blocks into a form that does not",
+        .reasons.join("\n  ")
     )]
     NeedsWindow {
         /// What breaks or blocks, one line each: file, line, rule.
