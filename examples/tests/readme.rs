@@ -13,8 +13,13 @@ fn the_program_in_the_readme_is_the_one_of_the_embedding_crate() {
 #[test]
 fn each_option_of_the_readme_is_run() {
     let readme = include_str!("../../README.md");
-    let tests =
-        concat!(include_str!("patch_server.rs"), include_str!("update_service.rs"), include_str!("add_service.rs"));
+    let tests = [
+        include_str!("patch_server.rs"),
+        include_str!("update_service.rs"),
+        include_str!("add_service.rs"),
+        include_str!("upgrade_version.rs"),
+    ]
+    .concat();
     let options: Vec<&str> = readme.split("`--").skip(1).filter_map(|rest| rest.split([' ', '`']).next()).collect();
     assert!(options.len() > 12, "{options:?}");
     let unrun: Vec<_> = options.iter().filter(|option| !tests.contains(&format!("\"--{option}\""))).collect();

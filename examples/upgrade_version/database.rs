@@ -58,13 +58,13 @@ impl Database {
 
     /// Opens a session.
     pub(crate) async fn session(&self, role: SessionRole) -> Fallible<Box<dyn Session>> {
-        Ok(connect_url(&self.url, &patient())?.open(role).await?)
+        Ok(connect_url(&self.url, patient())?.open(role).await?)
     }
 
     /// Brings the database to the schema of the old release.
     pub(crate) async fn migrate_base(&self, scripts: &Path) -> Fallible<()> {
         let scripts = Scripts::from_dir(scripts, &LoadOptions::new())?;
-        let migrator = Migrator::builder(connect_url(&self.url, &patient())?, scripts).build()?;
+        let migrator = Migrator::builder(connect_url(&self.url, patient())?, scripts).build()?;
         migrator.run(&Run::to(Phase::Expand)).await?;
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Orders {
         let connections = (0..4).map(|_| Mutex::new(None)).collect();
         // Each start of a server numbers its orders from another place on.
         let start = (i64::from(std::process::id()) << 32) + ROWS + 1;
-        Ok(Self { connections, connect: connect_url(url.trim(), &patient())?, next: AtomicI64::new(start) })
+        Ok(Self { connections, connect: connect_url(url.trim(), patient())?, next: AtomicI64::new(start) })
     }
 
     /// Writes an order and reads it back, and an old one, as a release does.

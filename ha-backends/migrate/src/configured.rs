@@ -27,7 +27,7 @@ impl ConfiguredDatabase {
     /// # Errors
     /// [`UrlError`].
     pub fn new(config: MigrateConfig) -> Result<Self, UrlError> {
-        let connect = UrlConnect::new(&config.url, config.limits.clone())?
+        let connect = UrlConnect::new(&config.url, config.limits)?
             .with_user(config.user.clone())
             .with_password(config.password.clone());
         Ok(Self { config, connect: Arc::new(connect), loaded: Mutex::default() })

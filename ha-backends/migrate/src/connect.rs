@@ -42,14 +42,14 @@ pub struct UrlConnect {
 /// ```
 /// use ha_migrate::{Dialect, Limits, connect_url};
 ///
-/// let refused = connect_url("jdbc:oracle:thin:@db1:1521/orders", &Limits::default()).unwrap_err();
+/// let refused = connect_url("jdbc:oracle:thin:@db1:1521/orders", Limits::default()).unwrap_err();
 /// assert!(refused.to_string().starts_with("no driver for Oracle is built in"));
 /// # #[cfg(feature = "postgres")]
-/// assert_eq!(connect_url("jdbc:postgresql://db1/orders?user=app", &Limits::default())?.dialect(), Dialect::Postgres);
+/// assert_eq!(connect_url("jdbc:postgresql://db1/orders?user=app", Limits::default())?.dialect(), Dialect::Postgres);
 /// # Ok::<(), ha_migrate::UrlError>(())
 /// ```
-pub fn connect_url(url: &str, limits: &Limits) -> Result<Arc<dyn Connect>, UrlError> {
-    Ok(Arc::new(UrlConnect::new(url, limits.clone())?))
+pub fn connect_url(url: &str, limits: Limits) -> Result<Arc<dyn Connect>, UrlError> {
+    Ok(Arc::new(UrlConnect::new(url, limits)?))
 }
 
 impl UrlConnect {
@@ -115,10 +115,7 @@ impl UrlConnect {
         let on =
             |name: &str| self.url.parameter(name).is_some_and(|value| matches!(value, "true" | "on" | "1" | "yes"));
         let path = self.url.database().unwrap_or(":memory:");
-        crate::Sqlite::new(path)
-            .with_create(true)
-            .with_foreign_keys(on("foreign_keys"))
-            .with_limits(self.limits.clone())
+        crate::Sqlite::new(path).with_create(true).with_foreign_keys(on("foreign_keys")).with_limits(self.limits)
     }
 
     #[cfg(feature = "postgres")]
@@ -126,7 +123,7 @@ impl UrlConnect {
         let (database, user) = (self.url.database().unwrap_or_default(), self.user()?);
         let mut hosts = self.url.hosts().iter();
         let first = hosts.next().map_or(("localhost", 5432), |host| (host.name.as_str(), host.port));
-        let mut postgres = crate::Postgres::new(first.0, first.1, database, user).with_limits(self.limits.clone());
+        let mut postgres = crate::Postgres::new(first.0, first.1, database, user).with_limits(self.limits);
         for host in hosts {
             postgres = postgres.with_other(&host.name, host.port);
         }
@@ -153,7 +150,7 @@ impl UrlConnect {
         if let Some(secret) = secret {
             mysql = mysql.with_password(secret);
         }
-        Ok(Box::new(mysql.with_limits(self.limits.clone()).with_tls(self.tls("serverSslCert")?)))
+        Ok(Box::new(mysql.with_limits(self.limits).with_tls(self.tls("serverSslCert")?)))
     }
 
     #[cfg(any(feature = "mysql", feature = "postgres"))]

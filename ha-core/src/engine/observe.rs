@@ -93,8 +93,7 @@ impl Engine {
         let (seen, (schema_change, unreviewed)) =
             tokio::join!(whole(&self.shared, true, route, READ_AGAIN), review_schema(&self.shared));
         let (Seen { nodes, schema, exposure, notes }, members, balancer_notes) = seen;
-        let mut facts = Facts::default();
-        facts.schema_change = schema_change;
+        let mut facts = Facts { schema_change, ..Facts::default() };
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
         for SeenNode { server: node, files, work } in &nodes {

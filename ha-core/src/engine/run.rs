@@ -156,10 +156,10 @@ impl Engine {
             Some(End::NeedsOperator(why)) => {
                 let past = usize::from(state.cursor.stage) >= folded.plan.point_of_no_return;
                 let at = Cursor { phase: 0, attempt: 0, ..state.cursor };
-                let at = match why {
-                    Why::Withdrawn => Cursor { mode: Mode::Forward, step: 0, ..at },
-                    _ if past => Cursor { mode: Mode::Forward, ..at },
-                    _ => Cursor { mode: Mode::Compensating, ..at },
+                let at = match (why == Why::Withdrawn, past) {
+                    (true, _) => Cursor { mode: Mode::Forward, step: 0, ..at },
+                    (false, true) => Cursor { mode: Mode::Forward, ..at },
+                    (false, false) => Cursor { mode: Mode::Compensating, ..at },
                 };
                 state.cluster.set_losses(folded.plan.start.lost());
                 state.enter(at, Turn::StepFailed);
