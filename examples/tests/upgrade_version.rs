@@ -75,7 +75,7 @@ fn scripts_that_break_the_old_release_are_refused_before_anything_is_done() {
 fn the_article_to_the_letter_takes_the_active_node_down() {
     let Told { code, printed, report } = run(&["--literal"]);
     assert_eq!(code, Some(1), "{printed}");
-    assert!(report["load"]["failed"]["status 5xx"].as_u64() > Some(50), "{printed}");
+    assert!(report["load"]["failed"]["status5xx"].as_u64() > Some(50), "{printed}");
 }
 
 #[test]
