@@ -22,6 +22,7 @@ const WHILE: Duration = Duration::from_millis(300);
 async fn fails_half_way(fixture: &dyn DatabaseFixture, phase: ScriptPhase, from: Schema, next: Schema) -> Done {
     let scene = Scene::at(fixture, from).await?;
     let before = scene.truth().await?;
+    let (mut now, mut there) = (from, before.clone());
     scene.subject.fail(phase).await?;
     for turn in ["a migration", "the same again"] {
         let effect = failed(turn, scene.migrate(to(next)).await, ErrorKind::Conflict)?;
@@ -30,14 +31,15 @@ async fn fails_half_way(fixture: &dyn DatabaseFixture, phase: ScriptPhase, from:
         same("the schema, as the next one reads it", scene.subject.another().schema().await?, seen)?;
         let left = scene.truth().await?;
         same(format!("which scripts have taken effect after {turn}"), left.applied, before.applied)?;
+        let nothing_was_done = effect == Effect::None;
+        ensure(!nothing_was_done || seen == now, || {
+            format!("{turn} did nothing, and the schema went from {now} to {seen}")
+        })?;
         // A backfill that has begun is still called by the state before it.
-        if effect == Effect::None || (seen == from && phase != ScriptPhase::Backfill) {
-            same(
-                format!("what is there after {turn}, of which it is said that nothing was done"),
-                left,
-                before.clone(),
-            )?;
+        if nothing_was_done || (seen == from && phase != ScriptPhase::Backfill) {
+            same(format!("what is there after {turn}, as nothing was done"), &left, &there)?;
         }
+        (now, there) = (seen, left);
     }
     scene.subject.mend().await?;
     scene.finish(next).await
@@ -172,7 +174,7 @@ pub(super) async fn a_held_table_is_waited_for_no_longer_than_the_deadline(fixtu
     let effect = failed("an expansion of a held table", asked, ErrorKind::Timeout)?;
     scene.subject.lock(false).await?;
     if effect == Effect::None {
-        same("what is there, of which it is said that nothing was done", scene.truth().await?, before)?;
+        same("what is there, as nothing was done", scene.truth().await?, before)?;
     }
     scene.finish(Schema::Expanded).await
 }
