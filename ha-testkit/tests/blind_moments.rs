@@ -16,7 +16,7 @@ use ha_core::journal::{Journal, JournalError, MemoryStore};
 use ha_core::procedure::Procedure;
 use ha_core::record::{Entry, Record, RunId};
 use ha_core::report::Event;
-use ha_core::state::{LeaseEpoch, Schema, WriterEpoch};
+use ha_core::state::{LeaseEpoch, Schema, SchemaChange, WriterEpoch};
 use ha_core::topology::Name;
 use ha_testkit::world::{Controller, FakeDatabase, FakeFiles, Shape, World};
 use tokio::time::{Instant, sleep};
@@ -31,6 +31,10 @@ struct SlowDatabase(FakeDatabase);
 impl ObserveDatabase for SlowDatabase {
     async fn schema(&self) -> Result<Schema, StepError> {
         self.0.schema().await
+    }
+
+    async fn review(&self) -> Result<SchemaChange, StepError> {
+        self.0.review().await
     }
 }
 
