@@ -198,3 +198,22 @@ mod a_faulty_artifact_store_without_faults {
 
     ha_testkit::conformance!(artifacts, Wrapped);
 }
+
+/// The shared database of the simulated world.
+mod the_fake_database {
+    use ha_testkit::conformance::database::FakeDatabaseFixture;
+
+    ha_testkit::conformance!(database, FakeDatabaseFixture::new());
+}
+
+mod a_faulty_database_without_faults {
+    use std::sync::Arc;
+
+    use ha_testkit::conformance::database::FakeDatabaseFixture;
+    use ha_testkit::faulty::FaultyDatabase;
+
+    ha_testkit::conformance!(
+        database,
+        FakeDatabaseFixture::new().with_wrapper(|inner| Arc::new(FaultyDatabase::new(inner)))
+    );
+}

@@ -89,9 +89,9 @@ pub(super) use suite;
 
 /// Makes one test of every case of a suite, on the fixture that the expression gives.
 ///
-/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure` and `artifacts`. Cases may be skipped for the reasons in `skips` only. When
-/// the last has ended it prints how many held and how many were skipped, and why; a test runner with a process for each
-/// test prints a line for each case instead. Once a module.
+/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts` and `database`. Cases may be skipped
+/// for the reasons in `skips` only. When the last has ended it prints how many held and how many were skipped, and why; a test
+/// runner with a process for each test prints a line for each case instead. Once a module.
 ///
 /// # Examples
 ///
@@ -134,6 +134,9 @@ macro_rules! conformance {
     };
     (artifacts, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__artifacts_cases! { [($fixture) $skips] }
+    };
+    (database, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__database_cases! { [($fixture) $skips] }
     };
 }
 

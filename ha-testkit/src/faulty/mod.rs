@@ -1,9 +1,11 @@
-//! Wrappers that make any balancer, exposure or artifact store slow or faulty, call by call.
+//! Wrappers that make any balancer, exposure, artifact store or database slow or faulty, call by call.
 
 mod artifacts;
+mod database;
 mod exposure;
 
 pub use artifacts::{ArtifactsCall, FaultyArtifacts};
+pub use database::{DatabaseCall, FaultyDatabase};
 pub use exposure::{ExposureCall, FaultyExposure};
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::artifact::Artifacts;
 use super::controller::ReachedStore;
+use super::database::FakeScripts;
 use super::exposure::Routes;
 use super::model::{FakeNode, Inner, Life, Members, members_of_pool};
 use super::{
@@ -71,7 +72,7 @@ impl World {
             lives: 0,
             epoch: 0,
             schema: Schema::Base,
-            statements: Vec::new(),
+            scripts: FakeScripts::default(),
             schema_change: SchemaChange::new(SchemaVerdict::Splittable, "scripts"),
             routes: BTreeMap::new(),
             artifacts: Artifacts::of(&topology),

@@ -8,6 +8,7 @@ use ha_core::topology::{Node, PoolIx, Port, Topology};
 use tokio::time::Instant;
 
 use super::artifact::Artifacts;
+use super::database::FakeScripts;
 use super::exposure::Routes;
 use super::{Fault, Operation};
 
@@ -31,7 +32,7 @@ pub(crate) struct Inner {
     pub(crate) lives: u64,
     pub(crate) epoch: u64,
     pub(crate) schema: Schema,
-    pub(crate) statements: Vec<Schema>,
+    pub(crate) scripts: FakeScripts,
     /// What waits for the database, as its review says.
     pub(crate) schema_change: SchemaChange,
     /// Where each balancer leads the keys of services.

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, Database, ErrorKind, FileSync, HoldFiles, Migrate, ObserveDatabase, ObserveFileSync, ObserveWorkload,
-    ReleaseFiles, Shared, StepError, Workload,
+    Applied, ErrorKind, FileSync, HoldFiles, ObserveFileSync, ObserveWorkload, ReleaseFiles, Shared, StepError,
+    Workload,
 };
-use ha_core::state::{Generation, LeaseEpoch, Schema, SchemaChange, Sync, Work, WriterEpoch};
+use ha_core::state::{Generation, LeaseEpoch, Sync, Work, WriterEpoch};
 use ha_core::topology::Name;
 use tokio::time::sleep;
 
@@ -35,27 +35,6 @@ pub struct FakeFiles {
     controller: Controller,
 }
 
-/// The shared database of the simulated world.
-///
-/// # Examples
-///
-/// ```
-/// use ha_core::backend::{Database, LeaseEpoch, Migrate};
-/// use ha_core::state::Schema;
-/// use ha_testkit::world::{Controller, FakeDatabase, Shape};
-///
-/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
-/// let world = Shape::active_passive().with_database().world().unwrap();
-/// let database = FakeDatabase::new(world.clone(), Controller::new());
-/// database.migrate(LeaseEpoch::new(1), Migrate::new(Schema::Expanded)).await.unwrap();
-/// assert_eq!(world.schema(), Schema::Expanded);
-/// # });
-/// ```
-pub struct FakeDatabase {
-    world: World,
-    controller: Controller,
-}
-
 /// The pulled work of one node of the simulated world.
 ///
 /// # Examples
@@ -79,8 +58,6 @@ pub struct FakeWorkload {
 
 /// How long a transfer takes.
 const TRANSFER: Duration = Duration::from_millis(150);
-/// How long one statement takes.
-const STATEMENT: Duration = Duration::from_millis(120);
 /// How long work in progress takes to end.
 const WORK_TIME: Duration = Duration::from_millis(300);
 
@@ -95,7 +72,6 @@ macro_rules! debug_as {
 }
 
 debug_as!(FakeFiles);
-debug_as!(FakeDatabase);
 debug_as!(FakeWorkload);
 
 impl FakeFiles {
@@ -208,72 +184,6 @@ impl FileSync for FakeFiles {
             Ok(())
         })
         .await
-    }
-}
-
-impl FakeDatabase {
-    /// Makes the database as `controller` reaches it.
-    pub fn new(world: World, controller: Controller) -> Self {
-        Self { world, controller }
-    }
-}
-
-#[async_trait]
-impl ObserveDatabase for FakeDatabase {
-    async fn schema(&self) -> Result<Schema, StepError> {
-        self.controller.round_trip().await;
-        self.world.before_read(Operation::Schema, "schema", "database").await?;
-        Ok(self.world.lock().schema)
-    }
-
-    async fn review(&self) -> Result<SchemaChange, StepError> {
-        self.controller.round_trip().await;
-        self.world.before_read(Operation::Review, "review", "database").await?;
-        Ok(self.world.lock().schema_change.clone())
-    }
-}
-
-#[async_trait]
-impl Database for FakeDatabase {
-    async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
-        let to = request.to;
-        self.controller.round_trip().await;
-        self.world.fence(epoch.number(), "migrate", "database")?;
-        if to >= Schema::Contracting && request.permit.is_none() {
-            let error = StepError::new(ErrorKind::Denied, "migrate", "database");
-            return Err(error.with_context("nothing is removed without a permit").without_effect());
-        }
-        let fault = self.world.take_fault(Operation::Migrate, "database");
-        self.world.if_late(fault, move |world| {
-            let mut inner = world.lock();
-            if inner.schema != to {
-                inner.schema = to;
-                inner.statements.push(to);
-            }
-        });
-        if !before(fault, "migrate", "database")? {
-            return Ok(Applied::AlreadySo);
-        }
-        if self.world.lock().schema == to {
-            return Ok(Applied::AlreadySo);
-        }
-        let begun = match to {
-            Schema::Base | Schema::Expanding | Schema::Expanded => Schema::Expanding,
-            Schema::Backfilled => Schema::Expanded,
-            Schema::Contracting | Schema::Contracted => Schema::Contracting,
-        };
-        self.world.lock().schema = begun;
-        sleep(STATEMENT).await;
-        if fault == Some(Fault::Half) {
-            return Err(StepError::new(ErrorKind::Conflict, "migrate", "database").with_context("a statement failed"));
-        }
-        {
-            let mut inner = self.world.lock();
-            inner.schema = to;
-            inner.statements.push(to);
-        }
-        answer_late(fault).await;
-        after(fault, "migrate", "database").map(|()| Applied::Applied)
     }
 }
 
