@@ -136,8 +136,11 @@ impl Database for MigrateBackend {
                 return if is == request.to {
                     Ok(Applied::AlreadySo)
                 } else {
-                    let what = format!("the schema is {is}: ask for expanded, backfilled or contracted");
-                    let error = StepError::new(ErrorKind::Unsupported, OP, self.migrator.target());
+                    let what = format!(
+                        "the schema is {is}, nothing leads to {}: ask for a state that it stays in",
+                        request.to
+                    );
+                    let error = StepError::new(ErrorKind::Conflict, OP, self.migrator.target());
                     Err(error.with_context(what).without_effect())
                 };
             }
@@ -151,6 +154,11 @@ impl Database for MigrateBackend {
             return Err(error.with_context(what).without_effect());
         }
         let before = self.read().await.map_err(|error| self.error(OP, false, error))?;
+        if before.schema() > request.to {
+            let what = format!("the schema is {}, nothing leads back to {}", before.schema(), request.to);
+            let error = StepError::new(ErrorKind::Conflict, OP, self.migrator.target());
+            return Err(error.with_context(what).without_effect());
+        }
         if request.deadline.is_zero() {
             return if before.schema() >= request.to {
                 Ok(Applied::AlreadySo)

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::lint::{LintInput, LintReport, Policy, Verdict, lint};
 use crate::migrator::ScriptState;
 use crate::script::{Phase, Script};
-use crate::{Catalog, MigrateError, Migrator, SessionRole, read_catalog};
+use crate::{Catalog, Finding, MigrateError, Migrator, SessionRole, read_catalog};
 
 impl Migrator {
     /// Holds the scripts that wait against the rules, with the sizes of the catalogue: the findings, to be shown. Reads only.
@@ -20,6 +20,10 @@ impl Migrator {
 
     /// Judges how the scripts that wait, and whose version counts, can be run beside the release that is in use.
     pub(crate) async fn review(&self, counts: &(dyn Fn(&str) -> bool + Sync)) -> Result<SchemaChange, MigrateError> {
+        let wrong: Vec<_> = self.status().await?.findings.into_iter().filter(Finding::is_error).collect();
+        if !wrong.is_empty() {
+            return Err(MigrateError::Invalid(wrong));
+        }
         let pending = self.pending(counts).await?;
         let report = self.lint_of(&pending, &self.catalog().await?)?;
         let phase_of = |file: &str| pending.iter().find(|script| script.file == file).map(|script| script.phase);

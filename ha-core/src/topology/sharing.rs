@@ -9,6 +9,7 @@ use super::{Role, Topology, TopologyBuilder};
 /// How the nodes come to the files that they serve.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum FileSharing {
     /// Each node has its own: copied from the writer by [`Topology::files`], or by nobody.
     #[default]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// How a tarpit treats those who connect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum TarpitKind {
     /// Accepts and never says a word.
     NoBanner,
