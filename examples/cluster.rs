@@ -371,8 +371,16 @@ writer = "{}"
                     self.ssh_config.display()
                 ),
             };
-            text.push_str(&format!(
-                r#"
+            text.push_str(&node_toml(name, *name == "spare1", &host, home));
+        }
+        text
+    }
+}
+
+/// A server of the lab as a `[[node]]`, driven by its own scripts over the host whose settings these are.
+pub fn node_toml(name: &str, spare: bool, host: &str, home: &CarbonHome) -> String {
+    format!(
+        r#"
 [[node]]
 name = "{name}"
 capacity = 1000
@@ -390,14 +398,10 @@ url = "http://127.0.0.1:{port}/services/Version"
 test_url = "http://127.0.0.1:{port}/selftest"
 test_expect = "ok"
 "#,
-                spare = *name == "spare1",
-                home = home.path().display(),
-                identity = home.identity(),
-                port = home.port(),
-            ));
-        }
-        text
-    }
+        home = home.path().display(),
+        identity = home.identity(),
+        port = home.port(),
+    )
 }
 
 /// Gets a page; `None` when no answer of status 200 comes in two seconds.

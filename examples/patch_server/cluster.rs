@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use examples::Fallible;
-use examples::cluster::get;
+use examples::cluster::{get, node_toml};
 
 use super::Options;
 
@@ -228,30 +228,7 @@ name = "esb"
         let spare = self.declares_spare.then_some((&self.spare, true));
         let nodes = self.members.iter().map(|home| (home, false)).chain(spare);
         for ((home, spare), name) in nodes.zip(["esb1", "esb2", "spare1"]) {
-            text.push_str(&format!(
-                r#"
-[[node]]
-name = "{name}"
-capacity = 1000
-spare = {spare}
-[node.host]
-backend = "local"
-home = "{home}"
-start = ["bin/wso2server.sh", "start"]
-stop = ["bin/wso2server.sh", "stop"]
-version = ["bin/wso2server.sh", "version"]
-pid_file = "wso2carbon.pid"
-identity = "{identity}"
-[node.probe]
-backend = "http"
-url = "http://127.0.0.1:{port}/services/Version"
-test_url = "http://127.0.0.1:{port}/selftest"
-test_expect = "ok"
-"#,
-                home = home.path().display(),
-                identity = home.identity(),
-                port = home.port(),
-            ));
+            text.push_str(&node_toml(name, spare, "backend = \"local\"\n", home));
         }
         text
     }

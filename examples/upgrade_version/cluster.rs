@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use examples::Fallible;
-use examples::cluster::{NAMES, get};
+use examples::cluster::{NAMES, get, node_toml};
 use ha_backends::local::{Check, EmbeddedBalancer};
 use ha_core::state::MemberKind;
 use ha_core::topology::{Name, Topology};
@@ -161,31 +161,7 @@ base_version = "1"
             scripts = self.scripts().display(),
         );
         for (name, home) in NAMES.iter().zip(&self.homes) {
-            text.push_str(&format!(
-                r#"
-[[node]]
-name = "{name}"
-capacity = 1000
-spare = {spare}
-[node.host]
-backend = "local"
-home = "{home}"
-start = ["bin/wso2server.sh", "start"]
-stop = ["bin/wso2server.sh", "stop"]
-version = ["bin/wso2server.sh", "version"]
-pid_file = "wso2carbon.pid"
-identity = "{identity}"
-[node.probe]
-backend = "http"
-url = "http://127.0.0.1:{port}/services/Version"
-test_url = "http://127.0.0.1:{port}/selftest"
-test_expect = "ok"
-"#,
-                spare = *name == "spare1",
-                home = home.path().display(),
-                identity = home.identity(),
-                port = home.port(),
-            ));
+            text.push_str(&node_toml(name, *name == "spare1", "backend = \"local\"\n", home));
         }
         text
     }
