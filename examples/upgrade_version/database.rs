@@ -41,7 +41,11 @@ impl Database {
     pub(crate) fn start(lab: &Lab, kind: Kind) -> Fallible<Self> {
         let spec = DatabaseSpec::default();
         let (url, server): (String, Option<Box<dyn Any>>) = match kind {
-            Kind::Sqlite => (format!("jdbc:sqlite:{}", lab.path().join("orders.db").display()), None),
+            Kind::Sqlite => {
+                // An empty file is an empty database; one that is not there would be taken for a mistake in the path.
+                std::fs::File::create(lab.path().join("orders.db"))?;
+                (format!("jdbc:sqlite:{}", lab.path().join("orders.db").display()), None)
+            }
             Kind::Postgres => {
                 let server = lab.postgres("db", &spec)?;
                 let url = format!("jdbc:postgresql://127.0.0.1:{}/{}?user=postgres", server.port(), server.database()?);

@@ -12,7 +12,7 @@ pub use registry::{Backends, Part, Registry, connect};
 pub use ha_haproxy as haproxy;
 #[cfg(feature = "local")]
 pub use ha_local as local;
-#[cfg(any(feature = "mariadb", feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "migrate-mariadb", feature = "migrate-postgres", feature = "migrate-sqlite"))]
 pub use ha_migrate as migrate;
 #[cfg(feature = "probe")]
 pub use ha_probe as probe;

@@ -62,7 +62,7 @@ pub struct Registry {
 
 const PROBE: &str = "probe";
 /// One of them: each has a driver.
-const MIGRATE: &str = "sqlite, postgres or mariadb";
+const MIGRATE: &str = "migrate-postgres, migrate-mariadb or migrate-sqlite";
 
 roles! {
     each {
@@ -132,7 +132,7 @@ impl Registry {
                 Ok(Arc::new(ha_local::LocalArtifacts::new(config)) as Arc<dyn ArtifactStore>)
             });
         }
-        #[cfg(any(feature = "mariadb", feature = "postgres", feature = "sqlite"))]
+        #[cfg(any(feature = "migrate-mariadb", feature = "migrate-postgres", feature = "migrate-sqlite"))]
         registry.factories.database.insert(ha_migrate::NAME, |part: Part<'_>| {
             let config = ha_migrate::MigrateConfig::from_component(part.component)?;
             let database = ha_migrate::ConfiguredDatabase::new(config).map_err(|error| refused("url", error))?;
@@ -214,7 +214,7 @@ fn rsync(component: &Component, part: Part<'_>) -> Result<ha_rsync::Rsync, Setti
     ha_rsync::Rsync::new(&config, part.hosts).map_err(|error| refused("backend", error))
 }
 
-#[cfg(any(feature = "mariadb", feature = "postgres", feature = "rsync", feature = "sqlite"))]
+#[cfg(any(feature = "migrate-mariadb", feature = "migrate-postgres", feature = "migrate-sqlite", feature = "rsync"))]
 fn refused(key: &str, what: impl std::fmt::Display) -> SettingErrors {
     ha_core::topology::SettingError::new(key, what.to_string()).into()
 }

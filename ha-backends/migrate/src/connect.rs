@@ -32,7 +32,8 @@ pub struct UrlConnect {
     limits: Limits,
 }
 
-/// Connects to the database of a JDBC URL, with the user and password that are in it. Nothing is opened yet.
+/// Connects to the database of a JDBC URL, with the user and password that are in it. Nothing is opened yet. A SQLite file that is
+/// not there is not made: with a mistake in its path, all scripts would run on an empty database, and the servers' would have none.
 ///
 /// # Errors
 /// [`UrlError`].
@@ -115,7 +116,7 @@ impl UrlConnect {
         let on =
             |name: &str| self.url.parameter(name).is_some_and(|value| matches!(value, "true" | "on" | "1" | "yes"));
         let path = self.url.database().unwrap_or(":memory:");
-        crate::Sqlite::new(path).with_create(true).with_foreign_keys(on("foreign_keys")).with_limits(self.limits)
+        crate::Sqlite::new(path).with_create(false).with_foreign_keys(on("foreign_keys")).with_limits(self.limits)
     }
 
     #[cfg(feature = "postgres")]
@@ -192,5 +193,53 @@ impl Connect for UrlConnect {
 
     async fn open(&self, role: SessionRole) -> Result<Box<dyn Session>, DbError> {
         self.driver(self.secret().await?)?.open(role).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_no_session_is_opened_through_says_what_to_do() {
+        for (url, says) in [
+            ("jdbc:h2:./repository/database/WSO2CARBON_DB", "stop the node for its migration"),
+            ("jdbc:oracle:thin:@db1:1521/orders", "no driver for Oracle is built in"),
+            ("postgresql://db1/orders", "jdbc:"),
+            ("jdbc:mysql:loadbalance://db1,db2/orders", "name that host alone"),
+        ] {
+            let refused = UrlConnect::new(url, Limits::default()).unwrap_err().to_string();
+            assert!(refused.contains(says), "{url}: {refused}");
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn a_sqlite_file_that_is_not_there_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("orders.db");
+        let connect = connect_url(&format!("jdbc:sqlite:{}", file.display()), Limits::default()).unwrap();
+        let refused = connect.open(SessionRole::Migrator).await.unwrap_err();
+        assert!(!file.exists() && refused.kind == DbErrorKind::Unreachable, "{refused:?}");
+        std::fs::write(&file, "").unwrap();
+        connect.open(SessionRole::Migrator).await.unwrap();
+    }
+
+    #[cfg(feature = "postgres")]
+    #[tokio::test]
+    async fn a_password_that_cannot_be_read_is_told_by_its_place_and_nothing_is_opened() {
+        let connect = UrlConnect::new("jdbc:postgresql://127.0.0.1:1/orders?user=app", Limits::default()).unwrap();
+        let connect = connect.with_password(Some(SecretRef::File("/nowhere/password".into())));
+        let refused = connect.open(SessionRole::Migrator).await.unwrap_err();
+        assert!(refused.kind == DbErrorKind::Denied && refused.message.contains("/nowhere/password"), "{refused:?}");
+    }
+
+    #[cfg(feature = "postgres")]
+    #[tokio::test]
+    async fn a_verified_certificate_needs_its_authority() {
+        let url = "jdbc:postgresql://127.0.0.1:1/orders?user=app&sslmode=verify-full";
+        let refused = connect_url(url, Limits::default()).unwrap().open(SessionRole::Reader).await.unwrap_err();
+        assert!(refused.message.contains("sslrootcert"), "{refused:?}");
     }
 }
