@@ -36,6 +36,12 @@
 //! | `ssh ended` (debug) | `host`, `detail` | a connection has ended; `detail` is what the ssh client wrote to its standard error |
 //! | `shell given up` (debug) | `error` | a shell that `ssh` keeps did not answer as expected; another one replaces it |
 //! | `command asked for again` (debug) | `work`, `error` | `ssh` has not seen a command end, and asks the host for it by its id |
+//! | `migration command failed` (debug) | `error` | a call to the database failed; the migration judges what follows |
+//! | `rows backfilled` (debug) | `script`, `rows`, `total`, `rate` | with each batch of a backfill: its rows, all so far, and rows a second |
+//! | `statement ran` (debug) | `script`, `statement`, `run_ms`, `rows` | a statement of a migration script has taken effect |
+//! | `script applied` (debug) | `script`, `run_ms` | a migration script is done, and the history says so |
+//! | `statement found done` (warn) | `script`, `statement` | a dead migration had done it, as the database says |
+//! | `session of an earlier migration ended by policy` (warn) | `session` | its client is dead, and it went on |
 //!
 //! `event` is the event's kind, as `step-ended`; `detail` is all of it as JSON, as `schema/event.json` describes it. Durations
 //! are numbers of milliseconds under names that end in `_ms`. No field holds a secret: of a URL the query is left out, of a
@@ -155,6 +161,12 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::DEBUG, "ssh ended", &[HOST, DETAIL]),
     event(Level::DEBUG, "shell given up", &[ERROR]),
     event(Level::DEBUG, "command asked for again", &[WORK, ERROR]),
+    event(Level::DEBUG, "migration command failed", &[ERROR]),
+    event(Level::DEBUG, "rows backfilled", &["script", "rows", "total", "rate"]),
+    event(Level::DEBUG, "statement ran", &["script", "statement", "run_ms", "rows"]),
+    event(Level::DEBUG, "script applied", &["script", "run_ms"]),
+    event(Level::WARN, "statement found done", &["script", "statement"]),
+    event(Level::WARN, "session of an earlier migration ended by policy", &["session"]),
 ];
 
 /// Makes the span of one run. Everything that the engine does for the run is inside, before its plan is known too: that is

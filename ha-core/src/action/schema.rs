@@ -103,7 +103,7 @@ impl Facets for SchemaAction {
     }
 
     fn deadline(&self, policy: &Policy) -> Duration {
-        policy.command_deadline
+        policy.migrate_deadline
     }
 
     fn name(&self) -> &'static str {

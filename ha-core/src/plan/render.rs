@@ -18,6 +18,9 @@ impl Plan {
             self.stages.len(),
             self.steps(),
         );
+        if let Some(scripts) = self.facts.schema_change.as_ref().filter(|_| self.goal.schema.is_some()) {
+            let _ = writeln!(text, "  migration scripts: {}", scripts.verdict);
+        }
         for (number, stage) in self.stages.iter().enumerate() {
             if number == self.point_of_no_return {
                 let _ = writeln!(text, "  -- point of no return: from here on forward only --");

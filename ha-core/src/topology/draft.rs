@@ -88,6 +88,7 @@ impl Draft {
             ("ready_deadline", policy.ready_deadline),
             ("stop_deadline", policy.stop_deadline),
             ("command_deadline", policy.command_deadline),
+            ("migrate_deadline", policy.migrate_deadline),
             ("soak", policy.soak),
             ("lease_ttl", policy.lease_ttl),
             ("lost_after", policy.lost_after),

@@ -322,6 +322,9 @@ pub struct Policy {
     /// How long a command of a change (a patch, its restore) may take. Default 600 s.
     #[serde(with = "crate::millis", rename = "command_deadline_ms")]
     pub command_deadline: Duration,
+    /// How long one phase of a database's migration may take: a backfill runs through every row. Default 1 h.
+    #[serde(with = "crate::millis", rename = "migrate_deadline_ms")]
+    pub migrate_deadline: Duration,
     /// How long a changed node carries traffic before the next one is touched. Default 10 s; 0 skips the soak.
     #[serde(with = "crate::millis", rename = "soak_ms")]
     pub soak: Duration,

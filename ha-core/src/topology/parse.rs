@@ -165,6 +165,7 @@ fn read_policy(policy: &Reader<'_, '_>) -> PolicyDraft {
             ready_deadline: duration("ready_deadline", defaults.ready_deadline),
             stop_deadline: duration("stop_deadline", defaults.stop_deadline),
             command_deadline: duration("command_deadline", defaults.command_deadline),
+            migrate_deadline: duration("migrate_deadline", defaults.migrate_deadline),
             soak: duration("soak", defaults.soak),
             lease_ttl: lease_ttl.map_or(defaults.lease_ttl, |ttl| ttl.value),
             lost_after: duration("lost_after", defaults.lost_after),

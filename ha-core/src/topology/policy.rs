@@ -18,6 +18,7 @@ impl Default for Policy {
             ready_deadline: seconds(300),
             stop_deadline: seconds(300),
             command_deadline: seconds(600),
+            migrate_deadline: seconds(3_600),
             soak: seconds(10),
             lease_ttl: seconds(30),
             lost_after: seconds(2),
@@ -79,6 +80,13 @@ impl Policy {
     #[must_use]
     pub fn with_command_deadline(mut self, deadline: Duration) -> Self {
         self.command_deadline = deadline;
+        self
+    }
+
+    /// Sets how long one phase of a database's migration may take.
+    #[must_use]
+    pub fn with_migrate_deadline(mut self, deadline: Duration) -> Self {
+        self.migrate_deadline = deadline;
         self
     }
 

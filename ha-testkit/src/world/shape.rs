@@ -145,7 +145,8 @@ impl Shape {
             .with_drain_deadline(seconds(10))
             .with_ready_deadline(seconds(30))
             .with_stop_deadline(seconds(30))
-            .with_command_deadline(seconds(30));
+            .with_command_deadline(seconds(30))
+            .with_migrate_deadline(seconds(30));
         let serve = u16::try_from(self.serve).unwrap_or(u16::MAX);
         let mut builder = Topology::builder("orders").policy(policy).pool(PoolSpec::new("esb", serve, self.peak_load));
         for number in 1..=self.balancers {

@@ -256,7 +256,7 @@ impl Driver<'_> {
         let took = began.elapsed();
         let lag = ask::lag(self.session()?, dialect).await;
         let rate = u64::try_from(u128::from(changed) * 1_000 / took.as_millis().max(1)).unwrap_or(u64::MAX);
-        tracing::debug!(script = unit.script, rows = changed, total, rate, "batch");
+        tracing::debug!(script = unit.script, rows = changed, total, rate, "rows backfilled");
         self.migrator.tell(&Event::Batch { script: unit.script.clone(), rows: changed, total, rate });
         Ok(Input::Batch { rows: changed, more: found >= size, took, lag })
     }

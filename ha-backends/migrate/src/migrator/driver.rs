@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::{Blocker, Event, Migrator, OldRelease, Run, ask};
 use crate::history::{Fence, Flyway, History, Tables, Writer};
@@ -64,17 +63,15 @@ impl<'a> Driver<'a> {
                 machine.handle(start.elapsed(), Input::Tick);
                 continue;
             };
-            let what = machine.describe(&command);
-            let span = tracing::debug_span!("migrate_command", what = what.as_str());
             let cancel = self.session.as_ref().map(|session| session.canceller());
             let deadline = self.deadline;
-            let input = match tokio::time::timeout_at(deadline, self.run_command(&command).instrument(span)).await {
+            let input = match tokio::time::timeout_at(deadline, self.run_command(&command)).await {
                 Ok(Ok(input)) => input,
                 Ok(Err(Failed { error, step })) => {
                     if matches!(error.kind, DbErrorKind::ConnectionLost | DbErrorKind::Unreachable) {
                         self.session = None;
                     }
-                    tracing::debug!(error = %error, "command failed");
+                    tracing::debug!(error = %error, "migration command failed");
                     self.tell_failure(&command, &error);
                     Input::Failed { error, step }
                 }
@@ -131,7 +128,7 @@ impl<'a> Driver<'a> {
                 Ok(held)
             }
             Command::Terminate(other) => {
-                tracing::warn!(session = %other, "ends the session of an earlier run, as the policy allows");
+                tracing::warn!(session = %other, "session of an earlier migration ended by policy");
                 ask::terminate(self.session()?, dialect, other).await?;
                 Ok(DONE)
             }

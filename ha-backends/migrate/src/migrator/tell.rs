@@ -55,7 +55,13 @@ impl Driver<'_> {
         let script = |unit: usize| self.units.get(unit).map(|unit| unit.script.clone()).unwrap_or_default();
         match command {
             Command::Run(at) | Command::RunWithRow(at) => {
-                tracing::info!(script = script(at.unit), statement = at.step + 1, run_ms = millis(took), rows, "ran");
+                tracing::debug!(
+                    script = script(at.unit),
+                    statement = at.step + 1,
+                    run_ms = millis(took),
+                    rows,
+                    "statement ran"
+                );
                 self.migrator.tell(&Event::Ended {
                     script: script(at.unit),
                     statement: at.step + 1,
@@ -64,16 +70,16 @@ impl Driver<'_> {
                 });
             }
             Command::RunScript { unit, .. } => {
-                tracing::info!(script = script(*unit), run_ms = millis(took), "applied");
+                tracing::debug!(script = script(*unit), run_ms = millis(took), "script applied");
                 self.migrator.tell(&Event::Ended { script: script(*unit), statement: 0, took, rows: *rows });
                 self.migrator.tell(&Event::Applied { script: script(*unit) });
             }
             Command::Record { unit, .. } => {
-                tracing::info!(script = script(*unit), "applied");
+                tracing::debug!(script = script(*unit), run_ms = millis(took), "script applied");
                 self.migrator.tell(&Event::Applied { script: script(*unit) });
             }
             Command::Finish { at, how: crate::machine::How::Found, .. } => {
-                tracing::warn!(script = script(at.unit), statement = at.step + 1, "found done after a death");
+                tracing::warn!(script = script(at.unit), statement = at.step + 1, "statement found done");
                 let (script, statement) = (script(at.unit), at.step + 1);
                 self.migrator.tell(&Event::Recovering { script, statement, found: "done".into() });
             }
