@@ -61,12 +61,22 @@ async fn scripts_that_break_the_old_release_are_refused_with_what_breaks_it() {
 #[tokio::test(start_paused = true)]
 async fn scripts_that_cannot_be_reviewed_are_not_planned_over() {
     let world = world(SchemaVerdict::Splittable);
-    world.plan_fault(Operation::Review, "database", Fault::LostBefore);
+    world.set_lasting_fault(Operation::Review, "database", Fault::LostBefore);
     let RunError::Plan { source: PlanError::NotReady { node, .. }, seen } = refusal(&world).await else {
         panic!("it was planned")
     };
     assert_eq!(node, "the database");
     assert!(seen.iter().any(|note| note.contains("cannot be reviewed")), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_review_that_fails_once_is_asked_for_again() {
+    let world = world(SchemaVerdict::Splittable);
+    world.plan_fault(Operation::Review, "database", Fault::LostBefore);
+    let planned = world.engine().plan(&world.upgrade_to("2.0")).await.unwrap();
+    world.plan_fault(Operation::Review, "database", Fault::Refused);
+    let report = world.engine().run("upgrade".into(), planned).await.unwrap().wait().await.unwrap();
+    assert_eq!((report.end, world.fired().len()), (End::AllNew, 2), "{report}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use super::error::RunError;
 use super::events::{EVENTS, Events};
 use super::lease::HeldLease;
 use super::observe::observe;
-use super::on::{READ_AGAIN, reviewed_otherwise};
+use super::on::{READ_AGAIN, compare_scripts};
 use super::stale::{Compared, compare};
 use crate::action::Order;
 use crate::journal::cluster_of;
@@ -188,10 +188,7 @@ impl Engine {
         match compare(&self.shared.topology, plan, &seen) {
             Compared { differences, .. } if !differences.is_empty() => Err(RunError::StalePlan(differences.join(", "))),
             Compared { unread, .. } if !unread.is_empty() => Err(RunError::Unread { unread, notes }),
-            Compared { .. } => match reviewed_otherwise(&self.shared, plan).await {
-                Some(difference) => Err(RunError::StalePlan(difference)),
-                None => Ok(seen),
-            },
+            Compared { .. } => compare_scripts(&self.shared, plan).await.map(|()| seen),
         }
     }
 

@@ -11,7 +11,7 @@ mod work;
 pub(super) use artifact::unkept;
 pub(super) use exposure::observe_exposure;
 pub(super) use files::observe_files;
-pub(super) use schema::{observe_schema, review_schema, reviewed_otherwise};
+pub(super) use schema::{compare_scripts, observe_schema, review_schema};
 pub(super) use server::{SeenServer, is_passing, observe_server};
 pub(super) use traffic::observe_member;
 pub(super) use work::observe_work;

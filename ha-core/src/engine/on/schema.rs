@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::{Executor, Outcome, READ_LIMIT, Shared, done, not_done, unknown};
+use super::{Executor, Outcome, READ_AGAIN, READ_LIMIT, Shared, done, not_done, read_again, unknown};
 use crate::action::SchemaAction;
 use crate::backend::{ContractPermit, Migrate};
+use crate::engine::error::RunError;
 use crate::plan::Plan;
 use crate::record::Evidence;
 use crate::state::{Schema, SchemaChange};
@@ -43,8 +44,13 @@ fn permit(plan: &Plan, to: Schema) -> ContractPermit {
 /// How long the scripts may take to be judged: catalogues of large databases are read for it.
 const REVIEW_LIMIT: Duration = Duration::from_secs(60);
 
-/// Reviews the scripts that wait; `None` where no database is declared, or they could not be judged, as the note says then.
+/// Reviews the scripts that wait, and again where that failed; `None` where no database is declared, or they could not be judged, as
+/// the note says then.
 pub(in crate::engine) async fn review_schema(shared: &Shared) -> (Option<SchemaChange>, Option<String>) {
+    read_again(READ_AGAIN, || review_once(shared), |(_, note)| note.is_none()).await
+}
+
+async fn review_once(shared: &Shared) -> (Option<SchemaChange>, Option<String>) {
     let Some(database) = &shared.database else { return (None, None) };
     match timeout(REVIEW_LIMIT, database.review()).await {
         Ok(Ok(change)) => (Some(change), None),
@@ -53,16 +59,18 @@ pub(in crate::engine) async fn review_schema(shared: &Shared) -> (Option<SchemaC
     }
 }
 
-/// Says how the scripts that wait differ from those that a plan was made for.
-pub(in crate::engine) async fn reviewed_otherwise(shared: &Shared, plan: &Plan) -> Option<String> {
-    let planned = plan.facts.schema_change.as_ref()?;
+/// Holds the scripts that wait against those that a plan was made for.
+pub(in crate::engine) async fn compare_scripts(shared: &Shared, plan: &Plan) -> Result<(), RunError> {
+    let Some(planned) = plan.facts.schema_change.as_ref() else { return Ok(()) };
     match review_schema(shared).await {
-        (Some(now), _) if now.digest == planned.digest => None,
-        (Some(now), _) => Some(format!(
+        (Some(now), _) if now.digest == planned.digest => Ok(()),
+        (Some(now), _) => Err(RunError::StalePlan(format!(
             "the migration scripts, or what they are judged by, are not those of the plan ({}, now {})",
             planned.verdict, now.verdict
-        )),
-        (None, note) => note,
+        ))),
+        (None, note) => {
+            Err(RunError::Unread { unread: vec!["the migration scripts".into()], notes: note.into_iter().collect() })
+        }
     }
 }
 
