@@ -111,3 +111,18 @@ pub fn migrate_jdbc(data: &[u8]) {
     assert!(url.target().starts_with("jdbc:"));
     let _ = (url.refusals(), url.writer(), url.tls(), url.dialect());
 }
+
+/// A configuration file of a WSO2 server, which one in the first byte: what is read can be printed and linted.
+pub fn migrate_datasource(data: &[u8]) {
+    let Some((which, text)) = data.split_first() else { return };
+    match which % 3 {
+        0 => ha_migrate::fuzz_datasource::fuzz_master(text),
+        1 => ha_migrate::fuzz_datasource::fuzz_deployment(text),
+        _ => ha_migrate::fuzz_datasource::fuzz_registry(text),
+    }
+}
+
+/// A statement, with its dialect in the first byte: what it does, and what the rules say of it.
+pub fn migrate_classify(data: &[u8]) {
+    ha_migrate::fuzz_datasource::fuzz_classify(data);
+}

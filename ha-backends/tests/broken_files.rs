@@ -469,6 +469,36 @@ const MISTAKES: &[Mistake] = &[
         "[files]\nbackend = \"rsync\"\ntree = \"/repository\"\n[[balancer]]\nname = \"lb1\"\n",
         &["line 15: files.tree: give a folder below each home, without .. and without a leading slash"],
     ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"migrate\"\nscripts = \"/etc/ha/scripts\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["?"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"migrate\"\nurl = \"postgresql://db1/orders\"\nscripts = \"/etc/ha/scripts\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["?"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"migrate\"\nurl = \"jdbc:oracle:thin:@db1:1521/orders\"\nscripts = \"/etc/ha/scripts\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["?"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"migrate\"\nurl = \"jdbc:postgresql://db1/orders\"\nscripts = \"scripts\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["?"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"flyway\"\nurl = \"jdbc:postgresql://db1/orders\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["?"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"migrate\"\nurl = \"jdbc:postgresql://db1,db2/orders\"\nscripts = \"/etc/ha/scripts\"\n[[balancer]]\nname = \"lb1\"\n",
+        &["?"],
+    ),
 ];
 
 /// All that is wrong with a file, one line each.

@@ -94,7 +94,7 @@ fn all_that_is_wrong_is_told_at_once_with_the_fix() {
         "U7__u.sql: there is no script of version 7 to undo",
         "V1__a.sql: version 1 is that of V1_0__b.sql, too",
         "V1_desc.sql: not the name of a script: it has no __ before its description; did you mean V1__desc.sql?",
-        "V3__d.sql:1: ha:fase is not known: write ha:phase, ha:allow or ha:no-transaction; did you mean phase?",
+        "V3__d.sql:1: ha:fase is not known: write ha:phase, ha:allow, ha:backfill, ha:verify or ha:no-transaction; did you mean phase?",
         "V3__d.sql:2: ha:allow HA001 has no reason",
         "V3__d.sql:3: the placeholder \"one\" has no value",
         "V3__d.sql:4: the placeholder \"two\" has no value",

@@ -9,6 +9,7 @@ mod engine;
 mod kit;
 mod locks;
 mod orphans;
+mod rename;
 mod resume;
 mod speed;
 
