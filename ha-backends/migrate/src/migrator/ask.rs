@@ -198,6 +198,18 @@ pub(super) async fn blocked_by(
     Ok(blockers(&session.query(&sql).await?))
 }
 
+/// From which age on a transaction is waited for outside of the queue.
+pub(super) const OLD: Duration = Duration::from_millis(100);
+
+/// PostgreSQL: how old the oldest transaction of this database is, our own and autovacuum apart.
+pub(super) async fn oldest_transaction(session: &mut dyn Session) -> Result<Duration, DbError> {
+    let sql = "SELECT coalesce(max((extract(epoch FROM clock_timestamp() - xact_start) * 1000)::bigint), 0) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker'";
+    let rows = session.query(sql).await?;
+    // What cannot be read is old.
+    Ok(first(&rows).and_then(|age| age.parse().ok()).map_or(OLD, Duration::from_millis))
+}
+
 /// Lists sessions of releases that are said to be gone.
 pub(super) async fn old_sessions(
     session: &mut dyn Session,
