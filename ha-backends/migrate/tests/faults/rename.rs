@@ -26,12 +26,13 @@ CREATE TRIGGER in_step BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FU
     "DROP TRIGGER in_step ON orders;\nDROP FUNCTION in_step();\nALTER TABLE orders DROP COLUMN amount;",
 ];
 
+/// Each statement takes effect by itself here: updates are kept in step before the first row is filled.
 const MARIADB: [&str; 2] = [
     "ALTER TABLE orders ADD COLUMN total integer, ALGORITHM=INSTANT;
-CREATE TRIGGER in_step BEFORE INSERT ON orders FOR EACH ROW
-    SET NEW.total = COALESCE(NEW.total, NEW.amount), NEW.amount = COALESCE(NEW.amount, NEW.total);
-CREATE TRIGGER in_step_too BEFORE UPDATE ON orders FOR EACH ROW
-    SET NEW.total = IF(NEW.amount <=> OLD.amount, NEW.total, NEW.amount), NEW.amount = IF(NEW.total <=> OLD.total, NEW.amount, NEW.total);",
+CREATE TRIGGER in_step BEFORE UPDATE ON orders FOR EACH ROW
+    SET NEW.total = IF(NEW.amount <=> OLD.amount, NEW.total, NEW.amount), NEW.amount = IF(NEW.total <=> OLD.total, NEW.amount, NEW.total);
+CREATE TRIGGER in_step_too BEFORE INSERT ON orders FOR EACH ROW
+    SET NEW.total = COALESCE(NEW.total, NEW.amount), NEW.amount = COALESCE(NEW.amount, NEW.total);",
     "DROP TRIGGER in_step;\nDROP TRIGGER in_step_too;\nALTER TABLE orders DROP COLUMN amount, ALGORITHM=INSTANT;",
 ];
 
