@@ -24,6 +24,10 @@ pub enum UrlError {
 
 /// Sessions of the database that a JDBC URL names. The password is read anew for each: one that is changed needs no restart.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(all(feature = "sqlite", any(feature = "mysql", feature = "postgres"))),
+    allow(dead_code, reason = "each driver reads what it needs")
+)]
 pub struct UrlConnect {
     url: JdbcUrl,
     dialect: Dialect,
