@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::jdbc::{Driver, JdbcError, JdbcUrl, Refusal};
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+use crate::jdbc::Driver;
+use crate::jdbc::{JdbcError, JdbcUrl, Refusal};
 use crate::{Connect, DbError, DbErrorKind, Dialect, Limits, Secret, SecretRef, Session, SessionRole};
 
 /// A URL through which no session is opened.
