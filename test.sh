@@ -135,6 +135,20 @@ if [ "$long" = yes ]; then
         done
     done
 
+    say "long: an upgrade with its database, its controller killed at a random moment, five times on each"
+    cargo build --release --example upgrade_version
+    for options in "" "--postgres" "--mariadb"; do
+        for turn in 1 2 3 4 5; do
+            say "upgrade_version $options ($turn of 5)"
+            # shellcheck disable=SC2086 # no option is no word
+            target/release/examples/upgrade_version $options --kill-controller
+        done
+    done
+
+    say "long: migrations, 200 kills of the migrator and 50 of the server of each, every message cut, 1,000,000 rows renamed"
+    HA_DB_KILLS=200 HA_DB_SERVER_KILLS=50 HA_DB_CUT_EVERY=1 HA_DB_ROWS=1000000 \
+        cargo test --profile long -p ha-migrate --all-features --test faults -- --nocapture
+
     say "long: benchmarks"
     cargo bench -p benches
 
