@@ -472,32 +472,48 @@ const MISTAKES: &[Mistake] = &[
     (
         "[[balancer]]\nname = \"lb1\"\n",
         "[database]\nbackend = \"migrate\"\nscripts = \"/etc/ha/scripts\"\n[[balancer]]\nname = \"lb1\"\n",
-        &["?"],
+        &["line 13: database.url: is missing: add it"],
     ),
     (
         "[[balancer]]\nname = \"lb1\"\n",
         "[database]\nbackend = \"migrate\"\nurl = \"postgresql://db1/orders\"\nscripts = \"/etc/ha/scripts\"\n[[balancer]]\nname = \"lb1\"\n",
-        &["?"],
+        &["line 15: database.url: give a JDBC URL, as the datasource of the servers has it"],
     ),
     (
         "[[balancer]]\nname = \"lb1\"\n",
         "[database]\nbackend = \"migrate\"\nurl = \"jdbc:oracle:thin:@db1:1521/orders\"\nscripts = \"/etc/ha/scripts\"\n[[balancer]]\nname = \"lb1\"\n",
-        &["?"],
+        &[
+            "line 15: database.url: no driver for Oracle is built in: run the linted scripts with the database's own client, or implement ha_migrate::Connect for it",
+        ],
     ),
     (
         "[[balancer]]\nname = \"lb1\"\n",
         "[database]\nbackend = \"migrate\"\nurl = \"jdbc:postgresql://db1/orders\"\nscripts = \"scripts\"\n[[balancer]]\nname = \"lb1\"\n",
-        &["?"],
+        &["line 16: database.scripts: give an absolute path"],
     ),
     (
         "[[balancer]]\nname = \"lb1\"\n",
         "[database]\nbackend = \"flyway\"\nurl = \"jdbc:postgresql://db1/orders\"\n[[balancer]]\nname = \"lb1\"\n",
-        &["?"],
+        &[
+            "line 14: database.backend: no backend \"flyway\" is known here; give one of command, migrate, or add it to the registry",
+        ],
     ),
     (
         "[[balancer]]\nname = \"lb1\"\n",
         "[database]\nbackend = \"migrate\"\nurl = \"jdbc:postgresql://db1,db2/orders\"\nscripts = \"/etc/ha/scripts\"\n[[balancer]]\nname = \"lb1\"\n",
-        &["?"],
+        &[
+            "line 15: database.url: the URL names several servers and may reach a replica: add targetServerType=primary to its parameters",
+        ],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"command\"\nhome = \"/opt/migration\"\nshow = [\"bin/schema.sh\"]\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 13: database.review: is missing: add it", "line 13: database.expand: is missing: add it"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"command\"\nhome = \"migration\"\nshow = [\"a\"]\nreview = [\"b\"]\nexpand = [\"c\"]\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 15: database.home: give an absolute path"],
     ),
 ];
 
