@@ -77,7 +77,7 @@ roles! {
     cluster {
         files: FileSync, Files, with_files, "shares files",
             [("local", "local"), ("rsync", "rsync")];
-        database: Database, Database, with_database, "drives the database", [("migrate", MIGRATE)];
+        database: Database, Database, with_database, "drives the database", [("migrate", MIGRATE), ("command", "local")];
         exposure: Exposure, Exposure, with_exposure, "exposes services to consumers",
             [("haproxy", "haproxy"), ("local", "local"), ("command", "local")];
         artifacts: ArtifactStore, Artifacts, with_artifacts, "keeps sets of shared files",
@@ -126,6 +126,10 @@ impl Registry {
             registry.factories.exposure.insert("command", |part: Part<'_>| {
                 let config = ha_local::CommandExposureConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::CommandExposure::new(config)) as Arc<dyn Exposure>)
+            });
+            registry.factories.database.insert("command", |part: Part<'_>| {
+                let config = ha_local::CommandDatabaseConfig::from_component(part.component)?;
+                Ok(Arc::new(ha_local::CommandDatabase::new(config)) as Arc<dyn Database>)
             });
             registry.factories.artifacts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalArtifactsConfig::from_component(part.component, part.topology)?;

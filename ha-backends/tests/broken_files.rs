@@ -495,7 +495,7 @@ const MISTAKES: &[Mistake] = &[
         "[[balancer]]\nname = \"lb1\"\n",
         "[database]\nbackend = \"flyway\"\nurl = \"jdbc:postgresql://db1/orders\"\n[[balancer]]\nname = \"lb1\"\n",
         &[
-            "line 14: database.backend: no backend \"flyway\" is known here; give one of migrate, or add it to the registry",
+            "line 14: database.backend: no backend \"flyway\" is known here; give one of command, migrate, or add it to the registry",
         ],
     ),
     (
@@ -504,6 +504,16 @@ const MISTAKES: &[Mistake] = &[
         &[
             "line 15: database.url: the URL names several servers and may reach a replica: add targetServerType=primary to its parameters",
         ],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"command\"\nhome = \"/opt/migration\"\nshow = [\"bin/schema.sh\"]\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 13: database.review: is missing: add it", "line 13: database.expand: is missing: add it"],
+    ),
+    (
+        "[[balancer]]\nname = \"lb1\"\n",
+        "[database]\nbackend = \"command\"\nhome = \"migration\"\nshow = [\"a\"]\nreview = [\"b\"]\nexpand = [\"c\"]\n[[balancer]]\nname = \"lb1\"\n",
+        &["line 15: database.home: give an absolute path"],
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod balancer;
+mod database;
 mod embedded;
 mod exposure;
 mod fence;
@@ -18,6 +19,7 @@ mod wire;
 
 pub use artifacts::{LocalArtifacts, LocalArtifactsConfig};
 pub use balancer::LocalBalancer;
+pub use database::{CommandDatabase, CommandDatabaseConfig};
 pub use embedded::{Check, EmbeddedBalancer, EmbeddedBuilder};
 pub use exposure::{CommandExposure, CommandExposureConfig, LocalExposure};
 pub use files::{LocalFiles, LocalFilesConfig, generation_of};

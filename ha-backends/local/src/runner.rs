@@ -77,6 +77,11 @@ pub(crate) async fn run(home: &Path, operation: &'static str, command: RunComman
     Ok(Ran::new(ended, stdout, stderr))
 }
 
+/// Says how a command ended, and what it printed.
+pub(crate) fn told(command: &str, ran: &Ran) -> String {
+    format!("{command} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim())
+}
+
 /// Asks a server that is about to be killed for a thread dump, and gives it the time to write it.
 pub(crate) async fn ask_for_dump(pid: u32) -> io::Result<()> {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };

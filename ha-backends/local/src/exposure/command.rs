@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use crate::ConfigError;
 use crate::host::pass;
-use crate::runner;
+use crate::runner::{self, told};
 
 /// The commands of this machine that expose services: a gateway's own tool, or a script around one.
 ///
@@ -176,10 +176,6 @@ impl CommandExposure {
         let task = tokio::spawn(async move { exposure.change(epoch, operation, route, to).await }.instrument(span));
         task.await.unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, operation, target).caused_by(error)))
     }
-}
-
-fn told(command: &str, ran: &Ran) -> String {
-    format!("{command} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim())
 }
 
 /// Reads what `show` printed.
