@@ -192,10 +192,21 @@ impl Order {
     pub fn precondition(&self, law: Law<'_>, state: &ClusterState) -> Result<(), String> {
         if let Some(node) = self.node().map(|node| law.topology.node(node))
             && state.is_lost(node.domain)
+            && !self.cuts_off()
         {
             return Err(format!("{} is lost", node.name));
         }
         self.facets().precondition(law, state)
+    }
+
+    /// Tells whether the order only tells the balancers to give its node nothing: of a node that is lost they can still be told.
+    fn cuts_off(&self) -> bool {
+        match self {
+            Self::Traffic(order) => {
+                matches!(order.action, TrafficAction::Isolate | TrafficAction::Reassert { admitted: false })
+            }
+            Self::Server(_) | Self::Work(_) | Self::Files(_) | Self::Schema(_) | Self::Exposure(_) => false,
+        }
     }
 
     /// Returns the invariant that a broken precondition stands for.

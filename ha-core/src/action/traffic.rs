@@ -23,6 +23,11 @@ pub enum TrafficAction {
     },
     /// Leaves a tested node out of traffic, as the standby from now on.
     StandBy,
+    /// Holds a node of a lost failure domain out on every balancer, without a drain: should it come back by itself, it gets
+    /// nothing before it was compared and tested.
+    Isolate,
+    /// Takes a spare into the place of a member that is lost: it stays as it is when the run ends, and is no loan any more.
+    StandIn,
 }
 
 use TrafficAction as A;
@@ -52,9 +57,9 @@ impl TrafficAction {
     /// Returns what the run desires of the balancers from the action's intent on; `None` where it leaves that as it is.
     pub fn desires(self) -> Option<Desired> {
         match self {
-            Self::TakeOut => Some(Desired::Out),
+            Self::TakeOut | Self::Isolate => Some(Desired::Out),
             Self::Admit => Some(Desired::Admitted),
-            Self::Reassert { .. } | Self::StandBy => None,
+            Self::Reassert { .. } | Self::StandBy | Self::StandIn => None,
         }
     }
 }
@@ -77,7 +82,7 @@ impl Facets for At<TrafficAction> {
     }
 
     fn changes(&self, target: Target) -> bool {
-        self.action != A::StandBy && self.target() == target
+        !matches!(self.action, A::StandBy | A::StandIn) && self.target() == target
     }
 
     fn puts_under_change(&self) -> bool {
@@ -100,6 +105,13 @@ impl Facets for At<TrafficAction> {
         let passed = node.process.is_ready() && node.is_tested();
         match self.action {
             A::TakeOut | A::Reassert { admitted: false } => Ok(()),
+            A::Isolate if state.is_lost(law.topology.node(self.node).domain) => Ok(()),
+            A::Isolate => Err(format!("{name} is not lost: it is drained, not cut off")),
+            A::StandIn if !law.topology.node(self.node).spare => Err(format!("{name} is no spare")),
+            A::StandIn if state.lost().is_empty() => {
+                Err(format!("{name} takes nobody's place: no failure domain is lost"))
+            }
+            A::StandIn => demand(passed, "must be ready and tested to take a lost member's place"),
             A::Admit | A::Reassert { admitted: true } => demand(
                 passed && node.server_domain == ServerDomain::Production,
                 "must be ready in the production domain and have passed its gate before traffic",
@@ -113,8 +125,8 @@ impl Facets for At<TrafficAction> {
 
     fn guards(&self) -> Invariant {
         match self.action {
-            A::Admit | A::StandBy => Invariant::Tested,
-            A::TakeOut | A::Reassert { .. } => Invariant::Order,
+            A::Admit | A::StandBy | A::StandIn => Invariant::Tested,
+            A::TakeOut | A::Reassert { .. } | A::Isolate => Invariant::Order,
         }
     }
 
@@ -123,7 +135,7 @@ impl Facets for At<TrafficAction> {
         match self.action {
             A::TakeOut if !spare && law::is_exposed(state, self.node) => Some(LoanKind::HeldOut),
             A::Admit if spare => Some(LoanKind::SpareAdmitted),
-            A::TakeOut | A::Admit | A::Reassert { .. } | A::StandBy => None,
+            A::TakeOut | A::Admit | A::Reassert { .. } | A::StandBy | A::Isolate | A::StandIn => None,
         }
     }
 
@@ -139,7 +151,9 @@ impl Facets for At<TrafficAction> {
             A::Admit | A::Reassert { admitted: true } => {
                 state.try_each_member(self.node, |member| member.traffic.on(TrafficEvent::Admitted(member.kind)))?;
             }
-            A::StandBy => {}
+            // Nobody answers there any more: what was in progress is lost with the node.
+            A::Isolate => state.set_traffic_everywhere(self.node, |_| Traffic::Out),
+            A::StandBy | A::StandIn => {}
         }
         Ok(())
     }
@@ -168,7 +182,8 @@ impl Facets for At<TrafficAction> {
                 vec![changed(&draining), first_only(&|_| Traffic::Out)]
             }
             A::Admit | A::Reassert { admitted: true } => vec![first_only(&MemberState::admitted)],
-            A::StandBy => Vec::new(),
+            A::Isolate => vec![first_only(&|_| Traffic::Out)],
+            A::StandBy | A::StandIn => Vec::new(),
         }
     }
 
@@ -176,15 +191,20 @@ impl Facets for At<TrafficAction> {
         match self.action {
             A::TakeOut => &[LoanKind::SpareAdmitted],
             A::Admit | A::StandBy => &[LoanKind::HeldOut],
+            // What was lent of a lost node goes with it: whoever takes it back compares and tests it first.
+            A::Isolate => &LoanKind::ALL,
+            A::StandIn => &[LoanKind::SpareRunning, LoanKind::SpareAdmitted],
             A::Reassert { .. } => &[],
         }
     }
 
     fn holds(&self, _: Law<'_>, state: &ClusterState) -> bool {
         match self.action {
-            A::TakeOut | A::StandBy | A::Reassert { admitted: false } => {
+            A::TakeOut | A::StandBy | A::Isolate | A::Reassert { admitted: false } => {
                 self.all(state, |member| member.traffic == Traffic::Out)
             }
+            // Its loans say whether it has taken the place.
+            A::StandIn => state.node(self.node).process.is_ready(),
             A::Admit | A::Reassert { admitted: true } => self.all(state, |member| member.traffic == member.admitted()),
         }
     }
@@ -196,7 +216,7 @@ impl Facets for At<TrafficAction> {
             A::TakeOut if known_good.admitted => vec![gate, A::Admit.on(self.node)],
             A::TakeOut => vec![gate, A::StandBy.on(self.node)],
             A::Admit => vec![A::TakeOut.on(self.node)],
-            A::StandBy | A::Reassert { .. } => Vec::new(),
+            A::StandBy | A::Reassert { .. } | A::Isolate | A::StandIn => Vec::new(),
         }
     }
 
@@ -205,7 +225,7 @@ impl Facets for At<TrafficAction> {
             A::TakeOut | A::Admit | A::Reassert { .. } => {
                 policy.drain_deadline.saturating_add(policy.canary_watch).saturating_add(ROTATION_OVERHEAD)
             }
-            A::StandBy => Duration::from_secs(30),
+            A::StandBy | A::Isolate | A::StandIn => Duration::from_secs(30),
         }
     }
 
@@ -215,6 +235,8 @@ impl Facets for At<TrafficAction> {
             A::Admit => "admit",
             A::Reassert { .. } => "reassert",
             A::StandBy => "stand by",
+            A::Isolate => "isolate",
+            A::StandIn => "stand in",
         }
     }
 

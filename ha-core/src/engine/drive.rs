@@ -19,6 +19,7 @@ use crate::backend::{ContentDigest, WorkId};
 use crate::journal::JournalError;
 use crate::machine::{Command, Input, RunMachine, Ticket};
 use crate::plan::Plan;
+use crate::procedure::{Planned, carry_on};
 use crate::record::{End, Entry, Mode, OutcomeKind, Record, RunId};
 use crate::report::{Event, ReportBuilder, RunReport};
 use crate::state::{MemberState, Observation, Target};
@@ -51,6 +52,7 @@ enum Ended {
     Observed(Observation),
     Watched(BalancerIx, Vec<MemberState>),
     Order(Order, Ticket, Outcome),
+    Replanned(Result<Box<Planned>, String>),
 }
 
 impl Drive {
@@ -100,6 +102,13 @@ impl Drive {
                         let look = async move { Ended::Order(order, ticket, executor.look(deadline).await) };
                         tasks.spawn(look.instrument(span));
                     }
+                    Command::Replan { back } => {
+                        let (shared, plan, run) = (self.shared.clone(), self.plan.clone(), self.machine.run().clone());
+                        // Proving may take a core for a while, and the lease is to be renewed meanwhile.
+                        let replan =
+                            move || Ended::Replanned(carry_on(&shared.topology, &plan, &run, back).map(Box::new));
+                        tasks.spawn_blocking(replan);
+                    }
                     Command::Close { end } => return Ok(self.close(end).await),
                 }
             }
@@ -122,12 +131,25 @@ impl Drive {
                         let input = Input::Finished { ticket, outcome, evidence };
                         self.machine.handle(self.began.elapsed(), input);
                     }
+                    Ok(Ended::Replanned(planned)) => self.replanned(planned),
                     Err(error) => return Err(RunError::Died(error.to_string())),
                 },
                 () = sleep_until(woken), if wake.is_some() => {}
                 else => return Err(RunError::Died("the run waits for nothing".into())),
             }
         }
+    }
+
+    /// Goes on with the plan that was found after a loss, or ends for a person where there is none.
+    fn replanned(&mut self, planned: Result<Box<Planned>, String>) {
+        let proven =
+            planned.and_then(|planned| planned.into_proven().ok_or_else(|| "its proof is of another plan".into()));
+        let plan = proven.map(|(plan, proof)| {
+            self.report.replanned(&plan, &proof);
+            self.plan = Arc::new(plan);
+            self.plan.clone()
+        });
+        self.machine.handle(self.began.elapsed(), Input::Replanned(plan));
     }
 
     /// Lists what orders in flight are changing.
@@ -222,6 +244,11 @@ impl Drive {
                 let domain = topology.domain_name(*domain).to_string();
                 self.emit(Event::DomainLost { domain });
             }
+            Record::Replanned { plan } => self.emit(Event::Replanned {
+                plan: plan.digest().to_string(),
+                back: plan.goes_back(),
+                text: plan.to_text(&topology),
+            }),
             Record::Closed { end, open } => {
                 self.emit(Event::Closed { end: *end, message: end.message(self.plan.ends()), open: open.clone() });
             }

@@ -113,7 +113,7 @@ impl Engine {
                 return Err(error);
             }
         };
-        let state = RunState::begin(plan.start.clone());
+        let state = RunState::of(&plan);
         let record = Record::Opened { plan: Box::new(plan.clone()) };
         self.spawn(run, plan, (Some(proof), Some(seen)), state, lease, record, &[]).await
     }

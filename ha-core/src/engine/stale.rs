@@ -15,7 +15,8 @@ pub(super) struct Compared {
 pub(super) fn compare(topology: &Topology, plan: &Plan, seen: &Observation) -> Compared {
     let (start, has_service) = (&plan.start, plan.facts.service.is_some());
     let mut found = Compared::default();
-    for (index, node) in topology.nodes() {
+    // Of what is lost nothing is expected.
+    for (index, node) in topology.nodes().filter(|(_, node)| !start.is_lost(node.domain)) {
         let (before, now) = (start.node(index), &seen.nodes[index.index()]);
         let same_process = match (before.process, now.process) {
             (Process::Ready { .. }, Process::Ready { .. }) => true,

@@ -97,6 +97,7 @@ pub fn cluster_of(entry: &Entry) -> Option<&str> {
         | Record::Intent { .. }
         | Record::Outcome { .. }
         | Record::DomainLost { .. }
+        | Record::Replanned { .. }
         | Record::Closed { .. } => None,
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use super::RunState;
 use super::targets::Progress;
 use crate::action::{Action, Desired, Order, ServerAction, TrafficAction};
-use crate::law::{Law, Phase, Violation};
+use crate::law::{Law, Violation};
 use crate::plan::{OnFailure, Plan, Step};
 use crate::record::{Cursor, End, Mode, Why};
 use crate::state::{ClusterState, Process, ServerDomain};
@@ -168,7 +168,11 @@ fn end_forward(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
         return Decision::Move(Cursor { stage: cursor.stage + 1, step: 0, attempt: 0, ..cursor }, Turn::NextStep);
     }
     let repaid = law.repaid(&run.cluster).is_ok();
-    Decision::End(if repaid { End::AllNew } else { End::NeedsOperator(Why::LoansOpen) })
+    Decision::End(match (repaid, plan.goes_back()) {
+        (true, false) => End::AllNew,
+        (true, true) => End::AllOld,
+        (false, _) => End::NeedsOperator(Why::LoansOpen),
+    })
 }
 
 fn after(plan: &Plan, cursor: Cursor) -> Cursor {
@@ -195,7 +199,7 @@ fn compensate(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
             Progress::Idle if run.is_done(law, order) => {}
             Progress::Idle => {
                 if order.precondition(law, &run.cluster).is_err()
-                    || makes_worse(law, plan.phase, &run.cluster, &state_after(law, run, order))
+                    || makes_worse(law, plan, &run.cluster, &state_after(law, run, order))
                 {
                     return at_rest(run, Decision::End(End::NeedsOperator(Why::LawWouldBreak)));
                 }
@@ -278,6 +282,14 @@ fn react(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
             return Decision::Act(order);
         }
     }
+    // What became of the orders under way is found out before anything is planned anew.
+    let living = |order: &Order| order.node().is_none_or(|node| !state.is_lost(law.topology.node(node).domain));
+    let unknown = |order: &Order| matches!(run.targets.progress(*order), Progress::Unknown { looks } if looks < LOOKS);
+    if !run.targets.has_step_in_flight()
+        && let Some(order) = run.targets.unsettled().find(|order| unknown(order) && living(order))
+    {
+        return Decision::Look(order);
+    }
     at_rest(run, Decision::End(End::NeedsOperator(Why::DomainLost(lost))))
 }
 
@@ -322,7 +334,12 @@ const REASSERT_ATTEMPTS: u8 = 3;
 /// `None` when nothing is lost.
 fn reassert(law: Law<'_>, run: &RunState) -> Option<Decision> {
     let state = &run.cluster;
-    let lost: Vec<_> = run.targets.lost(state).filter(|node| !state.is_lost(law.topology.node(*node).domain)).collect();
+    // Of a node that is lost only that it gets nothing is insisted on, and capacity does not wait for that.
+    let reacts = run.cursor.mode == Mode::Reacting;
+    let insists = |node: &NodeIx| {
+        !state.is_lost(law.topology.node(*node).domain) || (!reacts && run.targets.desired(*node) == Desired::Out)
+    };
+    let lost: Vec<_> = run.targets.lost(state).filter(insists).collect();
     if lost.is_empty() {
         return run.targets.is_reasserting().then_some(Decision::Await);
     }
@@ -386,12 +403,13 @@ fn with(law: Law<'_>, state: &ClusterState, order: Order) -> ClusterState {
 
 /// Says what an order would break, with all orders in flight beside it.
 fn breaks(law: Law<'_>, plan: &Plan, run: &RunState, order: Order) -> Option<Violation> {
-    law.check(&state_after(law, run, order), plan.phase).err()
+    law.check_step(plan.phase, plan.is_unprotected(), &run.cluster, &state_after(law, run, order)).err()
 }
 
 /// Tells whether more would be broken than is.
-fn makes_worse(law: Law<'_>, phase: Phase, state: &ClusterState, next: &ClusterState) -> bool {
-    law.check(next, phase).is_err() && law.broken(next).len() > law.broken(state).len()
+fn makes_worse(law: Law<'_>, plan: &Plan, state: &ClusterState, next: &ClusterState) -> bool {
+    law.check_step(plan.phase, plan.is_unprotected(), state, next).is_err()
+        && law.broken(next).len() > law.broken(state).len()
 }
 
 /// Returns the state in which the order, and all orders in flight beside it, each by what it is, have happened. An effect that

@@ -63,25 +63,10 @@ pub enum FoldError {
 pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError> {
     let first = entries.first().ok_or(FoldError::NoSuchRun)?;
     let Record::Opened { plan } = &first.record else { return Err(FoldError::NotOpened) };
-    if plan.format > PLAN_FORMAT {
-        return Err(FoldError::NewerPlan { format: plan.format });
-    }
-    if !plan.is_for(topology) {
-        return Err(FoldError::OtherTopology);
-    }
-    let plan = (**plan).clone();
+    let mut plan = readable(topology, plan, first.sequence)?;
     let nodes = topology.nodes().count();
     let known = |node: NodeIx| node.index() < nodes;
-    let fits = plan.start.fits(topology)
-        && plan.known_good.len() == nodes
-        && plan.known_good.iter().flatten().all(|known_good| known_good.writer.is_none_or(known))
-        && plan.stages.iter().flat_map(|stage| &stage.nodes).all(|node| known(*node));
-    if !fits {
-        return Err(FoldError::DoesNotFit { sequence: first.sequence });
-    }
-    plan.check(topology)?;
-    let law = Law::new(topology, &plan.facts);
-    let mut state = RunState::begin(plan.start.clone());
+    let mut state = RunState::of(&plan);
     let mut end = None;
     for (entry, number) in entries.iter().zip(0..) {
         let does_not_fit = FoldError::DoesNotFit { sequence: entry.sequence };
@@ -92,8 +77,13 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
         let in_range = |order: Order| {
             if order.node().is_none_or(known) { Ok(()) } else { Err(does_not_fit.clone()) }
         };
+        let law = Law::new(topology, &plan.facts);
         match &entry.record {
             Record::Opened { .. } => {}
+            Record::Replanned { plan: anew } => {
+                plan = readable(topology, anew, entry.sequence)?;
+                state = RunState::of(&plan);
+            }
             Record::TakenOver { at, .. } => {
                 if end.take().is_some() {
                     state.cluster.set_losses(plan.start.lost());
@@ -134,6 +124,27 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     state.mark_unknown();
     let epoch = entries.iter().map(|entry| entry.epoch).max().unwrap_or(first.epoch);
     Ok(Folded { plan, state, next_sequence: entries.len() as u64, epoch, end })
+}
+
+/// Returns a recorded plan, where it is one of this topology.
+fn readable(topology: &Topology, plan: &Plan, sequence: u64) -> Result<Plan, FoldError> {
+    if plan.format > PLAN_FORMAT {
+        return Err(FoldError::NewerPlan { format: plan.format });
+    }
+    if !plan.is_for(topology) {
+        return Err(FoldError::OtherTopology);
+    }
+    let nodes = topology.nodes().count();
+    let known = |node: NodeIx| node.index() < nodes;
+    let fits = plan.start.fits(topology)
+        && plan.known_good.len() == nodes
+        && plan.known_good.iter().flatten().all(|known_good| known_good.writer.is_none_or(known))
+        && plan.stages.iter().flat_map(|stage| &stage.nodes).all(|node| known(*node));
+    if !fits {
+        return Err(FoldError::DoesNotFit { sequence });
+    }
+    plan.check(topology)?;
+    Ok(plan.clone())
 }
 
 /// Tells which turn a recorded move was.

@@ -10,8 +10,8 @@ use super::words::{Command, Input, Ticket};
 use crate::action::{Action, At, Order, ServerAction, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
-use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record};
-use crate::state::{LoanKind, MemberState, Target, Traffic};
+use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record, Why};
+use crate::state::{LoanKind, MemberState, Process, Target, Traffic};
 use crate::topology::{NodeIx, PoolIx, Topology};
 
 /// Runs one plan: the decision core with tickets, deadlines and the order of records around it. Sans I/O.
@@ -41,9 +41,21 @@ pub struct RunMachine {
     /// Nodes whose gate has passed, and to which nothing was done since.
     gated: BTreeSet<NodeIx>,
     abort: bool,
+    replanning: Replanning,
     closed: bool,
     /// Whether a record could not be written: nothing is given out any more.
     unrecorded: bool,
+}
+
+/// How far the run is with planning its change anew.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Replanning {
+    /// It is not asked for.
+    No,
+    /// It is asked for.
+    Asked,
+    /// There is no plan from here: the run ends as it would have.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -85,6 +97,7 @@ impl RunMachine {
             unread_since: None,
             gated: BTreeSet::new(),
             abort: false,
+            replanning: Replanning::No,
             closed,
             unrecorded: false,
         }
@@ -162,6 +175,15 @@ impl RunMachine {
                     self.finish(pending.order, outcome, evidence);
                 }
             }
+            Input::Replanned(plan) if self.replanning == Replanning::Asked => match plan {
+                Ok(plan) => self.carry_on(plan),
+                Err(why) => {
+                    self.replanning = Replanning::Refused;
+                    let message = format!("the change cannot be planned anew from what is left: {why}");
+                    self.record(Record::Turned { to: self.run.cursor, message });
+                }
+            },
+            Input::Replanned(_) => {}
             Input::Abort => self.abort = true,
         }
     }
@@ -170,7 +192,7 @@ impl RunMachine {
     pub fn poll_command(&mut self, now: Duration) -> Option<Command> {
         self.expire(now);
         loop {
-            if self.recording || self.unrecorded {
+            if self.recording || self.unrecorded || self.replanning == Replanning::Asked {
                 return None;
             }
             if !self.unwritten.is_empty() {
@@ -198,6 +220,16 @@ impl RunMachine {
             }
             self.turn_back_if_asked();
             let decision = decide(&self.topology, &self.plan, &self.run);
+            if let Some(back) = self.carries_on_instead(decision) {
+                if !self.unwritten.is_empty() {
+                    return self.write();
+                }
+                if self.is_waiting() {
+                    return None;
+                }
+                self.replanning = Replanning::Asked;
+                return Some(Command::Replan { back });
+            }
             if self.waits_for_reads(now, decision) {
                 return if unseen { self.watches.missing() } else { self.write() };
             }
@@ -224,6 +256,7 @@ impl RunMachine {
                     self.watches.order_began();
                     return Some(Command::Look { ticket, order, deadline });
                 }
+                Decision::End(end) if self.lose_what_does_not_answer(end) => {}
                 Decision::End(end) => self.close(end),
             }
         }
@@ -325,7 +358,9 @@ impl RunMachine {
             let state = self.run.cluster.node(index);
             let open = |kind: LoanKind| state.loans.contains(kind);
             let should_serve = if node.spare { open(LoanKind::SpareRunning) } else { !open(LoanKind::Stopped) };
-            let settled = !state.under_change && !self.run.targets.is_changing(Target::Server(index));
+            // One that did not serve when the plan was made is missed from its test on.
+            let served = self.plan.start.node(index).process.is_ready() || state.is_tested();
+            let settled = served && !state.under_change && !self.run.targets.is_changing(Target::Server(index));
             let dead = self.topology.is_home(node)
                 && !self.run.cluster.is_lost(node.domain)
                 && should_serve
@@ -429,6 +464,59 @@ impl RunMachine {
             self.record(Record::Turned { to, message: "a person asked for the rollback: rolling back".into() });
             self.run.enter(to, Turn::StepFailed);
         }
+    }
+
+    /// Tells whether the run is planned anew instead of ending here, and whether only to go back: after a loss, once traffic is
+    /// secured; after a failure of a plan that would have finished the change; where a person asks for the rollback of one.
+    fn carries_on_instead(&self, decision: Decision) -> Option<bool> {
+        let finishes = self.plan.carries_on().is_some_and(|carried| !carried.back && !carried.forward_only);
+        let at_rest = !self.run.targets.has_step_in_flight();
+        match (self.replanning, decision) {
+            (Replanning::Asked | Replanning::Refused, _) => None,
+            (Replanning::No, Decision::End(End::NeedsOperator(Why::DomainLost(_)))) => Some(self.abort),
+            (Replanning::No, Decision::End(End::NeedsOperator(Why::PastReturn))) if finishes => Some(true),
+            (Replanning::No, _) if self.abort && finishes && at_rest => Some(true),
+            (Replanning::No, _) => None,
+        }
+    }
+
+    /// Goes on with a new plan of the same run: what is lent stays lent.
+    fn carry_on(&mut self, plan: Arc<Plan>) {
+        self.record(Record::Replanned { plan: Box::new((*plan).clone()) });
+        self.run = RunState::of(&plan);
+        self.abort &= !plan.goes_back();
+        (self.plan, self.replanning) = (plan, Replanning::No);
+        self.gated.clear();
+        self.dead_since.fill(None);
+        self.unread_since = None;
+        // What was seen is from before the plan.
+        self.watches.order_began();
+    }
+
+    /// A step on a node whose host does not answer any more, of which nobody can find out what became of it, was met by the loss of
+    /// the host: returns whether that is so, and notes it.
+    fn lose_what_does_not_answer(&mut self, end: End) -> bool {
+        let stuck = match end {
+            End::NeedsOperator(why) => {
+                matches!(
+                    why,
+                    Why::OutcomeUnknown | Why::CompensationFailed | Why::LawWouldBreak | Why::PastReturn | Why::Held
+                )
+            }
+            End::AllNew | End::AllOld => false,
+        };
+        if !stuck || newly_lost(&self.plan, &self.run.cluster).is_some() {
+            return false;
+        }
+        let silent = |node: &NodeIx| self.run.cluster.node(*node).process == Process::Unknown;
+        let failed = self.run.targets.failed().filter_map(|order| order.node());
+        let lent =
+            self.run.cluster.nodes().filter(|(_, node)| node.loans.iter().next().is_some()).map(|(node, _)| node);
+        let Some(node) = failed.chain(lent).find(silent) else { return false };
+        let domain = self.topology.node(node).domain;
+        self.run.cluster.set_lost(domain);
+        self.record(Record::DomainLost { domain });
+        true
     }
 
     fn record(&mut self, record: Record) {

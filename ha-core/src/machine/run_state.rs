@@ -3,8 +3,10 @@ use super::decide::Turn;
 use super::targets::Progress;
 use crate::action::{Action, Desired, Order, TrafficAction};
 use crate::law::Law;
+use crate::plan::Plan;
 use crate::record::{Cursor, Mode, OutcomeKind};
-use crate::state::{ClusterState, Rejected};
+use crate::state::{ClusterState, Rejected, Traffic};
+use crate::topology::NodeIx;
 
 /// Where a run is: the cluster as it knows it, its own memory of the targets, and its place in the plan. What the decision core
 /// decides on, and what the explorer visits.
@@ -22,6 +24,29 @@ impl RunState {
     /// Begins a plan in a state.
     pub fn begin(cluster: ClusterState) -> Self {
         Self { cluster, targets: Targets::default(), cursor: Cursor::START }
+    }
+
+    /// Begins a plan: one that carries a run on goes on desiring of the balancers what the run has made of them.
+    pub fn of(plan: &Plan) -> Self {
+        let mut run = Self::begin(plan.start.clone());
+        if plan.carries_on.is_none() {
+            return run;
+        }
+        let nodes: Vec<NodeIx> = plan.start.nodes().map(|(node, _)| node).collect();
+        for node in nodes {
+            let (now, configured) = (plan.start.members(node), plan.configured().members(node));
+            let desired = if now == configured {
+                Desired::Unchanged
+            } else if now.iter().all(|member| member.traffic == Traffic::Out) {
+                Desired::Out
+            } else if now.iter().all(|member| member.traffic == member.admitted()) {
+                Desired::Admitted
+            } else {
+                Desired::Unchanged
+            };
+            run.targets.desire(node, desired);
+        }
+        run
     }
 
     /// Marks what holds from the moment an order's intent is recorded.

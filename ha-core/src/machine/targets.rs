@@ -109,6 +109,12 @@ impl Targets {
         self.steps.iter().filter(move |(.., progress)| open(progress)).map(|(_, order, _)| *order)
     }
 
+    /// Lists the orders of the step at hand that did not happen, or of which nobody knows whether they did.
+    pub(super) fn failed(&self) -> impl Iterator<Item = Order> + '_ {
+        let failed = |progress: &Progress| matches!(progress, Progress::NotDone { .. } | Progress::Unknown { .. });
+        self.steps.iter().filter(move |(.., progress)| failed(progress)).map(|(_, order, _)| *order)
+    }
+
     /// Returns what the run desires of a node's traffic.
     pub fn desired(&self, node: NodeIx) -> Desired {
         self.wish(node).map_or(Desired::Unchanged, |wish| wish.desired)
@@ -234,6 +240,11 @@ impl Targets {
         if !kept {
             self.begun_at = Place::default();
         }
+    }
+
+    /// Tells whether the run was going back.
+    pub(crate) fn goes_back(&self) -> bool {
+        self.back != Back::Not
     }
 
     /// Goes forward from a step on.

@@ -1,6 +1,8 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::Order;
+use crate::plan::Plan;
 use crate::record::{End, Evidence, OutcomeKind, Record};
 use crate::state::{MemberState, Observation};
 use crate::topology::BalancerIx;
@@ -40,6 +42,12 @@ pub enum Command {
         /// How long it may take.
         deadline: Duration,
     },
+    /// Plan the change anew from the state of the run, prove it, and say [`Input::Replanned`]: a failure domain was lost, and
+    /// traffic is secured.
+    Replan {
+        /// Whether only a plan that leads back to all old is wanted.
+        back: bool,
+    },
     /// The run is over and recorded as such.
     Close {
         /// How it ended.
@@ -73,6 +81,8 @@ pub enum Input {
     },
     /// The last records could not be written. Nothing new begins; what has begun is brought to its end.
     NotRecorded,
+    /// The proven plan with which the run goes on; where there is none, and a person has to decide, what is in the way.
+    Replanned(Result<Arc<Plan>, String>),
     /// A person wants the run rolled back.
     Abort,
 }

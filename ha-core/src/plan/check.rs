@@ -41,8 +41,9 @@ impl Plan {
             fits && known_good.into_iter().all(|node| node.index() < count),
             "the state that the plan starts from is not one of its topology",
         )?;
-        let lost = !self.start.lost().is_empty();
-        let claims = self.phase == Phase::Quiet || (self.phase == Phase::Settled && lost);
+        let began = self.carries_on.as_ref().is_none_or(|carried| carried.began.fits(topology));
+        demand(began, "the state that the run began with is not one of its topology")?;
+        let claims = self.phase == Phase::Quiet || !self.start.lost().is_empty();
         demand(claims, "the plan's phase asks less than the law does where no failure domain is lost at its start")?;
         demand(self.point_of_no_return <= self.stages.len(), "the point of no return is behind the last stage")?;
         demand(self.stages.len() < usize::from(u16::MAX), "the plan has more than 65,534 stages")?;

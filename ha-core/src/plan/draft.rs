@@ -1,4 +1,4 @@
-use super::{ChangeCommands, DegradedWindow, Digest, Ends, Goal, PLAN_FORMAT, Plan, Reach, Stage};
+use super::{CarriesOn, ChangeCommands, DegradedWindow, Digest, Ends, Goal, PLAN_FORMAT, Plan, Reach, Stage};
 use crate::action::KnownGood;
 use crate::law::Phase;
 use crate::state::{ClusterState, Facts};
@@ -44,6 +44,8 @@ pub struct Draft {
     pub ends: Ends,
     /// The state of the cluster when the plan was made; a run refuses to start from another state.
     pub start: ClusterState,
+    /// What it carries on; `None` for the first plan of a run.
+    pub carries_on: Option<Box<CarriesOn>>,
     /// For each node where a rollback leads back to; `None` for a node that the plan does not change.
     pub known_good: Vec<Option<KnownGood>>,
     /// The commands that make the change on a host.
@@ -77,6 +79,7 @@ impl Draft {
             ends: Ends::default(),
             known_good: topology.nodes().map(|(node, _)| start_of(topology, &start, node)).collect(),
             start,
+            carries_on: None,
             commands: ChangeCommands::default(),
             stages: Vec::new(),
             point_of_no_return: usize::MAX,
@@ -120,6 +123,7 @@ impl From<Draft> for Plan {
             goal,
             ends,
             start,
+            carries_on,
             known_good,
             commands,
             stages,
@@ -138,6 +142,7 @@ impl From<Draft> for Plan {
             goal,
             ends,
             start,
+            carries_on,
             known_good,
             commands,
             stages,
@@ -160,6 +165,7 @@ impl From<Plan> for Draft {
             goal,
             ends,
             start,
+            carries_on,
             known_good,
             commands,
             stages,
@@ -176,6 +182,7 @@ impl From<Plan> for Draft {
             goal,
             ends,
             start,
+            carries_on,
             known_good,
             commands,
             stages,

@@ -10,5 +10,7 @@ mod render;
 pub use check::BadPlan;
 pub use digest::Digest;
 pub use draft::Draft;
-pub use model::{ChangeCommands, Degraded, DegradedWindow, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step};
+pub use model::{
+    CarriesOn, ChangeCommands, Degraded, DegradedWindow, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step,
+};
 pub use reach::Reach;

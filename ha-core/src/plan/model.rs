@@ -9,7 +9,7 @@ use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Route, Schema};
 use crate::topology::{Name, NodeIx, Policy};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
-pub const PLAN_FORMAT: u32 = 4;
+pub const PLAN_FORMAT: u32 = 5;
 
 /// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a [`Draft`](super::Draft).
 ///
@@ -46,6 +46,8 @@ pub struct Plan {
     pub(crate) goal: Goal,
     pub(crate) ends: Ends,
     pub(crate) start: ClusterState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) carries_on: Option<Box<CarriesOn>>,
     pub(crate) known_good: Vec<Option<KnownGood>>,
     pub(crate) commands: ChangeCommands,
     pub(crate) stages: Vec<Stage>,
@@ -99,6 +101,22 @@ impl Plan {
         &self.start
     }
 
+    /// Returns the state in which the run began: of a plan that carries a run on after a loss, that of the run's first plan; of
+    /// every other plan, its own start. What a balancer that loses its runtime state goes back to is in it.
+    pub fn configured(&self) -> &ClusterState {
+        self.carries_on.as_ref().map_or(&self.start, |carried| &carried.began)
+    }
+
+    /// Returns what the plan carries on: a run that met the loss of a failure domain; `None` for the first plan of a run.
+    pub fn carries_on(&self) -> Option<&CarriesOn> {
+        self.carries_on.as_deref()
+    }
+
+    /// Tells whether its last step leads back to all old.
+    pub fn goes_back(&self) -> bool {
+        self.carries_on.as_ref().is_some_and(|carried| carried.back)
+    }
+
     /// Returns for each node where a rollback leads back to; `None` for a node that the plan does not change.
     pub fn known_good(&self) -> &[Option<KnownGood>] {
         &self.known_good
@@ -119,9 +137,33 @@ impl Plan {
         self.point_of_no_return
     }
 
+    /// Tells whether it declares that one more loss is not survived while a node that is left is changed.
+    pub(crate) fn is_unprotected(&self) -> bool {
+        self.windows.iter().any(|window| window.what == Degraded::OneMoreFailure)
+    }
+
     /// Lists where full service is not promised.
     pub fn windows(&self) -> &[DegradedWindow] {
         &self.windows
+    }
+}
+
+/// What a plan carries on, after a run has met the loss of a failure domain.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CarriesOn {
+    /// The state in which the run began.
+    pub began: ClusterState,
+    /// Whether it leads the living members back to what they had then, instead of finishing the change.
+    pub back: bool,
+    /// Whether the run was past its point of no return: then it is only finished.
+    pub forward_only: bool,
+}
+
+impl CarriesOn {
+    /// Carries on a run that began in this state.
+    pub fn new(began: ClusterState, back: bool) -> Self {
+        Self { began, back, forward_only: false }
     }
 }
 
@@ -255,6 +297,8 @@ pub enum Degraded {
     /// A balancer that is reloaded or restarted in the middle of the run forgets that a node is held out, and sends it
     /// requests until the guard has held it out again.
     ReloadExposure,
+    /// A failure domain is lost, and one more loss is not survived while a node that is left is changed.
+    OneMoreFailure,
     /// Nobody pulls work while the node that does is changed; it waits where it comes from.
     PulledWork,
 }
@@ -263,6 +307,7 @@ impl std::fmt::Display for Degraded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::ReloadExposure => "a balancer that loses its runtime state may send requests to a node under change",
+            Self::OneMoreFailure => "one more loss is not survived",
             Self::PulledWork => "nobody pulls work",
         })
     }

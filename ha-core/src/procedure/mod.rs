@@ -4,15 +4,21 @@
 mod add_service;
 mod change;
 mod error;
+mod outage;
 mod patch;
 mod planned;
 mod propose;
+mod recover;
+mod rejoin;
 mod remedy;
 mod request;
 mod update;
 mod upgrade;
 
 pub use error::PlanError;
+pub use outage::OutageRequest;
 pub use planned::Planned;
 pub use propose::{Procedure, Proposal, Snapshot, plan};
+pub(crate) use recover::carry_on;
+pub use rejoin::RejoinRequest;
 pub use request::{AddServiceRequest, PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};

@@ -16,7 +16,7 @@ use crate::state::LeaseEpoch;
 use crate::topology::DomainIx;
 
 /// The format of entries that this library writes; a later one is refused when it is read.
-pub const RECORD_FORMAT: u32 = 3;
+pub const RECORD_FORMAT: u32 = 4;
 
 /// Names a run. Chosen by the caller, or made from the plan and the time: starting the same run twice is one run.
 ///
@@ -145,6 +145,11 @@ pub enum Record {
         /// Which.
         domain: DomainIx,
     },
+    /// The change was planned anew after the loss of a failure domain; the run goes on with this plan.
+    Replanned {
+        /// The plan.
+        plan: Box<Plan>,
+    },
     /// The run ended.
     Closed {
         /// How.
@@ -159,7 +164,7 @@ impl Record {
     /// or all old is not open; one that needs an operator, or was taken over since, is.
     pub fn leaves_open(&self) -> Option<bool> {
         match self {
-            Self::Opened { .. } | Self::TakenOver { .. } | Self::Intent { .. } => Some(true),
+            Self::Opened { .. } | Self::TakenOver { .. } | Self::Intent { .. } | Self::Replanned { .. } => Some(true),
             Self::Closed { end: End::AllNew | End::AllOld, .. } => Some(false),
             Self::Closed { end: End::NeedsOperator(_), .. } => Some(true),
             Self::Turned { .. } | Self::Outcome { .. } | Self::DomainLost { .. } => None,

@@ -77,6 +77,15 @@ pub enum Event {
         /// Which.
         domain: String,
     },
+    /// After the loss of a failure domain the change was planned anew, and proven: the run goes on with this plan.
+    Replanned {
+        /// The digest of the plan.
+        plan: String,
+        /// Whether it leads back to all old; else it finishes the change.
+        back: bool,
+        /// The plan, for people.
+        text: String,
+    },
     /// The journal failed: what had begun was brought to its end, nothing new was begun. The last event.
     Interrupted {
         /// What the journal said.
@@ -112,6 +121,7 @@ impl Event {
             Self::Turned { .. } => "turned",
             Self::Observed { .. } => "observed",
             Self::DomainLost { .. } => "domain-lost",
+            Self::Replanned { .. } => "replanned",
             Self::Interrupted { .. } => "interrupted",
             Self::Missed { .. } => "missed",
             Self::Closed { .. } => "closed",

@@ -6,4 +6,4 @@ mod run;
 
 pub use event::Event;
 pub(crate) use run::ReportBuilder;
-pub use run::{PoolMargin, RunReport, StepTiming};
+pub use run::{PoolMargin, Replan, RunReport, StepTiming};

@@ -42,6 +42,8 @@ pub struct RunReport {
     /// The proof of the plan, found again where the run was resumed; `None` where the plan is of an earlier version of the law,
     /// which this one does not hold.
     pub proof: Option<Proof>,
+    /// The plans with which the run went on after losses, in their order.
+    pub replanned: Vec<Replan>,
     /// What was reached by other settings than when the plan was made, as `node esb1.host`.
     pub reached_otherwise: Vec<String>,
     /// How it ended.
@@ -58,6 +60,19 @@ pub struct RunReport {
     pub steps: Vec<StepTiming>,
     /// Milliseconds from the first record to the last; over several controllers by their machines' clocks.
     pub took_ms: u64,
+}
+
+/// A plan with which a run went on after the loss of a failure domain.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Replan {
+    /// The digest of the plan.
+    pub plan: String,
+    /// Whether it led back to all old; else it finished the change.
+    pub back: bool,
+    /// Its proof; `None` where an earlier controller found it.
+    pub proof: Option<Proof>,
 }
 
 /// What a run has seen of one pool.
@@ -106,6 +121,7 @@ impl ReportBuilder {
                 goal: plan.goal_message(),
                 plan: plan.digest().to_string(),
                 proof,
+                replanned: Vec::new(),
                 reached_otherwise: reached_otherwise.to_vec(),
                 end: End::AllOld,
                 end_message: String::new(),
@@ -138,6 +154,7 @@ impl ReportBuilder {
                         took_ms,
                     });
                 }
+                Record::Replanned { plan } => self.note_replan(plan, None),
                 Record::Opened { .. }
                 | Record::TakenOver { .. }
                 | Record::Turned { .. }
@@ -148,6 +165,15 @@ impl ReportBuilder {
         let (first, last) = (entries.first(), entries.last());
         let lasted = first.zip(last).map_or(0, |(first, last)| last.unix_ms.saturating_sub(first.unix_ms));
         self.earlier = Duration::from_millis(lasted);
+    }
+
+    /// Notes that the run goes on with another plan.
+    pub(crate) fn replanned(&mut self, plan: &Plan, proof: &Proof) {
+        self.note_replan(plan, Some(proof.clone()));
+    }
+
+    fn note_replan(&mut self, plan: &Plan, proof: Option<Proof>) {
+        self.report.replanned.push(Replan { plan: plan.digest().to_string(), back: plan.goes_back(), proof });
     }
 
     /// Notes each pool's margin, and returns the lowest.
@@ -194,6 +220,11 @@ impl fmt::Display for RunReport {
         writeln!(f, "run {}: {}{to}{}: {}", self.run, self.procedure, self.goal, self.end_message)?;
         if let Some(proof) = &self.proof {
             writeln!(f, "  {proof}")?;
+        }
+        for replan in &self.replanned {
+            let what = if replan.back { "to go back" } else { "to finish the change" };
+            let proof = replan.proof.as_ref().map_or_else(String::new, |proof| format!("; {proof}"));
+            writeln!(f, "  planned anew after a loss, {what}{proof}")?;
         }
         if !self.reached_otherwise.is_empty() {
             writeln!(f, "  reached by other settings than planned: {}", self.reached_otherwise.join(", "))?;

@@ -63,7 +63,7 @@ impl Explorer<'_> {
         if !ended && state.run.targets.lost(cluster).next().is_some() {
             return Phase::Shaken;
         }
-        self.plan.phase
+        self.law.phase_in(self.plan.phase, cluster)
     }
 
     /// A balancer that loses its runtime state may expose a node whose changed server runs untested: the plan has to say so. A
@@ -106,10 +106,15 @@ impl Explorer<'_> {
         if let Err(open) = self.law.repaid(&state.run.cluster) {
             return Some(open);
         }
-        if end == End::AllOld && !state.back && untouched {
+        if end == End::AllOld && !state.back && untouched && !self.plan.goes_back() {
             return Some(Violation::new(Invariant::Order, "a run without a fault turns back and ends all old"));
         }
         let cluster = &state.run.cluster;
+        if self.plan.phase != Phase::Quiet
+            && let Err(violation) = self.law.settled(cluster)
+        {
+            return Some(violation);
+        }
         let (wrong, invariant) = if end == End::AllNew {
             (self.not_new(cluster), Invariant::Repaid)
         } else {
@@ -126,7 +131,7 @@ impl Explorer<'_> {
         if goal.exposure.is_some_and(|exposure| exposure != state.exposure) {
             return Some(format!("the route of the service is {}", state.exposure));
         }
-        for (index, node) in self.topology.members() {
+        for (index, node) in self.topology.members().filter(|(_, node)| !state.is_lost(node.domain)) {
             let node_state = state.node(index);
             if goal.release.is_some() && node_state.release != goal.release {
                 return Some(format!("{} has another release", node.name));
@@ -142,7 +147,7 @@ impl Explorer<'_> {
         if state.exposure != self.plan.start.exposure {
             return Some(format!("the route of the service is {}", state.exposure));
         }
-        for (index, node) in self.topology.members() {
+        for (index, node) in self.topology.members().filter(|(_, node)| !state.is_lost(node.domain)) {
             let Some(known) = self.plan.known_good.get(index.index()).copied().flatten() else { continue };
             let node_state = state.node(index);
             if node_state.release != Some(known.release) {

@@ -106,7 +106,7 @@ fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Co
         nodes_of: topology.domains().map(|domain| topology.nodes_of(domain).collect()).collect(),
         proof: Proof::begin(topology, plan, faults),
     };
-    let start = ExploredState { run: RunState::begin(plan.start.clone()), faults_left: faults, back: false };
+    let start = ExploredState { run: RunState::of(plan), faults_left: faults, back: false };
     explorer.visit(start, None, Event::Begun)?;
     while let Some((number, state)) = explorer.open.pop_front() {
         explorer.follow(number, state)?;
@@ -151,7 +151,7 @@ impl Explorer<'_> {
     fn visit(&mut self, mut state: ExploredState, from: Option<usize>, event: Event) -> Step {
         self.proof.transitions += 1;
         // Where the configured state is admitted, nothing tells whether the run said so too.
-        let start = &self.plan.start;
+        let start = self.plan.configured();
         let configured = |node| start.members(node).iter().all(|member| member.traffic == member.admitted());
         state.run.targets.forget_configured(configured);
         let cursor = state.run.cursor;
@@ -270,7 +270,7 @@ impl Explorer<'_> {
 
     /// A plan that begins with a domain lost promises nothing for one more until I2 holds again.
     fn may_lose_one_more(&self, state: &ExploredState) -> bool {
-        self.plan.phase != Phase::Settled || self.law.one_more_failure(&state.run.cluster).is_ok()
+        self.plan.phase == Phase::Quiet || self.law.one_more_failure(&state.run.cluster).is_ok()
     }
 
     /// I8: from every state before the point of no return that no fault has touched, a person may ask for the rollback.
@@ -314,6 +314,7 @@ impl Explorer<'_> {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
         let shaken = (self.phase(&state) == Phase::Shaken).then(|| state.run.clone());
+        let before_cluster = state.run.cluster.clone();
         let mut begun = state;
         begun.run.begin_order(self.law, order);
         let mut done = begun.clone();
@@ -321,6 +322,12 @@ impl Explorer<'_> {
             return Err(self.counterexample(number, Some(Event::Acted(order)), illegal(order, rejected)));
         }
         if let Some(violation) = shaken.and_then(|before| self.lowered(&before, &done.run)) {
+            return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
+        }
+        if self.phase(&begun) == Phase::Settled
+            && !self.plan.is_unprotected()
+            && let Err(violation) = self.law.keeps_reserve(&before_cluster, &done.run.cluster)
+        {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
         if begun.faults_left > 0 && order.node().is_none_or(|node| self.is_one(node)) {
@@ -367,7 +374,7 @@ impl Explorer<'_> {
                 let is = (declared.warm_up, declared.spare, declared.site, said);
                 let mut hasher = hasher.build_hasher();
                 declared.ports.iter().for_each(|port| (port.pool, port.capacity).hash(&mut hasher));
-                (run.cluster.node(node), run.cluster.members(node), self.plan.start.members(node), is)
+                (run.cluster.node(node), run.cluster.members(node), self.plan.configured().members(node), is)
                     .hash(&mut hasher);
                 run.targets.hash_node(node, &mut hasher);
                 hasher.finish()
@@ -394,7 +401,7 @@ impl Explorer<'_> {
         let mut next = state.clone();
         next.faults_left -= 1;
         for seat in self.topology.seats_on(balancer) {
-            next.run.cluster.set_traffic(seat.member, self.plan.start.member(seat.member).traffic);
+            next.run.cluster.set_traffic(seat.member, self.plan.configured().member(seat.member).traffic);
         }
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::Forgot(balancer))

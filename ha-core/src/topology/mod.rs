@@ -26,7 +26,9 @@ pub use component::{Component, Declared, Owner, Role};
 pub use diagnostic::{Diagnostic, TopologyError};
 pub use index::{BalancerIx, DomainIx, MemberIx, NodeIx, PoolIx, SiteIx};
 pub use members::{Entrance, MemberLayout, Seat};
-pub use model::{Balancer, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology};
+pub use model::{
+    AfterLoss, Balancer, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology,
+};
 pub use name::{InvalidName, Name};
 pub(crate) use settings::climbs;
 pub use settings::{Reported, SettingError, SettingErrors, Settings};

@@ -279,6 +279,27 @@ pub enum OnDrainDeadline {
     Cut,
 }
 
+/// What becomes of a change once a failure domain was lost and not enough is left to change a node and survive one more loss
+/// meanwhile.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::{AfterLoss, Policy};
+///
+/// let policy = Policy::default().with_after_loss(AfterLoss::Finish);
+/// assert_eq!(policy.after_loss, AfterLoss::Finish);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AfterLoss {
+    /// What is out of traffic is brought back, and a person decides: releases may serve side by side until then.
+    Hold,
+    /// The change is brought to one of its ends all the same, in a declared window in which one more loss is not survived.
+    Finish,
+}
+
 /// How long things may take, and what happens when they take longer. What a pool has to carry is declared in [`Pool`].
 ///
 /// # Examples
@@ -334,4 +355,16 @@ pub struct Policy {
     /// How long a node that should serve must look dead before it counts as lost. Default 2 s.
     #[serde(with = "crate::millis", rename = "lost_after_ms")]
     pub lost_after: Duration,
+    /// What becomes of a change that meets a loss, where not enough is left to finish or undo it under the law. Default `hold`.
+    #[serde(default = "hold", skip_serializing_if = "is_hold")]
+    pub after_loss: AfterLoss,
+}
+
+fn hold() -> AfterLoss {
+    AfterLoss::Hold
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_hold(after_loss: &AfterLoss) -> bool {
+    *after_loss == AfterLoss::Hold
 }

@@ -6,7 +6,9 @@ use super::component::Components;
 use super::draft::{Draft, PolicyDraft};
 use super::reader::{Findings, Reader};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, PortSpec, SiteDraft};
-use super::{Component, FileSharing, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError};
+use super::{
+    AfterLoss, Component, FileSharing, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError,
+};
 
 impl Topology {
     /// Reads a topology from TOML and validates it.
@@ -147,6 +149,14 @@ fn read_policy(policy: &Reader<'_, '_>) -> PolicyDraft {
             None
         }
     });
+    let after_loss = policy.text("after_loss").and_then(|text| match text.value.as_str() {
+        "hold" => Some(AfterLoss::Hold),
+        "finish" => Some(AfterLoss::Finish),
+        other => {
+            policy.wrong(text.line, "after_loss", format!("{other:?} is unknown"), "give \"hold\" or \"finish\"");
+            None
+        }
+    });
     let lease_ttl = policy.duration("lease_ttl");
     let drain_deadline = duration("drain_deadline", defaults.drain_deadline);
     let read = PolicyDraft {
@@ -169,6 +179,7 @@ fn read_policy(policy: &Reader<'_, '_>) -> PolicyDraft {
             soak: duration("soak", defaults.soak),
             lease_ttl: lease_ttl.map_or(defaults.lease_ttl, |ttl| ttl.value),
             lost_after: duration("lost_after", defaults.lost_after),
+            after_loss: after_loss.unwrap_or(defaults.after_loss),
         },
     };
     policy.finish();

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{OnDrainDeadline, Permille, Policy};
+use super::{AfterLoss, OnDrainDeadline, Permille, Policy};
 
 const fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -22,6 +22,7 @@ impl Default for Policy {
             soak: seconds(10),
             lease_ttl: seconds(30),
             lost_after: seconds(2),
+            after_loss: AfterLoss::Hold,
         }
     }
 }
@@ -108,6 +109,13 @@ impl Policy {
     #[must_use]
     pub fn with_lost_after(mut self, after: Duration) -> Self {
         self.lost_after = after;
+        self
+    }
+
+    /// Sets what becomes of a change that meets a loss, where not enough is left to finish or undo it under the law.
+    #[must_use]
+    pub fn with_after_loss(mut self, after_loss: AfterLoss) -> Self {
+        self.after_loss = after_loss;
         self
     }
 }

@@ -54,10 +54,11 @@ impl Floors {
     pub(super) fn excuse(&self, seen: &Seen, faults: &[FaultAt]) -> bool {
         faults.iter().any(|fault| match fault {
             FaultAt::Loss { after, .. } => seen.short.as_ref().is_some_and(|short| {
-                // What is lost stays lost: once the reaction has ended, what is required after a loss is carried.
-                let settled = seen.at >= *after + REACTION;
-                let carried = short.sum.domain.is_some() || !settled || short.has >= short.after_loss;
-                seen.at >= *after && carried && self.are_kept(&short.sum, short.has)
+                // What is lost stays lost: once the reaction has ended, what is required after a loss is carried, and the run goes
+                // on within that.
+                let settled = short.sum.domain.is_none() && short.has >= short.after_loss;
+                let reacting = short.sum.domain.is_some() || seen.at < *after + REACTION;
+                seen.at >= *after && (settled || (reacting && self.are_kept(&short.sum, short.has)))
             }),
             FaultAt::Forget { after, .. } => {
                 let within = if seen.short.is_some() { REACTION } else { EXPOSURE };

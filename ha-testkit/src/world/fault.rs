@@ -206,6 +206,11 @@ impl World {
         }
     }
 
+    /// Brings the host of a lost node back; its server is stopped.
+    pub fn repair(&self, node: &str) {
+        self.change(node, |node| node.host_lost = false);
+    }
+
     /// Lets somebody install another release on a node by hand: its server serves it from its next start.
     pub fn install(&self, node: &str, release: &str) {
         self.change(node, |node| node.installed = release.into());

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ha_core::topology::{Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Topology, TopologyError};
+use ha_core::topology::{AfterLoss, Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Topology, TopologyError};
 
 use super::World;
 
@@ -44,6 +44,8 @@ pub struct Shape {
     /// How many members serve in a second pool, `mgmt`, behind the last balancer; `None` where there is one pool. Its load
     /// and its capacities are a tenth of the first pool's, and its members have names of their own there.
     pub second_pool: Option<u16>,
+    /// What becomes of a change that meets a loss, where not enough is left to finish or undo it under the law.
+    pub after_loss: AfterLoss,
 }
 
 impl Shape {
@@ -62,6 +64,7 @@ impl Shape {
             artifacts: false,
             work: false,
             second_pool: None,
+            after_loss: AfterLoss::Hold,
         }
     }
 
@@ -134,6 +137,13 @@ impl Shape {
         self.topology().map(World::new)
     }
 
+    /// Lets a change that meets a loss be brought to an end in a declared window, where the law leaves no other way.
+    #[must_use]
+    pub fn with_after_loss(mut self, after_loss: AfterLoss) -> Self {
+        self.after_loss = after_loss;
+        self
+    }
+
     /// Declares this shape. Members are `esb1` and so on, spares `spare1`, balancers `lb1`, the pool `esb`.
     ///
     /// # Errors
@@ -142,6 +152,7 @@ impl Shape {
         let seconds = Duration::from_secs;
         let policy = Policy::default()
             .with_soak(seconds(2))
+            .with_after_loss(self.after_loss)
             .with_drain_deadline(seconds(10))
             .with_ready_deadline(seconds(30))
             .with_stop_deadline(seconds(30))

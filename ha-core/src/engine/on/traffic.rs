@@ -4,7 +4,7 @@ use super::super::build::NodeMember;
 use super::super::rotate::{policy_of, rotate_reporting};
 use super::{Executor, Outcome, READ_LIMIT, done, not_done, unknown};
 use crate::action::TrafficAction;
-use crate::backend::{Admin, Health, MemberSnapshot, Ready};
+use crate::backend::{Admin, CloseSessions, CutConsent, Health, MemberSnapshot, Ready, SetAdmin, StepError};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated, Place};
 use crate::record::{Evidence, OutcomeKind};
 use crate::state::{MemberKind, MemberState, Traffic};
@@ -17,6 +17,8 @@ impl Executor {
             TrafficAction::Reassert { admitted: false } => self.rotate(node, Goal::HeldOut).await,
             TrafficAction::Admit | TrafficAction::Reassert { admitted: true } => self.rotate(node, Goal::Back).await,
             TrafficAction::StandBy => self.stand_by(node).await,
+            TrafficAction::Isolate => self.isolate(node).await,
+            TrafficAction::StandIn => self.stand_in(node).await,
         }
     }
 
@@ -28,6 +30,8 @@ impl Executor {
             TrafficAction::Admit | TrafficAction::Reassert { admitted: true } => self.members(node, Admin::Ready).await,
             // A watch leaves nothing behind that could be looked up: it is done anew.
             TrafficAction::StandBy => not_done("not seen to its end"),
+            TrafficAction::Isolate => self.held_out(node).await,
+            TrafficAction::StandIn => self.stand_in(node).await,
         }
     }
 
@@ -66,6 +70,57 @@ impl Executor {
             ((OutcomeKind::Done, _), Ok(_)) => not_done("the server is not ready"),
             ((OutcomeKind::Done, _), Err(error)) => not_done(error),
             ((_, evidence), _) => not_done(evidence),
+        }
+    }
+
+    /// Holds a lost node out everywhere, whatever is still open to it: nobody answers there.
+    async fn isolate(&self, node: NodeIx) -> Outcome {
+        let members = self.shared.members(node);
+        let mut cut = 0;
+        for NodeMember { backend, place: Place { member, .. }, name, .. } in &members {
+            let asked = self.write(backend.set_admin(self.epoch, SetAdmin::new(member.clone(), Admin::Maint))).await;
+            if let Err(error) = asked {
+                return unknown(format!("{name}: {error}"));
+            }
+            let consent = CutConsent::by("the loss of its failure domain");
+            // What hangs there would only wait for its timeout; a balancer that cannot close it lets it do so.
+            if let Ok(closed) =
+                self.write(backend.close_sessions(self.epoch, CloseSessions::new(member.clone(), consent))).await
+            {
+                cut += closed.sessions;
+            }
+        }
+        match self.held_out(node).await {
+            (OutcomeKind::Done, _) => done(Evidence::OutOfTraffic { cut_requests: cut, older_processes_unseen: false }),
+            other => other,
+        }
+    }
+
+    /// Finds out whether every balancer holds a node out, whatever is still open to it.
+    async fn held_out(&self, node: NodeIx) -> Outcome {
+        for NodeMember { backend, place: Place { member, .. }, name, .. } in &self.shared.members(node) {
+            match self.read(backend.member(member)).await {
+                Ok(observed) if observed.admin == Admin::Maint => {}
+                Ok(observed) => return not_done(format!("{member} is {:?} on {name}", observed.admin)),
+                Err(error) => return unknown(error),
+            }
+        }
+        done(Evidence::BalancersAgree { admitted: false })
+    }
+
+    /// Takes note that a spare stands in: it is ready.
+    async fn stand_in(&self, node: NodeIx) -> Outcome {
+        match self.ready(node).await {
+            Ok(Ready::Yes { release }) => done(Evidence::StandingBy { release: release.to_string() }),
+            Ok(Ready::NotYet(_) | Ready::Closed) => not_done("the server is not ready"),
+            Err(error) => not_done(error),
+        }
+    }
+
+    async fn write<T>(&self, write: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
+        match timeout(READ_LIMIT, write).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it did not answer in {READ_LIMIT:?}")),
         }
     }
 

@@ -1,0 +1,120 @@
+use serde::{Deserialize, Serialize};
+
+use super::recover::{Aim, Recovery};
+use super::{PlanError, Procedure, Proposal, Snapshot};
+use crate::action::KnownGood;
+use crate::law;
+use crate::plan::{ChangeCommands, Ends, Plan};
+use crate::state::{ClusterState, Process, ProcessEvent, Traffic};
+use crate::topology::{NodeIx, Topology};
+
+/// Asks for what follows the loss of nodes while no change runs: they are held out on every balancer, so that none comes back by
+/// itself; those that stand by are admitted where the rest does not carry what it must; spares take the places of members until
+/// one more loss is survived. Active/active and active/passive alike: what is needed follows from the pools.
+///
+/// Whoever asks has decided that the nodes are lost: [`Monitor`](crate::machine) proposes it, or a person does. Nodes
+/// that fail together (one failure domain) are lost together. Changes the balancers and the spares, nothing on the lost nodes. It goes forward only.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::procedure::{OutageRequest, Snapshot, plan};
+///
+/// # let (topology, state, facts) = observed::cluster()?;
+/// // esb1 serves alone: without it the backup esb2 carries everything, and the spare takes its place.
+/// let planned = plan(&OutageRequest::of("esb1"), Snapshot::new(&topology, &state, &facts))?;
+/// println!("{}", planned.plan().to_text(&topology));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct OutageRequest {
+    /// The nodes that are lost.
+    pub lost: Vec<String>,
+}
+
+impl OutageRequest {
+    /// Declares one node as lost, and whatever shares its failure domain.
+    pub fn of(node: impl Into<String>) -> Self {
+        Self { lost: vec![node.into()] }
+    }
+
+    /// Declares one node more as lost.
+    #[must_use]
+    pub fn and(mut self, node: impl Into<String>) -> Self {
+        self.lost.push(node.into());
+        self
+    }
+}
+
+impl Procedure for OutageRequest {
+    fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+        let start = self.after_the_loss(seen)?;
+        let known_good: Vec<Option<KnownGood>> =
+            seen.topology.nodes().map(|(index, _)| known_good(&start, index)).collect();
+        let commands = ChangeCommands::default();
+        let recovery = Recovery {
+            procedure: "outage",
+            topology: seen.topology,
+            facts: seen.facts,
+            start: &start,
+            known_good: &known_good,
+            began: seen.state,
+            commands: &commands,
+            aim: Aim::GoBack,
+            windows: &[],
+        };
+        let drafts = recovery.drafts();
+        if drafts.is_empty() {
+            let what = "what is left does not carry what is required after a loss, with every usable spare: start the servers \
+                        that are stopped, bring a spare, or lower what is required after a loss (pool.survive_one)";
+            return Err(PlanError::Incomplete(what.into()));
+        }
+        let plans: Vec<Plan> = drafts
+            .into_iter()
+            .map(|mut draft| {
+                draft.ends =
+                    Ends::new("secured: what is lost is held out, and what is left carries the load", "as found");
+                Plan::from(draft)
+            })
+            .collect();
+        let remedy = "repair what is named above, or bring a spare (node.spare = true) as the members are now";
+        Ok(Proposal::new(plans.into_iter(), remedy))
+    }
+}
+
+impl OutageRequest {
+    /// Returns the state of the cluster with the lost nodes gone.
+    fn after_the_loss(&self, seen: Snapshot<'_>) -> Result<ClusterState, PlanError> {
+        let mut state = seen.state.clone();
+        if self.lost.is_empty() {
+            return Err(PlanError::Incomplete("name at least one node that is lost".into()));
+        }
+        for name in &self.lost {
+            let Some(node) = seen.topology.find(name) else {
+                let known: Vec<&str> = seen.topology.nodes().map(|(_, node)| node.name.as_str()).collect();
+                let what = format!("there is no node {name}; the topology has {}", known.join(", "));
+                return Err(PlanError::Incomplete(what));
+            };
+            lose(seen.topology, &mut state, node);
+        }
+        Ok(state)
+    }
+}
+
+fn lose(topology: &Topology, state: &mut ClusterState, node: NodeIx) {
+    let domain = topology.node(node).domain;
+    state.set_lost(domain);
+    for node in topology.nodes_of(domain) {
+        let process = &mut state.node_mut(node).process;
+        *process = process.on(ProcessEvent::HostLost).unwrap_or(Process::Absent);
+    }
+}
+
+fn known_good(state: &ClusterState, index: NodeIx) -> Option<KnownGood> {
+    let node = state.node(index);
+    let admitted = state.members(index).iter().any(|member| member.traffic != Traffic::Out);
+    Some(KnownGood::new(node.release?, admitted).with_files(node.generation?, law::writer(state)))
+}

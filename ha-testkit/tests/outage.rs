@@ -1,0 +1,106 @@
+//! A loss in the middle of a change costs the reaction and no more: the change is planned anew from what is left, and ends all new
+//! or all old with nothing lent. A loss at rest is a procedure, and so is the return of what was lost.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ha_core::backend::Admin;
+use ha_core::journal::Journal;
+use ha_core::procedure::{OutageRequest, RejoinRequest};
+use ha_core::record::{End, Record};
+use ha_core::topology::AfterLoss;
+use ha_testkit::simulate::{FaultAt, Outcome, Procedure, simulate_plan};
+use ha_testkit::world::{Shape, World};
+
+fn paused<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(test)
+}
+
+/// Lists what the run has said of its turns.
+async fn turns(world: &World) -> Vec<String> {
+    let entries = world.store().read(&"run".into()).await.unwrap();
+    let line = |entry: &ha_core::record::Entry| match &entry.record {
+        Record::Turned { message, .. } => Some(message.clone()),
+        Record::Replanned { plan } => Some(plan.to_text(world.topology())),
+        _ => None,
+    };
+    entries.iter().filter_map(line).collect()
+}
+
+/// Loses a node at each of these moments of a patch; returns how the runs ended, and what was wrong.
+fn lose_each(
+    shape: &Shape,
+    nodes: &[&str],
+    moments: impl Iterator<Item = u64> + Clone,
+) -> (BTreeMap<String, u64>, Vec<String>) {
+    let (mut ends, mut wrong) = (BTreeMap::new(), Vec::new());
+    for node in nodes {
+        for after in moments.clone() {
+            let (outcome, turns) = paused(async {
+                let world = shape.world().unwrap();
+                let planned = Procedure::Patch.plan(&world).await.unwrap();
+                let loss = FaultAt::Loss { after: Duration::from_millis(after), node: (*node).into() };
+                let outcome = simulate_plan(&world, planned, &[loss]).await;
+                (outcome, turns(&world).await)
+            });
+            let Outcome::Ran { end, open, mut broken, .. } = outcome else { panic!("it runs: {outcome:?}") };
+            // The policy declares the window in which one more loss is not survived.
+            broken.retain(|broken| !broken.what.starts_with("I2 "));
+            *ends.entry(end.to_string()).or_insert(0) += 1;
+            if !matches!(end, End::AllNew | End::AllOld) || !broken.is_empty() || !open.is_empty() {
+                let broken = broken.first();
+                wrong.push(format!("{node} after {after} ms: {end}, open {open:?}, broken {broken:?}, {turns:#?}"));
+            }
+        }
+    }
+    (ends, wrong)
+}
+
+#[test]
+fn a_patch_that_loses_its_active_its_passive_or_its_spare_at_any_moment_ends_all_new_or_all_old() {
+    let shape = Shape::active_passive().with_after_loss(AfterLoss::Finish);
+    let (ends, wrong) = lose_each(&shape, &["esb1", "esb2", "spare1"], (0..60).map(|step| step * 500 + 100));
+    ha_testkit::figures!("losses in a patch, active/passive: {ends:?}");
+    assert!(wrong.is_empty(), "{} of {:?}:\n{}", wrong.len(), ends, wrong.join("\n"));
+}
+
+#[test]
+fn a_patch_of_nodes_that_all_serve_goes_on_without_the_one_that_is_lost() {
+    for shape in [Shape::active_active(3, 750), Shape::active_active(2, 1000).with_spares(&[1000])] {
+        let shape = shape.with_after_loss(AfterLoss::Finish);
+        let members: Vec<String> = (1..=shape.members.len()).map(|number| format!("esb{number}")).collect();
+        let nodes: Vec<&str> = members.iter().map(String::as_str).collect();
+        let (ends, wrong) = lose_each(&shape, &nodes, (0..20).map(|step| step * 1_500 + 100));
+        ha_testkit::figures!("losses in a patch, active/active: {ends:?}");
+        assert!(wrong.is_empty(), "{} of {:?}:\n{}", wrong.len(), ends, wrong.join("\n"));
+    }
+}
+
+async fn run(world: &World, name: &str, procedure: &dyn ha_core::procedure::Procedure) -> ha_core::report::RunReport {
+    let engine = world.engine();
+    let planned = engine.plan(procedure).await.unwrap_or_else(|error| panic!("{error}"));
+    engine.run(name.into(), planned).await.unwrap().wait().await.unwrap()
+}
+
+#[test]
+fn the_loss_of_a_node_at_rest_is_a_procedure_and_so_is_its_return() {
+    paused(async {
+        let world = Shape::active_passive().world().unwrap();
+        world.lose("esb1");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let outage = run(&world, "outage-1", &OutageRequest::of("esb1")).await;
+        assert_eq!((outage.end, outage.open.len()), (End::AllNew, 0), "{outage}");
+        assert!(world.admins("esb1").iter().all(|admin| *admin == Admin::Maint), "it does not come back by itself");
+        assert!(world.runs("spare1"), "the spare has its place");
+        world.repair("esb1");
+        let rejoin = run(&world, "rejoin-1", &RejoinRequest::of("esb1")).await;
+        assert_eq!((rejoin.end, rejoin.open.len()), (End::AllNew, 0), "{rejoin}");
+        assert!(!world.runs("spare1") && world.runs("esb1"), "{rejoin}");
+        // And the cluster can be changed again.
+        let patched = run(&world, "patch-1", &world.patch_to("2.0")).await;
+        assert_eq!(patched.end, End::AllNew, "{patched}");
+    });
+}
