@@ -51,6 +51,11 @@ impl Show {
             }
             "turned" => self.line(&format!("           {}", text("message"))),
             "domain-lost" => self.line(&format!("           failure domain {} is lost", text("domain"))),
+            "replanned" => {
+                let what = if event["back"] == true { "to go back" } else { "to finish the change" };
+                self.line(&format!("           planned anew, and proven, {what}:"));
+                self.line(text("text").trim_end());
+            }
             "closed" => self.line(&format!("run ended: {}", text("message"))),
             _ => {}
         }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ha_backends::local::{Check, EmbeddedBalancer};
-use ha_core::backend::{Health, MemberRef};
+use ha_core::backend::{Admin, Health, MemberRef};
 use ha_core::state::MemberKind;
 use ha_core::topology::{Name, Topology};
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use examples::Fallible;
 use examples::cluster::{get, node_toml};
 
-use super::Options;
+use super::{Options, Victim};
 
 /// The release at the beginning.
 pub(crate) const OLD: &str = "4.2.0";
@@ -114,18 +114,27 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Returns the member that serves at first.
-    pub(crate) fn active(&self) -> &CarbonHome {
-        &self.members[0]
+    fn victim(&self, victim: Victim) -> (&'static str, &CarbonHome) {
+        match victim {
+            Victim::Active => ("esb1", &self.members[0]),
+            Victim::Passive => ("esb2", &self.members[1]),
+            Victim::Spare => ("spare1", &self.spare),
+        }
     }
 
-    /// Asks the balancer whether it thinks the active server up.
-    pub(crate) async fn active_is_up(&self) -> Fallible<bool> {
+    /// Kills a server with -9; tells whether it ran.
+    pub(crate) fn kill(&self, victim: Victim) -> Fallible<bool> {
+        Ok(self.victim(victim).1.kill()?)
+    }
+
+    /// Asks the balancer whether it may give requests to a server.
+    pub(crate) async fn may_get_requests(&self, victim: Victim) -> Fallible<bool> {
         let topology = Topology::from_toml_str(&self.topology())?;
         let backends = ha_backends::connect(&topology)?;
         let (_, balancer) = backends.balancers.first().ok_or("there is no balancer")?;
-        let member = balancer.member(&MemberRef::new(Name::new("esb")?, Name::new("esb1")?)).await?;
-        Ok(member.health != Health::Down)
+        let (name, _) = self.victim(victim);
+        let member = balancer.member(&MemberRef::new(Name::new("esb")?, Name::new(name)?)).await?;
+        Ok(member.admin == Admin::Ready && member.health != Health::Down)
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -215,6 +224,7 @@ stop_deadline = "30s"
 command_deadline = "30s"
 soak = "2s"
 lease_ttl = "4s"
+after_loss = "finish"
 
 [[pool]]
 name = "esb"

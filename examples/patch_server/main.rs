@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--queue] \
-//!     [--naive] [--fail-test] [--kill-controller] [--kill-active] [--no-spare] [--rounds N] [--requests N] [--out FOLDER]
+//!     [--naive] [--fail-test] [--kill-controller] [--kill active|passive|spare [--at STEP]] [--no-spare] [--rounds N] \
+//!     [--requests N] [--out FOLDER]
 //! ```
 //!
 //! With `--pools` each server answers on a second port, behind a backend and under a load of its own: nothing may fail in either
@@ -11,6 +12,9 @@
 //!
 //! With `--queue` both members serve with a `maxconn` each, and more clients than slots never stop: a queue stands in front of the
 //! pool all through.
+//!
+//! With `--kill` that server is killed with -9 when so many steps have begun (`--at`, by default a random number): the change goes on
+//! with what is left, and ends all new or all old with nothing lent. `--kill-active` is `--kill active`.
 //!
 //! With `--rounds` so many patches follow each other, each planned, proven and run by a controller of its own.
 //!
@@ -50,7 +54,8 @@ struct Options {
     naive: bool,
     fail_test: bool,
     kill_controller: bool,
-    kill_active: bool,
+    kill: Option<Victim>,
+    kill_at: u32,
     no_spare: bool,
     rounds: u32,
     requests: u64,
@@ -92,7 +97,8 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         naive: false,
         fail_test: false,
         kill_controller: false,
-        kill_active: false,
+        kill: None,
+        kill_at: fastrand::u32(1..=LAST_STEP),
         no_spare: false,
         rounds: 1,
         requests: 10_000,
@@ -112,7 +118,12 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--naive" => options.naive = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
-            "--kill-active" => options.kill_active = true,
+            "--kill-active" => options.kill = Some(Victim::Active),
+            "--kill" => options.kill = Some(victim(words.next().map(String::as_str))?),
+            "--at" => {
+                let number = words.next().and_then(|number| number.parse().ok()).filter(|step| *step > 0);
+                options.kill_at = number.ok_or("--at needs a number of steps above 0")?;
+            }
             "--no-spare" => options.no_spare = true,
             "--rounds" => {
                 let number = words.next().and_then(|number| number.parse().ok()).filter(|rounds| *rounds > 0);
@@ -124,7 +135,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill-active, --no-spare, --rounds N, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill active|passive|spare, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -171,7 +182,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     }
     show.line(&format!("report: {}", written.display()));
     Ok(match &outage {
-        Some(outage) => survived(outage, &run, &report),
+        Some(outage) => survived(&cluster, outage, &run, &report),
         None => verdict(&options, &cluster, &run, &pools),
     })
 }
@@ -219,38 +230,61 @@ fn console_load(first: SocketAddr, others: &[SocketAddr], show: &Show) -> Fallib
     Ok(load.with_class(short).with_class(long).start()?)
 }
 
-/// Tells whether the loss of the active server was survived: what failed failed before the balancer had seen the loss, and
-/// the run ended in a named state with its open loans listed.
-fn survived(outage: &Outage, run: &serde_json::Value, report: &LoadReport) -> bool {
+/// Which server is killed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Victim {
+    Active,
+    Passive,
+    Spare,
+}
+
+fn victim(word: Option<&str>) -> Fallible<Victim> {
+    match word {
+        Some("active") => Ok(Victim::Active),
+        Some("passive") => Ok(Victim::Passive),
+        Some("spare") => Ok(Victim::Spare),
+        other => Err(format!("--kill {other:?}: give active, passive or spare").into()),
+    }
+}
+
+/// Tells whether the loss of a server was survived: what failed failed before the balancer had seen the loss, and the change went on
+/// to one of its ends, with nothing lent and one release on the members that are left.
+fn survived(cluster: &Cluster, outage: &Outage, run: &serde_json::Value, report: &LoadReport) -> bool {
     let outside = |at: &u64| {
         let at = Duration::from_millis(*at);
         at + CLOCKS < outage.killed || at > outage.detected + CLOCKS
     };
     let failures = [report.first_failure_ms, report.last_failure_ms];
-    let listed = run["open"].as_array().is_some_and(|open| !open.is_empty());
-    !failures.iter().flatten().any(outside) && run["end"]["needs-operator"]["domain-lost"].is_number() && listed
+    let repaid = run["open"].as_array().is_some_and(Vec::is_empty);
+    let end = run["end"].as_str().unwrap_or("");
+    let release = if end == "all-new" { cluster::NEW } else { cluster::OLD };
+    let lost =
+        |place: usize| (outage.victim, place) == (Victim::Active, 0) || (outage.victim, place) == (Victim::Passive, 1);
+    let mut living = cluster.members().iter().enumerate().filter(|(place, _)| !lost(*place));
+    let whole = living.all(|(_, member)| member.release() == release);
+    !failures.iter().flatten().any(outside) && matches!(end, "all-new" | "all-old") && repaid && whole
 }
 
 /// How far the clocks of load and controller may be apart, with an answer under way.
 const CLOCKS: Duration = Duration::from_millis(100);
 
-/// The loss of the active server, on the clock of the load.
+/// The loss of a server, on the clock of the load.
 pub(crate) struct Outage {
+    pub(crate) victim: Victim,
     pub(crate) killed: Duration,
     pub(crate) detected: Duration,
 }
 
-/// Kills the active server with -9 and waits until the balancer itself thinks it down.
-async fn kill_active(cluster: &Cluster, load: &RunningLoad) -> Fallible<Outage> {
-    let active = cluster.active();
+/// Kills a server with -9, wherever the patch is, and waits until the balancer gives it nothing any more.
+async fn kill(cluster: &Cluster, load: &RunningLoad, victim: Victim) -> Fallible<Outage> {
     let killed = load.elapsed();
-    if !active.kill()? {
-        return Err("the active server did not run".into());
-    }
-    while cluster.active_is_up().await? {
+    // It may be stopped just then, and nothing is lost.
+    let ran = cluster.kill(victim)?;
+    let until = killed + Duration::from_secs(10);
+    while ran && cluster.may_get_requests(victim).await? && load.elapsed() < until {
         sleep(Duration::from_millis(5)).await;
     }
-    Ok(Outage { killed, detected: load.elapsed() })
+    Ok(Outage { victim, killed, detected: load.elapsed() })
 }
 
 /// Patches and restarts the servers one after the other, as scripts do that know nothing of traffic.
@@ -302,7 +336,8 @@ async fn controlled(
 ) -> Fallible<serde_json::Value> {
     let mut stop_at = match options {
         Options { reload: true, .. } => Some(Moment::Drain),
-        Options { kill_controller: true, .. } | Options { kill_active: true, .. } => Some(Moment::Patch),
+        Options { kill: Some(_), .. } => Some(Moment::Step(options.kill_at)),
+        Options { kill_controller: true, .. } => Some(Moment::Step(KILL_AFTER_STEPS)),
         _ => None,
     };
     let mut controller = controller_of(cluster.folder(), from, to)?;
@@ -318,9 +353,10 @@ async fn controlled(
                 tokio::task::block_in_place(|| cluster.reload_first())?;
                 show.line("lb1 was reloaded while the active server drains: it has forgotten the drain");
             }
-            Followed::Reached if options.kill_active => {
-                show.line("the active server is killed with -9");
-                *outage = Some(kill_active(cluster, load).await?);
+            Followed::Reached if let Some(victim) = options.kill => {
+                let steps = options.kill_at;
+                show.line(&format!("the {victim:?} server is killed with -9 in step {steps}").to_lowercase());
+                *outage = Some(kill(cluster, load, victim).await?);
             }
             Followed::Reached => {
                 controller.kill().await?;
@@ -334,8 +370,8 @@ async fn controlled(
 /// When something is done to the cluster or its controller.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// In the passive node's patch: its server is stopped, traffic is on the active one.
-    Patch,
+    /// When so many steps have begun.
+    Step(u32),
     /// While the active server drains.
     Drain,
 }
@@ -343,13 +379,16 @@ enum Moment {
 impl Moment {
     fn has_come(self, steps: u32, told: &serde_json::Value) -> bool {
         match self {
-            Self::Patch => steps >= KILL_AFTER_STEPS,
+            Self::Step(wanted) => steps >= wanted,
             Self::Drain => told["action"] == "take out" && told["target"] == "esb1" && told["event"] == "step-started",
         }
     }
 }
 
+/// In the passive node's patch: its server is stopped, traffic is on the active one.
 const KILL_AFTER_STEPS: u32 = 6;
+/// The last step of a patch with a spare in which a loss is still met by the run.
+const LAST_STEP: u32 = 20;
 
 /// Starts a controller that patches the cluster in a folder, or goes on with what another one began there.
 fn controller_of(folder: &Path, from: &str, to: &str) -> Fallible<Controller> {

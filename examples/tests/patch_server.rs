@@ -106,12 +106,21 @@ fn a_controller_killed_with_9_is_replaced_and_ends_all_new() {
 
 #[test]
 fn the_loss_of_the_active_server_costs_requests_only_until_the_balancer_has_seen_it() {
-    for options in [&["--kill-active"][..], &["--kill-active", "--haproxy"]] {
+    for options in [&["--kill-active", "--at", "6"][..], &["--kill-active", "--at", "6", "--haproxy"]] {
         let told = run(options);
         assert_eq!(told.code, Some(0), "{}", told.printed);
         assert_ne!(told.report["load"]["failed"], serde_json::json!({}), "the server did carry requests");
-        assert!(told.report["run"]["end"]["needs-operator"]["domain-lost"].is_number(), "{}", told.printed);
-        assert!(told.printed.contains("open loan          spare1: spare admitted to traffic"), "{}", told.printed);
+        assert!(told.report["run"]["replanned"].as_array().is_some_and(|plans| plans.len() == 1), "{}", told.printed);
+        assert_eq!(told.report["run"]["open"], serde_json::json!([]), "{}", told.printed);
+    }
+}
+
+#[test]
+fn a_server_killed_in_any_step_leaves_all_new_or_all_old_and_nothing_lent() {
+    let cases = [("active", "18"), ("passive", "7"), ("passive", "12"), ("spare", "5"), ("spare", "16")];
+    for (victim, step) in cases {
+        let told = run(&["--kill", victim, "--at", step, "--requests", "100"]);
+        assert_eq!(told.code, Some(0), "{victim} in step {step}: {}", told.printed);
     }
 }
 

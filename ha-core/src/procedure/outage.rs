@@ -6,14 +6,15 @@ use crate::action::KnownGood;
 use crate::law;
 use crate::plan::{ChangeCommands, Ends, Plan};
 use crate::state::{ClusterState, Process, ProcessEvent, Traffic};
-use crate::topology::{NodeIx, Topology};
+use crate::topology::{DomainIx, NodeIx, Topology};
 
 /// Asks for what follows the loss of nodes while no change runs: they are held out on every balancer, so that none comes back by
 /// itself; those that stand by are admitted where the rest does not carry what it must; spares take the places of members until
 /// one more loss is survived. Active/active and active/passive alike: what is needed follows from the pools.
 ///
-/// Whoever asks has decided that the nodes are lost: [`Monitor`](crate::machine) proposes it, or a person does. Nodes
-/// that fail together (one failure domain) are lost together. Changes the balancers and the spares, nothing on the lost nodes. It goes forward only.
+/// Whoever asks has decided that the nodes are lost: the [monitor](crate::machine::monitor) proposes it, or a person does. Nodes
+/// that fail together (one failure domain) are lost together. What changes is server configuration: the balancers and the spares,
+/// nothing on the lost nodes. It goes forward only; no write is taken over, so that no window is declared.
 ///
 /// # Examples
 ///
@@ -31,17 +32,17 @@ use crate::topology::{NodeIx, Topology};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OutageRequest {
-    /// The nodes that are lost.
+    /// The nodes, or failure domains, that are lost.
     pub lost: Vec<String>,
 }
 
 impl OutageRequest {
-    /// Declares one node as lost, and whatever shares its failure domain.
+    /// Declares one node, or failure domain, as lost. What shares the node's failure domain is lost with it.
     pub fn of(node: impl Into<String>) -> Self {
         Self { lost: vec![node.into()] }
     }
 
-    /// Declares one node more as lost.
+    /// Declares one more as lost.
     #[must_use]
     pub fn and(mut self, node: impl Into<String>) -> Self {
         self.lost.push(node.into());
@@ -93,19 +94,21 @@ impl OutageRequest {
             return Err(PlanError::Incomplete("name at least one node that is lost".into()));
         }
         for name in &self.lost {
-            let Some(node) = seen.topology.find(name) else {
-                let known: Vec<&str> = seen.topology.nodes().map(|(_, node)| node.name.as_str()).collect();
-                let what = format!("there is no node {name}; the topology has {}", known.join(", "));
+            let topology = seen.topology;
+            let node = topology.find(name).map(|node| topology.node(node).domain);
+            let named = || topology.domains().find(|domain| topology.domain_name(*domain).as_str() == name);
+            let Some(domain) = node.or_else(named) else {
+                let known: Vec<&str> = topology.nodes().map(|(_, node)| node.name.as_str()).collect();
+                let what = format!("there is no node or failure domain {name}; the nodes are {}", known.join(", "));
                 return Err(PlanError::Incomplete(what));
             };
-            lose(seen.topology, &mut state, node);
+            lose(topology, &mut state, domain);
         }
         Ok(state)
     }
 }
 
-fn lose(topology: &Topology, state: &mut ClusterState, node: NodeIx) {
-    let domain = topology.node(node).domain;
+fn lose(topology: &Topology, state: &mut ClusterState, domain: DomainIx) {
     state.set_lost(domain);
     for node in topology.nodes_of(domain) {
         let process = &mut state.node_mut(node).process;

@@ -117,3 +117,25 @@ fn the_writer_is_handed_only_to_a_tested_node_with_the_same_files_while_nothing_
     let second = cluster().second;
     assert!(!may(&changed(|node| node.generation = Some(second)), hand));
 }
+
+/// Of a lost node the balancers can still be told that it gets nothing; a spare takes a place only where one is lost.
+#[test]
+fn what_is_lost_is_held_out_and_only_a_spare_stands_in_for_it() {
+    let nodes = vec![node("esb1", 1000), node("esb2", 1000), node("spare1", 1000).as_spare()];
+    let cluster = Cluster::at_rest(builder(1, 1, nodes));
+    let (lost, spare) = (cluster.node("esb1"), cluster.node("spare1"));
+    let ready = cluster.clone().with("spare1", |node| node.process = Process::Ready { warm: true });
+    assert!(!may(&cluster, TrafficAction::Isolate.on(lost)), "it is not lost");
+    assert!(!may(&ready, TrafficAction::StandIn.on(spare)), "nobody is lost");
+    let after = ready.without("esb1");
+    for order in [TrafficAction::Isolate.on(lost), TrafficAction::Reassert { admitted: false }.on(lost)] {
+        assert!(may(&after, order), "{}", order.name());
+    }
+    for order in [TrafficAction::Admit.on(lost), TrafficAction::TakeOut.on(lost), ServerAction::Stop.on(lost)] {
+        assert!(!may(&after, order), "{}", order.name());
+    }
+    assert!(may(&after, TrafficAction::StandIn.on(spare)));
+    assert!(!may(&after, TrafficAction::StandIn.on(cluster.node("esb2"))), "a member has its own place");
+    let untested = after.with("spare1", |node| node.under_change = true);
+    assert!(!may(&untested, TrafficAction::StandIn.on(spare)));
+}

@@ -222,3 +222,30 @@ fn each_phase_asks_for_its_own_obligations() {
     assert_eq!(broken(&low, Phase::Quiet), Some(Invariant::Now), "600 serve, and a reserve does not");
     assert_eq!(broken(&low, Phase::Settled), None);
 }
+
+/// Settled: "until I2 holds again, no forward or compensating step lowers an I2 sum".
+#[test]
+fn after_a_loss_no_step_lowers_what_one_more_loss_would_leave() {
+    let three = Cluster::at_rest(builder(3, 1, vec![node("esb1", 1000), node("esb2", 1000), node("esb3", 1000)]));
+    let lost = three.without("esb3");
+    let out = lost.clone().with_traffic("esb2", Traffic::Out).with("esb2", |node| node.process = Process::Stopped);
+    let (law, settled) = (lost.law(), Phase::Settled);
+    assert_eq!(law.check_step(settled, false, &lost.state, &lost.state), Ok(()));
+    let broken = law.check_step(settled, false, &lost.state, &out.state).unwrap_err();
+    assert_eq!(broken.invariant, Invariant::OneMoreFailure);
+    assert_eq!(law.check_step(settled, true, &lost.state, &out.state), Ok(()), "a declared window");
+    assert_eq!(law.check_step(settled, false, &out.state, &out.state), Ok(()), "it is no lower than it was");
+}
+
+/// A plan may begin while what is left does not carry what it must: it lowers nothing, and is bound as settled once that is carried.
+#[test]
+fn a_plan_that_begins_short_is_bound_as_settled_once_enough_is_carried() {
+    let short = one_and_a_standby().without("esb1");
+    assert_eq!(capacity(&short), 0);
+    assert_eq!(short.law().phase_in(Phase::Shaken, &short.state), Phase::Shaken);
+    let secured = short.clone().with_traffic("esb2", Traffic::In);
+    assert_eq!(secured.law().phase_in(Phase::Shaken, &secured.state), Phase::Settled);
+    assert_eq!(short.law().check_step(Phase::Shaken, false, &short.state, &secured.state), Ok(()));
+    let (law, phase) = (secured.law(), Phase::Shaken);
+    assert_eq!(law.check_step(phase, false, &secured.state, &short.state).unwrap_err().invariant, Invariant::Settled);
+}

@@ -111,7 +111,7 @@ impl Executor {
     /// Takes note that a spare stands in: it is ready.
     async fn stand_in(&self, node: NodeIx) -> Outcome {
         match self.ready(node).await {
-            Ok(Ready::Yes { release }) => done(Evidence::StandingBy { release: release.to_string() }),
+            Ok(Ready::Yes { release }) => done(Evidence::Ready { release: release.to_string(), process: None }),
             Ok(Ready::NotYet(_) | Ready::Closed) => not_done("the server is not ready"),
             Err(error) => not_done(error),
         }

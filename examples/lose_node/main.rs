@@ -1,0 +1,265 @@
+//! A node is lost at rest, under load: the monitor sees it, the outage procedure secures the cluster, and the node comes back.
+//!
+//! ```text
+//! cargo run --release --example lose_node -- [--active-active] [--haproxy] [--stay-down] [--out FOLDER]
+//! ```
+//!
+//! Active/passive by default: the active server of two is killed with -9. With `--active-active` both serve and one of them is killed.
+//! The spare takes the lost member's place; then the server is started by hand, and brought back by the procedure for that, which
+//! retires the spare. Requests may fail only until the balancer has seen the loss.
+//!
+//! Exit codes: 0 that was so, and both procedures ended as they should; 1 otherwise; 2 the demonstration could not be set up.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use examples::cluster::{get, node_toml};
+use examples::{Fallible, Show, demonstration};
+use ha_backends::local::{Check, EmbeddedBalancer};
+use ha_backends::sqlite::SqliteStore;
+use ha_core::backend::{Admin, Health, MemberRef};
+use ha_core::engine::{Engine, MonitorEvent, MonitorPolicy, OnLoss};
+use ha_core::procedure::{OutageRequest, Procedure, RejoinRequest};
+use ha_core::record::End;
+use ha_core::report::RunReport;
+use ha_core::state::MemberKind;
+use ha_core::topology::{Name, Topology};
+use ha_lab::fake_carbon::{self, CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::load::{Class, Load, RunningLoad};
+use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+const RATE: u32 = 500;
+const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
+/// How far the clocks of load and balancer may be apart, with an answer under way.
+const CLOCKS: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Debug)]
+struct Options {
+    active_active: bool,
+    haproxy: bool,
+    stay_down: bool,
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    fake_carbon::run_if_asked();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    demonstration("lose_node", async { demonstrate(&parse(&arguments)?).await })
+}
+
+fn parse(arguments: &[String]) -> Fallible<Options> {
+    let mut options =
+        Options { active_active: false, haproxy: false, stay_down: false, out: "target/lose_node".into() };
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--active-active" => options.active_active = true,
+            "--haproxy" => options.haproxy = true,
+            "--stay-down" => options.stay_down = true,
+            "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
+            other => {
+                let known = "--active-active, --haproxy, --stay-down, --out FOLDER";
+                return Err(format!("unknown option {other:?}; known: {known}").into());
+            }
+        }
+    }
+    Ok(options)
+}
+
+async fn demonstrate(options: &Options) -> Fallible<bool> {
+    let show = Show::new();
+    show.line("starting two members and a spare, and the balancer in front");
+    let cluster = Cluster::start(options).await?;
+    let topology = Topology::from_toml_str(&cluster.topology)?;
+    let store = Arc::new(SqliteStore::open(cluster.lab.path().join("journal.db"))?);
+    let engine = ha_backends::connect(&topology)?.engine(topology).with_store(store.clone(), store).build()?;
+    show.line(&format!("load: {RATE} requests/s, open loop, keep-alive"));
+    let load = Load::new(cluster.address(), RATE).with_class(Class::new("/orders", "orders ", 19));
+    let load = load.with_class(Class::new("/orders?ms=50", "orders ", 1)).start()?;
+    let mut monitor = engine.monitor(MonitorPolicy::default().with_on_loss(OnLoss::Run));
+    sleep(Duration::from_secs(2)).await;
+
+    show.line("esb1 is killed with -9");
+    let (killed, killed_at) = (load.elapsed(), Instant::now());
+    cluster.homes[0].kill()?;
+    let seen = cluster.wait_until_held_back(&engine, &load).await?;
+    let lost = loop {
+        match monitor.next_event().await.ok_or("the monitor has ended")? {
+            MonitorEvent::Proposed { act: true, domains, .. } => break domains,
+            event => show.line(&format!("monitor: {event}")),
+        }
+    };
+    let detected = killed_at.elapsed();
+    show.line(&format!("monitor: {} is lost, {} ms after the kill", lost.join(", "), detected.as_millis()));
+    let request = lost.iter().skip(1).fold(OutageRequest::of(&lost[0]), |request, domain| request.and(domain));
+    let outage = run(&engine, &show, &load, "outage-1", &request).await?;
+    let secured = killed_at.elapsed();
+    sleep(Duration::from_secs(1)).await;
+
+    let mut ended = outage.end == End::AllNew && outage.open.is_empty() && cluster.homes[2].pid().is_some();
+    let back_from = load.elapsed();
+    if !options.stay_down {
+        show.line("somebody has repaired esb1 and starts its server; no balancer gives it anything yet");
+        cluster.script(0, "start").await?;
+        let rejoin = run(&engine, &show, &load, "rejoin-1", &RejoinRequest::of("esb1")).await?;
+        monitor.take_back("esb1");
+        ended &= rejoin.end == End::AllNew && rejoin.open.is_empty();
+        ended &= cluster.homes[0].pid().is_some() && cluster.homes[2].pid().is_none();
+    }
+    sleep(Duration::from_secs(1)).await;
+    drop(monitor);
+    let report = load.stop().await;
+    show.line("");
+    show.counts(&report, 0);
+    let after = report.last_failure_ms.is_some_and(|last| Duration::from_millis(last) >= back_from);
+    println!("killed             {:>9} ms after the load began", killed.as_millis());
+    println!("balancer has seen  {:>9} ms later", seen.saturating_sub(killed).as_millis());
+    println!("monitor has seen   {:>9} ms later", detected.as_millis());
+    println!("secured            {:>9} ms later, the spare in its place", secured.as_millis());
+    if let (Some(first), Some(last)) = (report.first_failure_ms, report.last_failure_ms) {
+        println!("requests failed    {first:>9} ms to {last} ms after the load began");
+    }
+    let outside = |at: &u64| {
+        let at = Duration::from_millis(*at);
+        at + CLOCKS < killed || at > seen + CLOCKS
+    };
+    let failures = [report.first_failure_ms, report.last_failure_ms];
+    std::fs::create_dir_all(&options.out)?;
+    let told = serde_json::json!({ "outage": outage, "load": report });
+    std::fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&told)?)?;
+    show.line(&format!("report: {}", options.out.join("report.json").display()));
+    Ok(ended && !after && !failures.iter().flatten().any(outside))
+}
+
+/// Plans, proves and runs a procedure.
+async fn run(
+    engine: &Engine,
+    show: &Show,
+    load: &RunningLoad,
+    name: &str,
+    procedure: &dyn Procedure,
+) -> Fallible<RunReport> {
+    let planned = engine.plan(procedure).await?;
+    show.line(planned.plan().to_text(engine.topology()).trim_end());
+    show.line(&planned.proof().to_string());
+    let mut run = engine.run(name.into(), planned).await?;
+    while let Some(event) = run.next_event().await {
+        show.event(&serde_json::to_value(&event)?);
+        show.tick(&load.snapshot());
+    }
+    Ok(run.wait().await?)
+}
+
+enum Front {
+    Embedded(EmbeddedBalancer),
+    HaProxy(HaProxyProcess),
+}
+
+struct Cluster {
+    lab: Lab,
+    homes: Vec<CarbonHome>,
+    front: Front,
+    topology: String,
+}
+
+impl Cluster {
+    async fn start(options: &Options) -> Fallible<Self> {
+        let lab = Lab::open(Relaunch::program()?)?;
+        let homes: Vec<CarbonHome> =
+            NAMES.iter().map(|name| lab.carbon(name, CarbonConfig::new(0, "4.2.0"))).collect::<Result<_, _>>()?;
+        let kind = |place: usize| {
+            let primary = place == 0 || options.active_active;
+            if primary { MemberKind::Primary } else { MemberKind::Backup }
+        };
+        let front = if options.haproxy {
+            let server = |(place, home): (usize, &CarbonHome)| {
+                let server = ServerSpec::new(NAMES[place], home.port());
+                let server = if kind(place) == MemberKind::Backup { server.as_backup() } else { server };
+                if place == 2 { server.held_out() } else { server }
+            };
+            let servers = homes.iter().enumerate().map(server).collect();
+            Front::HaProxy(lab.haproxy("lb1", &HaProxySpec::new("esb", servers).with_master())?)
+        } else {
+            let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
+            let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
+                .with_member(Name::new(NAMES[0])?, address(&homes[0]), kind(0))
+                .with_member(Name::new(NAMES[1])?, address(&homes[1]), kind(1))
+                .with_member_held_out(Name::new(NAMES[2])?, address(&homes[2]), kind(2))
+                .with_check(Check::new("/services/Version"));
+            let socket = lab.path().join("lb1.sock");
+            Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
+        };
+        let topology = topology(options, &front, &homes);
+        let cluster = Self { lab, homes, front, topology };
+        for place in [0, 1] {
+            cluster.script(place, "start").await?;
+        }
+        let until = Instant::now() + Duration::from_secs(30);
+        let passive = SocketAddr::from(([127, 0, 0, 1], cluster.homes[1].port()));
+        for address in [cluster.address(), passive] {
+            while get(address, "/services/Version").await.is_none() {
+                if Instant::now() >= until {
+                    return Err("no server answered in 30 s".into());
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(cluster)
+    }
+
+    fn address(&self) -> SocketAddr {
+        match &self.front {
+            Front::Embedded(embedded) => embedded.address(),
+            Front::HaProxy(process) => process.address(),
+        }
+    }
+
+    async fn script(&self, place: usize, verb: &str) -> Fallible<()> {
+        let mut command = Command::new(self.homes[place].path().join("bin/wso2server.sh"));
+        command.arg(verb).stdin(Stdio::null()).status().await?;
+        Ok(())
+    }
+
+    /// Waits until the balancer gives the killed server nothing any more; returns when, on the clock of the load.
+    async fn wait_until_held_back(&self, engine: &Engine, load: &RunningLoad) -> Fallible<Duration> {
+        let backends = ha_backends::connect(engine.topology())?;
+        let (_, balancer) = backends.balancers.first().ok_or("there is no balancer")?;
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let member = balancer.member(&MemberRef::new(Name::new("esb")?, Name::new(NAMES[0])?)).await?;
+            if member.health == Health::Down || member.admin != Admin::Ready {
+                return Ok(load.elapsed());
+            }
+            if Instant::now() >= until {
+                return Err("the balancer has not seen the loss in 10 s".into());
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn topology(options: &Options, front: &Front, homes: &[CarbonHome]) -> String {
+    let serve = if options.active_active { 2 } else { 1 };
+    let balancer = match front {
+        Front::Embedded(embedded) => format!("backend = \"local\"\nsocket = \"{}\"\n", embedded.socket().display()),
+        Front::HaProxy(process) => {
+            let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
+            let socket = process.socket().display();
+            format!("backend = \"haproxy\"\nsocket = \"{socket}\"\nmaster = \"{master}\"\n")
+        }
+    };
+    let mut text = format!(
+        "[cluster]\nname = \"demo\"\n[policy]\npeak_load = 1000\ndrain_deadline = \"20s\"\nready_deadline = \"30s\"\n\
+         stop_deadline = \"30s\"\nsoak = \"1s\"\nlease_ttl = \"4s\"\nlost_after = \"1s\"\n\
+         [pool]\nname = \"esb\"\nserve = {serve}\n[[balancer]]\nname = \"lb1\"\n{balancer}"
+    );
+    for (place, home) in homes.iter().enumerate() {
+        text.push_str(&node_toml(NAMES[place], place == 2, "backend = \"local\"\n", home));
+    }
+    text
+}
