@@ -1,5 +1,6 @@
 //! What exact recovery costs: 500 small migrations beside the product's own client running the same statements one after another, and
 //! beside refinery, which has no lock and no journal. Private servers, in one run and in turns.
+//! `cargo bench -p benches --bench migrate -- PostgreSQL` measures only what has that word in its name.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
@@ -152,12 +153,14 @@ fn compare(runtime: &Runtime, what: &str, server: &Server, file: &str) {
             peer.push(refinery(runtime, postgres, &server.fresh(turn * 3 + 2)));
         }
     }
-    let (ours, floor, nothing) = (median(&mut ours), median(&mut floor), median(&mut nothing));
-    let ratio = ms(ours) / ms(floor);
+    let (middle, floor, nothing) = (median(&mut ours), median(&mut floor), median(&mut nothing));
     print!(
-        "{what}: {:.0} ms, the client alone {:.0} ms: {ratio:.2} x; nothing to do {:.1} ms",
-        ms(ours),
+        "{what}: {:.0} ms ({:.0} to {:.0}), the client alone {:.0} ms: {:.2} x; nothing to do {:.1} ms",
+        ms(middle),
+        ms(ours[0]),
+        ms(ours[TURNS - 1]),
         ms(floor),
+        ms(middle) / ms(floor),
         ms(nothing)
     );
     if !peer.is_empty() {
@@ -174,14 +177,37 @@ fn main() {
     let file = lab.path().join("all.sql");
     fs::write(&file, &text).unwrap();
     let file = file.to_str().unwrap().to_string();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |what: &str| wanted.is_empty() || wanted.iter().any(|word| what.contains(word.as_str()));
     println!("{MIGRATIONS} migrations, medians of {TURNS} alternating turns:");
     let (fast, durable) = (DatabaseSpec::default(), DatabaseSpec::default().durable().on_disk());
-    compare(&runtime, "PostgreSQL without fsync", &Server::Postgres(lab.postgres("pg", &fast).unwrap()), &file);
-    compare(&runtime, "PostgreSQL, durable", &Server::Postgres(lab.postgres("pg-durable", &durable).unwrap()), &file);
-    compare(&runtime, "MariaDB without fsync", &Server::MariaDb(lab.mariadb("maria", &fast).unwrap()), &file);
-    compare(&runtime, "MariaDB, durable", &Server::MariaDb(lab.mariadb("maria-durable", &durable).unwrap()), &file);
-    compare(&runtime, "SQLite, on disk", &Server::Files(Lab::open(Relaunch::program().unwrap()).unwrap()), &file);
+    for (what, is_postgres, spec) in [
+        ("PostgreSQL without fsync", true, &fast),
+        ("PostgreSQL, durable", true, &durable),
+        ("MariaDB without fsync", false, &fast),
+        ("MariaDB, durable", false, &durable),
+    ] {
+        if is_wanted(what) {
+            let server = match is_postgres {
+                true => Server::Postgres(lab.postgres(what, spec).unwrap()),
+                false => Server::MariaDb(lab.mariadb(what, spec).unwrap()),
+            };
+            compare(&runtime, what, &server, &file);
+        }
+    }
+    if is_wanted("SQLite, on disk") {
+        let files = Server::Files(Lab::open(Relaunch::program().unwrap()).unwrap());
+        compare(&runtime, "SQLite, on disk", &files, &file);
+    }
+    if is_wanted("splitter") {
+        splitter(&text);
+    }
+    if is_wanted("lint") {
+        linter();
+    }
+}
 
+fn splitter(text: &str) {
     let large = text.repeat((10 << 20) / text.len() + 1);
     for dialect in [Dialect::Postgres, Dialect::MariaDb, Dialect::Sqlite, Dialect::Oracle, Dialect::SqlServer] {
         let mut times: Vec<Duration> = (0..TURNS)
@@ -194,6 +220,9 @@ fn main() {
         let rate = large.len() as f64 / (1 << 20) as f64 / median(&mut times).as_secs_f64();
         println!("splitter, {dialect}: {rate:.0} MB/s");
     }
+}
+
+fn linter() {
     let statements: Vec<String> = (0..10_000).map(statement).collect();
     let mut times: Vec<Duration> = (0..TURNS)
         .map(|_| {

@@ -10,7 +10,7 @@ pub(crate) use flyway::Flyway;
 pub(crate) use quote::{ident, nullable, text};
 pub use tables::InvalidPrefix;
 pub(crate) use tables::{Tables, now};
-pub(crate) use write::{FENCED, Fence, Writer};
+pub(crate) use write::{Fence, Prepared, Record, Writer, is_fenced};
 
 use std::collections::HashMap;
 

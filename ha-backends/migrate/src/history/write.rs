@@ -1,8 +1,10 @@
 //! What is written to the history, as SQL text. Each statement is fenced: it changes nothing for a run that is not the latest.
 
+use std::time::Duration;
+
 use super::{RowState, Tables, now, nullable, text};
 use crate::machine::{How, Key, Print, Step, Unit, UnitKind};
-use crate::{Dialect, SessionId};
+use crate::{DbError, Dialect, SessionId};
 
 /// Proves that a run is the latest.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -71,18 +73,36 @@ impl Writer<'_> {
         )
     }
 
-    /// Locks the lock's row inside a transaction; changes no row where this run is not the latest.
+    /// Locks the lock's row inside a transaction; answers or changes no row where this run is not the latest.
     pub(crate) fn fence(&self) -> String {
-        format!("UPDATE {} SET beat = beat + 1 WHERE {}", self.tables.lock(), self.is_latest(""))
+        let (lock, latest) = (self.tables.lock(), self.is_latest(""));
+        match self.dialect() {
+            // A locked row is no new version of it. Whoever raises the epoch waits for the end of the transaction.
+            Dialect::Postgres => format!("SELECT '1' FROM {lock} WHERE {latest} FOR NO KEY UPDATE"),
+            Dialect::Db2
+            | Dialect::H2
+            | Dialect::MariaDb
+            | Dialect::MySql
+            | Dialect::Oracle
+            | Dialect::Sqlite
+            | Dialect::SqlServer => format!("UPDATE {lock} SET beat = beat + 1 WHERE {latest}"),
+        }
     }
 
-    /// The same for a message of several statements: it fails with SQLSTATE [`FENCED`].
-    pub(crate) fn fence_or_fail(&self) -> String {
-        let update = self.fence();
-        format!(
-            "DO $ha_fence$ BEGIN {update}; IF NOT FOUND THEN RAISE EXCEPTION 'fenced' USING ERRCODE = '{FENCED}'; END IF; \
-             END $ha_fence$"
-        )
+    /// PostgreSQL: what each message of a whole script holds beside the script, planned once a session.
+    pub(crate) fn prepare(&self, number: u32) -> (Prepared, String) {
+        let names = Prepared { fence: format!("ha_migrate_fence_{number}"), row: format!("ha_migrate_row_{number}") };
+        let row: Row = std::array::from_fn(|index| format!("${}", index + 1));
+        let took = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::bigint";
+        let message = format!(
+            "PREPARE {} AS SELECT coalesce(({}), '{FENCED}')::int; \
+             PREPARE {} (text, text, text, text, text, text, bigint, text, text, text, text) AS {}",
+            names.fence,
+            self.fence(),
+            names.row,
+            self.insert(&row, took),
+        );
+        (names, message)
     }
 
     /// Answers a row where another run has applied the unit since the history was read.
@@ -213,41 +233,28 @@ impl Writer<'_> {
     }
 
     /// Adds the history row of a unit. Changes a row only for the latest run.
-    pub(crate) fn record(&self, unit: &Unit, took_ms: &str, state: RowState, note: Option<&str>) -> String {
-        let key = match unit.kind {
-            UnitKind::Undo => {
-                let version = unit.key.version.strip_prefix("U:").unwrap_or(&unit.key.version);
-                Key { version: version.into(), phase: unit.key.phase }
-            }
-            UnitKind::Versioned | UnitKind::Repeatable => unit.key.clone(),
+    pub(crate) fn record(&self, unit: &Unit, how: &Record<'_>, state: RowState, note: Option<&str>) -> String {
+        let version = match unit.kind {
+            UnitKind::Undo => unit.key.version.strip_prefix("U:").unwrap_or(&unit.key.version),
+            UnitKind::Versioned | UnitKind::Repeatable => &unit.key.version,
         };
-        self.row(&key, unit.kind.letter(), unit, took_ms, state, note)
-    }
-
-    fn row(&self, key: &Key, kind: &str, unit: &Unit, took_ms: &str, state: RowState, note: Option<&str>) -> String {
-        let dialect = self.dialect();
-        let (history, lock) = (self.tables.history(), self.tables.lock());
-        let Fence { epoch, session, .. } = self.fence;
-        format!(
-            "INSERT INTO {history} (installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, \
-             line_sums, statements, applied_by, session_id, epoch, took_ms, state, note) \
-             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, \
-             {epoch}, {took_ms}, {}, {} FROM {lock} WHERE {}",
-            self.text(&key.version),
-            self.text(&key.phase.to_string()),
-            self.text(kind),
+        let row = [
+            self.text(version),
+            self.text(&unit.key.phase.to_string()),
+            self.text(unit.kind.letter()),
             self.text(&unit.description),
             self.text(&unit.script),
             self.text(&unit.sha256),
-            unit.crc32,
+            unit.crc32.to_string(),
             self.text(unit.checksums.as_ref().map_or("", |checksums| &checksums.lines)),
             self.text(&unit.statement_hashes()),
-            self.text(self.applied_by),
-            self.text(&session.to_string()),
             self.text(state.word()),
-            nullable(dialect, note),
-            self.is_latest_of_lock(),
-        )
+            nullable(self.dialect(), note),
+        ];
+        match how {
+            Record::Took(took) => self.insert(&row, &took.as_millis().to_string()),
+            Record::Prepared(prepared) => format!("EXECUTE {}({})", prepared.row, row.join(", ")),
+        }
     }
 
     /// Adds a row for a unit that a person gave up, or that another tool has applied.
@@ -260,31 +267,72 @@ impl Writer<'_> {
         state: RowState,
         note: &str,
     ) -> String {
-        let dialect = self.dialect();
-        let (history, lock) = (self.tables.history(), self.tables.lock());
-        let Fence { epoch, session, .. } = self.fence;
-        let crc32 = crc32.map_or_else(|| "NULL".into(), |crc32| crc32.to_string());
-        format!(
-            "INSERT INTO {history} (installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, \
-             line_sums, statements, applied_by, session_id, epoch, took_ms, state, note) \
-             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, '', {}, '', {crc32}, '', '', {}, \
-             {}, {epoch}, 0, {}, {} FROM {lock} WHERE {}",
+        let row = [
             self.text(&key.version),
             self.text(&key.phase.to_string()),
             self.text(kind),
+            self.text(""),
             self.text(script),
+            self.text(""),
+            crc32.map_or_else(|| "NULL".into(), |crc32| crc32.to_string()),
+            self.text(""),
+            self.text(""),
+            self.text(state.word()),
+            self.text(note),
+        ];
+        self.insert(&row, "0")
+    }
+
+    fn insert(&self, row: &Row, took_ms: &str) -> String {
+        let (history, lock) = (self.tables.history(), self.tables.lock());
+        let Fence { epoch, session, .. } = self.fence;
+        format!(
+            "INSERT INTO {history} (installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, \
+             line_sums, statements, state, note, applied_by, session_id, epoch, took_ms) \
+             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, {epoch}, {took_ms} \
+             FROM {lock} WHERE {}",
+            row.join(", "),
             self.text(self.applied_by),
             self.text(&session.to_string()),
-            self.text(state.word()),
-            text(dialect, note),
             self.is_latest_of_lock(),
         )
     }
 }
 
-/// The SQLSTATE of a run that is not the latest.
-pub(crate) const FENCED: &str = "HA001";
+/// What differs from one row of the history to the next, as SQL: version, phase, kind, description, script, sha256,
+/// flyway_crc32, line_sums, statements, state, note.
+type Row = [String; 11];
 
+/// How the row of a unit is added.
+pub(crate) enum Record<'a> {
+    /// By a statement of its own, with how long the unit took.
+    Took(Duration),
+    /// By a prepared one, which counts the time from the begin of its transaction.
+    Prepared(&'a Prepared),
+}
+
+/// The names of the statements that a session has prepared. A script may remove them: then they fail, and it is run without.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Prepared {
+    /// Fails with [`FENCED`] where the run is not the latest.
+    pub(crate) fence: String,
+    row: String,
+}
+
+impl Prepared {
+    /// Tells whether an error says that they are not there.
+    pub(crate) fn is_missing(error: &DbError) -> bool {
+        error.code == "26000"
+    }
+}
+
+/// Tells whether an error is the fence's, and not a script's own.
+pub(crate) fn is_fenced(error: &DbError) -> bool {
+    error.code == "22P02" && error.message.contains(FENCED)
+}
+
+/// No integer: what the server says of the cast names it in every language.
+const FENCED: &str = "ha-migrate: another run has taken over";
 #[cfg(test)]
 mod tests {
     use super::*;

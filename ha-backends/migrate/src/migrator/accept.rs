@@ -1,8 +1,9 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::driver::{Driver, Failed, after};
 use super::{Migrator, Run};
-use crate::history::RowState;
+use crate::history::{Record, RowState};
 use crate::machine::{Command, Input, Key, Unit};
 use crate::script::Phase;
 use crate::{DbError, DbErrorKind, MigrateError};
@@ -48,7 +49,7 @@ impl Driver<'_> {
         if let Some(seen) = self.take_lock().await? {
             return Ok(Some(seen));
         }
-        let row = self.writer().record(unit, "0", RowState::Success, Some(note));
+        let row = self.writer().record(unit, &Record::Took(Duration::ZERO), RowState::Success, Some(note));
         self.session()?.execute(&row).await?;
         self.session = None;
         Ok(None)

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::driver::{DONE, Driver, Failed, gone};
 use super::{Event, ask};
 use crate::backfill::{last_and_first, substituted};
-use crate::history::{Flyway, HistoryRow, RowState};
+use crate::history::{Flyway, HistoryRow, Prepared, Record, RowState, is_fenced};
 use crate::machine::{At, Input, Key, Unit, UnitKind};
 use crate::{DbError, DbErrorKind, Dialect, Kind};
 
@@ -25,14 +25,14 @@ impl Driver<'_> {
     }
 
     /// What the last statements of a script's transaction write: its history row first.
-    fn rows_of(&self, unit: &Unit, took_ms: &str) -> Vec<String> {
+    fn rows_of(&self, unit: &Unit, record: &Record<'_>) -> Vec<String> {
         let state = match unit.kind {
             UnitKind::Undo => RowState::Undone,
             UnitKind::Versioned | UnitKind::Repeatable => RowState::Success,
         };
         let note = self.run.permit.as_ref().filter(|_| unit.key.phase == crate::script::Phase::Contract);
         let note = note.map(|permit| format!("permitted by {}", permit.granted_by()));
-        let mut rows = vec![self.writer().record(unit, took_ms, state, note.as_deref())];
+        let mut rows = vec![self.writer().record(unit, record, state, note.as_deref())];
         if !unit.transactional || unit.kind == UnitKind::Undo {
             rows.push(self.writer().settle(&unit.key));
         }
@@ -48,14 +48,14 @@ impl Driver<'_> {
     /// PostgreSQL: the whole script with its history row in one message. If this process dies, both are there or neither is.
     pub(super) async fn run_whole(&mut self, index: usize) -> Result<Input, Failed> {
         let unit = self.unit(index)?;
-        let mut message = format!("BEGIN;\n{};\n", self.writer().fence_or_fail());
+        let prepared = self.prepared().await?;
+        let mut message = format!("BEGIN;\nEXECUTE {};\n", prepared.fence);
         for step in &unit.steps {
             message.push_str(&step.text);
             // A comment at its end would swallow the semicolon.
             message.push_str("\n;\n");
         }
-        let took = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::bigint";
-        for row in self.rows_of(&unit, took) {
+        for row in self.rows_of(&unit, &Record::Prepared(&prepared)) {
             message.push_str(&row);
             message.push_str(";\n");
         }
@@ -63,10 +63,27 @@ impl Driver<'_> {
         let path = self.search_path(&unit).await?;
         match self.session()?.execute(&message).await {
             Ok(_) => {}
-            Err(error) => return self.rolled_back(error, None).await,
+            Err(error) => {
+                if Prepared::is_missing(&error) {
+                    self.prepared = None;
+                }
+                return self.rolled_back(error, None).await;
+            }
         }
         self.restore(path).await?;
         Ok(DONE)
+    }
+
+    /// Prepares what each whole script needs: to plan it every time takes longer than a small script.
+    async fn prepared(&mut self) -> Result<Prepared, Failed> {
+        if let Some(prepared) = &self.prepared {
+            return Ok(prepared.clone());
+        }
+        self.prepares += 1;
+        let (prepared, message) = self.writer().prepare(self.prepares);
+        self.session()?.execute(&message).await?;
+        self.prepared = Some(prepared.clone());
+        Ok(prepared)
     }
 
     /// The same statement by statement: a failure names its own.
@@ -86,7 +103,7 @@ impl Driver<'_> {
                 Err(error) => return self.rolled_back(error, Some(number)).await,
             }
         }
-        for row in self.rows_of(&unit, &began.elapsed().as_millis().to_string()) {
+        for row in self.rows_of(&unit, &Record::Took(began.elapsed())) {
             if let Err(error) = self.session()?.execute(&row).await {
                 return self.rolled_back(error, None).await;
             }
@@ -129,7 +146,7 @@ impl Driver<'_> {
                 return Err(other.into());
             }
         }
-        if error.code == crate::history::FENCED {
+        if is_fenced(&error) {
             return self.who_fenced().await;
         }
         Err(Failed { error, step })
@@ -173,7 +190,7 @@ impl Driver<'_> {
 
     pub(super) async fn record(&mut self, index: usize, took: Duration) -> Result<Input, Failed> {
         let unit = self.unit(index)?;
-        let rows = self.rows_of(&unit, &took.as_millis().to_string());
+        let rows = self.rows_of(&unit, &Record::Took(took));
         let (begin, fence, raced) = (self.begin(), self.writer().fence(), self.writer().raced(&unit.key));
         self.session()?.execute(begin).await?;
         // Without a lock of the session, another migrator may have come to the end of it first.

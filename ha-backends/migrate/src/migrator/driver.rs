@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Blocker, Event, Migrator, OldRelease, Run, ask};
-use crate::history::{Fence, Flyway, History, Tables, Writer};
+use crate::history::{Fence, Flyway, History, Prepared, Tables, Writer};
 use crate::machine::{At, Command, Input, Machine, Step, Summary, Unit, sha256};
 use crate::{DbError, DbErrorKind, Dialect, MigrateError, Session, SessionId, SessionRole};
 
@@ -20,6 +20,9 @@ pub(super) struct Driver<'a> {
     pub(super) fence: Fence,
     pub(super) lock_key: String,
     pub(super) deadline: Instant,
+    /// What the present session has prepared, and how often that was done.
+    pub(super) prepared: Option<Prepared>,
+    pub(super) prepares: u32,
     /// Until then no transaction can have become old: every one that there was is younger.
     quiet_until: Option<Instant>,
     dialect: Dialect,
@@ -44,6 +47,8 @@ impl<'a> Driver<'a> {
             fence,
             lock_key: String::new(),
             deadline: after(limit),
+            prepared: None,
+            prepares: 0,
             quiet_until: None,
             dialect,
         }
@@ -104,7 +109,7 @@ impl<'a> Driver<'a> {
 
     pub(super) async fn run_command(&mut self, command: &Command) -> Result<Input, Failed> {
         if let Command::Connect = command {
-            self.session = None;
+            (self.session, self.prepared) = (None, None);
             let session = self.migrator.connect.open(SessionRole::Migrator).await?;
             let id = session.id().clone();
             self.fence.session = id.clone();
@@ -322,7 +327,8 @@ impl<'a> Driver<'a> {
         }
         let rows = session.query(&read).await?;
         let epoch = ask::first(&rows).and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
-        self.fence.epoch = epoch;
+        // It holds the epoch.
+        (self.fence.epoch, self.prepared) = (epoch, None);
         self.migrator.tell(&Event::Locked { epoch });
         Ok(Input::EpochBumped(epoch))
     }

@@ -1,9 +1,10 @@
 //! More than one migrator, and everybody else who holds locks.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ha_migrate::script::Phase;
-use ha_migrate::{Event, Limits, MigrateError, Migrator, Policy, Run, SessionRole};
+use ha_migrate::{Event, Limits, MigrateError, Migrator, Observer, Policy, Run, SessionRole};
 
 use crate::chaos;
 use crate::engine::{Engine, Kind};
@@ -47,6 +48,74 @@ fn a_controller_with_a_lower_lease_is_fenced_and_writes_nothing() {
         assert!(engine.try_sql(&target, "SELECT * FROM b").is_err());
         block_on(migrator(&target, &[a, b]).run(&expand().with_lease(9))).unwrap();
     }
+}
+
+/// Does something before the statement or script of a name begins.
+struct Before<F>(&'static str, F);
+
+impl<F> std::fmt::Debug for Before<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Before({})", self.0)
+    }
+}
+
+impl<F: Fn() + Send + Sync + 'static> Observer for Before<F> {
+    fn on(&self, event: &Event) {
+        if matches!(event, Event::Began { script, .. } if script == self.0) {
+            self.1();
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_overtaken_before_a_script_writes_nothing_of_it() {
+    let engine = Arc::new(Engine::start(Kind::Postgres));
+    let files = [("V1__a.sql", "CREATE TABLE a (id int);"), ("V2__b.sql", "CREATE TABLE b (id int);")];
+    let raise = "UPDATE ha_migration_lock SET epoch = epoch + 1";
+    // Done when the script begins, or under way: then the script waits for its end.
+    let waited_for = format!(
+        "DO $$ BEGIN {raise}; WHILE NOT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))) \
+         LOOP PERFORM pg_sleep(0.005); PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
+    );
+    for (sql, under_way) in [(raise.to_owned(), false), (waited_for, true)] {
+        let target = engine.fresh();
+        let (at, of) = (engine.clone(), target.clone());
+        let overtake = move || {
+            let (engine, target, sql) = (at.clone(), of.clone(), sql.clone());
+            let raised = std::thread::spawn(move || engine.sql(&target, &sql));
+            let locked = "SELECT count(*) FROM (SELECT 1 FROM ha_migration_lock FOR UPDATE SKIP LOCKED) l";
+            while under_way && at.sql(&of, locked) != "0" {}
+            if !under_way {
+                raised.join().unwrap();
+            }
+        };
+        let connect = target.connect_with(Limits::default().with_lock(Duration::from_secs(20)));
+        let builder =
+            Migrator::builder(connect, scripts(&files)).with_observer(Arc::new(Before("V2__b.sql", overtake)));
+        let fenced = block_on(builder.build().unwrap().run(&expand())).unwrap_err();
+        assert_eq!(fenced, MigrateError::Fenced { seen: 2 }, "under way: {under_way}");
+        assert_eq!(engine.sql(&target, "SELECT count(*) FROM pg_class WHERE relname = 'b'"), "0");
+        assert_eq!(engine.sql(&target, "SELECT string_agg(version, ' ') FROM ha_migration_history"), "1");
+        block_on(migrator(&target, &files).run(&expand())).unwrap();
+        assert_eq!(engine.sql(&target, "SELECT string_agg(version, ' ') FROM ha_migration_history"), "1 2");
+    }
+}
+
+#[test]
+fn a_script_that_removes_all_prepared_statements_runs_once_and_so_do_those_after_it() {
+    let engine = Engine::start(Kind::Postgres);
+    let target = engine.fresh();
+    let files = [
+        ("V1__a.sql", "CREATE TABLE a (n int);\nINSERT INTO a VALUES (1);"),
+        ("V2__b.sql", "UPDATE a SET n = n + 1;\nDEALLOCATE ALL;\nUPDATE a SET n = n * 10;"),
+        ("V3__c.sql", "UPDATE a SET n = n + 1;"),
+        ("V4__d.sql", "UPDATE a SET n = 'x'::text::int;"),
+    ];
+    let failed = block_on(migrator(&target, &files).run(&expand())).unwrap_err();
+    let MigrateError::Statement(of) = &failed else { panic!("a script's own mistake is no fence: {failed}") };
+    assert_eq!(of.error.code, "22P02", "{failed}");
+    assert_eq!(engine.sql(&target, "SELECT n FROM a"), "21");
+    assert_eq!(engine.sql(&target, "SELECT string_agg(version, ' ') FROM ha_migration_history"), "1 2 3");
 }
 
 #[test]
