@@ -1,0 +1,94 @@
+use std::time::Duration;
+
+use super::policy::Limits;
+use super::view::View;
+use super::{Loss, Saw};
+
+/// What the observers of a node say together at one moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Opinion {
+    /// It serves, and nobody contradicts.
+    Serves,
+    /// Nobody sees it serve.
+    Doubted,
+    /// They contradict each other.
+    Disputed,
+    /// Nobody answers for it.
+    Unseen,
+}
+
+/// What every observer of a node has seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Views<'a> {
+    pub(super) balancers: &'a [View],
+    pub(super) probe: View,
+    pub(super) host: View,
+    /// Since when silence of probe and host about one node says something, since they speak of others.
+    pub(super) trusted: (Option<Duration>, Option<Duration>),
+}
+
+/// What follows from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) opinion: Opinion,
+    /// The loss that enough observers agree on for long enough, and since when the first of them does.
+    pub(super) agreed: Option<(Loss, Duration)>,
+    /// Whether enough observers agree on a loss, whether or not for long enough.
+    pub(super) agreeing: bool,
+    /// Whether anybody sees the process or the server.
+    pub(super) alive: bool,
+    /// Whether the probe or the host has answered of the node: this process reaches it.
+    pub(super) reached: bool,
+}
+
+impl Views<'_> {
+    /// Puts together what the observers say.
+    pub(super) fn read(&self, now: Duration, limits: &Limits) -> Reading {
+        let balancer = |wanted: Saw| self.balancers.iter().any(|view| view.saw(now, limits) == wanted);
+        let (up, down) = (balancer(Saw::Alive), balancer(Saw::Dead));
+        let answered = self.balancers.iter().any(|view| view.saw(now, limits) != Saw::NoAnswer);
+        let (probe, host) = (self.probe.saw(now, limits), self.host.saw(now, limits));
+        let says = |saw: Saw| matches!(saw, Saw::Alive | Saw::Running | Saw::Dead);
+        let running = probe == Saw::Running || matches!(host, Saw::Running | Saw::Alive);
+        let serves = up || probe == Saw::Alive;
+        let cut_off = probe == Saw::NoAnswer && host == Saw::NoAnswer;
+        let denied = down || cut_off || host == Saw::Dead || matches!(probe, Saw::Dead | Saw::Running);
+        let opinion = match (serves, denied) {
+            (true, true) => Opinion::Disputed,
+            (true, false) => Opinion::Serves,
+            // Something answers on its port, and its process is gone: it is another one's.
+            (false, _) if probe == Saw::Running && host == Saw::Dead => Opinion::Disputed,
+            (false, _) if cut_off && !answered => Opinion::Unseen,
+            (false, _) => Opinion::Doubted,
+        };
+        let (agreed, agreeing) = match opinion {
+            Opinion::Doubted if running => (self.hung(now, limits), false),
+            Opinion::Doubted => self.gone(now, limits),
+            Opinion::Serves | Opinion::Disputed | Opinion::Unseen => (None, false),
+        };
+        Reading { opinion, agreed, agreeing, alive: serves || running, reached: says(probe) || says(host) }
+    }
+
+    /// Tells whether enough kinds of observers agree that it is gone: at least one of them says so all the time, and is not
+    /// merely without an answer.
+    fn gone(&self, now: Duration, limits: &Limits) -> (Option<(Loss, Duration)>, bool) {
+        let balancer = self.balancers.iter().filter_map(View::dead_since).min();
+        let probe = self.probe.agrees_since(self.trusted.0);
+        let host = self.host.agrees_since(self.trusted.1);
+        let lasts = |since: &Duration| now.saturating_sub(*since) >= limits.dead_after;
+        let all = || [balancer, probe, host].into_iter().flatten();
+        let said = || [balancer, self.probe.dead_since(), self.host.dead_since()].into_iter().flatten();
+        let agreeing = all().count() >= limits.needed && said().next().is_some();
+        let enough = all().filter(lasts).count() >= limits.needed && said().any(|since| lasts(&since));
+        let loss = if self.host.saw(now, limits) == Saw::Dead { Loss::Server } else { Loss::Unreachable };
+        (all().min().filter(|_| enough).map(|onset| (loss, onset)), agreeing)
+    }
+
+    /// Tells whether balancers and probe agree for long enough that a running server does not serve.
+    fn hung(&self, now: Duration, limits: &Limits) -> Option<(Loss, Duration)> {
+        let balancer = self.balancers.iter().filter_map(View::dead_since).min()?;
+        let probe = self.probe.unserving_since()?;
+        let both = balancer.max(probe);
+        (now.saturating_sub(both) >= limits.hung_after).then_some((Loss::Hung, balancer.min(probe)))
+    }
+}
