@@ -110,8 +110,8 @@ pub enum MonitorEvent {
         /// Who says what.
         evidence: Vec<Testimony>,
     },
-    /// More than half of the failure domains give no answer at once: this process may be the one that is cut off. No verdict is
-    /// given. Look at its network, and ask from another place.
+    /// For `dead_after` more than half of the failure domains have given no answer: this process may be the one that is cut off. No
+    /// verdict is given, from the first moment on. Look at its network, and ask from another place.
     SelfSuspect {
         /// How many failure domains give no answer.
         silent: u32,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::policy::Limits;
-use super::view::View;
+use super::view::{Span, View};
 use super::{Loss, Saw};
 
 /// What the observers of a node say together at one moment.
@@ -62,33 +62,37 @@ impl Views<'_> {
             (false, _) => Opinion::Doubted,
         };
         let (agreed, agreeing) = match opinion {
-            Opinion::Doubted if running => (self.hung(now, limits), false),
+            Opinion::Doubted if running => (self.hung(limits), false),
             Opinion::Doubted => self.gone(now, limits),
             Opinion::Serves | Opinion::Disputed | Opinion::Unseen => (None, false),
         };
         Reading { opinion, agreed, agreeing, alive: serves || running, reached: says(probe) || says(host) }
     }
 
-    /// Tells whether enough kinds of observers agree that it is gone: at least one of them says so all the time, and is not
-    /// merely without an answer.
+    /// Tells whether enough kinds of observers agree that it is gone: probe and host without a word to the contrary, as far as they
+    /// can tell, and at least one of all that says so for as long, and is not merely without an answer.
     fn gone(&self, now: Duration, limits: &Limits) -> (Option<(Loss, Duration)>, bool) {
-        let balancer = self.balancers.iter().filter_map(View::dead_since).min();
-        let probe = self.probe.agrees_since(self.trusted.0);
-        let host = self.host.agrees_since(self.trusted.1);
-        let lasts = |since: &Duration| now.saturating_sub(*since) >= limits.dead_after;
+        let lasts = |span: Span| span.lasts(limits.dead_after);
+        let balancer = self.balancers.iter().filter_map(View::dead).min_by_key(|span| span.since);
+        let (probe, host) = (self.probe.agrees(self.trusted.0), self.host.agrees(self.trusted.1));
         let all = || [balancer, probe, host].into_iter().flatten();
-        let said = || [balancer, self.probe.dead_since(), self.host.dead_since()].into_iter().flatten();
+        let said = || [balancer, self.probe.dead(), self.host.dead()].into_iter().flatten();
+        let direct = |view: &View, span: Option<Span>| view.saw(now, limits) == Saw::Unsure || span.is_some_and(lasts);
         let agreeing = all().count() >= limits.needed && said().next().is_some();
-        let enough = all().filter(lasts).count() >= limits.needed && said().any(|since| lasts(&since));
+        let enough = all().filter(|span| lasts(*span)).count() >= limits.needed
+            && said().any(lasts)
+            && direct(&self.probe, probe)
+            && direct(&self.host, host);
         let loss = if self.host.saw(now, limits) == Saw::Dead { Loss::Server } else { Loss::Unreachable };
-        (all().min().filter(|_| enough).map(|onset| (loss, onset)), agreeing)
+        let onset = all().map(|span| span.since).min().filter(|_| enough);
+        (onset.map(|onset| (loss, onset)), agreeing)
     }
 
     /// Tells whether balancers and probe agree for long enough that a running server does not serve.
-    fn hung(&self, now: Duration, limits: &Limits) -> Option<(Loss, Duration)> {
-        let balancer = self.balancers.iter().filter_map(View::dead_since).min()?;
-        let probe = self.probe.unserving_since()?;
-        let both = balancer.max(probe);
-        (now.saturating_sub(both) >= limits.hung_after).then_some((Loss::Hung, balancer.min(probe)))
+    fn hung(&self, limits: &Limits) -> Option<(Loss, Duration)> {
+        let balancer = self.balancers.iter().filter_map(View::dead).min_by_key(|span| span.since)?;
+        let probe = self.probe.unserving()?;
+        let both = balancer.lasts(limits.hung_after) && probe.lasts(limits.hung_after);
+        both.then_some((Loss::Hung, balancer.since.min(probe.since)))
     }
 }

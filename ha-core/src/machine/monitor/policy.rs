@@ -45,7 +45,9 @@ pub enum OnLoss {
 pub struct MonitorPolicy {
     /// How often each observer is asked. Default 500 ms; less than 10 ms counts as 10 ms.
     pub interval: Duration,
-    /// How long an observer may take to answer; after that it gave no answer. Default 1 s; less than 10 ms counts as 10 ms.
+    /// How long an observer may take to answer; after that it gave no answer. It is asked again when the interval is over and the
+    /// answer is there or late, so that a loss without an answer is found by so much later. Default 500 ms; less than 10 ms counts as
+    /// 10 ms.
     pub answer_within: Duration,
     /// How long the observers must agree, each without a word to the contrary, before a node is lost. Default: `lost_after` of the
     /// topology's policy, which is 2 s unless declared; at 0 one round of answers is enough.
@@ -77,7 +79,7 @@ impl Default for MonitorPolicy {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(500),
-            answer_within: Duration::from_secs(1),
+            answer_within: Duration::from_millis(500),
             dead_after: None,
             hung_after: Duration::from_secs(10),
             needed: 2,

@@ -97,15 +97,14 @@ impl Reach {
         self.fine_since
     }
 
-    /// Returns what is to be told: a suspicion that lasts for `tell_after`, and its end for `clear_after`.
-    pub(super) fn tell(&mut self, now: Duration, tell_after: Duration, clear_after: Duration) -> Option<Told> {
-        let lasts =
-            |since: Option<Duration>, after: Duration| since.is_some_and(|since| now.saturating_sub(since) >= after);
-        if !self.told && lasts(self.suspect_since, tell_after) {
+    /// Returns what is to be told: a suspicion, or its end, that lasts for `after`.
+    pub(super) fn tell(&mut self, now: Duration, after: Duration) -> Option<Told> {
+        let lasts = |since: Option<Duration>| since.is_some_and(|since| now.saturating_sub(since) >= after);
+        if !self.told && lasts(self.suspect_since) {
             self.told = true;
             return Some(Told::Suspect { silent: self.all.silent, of: self.all.known });
         }
-        if self.told && lasts(self.fine_since, clear_after) {
+        if self.told && lasts(self.fine_since) {
             self.told = false;
             return Some(Told::Fine);
         }

@@ -3,56 +3,72 @@ use std::time::Duration;
 use super::Saw;
 use super::policy::Limits;
 
-/// What one observer has seen of one node, and since when without a word to the contrary.
+/// What one observer has seen of one node, and for how long without a word to the contrary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct View {
     /// The last answer, and when it was taken in.
     last: Option<(Duration, Saw)>,
-    /// Since when it says that the node is dead. One answer in between may be missing.
-    dead_since: Option<Duration>,
-    /// Since when it gives no sign of life of the node: dead, or no answer.
-    lifeless_since: Option<Duration>,
-    /// Since when it has not seen the node serve.
-    unserving_since: Option<Duration>,
+    /// It says that the node is dead. One answer in between may be missing.
+    dead: Option<Span>,
+    /// It gives no sign of life of the node: dead, or no answer.
+    lifeless: Option<Span>,
+    /// It has not seen the node serve.
+    unserving: Option<Span>,
     missed_one: bool,
 }
 
+/// The time from the first to the last of the answers that say the same, by when they were asked for: what was not answered says
+/// something of the moment of the question, and nothing of the time that was waited for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Span {
+    pub(super) since: Duration,
+    until: Duration,
+}
+
+impl Span {
+    fn grown(span: Option<Self>, at: Duration) -> Option<Self> {
+        Some(Self { since: span.map_or(at, |span| span.since), until: at })
+    }
+
+    /// Returns what is left of it from a moment on.
+    fn from(self, since: Duration) -> Option<Self> {
+        (self.until >= since).then_some(Self { since: self.since.max(since), until: self.until })
+    }
+
+    pub(super) fn lasts(self, time: Duration) -> bool {
+        self.until.saturating_sub(self.since) >= time
+    }
+}
+
 impl View {
-    /// Takes one answer in. Silence counts from the question on; an answer that was slow counts from an interval before it came.
+    /// Takes one answer in. One that was slow counts from an interval before it came.
     pub(super) fn take(&mut self, asked_at: Duration, now: Duration, saw: Saw, limits: &Limits) {
-        let at = match saw {
-            Saw::NoAnswer => asked_at,
-            Saw::Alive | Saw::Running | Saw::Unsure | Saw::HeldOut | Saw::Dead => {
-                asked_at.max(now.saturating_sub(limits.interval))
-            }
-        };
         if self.last.is_some_and(|(taken_at, _)| asked_at.saturating_sub(taken_at) > limits.longest_pause) {
             *self = Self::default();
         }
         self.last = Some((now, saw));
-        let begun = |since: Option<Duration>| Some(since.unwrap_or(at));
-        match saw {
-            Saw::Alive | Saw::Unsure | Saw::HeldOut => *self = Self { last: self.last, ..Self::default() },
-            Saw::Running => {
-                let unserving_since = begun(self.unserving_since);
-                *self = Self { last: self.last, unserving_since, ..Self::default() };
-            }
-            Saw::Dead => {
-                self.missed_one = false;
-                self.dead_since = begun(self.dead_since);
-                self.lifeless_since = begun(self.lifeless_since);
-                self.unserving_since = begun(self.unserving_since);
-            }
-            Saw::NoAnswer => {
-                self.dead_since = self.dead_since.filter(|_| !self.missed_one);
-                self.missed_one = true;
-                self.lifeless_since = begun(self.lifeless_since);
-                self.unserving_since = begun(self.unserving_since);
-            }
-        }
+        let last = Self { last: self.last, ..Self::default() };
+        let at = asked_at.max(now.saturating_sub(limits.interval));
+        *self = match saw {
+            Saw::Alive | Saw::Unsure | Saw::HeldOut => last,
+            Saw::Running => Self { unserving: Span::grown(self.unserving, at), ..last },
+            Saw::Dead => Self {
+                dead: Span::grown(self.dead, at),
+                lifeless: Span::grown(self.lifeless, at),
+                unserving: Span::grown(self.unserving, at),
+                ..last
+            },
+            Saw::NoAnswer => Self {
+                dead: self.dead.filter(|_| !self.missed_one),
+                lifeless: Span::grown(self.lifeless, asked_at),
+                unserving: Span::grown(self.unserving, asked_at),
+                missed_one: true,
+                ..last
+            },
+        };
     }
 
-    /// Forgets since when, and keeps what was seen last.
+    /// Forgets for how long, and keeps what was seen last.
     pub(super) fn forget(&mut self) {
         *self = Self { last: self.last, ..Self::default() };
     }
@@ -63,20 +79,23 @@ impl View {
         self.last.filter(|(taken_at, _)| is_news(*taken_at)).map_or(Saw::NoAnswer, |(_, saw)| saw)
     }
 
-    /// Returns since when it says that the node is dead.
-    pub(super) fn dead_since(&self) -> Option<Duration> {
-        self.dead_since
+    /// Returns for how long it says that the node is dead.
+    pub(super) fn dead(&self) -> Option<Span> {
+        self.dead
     }
 
-    /// Returns since when it agrees that the node is dead: it says so, or it gives no sign of life of this node, while since
+    /// Returns for how long it agrees that the node is dead: it says so, or it gives no sign of life of this node, while since
     /// `trusted` it does of others.
-    pub(super) fn agrees_since(&self, trusted: Option<Duration>) -> Option<Duration> {
-        let silent = self.lifeless_since.zip(trusted).map(|(since, trusted)| since.max(trusted));
-        self.dead_since.into_iter().chain(silent).min()
+    pub(super) fn agrees(&self, trusted: Option<Duration>) -> Option<Span> {
+        let silent = self.lifeless.zip(trusted).and_then(|(span, trusted)| span.from(trusted));
+        match (self.dead, silent) {
+            (Some(dead), Some(silent)) if silent.since > dead.since => Some(dead),
+            (dead, silent) => silent.or(dead),
+        }
     }
 
-    /// Returns since when it has not seen the node serve.
-    pub(super) fn unserving_since(&self) -> Option<Duration> {
-        self.unserving_since
+    /// Returns for how long it has not seen the node serve.
+    pub(super) fn unserving(&self) -> Option<Span> {
+        self.unserving
     }
 }

@@ -212,7 +212,7 @@ impl Monitor {
     }
 
     fn look_at_self(&mut self, now: Duration) {
-        match self.reach.tell(now, self.limits.tell_after, self.limits.dead_after) {
+        match self.reach.tell(now, self.limits.dead_after) {
             Some(Told::Suspect { silent, of }) => self.events.push_back(MonitorEvent::SelfSuspect { silent, of }),
             Some(Told::Fine) => self.events.push_back(MonitorEvent::SelfCleared),
             None => {}
