@@ -110,6 +110,16 @@ fn one_word_to_the_contrary_begins_the_time_anew() {
 }
 
 #[test]
+fn a_server_that_hangs_is_lost_though_one_answer_in_between_was_another() {
+    for (rounds, expected) in [(1, true), (2, false)] {
+        let mut desk = desk();
+        desk.balancers("n1", Saw::Dead).probe("n1", Saw::NoAnswer).pass(5 * SECOND);
+        desk.probe("n1", Saw::Alive).pass(rounds * ms(500)).probe("n1", Saw::NoAnswer).pass(6 * SECOND);
+        assert_eq!(desk.verdict("n1").is_lost(), expected, "{rounds}: {:?}", desk.events);
+    }
+}
+
+#[test]
 fn a_lost_node_that_serves_again_is_returned_and_not_alive_until_it_is_taken_back() {
     let mut desk = desk();
     desk.kill("n1").pass(5 * SECOND).told();

@@ -32,9 +32,9 @@ fn kinds(events: &[MonitorEvent]) -> Vec<&'static str> {
 async fn next_loss(monitor: &mut MonitorHandle) -> (String, Loss, Duration) {
     let began = Instant::now();
     loop {
-        match timeout(seconds(120), monitor.next_event()).await.unwrap().unwrap() {
-            MonitorEvent::NodeLost { node, loss, .. } => return (node, loss, began.elapsed()),
-            _ => {}
+        let event = timeout(seconds(120), monitor.next_event()).await.unwrap().unwrap();
+        if let MonitorEvent::NodeLost { node, loss, .. } = event {
+            return (node, loss, began.elapsed());
         }
     }
 }

@@ -44,18 +44,26 @@ fn noise(random: &mut Random) -> Noise {
     Noise { permille: random.from(10, 50), pause: 15, burst: 1_500, longest_gc: 1_900 }
 }
 
-/// Returns the false alarms in an hour of noise, what was told, and what went wrong.
-fn hour(seed: u64, policy: MonitorPolicy) -> (Vec<String>, BTreeMap<&'static str, u64>, (u64, u64, u64)) {
+/// What came of an hour of noise.
+struct Hour {
+    false_alarms: Vec<String>,
+    /// How often each kind of event was told.
+    told: BTreeMap<&'static str, u64>,
+    /// Wrong samples, bursts and pauses, stalls of the monitor.
+    wrong: (u64, u64, u64),
+}
+
+fn hour(seed: u64, policy: MonitorPolicy) -> Hour {
     let mut random = Random::new(seed);
     let size = (usize::try_from(random.from(2, 5)).unwrap(), usize::try_from(random.from(1, 2)).unwrap());
     let checks = Checks { every: 500 * random.from(1, 4), fall: u8::try_from(random.from(2, 3)).unwrap() };
     let mut simulation = Simulation::with_policy(seed, size, noise(&mut random), checks, policy);
     simulation.pass(HOUR, |_| false);
     let alarms = simulation.events.iter().filter(|(_, event)| is_alarm(event));
-    let alarms = alarms.map(|(at, event)| format!("seed {seed} at {at} ms: {event}")).collect();
-    let mut kinds = BTreeMap::new();
-    simulation.events.iter().for_each(|(_, event)| *kinds.entry(event.kind()).or_default() += 1);
-    (alarms, kinds, simulation.wrong)
+    let false_alarms = alarms.map(|(at, event)| format!("seed {seed} at {at} ms: {event}")).collect();
+    let mut told = BTreeMap::new();
+    simulation.events.iter().for_each(|(_, event)| *told.entry(event.kind()).or_default() += 1);
+    Hour { false_alarms, told, wrong: simulation.wrong }
 }
 
 #[test]
@@ -64,7 +72,7 @@ fn an_hour_of_noise_loses_no_node() {
     let done = each(seeds, |seed| hour(seed, MonitorPolicy::default()));
     let (mut kinds, mut wrong) = (BTreeMap::<&str, u64>::new(), (0, 0, 0));
     let mut alarms = Vec::new();
-    for (false_alarms, told, went_wrong) in done {
+    for Hour { false_alarms, told, wrong: went_wrong } in done {
         alarms.extend(false_alarms);
         told.into_iter().for_each(|(kind, count)| *kinds.entry(kind).or_default() += count);
         wrong = (wrong.0 + went_wrong.0, wrong.1 + went_wrong.1, wrong.2 + went_wrong.2);
@@ -83,7 +91,7 @@ fn an_hour_of_noise_loses_no_node() {
 #[test]
 fn a_monitor_that_is_sure_too_soon_is_wrong_in_the_same_hours() {
     let hasty = MonitorPolicy::default().with_dead_after(Duration::from_millis(500));
-    let alarms: usize = each(8, |seed| hour(seed, hasty.clone()).0.len()).into_iter().sum();
+    let alarms: usize = each(8, |seed| hour(seed, hasty.clone()).false_alarms.len()).into_iter().sum();
     ha_testkit::figures!("8 hours of the same noise with dead_after = 500 ms: {alarms} false alarms");
     assert!(alarms > 8, "{alarms} false alarms");
 }

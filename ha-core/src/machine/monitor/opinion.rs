@@ -69,20 +69,20 @@ impl Views<'_> {
         Reading { opinion, agreed, agreeing, alive: serves || running, reached: says(probe) || says(host) }
     }
 
-    /// Tells whether enough kinds of observers agree that it is gone: probe and host without a word to the contrary, as far as they
-    /// can tell, and at least one of all that says so for as long, and is not merely without an answer.
+    /// Tells whether enough kinds of observers agree that it is gone, at least one of which says so and is not merely without an
+    /// answer. Where only balancers say so, probe and host must both have been without an answer for as long, as far as they can
+    /// tell: they go the same way, and a balancer's checks remember what is over.
     fn gone(&self, now: Duration, limits: &Limits) -> (Option<(Loss, Duration)>, bool) {
         let lasts = |span: Span| span.lasts(limits.dead_after);
         let balancer = self.balancers.iter().filter_map(View::dead).min_by_key(|span| span.since);
         let (probe, host) = (self.probe.agrees(self.trusted.0), self.host.agrees(self.trusted.1));
         let all = || [balancer, probe, host].into_iter().flatten();
         let said = || [balancer, self.probe.dead(), self.host.dead()].into_iter().flatten();
-        let direct = |view: &View, span: Option<Span>| view.saw(now, limits) == Saw::Unsure || span.is_some_and(lasts);
+        let seen_directly = self.probe.dead().is_some_and(lasts) || self.host.dead().is_some_and(lasts);
+        let agrees = |view: &View, span: Option<Span>| view.saw(now, limits) == Saw::Unsure || span.is_some_and(lasts);
+        let seen_by_balancer = balancer.is_some_and(lasts) && agrees(&self.probe, probe) && agrees(&self.host, host);
         let agreeing = all().count() >= limits.needed && said().next().is_some();
-        let enough = all().filter(|span| lasts(*span)).count() >= limits.needed
-            && said().any(lasts)
-            && direct(&self.probe, probe)
-            && direct(&self.host, host);
+        let enough = all().filter(|span| lasts(*span)).count() >= limits.needed && (seen_directly || seen_by_balancer);
         let loss = if self.host.saw(now, limits) == Saw::Dead { Loss::Server } else { Loss::Unreachable };
         let onset = all().map(|span| span.since).min().filter(|_| enough);
         (onset.map(|onset| (loss, onset)), agreeing)
@@ -90,9 +90,10 @@ impl Views<'_> {
 
     /// Tells whether balancers and probe agree for long enough that a running server does not serve.
     fn hung(&self, limits: &Limits) -> Option<(Loss, Duration)> {
-        let balancer = self.balancers.iter().filter_map(View::dead).min_by_key(|span| span.since)?;
-        let probe = self.probe.unserving()?;
-        let both = balancer.lasts(limits.hung_after) && probe.lasts(limits.hung_after);
-        both.then_some((Loss::Hung, balancer.since.min(probe.since)))
+        let down = |view: &&View| view.dead().is_some_and(|span| span.lasts(limits.dead_after));
+        let long = |view: &View| view.unserving().filter(|span| span.lasts(limits.hung_after));
+        let balancer = self.balancers.iter().filter(down).filter_map(long).min_by_key(|span| span.since)?;
+        let probe = long(&self.probe)?;
+        Some((Loss::Hung, balancer.since.min(probe.since)))
     }
 }

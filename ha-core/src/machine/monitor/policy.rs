@@ -52,8 +52,8 @@ pub struct MonitorPolicy {
     /// How long the observers must agree, each without a word to the contrary, before a node is lost. Default: `lost_after` of the
     /// topology's policy, which is 2 s unless declared; at 0 one round of answers is enough.
     pub dead_after: Option<Duration>,
-    /// The same for a server that does not serve while its process runs: it may be in a long pause of its garbage collector.
-    /// Default 10 s, and never less than `dead_after`.
+    /// How long balancers and probe must not see a server serve while its process runs, but for one answer in between: it may be in
+    /// a long pause of its garbage collector. Default 10 s, and never less than `dead_after`.
     pub hung_after: Duration,
     /// How many kinds of observers (balancers, probe, host) must agree. Default 2 of 3; fewer count as 2, more as 3. At 3 a
     /// node that no balancer checks is never lost.

@@ -12,9 +12,10 @@ pub(super) struct View {
     dead: Option<Span>,
     /// It gives no sign of life of the node: dead, or no answer.
     lifeless: Option<Span>,
-    /// It has not seen the node serve.
+    /// It has not seen the node serve. One answer in between may be another: this is asked for a longer time.
     unserving: Option<Span>,
     missed_one: bool,
+    other_one: bool,
 }
 
 /// The time from the first to the last of the answers that say the same, by when they were asked for: what was not answered says
@@ -50,7 +51,9 @@ impl View {
         let last = Self { last: self.last, ..Self::default() };
         let at = asked_at.max(now.saturating_sub(limits.interval));
         *self = match saw {
-            Saw::Alive | Saw::Unsure | Saw::HeldOut => last,
+            Saw::Alive | Saw::Unsure | Saw::HeldOut => {
+                Self { unserving: self.unserving.filter(|_| !self.other_one), other_one: true, ..last }
+            }
             Saw::Running => Self { unserving: Span::grown(self.unserving, at), ..last },
             Saw::Dead => Self {
                 dead: Span::grown(self.dead, at),
