@@ -107,6 +107,8 @@ pub(crate) struct Simulation {
     state: Vec<Vec<Check>>,
     now: u64,
     disturbed: Vec<(Disturbance, u64)>,
+    /// Until when each node's link was down last.
+    links: Vec<u64>,
     next_disturbance: u64,
     stalled_until: u64,
     next_stall: u64,
@@ -118,6 +120,9 @@ pub(crate) struct Simulation {
     pub(crate) wrong: (u64, u64, u64),
     pub(crate) events: Vec<(u64, MonitorEvent)>,
 }
+
+/// How long a node's link is well, at least, after it was down.
+const REST: u64 = 2_000;
 
 fn ms(number: u64) -> Duration {
     Duration::from_millis(number)
@@ -149,6 +154,7 @@ impl Simulation {
             state,
             now: 0,
             disturbed: Vec::new(),
+            links: vec![0; nodes],
             next_disturbance: if noise.pause == 0 { u64::MAX } else { random.from(0, 2_000 * noise.pause) },
             stalled_until: 0,
             next_stall: if noise.pause == 0 { u64::MAX } else { random.from(60_000, 900_000) },
@@ -236,6 +242,13 @@ impl Simulation {
                 4 => (Disturbance::NodeLink(node), self.noise.burst),
                 _ => (Disturbance::Pause(node), self.random.from(100, self.noise.longest_gc)),
             };
+            if let Disturbance::NodeLink(node) = what {
+                // Two bursts in a row that nobody reaches a node in are no noise: they are an outage of 3 s.
+                if now < self.links[node] + REST {
+                    return;
+                }
+                self.links[node] = now + time;
+            }
             self.disturbed.push((what, now + time));
             self.wrong.1 += 1;
         }
