@@ -85,6 +85,44 @@ fn silence_from_while_it_suspected_itself_counts_for_nothing_afterwards() {
 }
 
 #[test]
+fn silence_counts_for_nothing_while_more_than_half_were_silent_though_one_went_on_answering() {
+    let mut desk = desk(3, 1);
+    desk.power_off("n1").power_off("n2").pass(60 * SECOND);
+    assert_eq!(desk.told(), ["self-suspect"]);
+    desk.revive("n2").pass(ms(1_900));
+    assert!(!desk.verdict("n1").is_lost(), "{:?}", desk.events);
+    desk.pass(SECOND);
+    assert!(desk.verdict("n1").is_lost());
+}
+
+#[test]
+fn a_balancer_s_word_alone_needs_the_silence_of_both_others_for_as_long() {
+    for late in [Saw::NoAnswer, Saw::Dead] {
+        let mut desk = desk(3, 1);
+        // The host saw the process until a moment ago.
+        desk.balancers("n1", Saw::Dead).probe("n1", Saw::NoAnswer).pass(5 * SECOND).host("n1", late).pass(ms(1_900));
+        assert!(!desk.verdict("n1").is_lost(), "{late}");
+        desk.pass(ms(600));
+        assert!(desk.verdict("n1").is_lost(), "{late}");
+    }
+    // What the probe saw down itself needs no third.
+    let mut desk = desk(3, 1);
+    desk.balancers("n1", Saw::Dead).probe("n1", Saw::Dead).pass(5 * SECOND).host("n1", Saw::NoAnswer).pass(ms(600));
+    assert!(desk.verdict("n1").is_lost());
+}
+
+#[test]
+fn a_node_has_not_returned_because_time_has_passed_in_a_stall() {
+    let mut desk = desk(3, 1);
+    desk.kill("n1").pass(5 * SECOND).revive("n1").pass(5 * SECOND).told();
+    desk.stall(20 * SECOND).pass(9 * SECOND);
+    assert!(desk.verdict("n1").is_lost());
+    assert_eq!(desk.told(), ["stalled"]);
+    desk.pass(2 * SECOND);
+    assert_eq!(desk.told(), ["returned n1"]);
+}
+
+#[test]
 fn all_dead_with_hosts_that_say_so_is_believed() {
     let mut desk = desk(3, 1);
     for node in ["n1", "n2", "n3"] {

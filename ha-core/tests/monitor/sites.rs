@@ -65,6 +65,20 @@ fn without_an_answer_from_any_site_the_monitor_suspects_itself() {
 }
 
 #[test]
+fn the_hold_down_begins_when_the_monitor_trusts_itself() {
+    let mut desk = desk(3, 1);
+    for node in ["n1", "n2", "n3", "d1"] {
+        desk.cut_off(node);
+    }
+    desk.deaf(1).pass(120 * SECOND);
+    assert_eq!(desk.told(), ["self-suspect"]);
+    desk.probe("d1", Saw::Dead).host("d1", Saw::Dead).pass(59 * SECOND);
+    assert!(desk.told().iter().all(|told| !told.starts_with("site-lost")));
+    desk.pass(2 * SECOND);
+    assert_eq!(desk.told(), ["site-lost north"]);
+}
+
+#[test]
 fn a_site_that_is_held_out_on_purpose_is_not_lost() {
     let mut desk = desk(2, 1);
     desk.balancers("n1", Saw::HeldOut).balancers("n2", Saw::HeldOut).pass(SECOND);

@@ -180,7 +180,6 @@ impl MonitorPolicy {
             flap_window: self.flap_window,
             hold_down: self.hold_down,
             own_lag: self.own_lag,
-            longest_pause: interval.saturating_add(self.own_lag),
             longest_gap: interval.saturating_add(answer_within).saturating_add(self.own_lag),
             on_loss: self.on_loss,
         }
@@ -205,8 +204,6 @@ pub(super) struct Limits {
     pub(super) flap_window: Duration,
     pub(super) hold_down: Duration,
     pub(super) own_lag: Duration,
-    /// The longest time from an answer to the next question. After a longer one nothing is known of the time between.
-    pub(super) longest_pause: Duration,
     /// The longest time from an answer to the next one. What is older is no news.
     pub(super) longest_gap: Duration,
     pub(super) on_loss: OnLoss,

@@ -44,9 +44,6 @@ impl Span {
 impl View {
     /// Takes one answer in. One that was slow counts from an interval before it came.
     pub(super) fn take(&mut self, asked_at: Duration, now: Duration, saw: Saw, limits: &Limits) {
-        if self.last.is_some_and(|(taken_at, _)| asked_at.saturating_sub(taken_at) > limits.longest_pause) {
-            *self = Self::default();
-        }
         self.last = Some((now, saw));
         let last = Self { last: self.last, ..Self::default() };
         let at = asked_at.max(now.saturating_sub(limits.interval));
