@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `run` (info) | `run`, `procedure`, `plan` | around all that the engine does for a run, from taking the lease to giving it back |
 //! | `step` (info) | `target`, `action`, `op` | inside a run, around each act of a step, and each look at what came of it |
+//! | `monitor` (info) | `cluster` | around all that a monitor asks |
 //! | `call` (debug) | `backend`, `op`, `target`, `instance`, `host` | around each call of a backend trait, in every backend |
 //!
 //! Of a run, `run` is its name, `procedure` the one that made its plan, as `patch`, and `plan` the first digits of its plan's
@@ -19,6 +20,7 @@
 //! | Event | Fields | When |
 //! |---|---|---|
 //! | `run event` (debug) | `event`, `detail` | with each [`Event`](crate::report::Event) of a run, also where its reader missed it |
+//! | `monitor event` (debug) | `event`, `detail` | with each [`MonitorEvent`](crate::engine::MonitorEvent), also where its reader missed it |
 //! | `lease not released, it ends by itself` (warn) | `error` | at the end of a run |
 //! | `its supervisor kills it before stop_deadline` (warn) | `target`, `budget_ms`, `stop_deadline_ms` | as a plan is made |
 //! | `a look at a node ended unexpectedly` (warn) | `error` | as a plan is made |
@@ -43,7 +45,8 @@
 //! | `statement found done` (warn) | `script`, `statement` | a dead migration had done it, as the database says |
 //! | `session of an earlier migration ended by policy` (warn) | `session` | its client is dead, and it went on |
 //!
-//! `event` is the event's kind, as `step-ended`; `detail` is all of it as JSON, as `schema/event.json` describes it. Durations
+//! `event` is the event's kind, as `step-ended`; `detail` is all of it as JSON, as `schema/event.json` and `schema/monitor.json`
+//! describe it. Durations
 //! are numbers of milliseconds under names that end in `_ms`. No field holds a secret: of a URL the query is left out, of a
 //! command its arguments.
 
@@ -58,8 +61,14 @@ pub const RUN_SPAN: &str = "run";
 /// The name of the span around one step of a run.
 pub const STEP_SPAN: &str = "step";
 
+/// The name of the span around one monitor.
+pub const MONITOR_SPAN: &str = "monitor";
+
 /// The message of the event with which the engine reports each event of a run.
 pub const RUN_EVENT: &str = "run event";
+
+/// The message of the event with which the engine reports each event of a monitor.
+pub const MONITOR_EVENT: &str = "monitor event";
 
 /// The name of the span around one call of a backend.
 pub const CALL: &str = "call";
@@ -88,13 +97,16 @@ pub const PROCEDURE: &str = "procedure";
 /// The field with the first digits of the digest of a run's plan.
 pub const PLAN: &str = "plan";
 
+/// The field with the name of the cluster that is watched.
+pub const CLUSTER: &str = "cluster";
+
 /// The field with what a step does.
 pub const ACTION: &str = "action";
 
-/// The field with the kind of a run's event.
+/// The field with the kind of a run's or a monitor's event.
 pub const EVENT: &str = "event";
 
-/// The field with all of a run's event, as JSON; of another event its text.
+/// The field with all of a run's or a monitor's event, as JSON; of another event its text.
 pub const DETAIL: &str = "detail";
 
 /// The field with the reason of a failure.
@@ -149,6 +161,7 @@ const fn event(level: Level, message: &'static str, fields: &'static [&'static s
 /// Every event of the engine and of the backends of this workspace. `ha-core/tests/telemetry.rs` compares it with the sources.
 pub const EVENTS: &[EventSpec] = &[
     event(Level::DEBUG, RUN_EVENT, &[EVENT, DETAIL]),
+    event(Level::DEBUG, MONITOR_EVENT, &[EVENT, DETAIL]),
     event(Level::WARN, "lease not released, it ends by itself", &[ERROR]),
     event(Level::WARN, "its supervisor kills it before stop_deadline", &[TARGET, BUDGET_MS, STOP_DEADLINE_MS]),
     event(Level::WARN, "a look at a node ended unexpectedly", &[ERROR]),
@@ -184,6 +197,11 @@ pub(crate) fn name_plan(span: &Span, procedure: &str, plan: &str) {
 /// Makes the span of one step of a run; `op` is `act` or `look`.
 pub(crate) fn step_span(target: &str, action: &str, op: &'static str) -> Span {
     info_span!("step", target, action, op)
+}
+
+/// Makes the span of one monitor.
+pub(crate) fn monitor_span(cluster: impl Display) -> Span {
+    info_span!("monitor", cluster = %cluster)
 }
 
 /// Makes the span of one call. A backend instruments the call with it, and whatever the call spawns with the current span.

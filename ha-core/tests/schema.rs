@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::{env, fs};
 
+use ha_core::engine::MonitorEvent;
 use ha_core::report::{Event, RunReport};
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -28,7 +29,12 @@ fn without_examples(schema: &mut Schema) {
 #[test]
 fn the_published_schemas_are_what_the_types_say() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
-    for (name, schema) in [("event.json", schema_of::<Event>()), ("report.json", schema_of::<RunReport>())] {
+    let schemas = [
+        ("event.json", schema_of::<Event>()),
+        ("monitor.json", schema_of::<MonitorEvent>()),
+        ("report.json", schema_of::<RunReport>()),
+    ];
+    for (name, schema) in schemas {
         let (file, text) = (dir.join(name), serde_json::to_string_pretty(&schema).unwrap() + "\n");
         if env::var_os("UPDATE_SCHEMA").is_some() {
             fs::write(&file, &text).unwrap();

@@ -14,13 +14,14 @@ use async_trait::async_trait;
 use ha_core::backend::{
     Applied, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, SetAdmin, StepError,
 };
-use ha_core::engine::Engine;
+use ha_core::engine::{Engine, MonitorEvent, MonitorPolicy};
 use ha_core::journal::{Lease, LeaseError, MemoryStore};
 use ha_core::procedure::Planned;
 use ha_core::record::End;
 use ha_core::report::RunReport;
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry;
+use ha_core::topology::Name;
 use ha_testkit::world::{Controller, Death, FakeBalancer, World};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -153,7 +154,12 @@ fn reached(call: &'static str) {
 struct Loud(FakeBalancer);
 
 ha_core::forward! {
-    impl ObserveBalancer for Loud, |this| this.0 => capabilities, identify, members, config_findings, quiescence;
+    impl ObserveBalancer for Loud, |this| this.0 => capabilities, identify, config_findings, quiescence;
+
+    async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
+        reached("members");
+        self.0.members(pool).await
+    }
 
     async fn member(&self, member: &MemberRef) -> Result<Member, StepError> {
         reached("member");
@@ -303,6 +309,29 @@ async fn each_event_of_the_engine_is_as_telemetry_lists_it() {
         seen.insert(message);
     }
     assert!(seen.contains(telemetry::RUN_EVENT), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_is_one_span_with_all_that_it_asks_and_tells_inside_it() {
+    let world = World::active_passive();
+    let engine = engine(&world, false);
+    let recorder = Recorder::default();
+    let recording = tracing::subscriber::set_default(recorder.clone());
+    let mut monitor = engine.monitor(MonitorPolicy::default());
+    world.crash("esb1");
+    while !matches!(monitor.next_event().await, Some(MonitorEvent::NodeLost { .. })) {}
+    drop(recording);
+    let monitors = recorder.spans(telemetry::MONITOR_SPAN);
+    assert_eq!(monitors.len(), 1);
+    assert_eq!(monitors[0][0].fields, Fields::from([(telemetry::CLUSTER, "orders".into())]));
+    let events = recorder.0.events.lock().unwrap();
+    assert_eq!(events.iter().find(|told| told.within != ["monitor"]).map(|told| &told.fields), None);
+    assert!(events.iter().any(|told| told.fields.get("call").is_some_and(|call| call == "members")));
+    let told: Vec<&Told> = events.iter().filter(|told| told.fields["message"] == telemetry::MONITOR_EVENT).collect();
+    let kinds: Vec<&str> = told.iter().map(|told| told.fields[telemetry::EVENT].as_str()).collect();
+    assert_eq!(kinds, ["suspected", "node-lost"]);
+    let detail: Value = serde_json::from_str(&told[1].fields[telemetry::DETAIL]).unwrap();
+    assert_eq!((&detail["node"], &detail["loss"]), (&Value::from("esb1"), &Value::from("server")));
 }
 
 #[tokio::test(start_paused = true)]

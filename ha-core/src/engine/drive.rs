@@ -34,7 +34,7 @@ pub(super) struct Drive {
     pub(super) run: RunId,
     pub(super) lease: HeldLease,
     pub(super) next_sequence: u64,
-    pub(super) events: Events,
+    pub(super) events: Events<Event>,
     pub(super) report: ReportBuilder,
     pub(super) began: Instant,
     pub(super) started: BTreeMap<Order, Instant>,

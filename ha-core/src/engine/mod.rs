@@ -6,6 +6,8 @@
 //! outcome -> repay -> close -> release the lease
 //! ```
 //!
+//! Beside that, [`Engine::monitor`] watches a cluster and tells what is lost.
+//!
 //! Every effect runs in a task of its own: dropping a [`RunHandle`] abandons the wait, not the run.
 
 mod beforehand;
@@ -16,6 +18,7 @@ mod error;
 mod events;
 
 mod lease;
+mod monitor;
 mod observe;
 mod on;
 mod rotate;
@@ -23,10 +26,12 @@ mod run;
 mod stale;
 mod watch;
 
+pub use crate::machine::monitor::{Loss, MonitorEvent, MonitorPolicy, OnLoss, Saw, Testimony};
 pub use crate::report::Event;
 pub use build::{Engine, EngineBuilder};
 
 pub use error::{BuildError, RunError};
+pub use monitor::MonitorHandle;
 pub use observe::Observed;
 pub use rotate::rotate;
 pub use run::RunHandle;

@@ -223,7 +223,7 @@ impl Engine {
             run,
             lease,
             next_sequence,
-            events: Events::new(events),
+            events: Events::new(events, |events| Event::Missed { events }),
             report,
             began: Instant::now(),
             started: BTreeMap::new(),

@@ -1,5 +1,5 @@
 //! How a plan is carried out, without I/O: the decision core, the run machine that wraps it, and the rotation of a
-//! node out of its balancers and back.
+//! node out of its balancers and back; and how a cluster is watched.
 //!
 //! The explorer drives the [decision core](decide) and the engine drives the [`RunMachine`] around it, so that what is
 //! proven is what runs.
@@ -8,6 +8,7 @@
 
 mod decide;
 mod fold;
+pub mod monitor;
 pub mod rotation;
 mod run;
 mod run_state;

@@ -211,6 +211,11 @@ impl World {
         self.change(node, |node| node.host_lost = false);
     }
 
+    /// Ends a node's server, as kill -9 does; its host answers on.
+    pub fn crash(&self, node: &str) {
+        self.change(node, |node| node.process = None);
+    }
+
     /// Lets somebody install another release on a node by hand: its server serves it from its next start.
     pub fn install(&self, node: &str, release: &str) {
         self.change(node, |node| node.installed = release.into());
