@@ -5,8 +5,7 @@
 //! ```
 //!
 //! Active/passive by default: the active server of two is killed with -9. With `--active-active` both serve and one of them is killed.
-//! The spare takes the lost member's place; then the server is started by hand, and brought back by the procedure for that, which
-//! retires the spare. Requests may fail only until the balancer has seen the loss.
+//! The spare takes the lost member's place; then the server is brought back by the procedure for that, which retires the spare. Requests may fail only until the balancer has seen the loss.
 //!
 //! Exit codes: 0 that was so, and both procedures ended as they should; 1 otherwise; 2 the demonstration could not be set up.
 
@@ -104,8 +103,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let mut ended = outage.end == End::AllNew && outage.open.is_empty() && cluster.homes[2].pid().is_some();
     let back_from = load.elapsed();
     if !options.stay_down {
-        show.line("somebody has repaired esb1 and starts its server; no balancer gives it anything yet");
-        cluster.script(0, "start").await?;
+        show.line("somebody has repaired esb1: it is brought back, tested before any balancer gives it anything");
         let rejoin = run(&engine, &show, &load, "rejoin-1", &RejoinRequest::of("esb1")).await?;
         monitor.take_back("esb1");
         ended &= rejoin.end == End::AllNew && rejoin.open.is_empty();
