@@ -110,6 +110,19 @@ fn one_word_to_the_contrary_begins_the_time_anew() {
 }
 
 #[test]
+fn who_saw_it_down_may_miss_one_answer_and_not_two() {
+    for (missed, expected) in [(1, true), (2, false)] {
+        let mut desk = desk();
+        desk.balancers("n1", Saw::Unsure).host("n1", Saw::NoAnswer).probe("n1", Saw::Dead).pass(ms(500));
+        desk.probe("n1", Saw::NoAnswer)
+            .pass(missed * ms(500))
+            .probe("n1", Saw::Dead)
+            .pass(ms(2_500) - missed * ms(500));
+        assert_eq!(desk.verdict("n1").is_lost(), expected, "{missed} missed: {:?}", desk.events);
+    }
+}
+
+#[test]
 fn a_server_that_hangs_is_lost_though_one_answer_in_between_was_another() {
     for (rounds, expected) in [(1, true), (2, false)] {
         let mut desk = desk();
