@@ -118,6 +118,31 @@ if [ "$long" = yes ]; then
         done
     done
 
+    say "long: a patch that loses its active, its passive or its spare in a random step, 20 times each, and a host"
+    for victim in active passive spare; do
+        for options in "" "--haproxy"; do
+            for turn in $(seq 20); do
+                say "patch_server --kill $victim $options ($turn of 20)"
+                # shellcheck disable=SC2086 # no option is no word
+                target/release/examples/patch_server --kill "$victim" $options --requests 1000
+            done
+        done
+    done
+    for turn in $(seq 20); do
+        say "patch_server --ssh --kill host ($turn of 20)"
+        target/release/examples/patch_server --ssh --kill host
+    done
+
+    say "long: a member lost at rest, five times each"
+    cargo build --release --example lose_node
+    for options in "" "--active-active" "--haproxy" "--active-active --haproxy"; do
+        for turn in 1 2 3 4 5; do
+            say "lose_node $options ($turn of 5)"
+            # shellcheck disable=SC2086 # no option is no word
+            target/release/examples/lose_node $options
+        done
+    done
+
     say "long: an update of services, its controller killed at 20 random moments"
     cargo build --release --example update_service
     for options in "" "--haproxy --ssh"; do

@@ -1,7 +1,7 @@
 //! A node is lost at rest, under load: the monitor sees it, the outage procedure secures the cluster, and the node comes back.
 //!
 //! ```text
-//! cargo run --release --example lose_node -- [--active-active] [--haproxy] [--stay-down] [--out FOLDER]
+//! cargo run --release --example lose_node -- [--active-active] [--haproxy] [--stay-down] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! Active/passive by default: the active server of two is killed with -9. With `--active-active` both serve and one of them is killed.
@@ -42,6 +42,7 @@ struct Options {
     active_active: bool,
     haproxy: bool,
     stay_down: bool,
+    requests: u64,
     out: PathBuf,
 }
 
@@ -53,16 +54,20 @@ fn main() -> ExitCode {
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
     let mut options =
-        Options { active_active: false, haproxy: false, stay_down: false, out: "target/lose_node".into() };
+        Options { active_active: false, haproxy: false, stay_down: false, requests: 0, out: "target/lose_node".into() };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
             "--active-active" => options.active_active = true,
             "--haproxy" => options.haproxy = true,
             "--stay-down" => options.stay_down = true,
+            "--requests" => {
+                let number = words.next().and_then(|number| number.parse().ok());
+                options.requests = number.ok_or("--requests needs a number")?;
+            }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--active-active, --haproxy, --stay-down, --out FOLDER";
+                let known = "--active-active, --haproxy, --stay-down, --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }
@@ -110,6 +115,9 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
         ended &= cluster.homes[0].pid().is_some() && cluster.homes[2].pid().is_none();
     }
     sleep(Duration::from_secs(1)).await;
+    while load.snapshot().sent < options.requests {
+        sleep(Duration::from_millis(100)).await;
+    }
     drop(monitor);
     let report = load.stop().await;
     show.line("");

@@ -118,7 +118,7 @@ impl Cluster {
         match victim {
             Victim::Active => ("esb1", &self.members[0]),
             Victim::Passive => ("esb2", &self.members[1]),
-            Victim::Spare => ("spare1", &self.spare),
+            Victim::Spare | Victim::Host => ("spare1", &self.spare),
         }
     }
 

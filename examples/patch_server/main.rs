@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--queue] \
-//!     [--naive] [--fail-test] [--kill-controller] [--kill active|passive|spare [--at STEP]] [--no-spare] [--rounds N] \
+//!     [--naive] [--fail-test] [--kill-controller] [--kill active|passive|spare|host [--at STEP]] [--no-spare] [--rounds N] \
 //!     [--requests N] [--out FOLDER]
 //! ```
 //!
@@ -14,7 +14,8 @@
 //! pool all through.
 //!
 //! With `--kill` that server is killed with -9 when so many steps have begun (`--at`, by default a random number): the change goes on
-//! with what is left, and ends all new or all old with nothing lent. `--kill-active` is `--kill active`.
+//! with what is left, and ends all new or all old with nothing lent. `--kill-active` is `--kill active`; with `--ssh` it is a random
+//! one of four hosts, with all that runs on it.
 //!
 //! With `--rounds` so many patches follow each other, each planned, proven and run by a controller of its own.
 //!
@@ -135,7 +136,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill active|passive|spare, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill active|passive|spare|host, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -146,8 +147,14 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
 
 async fn demonstrate(options: Options) -> Fallible<bool> {
     let show = Show::new();
+    if options.ssh && options.kill.is_some() {
+        return over_ssh::lose_host(&options, &show).await;
+    }
     if options.ssh {
         return over_ssh::run(&options, &show).await;
+    }
+    if options.kill == Some(Victim::Host) {
+        return Err("--kill host needs --ssh: here all servers share one host".into());
     }
     show.line("starting the active, the passive and the spare server, and the balancer in front");
     let cluster = Cluster::start(&options).await?;
@@ -236,6 +243,8 @@ pub(crate) enum Victim {
     Active,
     Passive,
     Spare,
+    /// A host of four, with all that runs on it; over ssh.
+    Host,
 }
 
 fn victim(word: Option<&str>) -> Fallible<Victim> {
@@ -243,7 +252,8 @@ fn victim(word: Option<&str>) -> Fallible<Victim> {
         Some("active") => Ok(Victim::Active),
         Some("passive") => Ok(Victim::Passive),
         Some("spare") => Ok(Victim::Spare),
-        other => Err(format!("--kill {other:?}: give active, passive or spare").into()),
+        Some("host") => Ok(Victim::Host),
+        other => Err(format!("--kill {other:?}: give active, passive, spare or, with --ssh, host").into()),
     }
 }
 
@@ -266,7 +276,7 @@ fn survived(cluster: &Cluster, outage: &Outage, run: &serde_json::Value, report:
 }
 
 /// How far the clocks of load and controller may be apart, with an answer under way.
-const CLOCKS: Duration = Duration::from_millis(100);
+pub(crate) const CLOCKS: Duration = Duration::from_millis(100);
 
 /// The loss of a server, on the clock of the load.
 pub(crate) struct Outage {

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::meter::{Cost, Meter};
-use super::{Options, controller_of};
+use super::{CLOCKS, Options, controller_of};
 
 const HOSTS: [&str; 4] = ["esb1", "esb2", "esb3", "esb4"];
 /// How often each way is gone, in turns.
@@ -87,6 +87,69 @@ pub(crate) async fn run(options: &Options, show: &Show) -> Fallible<bool> {
     Ok(load.counts.failures() == 0 && report["end"] == "all-new" && releases.iter().all(|release| *release == last))
 }
 
+/// Patches the cluster once and loses a random host in the middle, with all that runs on it; tells whether requests failed only until
+/// HAProxy had seen the loss, and the living hosts have one release.
+pub(crate) async fn lose_host(options: &Options, show: &Show) -> Fallible<bool> {
+    show.line("starting four hosts with sshd, a server on each, and HAProxy in front");
+    let cluster = Cluster::start().await?;
+    let load = Load::new(cluster.balancer.address(), 150)
+        .with_class(Class::new("/orders", "orders ", 9))
+        .with_class(Class::new("/orders?ms=50", "orders ", 1))
+        .start()?;
+    show.line("load: 150 requests/s, open loop, keep-alive");
+    sleep(Duration::from_secs(1)).await;
+    let victim = fastrand::usize(..HOSTS.len());
+    let mut controller = controller_of(cluster.lab.path(), "4.2.0", "4.2.1")?;
+    let (mut steps, mut window) = (0, None);
+    let report = loop {
+        let lost = window.is_some();
+        let has_come = |told: &serde_json::Value| {
+            steps += u32::from(told["event"] == "step-started");
+            !lost && steps >= options.kill_at
+        };
+        match controller.follow(show, &load, has_come).await? {
+            Followed::Ended(report) => break report,
+            Followed::Reached => {
+                show.line(&format!("{} is lost with all that runs on it, in step {}", HOSTS[victim], options.kill_at));
+                let lost = load.elapsed();
+                cluster.homes[victim].kill()?;
+                tokio::task::block_in_place(|| cluster.hosts[victim].stop())?;
+                // What is held out just then has no checks, and gets nothing.
+                let up = format!("esb,{},", HOSTS[victim]);
+                let until = Instant::now() + Duration::from_secs(10);
+                while Instant::now() < until {
+                    let rows = cluster.balancer.ask("show stat esb 4 -1")?;
+                    if !rows.lines().any(|row| row.starts_with(&up) && row.contains(",UP,")) {
+                        break;
+                    }
+                    sleep(Duration::from_millis(5)).await;
+                }
+                window = Some((lost, load.elapsed()));
+            }
+        }
+    };
+    sleep(Duration::from_secs(1)).await;
+    let load = load.stop().await;
+    let (lost, detected) = window.ok_or("the run ended before the step at which a host was to be lost")?;
+    show.counts(&load, 0);
+    println!("host lost          {:>9} ms after the load began", lost.as_millis());
+    println!("loss detected      {:>9} ms later, by the balancer", detected.saturating_sub(lost).as_millis());
+    let outside = |at: &u64| {
+        let at = Duration::from_millis(*at);
+        at + CLOCKS < lost || at > detected + CLOCKS
+    };
+    let end = report["end"].as_str().unwrap_or("");
+    let release = if end == "all-new" { "4.2.1" } else { "4.2.0" };
+    let mut living = cluster.homes.iter().enumerate().filter(|(place, _)| *place != victim);
+    let whole = living.all(|(_, home)| home.release() == release);
+    let repaid = report["open"].as_array().is_some_and(Vec::is_empty);
+    std::fs::create_dir_all(&options.out)?;
+    let told = serde_json::json!({ "run": report, "load": load });
+    std::fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&told)?)?;
+    let failures = [load.first_failure_ms, load.last_failure_ms];
+    Ok(matches!(end, "all-new" | "all-old") && repaid && whole && !failures.iter().flatten().any(outside))
+}
+
 /// The median wall time.
 fn median(costs: &[Cost]) -> Duration {
     let mut walls: Vec<Duration> = costs.iter().map(|cost| cost.wall).collect();
@@ -146,7 +209,7 @@ impl Cluster {
         let master = self.balancer.master_socket().map_or_else(String::new, |path| path.display().to_string());
         let mut text = format!(
             "[cluster]\nname = \"ssh-demo\"\n[policy]\npeak_load = 1000\ndrain_deadline = \"20s\"\nready_deadline = \"30s\"\n\
-             stop_deadline = \"30s\"\ncommand_deadline = \"30s\"\nsoak = \"0s\"\nlease_ttl = \"30s\"\n\
+             after_loss = \"finish\"\nstop_deadline = \"30s\"\ncommand_deadline = \"30s\"\nsoak = \"0s\"\nlease_ttl = \"30s\"\n\
              [pool]\nname = \"esb\"\nserve = 4\n\
              [[balancer]]\nname = \"lb1\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n",
             self.balancer.socket().display(),

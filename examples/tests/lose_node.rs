@@ -1,0 +1,23 @@
+//! A member is lost at rest, as a user starts it.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod told;
+
+use serde_json::json;
+
+#[test]
+fn a_member_lost_at_rest_costs_requests_only_until_the_balancer_has_seen_it_and_comes_back_without_a_loss() {
+    for options in [&[][..], &["--active-active"], &["--haproxy"]] {
+        let told = told::run("lose_node", options, 1_000);
+        assert_eq!(told.code, Some(0), "{options:?}: {}", told.printed);
+        assert_eq!((&told.report["outage"]["end"], &told.report["outage"]["open"]), (&json!("all-new"), &json!([])));
+        assert!(told.printed.contains("monitor: esb1 is lost"), "{}", told.printed);
+        assert!(told.printed.contains("run ended: back"), "{}", told.printed);
+    }
+}
+
+#[test]
+fn an_unknown_option_is_named_with_those_that_are_known() {
+    told::assert_names_the_options("lose_node");
+}
