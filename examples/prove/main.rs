@@ -11,7 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use ha_core::safety::{margins, prove, prove_with};
-use ha_testkit::golden::{Case, Expected, SPARES, SparesNeeded, cases, spares_needed};
+use ha_testkit::golden::{Case, Expected, SPARES, SparesNeeded, cases, recoveries, spares_needed};
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 async fn tell() -> Result<bool, Box<dyn Error>> {
     let mut as_expected = true;
-    for case in cases().await? {
+    for case in cases().await?.into_iter().chain(recoveries().await?) {
         as_expected &= tell_case(&case);
     }
     println!("== spares that a patch needs where all members serve (peak 1000, three quarters required after a loss)");

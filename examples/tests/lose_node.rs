@@ -18,6 +18,13 @@ fn a_member_lost_at_rest_costs_requests_only_until_the_balancer_has_seen_it_and_
 }
 
 #[test]
+fn a_member_that_stays_down_has_a_spare_in_its_place() {
+    let told = told::run("lose_node", &["--stay-down"], 1_000);
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert!(told.printed.contains("stand in") && !told.printed.contains("rejoin"), "{}", told.printed);
+}
+
+#[test]
 fn an_unknown_option_is_named_with_those_that_are_known() {
     told::assert_names_the_options("lose_node");
 }

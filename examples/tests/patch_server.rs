@@ -125,6 +125,13 @@ fn a_server_killed_in_any_step_leaves_all_new_or_all_old_and_nothing_lent() {
 }
 
 #[test]
+fn a_host_of_four_that_is_lost_with_all_that_runs_on_it_leaves_all_new_or_all_old() {
+    let told = run(&["--ssh", "--kill", "host", "--at", "12"]);
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert_eq!(told.report["run"]["open"], serde_json::json!([]), "{}", told.printed);
+}
+
+#[test]
 fn a_cluster_without_the_spare_that_the_law_needs_is_left_alone() {
     let told = run(&["--no-spare"]);
     assert_eq!(told.code, Some(0), "{}", told.printed);

@@ -18,6 +18,7 @@ fn each_option_of_the_readme_is_run() {
         include_str!("update_service.rs"),
         include_str!("add_service.rs"),
         include_str!("upgrade_version.rs"),
+        include_str!("lose_node.rs"),
     ]
     .concat();
     let options: Vec<&str> = readme.split("`--").skip(1).filter_map(|rest| rest.split([' ', '`']).next()).collect();

@@ -3,12 +3,13 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use ha_core::safety::prove;
-use ha_testkit::golden::{Expected, SPARES, cases, spares_needed};
+use ha_testkit::golden::{Expected, SPARES, cases, recoveries, spares_needed};
 
 #[tokio::test(start_paused = true)]
 async fn each_literal_reading_is_refused_and_each_corrected_order_is_proven() {
     let mut wrong = Vec::new();
-    for case in cases().await.unwrap() {
+    let all = cases().await.unwrap().into_iter().chain(recoveries().await.unwrap());
+    for case in all {
         match (case.expected, prove(case.topology(), &case.plan)) {
             (Expected::Proven, Ok(proof)) => ha_testkit::figures!("proven   {}: {proof}", case.name),
             (Expected::Refused(invariant, last), Err(refused))

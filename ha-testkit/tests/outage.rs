@@ -104,3 +104,29 @@ fn the_loss_of_a_node_at_rest_is_a_procedure_and_so_is_its_return() {
         assert_eq!(patched.end, End::AllNew, "{patched}");
     });
 }
+
+/// Whoever goes on reads the plan that stands from the journal, before or after it was planned anew.
+#[test]
+fn a_controller_that_dies_after_a_loss_leaves_the_run_to_another_one() {
+    let shape = Shape::active_passive().with_after_loss(AfterLoss::Finish);
+    let (mut ends, mut wrong) = (BTreeMap::<String, u64>::new(), Vec::new());
+    for (node, lost_at) in [("esb1", 3_100), ("esb1", 9_100), ("esb2", 6_100), ("spare1", 5_100)] {
+        for later in (0..16).map(|step| 400 * step) {
+            let outcome = paused(async {
+                let world = shape.world().unwrap();
+                let planned = Procedure::Patch.plan(&world).await.unwrap();
+                let [after, dies] = [lost_at, lost_at + later].map(Duration::from_millis);
+                let faults = [FaultAt::Loss { after, node: node.into() }, FaultAt::Death { after: dies }];
+                simulate_plan(&world, planned, &faults).await
+            });
+            let Outcome::Ran { end, open, mut broken, .. } = outcome else { panic!("it runs: {outcome:?}") };
+            broken.retain(|broken| !broken.what.starts_with("I2 "));
+            *ends.entry(end.to_string()).or_default() += 1;
+            if !matches!(end, End::AllNew | End::AllOld) || !broken.is_empty() || !open.is_empty() {
+                wrong.push(format!("{node} after {lost_at} ms, death {later} ms later: {end}, {open:?}, {broken:?}"));
+            }
+        }
+    }
+    ha_testkit::figures!("losses and then the controller's death: {ends:?}");
+    assert!(wrong.is_empty(), "{} of {ends:?}:\n{}", wrong.len(), wrong.join("\n"));
+}

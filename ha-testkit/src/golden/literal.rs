@@ -121,6 +121,18 @@ pub(super) fn patch_admitted_untested(Planned { plan, .. }: &Planned) -> Plan {
     without(plan, ServerAction::Gate.into())
 }
 
+/// No node is tested before it is used.
+pub(super) fn without_gates(Planned { plan, .. }: &Planned) -> Plan {
+    without(plan, ServerAction::Gate.into())
+}
+
+/// The spare leaves first, then the member that it stood in for comes back.
+pub(super) fn stand_in_retired_first(Planned { plan, .. }: &Planned) -> Plan {
+    let mut plan = Draft::from(plan.clone());
+    plan.stages.reverse();
+    plan.into()
+}
+
 pub(super) fn patch_without_drain(Planned { plan, .. }: &Planned) -> Plan {
     without(plan, TrafficAction::TakeOut.into())
 }

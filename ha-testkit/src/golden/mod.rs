@@ -8,7 +8,7 @@ mod literal;
 use ha_core::engine::RunError;
 use ha_core::law::Invariant;
 use ha_core::plan::Plan;
-use ha_core::procedure::PlanError;
+use ha_core::procedure::{OutageRequest, PlanError, RejoinRequest};
 use ha_core::topology::{Topology, TopologyError};
 
 use crate::world::{Shape, World};
@@ -218,6 +218,72 @@ pub async fn cases() -> Result<Vec<Case>, RunError> {
     ));
     cases.push(case("active/active at 75 % each, a serving spare", &serving, serving.plan.clone(), Expected::Proven));
     Ok(cases)
+}
+
+/// Makes the cases of outages: a member is lost before the plan is made.
+///
+/// # Errors
+/// When a corrected order cannot be planned.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::safety::prove;
+/// use ha_testkit::golden::{Expected, recoveries};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// for case in recoveries().await.unwrap() {
+///     let proven = prove(case.topology(), &case.plan).is_ok();
+///     assert_eq!(proven, case.expected == Expected::Proven, "{}", case.name);
+/// }
+/// # });
+/// ```
+pub async fn recoveries() -> Result<Vec<Case>, RunError> {
+    let mut cases = Vec::new();
+    let passive = planned_outage(&Shape::active_passive(), false).await?;
+    let untested = literal::without_gates(&passive);
+    cases.push(case(
+        "outage, the replacement takes requests before it is tested",
+        &passive,
+        untested,
+        Expected::Refused(Invariant::Tested, "admit"),
+    ));
+    cases.push(case("outage, active/passive", &passive, passive.plan.clone(), Expected::Proven));
+    let serving = planned_outage(&Shape::active_active(2, 1000).with_spares(&[1000]), false).await?;
+    cases.push(case("outage, active/active", &serving, serving.plan.clone(), Expected::Proven));
+    let back = planned_outage(&Shape::active_passive(), true).await?;
+    let untested = literal::without_gates(&back);
+    cases.push(case(
+        "return of a lost member, in traffic as soon as its server runs",
+        &back,
+        untested,
+        Expected::Refused(Invariant::Tested, "stand by"),
+    ));
+    let early = literal::stand_in_retired_first(&back);
+    cases.push(case(
+        "return of a lost member, the spare retired before it",
+        &back,
+        early,
+        Expected::Refused(Invariant::OneMoreFailure, "take out"),
+    ));
+    cases.push(case("return of a lost member", &back, back.plan.clone(), Expected::Proven));
+    Ok(cases)
+}
+
+/// Loses the first member at rest, and plans what follows; with `back`, its return after that.
+async fn planned_outage(shape: &Shape, back: bool) -> Result<Planned, RunError> {
+    let world = world(shape)?;
+    let engine = world.engine();
+    world.lose("esb1");
+    let outage = OutageRequest::of("esb1");
+    let planned = engine.plan(&outage).await?;
+    if !back {
+        return Ok(Planned { shape: shape.clone(), world, plan: planned.plan().clone() });
+    }
+    engine.run("outage".into(), planned).await?.wait().await?;
+    world.repair("esb1");
+    let plan = engine.plan(&RejoinRequest::of("esb1")).await?.plan().clone();
+    Ok(Planned { shape: shape.clone(), world, plan })
 }
 
 fn case(name: &'static str, of: &Planned, plan: Plan, expected: Expected) -> Case {
