@@ -219,7 +219,7 @@ impl Writer<'_> {
                 let version = unit.key.version.strip_prefix("U:").unwrap_or(&unit.key.version);
                 Key { version: version.into(), phase: unit.key.phase }
             }
-            UnitKind::Versioned | UnitKind::Repeatable => unit.key.clone(),
+            UnitKind::Versioned | UnitKind::Repeatable | UnitKind::Baseline => unit.key.clone(),
         };
         self.row(&key, unit.kind.letter(), unit, took_ms, state, note)
     }
@@ -250,35 +250,48 @@ impl Writer<'_> {
         )
     }
 
-    /// Adds a row for a unit that a person gave up, or that another tool has applied.
-    pub(crate) fn note(
-        &self,
-        key: &Key,
-        kind: &str,
-        script: &str,
-        crc32: Option<i32>,
-        state: RowState,
-        note: &str,
-    ) -> String {
+    /// Adds a row for what was not run by this tool. Changes a row only for the latest run.
+    pub(crate) fn note(&self, row: &Noted<'_>) -> String {
         let dialect = self.dialect();
         let (history, lock) = (self.tables.history(), self.tables.lock());
         let Fence { epoch, session, .. } = self.fence;
-        let crc32 = crc32.map_or_else(|| "NULL".into(), |crc32| crc32.to_string());
+        let crc32 = row.crc32.map_or_else(|| "NULL".into(), |crc32| crc32.to_string());
         format!(
             "INSERT INTO {history} (installed_rank, version, phase, kind, description, script, sha256, flyway_crc32, \
              line_sums, statements, applied_by, session_id, epoch, took_ms, state, note) \
-             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, '', {}, '', {crc32}, '', '', {}, \
+             SELECT (SELECT COALESCE(MAX(h.installed_rank), 0) + 1 FROM {history} h), {}, {}, {}, '', {}, {}, {crc32}, '', '', {}, \
              {}, {epoch}, 0, {}, {} FROM {lock} WHERE {}",
-            self.text(&key.version),
-            self.text(&key.phase.to_string()),
-            self.text(kind),
-            self.text(script),
+            self.text(&row.key.version),
+            self.text(&row.key.phase.to_string()),
+            self.text(row.kind),
+            self.text(row.script),
+            self.text(row.sha256),
             self.text(self.applied_by),
             self.text(&session.to_string()),
-            self.text(state.word()),
-            text(dialect, note),
+            self.text(row.state.word()),
+            text(dialect, row.note),
             self.is_latest_of_lock(),
         )
+    }
+}
+
+/// A row for what was not run by this tool: a unit that a person gave up or that another tool has applied, a phase without
+/// scripts, a drift that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) kind: &'a str,
+    pub(crate) script: &'a str,
+    pub(crate) sha256: &'a str,
+    pub(crate) crc32: Option<i32>,
+    pub(crate) state: RowState,
+    pub(crate) note: &'a str,
+}
+
+impl<'a> Noted<'a> {
+    /// A versioned unit, of which no script is known.
+    pub(crate) fn of(key: &'a Key, state: RowState, note: &'a str) -> Self {
+        Self { key, kind: "V", script: "", sha256: "", crc32: None, state, note }
     }
 }
 
@@ -307,7 +320,7 @@ mod tests {
                 writer.fence(),
                 writer.finish(&key, 0, None, &[], &How::Ran),
                 writer.withdraw(&key, 0, Some("x")),
-                writer.note(&key, "V", "a.sql", None, RowState::Aborted, "why"),
+                writer.note(&Noted::of(&key, RowState::Aborted, "why")),
             ] {
                 assert!(sql.contains(condition), "{dialect}: {sql}");
             }

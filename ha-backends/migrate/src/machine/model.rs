@@ -56,6 +56,11 @@ fn answers(world: &World, command: &Command) -> Vec<Input> {
         Command::TryLock => vec![Input::Locked, Input::LockHeld { holder: None, recorded: true }],
         Command::BumpEpoch => vec![Input::EpochBumped(3), Input::Fenced { seen: 9 }],
         Command::ReadHistory => vec![Input::History(world.history.clone())],
+        Command::LookForDrift => {
+            let (object, script, version) = ("a".into(), "V1.sql".into(), "1".into());
+            let drift = super::Finding::Drift { object, script, version, line: 1, gone: false };
+            vec![Input::Drift(Vec::new()), Input::Drift(vec![drift])]
+        }
         Command::LookAtOrphan(_) => vec![Input::Orphan { alive: false }, Input::Orphan { alive: true }],
         Command::LookAtOldSessions | Command::LookAtBlockers { .. } => {
             vec![Input::Sessions(Vec::new()), Input::Sessions(vec![blocker()])]

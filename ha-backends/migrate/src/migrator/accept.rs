@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::driver::{Driver, Failed, after};
 use super::{Migrator, Run};
-use crate::history::RowState;
+use crate::history::{Noted, RowState};
 use crate::machine::{Command, Input, Key, Unit};
 use crate::script::Phase;
 use crate::{DbError, DbErrorKind, MigrateError};
@@ -29,7 +29,7 @@ impl Migrator {
 
 impl Driver<'_> {
     /// Takes the lock at once, or fails, and raises the epoch; tells a newer run.
-    async fn take_lock(&mut self) -> Result<Option<u64>, Failed> {
+    pub(super) async fn take_lock(&mut self) -> Result<Option<u64>, Failed> {
         for command in
             [Command::Connect, Command::Identify, Command::TryLock, Command::CreateTables, Command::BumpEpoch]
         {
@@ -59,7 +59,8 @@ impl Driver<'_> {
         if let Some(seen) = self.take_lock().await? {
             return Ok(Some(seen));
         }
-        let row = self.writer().note(key, "S", "", None, RowState::Success, "reached: it has no scripts");
+        let row =
+            self.writer().note(&Noted { kind: "S", ..Noted::of(key, RowState::Success, "reached: it has no scripts") });
         self.session()?.execute(&row).await?;
         self.session = None;
         Ok(None)

@@ -19,6 +19,8 @@ pub(super) struct Driver<'a> {
     pub(super) tables: Tables,
     pub(super) fence: Fence,
     pub(super) lock_key: String,
+    /// PostgreSQL: where the session looks for names when a script begins.
+    pub(super) search_path: String,
     pub(super) deadline: Instant,
     /// Until then no transaction can have become old: every one that there was is younger.
     quiet_until: Option<Instant>,
@@ -43,6 +45,7 @@ impl<'a> Driver<'a> {
             tables: migrator.tables.clone(),
             fence,
             lock_key: String::new(),
+            search_path: String::new(),
             deadline: after(limit),
             quiet_until: None,
             dialect,
@@ -120,7 +123,6 @@ impl<'a> Driver<'a> {
 
     async fn run_on_session(&mut self, command: &Command) -> Result<Input, Failed> {
         let dialect = self.dialect;
-        let lock = self.tables.lock().to_string();
         match command {
             Command::Connect => Ok(Input::Tick),
             Command::Identify => {
@@ -128,10 +130,16 @@ impl<'a> Driver<'a> {
                 let session = self.session()?;
                 let can = ask::identify(session, dialect).await?;
                 self.lock_key = ask::lock_key(self.session()?, dialect, &name).await?;
+                if dialect == Dialect::Postgres {
+                    let sql = "SELECT current_schema(), current_setting('search_path')";
+                    let rows = self.session()?.query(sql).await?;
+                    self.tables = self.tables.clone().in_schema(ask::first(&rows).unwrap_or_default());
+                    self.search_path = rows.first().and_then(|row| row.get(1)).cloned().flatten().unwrap_or_default();
+                }
                 Ok(Input::Identified(can))
             }
             Command::TryLock => {
-                let key = self.lock_key.clone();
+                let (key, lock) = (self.lock_key.clone(), self.tables.lock().to_string());
                 let session = self.session()?;
                 if ask::try_lock(session, dialect, &key).await? {
                     return Ok(Input::Locked);
@@ -150,6 +158,7 @@ impl<'a> Driver<'a> {
             Command::CreateTables => self.create_tables().await,
             Command::BumpEpoch => self.bump().await,
             Command::ReadHistory => self.read_history().await,
+            Command::LookForDrift => self.look_for_drift().await,
             Command::Import(rows) => self.import(rows).await,
             Command::LookAtOrphan(orphan) => {
                 Ok(Input::Orphan { alive: ask::is_alive(self.session()?, dialect, orphan).await? })
@@ -336,6 +345,7 @@ impl<'a> Driver<'a> {
         if import && history.rows.is_empty() {
             history.flyway = Flyway(dialect).read(session, &units).await?;
         }
+        history.schema_is_empty = ask::is_empty(session, &tables, &units, &history).await?;
         self.fence.rank = history.rows.last().map_or(0, |row| row.rank);
         Ok(Input::History(history))
     }
