@@ -54,7 +54,7 @@ pub enum MigrateError {
         session: String,
     },
     /// Sessions of releases that are said to be gone are connected. Nothing was removed.
-    #[error("sessions of the old release are connected: {}", list(.0))]
+    #[error("sessions of the old release are connected, nothing was removed: {}; stop its servers, then run again", list(.0))]
     OldSessions(Vec<Blocker>),
     /// A script removes what the old release needs, and nobody has permitted that. It was not run.
     #[error("{script} removes what the old release needs: run it with a permit, after the last old node")]
@@ -69,7 +69,9 @@ pub enum MigrateError {
         script: String,
     },
     /// A backfill has rows left after its second pass. What it filled stays.
-    #[error("{script}: {left} rows are left after two passes: something writes rows without the new columns")]
+    #[error(
+        "{script}: {left} rows are left after two passes: something writes rows without the new columns; let it fill them, or a trigger, then run again"
+    )]
     Mismatch {
         /// The script.
         script: String,
@@ -117,6 +119,8 @@ pub struct FailedStatement {
     pub of: usize,
     /// The script is one transaction: nothing of it is there.
     pub whole: bool,
+    /// It is one of a backfill: its batch was rolled back, the ones before it stay.
+    pub batch: bool,
     /// The product whose SQL the statement is, where it is another one's.
     pub foreign: Option<String>,
     /// How often it was tried.
@@ -127,7 +131,7 @@ pub struct FailedStatement {
 
 impl fmt::Display for FailedStatement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { script, statement, line, error, done, of, whole, foreign, attempts, blockers } = self;
+        let Self { script, statement, line, error, done, of, whole, batch, foreign, attempts, blockers } = self;
         write!(f, "{script}, statement {statement} (line {line}): {error}")?;
         if *attempts > 1 {
             write!(f, ", {attempts} attempts")?;
@@ -140,12 +144,14 @@ impl fmt::Display for FailedStatement {
         }
         if *whole {
             write!(f, "; the script was rolled back, nothing of it is there")?;
+        } else if *batch {
+            write!(f, "; its batch was rolled back, the batches before it are done and stay")?;
         } else {
             write!(f, "; {done} of its {of} statements are done: {}", around(*statement, *of))?;
         }
         match error.kind {
             DbErrorKind::Refused | DbErrorKind::Duplicate | DbErrorKind::Missing | DbErrorKind::OnlineRefused
-                if *whole =>
+                if *whole || *batch =>
             {
                 write!(f, "; mend the script, then run again")
             }

@@ -33,10 +33,16 @@ impl Writer<'_> {
         text(self.dialect(), value)
     }
 
-    /// The condition that the lock's row holds for the latest run, with `of` before each column. SQLite has no lock of a
-    /// session: there each transaction excludes the others, and only a higher lease fences.
+    /// The condition that the lock's row holds for the latest run, with `of` before each column, and that the session is still the
+    /// one that has the lock. SQLite has no lock of a session: there each transaction excludes the others, and only a higher lease
+    /// fences.
     fn is_latest(&self, of: &str) -> String {
-        let Fence { epoch, owner, lease, .. } = self.fence;
+        let Fence { epoch, owner, lease, session, .. } = self.fence;
+        let here = match self.dialect() {
+            Dialect::Postgres => format!(" AND pg_backend_pid() = {}", session.number),
+            Dialect::MariaDb | Dialect::MySql => format!(" AND CONNECTION_ID() = {}", session.number),
+            Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::Sqlite | Dialect::SqlServer => String::new(),
+        };
         match (self.dialect(), lease) {
             (Dialect::Sqlite, Some(lease)) => format!("{of}id = 1 AND {of}lease <= {lease}"),
             (Dialect::Sqlite, None) => format!("{of}id = 1"),
@@ -49,7 +55,7 @@ impl Writer<'_> {
                 | Dialect::Postgres
                 | Dialect::SqlServer,
                 _,
-            ) => format!("{of}id = 1 AND {of}epoch = {epoch} AND {of}owner = {}", self.text(owner)),
+            ) => format!("{of}id = 1 AND {of}epoch = {epoch} AND {of}owner = {}{here}", self.text(owner)),
         }
     }
 
@@ -311,9 +317,11 @@ mod tests {
     #[test]
     fn every_write_holds_the_fence_of_its_dialect() {
         let (fence, key) = (fence(), Key { version: "1".into(), phase: Phase::Expand });
-        for (dialect, condition) in
-            [(Dialect::Postgres, "epoch = 3"), (Dialect::MariaDb, "epoch = 3"), (Dialect::Sqlite, "lease <= 9")]
-        {
+        for (dialect, condition) in [
+            (Dialect::Postgres, "epoch = 3 AND owner = 'o''b' AND pg_backend_pid() = 7"),
+            (Dialect::MariaDb, "epoch = 3 AND owner = 'o''b' AND CONNECTION_ID() = 7"),
+            (Dialect::Sqlite, "lease <= 9"),
+        ] {
             let tables = Tables::new(dialect, "ha").unwrap();
             let writer = Writer { tables: &tables, fence: &fence, applied_by: "me" };
             for sql in [
@@ -322,7 +330,8 @@ mod tests {
                 writer.withdraw(&key, 0, Some("x")),
                 writer.note(&Noted::of(&key, RowState::Aborted, "why")),
             ] {
-                assert!(sql.contains(condition), "{dialect}: {sql}");
+                let unqualified = sql.replace(&format!("{}.", tables.lock()), "");
+                assert!(unqualified.contains(condition), "{dialect}: {sql}");
             }
             assert!(writer.bump().contains("lease <= 9"), "{}", writer.bump());
         }

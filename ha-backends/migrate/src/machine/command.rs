@@ -185,6 +185,8 @@ pub(crate) enum Input {
     Fenced {
         seen: u64,
     },
+    /// Another session than the one that has the lock answers: a pooler is in between.
+    Switched,
     /// The call failed, in the statement of that number where it is one of several.
     Failed {
         error: DbError,

@@ -41,6 +41,10 @@ use crate::{DbError, DbErrorKind, MigrateError};
 /// How often a lost connection is opened again in one run.
 const MOST_RECONNECTS: u32 = 10;
 
+/// What is said where the session was exchanged under a run.
+pub(crate) const SWITCHED: &str = "a pooler switches sessions: another one than that which has the lock was given to this run, which \
+    stopped before it wrote anything there; connect to the server itself, or have the pooler keep sessions, then run again";
+
 /// Where a run is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum State {
@@ -142,6 +146,10 @@ impl Machine {
         }
         if let Input::Fenced { seen } = input {
             self.fail(MigrateError::Fenced { seen });
+            return;
+        }
+        if input == Input::Switched {
+            self.fail(MigrateError::Unsupported(SWITCHED.into()));
             return;
         }
         if let Input::Failed { error, .. } = &input

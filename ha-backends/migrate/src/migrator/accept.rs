@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::driver::{Driver, Failed, after};
 use super::{Migrator, Run};
 use crate::history::{Noted, RowState};
-use crate::machine::{Command, Input, Key, Unit};
+use crate::machine::{Command, Input, Key, SWITCHED, Unit};
 use crate::script::Phase;
 use crate::{DbError, DbErrorKind, MigrateError};
 
@@ -44,14 +44,23 @@ impl Driver<'_> {
         Ok(None)
     }
 
+    /// Writes a row as the latest run, and closes the session; tells a newer run.
+    pub(super) async fn write_fenced(&mut self, row: &str) -> Result<Option<u64>, Failed> {
+        let written = self.fenced(row).await?;
+        self.session = None;
+        match written {
+            Input::Fenced { seen } => Ok(Some(seen)),
+            Input::Switched => Err(DbError::new(DbErrorKind::Refused, SWITCHED).into()),
+            _ => Ok(None),
+        }
+    }
+
     async fn accept(&mut self, unit: &Unit, note: &str) -> Result<Option<u64>, Failed> {
         if let Some(seen) = self.take_lock().await? {
             return Ok(Some(seen));
         }
         let row = self.writer().record(unit, "0", RowState::Success, Some(note));
-        self.session()?.execute(&row).await?;
-        self.session = None;
-        Ok(None)
+        self.write_fenced(&row).await
     }
 
     /// Keeps that a phase without scripts was reached.
@@ -61,8 +70,6 @@ impl Driver<'_> {
         }
         let row =
             self.writer().note(&Noted { kind: "S", ..Noted::of(key, RowState::Success, "reached: it has no scripts") });
-        self.session()?.execute(&row).await?;
-        self.session = None;
-        Ok(None)
+        self.write_fenced(&row).await
     }
 }

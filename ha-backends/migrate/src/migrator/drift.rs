@@ -54,7 +54,7 @@ impl Migrator {
         match tokio::time::timeout_at(after(limit), driver.accept_drift(object, &note)).await {
             Ok(Ok(Accepted::Done)) => Ok(()),
             Ok(Ok(Accepted::Nothing)) => {
-                let what = format!("{object} is as the scripts left it: nothing was accepted");
+                let what = format!("no drift of {object} is known: nothing was accepted");
                 Err(MigrateError::Script { script: object.into(), line: 0, what })
             }
             Ok(Ok(Accepted::Fenced(seen))) => Err(MigrateError::Fenced { seen }),
@@ -99,9 +99,7 @@ impl Driver<'_> {
         let accepted =
             Noted { kind: "D", script: object, sha256: &print.to_string(), ..Noted::of(&key, RowState::Success, note) };
         let row = self.writer().note(&accepted);
-        self.session()?.execute(&row).await?;
-        self.session = None;
-        Ok(Accepted::Done)
+        Ok(self.write_fenced(&row).await?.map_or(Accepted::Done, Accepted::Fenced))
     }
 }
 

@@ -264,18 +264,23 @@ impl<'a> Driver<'a> {
     }
 
     /// Runs one fenced statement: no row changed means that a newer run has taken over.
-    async fn fenced(&mut self, sql: &str) -> Result<Input, Failed> {
+    pub(super) async fn fenced(&mut self, sql: &str) -> Result<Input, Failed> {
         let done = self.session()?.execute(sql).await?;
         if done.rows == 0 { self.who_fenced().await } else { Ok(Input::Done { rows: 0 }) }
     }
 
     /// Reads the number of the run that has taken over.
     pub(super) async fn who_fenced(&mut self) -> Result<Input, Failed> {
-        let sql = format!("SELECT epoch, lease FROM {} WHERE id = 1", self.tables.lock());
-        let lease = self.fence.lease;
+        let sql = format!("SELECT epoch, lease, owner FROM {} WHERE id = 1", self.tables.lock());
+        let (lease, own) = (self.fence.lease, (self.fence.epoch, self.fence.owner.clone()));
         let rows = self.session()?.query(&sql).await?;
         let value = |index: usize| -> Option<u64> { rows.first()?.get(index)?.as_deref()?.parse().ok() };
         let (epoch, highest) = (value(0).unwrap_or(0), value(1).unwrap_or(0));
+        let owner = rows.first().and_then(|row| row.get(2)).cloned().flatten().unwrap_or_default();
+        if (epoch, owner) == own && lease.is_none_or(|lease| highest <= lease) {
+            // The row is ours, and the session is not the one that has the lock.
+            return Ok(Input::Switched);
+        }
         Ok(Input::Fenced { seen: if lease.is_some_and(|lease| highest > lease) { highest } else { epoch } })
     }
 

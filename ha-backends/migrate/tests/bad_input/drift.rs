@@ -61,7 +61,7 @@ fn a_drift_is_accepted_by_name_and_only_as_it_is_now() {
     engine.sql(&target, "ALTER TABLE a ADD COLUMN by_hand int");
     let three = migrator(&target, &[A, B, C]);
     let unknown = block_on(three.accept_drift("b", "m.keller", "no idea")).unwrap_err().to_string();
-    says(&unknown, &["b is as the scripts left it", "nothing was accepted"]);
+    says(&unknown, &["no drift of b is known", "nothing was accepted"]);
     refused(&target, &[A, B, C]);
     block_on(three.accept_drift("a", "m.keller", "hot fix CHG-77")).unwrap();
     assert_eq!(block_on(three.run(&expand())).unwrap().applied, [C.0]);

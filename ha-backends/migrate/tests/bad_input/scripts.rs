@@ -121,3 +121,27 @@ fn a_script_that_fails_half_way_is_told_statement_by_statement() {
         assert_eq!(engine.sql(&target, "SELECT count(*) FROM a"), "1", "{kind:?}");
     }
 }
+
+#[test]
+fn a_backfill_that_fails_names_its_statement_and_the_batches_before_it_stay() {
+    let base = (
+        "V1__a.sql",
+        "CREATE TABLE a (id int PRIMARY KEY, n int, m int CHECK (m < 50));\n\
+         INSERT INTO a VALUES (1, 1, NULL), (2, 2, NULL), (3, 60, NULL), (4, 4, NULL);",
+    );
+    let fill = "-- ha:backfill table=a key=id batch=2\nUPDATE a SET n = n + 0 WHERE id BETWEEN :from AND :to;\n\
+                UPDATE a SET m = n WHERE id BETWEEN :from AND :to;\n";
+    for kind in Kind::ALL {
+        let engine = Engine::start(kind);
+        let target = engine.fresh();
+        let run = ha_migrate::Run::to(ha_migrate::script::Phase::Backfill);
+        let failed = block_on(migrator(&target, &[base, ("V2__fill.sql", fill)]).run(&run)).unwrap_err();
+        let next =
+            "its batch was rolled back, the batches before it are done and stay; mend the script, then run again";
+        says(&failed.to_string(), &["V2__fill.sql, statement 2 (line 3)", next]);
+        assert_eq!(engine.sql(&target, "SELECT count(*) FROM a WHERE m = n"), "2", "{kind:?}");
+        let mended = fill.replace("SET m = n", "SET m = n % 50");
+        block_on(migrator(&target, &[base, ("V2__fill.sql", &mended)]).run(&run)).unwrap();
+        assert_eq!(engine.sql(&target, "SELECT sum(m) FROM a"), "17", "{kind:?}");
+    }
+}

@@ -88,38 +88,53 @@ fn a_replica_is_refused_and_nothing_is_tried_on_it() {
     assert_eq!(block_on(migrator(&target, &FILES).run(&expand())).unwrap().applied, ["V1__a.sql"]);
 }
 
-/// Gives each statement to the next of two sessions, as a pooler of transactions may.
+/// Gives transactions to one or the other of two sessions, as a pooler does: from its so many-th message on.
 #[derive(Debug)]
-struct Pooler(Arc<dyn Connect>);
+struct Pooler {
+    inner: Arc<dyn Connect>,
+    from: usize,
+}
 
 #[derive(Debug)]
 struct Pooled {
     sessions: [Box<dyn Session>; 2],
     id: SessionId,
-    turn: usize,
+    from: usize,
+    messages: usize,
+    at: usize,
+    in_transaction: bool,
 }
 
 #[async_trait]
 impl Connect for Pooler {
     fn dialect(&self) -> Dialect {
-        self.0.dialect()
+        self.inner.dialect()
     }
 
     fn target(&self) -> &str {
-        self.0.target()
+        self.inner.target()
     }
 
     async fn open(&self, role: SessionRole) -> Result<Box<dyn Session>, DbError> {
-        let sessions = [self.0.open(role).await?, self.0.open(role).await?];
+        let sessions = [self.inner.open(role).await?, self.inner.open(role).await?];
         let id = sessions[0].id().clone();
-        Ok(Box::new(Pooled { sessions, id, turn: 0 }))
+        Ok(Box::new(Pooled { sessions, id, from: self.from, messages: 0, at: 0, in_transaction: false }))
     }
 }
 
 impl Pooled {
-    fn next(&mut self) -> &mut Box<dyn Session> {
-        self.turn += 1;
-        &mut self.sessions[self.turn / 3 % 2]
+    fn next(&mut self, sql: &str) -> &mut Box<dyn Session> {
+        self.messages += 1;
+        if self.messages >= self.from && !self.in_transaction {
+            // The other one is free now and then.
+            self.at = usize::from(self.messages.is_multiple_of(3));
+        }
+        match sql {
+            "BEGIN" | "START TRANSACTION" => self.in_transaction = true,
+            "COMMIT" | "ROLLBACK" => self.in_transaction = false,
+            _ => {}
+        }
+        &mut self.sessions[self.at]
     }
 }
 
@@ -134,15 +149,15 @@ impl Session for Pooled {
     }
 
     async fn execute(&mut self, sql: &str) -> Result<Done, DbError> {
-        self.next().execute(sql).await
+        self.next(sql).execute(sql).await
     }
 
     async fn query(&mut self, sql: &str) -> Result<Rows, DbError> {
-        self.next().query(sql).await
+        self.next(sql).query(sql).await
     }
 
     async fn copy_in(&mut self, sql: &str, rows: &str) -> Result<Done, DbError> {
-        self.next().copy_in(sql, rows).await
+        self.next(sql).copy_in(sql, rows).await
     }
 }
 
@@ -151,10 +166,43 @@ fn a_pooler_that_switches_sessions_is_refused_before_a_lock_is_taken_on_one_of_t
     for kind in [Kind::Postgres, Kind::MariaDb] {
         let engine = Engine::start(kind);
         let target = engine.fresh();
-        let refused = run(Arc::new(Pooler(target.connect()))).unwrap_err();
+        let refused = run(Arc::new(Pooler { inner: target.connect(), from: 0 })).unwrap_err();
         assert!(matches!(refused, MigrateError::Unsupported(_)), "{kind:?}: {refused}");
         says(&refused.to_string(), &["a pooler switches sessions", "connect to the server itself"]);
         nothing_is_there(&engine, &target);
         assert_eq!(run(target.connect()).unwrap().applied, ["V1__a.sql"], "{kind:?}: without it");
+    }
+}
+
+#[test]
+fn a_pooler_that_switches_sessions_in_mid_run_stops_it_and_the_next_run_completes_it() {
+    let files: Vec<(String, String)> = (1..=12)
+        .map(|number| {
+            let text =
+                format!("CREATE TABLE t{number} (id int PRIMARY KEY);\nINSERT INTO t{number} VALUES ({number});");
+            (format!("V{number}__t.sql"), text)
+        })
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    for kind in [Kind::Postgres, Kind::MariaDb] {
+        let engine = Engine::start(kind);
+        let target = engine.fresh();
+        // Long after it was asked what it is.
+        let pooler = Arc::new(Pooler { inner: target.connect(), from: 26 });
+        let builder = Migrator::builder(pooler, scripts(&files)).with_policy(policy());
+        let stopped = block_on(builder.build().unwrap().run(&expand())).unwrap_err();
+        assert!(matches!(stopped, MigrateError::Unsupported(_)), "{kind:?}: {stopped}");
+        says(
+            &stopped.to_string(),
+            &["a pooler switches sessions", "that which has the lock", "connect to the server itself"],
+        );
+        let done: usize = engine.sql(&target, "SELECT count(*) FROM ha_migration_history").parse().unwrap();
+        assert!(done < files.len(), "{kind:?}: it stopped in the middle: {done}");
+        let rest =
+            block_on(migrator(&target, &files).run(&expand())).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        assert_eq!(rest.applied.len(), files.len() - done, "{kind:?}");
+        for number in 1..=12 {
+            assert_eq!(engine.sql(&target, &format!("SELECT id FROM t{number}")), number.to_string(), "{kind:?}");
+        }
     }
 }
