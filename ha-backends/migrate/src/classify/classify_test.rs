@@ -257,3 +257,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_comment_without_text_may_end_the_last_line() {
+    for dialect in [MariaDb, Dialect::MySql, Postgres, Sqlite] {
+        for text in ["UPDATE t SET a = 1 WHERE id = 2 --", "SET a = 1 --", "DROP TABLE t\n--"] {
+            assert_eq!(classify(dialect, text), classify(dialect, &format!("{text}\n")), "{dialect}: {text}");
+        }
+        assert_eq!(classify(dialect, "UPDATE t SET a = 1 WHERE id = 2 --").kind, Kind::Dml, "{dialect}");
+    }
+}
