@@ -81,7 +81,10 @@ pub fn fuzz_classify(data: &[u8]) -> bool {
     assert!(class.kind != Kind::Opaque || class.objects.is_empty());
     let reads = class.objects.is_empty() && class.writes.is_empty();
     assert!(class.kind != Kind::Query || reads, "a query that writes: {class:?}");
-    assert_eq!(classify(dialect, &format!("{text}\n")), class, "a line end changes what it does");
+    // Not the words that a setting was given: of what is no SQL, the tokenizer takes a line end for a part.
+    let ended = classify(dialect, &format!("{text}\n"));
+    let same = (ended.kind, &ended.objects, &ended.writes) == (class.kind, &class.objects, &class.writes);
+    assert!(same, "a line end changes what it does: {ended:?}, {class:?}");
     let input = LintInput::new(dialect, "a.sql", Phase::Expand, &text, [(1, text.as_ref())]);
     let report = lint(&[input], &Catalog::new(), &Policy::new());
     assert_eq!(report.statements.len(), 1);
