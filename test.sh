@@ -170,8 +170,8 @@ if [ "$long" = yes ]; then
         done
     done
 
-    say "long: migrations, 200 kills of the migrator and 50 of the server of each, every message cut, 1,000,000 rows renamed"
-    HA_DB_KILLS=200 HA_DB_SERVER_KILLS=50 HA_DB_CUT_EVERY=1 HA_DB_ROWS=1000000 \
+    say "long: migrations, 200 kills of the migrator and 50 of the server of each, every message and 200 bytes cut, 1,000,000 rows renamed"
+    HA_DB_KILLS=200 HA_DB_SERVER_KILLS=50 HA_DB_CUT_EVERY=1 HA_DB_NET_CUTS=200 HA_DB_ROWS=1000000 \
         cargo test --profile long -p ha-migrate --all-features --test faults -- --nocapture
 
     say "long: benchmarks"

@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn every_seed_passes_and_so_does_every_beginning_of_it() {
-        let targets: [(&str, fn(&[u8])); 21] = [
+        let targets: [(&str, fn(&[u8])); 23] = [
             ("haproxy_stat", haproxy_stat),
             ("haproxy_state", haproxy_state),
             ("haproxy_info", haproxy_info),
@@ -84,6 +84,12 @@ mod tests {
         assert!(seeds("migrate_split").iter().all(|seed| migrate::statements(seed) > 1));
         assert!(seeds("migrate_script").iter().any(|seed| migrate::loads(seed)));
         assert!(seeds("migrate_jdbc").iter().all(|seed| ha_migrate::jdbc::JdbcUrl::parse(&text(seed.clone())).is_ok()));
+        for seed in seeds("migrate_datasource") {
+            assert!(migrate::datasources(&seed) > 0, "{}", String::from_utf8_lossy(&seed));
+        }
+        for seed in seeds("migrate_classify") {
+            assert!(ha_migrate::fuzz_datasource::fuzz_classify(&seed), "{}", String::from_utf8_lossy(&seed));
+        }
         let whole = |target: &str| -> Vec<String> {
             let text = |seed: Vec<u8>| String::from_utf8(seed[2..].to_vec()).unwrap();
             seeds(target).into_iter().map(text).collect()

@@ -112,9 +112,14 @@ pub fn migrate_jdbc(data: &[u8]) {
     let _ = (url.refusals(), url.writer(), url.tls(), url.dialect());
 }
 
-/// A configuration file of a WSO2 server, which one in the first byte: what is read can be printed and linted.
+/// A configuration file of a WSO2 server, which one in the first byte: what is read is somewhere in the file, can be printed
+/// without its passwords, and linted.
 pub fn migrate_datasource(data: &[u8]) {
-    let Some((which, text)) = data.split_first() else { return };
+    datasources(data);
+}
+
+pub(crate) fn datasources(data: &[u8]) -> usize {
+    let Some((which, text)) = data.split_first() else { return 0 };
     match which % 3 {
         0 => ha_migrate::fuzz_datasource::fuzz_master(text),
         1 => ha_migrate::fuzz_datasource::fuzz_deployment(text),
@@ -122,7 +127,8 @@ pub fn migrate_datasource(data: &[u8]) {
     }
 }
 
-/// A statement, with its dialect in the first byte: what it does, and what the rules say of it.
+/// A statement, with its dialect in the first byte: what it does, and what the rules say of it. A query writes nothing, and one
+/// statement has one verdict.
 pub fn migrate_classify(data: &[u8]) {
     ha_migrate::fuzz_datasource::fuzz_classify(data);
 }

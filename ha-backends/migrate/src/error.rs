@@ -1,9 +1,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::DbError;
-use crate::machine::{Dirty, Finding};
+use crate::machine::{Dirty, Finding, around};
 use crate::migrator::Blocker;
+use crate::{DbError, DbErrorKind};
 
 /// Says why a migration did not come to its end, with what is known of the database afterwards.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -13,7 +13,9 @@ pub enum MigrateError {
     #[error("{0}")]
     Dirty(Box<Dirty>),
     /// A newer run, or a controller with a higher lease, has taken the database over. Nothing was written after that was seen.
-    #[error("a newer migrator has taken over (epoch {seen} was seen): this one stopped and wrote nothing since")]
+    #[error(
+        "a newer migrator has taken over (epoch or lease {seen} was seen): this one stopped and wrote nothing since; leave the work to it. If there is none, a backup has brought the number back: let the controller take a higher lease"
+    )]
     Fenced {
         /// The higher number.
         seen: u64,
@@ -36,7 +38,7 @@ pub enum MigrateError {
     #[error("{0}")]
     Statement(Box<FailedStatement>),
     /// Another migrator had the lock until the deadline.
-    #[error("another migrator has had the lock for {waited:?}{}: wait for it, or end its session", named(.holder.as_deref()))]
+    #[error("another migrator has the lock{}, this one waited {waited:?} and did nothing: wait for it and run again, or end its session", named(.holder.as_deref()))]
     Locked {
         /// Who.
         holder: Option<Box<Blocker>>,
@@ -52,7 +54,7 @@ pub enum MigrateError {
         session: String,
     },
     /// Sessions of releases that are said to be gone are connected. Nothing was removed.
-    #[error("sessions of the old release are connected: {}", list(.0))]
+    #[error("sessions of the old release are connected, nothing was removed: {}; stop its servers, then run again", list(.0))]
     OldSessions(Vec<Blocker>),
     /// A script removes what the old release needs, and nobody has permitted that. It was not run.
     #[error("{script} removes what the old release needs: run it with a permit, after the last old node")]
@@ -67,7 +69,9 @@ pub enum MigrateError {
         script: String,
     },
     /// A backfill has rows left after its second pass. What it filled stays.
-    #[error("{script}: {left} rows are left after two passes: something writes rows without the new columns")]
+    #[error(
+        "{script}: {left} rows are left after two passes: something writes rows without the new columns; let it fill them, or a trigger, then run again"
+    )]
     Mismatch {
         /// The script.
         script: String,
@@ -75,7 +79,7 @@ pub enum MigrateError {
         left: u64,
     },
     /// The deadline passed.
-    #[error("the deadline of {limit:?} passed while {during}; {}", if *.unknown { "what it did is not known, the next run finds out" } else { "nothing is half-done" })]
+    #[error("the deadline of {limit:?} passed while {during}; {}", if *.unknown { "what it did is not known, the next run finds out: run again" } else { "nothing is half-done: run again" })]
     Deadline {
         /// The limit.
         limit: Duration,
@@ -88,7 +92,7 @@ pub enum MigrateError {
     #[error("{0}")]
     Unsupported(String),
     /// The database could not be reached, or refused to let this tool do its own work.
-    #[error("{during}: {error}")]
+    #[error("{during}: {error}; {}", next(.error.kind))]
     Database {
         /// What was tried.
         during: String,
@@ -111,6 +115,14 @@ pub struct FailedStatement {
     pub error: DbError,
     /// How many of the script's statements are done and stay.
     pub done: usize,
+    /// How many statements the script has.
+    pub of: usize,
+    /// The script is one transaction: nothing of it is there.
+    pub whole: bool,
+    /// It is one of a backfill: its batch was rolled back, the ones before it stay.
+    pub batch: bool,
+    /// The product whose SQL the statement is, where it is another one's.
+    pub foreign: Option<String>,
     /// How often it was tried.
     pub attempts: u32,
     /// Who was in the way, of a lock that was not granted.
@@ -119,16 +131,59 @@ pub struct FailedStatement {
 
 impl fmt::Display for FailedStatement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { script, statement, line, error, done, attempts, blockers } = self;
+        let Self { script, statement, line, error, done, of, whole, batch, foreign, attempts, blockers } = self;
         write!(f, "{script}, statement {statement} (line {line}): {error}")?;
         if *attempts > 1 {
             write!(f, ", {attempts} attempts")?;
         }
-        write!(f, "; {done} of its statements are done")?;
         if !blockers.is_empty() {
             write!(f, "; in the way: {}", list(blockers))?;
         }
-        Ok(())
+        if let Some(product) = foreign {
+            write!(f, "; this is SQL of {product}: take the script of this database")?;
+        }
+        if *whole {
+            write!(f, "; the script was rolled back, nothing of it is there")?;
+        } else if *batch {
+            write!(f, "; its batch was rolled back, the batches before it are done and stay")?;
+        } else {
+            write!(f, "; {done} of its {of} statements are done: {}", around(*statement, *of))?;
+        }
+        match error.kind {
+            DbErrorKind::Refused | DbErrorKind::Duplicate | DbErrorKind::Missing | DbErrorKind::OnlineRefused
+                if *whole || *batch =>
+            {
+                write!(f, "; mend the script, then run again")
+            }
+            DbErrorKind::Refused | DbErrorKind::Duplicate | DbErrorKind::Missing | DbErrorKind::OnlineRefused => {
+                write!(f, "; mend the script from line {line} on and leave what is above as it is, then run again")
+            }
+            kind @ (DbErrorKind::Cancelled
+            | DbErrorKind::ConnectionLost
+            | DbErrorKind::Unreachable
+            | DbErrorKind::Deadlock
+            | DbErrorKind::Denied
+            | DbErrorKind::Full
+            | DbErrorKind::LockTimeout
+            | DbErrorKind::ReadOnly) => write!(f, "; {}", next(kind)),
+        }
+    }
+}
+
+/// What to do about a failure.
+fn next(kind: DbErrorKind) -> &'static str {
+    match kind {
+        DbErrorKind::Cancelled => "raise the limit of statements or find out who cancelled it, then run again",
+        DbErrorKind::ConnectionLost => "run again: the next run finds out what happened",
+        DbErrorKind::Unreachable => "see to it that the server runs and can be reached, then run again",
+        DbErrorKind::Deadlock => "run again when the other transactions have ended",
+        DbErrorKind::Denied => "check user, password and privileges of the migrations, then run again",
+        DbErrorKind::Full => "make space on the server, then run again",
+        DbErrorKind::LockTimeout => "end the transactions that are in the way or wait for them, then run again",
+        DbErrorKind::ReadOnly => "connect to the primary, or let the server take writes, then run again",
+        DbErrorKind::Duplicate | DbErrorKind::Missing | DbErrorKind::OnlineRefused | DbErrorKind::Refused => {
+            "mend what the server names, then run again: the next run finds out what is done"
+        }
     }
 }
 

@@ -8,16 +8,7 @@ use crate::{DbError, DbErrorKind, Dialect, ObjectKind, ObjectName, Rows, Session
 pub(crate) async fn take(session: &mut dyn Session, dialect: Dialect, step: &Step) -> Result<Vec<Print>, DbError> {
     let mut prints = Vec::new();
     for object in step.observable() {
-        let Some(sql) = definition(dialect, object) else {
-            prints.push(Print::Hidden);
-            continue;
-        };
-        let rows = match session.query(&sql).await {
-            Ok(rows) => rows,
-            Err(error) if error.kind == DbErrorKind::Missing => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let mut print = print(dialect, object, &rows);
+        let mut print = of(session, dialect, object).await?;
         if let (Print::Seen { identity, .. }, true, Some(sql)) =
             (&mut print, needs_identity(step), identity_of(dialect, object))
         {
@@ -27,6 +18,21 @@ pub(crate) async fn take(session: &mut dyn Session, dialect: Dialect, step: &Ste
         prints.push(print);
     }
     Ok(prints)
+}
+
+/// Takes the print of one object's definition.
+pub(crate) async fn of(session: &mut dyn Session, dialect: Dialect, object: &ObjectName) -> Result<Print, DbError> {
+    let Some(sql) = definition(dialect, object) else { return Ok(Print::Hidden) };
+    match session.query(&sql).await {
+        Ok(rows) => Ok(print(dialect, object, &rows)),
+        Err(error) if error.kind == DbErrorKind::Missing => Ok(Print::Absent),
+        Err(error) => Err(error),
+    }
+}
+
+/// What two names of one definition have in common: an index of MariaDB is part of its table's.
+pub(crate) fn place(dialect: Dialect, object: &ObjectName) -> Option<String> {
+    definition(dialect, object)
 }
 
 fn print(dialect: Dialect, object: &ObjectName, rows: &Rows) -> Print {

@@ -4,7 +4,7 @@ use ha_core::state::{SchemaChange, SchemaVerdict};
 use sha2::{Digest, Sha256};
 
 use crate::lint::{LintInput, LintReport, Policy, Verdict, lint};
-use crate::migrator::ScriptState;
+use crate::machine::baseline_version;
 use crate::script::{Phase, Script};
 use crate::{Catalog, Finding, MigrateError, Migrator, SessionRole, read_catalog};
 
@@ -25,6 +25,10 @@ impl Migrator {
             return Err(MigrateError::Invalid(wrong));
         }
         let pending = self.pending(counts).await?;
+        let drift = if pending.is_empty() { Vec::new() } else { self.drift().await? };
+        if !drift.is_empty() {
+            return Err(MigrateError::Invalid(drift));
+        }
         let report = self.lint_of(&pending, &self.catalog().await?)?;
         let phase_of = |file: &str| pending.iter().find(|script| script.file == file).map(|script| script.phase);
         let mut stops = Vec::new();
@@ -63,7 +67,9 @@ impl Migrator {
         let status = self.status().await?;
         let waits = |script: &&Script| {
             let known = status.scripts.iter().find(|known| known.script == script.file);
-            known.is_some_and(|known| known.state != ScriptState::Applied && counts(&known.version))
+            known.is_some_and(|known| {
+                !known.state.is_settled() && counts(baseline_version(&known.version).unwrap_or(&known.version))
+            })
         };
         Ok(self.scripts.iter().filter(waits).collect())
     }

@@ -264,7 +264,7 @@ pub async fn recoveries() -> Result<Vec<Case>, RunError> {
         "return of a lost member, the spare retired before it",
         &back,
         early,
-        Expected::Refused(Invariant::OneMoreFailure, "take out"),
+        Expected::Refused(Invariant::OneMoreFailure, "stop spare1"),
     ));
     cases.push(case("return of a lost member", &back, back.plan.clone(), Expected::Proven));
     Ok(cases)

@@ -138,6 +138,7 @@ fn rows_are_written_where_the_statement_says() {
     table(&[
         (Postgres, "INSERT INTO T VALUES (1), (2)", "dml > table:t"),
         (Postgres, "INSERT INTO t (a) SELECT now() FROM u", "dml > table:t"),
+        (MariaDb, "INSERT INTO t SELECT seq, repeat('x', 10), uuid() FROM s", "dml > table:t"),
         (MariaDb, "REPLACE INTO t VALUES (1)", "dml > table:t"),
         (Sqlite, "INSERT OR IGNORE INTO t VALUES (1)", "dml > table:t"),
         (Oracle, "INSERT ALL INTO a VALUES (1) INTO b VALUES (2) SELECT 1 FROM dual", "dml > table:A table:B"),
@@ -254,5 +255,15 @@ proptest! {
             let class = classify(dialect, &words.join(" "));
             prop_assert!(class.kind != Kind::Opaque || class.objects.is_empty());
         }
+    }
+}
+
+#[test]
+fn a_comment_without_text_may_end_the_last_line() {
+    for dialect in [MariaDb, Dialect::MySql, Postgres, Sqlite] {
+        for text in ["UPDATE t SET a = 1 WHERE id = 2 --", "SET a = 1 --", "DROP TABLE t\n--"] {
+            assert_eq!(classify(dialect, text), classify(dialect, &format!("{text}\n")), "{dialect}: {text}");
+        }
+        assert_eq!(classify(dialect, "UPDATE t SET a = 1 WHERE id = 2 --").kind, Kind::Dml, "{dialect}");
     }
 }

@@ -41,6 +41,9 @@ pub(super) struct Tokens {
 impl Tokens {
     /// Reads the tokens; none where the text has no end of a quote or comment.
     pub(super) fn read(dialect: Dialect, text: &str) -> Option<Self> {
+        // MySQL's comments need something behind their signs, which the end of a text is to the server and not to the tokenizer.
+        let closed = text.ends_with("--").then(|| format!("{text}\n"));
+        let text = closed.as_deref().unwrap_or(text);
         let mut raw = Vec::new();
         let mut spaced = Vec::new();
         let mut space = false;

@@ -1,7 +1,7 @@
 //! Flyway's table: taken over as a baseline, and kept in step where that is wanted.
 
-use super::{HistoryRow, RowState, ident, text};
-use crate::machine::{Key, Unit, UnitKind, compare_versions};
+use super::{HistoryRow, RowState, Tables, ident, text};
+use crate::machine::{Key, Unit, UnitKind, baseline_version, compare_versions};
 use crate::script::Phase;
 use crate::{DbError, DbErrorKind, Dialect, Session};
 
@@ -103,11 +103,15 @@ impl Flyway {
     }
 
     /// Adds the row that Flyway would add.
-    pub(crate) fn mirror(self, unit: &Unit, applied_by: &str, took_ms: &str) -> String {
-        let table = ident(self.0, TABLE);
+    pub(crate) fn mirror(self, tables: &Tables, unit: &Unit, applied_by: &str, took_ms: &str) -> String {
+        let table = tables.beside(TABLE);
         let (version, kind) = match unit.kind {
             UnitKind::Versioned => (text(self.0, &unit.key.version), "SQL"),
             UnitKind::Repeatable => ("NULL".into(), "SQL"),
+            UnitKind::Baseline => {
+                let version = baseline_version(&unit.key.version).unwrap_or(&unit.key.version);
+                (text(self.0, version), "SQL_BASELINE")
+            }
             UnitKind::Undo => {
                 let version = unit.key.version.strip_prefix("U:").unwrap_or(&unit.key.version);
                 (text(self.0, version), "UNDO_SQL")

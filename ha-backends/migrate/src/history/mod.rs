@@ -8,14 +8,15 @@ mod write;
 
 pub(crate) use flyway::Flyway;
 pub(crate) use quote::{ident, nullable, text};
+pub(crate) use read::left;
 pub use tables::InvalidPrefix;
 pub(crate) use tables::{Tables, now};
-pub(crate) use write::{Fence, Prepared, Record, Writer, is_fenced};
+pub(crate) use write::{Fence, Noted, Prepared, Record, Writer, is_fenced};
 
 use std::collections::HashMap;
 
 use crate::SessionId;
-use crate::machine::{Key, Print};
+use crate::machine::{Key, Print, Unit, UnitKind, baseline_version, compare_versions};
 
 /// What became of a script, as a row of the history says.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -92,15 +93,50 @@ pub(crate) struct History {
     pub(crate) steps: Vec<StepRow>,
     /// What Flyway's table holds, where ours is empty.
     pub(crate) flyway: Vec<HistoryRow>,
+    /// The schema holds nothing but these tables. Only asked for where a baseline script may be run.
+    pub(crate) schema_is_empty: bool,
     /// The last row of each script, once it is indexed.
     pub(crate) last: HashMap<Key, usize>,
+    /// The version of the baseline script that made the schema, once it is indexed.
+    pub(crate) baseline: Option<String>,
+}
+
+/// Nothing was run for it: a phase without scripts was reached, or a drift accepted.
+fn is_mark(row: &HistoryRow) -> bool {
+    row.kind == "S" || row.kind == "D"
 }
 
 impl History {
     /// Makes [`of`](Self::of) quick.
     pub(crate) fn indexed(mut self) -> Self {
         self.last = self.rows.iter().enumerate().map(|(index, row)| (row.key.clone(), index)).collect();
+        let made = self.rows.iter().filter(|row| row.state.is_applied());
+        let made = made.filter_map(|row| baseline_version(&row.key.version));
+        self.baseline = made.max_by(|left, right| compare_versions(left, right)).map(Into::into);
         self
+    }
+
+    /// Nothing is applied: what is kept is only that somebody asked or gave up.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.rows.iter().all(|row| is_mark(row) || !self.is_applied(&row.key)) && self.flyway.is_empty()
+    }
+
+    /// Tells whether the schema was made by a baseline script of this version or a later one.
+    pub(crate) fn is_below_baseline(&self, unit: &Unit) -> bool {
+        let Some(baseline) = &self.baseline else { return false };
+        unit.kind == UnitKind::Versioned && compare_versions(&unit.key.version, baseline).is_le()
+    }
+
+    /// The prints of drifted objects that persons have accepted, the last of each.
+    pub(crate) fn accepted_drift(&self, object: &str) -> Option<&str> {
+        let version = format!("D:{object}");
+        let row = self.rows.iter().rev().find(|row| row.kind == "D" && row.key.version == version)?;
+        Some(row.sha256.as_str())
+    }
+
+    /// Its script is not to be run any more.
+    pub(crate) fn is_done(&self, unit: &Unit) -> bool {
+        self.is_applied(&unit.key) || self.is_below_baseline(unit)
     }
 
     /// The last word on a script.

@@ -1,7 +1,7 @@
 //! Reads history and journal.
 
 use super::{History, HistoryRow, RowState, StepRow, Tables};
-use crate::machine::{Key, Print};
+use crate::machine::{Key, LeftRow, Print};
 use crate::script::Phase;
 use crate::{DbError, DbErrorKind, Dialect, Rows, Session, SessionId};
 
@@ -35,11 +35,25 @@ impl History {
         Ok(Self {
             rows: read(rows, history_row, "history")?,
             steps: read(steps, step_row, "journal")?,
-            flyway: Vec::new(),
-            last: std::collections::HashMap::new(),
+            ..Self::default()
         }
         .indexed())
     }
+}
+
+/// Reads what each journaled statement left, in the order in which they were done.
+pub(crate) async fn left(session: &mut dyn Session, tables: &Tables) -> Result<Vec<LeftRow>, DbError> {
+    let sql = format!(
+        "SELECT version, phase, stmt_no, sha256, post_fp FROM {} WHERE state IN ('done', 'settled') AND post_fp IS NOT NULL \
+         ORDER BY done_at, version, phase, stmt_no",
+        tables.step()
+    );
+    read(session.query(&sql).await?, left_row, "journal")
+}
+
+fn left_row(row: &[Option<String>]) -> Option<LeftRow> {
+    let (number, sha256) = (text(row, 2)?.parse().ok()?, text(row, 3)?);
+    Some(LeftRow { key: key(row, 0)?, number, sha256, post: Print::split(&text(row, 4)?) })
 }
 
 fn read<T>(rows: Rows, row: fn(&[Option<String>]) -> Option<T>, what: &str) -> Result<Vec<T>, DbError> {

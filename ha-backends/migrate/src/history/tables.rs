@@ -8,6 +8,8 @@ use crate::Dialect;
 pub(crate) struct Tables {
     dialect: Dialect,
     prefix: String,
+    /// Where they are, once the server has told: scripts may change the search path.
+    schema: Option<String>,
 }
 
 /// A prefix that cannot be part of a table's name.
@@ -20,9 +22,24 @@ impl Tables {
         let mut letters = prefix.chars();
         let first = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
         if first && prefix.len() <= 40 && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
-            Ok(Self { dialect, prefix: prefix.into() })
+            Ok(Self { dialect, prefix: prefix.into(), schema: None })
         } else {
             Err(InvalidPrefix(prefix.into()))
+        }
+    }
+
+    /// Names them with their schema from now on.
+    pub(crate) fn in_schema(mut self, schema: &str) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// The quoted name of a table that is beside them.
+    pub(crate) fn beside(&self, table: &str) -> String {
+        let table = quote::ident(self.dialect, table);
+        match &self.schema {
+            Some(schema) => format!("{}.{table}", quote::ident(self.dialect, schema)),
+            None => table,
         }
     }
 
@@ -85,6 +102,31 @@ impl Tables {
         )
     }
 
+    /// Answers one row with how many tables, views and the like are there besides these and Flyway's.
+    pub(crate) fn count_others(&self) -> String {
+        let name = |table: &str| quote::text(self.dialect, table);
+        let own = ["history", "step", "lock"].map(|table| name(&format!("{}_{table}", self.prefix))).join(", ");
+        let names = format!("{own}, {}", name("flyway_schema_history"));
+        match self.dialect {
+            Dialect::Sqlite => format!(
+                "SELECT count(*) FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT IN ({names}) \
+                 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            ),
+            // What an extension brought is nobody's schema.
+            Dialect::Postgres => format!(
+                "SELECT count(*) FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
+                 AND c.relnamespace = current_schema()::regnamespace AND c.relname NOT IN ({names}) \
+                 AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"
+            ),
+            Dialect::Db2 | Dialect::H2 | Dialect::MariaDb | Dialect::MySql | Dialect::Oracle | Dialect::SqlServer => {
+                format!(
+                    "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() \
+                     AND table_name NOT IN ({names})"
+                )
+            }
+        }
+    }
+
     /// Answers one row with how many of the three tables are there.
     pub(crate) fn count(&self) -> String {
         let name = |table: &str| quote::text(self.dialect, &format!("{}_{table}", self.prefix));
@@ -112,7 +154,7 @@ pub(crate) struct Table<'a>(&'a Tables, &'static str);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&quote::ident(self.0.dialect, &format!("{}_{}", self.0.prefix, self.1)))
+        f.write_str(&self.0.beside(&format!("{}_{}", self.0.prefix, self.1)))
     }
 }
 
@@ -185,6 +227,8 @@ mod tests {
     fn names_are_quoted_as_the_dialect_does() {
         let tables = |dialect| Tables::new(dialect, "ha_migration").unwrap();
         assert_eq!(tables(Dialect::Postgres).history().to_string(), "\"ha_migration_history\"");
+        let qualified = tables(Dialect::Postgres).in_schema("W so2");
+        assert_eq!(qualified.lock().to_string(), "\"W so2\".\"ha_migration_lock\"");
         assert_eq!(tables(Dialect::MariaDb).step().to_string(), "`ha_migration_step`");
         assert!(tables(Dialect::MariaDb).create().iter().take(3).all(|sql| sql.contains("ENGINE=InnoDB")));
     }

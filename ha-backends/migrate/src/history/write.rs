@@ -35,10 +35,16 @@ impl Writer<'_> {
         text(self.dialect(), value)
     }
 
-    /// The condition that the lock's row holds for the latest run, with `of` before each column. SQLite has no lock of a
-    /// session: there each transaction excludes the others, and only a higher lease fences.
+    /// The condition that the lock's row holds for the latest run, with `of` before each column, and that the session is still the
+    /// one that has the lock. SQLite has no lock of a session: there each transaction excludes the others, and only a higher lease
+    /// fences.
     fn is_latest(&self, of: &str) -> String {
-        let Fence { epoch, owner, lease, .. } = self.fence;
+        let Fence { epoch, owner, lease, session, .. } = self.fence;
+        let here = match self.dialect() {
+            Dialect::Postgres => format!(" AND pg_backend_pid() = {}", session.number),
+            Dialect::MariaDb | Dialect::MySql => format!(" AND CONNECTION_ID() = {}", session.number),
+            Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::Sqlite | Dialect::SqlServer => String::new(),
+        };
         match (self.dialect(), lease) {
             (Dialect::Sqlite, Some(lease)) => format!("{of}id = 1 AND {of}lease <= {lease}"),
             (Dialect::Sqlite, None) => format!("{of}id = 1"),
@@ -51,7 +57,7 @@ impl Writer<'_> {
                 | Dialect::Postgres
                 | Dialect::SqlServer,
                 _,
-            ) => format!("{of}id = 1 AND {of}epoch = {epoch} AND {of}owner = {}", self.text(owner)),
+            ) => format!("{of}id = 1 AND {of}epoch = {epoch} AND {of}owner = {}{here}", self.text(owner)),
         }
     }
 
@@ -236,7 +242,7 @@ impl Writer<'_> {
     pub(crate) fn record(&self, unit: &Unit, how: &Record<'_>, state: RowState, note: Option<&str>) -> String {
         let version = match unit.kind {
             UnitKind::Undo => unit.key.version.strip_prefix("U:").unwrap_or(&unit.key.version),
-            UnitKind::Versioned | UnitKind::Repeatable => &unit.key.version,
+            UnitKind::Versioned | UnitKind::Repeatable | UnitKind::Baseline => &unit.key.version,
         };
         let row = [
             self.text(version),
@@ -257,28 +263,20 @@ impl Writer<'_> {
         }
     }
 
-    /// Adds a row for a unit that a person gave up, or that another tool has applied.
-    pub(crate) fn note(
-        &self,
-        key: &Key,
-        kind: &str,
-        script: &str,
-        crc32: Option<i32>,
-        state: RowState,
-        note: &str,
-    ) -> String {
+    /// Adds a row for what was not run by this tool. Changes a row only for the latest run.
+    pub(crate) fn note(&self, noted: &Noted<'_>) -> String {
         let row = [
-            self.text(&key.version),
-            self.text(&key.phase.to_string()),
-            self.text(kind),
+            self.text(&noted.key.version),
+            self.text(&noted.key.phase.to_string()),
+            self.text(noted.kind),
             self.text(""),
-            self.text(script),
+            self.text(noted.script),
+            self.text(noted.sha256),
+            noted.crc32.map_or_else(|| "NULL".into(), |crc32| crc32.to_string()),
             self.text(""),
-            crc32.map_or_else(|| "NULL".into(), |crc32| crc32.to_string()),
             self.text(""),
-            self.text(""),
-            self.text(state.word()),
-            self.text(note),
+            self.text(noted.state.word()),
+            self.text(noted.note),
         ];
         self.insert(&row, "0")
     }
@@ -296,6 +294,26 @@ impl Writer<'_> {
             self.text(&session.to_string()),
             self.is_latest_of_lock(),
         )
+    }
+}
+
+/// A row for what was not run by this tool: a unit that a person gave up or that another tool has applied, a phase without
+/// scripts, a drift that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) kind: &'a str,
+    pub(crate) script: &'a str,
+    pub(crate) sha256: &'a str,
+    pub(crate) crc32: Option<i32>,
+    pub(crate) state: RowState,
+    pub(crate) note: &'a str,
+}
+
+impl<'a> Noted<'a> {
+    /// A versioned unit, of which no script is known.
+    pub(crate) fn of(key: &'a Key, state: RowState, note: &'a str) -> Self {
+        Self { key, kind: "V", script: "", sha256: "", crc32: None, state, note }
     }
 }
 
@@ -346,18 +364,21 @@ mod tests {
     #[test]
     fn every_write_holds_the_fence_of_its_dialect() {
         let (fence, key) = (fence(), Key { version: "1".into(), phase: Phase::Expand });
-        for (dialect, condition) in
-            [(Dialect::Postgres, "epoch = 3"), (Dialect::MariaDb, "epoch = 3"), (Dialect::Sqlite, "lease <= 9")]
-        {
+        for (dialect, condition) in [
+            (Dialect::Postgres, "epoch = 3 AND owner = 'o''b' AND pg_backend_pid() = 7"),
+            (Dialect::MariaDb, "epoch = 3 AND owner = 'o''b' AND CONNECTION_ID() = 7"),
+            (Dialect::Sqlite, "lease <= 9"),
+        ] {
             let tables = Tables::new(dialect, "ha").unwrap();
             let writer = Writer { tables: &tables, fence: &fence, applied_by: "me" };
             for sql in [
                 writer.fence(),
                 writer.finish(&key, 0, None, &[], &How::Ran),
                 writer.withdraw(&key, 0, Some("x")),
-                writer.note(&key, "V", "a.sql", None, RowState::Aborted, "why"),
+                writer.note(&Noted::of(&key, RowState::Aborted, "why")),
             ] {
-                assert!(sql.contains(condition), "{dialect}: {sql}");
+                let unqualified = sql.replace(&format!("{}.", tables.lock()), "");
+                assert!(unqualified.contains(condition), "{dialect}: {sql}");
             }
             assert!(writer.bump().contains("lease <= 9"), "{}", writer.bump());
         }

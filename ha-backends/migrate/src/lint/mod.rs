@@ -34,6 +34,8 @@ mod text;
 
 use std::collections::HashSet;
 
+pub(crate) use text::foreign;
+
 pub use finding::{
     Blocked, Finding, LintReport, RewriteStep, Severity, Stall, StatementVerdict, UpgradeVerdict, Verdict, Work,
 };

@@ -20,10 +20,19 @@ pub(super) fn check(context: &mut Context<'_>) {
 
 /// HA025: what this product's parser refuses and another's takes.
 fn other_product(context: &mut Context<'_>) {
-    let text = plain(context.statement.text);
+    let Some(foreign) = foreign(context.dialect(), context.statement.text) else { return };
+    let what =
+        format!("this is SQL of {foreign}, and {} refuses it: take the script of the database", context.dialect());
+    let finding = context.finding(Rule::WrongProduct, Severity::Error, what);
+    context.push(finding);
+}
+
+/// Names the product whose SQL a statement is, where this one refuses it.
+pub(crate) fn foreign(dialect: Dialect, text: &str) -> Option<&'static str> {
+    let text = plain(text);
     let upper = text.to_ascii_uppercase();
     let mysql_only = || text.contains('`') || upper.contains("AUTO_INCREMENT") || upper.contains("ENGINE=");
-    let foreign = match context.dialect() {
+    Some(match dialect {
         Dialect::Postgres if mysql_only() => "MySQL",
         Dialect::Oracle | Dialect::Db2 if text.contains('`') => "MySQL",
         Dialect::MariaDb | Dialect::MySql if upper.contains("CONCURRENTLY") || upper.contains("BIGSERIAL") => {
@@ -31,12 +40,8 @@ fn other_product(context: &mut Context<'_>) {
         }
         Dialect::Postgres if upper.contains("VARCHAR2(") || upper.contains("NUMBER(") => "Oracle",
         Dialect::Sqlite if upper.contains("ENGINE=") || upper.contains("CONCURRENTLY") => "another product",
-        _ => return,
-    };
-    let what =
-        format!("this is SQL of {foreign}, and {} refuses it: take the script of the database", context.dialect());
-    let finding = context.finding(Rule::WrongProduct, Severity::Error, what);
-    context.push(finding);
+        _ => return None,
+    })
 }
 
 /// HA029.

@@ -349,6 +349,9 @@ impl Machine {
 
     fn run_script(&mut self, mut on: Applying, whole: bool) {
         let unit = on.unit;
+        // One message has no place for the rows of a COPY.
+        let copies = |unit: &super::Unit| unit.steps.iter().any(|step| step.rows.is_some());
+        let whole = whole && !self.units.get(unit).is_some_and(copies);
         on.stage = Stage::Script { whole };
         self.go(State::Applying(on), Command::RunScript { unit, whole });
     }

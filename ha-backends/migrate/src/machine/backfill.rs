@@ -78,6 +78,10 @@ impl Machine {
                 on.stage = stage;
                 self.go_after(until, State::Applying(on), command);
             }
+            (Stage::Batch { .. }, Input::Failed { error, step: Some(step) }) => {
+                on.step = step;
+                self.blame(on, error);
+            }
             (_, other) => self.unexpected(command, other),
         }
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Key, Print};
+use super::{Finding, Key, Print};
 use crate::history::{History, HistoryRow};
 use crate::migrator::Blocker;
 use crate::{DbError, Dialect, SessionId};
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     BumpEpoch,
     /// Reads history and journal. `History`.
     ReadHistory,
+    /// Compares what the last statements left with what is there. `Drift`.
+    LookForDrift,
     /// Writes rows of another tool's history as a baseline. `Done`.
     Import(Vec<HistoryRow>),
     /// Asks whether a session is still there. `Orphan`.
@@ -107,6 +109,7 @@ impl Command {
             | Self::Identify
             | Self::TryLock
             | Self::ReadHistory
+            | Self::LookForDrift
             | Self::LookAtOrphan(_)
             | Self::LookAtOldSessions
             | Self::LookAtBlockers { .. }
@@ -158,6 +161,7 @@ pub(crate) enum Input {
     },
     EpochBumped(u64),
     History(History),
+    Drift(Vec<Finding>),
     Orphan {
         alive: bool,
     },
@@ -181,6 +185,8 @@ pub(crate) enum Input {
     Fenced {
         seen: u64,
     },
+    /// Another session than the one that has the lock answers: a pooler is in between.
+    Switched,
     /// The call failed, in the statement of that number where it is one of several.
     Failed {
         error: DbError,

@@ -16,6 +16,7 @@ impl Machine {
             Command::CreateTables => "create the tables of the history".into(),
             Command::BumpEpoch => "raise the epoch".into(),
             Command::ReadHistory => "read the history".into(),
+            Command::LookForDrift => "compare the schema with what the scripts left".into(),
             Command::Import(_) => "take over the history of Flyway".into(),
             Command::LookAtOrphan(session) => format!("look for session {session}"),
             Command::LookAtOldSessions => "look for sessions of the old release".into(),

@@ -161,6 +161,8 @@ pub enum DirtyReason {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Dirty {
+    /// Its script; empty where that is gone.
+    pub script: String,
     /// The version of its script (`R:` and the description of a repeatable one).
     pub version: String,
     /// The phase of its script.
@@ -175,14 +177,19 @@ pub struct Dirty {
     pub reason: DirtyReason,
     /// What was seen: object by object, before and now.
     pub evidence: Vec<String>,
+    /// How many statements the script has: those before it are done, those behind it were not tried. 0 where it is gone.
+    pub of: usize,
     /// What can be decided.
     pub choices: Vec<Choice>,
 }
 
 impl std::fmt::Display for Dirty {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { version, phase, statement, line, .. } = self;
+        let Self { script, version, phase, statement, line, of, .. } = self;
         write!(f, "statement {statement} (line {line}) of {version} ({phase}) is half-done")?;
+        if !script.is_empty() {
+            write!(f, " in {script}")?;
+        }
         let why = match self.reason {
             DirtyReason::Ambiguous => "whether it happened cannot be told",
             DirtyReason::StatementChanged => "the script has another statement there now",
@@ -192,9 +199,28 @@ impl std::fmt::Display for Dirty {
         for evidence in &self.evidence {
             write!(f, "; {evidence}")?;
         }
+        if *of > 0 {
+            write!(f, "; {}", around(*statement, *of))?;
+        }
         let choices: Vec<_> = self.choices.iter().map(|choice| choice.word()).collect();
         write!(f, ". Look at the database, then resolve it: {}", choices.join(", "))
     }
+}
+
+/// Says what is known of the statements before and behind one that is not done.
+pub(crate) fn around(statement: usize, of: usize) -> String {
+    let range = |from: usize, to: usize| match to.checked_sub(from) {
+        None => None,
+        Some(0) => Some((format!("statement {from}"), true)),
+        Some(_) => Some((format!("statements {from} to {to}"), false)),
+    };
+    let before = range(1, statement.saturating_sub(1)).map(|(which, one)| {
+        format!("{which} {} done and {}", if one { "is" } else { "are" }, if one { "stays" } else { "stay" })
+    });
+    let behind =
+        range(statement + 1, of).map(|(which, one)| format!("{which} {} not tried", if one { "was" } else { "were" }));
+    let parts: Vec<_> = [before, behind].into_iter().flatten().collect();
+    if parts.is_empty() { "it is the only one of the script".into() } else { parts.join(", ") }
 }
 
 /// How far a run came.

@@ -90,7 +90,7 @@ mod tests {
         if writes {
             class.writes = objects;
         }
-        Step { text: text.into(), line: 1, sha256: String::new(), class, manner: Manner::Between }
+        Step { text: text.into(), line: 1, sha256: String::new(), class, manner: Manner::Between, rows: None }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod apply;
 mod backfill;
 mod command;
 mod describe;
+mod drift;
 mod goal;
 mod judge;
 #[cfg(test)]
@@ -20,13 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use command::{At, Capabilities, Command, How, IndexState, Input};
+pub(crate) use drift::{LeftRow, expected};
 pub use goal::{Choice, Dirty, DirtyReason, Policy, Resolution};
-pub(crate) use goal::{Goal, Summary};
+pub(crate) use goal::{Goal, Summary, around};
 pub(crate) use judge::needs_identity;
 pub(crate) use print::Print;
-pub(crate) use unit::{BackfillSpec, Key, Manner, Step, Unit, UnitKind, compare_versions, sha256};
+pub(crate) use unit::{BackfillSpec, Key, Manner, Step, Unit, UnitKind, baseline_version, compare_versions, sha256};
 pub use validate::Finding;
-pub(crate) use validate::{pending, validate};
+pub(crate) use validate::{baseline_to_run, pending, validate};
 
 use apply::Applying;
 use recover::Recovering;
@@ -38,6 +40,10 @@ use crate::{DbError, DbErrorKind, MigrateError};
 
 /// How often a lost connection is opened again in one run.
 const MOST_RECONNECTS: u32 = 10;
+
+/// What is said where the session was exchanged under a run.
+pub(crate) const SWITCHED: &str = "a pooler switches sessions: another one than that which has the lock was given to this run, which \
+    stopped before it wrote anything there; connect to the server itself, or have the pooler keep sessions, then run again";
 
 /// Where a run is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,6 +60,8 @@ pub(crate) enum State {
     Bumping,
     Importing,
     Reading,
+    /// Compares what the last statements left with what is there.
+    Comparing,
     /// Looks for sessions of the old release before a contraction.
     Arming,
     Recovering(Recovering),
@@ -76,6 +84,8 @@ pub(crate) struct Machine {
     can: Option<Capabilities>,
     history: History,
     todo: Vec<usize>,
+    /// What the last statements left was still there when the run began.
+    compared: bool,
     /// No session of the old release was there a moment ago.
     armed: bool,
     backoff: Backoff,
@@ -105,6 +115,7 @@ impl Machine {
             can: None,
             history: History::default(),
             todo: Vec::new(),
+            compared: false,
             armed: false,
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_millis(500), seed),
             began: now,
@@ -137,6 +148,10 @@ impl Machine {
             self.fail(MigrateError::Fenced { seen });
             return;
         }
+        if input == Input::Switched {
+            self.fail(MigrateError::Unsupported(SWITCHED.into()));
+            return;
+        }
         if let Input::Failed { error, .. } = &input
             && matches!(error.kind, DbErrorKind::ConnectionLost | DbErrorKind::Unreachable)
             && !matches!(self.state, State::Connecting { .. } | State::Idle)
@@ -167,6 +182,14 @@ impl Machine {
             },
             State::Reading => match input {
                 Input::History(history) => self.on_history(now, history),
+                other => self.unexpected(command, other),
+            },
+            State::Comparing => match input {
+                Input::Drift(findings) if findings.is_empty() => {
+                    self.compared = true;
+                    self.next_unit(now);
+                }
+                Input::Drift(findings) => self.fail(MigrateError::Invalid(findings)),
                 other => self.unexpected(command, other),
             },
             State::Arming => match input {
@@ -219,6 +242,7 @@ impl Machine {
             | State::Bumping
             | State::Importing
             | State::Reading
+            | State::Comparing
             | State::Arming
             | State::Recovering(_)
             | State::Applying(_) => None,
@@ -237,6 +261,7 @@ impl Machine {
             Command::CreateTables
                 | Command::BumpEpoch
                 | Command::ReadHistory
+                | Command::LookForDrift
                 | Command::Import(_)
                 | Command::Begin { .. }
                 | Command::Finish { .. }
@@ -389,7 +414,19 @@ impl Machine {
             self.fail(MigrateError::Invalid(findings));
             return;
         }
+        if self.may_have_drifted() {
+            self.go(State::Comparing, Command::LookForDrift);
+            return;
+        }
         self.next_unit(now);
+    }
+
+    /// Something is to be run on what earlier runs left, and the journal holds what each of their definitions left: where
+    /// scripts are transactions it does not.
+    fn may_have_drifted(&self) -> bool {
+        let journaled = self.can.as_ref().is_some_and(|can| crate::migrator::is_journaled(can.dialect));
+        let left = !self.history.rows.is_empty() && !self.todo.is_empty();
+        journaled && left && !self.compared && self.goal != Goal::Undo
     }
 
     fn is_pending(&self, script: &str) -> bool {

@@ -56,6 +56,11 @@ fn answers(world: &World, command: &Command) -> Vec<Input> {
         Command::TryLock => vec![Input::Locked, Input::LockHeld { holder: None, recorded: true }],
         Command::BumpEpoch => vec![Input::EpochBumped(3), Input::Fenced { seen: 9 }],
         Command::ReadHistory => vec![Input::History(world.history.clone())],
+        Command::LookForDrift => {
+            let (object, script, version) = ("a".into(), "V1.sql".into(), "1".into());
+            let drift = super::Finding::Drift { object, script, version, line: 1, gone: false };
+            vec![Input::Drift(Vec::new()), Input::Drift(vec![drift])]
+        }
         Command::LookAtOrphan(_) => vec![Input::Orphan { alive: false }, Input::Orphan { alive: true }],
         Command::LookAtOldSessions | Command::LookAtBlockers { .. } => {
             vec![Input::Sessions(Vec::new()), Input::Sessions(vec![blocker()])]
@@ -83,7 +88,7 @@ fn answers(world: &World, command: &Command) -> Vec<Input> {
             vec![Input::Done { rows: 1 }, failed(DbErrorKind::LockTimeout), failed(DbErrorKind::Duplicate)]
         }
         Command::Begin { .. } | Command::Finish { .. } | Command::Withdraw { .. } | Command::Record { .. } => {
-            vec![Input::Done { rows: 0 }, Input::Fenced { seen: 9 }]
+            vec![Input::Done { rows: 0 }, Input::Fenced { seen: 9 }, Input::Switched]
         }
         Command::Batch { .. } => {
             let batch = |more| Input::Batch { rows: 5, more, took: Duration::ZERO, lag: Duration::ZERO };
@@ -154,7 +159,8 @@ fn explore(world: &World, machine: &Machine, now: Duration, depth: usize, path: 
 
 /// What must never happen, asked of each command with all that came before it.
 fn allowed(world: &World, command: &Command, path: &Path) {
-    let fenced = path.iter().any(|(_, answer)| matches!(answer, Input::Fenced { .. } | Input::DeadlinePassed));
+    let fenced =
+        path.iter().any(|(_, answer)| matches!(answer, Input::Fenced { .. } | Input::Switched | Input::DeadlinePassed));
     assert!(!fenced, "{command:?} after the end: {path:?}");
     let since_connect = path.iter().rposition(|(command, _)| *command == Command::Connect).unwrap_or(0);
     let session = &path[since_connect.min(path.len())..];

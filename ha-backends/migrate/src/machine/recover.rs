@@ -187,7 +187,10 @@ impl Machine {
     }
 
     fn dirty(&mut self, row: &StepRow, text: Option<&str>, reason: DirtyReason, evidence: Vec<String>) {
+        let unit = self.units.iter().find(|unit| unit.key == row.key);
         self.fail(MigrateError::Dirty(Box::new(Dirty {
+            script: unit.map(|unit| unit.script.clone()).unwrap_or_default(),
+            of: unit.map_or(0, |unit| unit.steps.len()),
             version: row.key.version.clone(),
             phase: row.key.phase,
             statement: row.number + 1,
@@ -208,6 +211,8 @@ impl Machine {
     pub(super) fn half_done(&mut self, at: At, reason: DirtyReason, evidence: Vec<String>) {
         let (Some(unit), Some(step)) = (self.units.get(at.unit), self.step(at)) else { return };
         let dirty = Dirty {
+            script: unit.script.clone(),
+            of: unit.steps.len(),
             version: unit.key.version.clone(),
             phase: unit.key.phase,
             statement: at.step + 1,

@@ -82,12 +82,20 @@ impl Machine {
 
     pub(super) fn give_up(&mut self, on: &Applying, error: DbError, blockers: Vec<Blocker>) {
         let Some(unit) = self.units.get(on.unit) else { return };
+        let dialect = self.can.as_ref().map(|can| can.dialect);
+        let refused = matches!(error.kind, DbErrorKind::Refused | DbErrorKind::Missing);
+        let step = unit.steps.get(on.step).filter(|_| refused);
+        let foreign = step.zip(dialect).and_then(|(step, dialect)| crate::lint::foreign(dialect, &step.text));
         self.fail(MigrateError::Statement(Box::new(FailedStatement {
             script: unit.script.clone(),
             statement: on.step + 1,
             line: unit.steps.get(on.step).map_or(0, |step| step.line),
             error,
-            done: if unit.transactional { 0 } else { on.step },
+            done: if unit.transactional || unit.backfill.is_some() { 0 } else { on.step },
+            of: unit.steps.len(),
+            whole: unit.transactional,
+            batch: unit.backfill.is_some(),
+            foreign: foreign.map(Into::into),
             attempts: on.attempts,
             blockers,
         })));

@@ -15,6 +15,8 @@ pub(crate) enum UnitKind {
     Repeatable,
     /// Takes a versioned one back.
     Undo,
+    /// Makes the schema of its version where there is none; versioned ones up to it are not run then.
+    Baseline,
 }
 
 impl UnitKind {
@@ -23,11 +25,13 @@ impl UnitKind {
             Self::Versioned => "V",
             Self::Repeatable => "R",
             Self::Undo => "U",
+            Self::Baseline => "B",
         }
     }
 }
 
-/// Identifies a unit in the history: its version (`R:` and the description of a repeatable one) and its phase.
+/// Identifies a unit in the history: its version (`R:` and the description of a repeatable one, `B:` and the version of a
+/// baseline) and its phase.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Key {
     pub(crate) version: String,
@@ -63,9 +67,18 @@ pub(crate) struct Step {
     pub(crate) sha256: String,
     pub(crate) class: Class,
     pub(crate) manner: Manner,
+    /// The rows of a `COPY ... FROM STDIN`.
+    pub(crate) rows: Option<std::sync::Arc<str>>,
 }
 
 impl Step {
+    /// Gives a COPY its rows; they count as part of its text.
+    pub(crate) fn with_rows(&mut self, rows: &str) {
+        let whole = format!("{}\n{}", self.text.trim(), rows).replace("\r\n", "\n");
+        self.sha256 = sha256(whole.as_bytes());
+        self.rows = Some(rows.into());
+    }
+
     /// The objects that a fingerprint can be taken of.
     pub(crate) fn observable(&self) -> impl Iterator<Item = &ObjectName> {
         self.class.objects.iter().filter(|object| match object.kind {
@@ -176,7 +189,7 @@ impl Unit {
             .map(|((text, line), class)| {
                 let manner = manner(dialect, transactional, &class);
                 let sha256 = sha256(text.trim().replace("\r\n", "\n").as_bytes());
-                Step { text, line, sha256, class, manner }
+                Step { text, line, sha256, class, manner, rows: None }
             })
             .collect();
         Ok(Self {
@@ -263,6 +276,11 @@ fn manner(dialect: Dialect, transactional: bool, class: &Class) -> Manner {
 /// Writes a SHA-256 in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The version of a baseline script's key.
+pub(crate) fn baseline_version(version: &str) -> Option<&str> {
+    version.strip_prefix("B:")
 }
 
 /// Orders versions as Flyway does: number by number, a missing one is 0.

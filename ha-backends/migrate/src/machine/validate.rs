@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{Goal, Key, Policy, Unit, UnitKind, compare_versions};
+use super::{Goal, Key, Policy, Unit, UnitKind, baseline_version, compare_versions};
 use crate::history::{History, HistoryRow};
 use crate::script::{Change, Digest, Phase, Recorded};
 
@@ -23,6 +23,10 @@ pub enum Finding {
         line: usize,
         /// What stands there now, or that statements are missing.
         what: String,
+        /// The checksum of what was applied: SHA-256, or Flyway's where that tool applied it.
+        was: String,
+        /// The same of the script as it is now.
+        is: String,
     },
     /// A half-applied script was changed in a part that is done.
     PrefixEdited {
@@ -37,6 +41,19 @@ pub enum Finding {
         script: String,
         /// The applied version.
         applied: String,
+    },
+    /// An object is not what the last statement that names it left.
+    Drift {
+        /// The object, as it is accepted.
+        object: String,
+        /// The script that left it.
+        script: String,
+        /// That script's version.
+        version: String,
+        /// The line of its statement, from 1.
+        line: usize,
+        /// The object is not there any more.
+        gone: bool,
     },
     /// An applied script is not among the scripts.
     Missing {
@@ -58,7 +75,7 @@ impl Finding {
     /// Tells whether nothing is run because of it.
     pub fn is_error(&self) -> bool {
         match self {
-            Self::Edited { .. } | Self::PrefixEdited { .. } | Self::OutOfOrder { .. } => true,
+            Self::Edited { .. } | Self::PrefixEdited { .. } | Self::OutOfOrder { .. } | Self::Drift { .. } => true,
             Self::LineEnds { .. } | Self::Missing { .. } | Self::Future { .. } => false,
         }
     }
@@ -67,10 +84,22 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LineEnds { script } => write!(f, "{script} differs from what was applied in line ends only"),
-            Self::Edited { script, line: 0, what } => write!(f, "{script} was edited after it was applied: {what}"),
-            Self::Edited { script, line, what } => {
-                write!(f, "{script} was edited after it was applied, first in line {line}: {what}")
+            Self::LineEnds { script } => {
+                write!(
+                    f,
+                    "{script} differs from what was applied in comments, blanks or line ends only: nothing is to do"
+                )
+            }
+            Self::Edited { script, line, what, was, is } => {
+                write!(f, "{script} was edited after it was applied")?;
+                if *line > 0 {
+                    write!(f, ", first in line {line}")?;
+                }
+                write!(
+                    f,
+                    ": {what} (checksum {was} when it was applied, {is} now): put it back and write the change into a new \
+                     script, or accept the edit by name with accept_checksum"
+                )
             }
             Self::PrefixEdited { script, line } => write!(
                 f,
@@ -80,11 +109,23 @@ impl fmt::Display for Finding {
                 f,
                 "{script} is not applied, and {applied} after it is: give it a higher version, or allow out_of_order"
             ),
+            Self::Drift { object, script, version, line, gone } => {
+                let what = if *gone {
+                    "is not there any more"
+                } else {
+                    "was changed since, by hand, another tool or a newer server"
+                };
+                write!(
+                    f,
+                    "{object} {what}: version {version} ({script}, line {line}) left it otherwise; put it back and write the change \
+                     into a script, or accept it by name with accept_drift"
+                )
+            }
             Self::Missing { script, version } => {
-                write!(f, "{script} ({version}) was applied and is not there any more")
+                write!(f, "{script} ({version}) was applied and is not there any more: put it back among the scripts")
             }
             Self::Future { script, version } => {
-                write!(f, "{script} ({version}) was applied by newer scripts than these")
+                write!(f, "{script} ({version}) was applied by newer scripts than these: use the newer ones")
             }
         }
     }
@@ -100,7 +141,7 @@ pub(crate) fn validate(units: &[Unit], history: &History, policy: &Policy) -> Ve
             Some(_) => {}
             None => {
                 findings.extend(prefix(unit, history));
-                if unit.kind == UnitKind::Versioned && !policy.out_of_order {
+                if unit.kind == UnitKind::Versioned && !policy.out_of_order && !history.is_below_baseline(unit) {
                     findings.extend(out_of_order(unit, history, &newest));
                 }
             }
@@ -125,6 +166,16 @@ pub(crate) fn validate(units: &[Unit], history: &History, policy: &Policy) -> Ve
     findings
 }
 
+/// The baseline script that makes the schema: the newest one where there is nothing yet, or one that is half-done.
+pub(crate) fn baseline_to_run(units: &[Unit], history: &History) -> Option<usize> {
+    if !history.is_fresh() {
+        return None;
+    }
+    let baselines = || units.iter().enumerate().filter(|(_, unit)| unit.kind == UnitKind::Baseline);
+    let half = baselines().find(|(_, unit)| history.steps_of(&unit.key).next().is_some());
+    half.or_else(|| baselines().next_back().filter(|_| history.schema_is_empty)).map(|(index, _)| index)
+}
+
 /// Lists what is to be run for a goal, in order.
 pub(crate) fn pending(units: &[Unit], history: &History, goal: &Goal) -> Vec<usize> {
     let to = match goal {
@@ -144,10 +195,17 @@ pub(crate) fn pending(units: &[Unit], history: &History, goal: &Goal) -> Vec<usi
         }
         Goal::Resolve(_) => return Vec::new(),
     };
-    let wanted = |unit: &Unit| {
+    let baseline = baseline_to_run(units, history);
+    let covered = |unit: &Unit| {
+        let of = baseline.and_then(|index| baseline_version(&units.get(index)?.key.version));
+        history.is_below_baseline(unit)
+            || of.is_some_and(|of| compare_versions(&unit.key.version, of) != Ordering::Greater)
+    };
+    let wanted = |index: usize, unit: &Unit| {
         unit.key.phase <= to
             && match unit.kind {
-                UnitKind::Versioned => !history.is_applied(&unit.key),
+                UnitKind::Versioned => !history.is_applied(&unit.key) && !covered(unit),
+                UnitKind::Baseline => baseline == Some(index),
                 UnitKind::Repeatable => {
                     history.of(&unit.key).is_none_or(|row| !row.state.is_applied() || row.sha256 != unit.sha256)
                 }
@@ -155,7 +213,7 @@ pub(crate) fn pending(units: &[Unit], history: &History, goal: &Goal) -> Vec<usi
             }
     };
     let mut todo: Vec<usize> =
-        units.iter().enumerate().filter(|(_, unit)| wanted(unit)).map(|(index, _)| index).collect();
+        units.iter().enumerate().filter(|(index, unit)| wanted(*index, unit)).map(|(index, _)| index).collect();
     // A half-applied script first: nothing else may come between its statements.
     let half = |index: &usize| units.get(*index).is_some_and(|unit| history.steps_of(&unit.key).next().is_some());
     todo.sort_by_key(|index| !half(index));
@@ -167,7 +225,8 @@ fn edited(unit: &Unit, row: &HistoryRow) -> Option<Finding> {
     if row.sha256.is_empty() {
         let same = row.crc32.is_none_or(|crc32| crc32 == unit.crc32);
         let what = "its Flyway checksum differs".into();
-        return (!same).then(|| Finding::Edited { script: unit.script.clone(), line: 0, what });
+        let (was, is) = (row.crc32.map(|crc32| crc32.to_string()).unwrap_or_default(), unit.crc32.to_string());
+        return (!same).then(|| Finding::Edited { script: unit.script.clone(), line: 0, what, was, is });
     }
     if row.sha256 == unit.sha256 {
         return None;
@@ -192,7 +251,7 @@ fn edited(unit: &Unit, row: &HistoryRow) -> Option<Finding> {
         }
         None => (first.unwrap_or(0), format!("it had {} statements and has {}", before.len(), after.len())),
     };
-    Some(Finding::Edited { script, line, what })
+    Some(Finding::Edited { script, line, what, was: row.sha256.clone(), is: unit.sha256.clone() })
 }
 
 /// The first line that differs from what was applied, where its sums were kept.

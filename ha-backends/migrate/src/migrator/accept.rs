@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::driver::{Driver, Failed, after};
 use super::{Migrator, Run};
-use crate::history::{Record, RowState};
-use crate::machine::{Command, Input, Key, Unit};
+use crate::history::{Noted, Record, RowState};
+use crate::machine::{Command, Input, Key, SWITCHED, Unit};
 use crate::script::Phase;
 use crate::{DbError, DbErrorKind, MigrateError};
 
@@ -30,7 +30,7 @@ impl Migrator {
 
 impl Driver<'_> {
     /// Takes the lock at once, or fails, and raises the epoch; tells a newer run.
-    async fn take_lock(&mut self) -> Result<Option<u64>, Failed> {
+    pub(super) async fn take_lock(&mut self) -> Result<Option<u64>, Failed> {
         for command in
             [Command::Connect, Command::Identify, Command::TryLock, Command::CreateTables, Command::BumpEpoch]
         {
@@ -45,14 +45,23 @@ impl Driver<'_> {
         Ok(None)
     }
 
+    /// Writes a row as the latest run, and closes the session; tells a newer run.
+    pub(super) async fn write_fenced(&mut self, row: &str) -> Result<Option<u64>, Failed> {
+        let written = self.fenced(row).await?;
+        self.session = None;
+        match written {
+            Input::Fenced { seen } => Ok(Some(seen)),
+            Input::Switched => Err(DbError::new(DbErrorKind::Refused, SWITCHED).into()),
+            _ => Ok(None),
+        }
+    }
+
     async fn accept(&mut self, unit: &Unit, note: &str) -> Result<Option<u64>, Failed> {
         if let Some(seen) = self.take_lock().await? {
             return Ok(Some(seen));
         }
         let row = self.writer().record(unit, &Record::Took(Duration::ZERO), RowState::Success, Some(note));
-        self.session()?.execute(&row).await?;
-        self.session = None;
-        Ok(None)
+        self.write_fenced(&row).await
     }
 
     /// Keeps that a phase without scripts was reached.
@@ -60,9 +69,8 @@ impl Driver<'_> {
         if let Some(seen) = self.take_lock().await? {
             return Ok(Some(seen));
         }
-        let row = self.writer().note(key, "S", "", None, RowState::Success, "reached: it has no scripts");
-        self.session()?.execute(&row).await?;
-        self.session = None;
-        Ok(None)
+        let row =
+            self.writer().note(&Noted { kind: "S", ..Noted::of(key, RowState::Success, "reached: it has no scripts") });
+        self.write_fenced(&row).await
     }
 }

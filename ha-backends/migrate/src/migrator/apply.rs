@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::driver::{DONE, Driver, Failed, gone};
 use super::{Event, ask};
 use crate::backfill::{last_and_first, substituted};
-use crate::history::{Flyway, HistoryRow, Prepared, Record, RowState, is_fenced};
-use crate::machine::{At, Input, Key, Unit, UnitKind};
-use crate::{DbError, DbErrorKind, Dialect, Kind};
+use crate::history::{Flyway, HistoryRow, Noted, Prepared, Record, RowState, is_fenced};
+use crate::machine::{At, Input, Key, Step, Unit, UnitKind};
+use crate::{DbError, DbErrorKind, Dialect, Done, Kind};
 
 impl Driver<'_> {
     fn dialect(&self) -> Dialect {
@@ -28,7 +28,7 @@ impl Driver<'_> {
     fn rows_of(&self, unit: &Unit, record: &Record<'_>) -> Vec<String> {
         let state = match unit.kind {
             UnitKind::Undo => RowState::Undone,
-            UnitKind::Versioned | UnitKind::Repeatable => RowState::Success,
+            UnitKind::Versioned | UnitKind::Repeatable | UnitKind::Baseline => RowState::Success,
         };
         let note = self.run.permit.as_ref().filter(|_| unit.key.phase == crate::script::Phase::Contract);
         let note = note.map(|permit| format!("permitted by {}", permit.granted_by()));
@@ -40,7 +40,7 @@ impl Driver<'_> {
             rows.push(self.writer().settle(&Key { version: version.into(), phase: unit.key.phase }));
         }
         if self.migrator.mirror_flyway {
-            rows.push(Flyway(self.dialect()).mirror(unit, &self.migrator.applied_by, "0"));
+            rows.push(Flyway(self.dialect()).mirror(&self.tables, unit, &self.migrator.applied_by, "0"));
         }
         rows
     }
@@ -60,7 +60,6 @@ impl Driver<'_> {
             message.push_str(";\n");
         }
         message.push_str("COMMIT");
-        let path = self.search_path(&unit).await?;
         match self.session()?.execute(&message).await {
             Ok(_) => {}
             Err(error) => {
@@ -70,7 +69,7 @@ impl Driver<'_> {
                 return self.rolled_back(error, None).await;
             }
         }
-        self.restore(path).await?;
+        self.restore_path(&unit).await?;
         Ok(DONE)
     }
 
@@ -91,16 +90,15 @@ impl Driver<'_> {
         let unit = self.unit(index)?;
         let (began, begin, fence) = (Instant::now(), self.begin(), self.writer().fence());
         let raced = self.writer().raced(&unit.key);
-        let path = self.search_path(&unit).await?;
         self.session()?.execute(begin).await?;
         if let Some(stopped) = self.fence_in_transaction(&fence, &raced).await? {
             return Ok(stopped);
         }
         let mut rows = 0;
         for (number, step) in unit.steps.iter().enumerate() {
-            match self.session()?.execute(&step.text).await {
+            match self.perform(step).await {
                 Ok(done) => rows += done.rows,
-                Err(error) => return self.rolled_back(error, Some(number)).await,
+                Err(failed) => return self.rolled_back(failed.error, Some(number)).await,
             }
         }
         for row in self.rows_of(&unit, &Record::Took(began.elapsed())) {
@@ -111,8 +109,17 @@ impl Driver<'_> {
         if let Err(error) = self.session()?.execute("COMMIT").await {
             return self.rolled_back(error, None).await;
         }
-        self.restore(path).await?;
+        self.restore_path(&unit).await?;
         Ok(Input::Done { rows })
+    }
+
+    /// Runs one statement, a COPY with its rows.
+    async fn perform(&mut self, step: &Step) -> Result<Done, Failed> {
+        let session = self.session()?;
+        Ok(match &step.rows {
+            Some(rows) => session.copy_in(&step.text, rows).await?,
+            None => session.execute(&step.text).await?,
+        })
     }
 
     /// Fences inside the transaction that was begun; ends it where this run is not the latest, or comes late.
@@ -163,9 +170,9 @@ impl Driver<'_> {
         {
             return Ok(stopped);
         }
-        let rows = match self.session()?.execute(&step.text).await {
+        let rows = match self.perform(&step).await {
             Ok(done) => done.rows,
-            Err(error) => return self.rolled_back(error, Some(at.step)).await,
+            Err(failed) => return self.rolled_back(failed.error, Some(at.step)).await,
         };
         self.commit_with(&[row], at.step).await.map(|stopped| stopped.unwrap_or(Input::Done { rows }))
     }
@@ -199,12 +206,16 @@ impl Driver<'_> {
         {
             return Ok(stopped);
         }
-        Ok(self.commit_with(&rows, unit.steps.len()).await?.unwrap_or(DONE))
+        let stopped = self.commit_with(&rows, unit.steps.len()).await?;
+        self.restore_path(&unit).await?;
+        Ok(stopped.unwrap_or(DONE))
     }
 
     pub(super) async fn abort(&mut self, key: &Key, note: &str) -> Result<Input, Failed> {
         let script = self.units.iter().find(|unit| unit.key == *key).map(|unit| unit.script.clone());
-        let row = self.writer().note(key, "V", script.as_deref().unwrap_or(""), None, RowState::Aborted, note);
+        let row = self
+            .writer()
+            .note(&Noted { script: script.as_deref().unwrap_or(""), ..Noted::of(key, RowState::Aborted, note) });
         let rows = [row, self.writer().settle(key)];
         let begin = self.begin();
         self.session()?.execute(begin).await?;
@@ -214,7 +225,8 @@ impl Driver<'_> {
     pub(super) async fn import(&mut self, rows: &[HistoryRow]) -> Result<Input, Failed> {
         let note = "taken over from flyway_schema_history";
         let write = |row: &HistoryRow| {
-            self.writer().note(&row.key, &row.kind, &row.script, row.crc32, RowState::Baseline, note)
+            let (kind, script, crc32) = (row.kind.as_str(), row.script.as_str(), row.crc32);
+            self.writer().note(&Noted { kind, script, crc32, ..Noted::of(&row.key, RowState::Baseline, note) })
         };
         let rows: Vec<String> = rows.iter().map(write).collect();
         let begin = self.begin();
@@ -293,22 +305,15 @@ impl Driver<'_> {
         }
     }
 
-    /// Remembers the search path, where a script may change it: our own tables are found by it.
-    async fn search_path(&mut self, unit: &Unit) -> Result<Option<String>, Failed> {
+    /// Gives the session its search path again, where a script may have changed it: the next one is written for that.
+    async fn restore_path(&mut self, unit: &Unit) -> Result<(), Failed> {
         let changes = self.dialect() == Dialect::Postgres
             && unit.steps.iter().any(|step| {
                 matches!(step.class.kind, Kind::Setting | Kind::Query | Kind::Opaque)
                     && step.text.to_ascii_lowercase().contains("search_path")
             });
-        if !changes {
-            return Ok(None);
-        }
-        Ok(ask::first(&self.session()?.query("SHOW search_path").await?).map(Into::into))
-    }
-
-    async fn restore(&mut self, path: Option<String>) -> Result<(), Failed> {
-        if let Some(path) = path {
-            let path = crate::history::text(Dialect::Postgres, &path);
+        if changes {
+            let path = crate::history::text(Dialect::Postgres, &self.search_path);
             self.session()?.query(&format!("SELECT set_config('search_path', {path}, false)")).await?;
         }
         Ok(())

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::{Blocker, OldRelease};
-use crate::history::{ident, text};
-use crate::machine::{Capabilities, IndexState, Input};
+use crate::history::{History, Tables, ident, text};
+use crate::machine::{Capabilities, IndexState, Input, Unit, UnitKind};
 use crate::{DbError, DbErrorKind, Dialect, ObjectName, Rows, Session, SessionId};
 
 /// The first value of an answer.
@@ -53,6 +53,19 @@ pub(super) async fn lock_key(session: &mut dyn Session, dialect: Dialect, name: 
         }
         Dialect::Sqlite | Dialect::Db2 | Dialect::H2 | Dialect::Oracle | Dialect::SqlServer => String::new(),
     })
+}
+
+/// Asks whether the schema is empty, where a baseline script may be run; else the answer is no.
+pub(super) async fn is_empty(
+    session: &mut dyn Session,
+    tables: &Tables,
+    units: &[Unit],
+    history: &History,
+) -> Result<bool, DbError> {
+    if !history.is_fresh() || !units.iter().any(|unit| unit.kind == UnitKind::Baseline) {
+        return Ok(false);
+    }
+    Ok(count(&session.query(&tables.count_others()).await?) == 0)
 }
 
 /// Tries to take the lock; never waits in the server for longer than a second.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::prepare::unit;
 use super::{Migrator, Observer, OldRelease};
 use crate::history::Tables;
-use crate::machine::{Policy, Unit, UnitKind, compare_versions};
+use crate::machine::{Policy, Unit, UnitKind, baseline_version, compare_versions};
 use crate::script::Scripts;
 use crate::{Connect, Dialect, MigrateError};
 
@@ -97,10 +97,10 @@ impl MigratorBuilder {
         }
         let (mut units, mut undo_scripts) = (Vec::new(), Vec::new());
         for script in self.scripts.iter() {
-            units.extend(unit(dialect, script)?);
+            units.push(unit(dialect, script)?);
         }
         for script in self.scripts.undos() {
-            undo_scripts.extend(unit(dialect, script)?);
+            undo_scripts.push(unit(dialect, script)?);
         }
         units.sort_by(order);
         let twice = units.windows(2).find_map(|pair| match pair {
@@ -128,14 +128,20 @@ impl MigratorBuilder {
     }
 }
 
-/// Versioned ones by version and phase, then repeatable ones by name.
+/// Baselines and versioned ones by version and phase, then repeatable ones by name.
 fn order(first: &Unit, second: &Unit) -> std::cmp::Ordering {
+    fn number(unit: &Unit) -> &str {
+        baseline_version(&unit.key.version).unwrap_or(&unit.key.version)
+    }
     let late = |unit: &Unit| unit.kind == UnitKind::Repeatable;
     late(first)
         .cmp(&late(second))
         .then_with(|| match first.kind {
             UnitKind::Repeatable => first.key.version.cmp(&second.key.version),
-            UnitKind::Versioned | UnitKind::Undo => compare_versions(&first.key.version, &second.key.version),
+            UnitKind::Versioned | UnitKind::Undo | UnitKind::Baseline => {
+                compare_versions(number(first), number(second))
+            }
         })
+        .then_with(|| (first.kind != UnitKind::Baseline).cmp(&(second.kind != UnitKind::Baseline)))
         .then(first.key.phase.cmp(&second.key.phase))
 }

@@ -19,6 +19,8 @@ pub(super) struct Driver<'a> {
     pub(super) tables: Tables,
     pub(super) fence: Fence,
     pub(super) lock_key: String,
+    /// PostgreSQL: where the session looks for names when a script begins.
+    pub(super) search_path: String,
     pub(super) deadline: Instant,
     /// What the present session has prepared, and how often that was done.
     pub(super) prepared: Option<Prepared>,
@@ -46,6 +48,7 @@ impl<'a> Driver<'a> {
             tables: migrator.tables.clone(),
             fence,
             lock_key: String::new(),
+            search_path: String::new(),
             deadline: after(limit),
             prepared: None,
             prepares: 0,
@@ -125,7 +128,6 @@ impl<'a> Driver<'a> {
 
     async fn run_on_session(&mut self, command: &Command) -> Result<Input, Failed> {
         let dialect = self.dialect;
-        let lock = self.tables.lock().to_string();
         match command {
             Command::Connect => Ok(Input::Tick),
             Command::Identify => {
@@ -133,10 +135,16 @@ impl<'a> Driver<'a> {
                 let session = self.session()?;
                 let can = ask::identify(session, dialect).await?;
                 self.lock_key = ask::lock_key(self.session()?, dialect, &name).await?;
+                if dialect == Dialect::Postgres {
+                    let sql = "SELECT current_schema(), current_setting('search_path')";
+                    let rows = self.session()?.query(sql).await?;
+                    self.tables = self.tables.clone().in_schema(ask::first(&rows).unwrap_or_default());
+                    self.search_path = rows.first().and_then(|row| row.get(1)).cloned().flatten().unwrap_or_default();
+                }
                 Ok(Input::Identified(can))
             }
             Command::TryLock => {
-                let key = self.lock_key.clone();
+                let (key, lock) = (self.lock_key.clone(), self.tables.lock().to_string());
                 let session = self.session()?;
                 if ask::try_lock(session, dialect, &key).await? {
                     return Ok(Input::Locked);
@@ -155,6 +163,7 @@ impl<'a> Driver<'a> {
             Command::CreateTables => self.create_tables().await,
             Command::BumpEpoch => self.bump().await,
             Command::ReadHistory => self.read_history().await,
+            Command::LookForDrift => self.look_for_drift().await,
             Command::Import(rows) => self.import(rows).await,
             Command::LookAtOrphan(orphan) => {
                 Ok(Input::Orphan { alive: ask::is_alive(self.session()?, dialect, orphan).await? })
@@ -260,18 +269,23 @@ impl<'a> Driver<'a> {
     }
 
     /// Runs one fenced statement: no row changed means that a newer run has taken over.
-    async fn fenced(&mut self, sql: &str) -> Result<Input, Failed> {
+    pub(super) async fn fenced(&mut self, sql: &str) -> Result<Input, Failed> {
         let done = self.session()?.execute(sql).await?;
         if done.rows == 0 { self.who_fenced().await } else { Ok(Input::Done { rows: 0 }) }
     }
 
     /// Reads the number of the run that has taken over.
     pub(super) async fn who_fenced(&mut self) -> Result<Input, Failed> {
-        let sql = format!("SELECT epoch, lease FROM {} WHERE id = 1", self.tables.lock());
-        let lease = self.fence.lease;
+        let sql = format!("SELECT epoch, lease, owner FROM {} WHERE id = 1", self.tables.lock());
+        let (lease, own) = (self.fence.lease, (self.fence.epoch, self.fence.owner.clone()));
         let rows = self.session()?.query(&sql).await?;
         let value = |index: usize| -> Option<u64> { rows.first()?.get(index)?.as_deref()?.parse().ok() };
         let (epoch, highest) = (value(0).unwrap_or(0), value(1).unwrap_or(0));
+        let owner = rows.first().and_then(|row| row.get(2)).cloned().flatten().unwrap_or_default();
+        if (epoch, owner) == own && lease.is_none_or(|lease| highest <= lease) {
+            // The row is ours, and the session is not the one that has the lock.
+            return Ok(Input::Switched);
+        }
         Ok(Input::Fenced { seen: if lease.is_some_and(|lease| highest > lease) { highest } else { epoch } })
     }
 
@@ -342,6 +356,7 @@ impl<'a> Driver<'a> {
         if import && history.rows.is_empty() {
             history.flyway = Flyway(dialect).read(session, &units).await?;
         }
+        history.schema_is_empty = ask::is_empty(session, &tables, &units, &history).await?;
         self.fence.rank = history.rows.last().map_or(0, |row| row.rank);
         Ok(Input::History(history))
     }

@@ -5,6 +5,7 @@ mod apply;
 mod ask;
 mod blocker;
 mod builder;
+mod drift;
 mod driver;
 mod event;
 mod prepare;
@@ -15,6 +16,7 @@ mod undo;
 
 pub use blocker::{Blocker, OldRelease};
 pub use builder::MigratorBuilder;
+pub(crate) use drift::is_journaled;
 pub use event::{Event, Observer};
 pub(crate) use schema::{AGAIN, SchemaRange};
 pub use status::{ScriptState, ScriptStatus, Status};

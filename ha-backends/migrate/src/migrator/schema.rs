@@ -31,11 +31,10 @@ impl SchemaRange {
 
     fn of(units: &[&Unit], history: &History, marked: Option<Schema>) -> Self {
         let of = |phase: Phase| units.iter().filter(move |unit| unit.key.phase == phase);
-        let is_applied = |unit: &&&Unit| history.is_applied(&unit.key);
-        let pending = |phase: Phase| of(phase).any(|unit| !history.is_applied(&unit.key));
-        let begun = |phase: Phase| {
-            of(phase).any(|unit| history.is_applied(&unit.key) || history.steps_of(&unit.key).next().is_some())
-        };
+        let is_applied = |unit: &&&Unit| history.is_done(unit);
+        let pending = |phase: Phase| of(phase).any(|unit| !history.is_done(unit));
+        let begun =
+            |phase: Phase| of(phase).any(|unit| history.is_done(unit) || history.steps_of(&unit.key).next().is_some());
         let exactly = |schema| Self { low: schema, high: schema, marked: None };
         if of(Phase::Contract).any(|unit| history.steps_of(&unit.key).next().is_some()) {
             return exactly(Schema::Contracting);

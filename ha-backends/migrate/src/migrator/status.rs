@@ -1,6 +1,6 @@
 use super::{Migrator, ask};
 use crate::history::{Flyway, History, RowState};
-use crate::machine::{Finding, UnitKind, validate};
+use crate::machine::{Finding, Unit, UnitKind, baseline_to_run, baseline_version, compare_versions, validate};
 use crate::script::Phase;
 use crate::{DbErrorKind, MigrateError, Session, SessionRole};
 
@@ -16,6 +16,24 @@ pub enum ScriptState {
     Applied,
     /// It is done, and says something else now: a run does it again.
     Outdated,
+    /// It is not run: a baseline script makes or made what it would, or it is a baseline script that this schema does not need.
+    Skipped,
+}
+
+impl ScriptState {
+    /// Tells whether a run leaves it alone.
+    pub(crate) fn is_settled(self) -> bool {
+        match self {
+            Self::Applied | Self::Skipped => true,
+            Self::Pending | Self::HalfDone | Self::Outdated => false,
+        }
+    }
+}
+
+/// Tells whether a baseline script makes what a versioned one would.
+fn covers(baseline: &Unit, unit: &Unit) -> bool {
+    let of = baseline_version(&baseline.key.version).unwrap_or_default();
+    compare_versions(&unit.key.version, of).is_le()
 }
 
 /// A script, and what became of it.
@@ -24,7 +42,7 @@ pub enum ScriptState {
 pub struct ScriptStatus {
     /// Its file.
     pub script: String,
-    /// Its version; `R:` and the description of a repeatable one.
+    /// Its version; `R:` and the description of a repeatable one, `B:` and the version of a baseline.
     pub version: String,
     /// Its phase.
     pub phase: Phase,
@@ -45,9 +63,9 @@ pub struct Status {
 }
 
 impl Status {
-    /// Tells whether every script of a phase is applied.
+    /// Tells whether no script of a phase is to be run.
     pub fn is_complete(&self, phase: Phase) -> bool {
-        self.of(phase).all(|script| script.state == ScriptState::Applied)
+        self.of(phase).all(|script| script.state.is_settled())
     }
 
     /// Lists the scripts of a phase.
@@ -69,12 +87,19 @@ impl Migrator {
                 return Err(MigrateError::Deadline { limit, during, unknown: false });
             }
         };
-        let state = |unit: &crate::machine::Unit| match history.of(&unit.key) {
+        let baseline = baseline_to_run(&self.units, &history).and_then(|index| self.units.get(index));
+        let skipped = |unit: &Unit| match unit.kind {
+            UnitKind::Baseline => baseline.is_none_or(|baseline| baseline.key != unit.key),
+            UnitKind::Versioned => history.is_below_baseline(unit) || baseline.is_some_and(|of| covers(of, unit)),
+            UnitKind::Repeatable | UnitKind::Undo => false,
+        };
+        let state = |unit: &Unit| match history.of(&unit.key) {
             Some(row) if row.state.is_applied() => {
                 let changed = unit.kind == UnitKind::Repeatable && row.sha256 != unit.sha256;
                 if changed { ScriptState::Outdated } else { ScriptState::Applied }
             }
             Some(_) | None if history.steps_of(&unit.key).next().is_some() => ScriptState::HalfDone,
+            Some(_) | None if skipped(unit) => ScriptState::Skipped,
             Some(_) | None => ScriptState::Pending,
         };
         let scripts = self.units.iter().map(|unit| ScriptStatus {
@@ -108,10 +133,13 @@ impl Migrator {
             history.rows = flyway.read(session.as_mut(), &self.units).await.map_err(failed("read Flyway's history"))?;
             history = history.indexed();
         }
+        history.schema_is_empty = ask::is_empty(session.as_mut(), &self.tables, &self.units, &history)
+            .await
+            .map_err(failed("look whether the schema is empty"))?;
         Ok(history)
     }
 
-    async fn tables_there(&self, session: &mut dyn Session) -> Result<bool, crate::DbError> {
+    pub(super) async fn tables_there(&self, session: &mut dyn Session) -> Result<bool, crate::DbError> {
         match session.query(&self.tables.count()).await {
             Ok(rows) => Ok(ask::first(&rows) == Some("3")),
             // A SQLite file that is not there yet.

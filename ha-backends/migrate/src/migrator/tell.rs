@@ -29,6 +29,7 @@ impl Driver<'_> {
             | Command::CreateTables
             | Command::BumpEpoch
             | Command::ReadHistory
+            | Command::LookForDrift
             | Command::Import(_)
             | Command::LookAtOldSessions
             | Command::LookAtBlockers { .. }
@@ -90,6 +91,7 @@ impl Driver<'_> {
             | Command::CreateTables
             | Command::BumpEpoch
             | Command::ReadHistory
+            | Command::LookForDrift
             | Command::Import(_)
             | Command::LookAtOrphan(_)
             | Command::LookAtOldSessions
@@ -119,6 +121,7 @@ impl Driver<'_> {
             | Command::CreateTables
             | Command::BumpEpoch
             | Command::ReadHistory
+            | Command::LookForDrift
             | Command::Import(_)
             | Command::LookAtOrphan(_)
             | Command::LookAtOldSessions

@@ -89,6 +89,15 @@ impl Migrator {
         let higher = |unit: &&Unit| {
             unit.kind == UnitKind::Versioned && compare_versions(&unit.key.version, &undo.version).is_gt()
         };
+        let made = history.baseline.as_ref().filter(|made| compare_versions(made, &undo.version).is_gt());
+        if let Some(made) = made {
+            let key = format!("B:{made}");
+            let script = history.rows.iter().find(|row| row.key.version == key).map(|row| row.script.clone());
+            let what = format!(
+                "it made the schema as a baseline, which nothing takes back: name version {made} or a later one"
+            );
+            return Err(MigrateError::Script { script: script.unwrap_or_default(), line: 0, what });
+        }
         let touched = |unit: &&Unit| history.is_applied(&unit.key) || history.steps_of(&unit.key).next().is_some();
         let mut units = Vec::new();
         for unit in self.units.iter().rev().filter(higher).filter(touched) {

@@ -110,6 +110,14 @@ pub trait Session: Debug + Send {
     /// # Cancel safety
     /// Cancel safe for the data: it only reads; the session is not usable afterwards.
     async fn query(&mut self, sql: &str) -> Result<Rows, DbError>;
+
+    /// Runs a `COPY ... FROM STDIN` (PostgreSQL) with its rows, as they stand in a script.
+    ///
+    /// # Errors
+    /// As of [`execute`](Self::execute); `Refused` where the database has no such statement.
+    /// # Cancel safety
+    /// As of [`execute`](Self::execute).
+    async fn copy_in(&mut self, sql: &str, rows: &str) -> Result<Done, DbError>;
 }
 
 /// Cancels what a session runs. It outlives the session, and then does nothing.
@@ -134,4 +142,13 @@ fn utf8(bytes: Vec<u8>) -> Result<String, DbError> {
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 fn not_utf8() -> DbError {
     DbError::new(DbErrorKind::Refused, "a value is not text in UTF-8: ask for it in hexadecimal")
+}
+
+/// Says that a database takes no rows behind a statement.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+fn no_copy() -> DbError {
+    DbError::new(
+        DbErrorKind::Refused,
+        "COPY ... FROM STDIN with rows is a statement of PostgreSQL: write INSERT statements",
+    )
 }

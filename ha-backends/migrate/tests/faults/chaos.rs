@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use ha_lab::DatabaseSpec;
 
 use crate::engine::{Engine, Kind, Target};
-use crate::kit::{Dice, Process, count};
+use crate::kit::{Dice, count};
+use crate::process::Process;
 
 /// The scripts of a set, for an engine.
 pub(crate) fn set(name: &str, kind: Kind) -> Vec<(String, String)> {

@@ -107,14 +107,27 @@ impl Session for CutSession {
         self.inner = None;
         Err(lost())
     }
+
+    async fn copy_in(&mut self, sql: &str, rows: &str) -> Result<Done, DbError> {
+        let cut = self.is_cut();
+        let inner = self.inner.as_mut().ok_or_else(lost)?;
+        if !cut {
+            return inner.copy_in(sql, rows).await;
+        }
+        if self.after {
+            let _ = inner.copy_in(sql, rows).await;
+        }
+        self.inner = None;
+        Err(lost())
+    }
 }
 
-fn files(kind: Kind) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn files(kind: Kind) -> Vec<(&'static str, &'static str)> {
     let index = match kind {
         Kind::Postgres => "CREATE INDEX CONCURRENTLY ai ON a (n);",
         Kind::MariaDb | Kind::Sqlite => "CREATE INDEX ai ON a (n);\nUPDATE a SET n = n + 1;",
     };
-    vec![
+    let mut files = vec![
         (
             "V1__a.sql",
             "CREATE TABLE a (id int PRIMARY KEY, n int);\nINSERT INTO a VALUES (1, 0), (2, 0), (3, 0);\nUPDATE a SET n = n + 1;",
@@ -129,7 +142,16 @@ fn files(kind: Kind) -> Vec<(&'static str, &'static str)> {
             "-- ha:backfill table=a key=id batch=2\nUPDATE a SET m = coalesce(m, 0) + 1 WHERE id BETWEEN :from AND :to;\n\
              -- ha:verify\nSELECT count(*) FROM a WHERE m IS NULL;",
         ),
-    ]
+    ];
+    if kind == Kind::Postgres {
+        let rows = "UPDATE a SET n = n + 1;\nCOPY a (id, n) FROM STDIN;\n4\t1\n5\t1\n\\.\nUPDATE a SET n = n + 1;";
+        files.insert(3, ("V3_1__rows.sql", rows));
+        files.insert(
+            4,
+            ("V3_2__rows.sql", "-- ha:no-transaction\nCOPY a (id, n) FROM STDIN;\n6\t1\n\\.\nUPDATE a SET n = n + 1;"),
+        );
+    }
+    files
 }
 
 #[test]

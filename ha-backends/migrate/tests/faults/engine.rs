@@ -77,6 +77,20 @@ impl Engine {
         Target { kind: self.kind, place, database }
     }
 
+    /// The port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        match self.kind {
+            Kind::Postgres => self.postgres.as_ref().unwrap().port(),
+            Kind::MariaDb => self.mariadb.as_ref().unwrap().port(),
+            Kind::Sqlite => 0,
+        }
+    }
+
+    /// The folder of a PostgreSQL, with its data and its socket.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.postgres.as_ref().unwrap().socket_folder().into()
+    }
+
     /// Runs SQL through the product's own client.
     pub(crate) fn sql(&self, target: &Target, sql: &str) -> String {
         self.try_sql(target, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))

@@ -8,11 +8,8 @@ use ha_migrate::{Event, Limits, MigrateError, Migrator, Observer, Policy, Run, S
 
 use crate::chaos;
 use crate::engine::{Engine, Kind};
-use crate::kit::{Process, block_on, migrator, observed, policy, scripts};
-
-fn expand() -> Run {
-    Run::to(Phase::Expand)
-}
+use crate::kit::{block_on, expand, migrator, observed, policy, scripts};
+use crate::process::Process;
 
 #[test]
 fn two_and_eight_migrators_at_once_run_each_script_once() {

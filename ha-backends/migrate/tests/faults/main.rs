@@ -2,13 +2,18 @@
 #![cfg(all(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod baseline;
 mod chaos;
 mod contract;
+mod copy;
 mod cut;
+#[allow(dead_code, reason = "the tests of bad input use the rest of it")]
 mod engine;
 mod kit;
 mod locks;
+mod network;
 mod orphans;
+mod process;
 mod rename;
 mod resume;
 mod speed;

@@ -7,7 +7,8 @@ use ha_migrate::{DbErrorKind, Event, Limits, MigrateError, Migrator, Run};
 
 use crate::chaos;
 use crate::engine::{Engine, Kind};
-use crate::kit::{Process, block_on, migrator, observed, policy, scripts};
+use crate::kit::{block_on, migrator, observed, policy, scripts};
+use crate::process::Process;
 
 #[test]
 fn a_migrator_killed_inside_a_long_statement_is_followed_at_once_and_nothing_happens_twice() {

@@ -4,11 +4,7 @@ use ha_migrate::script::Phase;
 use ha_migrate::{Choice, DirtyReason, Finding, MigrateError, Resolution, Run, ScriptState, Undo};
 
 use crate::engine::{Engine, Kind};
-use crate::kit::{block_on, migrator, policy, scripts};
-
-fn expand() -> Run {
-    Run::to(Phase::Expand)
-}
+use crate::kit::{block_on, expand, migrator, policy, scripts};
 
 #[test]
 fn twice_equals_once_and_the_status_says_what_is_done() {
@@ -325,4 +321,23 @@ fn settings_of_the_done_part_are_made_again_and_nothing_else_is() {
     let mended = format!("{first}UPDATE a SET n = n + @step;\n");
     block_on(migrator(&target, &[("V1__a.sql", &mended)]).run(&expand())).unwrap();
     assert_eq!(engine.sql(&target, "SELECT count(*), max(n) FROM a"), "1\t5");
+}
+
+#[test]
+fn a_script_that_changes_the_search_path_finds_its_own_history() {
+    let engine = Engine::start(Kind::Postgres);
+    for header in ["", "-- ha:no-transaction\n"] {
+        let target = engine.fresh();
+        engine.sql(&target, "CREATE SCHEMA other");
+        let text = format!(
+            "{header}SET search_path TO other;\nCREATE TABLE a (id int PRIMARY KEY);\nINSERT INTO a VALUES (1);"
+        );
+        let after = ("V2__b.sql", "CREATE TABLE b (id int);");
+        let builder = ha_migrate::Migrator::builder(target.connect(), scripts(&[("V1__a.sql", &text), after]));
+        let one = builder.with_policy(policy()).with_mirror_flyway(true).build().unwrap();
+        assert_eq!(block_on(one.run(&expand())).unwrap().applied, ["V1__a.sql", "V2__b.sql"], "{header:?}");
+        let places = engine.sql(&target, "SELECT (SELECT count(*) FROM other.a), 'public.b'::regclass");
+        assert_eq!(places, "1|b", "{header:?}: the next script has the path of the session");
+        assert_eq!(block_on(one.run(&expand())).unwrap().applied, Vec::<String>::new(), "{header:?}");
+    }
 }

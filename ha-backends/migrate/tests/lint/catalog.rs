@@ -45,6 +45,10 @@ impl Session for Answers {
             message: format!("not expected: {sql}"),
         })
     }
+
+    async fn copy_in(&mut self, _sql: &str, _rows: &str) -> Result<Done, DbError> {
+        unreachable!("the catalogue is only read")
+    }
 }
 
 #[tokio::test]

@@ -394,6 +394,10 @@ impl Session for MySqlSession {
         let answer = read(self.conn.get()?, sql).await;
         self.end(answer)
     }
+
+    async fn copy_in(&mut self, _: &str, _: &str) -> Result<Done, DbError> {
+        Err(super::no_copy())
+    }
 }
 
 #[derive(Clone)]

@@ -26,7 +26,17 @@ pub(super) fn told(error: &Error) -> DbError {
     for more in [details, server.hint()].into_iter().flatten() {
         message = format!("{message}; {more}");
     }
+    if let Some(row) = server.where_().and_then(copied_row) {
+        message = format!("{message}; row {row} of the COPY");
+    }
     DbError::new(kind, message).with_code(code)
+}
+
+/// The number of the row that a COPY failed at, without its values: `COPY t, line 3, column a: "x"`.
+fn copied_row(place: &str) -> Option<u64> {
+    let (_, behind) = place.strip_prefix("COPY ")?.split_once(", line ")?;
+    let digits = behind.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(behind.len());
+    behind.get(..digits)?.parse().ok()
 }
 
 /// Maps a failed start of a session, which never had a statement.

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::SinkExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
@@ -255,7 +257,37 @@ impl PostgresSession {
             }
             Err(failed) => failed,
         };
-        let mut told = error::told(&failed);
+        Err(self.failed(&failed, whole).await)
+    }
+
+    /// Sends a COPY and its rows in pieces.
+    async fn copy(&mut self, sql: &str, rows: &str) -> Result<u64, DbError> {
+        if self.ends {
+            return Err(DbError::abandoned());
+        }
+        self.ends = true;
+        let copying = async {
+            let mut sink = std::pin::pin!(self.client.copy_in::<_, Bytes>(sql).await?);
+            for piece in rows.as_bytes().chunks(PIECE) {
+                // Where the server has refused a row, the end tells.
+                if sink.send(Bytes::copy_from_slice(piece)).await.is_err() {
+                    break;
+                }
+            }
+            sink.finish().await
+        };
+        match copying.await {
+            Ok(rows) => {
+                self.ends = false;
+                Ok(rows)
+            }
+            Err(failed) => Err(self.failed(&failed, 0).await),
+        }
+    }
+
+    /// Maps a failed call; of less than `whole` bytes written in all the server runs nothing.
+    async fn failed(&mut self, failed: &tokio_postgres::Error, whole: u64) -> DbError {
+        let mut told = error::told(failed);
         if told.kind == DbErrorKind::ConnectionLost && failed.as_db_error().is_none() {
             // The connection's end may tell more than "closed", such as an administrator's command.
             if failed.is_closed()
@@ -269,7 +301,7 @@ impl PostgresSession {
             }
         }
         self.ends = told.ends_session();
-        Err(told)
+        told
     }
 
     /// Applies the settings and returns the row that tells the session.
@@ -311,6 +343,10 @@ impl Session for PostgresSession {
 
     async fn query(&mut self, sql: &str) -> Result<Rows, DbError> {
         rows(&self.call(sql).await?)
+    }
+
+    async fn copy_in(&mut self, sql: &str, rows: &str) -> Result<Done, DbError> {
+        Ok(Done { rows: self.copy(sql, rows).await? })
     }
 }
 
@@ -354,6 +390,9 @@ impl Cancel for PostgresCancel {
         tokio::time::timeout(self.limits.connect, cancelling).await.map_err(late)?
     }
 }
+
+/// How many bytes of a COPY are sent at once.
+const PIECE: usize = 64 << 10;
 
 /// A limit in milliseconds as PostgreSQL takes it; zero is none.
 fn millis(limit: Duration) -> i32 {

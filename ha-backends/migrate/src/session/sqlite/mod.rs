@@ -230,6 +230,10 @@ impl Session for SqliteSession {
     async fn query(&mut self, sql: &str) -> Result<Rows, DbError> {
         self.with(sql, read).await
     }
+
+    async fn copy_in(&mut self, _: &str, _: &str) -> Result<Done, DbError> {
+        Err(super::no_copy())
+    }
 }
 
 #[derive(Debug)]
