@@ -93,6 +93,7 @@ fn a_replica_is_refused_and_nothing_is_tried_on_it() {
 struct Pooler {
     inner: Arc<dyn Connect>,
     from: usize,
+    stays: usize,
 }
 
 #[derive(Debug)]
@@ -100,6 +101,7 @@ struct Pooled {
     sessions: [Box<dyn Session>; 2],
     id: SessionId,
     from: usize,
+    stays: usize,
     messages: usize,
     at: usize,
     in_transaction: bool,
@@ -118,7 +120,15 @@ impl Connect for Pooler {
     async fn open(&self, role: SessionRole) -> Result<Box<dyn Session>, DbError> {
         let sessions = [self.inner.open(role).await?, self.inner.open(role).await?];
         let id = sessions[0].id().clone();
-        Ok(Box::new(Pooled { sessions, id, from: self.from, messages: 0, at: 0, in_transaction: false }))
+        Ok(Box::new(Pooled {
+            sessions,
+            id,
+            from: self.from,
+            stays: self.stays,
+            messages: 0,
+            at: 0,
+            in_transaction: false,
+        }))
     }
 }
 
@@ -126,8 +136,8 @@ impl Pooled {
     fn next(&mut self, sql: &str) -> &mut Box<dyn Session> {
         self.messages += 1;
         if self.messages >= self.from && !self.in_transaction {
-            // The other one is free now and then.
-            self.at = usize::from(self.messages.is_multiple_of(3));
+            // Now the one is free, now the other: for so many messages each.
+            self.at = self.messages / self.stays % 2;
         }
         match sql {
             "BEGIN" | "START TRANSACTION" => self.in_transaction = true,
@@ -166,7 +176,7 @@ fn a_pooler_that_switches_sessions_is_refused_before_a_lock_is_taken_on_one_of_t
     for kind in [Kind::Postgres, Kind::MariaDb] {
         let engine = Engine::start(kind);
         let target = engine.fresh();
-        let refused = run(Arc::new(Pooler { inner: target.connect(), from: 0 })).unwrap_err();
+        let refused = run(Arc::new(Pooler { inner: target.connect(), from: 0, stays: 1 })).unwrap_err();
         assert!(matches!(refused, MigrateError::Unsupported(_)), "{kind:?}: {refused}");
         says(&refused.to_string(), &["a pooler switches sessions", "connect to the server itself"]);
         nothing_is_there(&engine, &target);
@@ -176,7 +186,7 @@ fn a_pooler_that_switches_sessions_is_refused_before_a_lock_is_taken_on_one_of_t
 
 #[test]
 fn a_pooler_that_switches_sessions_in_mid_run_stops_it_and_the_next_run_completes_it() {
-    let files: Vec<(String, String)> = (1..=12)
+    let files: Vec<(String, String)> = (1..=30)
         .map(|number| {
             let text =
                 format!("CREATE TABLE t{number} (id int PRIMARY KEY);\nINSERT INTO t{number} VALUES ({number});");
@@ -188,7 +198,7 @@ fn a_pooler_that_switches_sessions_in_mid_run_stops_it_and_the_next_run_complete
         let engine = Engine::start(kind);
         let target = engine.fresh();
         // Long after it was asked what it is.
-        let pooler = Arc::new(Pooler { inner: target.connect(), from: 26 });
+        let pooler = Arc::new(Pooler { inner: target.connect(), from: 26, stays: 7 });
         let builder = Migrator::builder(pooler, scripts(&files)).with_policy(policy());
         let stopped = block_on(builder.build().unwrap().run(&expand())).unwrap_err();
         assert!(matches!(stopped, MigrateError::Unsupported(_)), "{kind:?}: {stopped}");
@@ -201,7 +211,7 @@ fn a_pooler_that_switches_sessions_in_mid_run_stops_it_and_the_next_run_complete
         let rest =
             block_on(migrator(&target, &files).run(&expand())).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
         assert_eq!(rest.applied.len(), files.len() - done, "{kind:?}");
-        for number in 1..=12 {
+        for number in 1..=30 {
             assert_eq!(engine.sql(&target, &format!("SELECT id FROM t{number}")), number.to_string(), "{kind:?}");
         }
     }
