@@ -9,10 +9,10 @@ use std::time::Duration;
 use ha_core::backend::Admin;
 use ha_core::journal::Journal;
 use ha_core::procedure::{OutageRequest, RejoinRequest};
-use ha_core::record::{End, Record};
+use ha_core::record::{End, Record, Why};
 use ha_core::topology::AfterLoss;
 use ha_testkit::simulate::{FaultAt, Outcome, Procedure, simulate_plan};
-use ha_testkit::world::{Shape, World};
+use ha_testkit::world::{Controller, Shape, World};
 
 fn paused<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -129,4 +129,24 @@ fn a_controller_that_dies_after_a_loss_leaves_the_run_to_another_one() {
     }
     ha_testkit::figures!("losses and then the controller's death: {ends:?}");
     assert!(wrong.is_empty(), "{} of {ends:?}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_run_that_is_held_for_a_person_after_a_loss_is_resumed_with_the_other_answer() {
+    paused(async {
+        let shape = Shape::active_passive();
+        let world = shape.world().unwrap();
+        let engine = world.engine();
+        let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
+        let run = engine.run("patch-1".into(), planned).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5_100)).await;
+        world.lose("spare1");
+        let held = run.wait().await.unwrap();
+        assert!(matches!(held.end, End::NeedsOperator(Why::DomainLost(_))), "{held}");
+        let decided = shape.with_after_loss(AfterLoss::Finish).topology().unwrap();
+        let engine = world.builder_for(decided, &Controller::new()).build().unwrap();
+        let report = engine.resume("patch-1".into()).await.unwrap().wait().await.unwrap();
+        assert!(matches!(report.end, End::AllNew | End::AllOld) && report.open.is_empty(), "{report}");
+        assert_eq!(world.installed("esb1"), world.installed("esb2"), "{report}");
+    });
 }

@@ -290,11 +290,12 @@ pub enum OnDrainDeadline {
 /// let policy = Policy::default().with_after_loss(AfterLoss::Finish);
 /// assert_eq!(policy.after_loss, AfterLoss::Finish);
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AfterLoss {
-    /// What is out of traffic is brought back, and a person decides: releases may serve side by side until then.
+    /// The run ends for a person to decide, who repairs the node, or resumes the run with `Finish`.
+    #[default]
     Hold,
     /// The change is brought to one of its ends all the same, in a declared window in which one more loss is not survived.
     Finish,
@@ -356,15 +357,8 @@ pub struct Policy {
     #[serde(with = "crate::millis", rename = "lost_after_ms")]
     pub lost_after: Duration,
     /// What becomes of a change that meets a loss, where not enough is left to finish or undo it under the law. Default `hold`.
-    #[serde(default = "hold", skip_serializing_if = "is_hold")]
+    /// No part of a topology's digest: no plan depends on it before a loss, and a run that is held for it can be resumed with
+    /// the other answer.
+    #[serde(skip)]
     pub after_loss: AfterLoss,
-}
-
-fn hold() -> AfterLoss {
-    AfterLoss::Hold
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_hold(after_loss: &AfterLoss) -> bool {
-    *after_loss == AfterLoss::Hold
 }
