@@ -6,6 +6,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use ha_core::engine::MonitorEvent;
+use ha_core::plan::Plan;
 use ha_core::report::{Event, RunReport};
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -32,6 +33,7 @@ fn the_published_schemas_are_what_the_types_say() {
     let schemas = [
         ("event.json", schema_of::<Event>()),
         ("monitor.json", schema_of::<MonitorEvent>()),
+        ("plan.json", schema_of::<Plan>()),
         ("report.json", schema_of::<RunReport>()),
     ];
     for (name, schema) in schemas {

@@ -2,8 +2,11 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod canonical;
+
 use std::collections::BTreeSet;
 
+use ha_core::plan::{CarriesOn, Draft, Plan};
 use ha_core::record::{End, Evidence, OutcomeKind, Why};
 use ha_core::report::{Event, RunReport};
 use ha_core::state::{Generation, Route, Schema, Sync, Work};
@@ -72,6 +75,7 @@ fn every_event() -> Vec<Event> {
         Event::Turned { message: text() },
         Event::Observed { margin: -5 },
         Event::DomainLost { domain: text() },
+        Event::Replanned { plan: text(), back: false, text: text() },
         Event::Interrupted { reason: text(), open: vec![text()], unknown: Vec::new() },
         Event::Missed { events: 3 },
     ];
@@ -118,6 +122,10 @@ impl Published {
 
     fn report() -> Self {
         Self(serde_json::from_str(include_str!("../../ha-core/schema/report.json")).unwrap())
+    }
+
+    fn plan() -> Self {
+        Self(serde_json::from_str(include_str!("../../ha-core/schema/plan.json")).unwrap())
     }
 
     /// Says what of a value does not conform; every key must be a property of the schema.
@@ -214,6 +222,39 @@ async fn the_report_and_the_events_of_a_run_conform_to_their_schemas() {
     Published::report().check(&to_value(&report).unwrap()).unwrap();
     (report.proof, report.lowest_margin) = (None, None);
     Published::report().check(&to_value(&report).unwrap()).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_of_each_procedure_conforms_to_its_schema_and_one_without_a_key_does_not() {
+    let schema = Published::plan();
+    let plans = canonical::plans().await;
+    assert_eq!(plans.len(), 6);
+    for canonical::Canonical { name, topology, plan } in plans {
+        plan.check(&topology).unwrap();
+        let json = to_value(&plan).unwrap();
+        schema.check(&json).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+        let required: BTreeSet<&str> = texts(&schema.0["required"]).collect();
+        let written: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(written, required, "{name}");
+        for key in required {
+            let mut without = json.clone();
+            without.as_object_mut().unwrap().remove(key);
+            assert!(schema.check(&without).is_err(), "{name} without {key}");
+        }
+        for place in ["/stages/0/steps/0/action", "/stages/0/steps/0/on_failure", "/start/nodes/0/process", "/phase"] {
+            let mut other = json.clone();
+            *other.pointer_mut(place).unwrap() = json!("dance");
+            assert!(schema.check(&other).is_err(), "{name} with another {place}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_carries_a_run_on_conforms_to_its_schema() {
+    let patch = canonical::plans().await.swap_remove(0).plan;
+    let mut draft = Draft::from(patch);
+    draft.carries_on = Some(Box::new(CarriesOn::new(draft.start.clone(), true)));
+    Published::plan().check(&to_value(Plan::from(draft)).unwrap()).unwrap();
 }
 
 #[test]

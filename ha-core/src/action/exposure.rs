@@ -9,6 +9,7 @@ use crate::topology::{Policy, Topology};
 
 /// What is done to the route of the plan's service, on every balancer instance.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ExposureAction {

@@ -5,6 +5,7 @@ use crate::topology::NodeIx;
 
 /// The state of a node when the plan was made: what a rollback leads back to.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct KnownGood {
     /// The installed release.

@@ -22,6 +22,7 @@ use crate::topology::{NodeIx, Policy, Topology};
 /// assert!(shared.shared().is_some()); // one target, whatever the node
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Action {

@@ -11,6 +11,7 @@ use crate::topology::{NodeIx, Permille, Policy, Topology};
 
 /// What is done to a node's server.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ServerAction {

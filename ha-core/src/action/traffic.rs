@@ -9,6 +9,7 @@ use crate::topology::{NodeIx, Policy, Topology};
 
 /// What is done to a node's traffic, in all its pools on every balancer.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum TrafficAction {

@@ -9,6 +9,7 @@ use crate::topology::{NodeIx, Policy, Topology};
 
 /// What is done to the work that a node pulls by itself.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum WorkAction {

@@ -59,6 +59,7 @@ pub struct Law<'a> {
 
 /// What is required depends on what has happened.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// No fault, or only the controller's death and steps that failed, half-happened or are unknown.

@@ -8,3 +8,9 @@ pub mod watching {}
 
 #[doc = include_str!("beside_the_proof.md")]
 pub mod beside_the_proof {}
+
+#[doc = include_str!("procedures.md")]
+pub mod procedures {}
+
+#[doc = include_str!("states.md")]
+pub mod states {}

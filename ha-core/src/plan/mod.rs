@@ -3,6 +3,7 @@
 mod check;
 mod digest;
 mod draft;
+mod mermaid;
 mod model;
 mod reach;
 mod render;

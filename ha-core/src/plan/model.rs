@@ -11,7 +11,8 @@ use crate::topology::{Name, NodeIx, Policy};
 /// The format of plans that this library writes; a plan of a later format is refused.
 pub const PLAN_FORMAT: u32 = 5;
 
-/// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a [`Draft`](super::Draft).
+/// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a
+/// [`Draft`](crate::plan::Draft). Its JSON Schema is published as `schema/plan.json`.
 ///
 /// # Examples
 ///
@@ -24,7 +25,7 @@ pub const PLAN_FORMAT: u32 = 5;
 /// # let planned = plan(&patch, Snapshot::new(&topology, &state, &facts))?;
 /// let plan = planned.plan();
 /// assert!(plan.is_for(&topology) && plan.check(&topology).is_ok());
-/// println!("{}", plan.to_text(&topology));
+/// println!("{}", plan.to_text(&topology)); // or to_mermaid
 /// for stage in plan.stages() {
 ///     println!("{}: {} steps", stage.name, stage.steps.len());
 /// }
@@ -34,24 +35,41 @@ pub const PLAN_FORMAT: u32 = 5;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Plan {
+    /// The format that it is written in.
     pub(crate) format: u32,
+    /// The procedure that made it, as `patch`.
     pub(crate) procedure: String,
+    /// The cluster that it is for.
     pub(crate) cluster: Name,
+    /// The digest of the topology that it was made for: of what its proof rests on.
     pub(crate) topology: Digest,
+    /// How balancers and nodes were reached when it was made, by digest.
     #[serde(default)]
     pub(crate) reach: Reach,
+    /// The releases and generations that it speaks of, and what was declared of them.
     pub(crate) facts: Facts,
+    /// The phase of the law that it begins in.
     pub(crate) phase: Phase,
+    /// What all members have at the end.
     pub(crate) goal: Goal,
+    /// What its ends are called.
     pub(crate) ends: Ends,
+    /// The state of the cluster when the plan was made.
     pub(crate) start: ClusterState,
+    /// What it carries on; left out of the first plan of a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) carries_on: Option<Box<CarriesOn>>,
+    /// For each node where a rollback leads back to; `null` for a node that the plan does not change.
     pub(crate) known_good: Vec<Option<KnownGood>>,
+    /// The commands that make the change on a host.
     pub(crate) commands: ChangeCommands,
+    /// What is done, in order.
     pub(crate) stages: Vec<Stage>,
+    /// The stage, from 0 on, from which on the run goes forward only; the number of stages where it can be rolled back to the end.
     pub(crate) point_of_no_return: usize,
+    /// Where full service is not promised.
     pub(crate) windows: Vec<DegradedWindow>,
 }
 
@@ -150,6 +168,7 @@ impl Plan {
 
 /// What a plan carries on, after a run has met the loss of a failure domain.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CarriesOn {
     /// The state in which the run began.
@@ -179,6 +198,7 @@ impl CarriesOn {
 /// assert_eq!(End::AllNew.message(&ends), "all restarted");
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Ends {
     /// When it has reached its goal. Default `all new`.
@@ -214,6 +234,7 @@ impl Default for Ends {
 /// # Ok::<(), ha_core::state::TooManyReleases>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Goal {
     /// The release that all members have.
@@ -325,6 +346,7 @@ impl std::fmt::Display for Degraded {
 /// assert!(commands.deploy.is_empty());
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ChangeCommands {
     /// Installs the new release on a stopped server.
@@ -365,6 +387,7 @@ impl ChangeCommands {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Stage {
     /// What the stage is for, as text.
@@ -402,12 +425,14 @@ impl Stage {
 /// assert_eq!((step.attempts, step.on_failure), (2, OnFailure::Hold));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Step {
     /// What is done.
     pub action: Action,
     /// How long it may take; past it the outcome is unknown and is looked up.
     #[serde(with = "crate::millis", rename = "deadline_ms")]
+    #[cfg_attr(feature = "schemars", schemars(with = "u64"))]
     pub deadline: Duration,
     /// How often it may be tried in all, at least once.
     pub attempts: u8,
@@ -439,6 +464,7 @@ impl Step {
 
 /// What follows when a step failed for good.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OnFailure {

@@ -24,6 +24,7 @@ const ROLES: [Role; 4] = [Role::Balancer, Role::Host, Role::Probe, Role::Artifac
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Reach(BTreeMap<String, Digest>);
 

@@ -19,6 +19,7 @@ use crate::topology::{DomainIx, MemberIx, MemberLayout, NodeIx, Topology};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct ClusterState {
     nodes: Vec<NodeState>,
     /// Journals of earlier versions call them rows.

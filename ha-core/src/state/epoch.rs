@@ -43,6 +43,7 @@ impl fmt::Display for LeaseEpoch {
 /// assert_eq!(WriterEpoch::new(3).next(), WriterEpoch::new(4));
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct WriterEpoch(u64);
 
@@ -66,6 +67,7 @@ impl WriterEpoch {
 
 /// Says which site may write: each serving site has a higher epoch than all before it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct SiteEpoch(u64);
 

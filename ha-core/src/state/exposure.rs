@@ -68,6 +68,7 @@ impl fmt::Display for Route {
 /// The key of a route, by which a balancer finds it: a path prefix as `/orders`, or a host. It goes into balancers' commands and
 /// map files as it is: 1 to 255 visible ASCII characters, none of which ends or quotes anything there.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct RouteKey(Box<str>);
 
@@ -124,6 +125,7 @@ impl fmt::Display for RouteKey {
 
 /// The route of a service: what leads to it, and where it leads.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ServiceRoute {
@@ -148,6 +150,7 @@ impl fmt::Display for ServiceRoute {
 
 /// A service that a plan exposes or hides: its route, and the set of shared files that has it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Service {
     /// Its route.

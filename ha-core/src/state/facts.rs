@@ -4,6 +4,7 @@ use super::{Generations, Releases, SchemaChange, Service};
 
 /// What the ids inside a state stand for, and what was declared of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Facts {
     /// The releases, with the schema states that they can use and the releases that they may serve beside.

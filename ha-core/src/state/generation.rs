@@ -28,6 +28,7 @@ impl Generation {
 
 /// A generation's position in a [`Generations`] table.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct GenerationId(u8);
 
@@ -53,6 +54,7 @@ impl GenerationId {
 /// # Ok::<(), ha_core::state::TooManyGenerations>(())
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Generations(Vec<Generation>);
 

@@ -74,6 +74,7 @@ impl std::fmt::Display for LoanKind {
 /// assert_eq!(loans.iter().map(|loan| loan.to_string()).collect::<Vec<_>>(), ["held out of traffic"]);
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct LoanSet(u16);
 

@@ -20,6 +20,7 @@ use super::{GenerationId, LoanSet, Process, ReleaseId, ReleaseSet, ServerDomain,
 /// # Ok::<(), ha_core::state::TooManyReleases>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct NodeState {
     /// The server process.

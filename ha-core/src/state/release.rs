@@ -4,6 +4,7 @@ use super::SchemaRange;
 
 /// Stands for one release inside a state: an index into [`Releases`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(into = "u8", try_from = "u8")]
 pub struct ReleaseId(u8);
 
@@ -22,11 +23,13 @@ pub struct ReleaseId(u8);
 /// # Ok::<(), ha_core::state::TooManyReleases>(())
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Releases(Vec<Release>);
 
 /// What is known of one release. What was not declared is not assumed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 struct Release {
     name: Box<str>,
     schema: Option<SchemaRange>,
@@ -121,6 +124,7 @@ impl Releases {
 
 /// A set of releases.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct ReleaseSet(u64);
 

@@ -144,6 +144,7 @@ impl fmt::Display for Schema {
 /// assert!(!SchemaRange::OLD.contains(Schema::Contracting));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct SchemaRange {
     /// The first.
     pub first: Schema,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// assert!(change.verdict.keeps_both_releases());
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SchemaChange {
     /// How it can be made.
@@ -26,6 +27,7 @@ pub struct SchemaChange {
 
 /// How a change of the schema can be made beside a release that is in use.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SchemaVerdict {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// assert!(Process::Stopped.on(ProcessEvent::BecameReady).is_err());
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Process {
     /// The host itself is gone, or the server is not installed on it.
@@ -92,6 +93,7 @@ impl Process {
 
 /// Which of the servers' own cluster domains a server has joined.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ServerDomain {
     /// The one that serves.

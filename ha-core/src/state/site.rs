@@ -4,6 +4,7 @@ use super::SiteEpoch;
 
 /// The state of a data centre.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Site {
     /// It serves, and its database takes writes.
@@ -21,6 +22,7 @@ pub enum Site {
 
 /// The state of one site.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SiteState {
     /// Its state.

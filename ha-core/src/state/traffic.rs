@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a balancer's member is configured. Observed, since the balancer's configuration decides it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum MemberKind {
     /// Takes traffic whenever it is admitted.
@@ -25,6 +26,7 @@ pub enum MemberKind {
 /// assert!(Traffic::Draining { in_flight: true }.on(TrafficEvent::Closed).is_err());
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Traffic {
     /// Takes nothing, and nothing connects the balancer to it.
@@ -104,6 +106,7 @@ impl Traffic {
 
 /// The state of one node in one pool on one balancer instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MemberState {
     /// How the member is configured.

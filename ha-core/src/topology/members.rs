@@ -15,6 +15,7 @@ pub(super) struct Members {
 
 /// Where each node's members are among all members. Cheap to clone.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(from = "Vec<u32>", into = "Vec<u32>")]
 pub struct MemberLayout(Arc<[u32]>);
 
