@@ -179,6 +179,14 @@ impl RejoinRequest {
             let admit = vec![step(TrafficAction::Admit.into())];
             stages.push(Stage::new("keep in traffic what serves", serving, admit));
         }
+        let still_out = |(index, it): &(NodeIx, &Node)| {
+            let gone = !it.spare && topology.is_home(it) && !state.node(*index).process.is_ready();
+            *index != node && gone && !law::is_exposed(state, *index)
+        };
+        let still_out: Vec<NodeIx> = topology.nodes().filter(still_out).map(|(index, _)| index).collect();
+        if !still_out.is_empty() {
+            stages.push(Stage::new("keep out what is not back", still_out, vec![step(TrafficAction::TakeOut.into())]));
+        }
         stages.push(stage("bring the member back", node, actions));
         for spare in kept {
             stages.push(stage(

@@ -237,6 +237,7 @@ async fn run(scenario: &LossScenario, world: &World, planned: Planned) -> Afterm
     let ended: Ended = (end, open);
     // A controller that died before it wrote anything down has changed nothing.
     if entries.is_empty() {
+        broken.retain(|broken| broken.what.starts_with("I3"));
         return Aftermath::NotBegun { broken };
     }
     broken.extend(judged.untrue_end(world, &ended).into_iter().map(|what| Broken { at: took, what }));
@@ -334,7 +335,8 @@ impl Judged<'_> {
     fn broken(&self, world: &World, served: &Served) -> Vec<Broken> {
         // The policy declares the window in which one more loss is not survived.
         let unprotected = self.scenario.shape.after_loss == AfterLoss::Finish && self.more_lost().next().is_some();
-        let seen = self.seen.broken.iter().filter(|seen| {
+        let watched = self.seen.broken.iter().filter(|seen| !self.came_late() || seen.at < self.took);
+        let seen = watched.filter(|seen| {
             let in_window = unprotected && seen.short.as_ref().is_some_and(|short| short.sum.domain.is_some());
             !in_window && !self.floors.excuse(seen, &self.faults)
         });

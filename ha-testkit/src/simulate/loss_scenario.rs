@@ -105,8 +105,8 @@ fn fault(random: &mut Random, shape: &Shape, lost: &[String], returns: Option<Re
     let spares = (1..=shape.spares.len()).map(|number| format!("spare{number}"));
     let nodes: Vec<String> = members.chain(spares).collect();
     let balancers: Vec<String> = (1..=shape.balancers).map(|number| format!("lb{number}")).collect();
-    // Most runs are over after a few seconds.
-    let longest = if random.once_in(2) { 2_500 } else { 12_000 };
+    // Most runs are over after a few seconds, and many at once.
+    let longest = [150, 2_500, 8_000].get(random.below(3)).copied().unwrap_or(150);
     let after = Duration::from_millis(u64::try_from(random.below(longest)).unwrap_or(0));
     let node = random.pick(&nodes).cloned().unwrap_or_default();
     let balancer = random.pick(&balancers).cloned().unwrap_or_default();
@@ -126,13 +126,14 @@ fn fault(random: &mut Random, shape: &Shape, lost: &[String], returns: Option<Re
             let operations = [
                 (Operation::SetAdmin, balancer.clone()),
                 (Operation::SetAdmin, balancer.clone()),
+                (Operation::SetAdmin, balancer.clone()),
                 (Operation::Start, started.clone()),
-                (Operation::Stop, started.clone()),
+                (if returns.is_some() { Operation::Stop } else { Operation::Test }, started.clone()),
                 (Operation::Test, started.clone()),
-                (Operation::Run, started),
+                (if returns == Some(Return::WithOtherRelease) { Operation::Run } else { Operation::Start }, started),
             ];
             let (operation, name) = random.pick(&operations).cloned().unwrap_or((Operation::SetAdmin, balancer));
-            let skip = random.below(if operation == Operation::SetAdmin { 8 } else { 2 });
+            let skip = if operation == Operation::SetAdmin { random.below(4) } else { usize::from(random.once_in(4)) };
             FaultAt::Call { operation, name, skip, fault: random.pick(&FAULTS).copied().unwrap_or(FAULTS[0]) }
         }
     }
