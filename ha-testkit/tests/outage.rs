@@ -150,3 +150,83 @@ fn a_run_that_is_held_for_a_person_after_a_loss_is_resumed_with_the_other_answer
         assert_eq!(world.installed("esb1"), world.installed("esb2"), "{report}");
     });
 }
+
+/// Follows up the loss of esb1 and begins its return; then something happens to the world, and the run goes to its end.
+async fn return_of_esb1(
+    shape: Shape,
+    after: u64,
+    meanwhile: impl AsyncFn(&World),
+) -> (World, ha_core::report::RunReport) {
+    let world = shape.world().unwrap();
+    world.lose("esb1");
+    let outage = run(&world, "outage-1", &OutageRequest::of("esb1")).await;
+    assert_eq!((outage.end, outage.open.len()), (End::AllNew, 0), "{outage}");
+    world.repair("esb1");
+    let engine = world.engine();
+    let planned = engine.plan(&RejoinRequest::of("esb1")).await.unwrap_or_else(|error| panic!("{error}"));
+    let running = engine.run("run".into(), planned).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(after)).await;
+    meanwhile(&world).await;
+    let report = running.wait().await.unwrap();
+    (world, report)
+}
+
+#[test]
+fn a_member_that_is_lost_again_while_it_comes_back_is_not_said_to_be_back() {
+    let mut ends = BTreeMap::new();
+    for after in (0..24).map(|step| step * 250) {
+        paused(async {
+            let lose = async |world: &World| world.lose("esb1");
+            let (world, report) = return_of_esb1(Shape::active_passive(), after, lose).await;
+            // It has passed its test by then, and what is left to do is over before anybody looks again.
+            let late = after > 2_000;
+            let said = format!("after {after} ms: {report} {:#?}", turns(&world).await);
+            assert!(late || report.end != End::AllNew, "{said}");
+            assert!(world.admin("lb1", "esb2") == Some(Admin::Ready), "{said}");
+            *ends.entry(report.end.to_string()).or_insert(0) += 1;
+        });
+    }
+    assert!(ends.get("all old").is_some_and(|count| *count > 3), "{ends:?}");
+}
+
+#[test]
+fn a_member_comes_back_where_nobody_stands_in_for_it() {
+    for shape in [Shape::active_passive().with_spares(&[]), Shape::active_active(3, 500), Shape::active_active(2, 750)]
+    {
+        paused(async {
+            let (world, report) = return_of_esb1(shape, 0, async |_: &World| ()).await;
+            assert_eq!((report.end, report.open.len()), (End::AllNew, 0), "{report}");
+            assert!(world.runs("esb1"), "{report}");
+        });
+    }
+}
+
+#[test]
+fn a_balancer_that_loses_its_state_while_a_member_comes_back_sends_it_nothing_untested_and_keeps_who_serves() {
+    paused(async {
+        let clients = std::cell::RefCell::new(None);
+        let forget = async |world: &World| {
+            *clients.borrow_mut() = Some(world.clients());
+            world.restart_balancer("lb1");
+        };
+        let (world, report) = return_of_esb1(Shape::active_passive(), 150, forget).await;
+        assert_eq!((report.end, report.open.len()), (End::AllNew, 0), "{report}");
+        let served = clients.take().unwrap().stop().await;
+        assert_eq!(served.lost, 0, "{served:?}");
+        assert!(!world.runs("spare1"));
+    });
+}
+
+#[test]
+fn the_loss_of_a_node_that_shares_files_or_pulls_work_is_followed_up_and_says_what_stands_still() {
+    for (lost, words) in [("esb1", "nobody pulls the work of esb1"), ("esb2", "nobody that is left may write them")] {
+        paused(async {
+            let world = Shape::active_passive().with_files().with_work().world().unwrap();
+            world.lose(lost);
+            let outage = run(&world, "outage-1", &OutageRequest::of(lost)).await;
+            assert_eq!((outage.end, outage.open.len()), (End::AllNew, 0), "{outage}");
+            assert!(outage.to_string().contains(words), "{outage}");
+            assert_eq!(world.writers(), ["esb2"], "nothing is handed over without a fence");
+        });
+    }
+}

@@ -15,12 +15,13 @@ use super::on::{
 };
 use super::watch::watch_all;
 use crate::backend::{ConfigFinding, Expectations, Shared};
+use crate::plan::Plan;
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
     ClusterState, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Route, Schema,
     ServiceRoute, SharedSeen, Site, SiteEpoch, SiteState, Sync, Target, Work, WriterEpoch,
 };
-use crate::topology::{NodeIx, SiteRole, SiteSpec};
+use crate::topology::{DomainIx, NodeIx, SiteRole, SiteSpec};
 
 /// The observed state of a cluster, its gates run.
 ///
@@ -91,7 +92,7 @@ impl Engine {
     /// The same, and the route of a service.
     async fn observe_with(&self, route: Option<&ServiceRoute>) -> Result<Observed, RunError> {
         let (seen, (schema_change, unreviewed)) =
-            tokio::join!(whole(&self.shared, true, route, READ_AGAIN), review_schema(&self.shared));
+            tokio::join!(whole(&self.shared, true, route, READ_AGAIN, &[]), review_schema(&self.shared));
         let (Seen { nodes, schema, exposure, notes }, members, balancer_notes) = seen;
         let mut facts = Facts { schema_change, ..Facts::default() };
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
@@ -204,17 +205,18 @@ fn site_at_rest(site: &SiteSpec) -> SiteState {
 }
 
 /// Observes the whole cluster in the terms of a plan, without running gates. What cannot be read is asked for again for
-/// `patience`; returns also what could not be read then, one line each.
-pub(super) async fn observe(shared: &Arc<Parts>, facts: &Facts, patience: Duration) -> (Observation, Vec<String>) {
-    let (hosts, members, balancer_notes) = whole(shared, false, route_of(facts), patience).await;
-    let observation = in_terms_of(facts, &hosts, members);
+/// `patience`, unless it was lost when the plan was made; returns also what could not be read then, one line each.
+pub(super) async fn observe(shared: &Arc<Parts>, plan: &Plan, patience: Duration) -> (Observation, Vec<String>) {
+    let (hosts, members, balancer_notes) =
+        whole(shared, false, route_of(&plan.facts), patience, plan.start.lost()).await;
+    let observation = in_terms_of(&plan.facts, &hosts, members);
     (observation, hosts.notes.into_iter().chain(balancer_notes).collect())
 }
 
 /// Observes the hosts and the database, without running gates. What an order in flight is changing is not asked for: that order
 /// reads back by itself, and [`ClusterState::absorb`] leaves it alone.
 pub(super) async fn observe_hosts(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
-    in_terms_of(facts, &look(shared, false, changing, route_of(facts), Duration::ZERO).await, Vec::new())
+    in_terms_of(facts, &look(shared, false, changing, route_of(facts), Duration::ZERO, &[]).await, Vec::new())
 }
 
 fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observation {
@@ -243,8 +245,9 @@ async fn whole(
     gates: bool,
     route: Option<&ServiceRoute>,
     patience: Duration,
+    lost: &[DomainIx],
 ) -> (Seen, Vec<MemberState>, Vec<String>) {
-    let hosts = look(shared, gates, &[], route, patience);
+    let hosts = look(shared, gates, &[], route, patience, lost);
     let (hosts, (members, mut notes)) = tokio::join!(hosts, watch_all(shared, patience));
     notes.sort();
     (hosts, members, notes)
@@ -255,10 +258,12 @@ async fn look(
     gates: bool,
     changing: &[Target],
     route: Option<&ServiceRoute>,
-    patience: Duration,
+    longest: Duration,
+    lost: &[DomainIx],
 ) -> Seen {
     let mut parts: JoinSet<Part> = JoinSet::new();
-    for (node, _) in shared.topology.nodes() {
+    for (node, declared) in shared.topology.nodes() {
+        let patience = if lost.contains(&declared.domain) { Duration::ZERO } else { longest };
         if !changing.contains(&Target::Server(node)) {
             let task = shared.clone();
             let part = async move {
@@ -290,7 +295,7 @@ async fn look(
         let task = shared.clone();
         let part = async move {
             let read = |(_, note): &(_, Option<String>)| note.is_none();
-            let (schema, note) = read_again(patience, || observe_schema(&task), read).await;
+            let (schema, note) = read_again(longest, || observe_schema(&task), read).await;
             Part::Schema(schema, note)
         };
         parts.spawn(part.in_current_span());
@@ -299,7 +304,7 @@ async fn look(
         let (task, route) = (shared.clone(), route.clone());
         let part = async move {
             let read = |(_, note): &(_, Option<String>)| note.is_none();
-            let (exposure, note) = read_again(patience, || observe_exposure(&task, &route), read).await;
+            let (exposure, note) = read_again(longest, || observe_exposure(&task, &route), read).await;
             Part::Exposure(exposure, note)
         };
         parts.spawn(part.in_current_span());

@@ -184,7 +184,7 @@ impl Engine {
                 return Err(RunError::Unfinished { run: known });
             }
         }
-        let (seen, notes) = observe(&self.shared, &plan.facts, READ_AGAIN).await;
+        let (seen, notes) = observe(&self.shared, plan, READ_AGAIN).await;
         match compare(&self.shared.topology, plan, &seen) {
             Compared { differences, .. } if !differences.is_empty() => Err(RunError::StalePlan(differences.join(", "))),
             Compared { unread, .. } if !unread.is_empty() => Err(RunError::Unread { unread, notes }),

@@ -3,7 +3,8 @@ use crate::state::ClusterState;
 
 impl Law<'_> {
     /// Checks I5: a file sync that is open and whose ends differ brings a tested, newer set from the writer to a node that
-    /// takes no requests.
+    /// takes no requests. A node of a lost domain is excepted, as from I6: nothing is copied to it by a command of ours, and nobody
+    /// can read what it has.
     ///
     /// # Errors
     /// The violation, for the first such sync.
@@ -12,6 +13,7 @@ impl Law<'_> {
         let from = state.node(source);
         for (target, node) in state.nodes() {
             if target == source
+                || state.is_lost(self.topology.node(target).domain)
                 || !node.sync.is_open()
                 || node.generation.is_some() && node.generation == from.generation
             {

@@ -1,5 +1,5 @@
 use super::{PLAN_FORMAT, Plan, Stage, Step};
-use crate::law::Phase;
+use crate::law::{self, Law, Phase};
 use crate::topology::Topology;
 
 /// Refuses a plan that is none, as one that was edited by hand: it says where, and why.
@@ -43,11 +43,21 @@ impl Plan {
         )?;
         let began = self.carries_on.as_ref().is_none_or(|carried| carried.began.fits(topology));
         demand(began, "the state that the run began with is not one of its topology")?;
-        let claims = self.phase == Phase::Quiet || !self.start.lost().is_empty();
+        let claims = self.phase == Phase::Quiet || !self.start.lost().is_empty() || self.misses_a_member(topology);
         demand(claims, "the plan's phase asks less than the law does where no failure domain is lost at its start")?;
         demand(self.point_of_no_return <= self.stages.len(), "the point of no return is behind the last stage")?;
         demand(self.stages.len() < usize::from(u16::MAX), "the plan has more than 65,534 stages")?;
         self.stages.iter().enumerate().try_for_each(|(at, stage)| check_stage(topology, at + 1, stage))
+    }
+}
+
+impl Plan {
+    /// Tells whether a member is out of traffic at the plan's start, and what a quiet state requires is short: what was lost is not
+    /// back yet.
+    fn misses_a_member(&self, topology: &Topology) -> bool {
+        let is_out = |node| !law::is_exposed(&self.start, node);
+        topology.members().any(|(node, _)| is_out(node))
+            && Law::new(topology, &self.facts).check(&self.start, Phase::Quiet).is_err()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::action::KnownGood;
 use crate::law;
 use crate::plan::{ChangeCommands, Ends, Plan};
 use crate::state::{ClusterState, Process, ProcessEvent, Traffic};
-use crate::topology::{DomainIx, NodeIx, Topology};
+use crate::topology::{DomainIx, Node, NodeIx, Role, Topology};
 
 /// Asks for what follows the loss of nodes while no change runs: they are held out on every balancer, so that none comes back by
 /// itself; those that stand by are admitted where the rest does not carry what it must; spares take the places of members until
@@ -15,6 +15,9 @@ use crate::topology::{DomainIx, NodeIx, Topology};
 /// Whoever asks has decided that the nodes are lost: the [monitor](crate::machine::monitor) proposes it, or a person does. Nodes
 /// that fail together (one failure domain) are lost together. What changes is server configuration: the balancers and the spares,
 /// nothing on the lost nodes. It goes forward only; no write is taken over, so that no window is declared.
+///
+/// What cannot be fenced is not moved: where the lost node wrote the shared files, or pulled work, the plan says that both stand
+/// still until it is back or a person moves them.
 ///
 /// # Examples
 ///
@@ -73,11 +76,13 @@ impl Procedure for OutageRequest {
                         that are stopped, bring a spare, or lower what is required after a loss (pool.survive_one)";
             return Err(PlanError::Incomplete(what.into()));
         }
+        let still = stands_still(seen.topology, &start);
         let plans: Vec<Plan> = drafts
             .into_iter()
             .map(|mut draft| {
-                draft.ends =
-                    Ends::new("secured: what is lost is held out, and what is left carries the load", "as found");
+                let reached =
+                    format!("secured: what is lost is held out, and what is left carries the load{}", still.concat());
+                draft.ends = Ends::new(reached, "as found");
                 Plan::from(draft)
             })
             .collect();
@@ -106,6 +111,27 @@ impl OutageRequest {
         }
         Ok(state)
     }
+}
+
+/// Says what of a lost node nobody does in its place: it would have to be fenced first, and nobody can reach it.
+fn stands_still(topology: &Topology, state: &ClusterState) -> Vec<String> {
+    let mut still = Vec::new();
+    let writes = law::writer(state).filter(|writer| !state.is_lost(topology.node(*writer).domain));
+    if topology.files().is_some() && writes.is_none() {
+        still.push(
+            "; the shared files stay as they are: nobody that is left may write them until what is lost is back, or a person hands \
+             them to another node"
+                .to_owned(),
+        );
+    }
+    let pulled = |node: &&Node| state.is_lost(node.domain) && node.component(Role::Work).is_some();
+    let pulled: Vec<&str> =
+        topology.nodes().map(|(_, node)| node).filter(pulled).map(|node| node.name.as_str()).collect();
+    if !pulled.is_empty() {
+        let names = pulled.join(", ");
+        still.push(format!("; nobody pulls the work of {names} until it is back, or a person moves it"));
+    }
+    still
 }
 
 fn lose(topology: &Topology, state: &mut ClusterState, domain: DomainIx) {

@@ -31,9 +31,11 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
         let mut members = topology.members().filter(|(_, node)| !state.is_lost(node.domain));
         members.any(|(index, _)| state.node(index).release == Some(to) && law::is_exposed(state, index))
     };
+    // What follows a loss is no change: it is brought to its end.
+    let secures = plan.goal.release.is_none() && !plan.goes_back() && !back && !plan.start.lost().is_empty();
     // What consumers have already is kept where that can be proven; what they have not is taken back.
     let aims = match plan.goal.release {
-        _ if back => vec![Aim::GoBack],
+        _ if back || is_moot(topology, plan, state) => vec![Aim::GoBack],
         Some(to) if !forward_only && (plan.goes_back() || run.targets.goes_back()) => {
             vec![Aim::GoBack, Aim::Finish(to)]
         }
@@ -54,7 +56,7 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
         windows: &plan.windows,
     };
     let finished = |aim, mut draft: Draft| {
-        let mut carried = CarriesOn::new(plan.configured().clone(), aim == Aim::GoBack);
+        let mut carried = CarriesOn::new(plan.configured().clone(), aim == Aim::GoBack && !secures);
         carried.forward_only = forward_only;
         draft.carries_on = Some(Box::new(carried));
         draft.ends = recovery(aim).ends(plan);
@@ -77,6 +79,25 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
         }
     }
     Err(refused)
+}
+
+/// Tells whether all that was to be changed is lost, and the rest had the goal's release when the run began: nothing is left to
+/// finish, as where the member that was brought back is lost again.
+fn is_moot(topology: &Topology, plan: &Plan, state: &ClusterState) -> bool {
+    let is_lost = |node: NodeIx| state.is_lost(topology.node(node).domain);
+    let known = |node: NodeIx| plan.known_good[node.index()].map(|known| known.release);
+    let mut living = topology.members().map(|(node, _)| node).filter(|node| !is_lost(*node));
+    let had_it = living.all(|node| known(node).is_some_and(|release| Some(release) == plan.goal.release));
+    let changes = |stage: &&Stage| stage.steps.iter().any(|step| matches!(step.action, Action::Server(_)));
+    let mut changed = plan.stages.iter().filter(changes).flat_map(|stage| stage.nodes.iter().copied());
+    had_it && changed.all(|node| topology.node(node).spare || is_lost(node))
+}
+
+/// Returns in which phase a plan begins that starts in a state.
+pub(super) fn phase_of(topology: &Topology, facts: &Facts, start: &ClusterState) -> Phase {
+    let law = Law::new(topology, facts);
+    let holds = |phase: &Phase| law.check(start, *phase).is_ok();
+    [Phase::Quiet, Phase::Settled].into_iter().find(holds).unwrap_or(Phase::Shaken)
 }
 
 /// Where the living members are brought.
@@ -162,9 +183,7 @@ impl Recovery<'_> {
             Aim::GoBack => Goal::unchanged(),
         };
         let mut draft = Draft::new(self.procedure, self.topology, self.start.clone(), self.facts.clone(), goal);
-        let law = Law::new(self.topology, self.facts);
-        let holds = |phase| law.check(self.start, phase).is_ok();
-        draft.phase = [Phase::Quiet, Phase::Settled].into_iter().find(|phase| holds(*phase)).unwrap_or(Phase::Shaken);
+        draft.phase = phase_of(self.topology, self.facts, self.start);
         draft.known_good = self.known_good.to_vec();
         draft.commands = self.commands.clone();
         draft.stages = self.stages(lineup);

@@ -1,12 +1,13 @@
 use serde::{Deserialize, Serialize};
 
+use super::recover::phase_of;
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, KnownGood, ServerAction, TrafficAction};
 use crate::law;
 use crate::machine::GUARD_INTERVAL;
 use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage, Step};
 use crate::state::{ClusterState, Process, ReleaseId};
-use crate::topology::{NodeIx, Topology};
+use crate::topology::{Node, NodeIx, Topology};
 
 /// Asks for the return of a member that was lost: it is brought to the release of the members that serve, tested out of traffic, and
 /// admitted as a member again; then the spare that stood in for it is retired. It comes back as the passive node where members
@@ -57,7 +58,16 @@ impl Procedure for RejoinRequest {
         let mut pools = seen.topology.pools();
         let all_serve = pools.all(|(pool, it)| usize::from(it.serve) >= seen.topology.members_of(pool).count());
         let ways = if all_serve { &[false][..] } else { &[true, false] };
-        let plans: Vec<Plan> = ways.iter().map(|stands_by| self.plan(seen, node, to, *stands_by)).collect();
+        let start = without_what_is_gone(seen, node);
+        let seen = Snapshot { state: &start, ..seen };
+        let stand_ins: Vec<NodeIx> = stand_ins(seen.topology, seen.state).collect();
+        // While others stay lost the spares may be needed in their places.
+        let fewest = if start.lost().is_empty() { stand_ins.len() } else { 0 };
+        let retired = (fewest..=stand_ins.len()).rev().map(|count| stand_ins.split_at(count));
+        let plans: Vec<Plan> = retired
+            .flat_map(|spares| ways.iter().map(move |stands_by| (spares, *stands_by)))
+            .map(|(spares, stands_by)| self.plan(seen, node, to, (stands_by, !all_serve), spares))
+            .collect();
         let remedy = "the node stays held out; bring what is named above into order, then plan again";
         Ok(Proposal::new(plans.into_iter(), remedy))
     }
@@ -125,7 +135,14 @@ impl RejoinRequest {
         Ok(to)
     }
 
-    fn plan(&self, seen: Snapshot<'_>, node: NodeIx, to: ReleaseId, stands_by: bool) -> Plan {
+    fn plan(
+        &self,
+        seen: Snapshot<'_>,
+        node: NodeIx,
+        to: ReleaseId,
+        (stands_by, some_stand_by): (bool, bool),
+        (retired, kept): (&[NodeIx], &[NodeIx]),
+    ) -> Plan {
         let Snapshot { topology, state, facts, .. } = seen;
         let step = |action: Action| {
             Step::new(action, topology.policy()).with_attempts(if action.puts_under_change() { 1 } else { 2 })
@@ -134,7 +151,8 @@ impl RejoinRequest {
             Stage::new(name, vec![node], actions.into_iter().map(step).collect())
         };
         let known = state.node(node);
-        let mut actions: Vec<Action> = Vec::new();
+        // It stays out, whatever a balancer that loses its state has of it.
+        let mut actions: Vec<Action> = vec![TrafficAction::TakeOut.into()];
         if known.release != Some(to) || known.half_changed {
             if known.process != Process::Stopped {
                 actions.push(ServerAction::Stop.into());
@@ -151,9 +169,33 @@ impl RejoinRequest {
         if !stands_by && !topology.policy().soak.is_zero() {
             actions.push(ServerAction::Soak.into());
         }
-        let mut stages = vec![stage("bring the member back", node, actions)];
-        let stand_ins: Vec<NodeIx> = stand_ins(topology, state).collect();
-        for spare in &stand_ins {
+        // Who serves since the loss is not what the balancers are configured for: one that loses its state is told again.
+        let serves = |(index, it): &(NodeIx, &Node)| {
+            law::is_exposed(state, *index) && state.node(*index).is_tested() && (it.spare || some_stand_by)
+        };
+        let serving: Vec<NodeIx> = topology.nodes().filter(serves).map(|(index, _)| index).collect();
+        let mut stages = Vec::new();
+        if !serving.is_empty() {
+            let admit = vec![step(TrafficAction::Admit.into())];
+            stages.push(Stage::new("keep in traffic what serves", serving, admit));
+        }
+        let still_out = |(index, it): &(NodeIx, &Node)| {
+            let gone = !it.spare && topology.is_home(it) && !state.node(*index).process.is_ready();
+            *index != node && gone && !law::is_exposed(state, *index)
+        };
+        let still_out: Vec<NodeIx> = topology.nodes().filter(still_out).map(|(index, _)| index).collect();
+        if !still_out.is_empty() {
+            stages.push(Stage::new("keep out what is not back", still_out, vec![step(TrafficAction::TakeOut.into())]));
+        }
+        stages.push(stage("bring the member back", node, actions));
+        for spare in kept {
+            stages.push(stage(
+                "leave the spare in the place of a lost member",
+                *spare,
+                vec![TrafficAction::StandIn.into()],
+            ));
+        }
+        for spare in retired {
             let mut retire: Vec<Action> = vec![TrafficAction::TakeOut.into(), ServerAction::Stop.into()];
             let renews = state.node(*spare).release != Some(to) && !self.apply.is_empty();
             if renews {
@@ -165,6 +207,7 @@ impl RejoinRequest {
         let mut draft = Draft::new("rejoin", topology, state.clone(), facts.clone(), Goal::of_release(to));
         draft.ends = Ends::new("back: the member serves or stands by again", "as before: the member is held out");
         draft.commands = ChangeCommands::new(self.apply.clone(), self.restore.clone());
+        draft.phase = phase_of(topology, facts, state);
         // The node is out of traffic and stays so where a step fails: nothing of it is to be taken back.
         draft.point_of_no_return = 0;
         draft.stages = stages;
@@ -172,11 +215,24 @@ impl RejoinRequest {
         draft.windows.push(DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2));
         for (index, known) in draft.known_good.iter_mut().enumerate() {
             let spare = topology.nodes().nth(index).is_some_and(|(_, node)| node.spare);
-            let changes = index == node.index() || !spare || stand_ins.iter().any(|spare| spare.index() == index);
+            let changes = index == node.index() || !spare || retired.iter().any(|spare| spare.index() == index);
             *known = known.filter(|_: &KnownGood| changes);
         }
         Plan::from(draft)
     }
+}
+
+/// Returns the state in which the other members that do not answer, and are held out, count as lost: they are not asked for.
+fn without_what_is_gone(seen: Snapshot<'_>, node: NodeIx) -> ClusterState {
+    let (topology, mut state) = (seen.topology, seen.state.clone());
+    for domain in topology.domains().filter(|domain| *domain != topology.node(node).domain) {
+        let gone =
+            |node: NodeIx| seen.state.node(node).process == Process::Unknown && !law::is_exposed(seen.state, node);
+        if topology.nodes_of(domain).all(gone) {
+            state.set_lost(domain);
+        }
+    }
+    state
 }
 
 /// Lists the spares that run and are not held out, or are ready: they stand in for somebody.

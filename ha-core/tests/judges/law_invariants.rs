@@ -155,6 +155,12 @@ fn an_open_sync_whose_ends_differ_brings_a_tested_newer_set_to_a_node_without_re
         assert!(found.as_ref().is_some_and(|facts| facts.contains(what)), "{what}: {found:?}");
     };
     assert_eq!(ends(&newer, &unchanged, Traffic::Out), None);
+    let base = with_files();
+    let unread = base.clone().with("esb2", |node| (node.sync, node.generation) = (Sync::Unknown, None));
+    let unread = unread.with_traffic("esb2", Traffic::In);
+    assert!(unread.law().sync(&unread.state).is_err(), "what it has is not known, and it may be receiving requests");
+    let lost = unread.without("esb2");
+    assert_eq!(lost.law().sync(&lost.state), Ok(()), "the fault took it, and no command of ours reaches it");
     says(ends(&newer, &unchanged, Traffic::In), "may be receiving requests");
     says(ends(&untested, &unchanged, Traffic::Out), "has not passed its test");
     says(ends(&unchanged, &newer, Traffic::Out), "is not newer");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ha_core::action::Order;
 use ha_core::journal::Journal;
 use ha_core::record::{Entry, Record};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::FaultAt;
@@ -16,9 +17,9 @@ use crate::world::{Served, World};
 /// How long a fault may break capacity before the reaction must have ended.
 pub(super) const REACTION: Duration = Duration::from_millis(4_000);
 /// How long a balancer that forgot may send requests to what is under change.
-const EXPOSURE: Duration = Duration::from_millis(1_000);
+pub(super) const EXPOSURE: Duration = Duration::from_millis(1_000);
 /// How long the engine may take to see a fault: what it begins until then, it begins in what it holds for a quiet state.
-const UNSEEN: Duration = Duration::from_millis(600);
+pub(super) const UNSEEN: Duration = Duration::from_millis(600);
 
 /// The sums below which the engine's own commands may not bring the cluster after a fault: what the fault left, and no more
 /// than there was before it. Nodes with an order in flight are not counted, since that order goes on to its end.
@@ -65,7 +66,11 @@ impl Floors {
                 let kept = seen.short.as_ref().is_none_or(|short| self.are_kept(&short.sum, short.has));
                 (*after..*after + within).contains(&seen.at) && kept
             }
-            FaultAt::Abort { .. } | FaultAt::Death { .. } | FaultAt::Call { .. } => false,
+            FaultAt::Abort { .. }
+            | FaultAt::Death { .. }
+            | FaultAt::Call { .. }
+            | FaultAt::Return { .. }
+            | FaultAt::LossOnceSurvived { .. } => false,
         })
     }
 }
@@ -79,14 +84,18 @@ pub(super) fn lost_without_excuse(served: &Served, faults: &[FaultAt]) -> Option
             served.reasons.keys().all(of_it) && last < *after + REACTION
         }
         FaultAt::Forget { after, .. } => first + LONGEST_REQUEST >= *after && last < *after + EXPOSURE,
-        FaultAt::Abort { .. } | FaultAt::Death { .. } | FaultAt::Call { .. } => false,
+        FaultAt::Abort { .. }
+        | FaultAt::Death { .. }
+        | FaultAt::Call { .. }
+        | FaultAt::Return { .. }
+        | FaultAt::LossOnceSurvived { .. } => false,
     });
     let message = format!("{} requests were lost, sent from {first:?} to {last:?}: {:?}", served.lost, served.reasons);
     (!excused).then_some(message)
 }
 
 /// A request that a fault cuts may have been sent so long before.
-const LONGEST_REQUEST: Duration = Duration::from_secs(2);
+pub(super) const LONGEST_REQUEST: Duration = Duration::from_secs(2);
 
 fn least(mut one: BTreeMap<Sum, u64>, other: &BTreeMap<Sum, u64>) -> BTreeMap<Sum, u64> {
     for (sum, least) in &mut one {
@@ -115,12 +124,12 @@ pub(super) fn later<F: Future<Output = ()> + Send>(
     world: &World,
     after: Duration,
     act: impl FnOnce(World) -> F + Send + 'static,
-) {
+) -> JoinHandle<()> {
     let (world, at) = (world.clone(), Instant::now() + after);
     tokio::spawn(async move {
         tokio::time::sleep_until(at).await;
         act(world).await;
-    });
+    })
 }
 
 #[cfg(test)]

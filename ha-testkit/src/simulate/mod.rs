@@ -5,6 +5,9 @@
 
 mod blind;
 mod excuse;
+mod loss;
+mod loss_scenario;
+mod loss_watch;
 mod mutate;
 mod random;
 mod required;
@@ -13,6 +16,8 @@ mod scenario;
 mod watch;
 
 pub use blind::harm_of;
+pub use loss::{Aftermath, simulate_loss};
+pub use loss_scenario::{LossScenario, Return};
 pub use mutate::{Mutant, mutants};
 pub use random::Random;
 pub use run::{Outcome, simulate, simulate_death, simulate_plan};

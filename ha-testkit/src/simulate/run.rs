@@ -7,6 +7,7 @@ use ha_core::plan::{Digest, Plan};
 use ha_core::procedure::{PlanError, Planned};
 use ha_core::record::{End, Entry};
 use ha_core::safety::Counterexample;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::blind::Before;
@@ -126,23 +127,9 @@ pub async fn simulate_death(
     let (began, floors, before) = (Instant::now(), Floors::default(), Before::of(world));
     let goal = planned.plan().clone();
     for fault in faults {
-        schedule(world, controller, fault, &floors);
+        let _ = schedule(world, controller, fault, &floors);
     }
-    let first = world.engine_of(controller);
-    let asked =
-        faults.iter().filter_map(|fault| if let FaultAt::Abort { after } = fault { Some(*after) } else { None });
-    let asked: Vec<Duration> = asked.collect();
-    let running = tokio::spawn(async move { asked_back(first.run("run".into(), planned).await?, asked).await });
-    let report = loop {
-        if controller.is_dead() {
-            meanwhile(world).await;
-            break take_over(&world.engine(), "run").await;
-        }
-        if running.is_finished() {
-            break running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
-        }
-        sleep(Duration::from_millis(100)).await;
-    };
+    let report = run_to_its_end(world, planned, faults, controller, meanwhile).await;
     let took = began.elapsed();
     sleep(REACTION).await;
     let (served, seen) = (clients.stop().await, watch.end());
@@ -175,29 +162,61 @@ pub async fn simulate_death(
     Outcome::Ran { end, open, broken, trace: trace(&entries, &served), served, took }
 }
 
-fn schedule(world: &World, controller: &Controller, fault: &FaultAt, floors: &Floors) {
-    let floors = floors.clone();
-    match fault.clone() {
-        FaultAt::Loss { after, node } => {
-            later(world, after, async move |world| floors.shake(&world, |world| world.lose(&node)).await);
+/// Runs a plan as `run`, and lets another controller go on where this one dies.
+pub(super) async fn run_to_its_end(
+    world: &World,
+    planned: Planned,
+    faults: &[FaultAt],
+    controller: &Controller,
+    meanwhile: &impl AsyncFn(&World),
+) -> Result<Ended, RunError> {
+    let first = world.engine_of(controller);
+    let asked =
+        faults.iter().filter_map(|fault| if let FaultAt::Abort { after } = fault { Some(*after) } else { None });
+    let asked: Vec<Duration> = asked.collect();
+    let running = tokio::spawn(async move { asked_back(first.run("run".into(), planned).await?, asked).await });
+    loop {
+        if controller.is_dead() {
+            meanwhile(world).await;
+            return take_over(&world.engine(), "run").await;
         }
-        FaultAt::Forget { after, balancer } => {
-            later(world, after, async move |world| {
-                floors.shake(&world, |world| world.restart_balancer(&balancer)).await;
-            });
+        if running.is_finished() {
+            return running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
         }
-        // The handle of the run asks.
-        FaultAt::Abort { .. } => {}
-        FaultAt::Death { after } => {
-            let controller = controller.clone();
-            later(world, after, async move |_| controller.kill());
-        }
-        FaultAt::Call { operation, name, skip, fault } => world.plan_fault_after(operation, &name, skip, fault),
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
+pub(super) fn schedule(
+    world: &World,
+    controller: &Controller,
+    fault: &FaultAt,
+    floors: &Floors,
+) -> Option<JoinHandle<()>> {
+    let floors = floors.clone();
+    Some(match fault.clone() {
+        FaultAt::Loss { after, node } => {
+            later(world, after, async move |world| floors.shake(&world, |world| world.lose(&node)).await)
+        }
+        FaultAt::Forget { after, balancer } => later(world, after, async move |world| {
+            floors.shake(&world, |world| world.restart_balancer(&balancer)).await;
+        }),
+        FaultAt::Return { after, node } => later(world, after, async move |world| world.return_by_itself(&node)),
+        FaultAt::Death { after } => {
+            let controller = controller.clone();
+            later(world, after, async move |_| controller.kill())
+        }
+        // The handle of the run asks; and whoever watches what follows a loss knows when one more is survived.
+        FaultAt::Abort { .. } | FaultAt::LossOnceSurvived { .. } => return None,
+        FaultAt::Call { operation, name, skip, fault } => {
+            world.plan_fault_after(operation, &name, skip, fault);
+            return None;
+        }
+    })
+}
+
 /// How a run ended, and what it left open.
-type Ended = (End, Vec<String>);
+pub(super) type Ended = (End, Vec<String>);
 
 async fn ended(run: RunHandle) -> Result<Ended, RunError> {
     let report = run.wait().await?;
@@ -233,7 +252,7 @@ async fn take_over(engine: &Engine, run: &str) -> Result<Ended, RunError> {
     }
 }
 
-fn trace(entries: &[Entry], served: &Served) -> String {
+pub(super) fn trace(entries: &[Entry], served: &Served) -> String {
     let lines = entries.iter().map(|entry| format!("{} {} {:?}\n", entry.sequence, entry.epoch, entry.record));
     let seen = format!("{} {} {:?}", served.sent, served.lost, served.by_release);
     Digest::of(lines.chain([seen]).collect::<String>().as_bytes()).to_string()

@@ -62,6 +62,20 @@ pub enum FaultAt {
         /// The node.
         node: String,
     },
+    /// One more failure domain is lost, at the first moment from then on at which the cluster survives that.
+    LossOnceSurvived {
+        /// From when on, after the run began.
+        after: Duration,
+        /// A node of the domain.
+        node: String,
+    },
+    /// A node that is lost comes back by itself, and its server starts.
+    Return {
+        /// When, after the run began.
+        after: Duration,
+        /// The node.
+        node: String,
+    },
     /// A balancer is restarted and has its configured state again.
     Forget {
         /// When, after the run began.
@@ -122,7 +136,7 @@ impl Scenario {
 const SECOND_POOL: u64 = 0x706f_6f6c;
 const NEW_SERVICE: u64 = 0x6164_6473;
 /// How a call fails.
-const FAULTS: [Fault; 5] = [Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::Lies, Fault::Half];
+pub(super) const FAULTS: [Fault; 5] = [Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::Lies, Fault::Half];
 
 fn shape(random: &mut Random) -> (Shape, Procedure) {
     let mut shape = if random.once_in(2) {

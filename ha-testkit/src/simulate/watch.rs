@@ -142,7 +142,7 @@ pub(super) fn sums(world: &World, excluded: &[String]) -> BTreeMap<Sum, u64> {
     all.map(|(_, sum, has)| (sum, has)).collect()
 }
 
-fn all_sums<'a>(world: &'a World, inner: &Inner, excluded: &[String]) -> Vec<(&'a Pool, Sum, u64)> {
+pub(super) fn all_sums<'a>(world: &'a World, inner: &Inner, excluded: &[String]) -> Vec<(&'a Pool, Sum, u64)> {
     let topology = world.topology();
     let mut all = Vec::new();
     for (pool, balancer) in topology.pools().flat_map(|(_, pool)| pool.balancers.iter().map(move |one| (pool, *one))) {

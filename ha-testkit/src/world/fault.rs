@@ -8,6 +8,7 @@ use ha_core::state::MemberKind;
 use tokio::time::{Instant, sleep};
 
 use super::World;
+use super::model::Life;
 
 /// A call that a fault can be planned for.
 ///
@@ -209,6 +210,18 @@ impl World {
     /// Brings the host of a lost node back; its server is stopped.
     pub fn repair(&self, node: &str) {
         self.change(node, |node| node.host_lost = false);
+    }
+
+    /// Brings a lost node back as its own machine does it: the host answers, and its server starts.
+    pub fn return_by_itself(&self, node: &str) {
+        let mut inner = self.lock();
+        inner.lives += 1;
+        let number = inner.lives;
+        if let Some(node) = inner.nodes.get_mut(node) {
+            node.host_lost = false;
+            let (release, ready_at) = (node.installed.clone(), Instant::now() + node.start_delay);
+            node.process.get_or_insert(Life { number, release, ready_at });
+        }
     }
 
     /// Ends a node's server, as kill -9 does; its host answers on.

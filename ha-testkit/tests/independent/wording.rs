@@ -2,7 +2,7 @@
 //!
 //! Two readings, where the sentences leave room. *Backup*: "or, where none is In, of the Ready Backup members": one of them
 //! takes everything, and nobody can say which, so that the smallest counts. *Lost*: a member of a lost domain is excepted from
-//! I4 and I6: the fault took it, the balancer's own check keeps requests away, and no command of ours can reach it.
+//! I4, I5 and I6: the fault took it, the balancer's own check keeps requests away, and no command of ours can reach it.
 
 use super::model::{At, Cluster, Edge, Runs, State, Work};
 
@@ -210,7 +210,7 @@ impl Cluster<'_> {
         let from = state.nodes[source];
         state.nodes.iter().enumerate().all(|(index, node)| {
             let same = node.files.is_some() && node.files == from.files;
-            if index == source || node.edge != Edge::Open || same {
+            if index == source || node.edge != Edge::Open || same || self.is_lost(state, index) {
                 return true;
             }
             let number = |files| self.facts.generations.sequence(files);
