@@ -365,6 +365,8 @@ impl Judged<'_> {
         let until = self.seen.settled_at.unwrap_or(self.took + REACTION);
         let until = self.more_lost().map(|(_, after)| after + REACTION).fold(until, Duration::max);
         let until = forgets.map_or(until, |after| until.max(after + EXPOSURE));
+        // What comes as the run ends is met by nobody.
+        let until = if self.came_late() { Duration::MAX } else { until };
         let of_lost = |reason: &str| {
             let mut lost = self.lost.iter().map(String::as_str).chain(self.more_lost().map(|(node, _)| node));
             lost.any(|node| reason.starts_with(&format!("{node} ")))
