@@ -8,7 +8,7 @@ use super::unread::unread;
 use super::watch::Watches;
 use super::words::{Command, Input, Ticket};
 use crate::action::{Action, At, Order, ServerAction, TrafficAction};
-use crate::law::Law;
+use crate::law::{Law, is_exposed};
 use crate::plan::Plan;
 use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record, Why};
 use crate::state::{LoanKind, MemberState, Process, Target, Traffic};
@@ -357,7 +357,10 @@ impl RunMachine {
         for (index, node) in self.topology.nodes() {
             let state = self.run.cluster.node(index);
             let open = |kind: LoanKind| state.loans.contains(kind);
-            let should_serve = if node.spare { open(LoanKind::SpareRunning) } else { !open(LoanKind::Stopped) };
+            // A spare that stands in is no loan any more, and is missed as a member is.
+            let stands_in = is_exposed(&self.run.cluster, index);
+            let should_serve =
+                if node.spare { open(LoanKind::SpareRunning) || stands_in } else { !open(LoanKind::Stopped) };
             // One that did not serve when the plan was made is missed from its test on.
             let served = self.plan.start.node(index).process.is_ready() || state.is_tested();
             let settled = served && !state.under_change && !self.run.targets.is_changing(Target::Server(index));
