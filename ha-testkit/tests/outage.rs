@@ -230,3 +230,22 @@ fn the_loss_of_a_node_that_shares_files_or_pulls_work_is_followed_up_and_says_wh
         });
     }
 }
+
+/// Two nodes of one failure domain, of which one is gone and the other answers: what it serves ends by itself.
+#[test]
+fn the_healthy_neighbour_of_a_lost_node_loses_no_request_when_it_is_held_out() {
+    let seeds = [
+        1_006_434, 1_006_512, 1_006_959, 1_007_429, 1_009_646, 1_011_501, 1_012_594, 1_016_199, 1_017_185, 1_017_301,
+        1_017_525, 1_018_052,
+    ];
+    let mut wrong = Vec::new();
+    for seed in seeds {
+        let scenario = ha_testkit::simulate::Scenario::from_seed(seed, 1);
+        let outcome = paused(ha_testkit::simulate::simulate(&scenario));
+        let Outcome::Ran { end, broken, .. } = outcome else { panic!("it runs: {outcome:?}") };
+        if !broken.is_empty() {
+            wrong.push(format!("{seed}: {end}, {:?}", broken.first()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -73,14 +73,19 @@ impl Executor {
         }
     }
 
-    /// Holds a lost node out everywhere, whatever is still open to it: nobody answers there.
+    /// Holds a lost node out everywhere, whatever is still open to it. One that answers, as the neighbour in a failure domain of
+    /// which only a part is gone, ends what it has in maintenance; of one that does not, nothing is waited for.
     async fn isolate(&self, node: NodeIx) -> Outcome {
         let members = self.shared.members(node);
+        let answers = matches!(self.ready(node).await, Ok(Ready::Yes { .. }));
         let mut cut = 0;
         for NodeMember { backend, place: Place { member, .. }, name, .. } in &members {
             let asked = self.write(backend.set_admin(self.epoch, SetAdmin::new(member.clone(), Admin::Maint))).await;
             if let Err(error) = asked {
                 return unknown(format!("{name}: {error}"));
+            }
+            if answers {
+                continue;
             }
             let consent = CutConsent::by("the loss of its failure domain");
             // What hangs there would only wait for its timeout; a balancer that cannot close it lets it do so.
