@@ -41,6 +41,8 @@ pub struct RunMachine {
     /// Nodes whose gate has passed, and to which nothing was done since.
     gated: BTreeSet<NodeIx>,
     abort: bool,
+    /// Whether a person has asked for the rollback at any time: then nothing is finished.
+    asked_back: bool,
     replanning: Replanning,
     closed: bool,
     /// Whether a record could not be written: nothing is given out any more.
@@ -97,6 +99,7 @@ impl RunMachine {
             unread_since: None,
             gated: BTreeSet::new(),
             abort: false,
+            asked_back: false,
             replanning: Replanning::No,
             closed,
             unrecorded: false,
@@ -184,7 +187,7 @@ impl RunMachine {
                 }
             },
             Input::Replanned(_) => {}
-            Input::Abort => self.abort = true,
+            Input::Abort => (self.abort, self.asked_back) = (true, true),
         }
     }
 
@@ -476,7 +479,7 @@ impl RunMachine {
         let at_rest = !self.run.targets.has_step_in_flight();
         match (self.replanning, decision) {
             (Replanning::Asked | Replanning::Refused, _) => None,
-            (Replanning::No, Decision::End(End::NeedsOperator(Why::DomainLost(_)))) => Some(self.abort),
+            (Replanning::No, Decision::End(End::NeedsOperator(Why::DomainLost(_)))) => Some(self.asked_back),
             (Replanning::No, Decision::End(End::NeedsOperator(Why::PastReturn))) if finishes => Some(true),
             (Replanning::No, _) if self.abort && finishes && at_rest => Some(true),
             (Replanning::No, _) => None,
