@@ -10,7 +10,7 @@ use ha_core::safety::prove;
 use ha_core::state::{Process, ProcessEvent, Traffic};
 use ha_testkit::world::Shape;
 
-/// Two members that both serve, of which the first is lost; the spare is started, tested and admitted, and retired again.
+/// Two members that both serve, of which the first is lost; the spare is started, tested and admitted, and stands in for it.
 async fn after_a_loss() -> (ha_core::topology::Topology, Draft) {
     let world = Shape::active_active(2, 1000).with_spares(&[1000]).world().unwrap();
     let seen = world.engine().observe().await.unwrap();
@@ -23,10 +23,10 @@ async fn after_a_loss() -> (ha_core::topology::Topology, Draft) {
     let goal = Goal::of_release(state.node(spare).release.unwrap());
     let step = |action: Action| Step::new(action, topology.policy());
     let bring = [ServerAction::Start.into(), ServerAction::Gate.into(), TrafficAction::Admit.into()].map(step).to_vec();
-    let retire = [TrafficAction::TakeOut.into(), ServerAction::Stop.into()].map(step).to_vec();
+    let place = vec![step(TrafficAction::StandIn.into())];
     let mut draft = Draft::new("stand in", &topology, state, seen.facts, goal)
         .with_stage(Stage::new("bring the spare", vec![spare], bring))
-        .with_stage(Stage::new("retire the spare", vec![spare], retire));
+        .with_stage(Stage::new("put it into the place", vec![spare], place));
     draft.point_of_no_return = 1;
     draft.ends = Ends::new("the spare stood in", "as it was");
     (topology, draft)
