@@ -4,12 +4,15 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ha_core::backend::Admin;
 use ha_core::journal::Journal;
+use ha_core::machine::{Command, Input, RunMachine, RunState};
 use ha_core::procedure::{OutageRequest, RejoinRequest};
-use ha_core::record::{End, Record, Why};
+use ha_core::record::{End, Mode, Record, Why};
+use ha_core::state::{NodeSeen, Observation};
 use ha_core::topology::AfterLoss;
 use ha_testkit::simulate::{FaultAt, Outcome, Procedure, simulate_plan};
 use ha_testkit::world::{Controller, Shape, World};
@@ -248,4 +251,52 @@ fn the_healthy_neighbour_of_a_lost_node_loses_no_request_when_it_is_held_out() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A plan that is not found in time is a plan that is not there, and one that comes after that is not used.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_comes_late_is_not_used_and_a_person_decides() {
+    let world = World::active_passive();
+    let planned = world.engine().plan(&world.patch_to("2.0")).await.unwrap();
+    let (topology, plan) = (Arc::new(world.topology().clone()), Arc::new(planned.plan().clone()));
+    let mut run = RunState::of(&plan);
+    let lost = topology.node(topology.find("esb1").unwrap()).domain;
+    run.cluster.lose(lost, topology.nodes_of(lost));
+    run.cursor.mode = Mode::Reacting;
+    let (state, mut machine) = (run.cluster.clone(), RunMachine::new(topology.clone(), plan.clone(), run));
+    let (mut asked, mut turned, mut ended) = (0, Vec::new(), None);
+    for second in 0..=31 {
+        let now = Duration::from_secs(second);
+        while let Some(command) = machine.poll_command(now) {
+            match command {
+                Command::Record(records) => {
+                    turned.extend(records.into_iter().filter_map(|record| match record {
+                        Record::Turned { message, .. } => Some(message),
+                        _ => None,
+                    }));
+                    machine.handle(now, Input::Recorded);
+                }
+                Command::Observe => {
+                    let nodes = state.nodes().map(|(_, node)| NodeSeen::new(node.process, node.release)).collect();
+                    machine.handle(now, Input::Observed(Observation::new(nodes, Vec::new())));
+                }
+                Command::Watch { balancer } => {
+                    let members = topology.seats_on(balancer).map(|seat| state.member(seat.member)).collect();
+                    machine.handle(now, Input::Watched { balancer, members });
+                }
+                Command::Replan { back } => {
+                    assert!(!back);
+                    asked += 1;
+                }
+                Command::Close { end } => ended = Some((second, end)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(machine.poll_timeout().is_none_or(|at| at >= now), "it waits for nothing that is past");
+    }
+    assert!(matches!(ended, Some((30, End::NeedsOperator(Why::DomainLost(_))))), "{ended:?}");
+    assert_eq!(asked, 1);
+    assert!(turned.iter().any(|message| message.contains("no plan was proven in 30s")), "{turned:?}");
+    machine.handle(Duration::from_secs(32), Input::Replanned(Ok(Arc::new((*plan).clone()))));
+    assert!(Arc::ptr_eq(machine.plan(), &plan) && machine.poll_command(Duration::from_secs(32)).is_none());
 }

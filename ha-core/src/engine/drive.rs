@@ -140,16 +140,17 @@ impl Drive {
         }
     }
 
-    /// Goes on with the plan that was found after a loss, or ends for a person where there is none.
+    /// Hands over the plan that was found after a loss, or why there is none. The machine takes it, unless it has given up waiting.
     fn replanned(&mut self, planned: Result<Box<Planned>, String>) {
         let proven =
             planned.and_then(|planned| planned.into_proven().ok_or_else(|| "its proof is of another plan".into()));
-        let plan = proven.map(|(plan, proof)| {
-            self.report.replanned(&plan, &proof);
-            self.plan = Arc::new(plan);
-            self.plan.clone()
-        });
+        let (plan, proof) =
+            proven.map_or_else(|why| (Err(why), None), |(plan, proof)| (Ok(Arc::new(plan)), Some(proof)));
         self.machine.handle(self.began.elapsed(), Input::Replanned(plan));
+        if !Arc::ptr_eq(&self.plan, self.machine.plan()) {
+            self.plan = self.machine.plan().clone();
+            self.report.replanned(&self.plan, proof);
+        }
     }
 
     /// Lists what orders in flight are changing.

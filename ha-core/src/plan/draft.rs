@@ -77,7 +77,7 @@ impl Draft {
             phase,
             goal,
             ends: Ends::default(),
-            known_good: topology.nodes().map(|(node, _)| start_of(topology, &start, node)).collect(),
+            known_good: topology.nodes().map(|(node, _)| known_good_of(topology, &start, node)).collect(),
             start,
             carries_on: None,
             commands: ChangeCommands::default(),
@@ -103,7 +103,7 @@ impl Draft {
 }
 
 /// Where a rollback of a node leads back to: how it was at the start.
-fn start_of(topology: &Topology, start: &ClusterState, node: NodeIx) -> Option<KnownGood> {
+pub(crate) fn known_good_of(topology: &Topology, start: &ClusterState, node: NodeIx) -> Option<KnownGood> {
     let state = start.node(node);
     let admitted = start.members(node).iter().any(|member| member.traffic != crate::state::Traffic::Out);
     let writer = crate::law::writer(start);

@@ -11,6 +11,7 @@ mod render;
 pub use check::BadPlan;
 pub use digest::Digest;
 pub use draft::Draft;
+pub(crate) use draft::known_good_of;
 pub use model::{
     CarriesOn, ChangeCommands, Degraded, DegradedWindow, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step,
 };

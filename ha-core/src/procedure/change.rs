@@ -2,6 +2,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::remedy::remedy;
+use super::step::{is_admitted_as_spare, renewal, step};
 use super::{PlanError, Proposal};
 use crate::action::{
     Action, ExposureAction, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction,
@@ -9,9 +10,7 @@ use crate::action::{
 use crate::law::{self, Law};
 use crate::machine::GUARD_INTERVAL;
 use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Goal, OnFailure, Plan, Stage, Step};
-use crate::state::{
-    ClusterState, Facts, GenerationId, MemberKind, Process, ReleaseId, Schema, ServerDomain, Sync, Traffic, Work,
-};
+use crate::state::{ClusterState, Facts, GenerationId, Process, ReleaseId, Schema, ServerDomain, Sync, Traffic, Work};
 use crate::topology::{NodeIx, OnDrainDeadline, Topology};
 
 const TAKE_OUT: Action = Action::Traffic(TrafficAction::TakeOut);
@@ -145,7 +144,7 @@ impl<'a> Change<'a> {
 
     fn step(&self, action: Action) -> Step {
         let policy = &self.topology.policy;
-        let step = Step::new(action, policy).with_attempts(if action.puts_under_change() { 1 } else { 2 });
+        let step = step(action, policy);
         if action == TAKE_OUT && policy.on_drain_deadline == OnDrainDeadline::Hold {
             return step.with_on_failure(OnFailure::Hold);
         }
@@ -165,7 +164,7 @@ impl<'a> Change<'a> {
         let mut state = self.start.clone();
         for spare in spares {
             let mut actions = vec![START, GATE];
-            if self.spare_is_admitted(*spare) {
+            if is_admitted_as_spare(self.topology, self.start, *spare) {
                 actions.push(ADMIT);
             }
             self.settle(&mut state, &[*spare], actions.contains(&ADMIT));
@@ -224,9 +223,7 @@ impl<'a> Change<'a> {
     /// backups would lower what is left after a loss.
     fn renewal(&self, spares: &[NodeIx]) -> Vec<Action> {
         match self.kind {
-            Kind::Server { to, .. } if spares.iter().any(|spare| self.must_change(*spare)) => {
-                vec![ServerAction::Apply { to }.into(), START, GATE, STOP]
-            }
+            Kind::Server { to, .. } if spares.iter().any(|spare| self.must_change(*spare)) => renewal(to).into(),
             Kind::Server { .. } | Kind::Files { .. } => Vec::new(),
         }
     }
@@ -241,7 +238,7 @@ impl<'a> Change<'a> {
             }
             let (release, generation) = (node_state.release?, node_state.generation?);
             // A rollback from behind its retirement needs the spare as the run had it: the members are changed back beside it.
-            let serves_meanwhile = spares.contains(&index) && self.spare_is_admitted(index);
+            let serves_meanwhile = spares.contains(&index) && is_admitted_as_spare(self.topology, self.start, index);
             let admitted = self.is_admitted(index) || (self.can_return_to_the_end() && serves_meanwhile);
             Some(KnownGood::new(release, admitted).with_files(generation, writer))
         };
@@ -428,16 +425,5 @@ impl<'a> Change<'a> {
             self.stage("expose the service", Vec::new(), [EXPOSE]),
             self.stage("test every member with the service exposed", members, [GATE]),
         ]
-    }
-
-    /// Tells whether a spare is admitted for the run: in each of its pools on a backup member, where it takes over by itself
-    /// when the others are gone, or where all members serve, so that a drained one leaves no gap. Elsewhere it waits, held
-    /// out.
-    fn spare_is_admitted(&self, spare: NodeIx) -> bool {
-        self.topology.memberships(spare).all(|(member, port, _)| {
-            let serve = usize::from(self.topology.pool(port.pool).serve);
-            let all_serve = serve >= self.topology.members_of(port.pool).count();
-            all_serve || self.start.member(member).kind == MemberKind::Backup
-        })
     }
 }

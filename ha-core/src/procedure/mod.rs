@@ -12,6 +12,7 @@ mod recover;
 mod rejoin;
 mod remedy;
 mod request;
+mod step;
 mod update;
 mod upgrade;
 

@@ -4,9 +4,9 @@ use super::recover::{Aim, Recovery};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::KnownGood;
 use crate::law;
-use crate::plan::{ChangeCommands, Ends, Plan};
-use crate::state::{ClusterState, Process, ProcessEvent, Traffic};
-use crate::topology::{DomainIx, Node, NodeIx, Role, Topology};
+use crate::plan::{ChangeCommands, Ends, Plan, known_good_of};
+use crate::state::ClusterState;
+use crate::topology::{Node, Role, Topology};
 
 /// Asks for what follows the loss of nodes while no change runs: they are held out on every balancer, so that none comes back by
 /// itself; those that stand by are admitted where the rest does not carry what it must; spares take the places of members until
@@ -57,7 +57,7 @@ impl Procedure for OutageRequest {
     fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
         let start = self.after_the_loss(seen)?;
         let known_good: Vec<Option<KnownGood>> =
-            seen.topology.nodes().map(|(index, _)| known_good(&start, index)).collect();
+            seen.topology.nodes().map(|(index, _)| known_good_of(seen.topology, &start, index)).collect();
         let commands = ChangeCommands::default();
         let recovery = Recovery {
             procedure: "outage",
@@ -107,7 +107,7 @@ impl OutageRequest {
                 let what = format!("there is no node or failure domain {name}; the nodes are {}", known.join(", "));
                 return Err(PlanError::Incomplete(what));
             };
-            lose(topology, &mut state, domain);
+            state.lose(domain, topology.nodes_of(domain));
         }
         Ok(state)
     }
@@ -132,18 +132,4 @@ fn stands_still(topology: &Topology, state: &ClusterState) -> Vec<String> {
         still.push(format!("; nobody pulls the work of {names} until it is back, or a person moves it"));
     }
     still
-}
-
-fn lose(topology: &Topology, state: &mut ClusterState, domain: DomainIx) {
-    state.set_lost(domain);
-    for node in topology.nodes_of(domain) {
-        let process = &mut state.node_mut(node).process;
-        *process = process.on(ProcessEvent::HostLost).unwrap_or(Process::Absent);
-    }
-}
-
-fn known_good(state: &ClusterState, index: NodeIx) -> Option<KnownGood> {
-    let node = state.node(index);
-    let admitted = state.members(index).iter().any(|member| member.traffic != Traffic::Out);
-    Some(KnownGood::new(node.release?, admitted).with_files(node.generation?, law::writer(state)))
 }

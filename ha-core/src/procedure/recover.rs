@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use super::Planned;
+use super::step::{is_admitted_as_spare, renewal, step};
 use crate::action::{Action, KnownGood, ServerAction, TrafficAction, WorkAction};
 use crate::law::{self, Law, Phase};
 use crate::machine::RunState;
-use crate::plan::{CarriesOn, ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage, Step};
+use crate::plan::{CarriesOn, ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage};
 use crate::safety::prove;
-use crate::state::{
-    ClusterState, Facts, LoanKind, MemberKind, MemberState, Process, ReleaseId, ServerDomain, Traffic, Work,
-};
+use crate::state::{ClusterState, Facts, LoanKind, MemberState, Process, ReleaseId, ServerDomain, Traffic, Work};
 use crate::topology::{AfterLoss, Node, NodeIx, Permille, Topology};
 
 /// Plans the change of a run anew from what a loss has left, and proves it: finished with what is left, or taken back.
@@ -78,7 +77,8 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
             }
         }
     }
-    Err(refused)
+    let otherwise = if may_be_unprotected { "" } else { ", or resume with policy.after_loss = \"finish\"" };
+    Err(format!("{refused}; bring what is lost back and resume{otherwise}"))
 }
 
 /// Tells whether all that was to be changed is lost, and the rest had the goal's release when the run began: nothing is left to
@@ -208,7 +208,7 @@ impl Recovery<'_> {
         }
         for spare in &lineup.stand_in {
             let mut actions = self.bring(*spare);
-            if self.serves_as_spare(*spare) || lineup.must_serve(self) {
+            if is_admitted_as_spare(self.topology, self.start, *spare) || lineup.must_serve(self) {
                 actions.push(TrafficAction::Admit.into());
             }
             actions.push(TrafficAction::StandIn.into());
@@ -228,9 +228,8 @@ impl Recovery<'_> {
     }
 
     fn stage(&self, name: &str, nodes: Vec<NodeIx>, actions: impl IntoIterator<Item = Action>) -> Stage {
-        let attempts = |action: Action| if action.puts_under_change() { 1 } else { 2 };
-        let step = |action: Action| Step::new(action, self.topology.policy()).with_attempts(attempts(action));
-        Stage::new(name, nodes, actions.into_iter().map(step).collect())
+        let policy = self.topology.policy();
+        Stage::new(name, nodes, actions.into_iter().map(|action| step(action, policy)).collect())
     }
 
     /// Lists what brings a member to its release and to its place; nothing where it is there.
@@ -303,8 +302,7 @@ impl Recovery<'_> {
         if self.start.node(spare).release == Some(to) && !self.start.node(spare).half_changed {
             return Vec::new();
         }
-        let finish = [ServerAction::Apply { to }, ServerAction::Start, ServerAction::Gate, ServerAction::Stop];
-        finish.map(Action::from).into()
+        renewal(to).into()
     }
 
     /// Returns the release that a node has at the end.
@@ -367,15 +365,6 @@ impl Recovery<'_> {
         sets
     }
 
-    /// Tells whether a spare is admitted where it stands in: on a backup member, or where all members serve.
-    fn serves_as_spare(&self, spare: NodeIx) -> bool {
-        self.topology.memberships(spare).all(|(member, port, _)| {
-            let all_serve =
-                usize::from(self.topology.pool(port.pool).serve) >= self.topology.members_of(port.pool).count();
-            all_serve || self.start.member(member).kind == MemberKind::Backup
-        })
-    }
-
     /// Returns the state in which the recovery ends.
     fn end(&self, lineup: &Lineup) -> ClusterState {
         let mut end = self.start.clone();
@@ -394,7 +383,7 @@ impl Recovery<'_> {
             put(node, &|member| if stands_by { Traffic::Out } else { member.admitted() });
         }
         for spare in &lineup.stand_in {
-            let serves = self.serves_as_spare(*spare) || lineup.must_serve(self);
+            let serves = is_admitted_as_spare(self.topology, self.start, *spare) || lineup.must_serve(self);
             put(*spare, &|member| if serves { member.admitted() } else { Traffic::Out });
         }
         for node in self.nodes(|node| self.start.is_lost(node.domain)) {
@@ -417,5 +406,5 @@ impl Lineup {
     }
 }
 
-/// How many plans are tried.
+/// How many plans are tried a direction: each takes as long as its proof.
 const MOST_PLANS: usize = 8;

@@ -1,11 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::recover::phase_of;
+use super::step::{renewal, step};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, KnownGood, ServerAction, TrafficAction};
 use crate::law;
 use crate::machine::GUARD_INTERVAL;
-use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage, Step};
+use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage};
 use crate::state::{ClusterState, Process, ReleaseId};
 use crate::topology::{Node, NodeIx, Topology};
 
@@ -144,9 +145,7 @@ impl RejoinRequest {
         (retired, kept): (&[NodeIx], &[NodeIx]),
     ) -> Plan {
         let Snapshot { topology, state, facts, .. } = seen;
-        let step = |action: Action| {
-            Step::new(action, topology.policy()).with_attempts(if action.puts_under_change() { 1 } else { 2 })
-        };
+        let step = |action: Action| step(action, topology.policy());
         let stage = |name: &str, node: NodeIx, actions: Vec<Action>| {
             Stage::new(name, vec![node], actions.into_iter().map(step).collect())
         };
@@ -199,8 +198,7 @@ impl RejoinRequest {
             let mut retire: Vec<Action> = vec![TrafficAction::TakeOut.into(), ServerAction::Stop.into()];
             let renews = state.node(*spare).release != Some(to) && !self.apply.is_empty();
             if renews {
-                let renewed = [ServerAction::Apply { to }, ServerAction::Start, ServerAction::Gate, ServerAction::Stop];
-                retire.extend(renewed.map(Action::from));
+                retire.extend(renewal(to));
             }
             stages.push(stage("retire the spare that stood in", *spare, retire));
         }

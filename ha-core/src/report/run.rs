@@ -37,7 +37,7 @@ pub struct RunReport {
     pub procedure: String,
     /// What the members were to have, as text.
     pub goal: String,
-    /// The digest of the plan.
+    /// The digest of the plan that it began with.
     pub plan: String,
     /// The proof of the plan, found again where the run was resumed; `None` where the plan is of an earlier version of the law,
     /// which this one does not hold.
@@ -154,7 +154,12 @@ impl ReportBuilder {
                         took_ms,
                     });
                 }
-                Record::Replanned { plan } => self.note_replan(plan, None),
+                // What was found again is the proof of the last plan.
+                Record::Replanned { plan } => {
+                    let last = self.report.plan == plan.digest().to_string();
+                    let proof = if last { self.report.proof.take() } else { None };
+                    self.replanned(plan, proof);
+                }
                 Record::Opened { .. }
                 | Record::TakenOver { .. }
                 | Record::Turned { .. }
@@ -162,17 +167,16 @@ impl ReportBuilder {
                 | Record::Closed { .. } => {}
             }
         }
+        if let Some(Record::Opened { plan }) = entries.first().map(|entry| &entry.record) {
+            (self.report.plan, self.report.goal) = (plan.digest().to_string(), plan.goal_message());
+        }
         let (first, last) = (entries.first(), entries.last());
         let lasted = first.zip(last).map_or(0, |(first, last)| last.unix_ms.saturating_sub(first.unix_ms));
         self.earlier = Duration::from_millis(lasted);
     }
 
     /// Notes that the run goes on with another plan.
-    pub(crate) fn replanned(&mut self, plan: &Plan, proof: &Proof) {
-        self.note_replan(plan, Some(proof.clone()));
-    }
-
-    fn note_replan(&mut self, plan: &Plan, proof: Option<Proof>) {
+    pub(crate) fn replanned(&mut self, plan: &Plan, proof: Option<Proof>) {
         self.report.replanned.push(Replan { plan: plan.digest().to_string(), back: plan.goes_back(), proof });
     }
 

@@ -12,7 +12,7 @@ use crate::law::{Invariant, Law, Phase, Violation};
 use crate::machine::{Decision, RunState, Turn, decide, newly_lost, refusal};
 use crate::plan::Plan;
 use crate::record::{Cursor, End, Mode, OutcomeKind};
-use crate::state::{Process, ProcessEvent, Rejected};
+use crate::state::Rejected;
 use crate::topology::{BalancerIx, DomainIx, NodeIx, Topology};
 
 /// Proves that a plan holds the law in every state that it can reach: the fault-free run, every single fault at every
@@ -313,21 +313,21 @@ impl Explorer<'_> {
         {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
-        let shaken = (self.phase(&state) == Phase::Shaken).then(|| state.run.clone());
-        let before_cluster = state.run.cluster.clone();
+        let phase = self.phase(&state);
+        let before = (phase != Phase::Quiet).then(|| state.run.clone());
         let mut begun = state;
         begun.run.begin_order(self.law, order);
         let mut done = begun.clone();
         if let Err(rejected) = done.run.resolve(self.law, order, OutcomeKind::Done) {
             return Err(self.counterexample(number, Some(Event::Acted(order)), illegal(order, rejected)));
         }
-        if let Some(violation) = shaken.and_then(|before| self.lowered(&before, &done.run)) {
-            return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
-        }
-        if self.phase(&begun) == Phase::Settled
-            && !self.plan.is_unprotected()
-            && let Err(violation) = self.law.keeps_reserve(&before_cluster, &done.run.cluster)
-        {
+        let lowers = before.and_then(|before| match phase {
+            Phase::Shaken => self.lowered(&before, &done.run),
+            Phase::Settled if self.plan.is_unprotected() => None,
+            Phase::Settled => self.law.keeps_reserve(&before.cluster, &done.run.cluster).err(),
+            Phase::Quiet => None,
+        });
+        if let Some(violation) = lowers {
             return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
         }
         if begun.faults_left > 0 && order.node().is_none_or(|node| self.is_one(node)) {
@@ -387,11 +387,7 @@ impl Explorer<'_> {
     fn lose(&mut self, number: usize, state: &ExploredState, domain: DomainIx) -> Step {
         let mut next = state.clone();
         next.faults_left -= 1;
-        next.run.cluster.set_lost(domain);
-        for node in &self.nodes_of[domain.index()] {
-            let process = &mut next.run.cluster.node_mut(*node).process;
-            *process = process.on(ProcessEvent::HostLost).unwrap_or(Process::Absent);
-        }
+        next.run.cluster.lose(domain, self.nodes_of[domain.index()].iter().copied());
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::DomainLost(domain))
     }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{MemberState, NodeState, Route, Schema, SiteState, Traffic, WriterEpoch};
+use super::{MemberState, NodeState, Process, ProcessEvent, Route, Schema, SiteState, Traffic, WriterEpoch};
 use crate::topology::{DomainIx, MemberIx, MemberLayout, NodeIx, Topology};
 
 /// The state of the whole cluster: the product of its resources' states.
@@ -145,6 +145,15 @@ impl ClusterState {
     /// Sets which failure domains are lost, when a person has brought others back.
     pub fn set_losses(&mut self, domains: &[DomainIx]) {
         self.lost = domains.to_vec();
+    }
+
+    /// Loses a failure domain with all servers on these, its nodes.
+    pub fn lose(&mut self, domain: DomainIx, nodes: impl Iterator<Item = NodeIx>) {
+        self.set_lost(domain);
+        for node in nodes {
+            let process = &mut self.node_mut(node).process;
+            *process = process.on(ProcessEvent::HostLost).unwrap_or(Process::Absent);
+        }
     }
 
     /// Marks a failure domain as lost; its nodes are the caller's to change.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ha_core::topology::AfterLoss;
 
-use super::scenario::FAULTS;
+use super::scenario::{FAULTS, add_surroundings, all_serve};
 use super::{FaultAt, Random};
 use crate::world::{Operation, Shape};
 
@@ -77,15 +77,9 @@ fn shape(random: &mut Random) -> Shape {
         }
         shape
     } else {
-        let members = 2 + random.below(3);
-        let capacity = [340, 400, 500, 750, 1000].get(random.below(5)).copied().unwrap_or(1000);
-        Shape::active_active(members, capacity)
+        all_serve(random)
     };
-    let own = shape.members.first().copied().unwrap_or(1000);
-    let spares = random.below(3);
-    shape.spares = (0..spares).map(|_| if random.once_in(5) { own / 2 } else { own }).collect();
-    shape.balancers = 1 + random.below(2);
-    shape.work = random.once_in(4);
+    add_surroundings(random, &mut shape);
     shape.files = random.once_in(5);
     if shape.members.len() > 2 && random.once_in(4) {
         shape.together = vec![1 + random.below(shape.members.len() - 1)];

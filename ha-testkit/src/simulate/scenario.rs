@@ -138,19 +138,25 @@ const NEW_SERVICE: u64 = 0x6164_6473;
 /// How a call fails.
 pub(super) const FAULTS: [Fault; 5] = [Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::Lies, Fault::Half];
 
-fn shape(random: &mut Random) -> (Shape, Procedure) {
-    let mut shape = if random.once_in(2) {
-        Shape::active_passive()
-    } else {
-        let members = 2 + random.below(3);
-        let capacity = [340, 400, 500, 750, 1000].get(random.below(5)).copied().unwrap_or(1000);
-        Shape::active_active(members, capacity)
-    };
+/// Draws members that all serve.
+pub(super) fn all_serve(random: &mut Random) -> Shape {
+    let members = 2 + random.below(3);
+    let capacity = [340, 400, 500, 750, 1000].get(random.below(5)).copied().unwrap_or(1000);
+    Shape::active_active(members, capacity)
+}
+
+/// Draws what is around the members: spares, balancers, and whether the first pulls work.
+pub(super) fn add_surroundings(random: &mut Random, shape: &mut Shape) {
     let own = shape.members.first().copied().unwrap_or(1000);
     let spares = random.below(3);
     shape.spares = (0..spares).map(|_| if random.once_in(5) { own / 2 } else { own }).collect();
     shape.balancers = 1 + random.below(2);
     shape.work = random.once_in(4);
+}
+
+fn shape(random: &mut Random) -> (Shape, Procedure) {
+    let mut shape = if random.once_in(2) { Shape::active_passive() } else { all_serve(random) };
+    add_surroundings(random, &mut shape);
     if shape.members.len() > 2 && random.once_in(6) {
         shape.together = vec![1];
     }

@@ -9,6 +9,7 @@ mod column;
 mod create;
 mod dml;
 mod drop;
+mod functions;
 mod maintain;
 mod names;
 mod scan;

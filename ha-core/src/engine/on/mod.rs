@@ -176,11 +176,20 @@ impl Executor {
     }
 
     async fn read<T>(&self, read: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
-        match timeout(READ_LIMIT, read).await {
+        self.call("read", read).await
+    }
+
+    /// The same for a write: what was not answered in time may have happened.
+    async fn write<T>(&self, write: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
+        self.call("write", write).await
+    }
+
+    async fn call<T>(&self, kind: &str, call: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
+        match timeout(READ_LIMIT, call).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => {
                 let what = self.order.message(&self.shared.topology, &self.plan.facts);
-                Err(format!("{what}: a read was not answered in {READ_LIMIT:?}"))
+                Err(format!("{what}: a {kind} was not answered in {READ_LIMIT:?}"))
             }
         }
     }

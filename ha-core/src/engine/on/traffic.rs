@@ -4,7 +4,7 @@ use super::super::build::NodeMember;
 use super::super::rotate::{policy_of, rotate_reporting};
 use super::{Executor, Outcome, READ_LIMIT, done, not_done, unknown};
 use crate::action::TrafficAction;
-use crate::backend::{Admin, CloseSessions, CutConsent, Health, MemberSnapshot, Ready, SetAdmin, StepError};
+use crate::backend::{Admin, CloseSessions, CutConsent, Health, MemberSnapshot, Ready, SetAdmin};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated, Place};
 use crate::record::{Evidence, OutcomeKind};
 use crate::state::{MemberKind, MemberState, Traffic};
@@ -78,11 +78,13 @@ impl Executor {
     async fn isolate(&self, node: NodeIx) -> Outcome {
         let members = self.shared.members(node);
         let answers = matches!(self.ready(node).await, Ok(Ready::Yes { .. }));
-        let mut cut = 0;
+        let (mut cut, mut failed) = (0, None);
         for NodeMember { backend, place: Place { member, .. }, name, .. } in &members {
             let asked = self.write(backend.set_admin(self.epoch, SetAdmin::new(member.clone(), Admin::Maint))).await;
+            // One balancer that does not answer keeps no other from being told.
             if let Err(error) = asked {
-                return unknown(format!("{name}: {error}"));
+                failed.get_or_insert(format!("{name}: {error}"));
+                continue;
             }
             if answers {
                 continue;
@@ -94,6 +96,9 @@ impl Executor {
             {
                 cut += closed.sessions;
             }
+        }
+        if let Some(error) = failed {
+            return unknown(error);
         }
         match self.held_out(node).await {
             (OutcomeKind::Done, _) => done(Evidence::OutOfTraffic { cut_requests: cut, older_processes_unseen: false }),
@@ -119,13 +124,6 @@ impl Executor {
             Ok(Ready::Yes { release }) => done(Evidence::Ready { release: release.to_string(), process: None }),
             Ok(Ready::NotYet(_) | Ready::Closed) => not_done("the server is not ready"),
             Err(error) => not_done(error),
-        }
-    }
-
-    async fn write<T>(&self, write: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
-        match timeout(READ_LIMIT, write).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("it did not answer in {READ_LIMIT:?}")),
         }
     }
 

@@ -1,17 +1,21 @@
+mod loss;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use loss::Replanning;
+
 use super::RunState;
-use super::decide::{Decision, Turn, decide, newly_lost};
+use super::decide::{Decision, Turn, decide};
 use super::unread::unread;
 use super::watch::Watches;
 use super::words::{Command, Input, Ticket};
 use crate::action::{Action, At, Order, ServerAction, TrafficAction};
-use crate::law::{Law, is_exposed};
+use crate::law::Law;
 use crate::plan::Plan;
-use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record, Why};
-use crate::state::{LoanKind, MemberState, Process, Target, Traffic};
+use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record};
+use crate::state::Target;
 use crate::topology::{NodeIx, PoolIx, Topology};
 
 /// Runs one plan: the decision core with tickets, deadlines and the order of records around it. Sans I/O.
@@ -47,17 +51,6 @@ pub struct RunMachine {
     closed: bool,
     /// Whether a record could not be written: nothing is given out any more.
     unrecorded: bool,
-}
-
-/// How far the run is with planning its change anew.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Replanning {
-    /// It is not asked for.
-    No,
-    /// It is asked for.
-    Asked,
-    /// There is no plan from here: the run ends as it would have.
-    Refused,
 }
 
 #[derive(Debug)]
@@ -109,6 +102,11 @@ impl RunMachine {
     /// Returns where the run is, as far as it knows.
     pub fn run(&self) -> &RunState {
         &self.run
+    }
+
+    /// Returns the plan that it runs: after a loss it may be another one than it began with.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     /// Lists the open loans, for people.
@@ -178,15 +176,7 @@ impl RunMachine {
                     self.finish(pending.order, outcome, evidence);
                 }
             }
-            Input::Replanned(plan) if self.replanning == Replanning::Asked => match plan {
-                Ok(plan) => self.carry_on(plan),
-                Err(why) => {
-                    self.replanning = Replanning::Refused;
-                    let message = format!("the change cannot be planned anew from what is left: {why}");
-                    self.record(Record::Turned { to: self.run.cursor, message });
-                }
-            },
-            Input::Replanned(_) => {}
+            Input::Replanned(plan) => self.replanned(plan),
             Input::Abort => (self.abort, self.asked_back) = (true, true),
         }
     }
@@ -195,7 +185,7 @@ impl RunMachine {
     pub fn poll_command(&mut self, now: Duration) -> Option<Command> {
         self.expire(now);
         loop {
-            if self.recording || self.unrecorded || self.replanning == Replanning::Asked {
+            if self.recording || self.unrecorded {
                 return None;
             }
             if !self.unwritten.is_empty() {
@@ -217,27 +207,28 @@ impl RunMachine {
             if let Some(due) = self.watches.due(now) {
                 return Some(due);
             }
+            if self.waits_for_a_plan(now) {
+                return None;
+            }
             let unseen = self.watches.is_unseen() && self.pending.is_empty();
             if self.is_suspicious(now) && !self.reasserts() {
                 return if unseen { self.watches.missing() } else { self.write() };
             }
             self.turn_back_if_asked();
             let decision = decide(&self.topology, &self.plan, &self.run);
-            if let Some(back) = self.carries_on_instead(decision) {
-                if !self.unwritten.is_empty() {
-                    return self.write();
-                }
-                if self.is_waiting() {
-                    return None;
-                }
-                self.replanning = Replanning::Asked;
-                return Some(Command::Replan { back });
-            }
             if self.waits_for_reads(now, decision) {
                 return if unseen { self.watches.missing() } else { self.write() };
             }
             if unseen && !self.needs_no_look(now, decision) {
                 return self.watches.missing();
+            }
+            if let Decision::End(end) = decision
+                && self.lose_what_does_not_answer(end)
+            {
+                continue;
+            }
+            if let Some(back) = self.carries_on_instead(decision) {
+                return self.ask_for_a_plan(now, back);
             }
             match decision {
                 Decision::Await => return self.write(),
@@ -259,7 +250,6 @@ impl RunMachine {
                     self.watches.order_began();
                     return Some(Command::Look { ticket, order, deadline });
                 }
-                Decision::End(end) if self.lose_what_does_not_answer(end) => {}
                 Decision::End(end) => self.close(end),
             }
         }
@@ -269,7 +259,7 @@ impl RunMachine {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let overdue = self.pending.values().map(|pending| pending.overdue_at).chain(self.write_by).min();
         let look = self.watches.next_at().filter(|_| !self.closed);
-        overdue.into_iter().chain(look).min()
+        overdue.into_iter().chain(look).chain(self.replanning.until()).min()
     }
 
     /// Writes down what waits for it. An outcome waits for the intent that follows it, and both become durable in one write;
@@ -279,28 +269,6 @@ impl RunMachine {
         self.write_by = None;
         self.recording = !self.unwritten.is_empty();
         self.recording.then(|| Command::Record(std::mem::take(&mut self.unwritten)))
-    }
-
-    /// Tells whether a node looks dead that should serve, or a balancer says so of one, and has not for `lost_after`: nothing
-    /// new begins.
-    fn is_suspicious(&self, now: Duration) -> bool {
-        let lost_after = self.topology.policy.lost_after;
-        let is_new = |since: &Option<Duration>| since.is_some_and(|since| now.saturating_sub(since) < lost_after);
-        let suspected = self.dead_since.iter().any(Option::is_some) || self.down_since.iter().any(is_new);
-        suspected && newly_lost(&self.plan, &self.run.cluster).is_none()
-    }
-
-    /// Notes which nodes a balancer says are down. What an order is changing may be down on its way.
-    fn note_down(&mut self, now: Duration) {
-        for (index, node) in self.topology.nodes() {
-            let is_down = |member: &MemberState| member.traffic == Traffic::Down;
-            let down = self.run.cluster.members(index).iter().any(is_down)
-                && !self.run.cluster.is_lost(node.domain)
-                && !self.run.targets.is_changing(Target::Traffic(index))
-                && !self.run.targets.is_changing(Target::Server(index));
-            let since = &mut self.down_since[index.index()];
-            *since = if down { Some(since.unwrap_or(now)) } else { None };
-        }
     }
 
     /// Tells whether what a balancer has lost is re-applied next, which waits for nothing.
@@ -350,40 +318,6 @@ impl RunMachine {
         };
         let in_time = |since: Duration| now.saturating_sub(since) < UNREAD_LIMIT;
         waits && self.run.cursor.mode != Mode::Reacting && self.unread_since.is_some_and(in_time)
-    }
-
-    /// Notes which nodes look dead that should serve. One that has for `lost_after` takes its failure domain with it;
-    /// until then nothing new begins.
-    fn suspect(&mut self, now: Duration) {
-        let lost_after = self.topology.policy.lost_after;
-        let mut lost = None;
-        for (index, node) in self.topology.nodes() {
-            let state = self.run.cluster.node(index);
-            let open = |kind: LoanKind| state.loans.contains(kind);
-            // A spare that stands in is no loan any more, and is missed as a member is.
-            let stands_in = is_exposed(&self.run.cluster, index);
-            let should_serve =
-                if node.spare { open(LoanKind::SpareRunning) || stands_in } else { !open(LoanKind::Stopped) };
-            // One that did not serve when the plan was made is missed from its test on.
-            let served = self.plan.start.node(index).process.is_ready() || state.is_tested();
-            let settled = served && !state.under_change && !self.run.targets.is_changing(Target::Server(index));
-            let dead = self.topology.is_home(node)
-                && !self.run.cluster.is_lost(node.domain)
-                && should_serve
-                && settled
-                && !state.process.is_ready();
-            let since = &mut self.dead_since[index.index()];
-            *since = if dead { Some(since.unwrap_or(now)) } else { None };
-            if since.is_some_and(|since| now.saturating_sub(since) >= lost_after) {
-                lost = lost.or(Some(node.domain));
-            }
-        }
-        if let Some(domain) = lost
-            && newly_lost(&self.plan, &self.run.cluster).is_none()
-        {
-            self.run.cluster.set_lost(domain);
-            self.record(Record::DomainLost { domain });
-        }
     }
 
     fn act(&mut self, order: Order) {
@@ -470,59 +404,6 @@ impl RunMachine {
             self.record(Record::Turned { to, message: "a person asked for the rollback: rolling back".into() });
             self.run.enter(to, Turn::StepFailed);
         }
-    }
-
-    /// Tells whether the run is planned anew instead of ending here, and whether only to go back: after a loss, once traffic is
-    /// secured; after a failure of a plan that would have finished the change; where a person asks for the rollback of one.
-    fn carries_on_instead(&self, decision: Decision) -> Option<bool> {
-        let finishes = self.plan.carries_on().is_some_and(|carried| !carried.back && !carried.forward_only);
-        let at_rest = !self.run.targets.has_step_in_flight();
-        match (self.replanning, decision) {
-            (Replanning::Asked | Replanning::Refused, _) => None,
-            (Replanning::No, Decision::End(End::NeedsOperator(Why::DomainLost(_)))) => Some(self.asked_back),
-            (Replanning::No, Decision::End(End::NeedsOperator(Why::PastReturn))) if finishes => Some(true),
-            (Replanning::No, _) if self.abort && finishes && at_rest => Some(true),
-            (Replanning::No, _) => None,
-        }
-    }
-
-    /// Goes on with a new plan of the same run: what is lent stays lent.
-    fn carry_on(&mut self, plan: Arc<Plan>) {
-        self.record(Record::Replanned { plan: Box::new((*plan).clone()) });
-        self.run = RunState::of(&plan);
-        self.abort &= !plan.goes_back();
-        (self.plan, self.replanning) = (plan, Replanning::No);
-        self.gated.clear();
-        self.dead_since.fill(None);
-        self.unread_since = None;
-        // What was seen is from before the plan.
-        self.watches.order_began();
-    }
-
-    /// A step on a node whose host does not answer any more, of which nobody can find out what became of it, was met by the loss of
-    /// the host: returns whether that is so, and notes it.
-    fn lose_what_does_not_answer(&mut self, end: End) -> bool {
-        let stuck = match end {
-            End::NeedsOperator(why) => {
-                matches!(
-                    why,
-                    Why::OutcomeUnknown | Why::CompensationFailed | Why::LawWouldBreak | Why::PastReturn | Why::Held
-                )
-            }
-            End::AllNew | End::AllOld => false,
-        };
-        if !stuck || newly_lost(&self.plan, &self.run.cluster).is_some() {
-            return false;
-        }
-        let silent = |node: &NodeIx| self.run.cluster.node(*node).process == Process::Unknown;
-        let failed = self.run.targets.failed().filter_map(|order| order.node());
-        let lent =
-            self.run.cluster.nodes().filter(|(_, node)| node.loans.iter().next().is_some()).map(|(node, _)| node);
-        let Some(node) = failed.chain(lent).find(silent) else { return false };
-        let domain = self.topology.node(node).domain;
-        self.run.cluster.set_lost(domain);
-        self.record(Record::DomainLost { domain });
-        true
     }
 
     fn record(&mut self, record: Record) {

@@ -1,0 +1,27 @@
+//! What the procedures have in common: steps with their attempts, and what a spare does.
+
+use crate::action::{Action, ServerAction};
+use crate::plan::Step;
+use crate::state::{ClusterState, MemberKind, ReleaseId};
+use crate::topology::{NodeIx, Policy, Topology};
+
+/// Describes a step. What leaves a server half-changed is tried once; all else once more.
+pub(super) fn step(action: Action, policy: &Policy) -> Step {
+    Step::new(action, policy).with_attempts(if action.puts_under_change() { 1 } else { 2 })
+}
+
+/// Brings a stopped spare, out of traffic, to a release, and stops it again once it is tested: the next change finds it as the
+/// members are then.
+pub(super) fn renewal(to: ReleaseId) -> [Action; 4] {
+    [ServerAction::Apply { to }, ServerAction::Start, ServerAction::Gate, ServerAction::Stop].map(Action::from)
+}
+
+/// Tells whether a spare that is used is admitted: in each of its pools on a backup member, where it takes over by itself when
+/// the others are gone, or where all members serve, so that one that is missing leaves no gap. Elsewhere it waits, held out.
+pub(super) fn is_admitted_as_spare(topology: &Topology, state: &ClusterState, spare: NodeIx) -> bool {
+    topology.memberships(spare).all(|(member, port, _)| {
+        let serve = usize::from(topology.pool(port.pool).serve);
+        let all_serve = serve >= topology.members_of(port.pool).count();
+        all_serve || state.member(member).kind == MemberKind::Backup
+    })
+}
