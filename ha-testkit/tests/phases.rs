@@ -59,3 +59,23 @@ async fn after_a_loss_too_nothing_is_admitted_untested() {
     let refused = prove(&topology, &draft.into()).unwrap_err();
     assert_eq!(refused.violation.invariant, Invariant::Tested, "{refused}");
 }
+
+/// "The plan also holds the phase it begins in": it may not choose the easier one.
+#[tokio::test(start_paused = true)]
+async fn a_plan_asks_less_than_the_law_only_where_a_member_is_missing_and_what_is_left_is_short() {
+    for (members, out, may) in [(2, false, false), (2, true, true), (4, true, false)] {
+        let world = Shape::active_active(members, 1000).with_spares(&[1000]).world().unwrap();
+        let seen = world.engine().observe().await.unwrap();
+        let (topology, mut state) = (world.topology(), seen.state);
+        if out {
+            let esb1 = topology.find("esb1").unwrap();
+            state.set_traffic_everywhere(esb1, |_| Traffic::Out);
+            state.node_mut(esb1).process = Process::Stopped;
+        }
+        for phase in [Phase::Settled, Phase::Shaken] {
+            let mut draft = Draft::new("return", topology, state.clone(), seen.facts.clone(), Goal::unchanged());
+            draft.phase = phase;
+            assert_eq!(Plan::from(draft).check(topology).is_ok(), may, "{members} members, one out {out}, {phase:?}");
+        }
+    }
+}

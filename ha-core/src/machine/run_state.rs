@@ -103,9 +103,8 @@ impl RunState {
     pub fn enter(&mut self, to: Cursor, turn: Turn) {
         match turn {
             Turn::Retry => self.targets.retry(),
-            Turn::NextStep | Turn::StepFailed | Turn::Precondition | Turn::LawWouldBreak | Turn::DomainLost => {
-                self.targets.reset();
-            }
+            Turn::NextStep | Turn::StepFailed | Turn::Precondition | Turn::LawWouldBreak => self.targets.reset(),
+            Turn::DomainLost => self.targets.reset_what_is_known(),
         }
         match to.mode {
             Mode::Forward => self.targets.go_forward(),

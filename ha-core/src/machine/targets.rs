@@ -269,6 +269,11 @@ impl Targets {
         self.steps.retain(|(.., progress)| *progress == Progress::InFlight);
     }
 
+    /// The same, and what nobody knows of is still looked for.
+    pub(super) fn reset_what_is_known(&mut self) {
+        self.steps.retain(|(.., progress)| matches!(progress, Progress::InFlight | Progress::Unknown { .. }));
+    }
+
     /// Lets what did not happen be tried again.
     pub(super) fn retry(&mut self) {
         self.steps.retain(|(.., progress)| !matches!(progress, Progress::NotDone { .. }));

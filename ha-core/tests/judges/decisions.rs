@@ -4,7 +4,7 @@
 use ha_core::action::{Action, Desired, FilesAction, Order, SchemaAction, ServerAction, TrafficAction};
 use ha_core::law::{Invariant, Phase};
 use ha_core::machine::{Decision, Progress, RunState, Turn, decide, has_failed, newly_lost, refusal};
-use ha_core::plan::{Draft, Goal, OnFailure, Plan, Stage, Step};
+use ha_core::plan::{CarriesOn, Draft, Goal, OnFailure, Plan, Stage, Step};
 use ha_core::record::{Cursor, End, Mode, OutcomeKind, Why};
 use ha_core::state::{LoanKind, Process, Schema, ServerDomain, Sync, Traffic};
 use ha_core::topology::{Permille, PoolSpec, Topology};
@@ -488,4 +488,15 @@ fn only_a_domain_that_was_lost_since_the_plan_was_made_is_newly_lost() {
     driven.run.cluster.set_lost(lost);
     assert_eq!(newly_lost(&driven.plan, &driven.run.cluster), Some(lost));
     assert!(!driven.run.cluster.node(driven.on("esb1")).loans.contains(LoanKind::HeldOut));
+}
+
+/// A plan that carries a run on to go back ends as a rollback does, whichever way its stages are read.
+#[test]
+fn a_plan_that_goes_back_ends_all_old() {
+    for (back, end) in [(true, End::AllOld), (false, End::AllNew)] {
+        let driven = Driven::new(three(), |cluster, draft| {
+            draft.carries_on = Some(Box::new(CarriesOn::new(cluster.state.clone(), back)));
+        });
+        assert_eq!(driven.decide(), Decision::End(end));
+    }
 }

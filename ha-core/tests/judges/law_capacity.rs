@@ -235,6 +235,10 @@ fn after_a_loss_no_step_lowers_what_one_more_loss_would_leave() {
     assert_eq!(broken.invariant, Invariant::OneMoreFailure);
     assert_eq!(law.check_step(settled, true, &lost.state, &out.state), Ok(()), "a declared window");
     assert_eq!(law.check_step(settled, false, &out.state, &out.state), Ok(()), "it is no lower than it was");
+    let four = ["esb1", "esb2", "esb3", "esb4"].map(|name| node(name, 1000)).to_vec();
+    let lost = Cluster::at_rest(builder(4, 1, four)).without("esb4");
+    let out = lost.clone().with_traffic("esb2", Traffic::Out).with("esb2", |node| node.process = Process::Stopped);
+    assert_eq!(lost.law().check_step(settled, false, &lost.state, &out.state), Ok(()), "2000 to 1000, of 750 required");
 }
 
 /// A plan may begin while what is left does not carry what it must: it lowers nothing, and is bound as settled once that is carried.

@@ -395,3 +395,25 @@ fn a_loss_is_reacted_to_on_the_way_forward_and_on_the_way_back() {
         assert_eq!(driven.decide(), Decision::Move(to, Turn::DomainLost), "{mode:?}");
     }
 }
+
+/// "Unknown is resolved by the action's probe, by looking": also what was unknown when a domain was lost, before the run ends or is
+/// planned anew. On a lost node there is nothing to look at.
+#[test]
+fn what_was_unknown_when_a_domain_was_lost_is_looked_for_before_the_run_ends() {
+    for (unknown, ends) in [("esb2", false), ("esb1", true)] {
+        let mut driven = run(one_and_standbys(), &[unknown]);
+        let order = TrafficAction::TakeOut.on(driven.on(unknown));
+        driven.begin(order);
+        driven.end(order, OutcomeKind::Unknown);
+        driven.run.cluster.set_traffic_everywhere(driven.on("esb3"), |_| Traffic::In);
+        lose(&mut driven, "esb1");
+        assert_eq!(driven.turn(), Turn::DomainLost);
+        let domain = driven.cluster.domain("esb1");
+        let end = Decision::End(End::NeedsOperator(Why::DomainLost(domain)));
+        assert_eq!(driven.decide(), if ends { end } else { Decision::Look(order) }, "{unknown}");
+        if !ends {
+            driven.end(order, OutcomeKind::NotDone);
+            assert_eq!(driven.decide(), end);
+        }
+    }
+}
