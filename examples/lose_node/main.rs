@@ -100,8 +100,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     };
     let detected = killed_at.elapsed();
     show.line(&format!("monitor: {} is lost, {} ms after the kill", lost.join(", "), detected.as_millis()));
-    let request = lost.iter().skip(1).fold(OutageRequest::of(&lost[0]), |request, domain| request.and(domain));
-    let outage = run(&engine, &show, &load, "outage-1", &request).await?;
+    let outage = run(&engine, &show, &load, "outage-1", &OutageRequest::of_all(lost)).await?;
     let secured = killed_at.elapsed();
     sleep(Duration::from_secs(1)).await;
 

@@ -190,6 +190,9 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     show.line(&format!("report: {}", written.display()));
     Ok(match &outage {
         Some(outage) => survived(&cluster, outage, &run, &report),
+        None if options.kill.is_some() => {
+            return Err("the run ended before the step at which a server was to be killed".into());
+        }
         None => verdict(&options, &cluster, &run, &pools),
     })
 }
@@ -287,11 +290,21 @@ pub(crate) struct Outage {
 
 /// Kills a server with -9, wherever the patch is, and waits until the balancer gives it nothing any more.
 async fn kill(cluster: &Cluster, load: &RunningLoad, victim: Victim) -> Fallible<Outage> {
+    // It may be stopped just then: it is killed as soon as it runs.
+    let until = load.elapsed() + Duration::from_secs(10);
+    while !cluster.kill(victim)? {
+        if load.elapsed() >= until {
+            return Err(
+                "the server did not run any more when it was to be killed: give an earlier step with --at".into()
+            );
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
     let killed = load.elapsed();
-    // It may be stopped just then, and nothing is lost.
-    let ran = cluster.kill(victim)?;
-    let until = killed + Duration::from_secs(10);
-    while ran && cluster.may_get_requests(victim).await? && load.elapsed() < until {
+    while cluster.may_get_requests(victim).await? {
+        if load.elapsed() >= killed + Duration::from_secs(10) {
+            return Err("the balancer has not seen the loss in 10 s".into());
+        }
         sleep(Duration::from_millis(5)).await;
     }
     Ok(Outage { victim, killed, detected: load.elapsed() })
@@ -397,8 +410,8 @@ impl Moment {
 
 /// In the passive node's patch: its server is stopped, traffic is on the active one.
 const KILL_AFTER_STEPS: u32 = 6;
-/// The last step of a patch with a spare in which a loss is still met by the run.
-const LAST_STEP: u32 = 20;
+/// Until this step of a patch every server runs once more.
+const LAST_STEP: u32 = 15;
 
 /// Starts a controller that patches the cluster in a folder, or goes on with what another one began there.
 fn controller_of(folder: &Path, from: &str, to: &str) -> Fallible<Controller> {

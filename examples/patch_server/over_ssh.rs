@@ -117,10 +117,10 @@ pub(crate) async fn lose_host(options: &Options, show: &Show) -> Fallible<bool> 
                 // What is held out just then has no checks, and gets nothing.
                 let up = format!("esb,{},", HOSTS[victim]);
                 let until = Instant::now() + Duration::from_secs(10);
-                while Instant::now() < until {
-                    let rows = cluster.balancer.ask("show stat esb 4 -1")?;
-                    if !rows.lines().any(|row| row.starts_with(&up) && row.contains(",UP,")) {
-                        break;
+                let is_up = |rows: &str| rows.lines().any(|row| row.starts_with(&up) && row.contains(",UP,"));
+                while is_up(&cluster.balancer.ask("show stat esb 4 -1")?) {
+                    if Instant::now() >= until {
+                        return Err("HAProxy has not seen the loss in 10 s".into());
                     }
                     sleep(Duration::from_millis(5)).await;
                 }

@@ -18,23 +18,23 @@ use crate::topology::{BalancerIx, Name, NodeIx, Topology};
 /// # Examples
 ///
 /// ```
-/// use ha_core::engine::{Engine, MonitorEvent, MonitorPolicy, OnLoss};
+/// use ha_core::engine::{Engine, MonitorEvent, MonitorPolicy, OnLoss, RunError};
+/// use ha_core::procedure::OutageRequest;
 ///
 /// /// Watches, and runs what the policy lets run without asking.
-/// async fn watch(engine: &Engine) {
+/// async fn watch(engine: &Engine) -> Result<(), RunError> {
 ///     let mut monitor = engine.monitor(MonitorPolicy::default().with_on_loss(OnLoss::Run));
 ///     while let Some(event) = monitor.next_event().await {
 ///         match &event {
-///             MonitorEvent::Proposed { act: true, domains, .. } => run_outage(engine, domains).await,
+///             MonitorEvent::Proposed { act: true, domains, .. } => {
+///                 let planned = engine.plan(&OutageRequest::of_all(domains)).await?;
+///                 println!("{}", engine.run("outage-1".into(), planned).await?.wait().await?);
+///             }
 ///             MonitorEvent::Proposed { .. } | MonitorEvent::SiteLost { .. } => println!("please decide: {event}"),
 ///             _ => println!("{event}"), // new kinds may come
 ///         }
 ///     }
-/// }
-///
-/// async fn run_outage(engine: &Engine, lost: &[String]) {
-///     // Plan and run what is to be done here; take the nodes back with `MonitorHandle::take_back` afterwards.
-///     # drop((engine, lost));
+///     Ok(())
 /// }
 /// ```
 #[derive(Debug)]

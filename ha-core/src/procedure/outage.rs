@@ -45,11 +45,9 @@ impl OutageRequest {
         Self { lost: vec![node.into()] }
     }
 
-    /// Declares one more as lost.
-    #[must_use]
-    pub fn and(mut self, node: impl Into<String>) -> Self {
-        self.lost.push(node.into());
-        self
+    /// Declares several as lost, as a monitor proposes them.
+    pub fn of_all(lost: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { lost: lost.into_iter().map(Into::into).collect() }
     }
 }
 

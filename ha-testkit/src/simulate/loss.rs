@@ -108,9 +108,7 @@ impl LossScenario {
     }
 
     fn outage_request(&self) -> OutageRequest {
-        let mut lost = self.lost.iter();
-        let first = lost.next().cloned().unwrap_or_default();
-        lost.fold(OutageRequest::of(first), |request, node| request.and(node))
+        OutageRequest::of_all(&self.lost)
     }
 
     fn rejoin_request(&self, how: Return) -> RejoinRequest {
