@@ -38,7 +38,7 @@ pub use release::{ReleaseId, ReleaseSet, Releases, TooManyReleases};
 pub use schema::{Schema, SchemaEvent, SchemaRange, SchemaRejected};
 pub use schema_change::{SchemaChange, SchemaVerdict};
 pub use server::{Process, ProcessEvent, ProcessRejected, ServerDomain};
-pub use site::{Site, SiteState};
+pub use site::{Site, SiteEvent, SiteRejected, SiteState};
 pub use target::Target;
 pub use traffic::{MemberKind, MemberState, Traffic, TrafficEvent, TrafficRejected};
 pub use work::{Work, WorkEvent};
