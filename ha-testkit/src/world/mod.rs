@@ -34,6 +34,7 @@ mod membership;
 pub(crate) mod model;
 mod shape;
 mod shared;
+mod site;
 
 pub use artifact::FakeArtifacts;
 pub use balancer::FakeBalancer;
@@ -46,3 +47,4 @@ pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};
 pub use shape::Shape;
 pub use shared::{FakeFiles, FakeWorkload};
+pub use site::{FakeFence, FakeReplica, FakeSwitch};
