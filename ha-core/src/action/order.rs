@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use super::{
+    ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, SiteAction, TrafficAction, WorkAction,
+};
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
 use crate::topology::{NodeIx, Policy, Topology};
@@ -38,6 +40,8 @@ pub enum Action {
     Schema(SchemaAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
+    /// To a site.
+    Site(SiteAction),
 }
 
 /// An action on one node.
@@ -79,6 +83,8 @@ pub enum Order {
     Schema(SchemaAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
+    /// To a site.
+    Site(SiteAction),
 }
 
 impl Action {
@@ -91,6 +97,7 @@ impl Action {
             Self::Files(action) => Order::Files(At { node, action }),
             Self::Schema(action) => Order::Schema(action),
             Self::Exposure(action) => Order::Exposure(action),
+            Self::Site(action) => Order::Site(action),
         }
     }
 
@@ -99,6 +106,7 @@ impl Action {
         match self {
             Self::Schema(action) => Some(Order::Schema(action)),
             Self::Exposure(action) => Some(Order::Exposure(action)),
+            Self::Site(action) => Some(Order::Site(action)),
             Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) => None,
         }
     }
@@ -145,6 +153,7 @@ impl Order {
             Self::Files(order) => order,
             Self::Schema(order) => order,
             Self::Exposure(order) => order,
+            Self::Site(order) => order,
         }
     }
 
@@ -157,6 +166,7 @@ impl Order {
             Self::Files(order) => Action::Files(order.action),
             Self::Schema(action) => Action::Schema(action),
             Self::Exposure(action) => Action::Exposure(action),
+            Self::Site(action) => Action::Site(action),
         }
     }
 
@@ -206,7 +216,9 @@ impl Order {
             Self::Traffic(order) => {
                 matches!(order.action, TrafficAction::Isolate | TrafficAction::Reassert { admitted: false })
             }
-            Self::Server(_) | Self::Work(_) | Self::Files(_) | Self::Schema(_) | Self::Exposure(_) => false,
+            Self::Server(_) | Self::Work(_) | Self::Files(_) | Self::Schema(_) | Self::Exposure(_) | Self::Site(_) => {
+                false
+            }
         }
     }
 
@@ -269,7 +281,7 @@ impl Order {
         self.facets().name()
     }
 
-    /// Names what the order acts on: a node, `database` or `exposure`.
+    /// Names what the order acts on: a node, `database`, `exposure` or a site.
     pub fn target_name(&self, topology: &Topology) -> String {
         match self.target() {
             Target::Server(node) | Target::Traffic(node) | Target::Work(node) | Target::Files(node) => {
@@ -277,6 +289,7 @@ impl Order {
             }
             Target::Database => "database".into(),
             Target::Exposure => "exposure".into(),
+            Target::Site(site) => format!("site {}", topology.site(site).name),
         }
     }
 

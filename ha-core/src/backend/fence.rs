@@ -1,38 +1,11 @@
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Applied, StepError};
-use crate::state::{LeaseEpoch, SiteEpoch};
-
-/// What a fence takes away from a site: the strongest thing that it can no longer do.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum FenceLevel {
-    /// Consumers do not reach it any more; what it does by itself goes on.
-    Consumers,
-    /// Its servers are stopped and are not started again.
-    Servers,
-    /// Its database takes no writes: credentials are revoked and sessions ended, or the database is stopped.
-    Database,
-    /// It is without power.
-    Power,
-}
-
-impl fmt::Display for FenceLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Consumers => "consumers",
-            Self::Servers => "servers",
-            Self::Database => "database",
-            Self::Power => "power",
-        })
-    }
-}
+use crate::state::{FenceLevel, LeaseEpoch, SiteEpoch};
 
 /// Whether a site is fenced.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]

@@ -32,7 +32,7 @@ pub use database::{ContractPermit, Database, Migrate, ObserveDatabase};
 pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};
 pub use exposure::{ExposeRoute, Exposure, HideRoute, ObserveExposure, RouteOn};
-pub use fence::{Fence, FenceLevel, FenceSite, Fenced, ObserveFence};
+pub use fence::{Fence, FenceSite, Fenced, ObserveFence};
 pub use file_sync::{FileSync, HoldFiles, ObserveFileSync, ReleaseFiles, Shared};
 pub use host::{
     Ended, Fencing, Host, HostCapabilities, HostIdentity, Incarnation, Installed, ObserveHost, Ran, RunCommand,
@@ -41,7 +41,7 @@ pub use host::{
 pub use host_files::{Content, Expect, FileStat, HostFiles, ObserveHostFiles, PutFile, SwitchLink, TreeDigest};
 pub use host_work::{DetachedWork, InvalidWorkId, ObserveDetachedWork, WorkId, WorkOutput, WorkState};
 pub use probe::{Probe, Ready};
-pub use replica::{DemoteReplica, FollowReplica, ObserveReplica, PromoteReplica, Replica, ReplicaRole, ReplicaSeen};
+pub use replica::{DemoteReplica, FollowReplica, ObserveReplica, PromoteReplica, Replica};
 pub use site_switch::{Consumers, LeadConsumers, ObserveSiteSwitch, SiteSwitch};
 pub use workload::{ObserveWorkload, Workload};
 
@@ -71,7 +71,7 @@ pub enum Applied {
     AlreadySo,
 }
 
-pub use crate::state::LeaseEpoch;
+pub use crate::state::{FenceLevel, LeaseEpoch, ReplicaRole, ReplicaSeen};
 
 /// How long a request may take that is given no deadline.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(600);

@@ -1,63 +1,9 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-
 use super::{Applied, StepError};
-use crate::state::{LeaseEpoch, SiteEpoch};
-
-/// What a site's copy of the database does.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ReplicaRole {
-    /// It takes writes.
-    Primary,
-    /// It takes no writes and follows nothing: what was demoted, or a backup that is not restored yet.
-    ReadOnly,
-    /// It follows the primary of another site.
-    Standby,
-}
-
-/// A site's copy of the database, as it was read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct ReplicaSeen {
-    /// What it does.
-    pub role: ReplicaRole,
-    /// The epoch with which it takes writes, or took them last. A standby has that of the primary, as far as it has received it.
-    pub epoch: SiteEpoch,
-    /// How far what it has reaches, in bytes of the database's log; `None` where the database has no such number. Comparable
-    /// between copies of one epoch.
-    pub position: Option<u64>,
-    /// The age of the newest transaction that it has, in milliseconds: what would be lost at most if it was promoted now and the
-    /// primary had taken writes until now. `None` where nobody can tell.
-    pub behind_ms: Option<u64>,
-}
-
-impl ReplicaSeen {
-    /// Describes a copy.
-    pub fn new(role: ReplicaRole, epoch: SiteEpoch) -> Self {
-        Self { role, epoch, position: None, behind_ms: None }
-    }
-
-    /// Says how far it reaches.
-    #[must_use]
-    pub fn with_position(mut self, position: Option<u64>) -> Self {
-        self.position = position;
-        self
-    }
-
-    /// Says how old the newest transaction is that it has.
-    #[must_use]
-    pub fn with_behind(mut self, behind: Option<Duration>) -> Self {
-        self.behind_ms = behind.map(|behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX));
-        self
-    }
-}
+use crate::state::{LeaseEpoch, ReplicaSeen, SiteEpoch};
+use async_trait::async_trait;
 
 /// Reads a site's copy of the database.
 #[async_trait]

@@ -15,14 +15,14 @@ use super::SiteEpoch;
 /// // What was fenced may have gone its own way: it follows the other site before it is promoted again.
 /// assert!(Site::Quarantined.on(SiteEvent::Promoted).is_err());
 /// ```
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Site {
     /// It serves, and its database takes writes.
     #[default]
     Serving,
-    /// As `Serving`, but consumers wait in front of it, and none of their requests is in progress.
+    /// Its database takes writes, and consumers wait: none of their requests is in progress anywhere.
     Held,
     /// It has served, and its database takes no more writes; no other site has taken any since.
     Demoted,
@@ -76,9 +76,10 @@ impl Site {
             (Self::Serving | Self::Held | Self::Demoted | Self::Promoted | Self::Quarantined, E::Fenced) => {
                 Self::Quarantined
             }
-            (Self::Serving | Self::Held, E::Held) => Self::Held,
+            (Self::Serving | Self::Held | Self::Promoted, E::Held) => Self::Held,
             (Self::Held | Self::Promoted | Self::Demoted, E::Demoted) => Self::Demoted,
             (Self::Demoted | Self::Hot | Self::Warm | Self::Cold | Self::Promoted, E::Promoted) => Self::Promoted,
+            (Self::Held, E::Promoted) => Self::Held,
             (Self::Held | Self::Promoted | Self::Serving, E::Opened) => Self::Serving,
             (
                 Self::Demoted | Self::Quarantined | Self::Hot | Self::Warm | Self::Cold,

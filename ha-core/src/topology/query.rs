@@ -20,6 +20,11 @@ impl Topology {
         &self.sites
     }
 
+    /// Lists the positions of the data centres.
+    pub fn site_indices(&self) -> impl Iterator<Item = SiteIx> + use<> {
+        (0..u8::try_from(self.sites.len()).unwrap_or(u8::MAX)).map(SiteIx::new)
+    }
+
     /// Returns a data centre.
     ///
     /// # Panics
