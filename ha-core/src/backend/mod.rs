@@ -29,7 +29,7 @@ pub use database::{ContractPermit, Database, Migrate, ObserveDatabase};
 pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};
 pub use exposure::{ExposeRoute, Exposure, HideRoute, ObserveExposure, RouteOn};
-pub use file_sync::{FileSync, HoldFiles, ObserveFileSync, ReleaseFiles, Shared};
+pub use file_sync::{FileSync, HandWriter, HoldFiles, ObserveFileSync, ReleaseFiles, Shared};
 pub use host::{
     Ended, Fencing, Host, HostCapabilities, HostIdentity, Incarnation, Installed, ObserveHost, Ran, RunCommand,
     ServerProcess,

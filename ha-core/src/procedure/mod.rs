@@ -4,6 +4,7 @@
 mod add_service;
 mod change;
 mod error;
+mod hand_over;
 mod outage;
 mod patch;
 mod planned;
@@ -17,6 +18,7 @@ mod update;
 mod upgrade;
 
 pub use error::PlanError;
+pub use hand_over::HandOverRequest;
 pub use outage::OutageRequest;
 pub use planned::Planned;
 pub use propose::{Procedure, Proposal, Snapshot, plan};

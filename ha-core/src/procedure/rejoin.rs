@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::recover::phase_of;
-use super::step::{renewal, step};
+use super::step::{renewal, step, without_what_is_gone};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, KnownGood, ServerAction, TrafficAction};
 use crate::law;
@@ -218,19 +218,6 @@ impl RejoinRequest {
         }
         Plan::from(draft)
     }
-}
-
-/// Returns the state in which the other members that do not answer, and are held out, count as lost: they are not asked for.
-fn without_what_is_gone(seen: Snapshot<'_>, node: NodeIx) -> ClusterState {
-    let (topology, mut state) = (seen.topology, seen.state.clone());
-    for domain in topology.domains().filter(|domain| *domain != topology.node(node).domain) {
-        let gone =
-            |node: NodeIx| seen.state.node(node).process == Process::Unknown && !law::is_exposed(seen.state, node);
-        if topology.nodes_of(domain).all(gone) {
-            state.set_lost(domain);
-        }
-    }
-    state
 }
 
 /// Lists the spares that run and are not held out, or are ready: they stand in for somebody.

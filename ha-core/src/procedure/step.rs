@@ -1,8 +1,10 @@
 //! What the procedures have in common: steps with their attempts, and what a spare does.
 
+use super::Snapshot;
 use crate::action::{Action, ServerAction};
+use crate::law;
 use crate::plan::Step;
-use crate::state::{ClusterState, MemberKind, ReleaseId};
+use crate::state::{ClusterState, MemberKind, Process, ReleaseId};
 use crate::topology::{NodeIx, Policy, Topology};
 
 /// Describes a step. What leaves a server half-changed is tried once; all else once more.
@@ -24,4 +26,17 @@ pub(super) fn is_admitted_as_spare(topology: &Topology, state: &ClusterState, sp
         let all_serve = serve >= topology.members_of(port.pool).count();
         all_serve || state.member(member).kind == MemberKind::Backup
     })
+}
+
+/// Returns the state in which the other members that do not answer, and are held out, count as lost: they are not asked for.
+pub(super) fn without_what_is_gone(seen: Snapshot<'_>, node: NodeIx) -> ClusterState {
+    let (topology, mut state) = (seen.topology, seen.state.clone());
+    for domain in topology.domains().filter(|domain| *domain != topology.node(node).domain) {
+        let gone =
+            |node: NodeIx| seen.state.node(node).process == Process::Unknown && !law::is_exposed(seen.state, node);
+        if topology.nodes_of(domain).all(gone) {
+            state.set_lost(domain);
+        }
+    }
+    state
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
-use ha_core::state::MemberKind;
+use ha_core::state::{Generation, MemberKind};
 use tokio::time::{Instant, sleep};
 
 use super::World;
@@ -232,6 +232,11 @@ impl World {
     /// Lets somebody install another release on a node by hand: its server serves it from its next start.
     pub fn install(&self, node: &str, release: &str) {
         self.change(node, |node| node.installed = release.into());
+    }
+
+    /// Lets somebody put another set of shared files on a node by hand.
+    pub fn put_files(&self, node: &str, sequence: u64) {
+        self.change(node, |node| node.generation = Some(Generation::new(sequence, format!("g{sequence}"))));
     }
 
     /// Lets the supervisor of a node's server kill it so long after it was asked to stop.

@@ -49,7 +49,7 @@ fn sets(plan: &Plan) -> Vec<(&Generation, &'static str)> {
         .filter_map(|order| match order {
             Order::Files(at) => match at.action {
                 FilesAction::Deploy { to } => Some(to),
-                FilesAction::Hold | FilesAction::Release | FilesAction::HandWriter => None,
+                FilesAction::Hold | FilesAction::Release | FilesAction::HandWriter | FilesAction::TakeWriter => None,
             },
             Order::Server(_) | Order::Traffic(_) | Order::Work(_) | Order::Schema(_) | Order::Exposure(_) => None,
         })
