@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ha_core::backend::{ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, Probe, Workload};
+use ha_core::backend::{ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, Probe, Provisioner, Workload};
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::topology::{Component, Role, SettingErrors, Topology};
 
@@ -32,7 +32,7 @@ pub struct Part<'a> {
     pub name: &'a str,
     /// The backend's name and its settings. Read them with [`Settings`](ha_core::topology::Settings).
     pub component: &'a Component,
-    /// The hosts of the nodes, for what the cluster has one of; those that could not be built are missing, and reported.
+    /// The hosts of the nodes, for what acts over them; those that could not be built are missing, and reported.
     pub hosts: &'a [(String, Arc<dyn Host>)],
 }
 
@@ -73,6 +73,7 @@ roles! {
         probes: Probe, Probe, with_probe, "probes a node",
             [("http", PROBE), ("tcp", PROBE), ("command", PROBE), ("log", PROBE)];
         work: Workload, Work, with_work, "drives a node's pulled work", [];
+        provision: Provisioner, Provision, with_provisioner, "installs on a node", [("command", "local")];
     }
     cluster {
         files: FileSync, Files, with_files, "shares files",

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use ha_core::backend::{
     Applied, ErrorKind, FileSync, HandWriter, HoldFiles, Host, ObserveFileSync, ReleaseFiles, Shared, StepError,
 };
-use ha_core::state::{Generation, LeaseEpoch, WriterEpoch};
+use ha_core::state::{Generation, LeaseEpoch};
 use ha_core::telemetry::call_span;
 use ha_core::topology::Name;
 use tokio::task::JoinSet;

@@ -3,7 +3,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use super::{
+    ExposureAction, Facets, FilesAction, KnownGood, ProvisionAction, SchemaAction, ServerAction, TrafficAction,
+    WorkAction,
+};
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
 use crate::topology::{NodeIx, Policy, Topology};
@@ -38,6 +41,8 @@ pub enum Action {
     Schema(SchemaAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
+    /// To a node that joins the members, or leaves them.
+    Provision(ProvisionAction),
 }
 
 /// An action on one node.
@@ -79,6 +84,8 @@ pub enum Order {
     Schema(SchemaAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
+    /// To a node that joins the members, or leaves them.
+    Provision(At<ProvisionAction>),
 }
 
 impl Action {
@@ -91,6 +98,7 @@ impl Action {
             Self::Files(action) => Order::Files(At { node, action }),
             Self::Schema(action) => Order::Schema(action),
             Self::Exposure(action) => Order::Exposure(action),
+            Self::Provision(action) => Order::Provision(At { node, action }),
         }
     }
 
@@ -99,7 +107,7 @@ impl Action {
         match self {
             Self::Schema(action) => Some(Order::Schema(action)),
             Self::Exposure(action) => Some(Order::Exposure(action)),
-            Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) => None,
+            Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) | Self::Provision(_) => None,
         }
     }
 
@@ -145,6 +153,7 @@ impl Order {
             Self::Files(order) => order,
             Self::Schema(order) => order,
             Self::Exposure(order) => order,
+            Self::Provision(order) => order,
         }
     }
 
@@ -157,6 +166,7 @@ impl Order {
             Self::Files(order) => Action::Files(order.action),
             Self::Schema(action) => Action::Schema(action),
             Self::Exposure(action) => Action::Exposure(action),
+            Self::Provision(order) => Action::Provision(order.action),
         }
     }
 
@@ -206,7 +216,12 @@ impl Order {
             Self::Traffic(order) => {
                 matches!(order.action, TrafficAction::Isolate | TrafficAction::Reassert { admitted: false })
             }
-            Self::Server(_) | Self::Work(_) | Self::Files(_) | Self::Schema(_) | Self::Exposure(_) => false,
+            Self::Server(_)
+            | Self::Work(_)
+            | Self::Files(_)
+            | Self::Schema(_)
+            | Self::Exposure(_)
+            | Self::Provision(_) => false,
         }
     }
 

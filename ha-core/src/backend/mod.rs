@@ -17,6 +17,7 @@ mod host_files;
 mod host_work;
 pub mod linux;
 mod probe;
+mod provisioner;
 mod workload;
 
 pub use artifact::{ArtifactStore, Kept, ObserveArtifactStore, PruneArtifacts, PutArtifact};
@@ -37,6 +38,7 @@ pub use host::{
 pub use host_files::{Content, Expect, FileStat, HostFiles, ObserveHostFiles, PutFile, SwitchLink, TreeDigest};
 pub use host_work::{DetachedWork, InvalidWorkId, ObserveDetachedWork, WorkId, WorkOutput, WorkState};
 pub use probe::{Probe, Ready};
+pub use provisioner::{Deprovision, Installation, ObserveProvisioner, Provision, Provisioner};
 pub use workload::{ObserveWorkload, Workload};
 
 use serde::{Deserialize, Serialize};

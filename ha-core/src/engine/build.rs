@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::BuildError;
-use crate::backend::{ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
+use crate::backend::{
+    ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, MemberRef, Probe, Provisioner, Workload,
+};
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
 use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Role, Topology};
@@ -45,6 +47,7 @@ pub(super) struct Shared {
     pub(super) exposure: Option<Arc<dyn Exposure>>,
     pub(super) artifacts: Option<Arc<dyn ArtifactStore>>,
     pub(super) work: Vec<Option<Arc<dyn Workload>>>,
+    pub(super) provision: Vec<Option<Arc<dyn Provisioner>>>,
     pub(super) owner: String,
 }
 
@@ -102,6 +105,7 @@ pub struct EngineBuilder {
     exposure: Option<Arc<dyn Exposure>>,
     artifacts: Option<Arc<dyn ArtifactStore>>,
     work: BTreeMap<String, Arc<dyn Workload>>,
+    provision: BTreeMap<String, Arc<dyn Provisioner>>,
     journal: Arc<dyn Journal>,
     lease: Arc<dyn Lease>,
     owner: String,
@@ -121,6 +125,7 @@ impl Engine {
             exposure: None,
             artifacts: None,
             work: BTreeMap::new(),
+            provision: BTreeMap::new(),
             journal: store.clone(),
             lease: store,
             owner: "controller".into(),
@@ -190,6 +195,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives what installs on a node with `[node.provision]`, by the node's name.
+    #[must_use]
+    pub fn with_provisioner(mut self, node: impl Into<String>, backend: Arc<dyn Provisioner>) -> Self {
+        self.provision.insert(node.into(), backend);
+        self
+    }
+
     /// Gives journal and lease. Several controllers of one cluster must share them.
     #[must_use]
     pub fn with_store(mut self, journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Self {
@@ -214,9 +226,8 @@ impl EngineBuilder {
         let balancers = in_order(topology, Role::Balancer, "balancer", "with_balancer", self.balancers)?;
         let hosts = in_order(topology, Role::Host, "host", "with_host", self.hosts)?;
         let probes = in_order(topology, Role::Probe, "probe", "with_probe", self.probes)?;
-        let mut workloads = in_order(topology, Role::Work, "workload", "with_work", self.work)?.into_iter();
-        let work =
-            topology.nodes.iter().map(|node| node.component(Role::Work).and_then(|_| workloads.next())).collect();
+        let work = of_nodes(topology, Role::Work, "workload", "with_work", self.work)?;
+        let provision = of_nodes(topology, Role::Provision, "provisioner", "with_provisioner", self.provision)?;
         let files = where_declared(topology, Role::Files, "file sync", "with_files", self.files)?;
         let database = where_declared(topology, Role::Database, "database", "with_database", self.database)?;
         let exposure = where_declared(topology, Role::Exposure, "exposure", "with_exposure", self.exposure)?;
@@ -231,6 +242,7 @@ impl EngineBuilder {
             exposure,
             artifacts,
             work,
+            provision,
             journal: self.journal,
             lease: self.lease,
             owner: self.owner,
@@ -255,6 +267,18 @@ fn in_order<T: ?Sized>(
         Some(name) => Err(BuildError::Unknown { what, name }),
         None => Ok(ordered),
     }
+}
+
+/// Returns the backends of a role that not every node has, one entry a node.
+fn of_nodes<T: ?Sized>(
+    topology: &Topology,
+    role: Role,
+    what: &'static str,
+    method: &'static str,
+    given: BTreeMap<String, Arc<T>>,
+) -> Result<Vec<Option<Arc<T>>>, BuildError> {
+    let mut given = in_order(topology, role, what, method, given)?.into_iter();
+    Ok(topology.nodes.iter().map(|node| node.component(role).and_then(|_| given.next())).collect())
 }
 
 /// Returns the backend of a role of the cluster itself, where it is declared.

@@ -14,8 +14,8 @@ use crate::topology::{NodeIx, Topology};
 /// syncs come from it from then on, the one into the old writer included.
 ///
 /// What changes is server configuration: who writes, and where files are copied from. No server is restarted and no request is
-/// moved, so that no window is declared; what is deployed meanwhile has to wait. It can be rolled back from every step where a node
-/// writes at the start. Where none does there is nothing to go back to: it goes forward only.
+/// moved, so that no window is declared; what is deployed meanwhile has to wait. It can be rolled back from every step where the
+/// node that writes at the start serves. Where it does not, or none writes, there is nothing to go back to: it goes forward only.
 ///
 /// # Errors
 /// A writer that nobody can reach may still write. It is fenced first, or the request says who answers for it that it does not
@@ -60,6 +60,9 @@ impl Procedure for HandOverRequest {
         let next = find_member(seen.topology, &self.to)?;
         let start = without_what_is_gone(seen, next);
         let seen = Snapshot { state: &start, ..seen };
+        if let Some(plan) = release_residue(seen, next) {
+            return Ok(Proposal::one(plan, REMEDY));
+        }
         may_write(seen, next)?;
         let unreached = unreached_writer(seen)?;
         if let Some(node) = unreached.filter(|_| self.taken_over_by.is_none()) {
@@ -88,12 +91,35 @@ impl Procedure for HandOverRequest {
         draft.ends = Ends::new(reached, back);
         draft.phase = phase_of(topology, seen.facts, state);
         draft.stages = stages(seen, next, unreached.is_some(), None);
-        if old.is_none() {
+        // Only a node that is ready and tested is given the right to write, by a rollback too.
+        let able = |old: NodeIx| state.node(old).process.is_ready() && state.node(old).is_tested();
+        if !old.is_some_and(able) {
             draft.point_of_no_return = 0;
         }
-        let remedy = "bring what is named above into order, then plan again";
-        Ok(Proposal::one(Plan::from(draft), remedy))
+        Ok(Proposal::one(Plan::from(draft), REMEDY))
     }
+}
+
+const REMEDY: &str = "bring what is named above into order, then plan again";
+
+/// Plans the end of a hand-over that was left half done: the node writes already, and syncs that were held for it are still held.
+fn release_residue(seen: Snapshot<'_>, writer: NodeIx) -> Option<Plan> {
+    let Snapshot { topology, state, facts } = seen;
+    let held = topology.nodes().filter(|(index, node)| {
+        !state.is_lost(node.domain) && law::writer(state) == Some(writer) && is_residue(seen, *index, writer)
+    });
+    let held: Vec<NodeIx> = held.map(|(index, _)| index).collect();
+    if held.is_empty() {
+        return None;
+    }
+    let mut draft = Draft::new("hand over", topology, state.clone(), facts.clone(), Goal::unchanged());
+    let name = &topology.node(writer).name;
+    draft.ends = Ends::new(format!("handed over: {name} writes the shared files"), "as before");
+    draft.phase = phase_of(topology, facts, state);
+    let release = step(FilesAction::Release.into(), topology.policy());
+    draft.stages = vec![Stage::new("release the file syncs", held, vec![release])];
+    draft.point_of_no_return = 0;
+    Some(Plan::from(draft))
 }
 
 /// Finds a member by its name.
@@ -143,10 +169,6 @@ pub(super) fn may_write(seen: Snapshot<'_>, next: NodeIx) -> Result<(), PlanErro
             let what = format!("it has {}, {} writes and has {}", number(next), name(last), number(last));
             not_ready(what, "let its file sync bring the writer's files, and test it with them; then plan again")
         }
-        Some(_) if node.sync == Sync::Held => {
-            let what = "the file sync into it is held".into();
-            not_ready(what, "release it first: it may be the residue of an earlier run, or the node was retired")
-        }
         Some(_) => Ok(()),
         None => match newest(seen).filter(|newest| state.node(*newest).generation != node.generation) {
             Some(newest) => {
@@ -195,17 +217,14 @@ pub(super) fn stages(seen: Snapshot<'_>, next: NodeIx, takes_over: bool, stays_h
     };
     let old = law::writer(state);
     let living = || topology.nodes().filter(|(_, node)| !state.is_lost(node.domain)).map(|(index, _)| index);
-    let open: Vec<NodeIx> = living().filter(|node| state.node(*node).sync.is_open()).collect();
-    // Where nobody wrote, what is held was held for a hand-over that did not end.
-    let serves =
-        |node: NodeIx| old.is_none() && state.node(node).process.is_ready() && state.node(node).sync != Sync::None;
-    let released = |node: &NodeIx| {
-        *node != next && Some(*node) != stays_held && (open.contains(node) || Some(*node) == old || serves(*node))
-    };
+    let held: Vec<NodeIx> =
+        living().filter(|node| state.node(*node).sync.is_open() || is_residue(seen, *node, next)).collect();
+    let released =
+        |node: &NodeIx| *node != next && Some(*node) != stays_held && (held.contains(node) || Some(*node) == old);
     let released: Vec<NodeIx> = living().filter(released).collect();
     let mut stages = Vec::new();
-    if !open.is_empty() {
-        stages.push(stage("hold every file sync", open, FilesAction::Hold));
+    if !held.is_empty() {
+        stages.push(stage("hold every file sync", held, FilesAction::Hold));
     }
     let hand = if takes_over { FilesAction::TakeWriter } else { FilesAction::HandWriter };
     stages.push(stage("hand the writer over", vec![next], hand));
@@ -213,6 +232,12 @@ pub(super) fn stages(seen: Snapshot<'_>, next: NodeIx, takes_over: bool, stays_h
         stages.push(stage("release the file syncs", released, FilesAction::Release));
     }
     stages
+}
+
+/// Tells whether the sync into a node was held by a run that did not release it: the node runs, and has what the writer has.
+fn is_residue(seen: Snapshot<'_>, node: NodeIx, writer: NodeIx) -> bool {
+    let (state, known) = (seen.state, seen.state.node(node));
+    known.sync == Sync::Held && known.process.is_ready() && known.generation == state.node(writer).generation
 }
 
 /// Chooses who writes after a node: a member that stands by before one that serves.

@@ -1,6 +1,7 @@
 //! The procedures: each proposes plans for a cluster that was observed, cheapest first, and the first that is proven is the one.
 //! Pure. [`Procedure`] is open for procedures of your own.
 
+mod add_node;
 mod add_service;
 mod change;
 mod error;
@@ -13,10 +14,12 @@ mod recover;
 mod rejoin;
 mod remedy;
 mod request;
+mod retire_node;
 mod step;
 mod update;
 mod upgrade;
 
+pub use add_node::AddNodeRequest;
 pub use error::PlanError;
 pub use hand_over::HandOverRequest;
 pub use outage::OutageRequest;
@@ -25,3 +28,4 @@ pub use propose::{Procedure, Proposal, Snapshot, plan};
 pub(crate) use recover::carry_on;
 pub use rejoin::RejoinRequest;
 pub use request::{AddServiceRequest, PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
+pub use retire_node::RetireNodeRequest;

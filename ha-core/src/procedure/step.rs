@@ -1,6 +1,6 @@
 //! What the procedures have in common: steps with their attempts, and what a spare does.
 
-use super::Snapshot;
+use super::{PlanError, Snapshot};
 use crate::action::{Action, ServerAction};
 use crate::law;
 use crate::plan::Step;
@@ -39,4 +39,26 @@ pub(super) fn without_what_is_gone(seen: Snapshot<'_>, node: NodeIx) -> ClusterS
         }
     }
     state
+}
+
+/// Returns the release that a node gets which joins the members: the one that the others have.
+pub(super) fn release_of_the_others(seen: Snapshot<'_>, node: NodeIx) -> Result<ReleaseId, PlanError> {
+    let others = seen.topology.members().map(|(index, _)| index).filter(|index| *index != node);
+    let serving = others.filter(|index| seen.state.node(*index).is_tested());
+    let mut releases: Vec<ReleaseId> = serving.filter_map(|index| seen.state.node(index).release).collect();
+    releases.sort_unstable();
+    releases.dedup();
+    let name = |id: ReleaseId| seen.facts.releases.name(id).to_owned();
+    match releases[..] {
+        [one] => Ok(one),
+        [] => {
+            let what = "no other member serves, so that nobody says which release it needs";
+            Err(PlanError::Incomplete(what.into()))
+        }
+        _ => {
+            let all: Vec<String> = releases.into_iter().map(name).collect();
+            let what = format!("the other members have several releases: {}; bring them to one first", all.join(", "));
+            Err(PlanError::Incomplete(what))
+        }
+    }
 }

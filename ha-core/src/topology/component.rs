@@ -38,6 +38,8 @@ pub enum Role {
     Exposure,
     /// Keeps sets of shared files, for rollbacks.
     Artifacts,
+    /// Installs a node as the members are, and takes its installation away.
+    Provision,
 }
 
 /// Whom a component belongs to.
@@ -54,7 +56,7 @@ pub enum Owner {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Balancer,
         Self::Host,
         Self::Probe,
@@ -63,6 +65,7 @@ impl Role {
         Self::Database,
         Self::Exposure,
         Self::Artifacts,
+        Self::Provision,
     ];
 
     /// Returns its owner, its table inside the owner's (`None` where it is the owner's table itself), and whether each owner
@@ -77,6 +80,7 @@ impl Role {
             Self::Database => (Owner::Cluster, Some("database"), false),
             Self::Exposure => (Owner::Cluster, Some("exposure"), false),
             Self::Artifacts => (Owner::Cluster, Some("artifacts"), false),
+            Self::Provision => (Owner::Node, Some("provision"), false),
         }
     }
 
@@ -205,6 +209,13 @@ impl NodeSpec {
     #[must_use]
     pub fn with_work(mut self, work: Component) -> Self {
         self.components.set(Role::Work, work);
+        self
+    }
+
+    /// Says what installs it as the members are, and takes its installation away. Default: nothing does.
+    #[must_use]
+    pub fn with_provision(mut self, provision: Component) -> Self {
+        self.components.set(Role::Provision, provision);
         self
     }
 }

@@ -19,7 +19,7 @@ use super::exposure::Routes;
 use super::model::{FakeNode, Inner, Life, Members, members_of_pool};
 use super::{
     Clients, Controller, FakeArtifacts, FakeBalancer, FakeDatabase, FakeExposure, FakeFiles, FakeHost, FakeProbe,
-    FakeWorkload,
+    FakeProvisioner, FakeWorkload,
 };
 
 /// One simulated cluster. Cheap to clone; clones share the world.
@@ -87,6 +87,8 @@ impl World {
             let fake = FakeNode {
                 installed: "1.0".into(),
                 damaged: false,
+                absent: false,
+                configuration: "c1".into(),
                 stop_budget: None,
                 missing: BTreeSet::new(),
                 process: if node.spare || !topology.is_home(node) { None } else { Some(life) },
@@ -179,6 +181,10 @@ impl World {
             if node.component(Role::Work).is_some() {
                 let work = FakeWorkload::new(self.clone(), controller.clone(), name.clone());
                 builder = builder.with_work(name.clone(), Arc::new(work));
+            }
+            if node.component(Role::Provision).is_some() {
+                let provisioner = FakeProvisioner::new(self.clone(), controller.clone(), name.clone());
+                builder = builder.with_provisioner(name.clone(), Arc::new(provisioner));
             }
             builder = builder.with_host(name.clone(), Arc::new(host)).with_probe(name, Arc::new(probe));
         }

@@ -64,6 +64,10 @@ pub enum Operation {
     Keep,
     /// What `ObserveArtifactStore` reads; the name is `artifacts`.
     Artifact,
+    /// `Provisioner::provision` and `deprovision`; the name is the node's.
+    Provision,
+    /// `ObserveProvisioner::installation`; the name is the node's.
+    Installation,
 }
 
 impl Operation {
@@ -80,7 +84,8 @@ impl Operation {
             | Self::Review
             | Self::Working
             | Self::Route
-            | Self::Artifact => true,
+            | Self::Artifact
+            | Self::Installation => true,
             Self::SetAdmin
             | Self::Start
             | Self::Stop
@@ -90,7 +95,8 @@ impl Operation {
             | Self::Migrate
             | Self::Work
             | Self::Expose
-            | Self::Keep => false,
+            | Self::Keep
+            | Self::Provision => false,
         }
     }
 }
@@ -303,7 +309,9 @@ impl World {
             | Operation::Installed
             | Operation::Ready
             | Operation::Shared
-            | Operation::Working => self.topology().nodes().map(|(_, node)| node.name.to_string()).collect(),
+            | Operation::Working
+            | Operation::Provision
+            | Operation::Installation => self.topology().nodes().map(|(_, node)| node.name.to_string()).collect(),
         }
     }
 

@@ -32,6 +32,7 @@ mod fault;
 mod host;
 mod membership;
 pub(crate) mod model;
+mod provision;
 mod shape;
 mod shared;
 
@@ -44,5 +45,6 @@ pub use database::FakeDatabase;
 pub use exposure::FakeExposure;
 pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};
+pub use provision::FakeProvisioner;
 pub use shape::Shape;
 pub use shared::{FakeFiles, FakeWorkload};

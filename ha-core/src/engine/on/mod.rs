@@ -3,6 +3,7 @@
 mod artifact;
 mod exposure;
 mod files;
+mod provision;
 mod schema;
 mod server;
 mod traffic;
@@ -95,6 +96,7 @@ impl Executor {
             Order::Files(at) => self.act_on_files(at.node, at.action, deadline).await,
             Order::Schema(action) => self.act_on_schema(action, deadline).await,
             Order::Exposure(action) => self.act_on_exposure(action, deadline).await,
+            Order::Provision(at) => self.act_on_provision(at.node, at.action, deadline).await,
         }
     }
 
@@ -112,6 +114,7 @@ impl Executor {
             Order::Files(at) => self.look_at_files(at.node, at.action).await,
             Order::Schema(action) => self.look_at_schema(action).await,
             Order::Exposure(action) => self.look_at_exposure(action).await,
+            Order::Provision(at) => self.look_at_provision(at.node, at.action).await,
         }
     }
 
