@@ -132,6 +132,14 @@ impl Registry {
                 let config = ha_local::CommandDatabaseConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::CommandDatabase::new(config)) as Arc<dyn Database>)
             });
+            registry.factories.provision.insert("command", |part: Part<'_>| {
+                let config = ha_local::CommandProvisionerConfig::from_component(part.component)?;
+                let host = part.hosts.iter().find(|(name, _)| name == part.name).map(|(_, host)| host.clone());
+                // A host that could not be built is reported as such, and nothing is connected then.
+                let host = host.ok_or_else(|| refused("backend", "the settings of the node's host are refused"))?;
+                let provisioner = ha_local::CommandProvisioner::new(part.name, host, config);
+                Ok(Arc::new(provisioner) as Arc<dyn Provisioner>)
+            });
             registry.factories.artifacts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalArtifactsConfig::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_local::LocalArtifacts::new(config)) as Arc<dyn ArtifactStore>)
@@ -219,7 +227,13 @@ fn rsync(component: &Component, part: Part<'_>) -> Result<ha_rsync::Rsync, Setti
     ha_rsync::Rsync::new(&config, part.hosts).map_err(|error| refused("backend", error))
 }
 
-#[cfg(any(feature = "migrate-mariadb", feature = "migrate-postgres", feature = "migrate-sqlite", feature = "rsync"))]
+#[cfg(any(
+    feature = "local",
+    feature = "migrate-mariadb",
+    feature = "migrate-postgres",
+    feature = "migrate-sqlite",
+    feature = "rsync"
+))]
 fn refused(key: &str, what: impl std::fmt::Display) -> SettingErrors {
     ha_core::topology::SettingError::new(key, what.to_string()).into()
 }

@@ -13,6 +13,7 @@ pub mod fuzz;
 mod host;
 mod identity;
 mod launch;
+mod provision;
 mod runner;
 mod unit;
 mod wire;
@@ -25,6 +26,7 @@ pub use exposure::{CommandExposure, CommandExposureConfig, LocalExposure};
 pub use files::{LocalFiles, LocalFilesConfig, generation_of};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
+pub use provision::{CommandProvisioner, CommandProvisionerConfig};
 
 /// The backends' name in a topology.
 pub const NAME: &str = "local";

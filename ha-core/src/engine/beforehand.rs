@@ -97,6 +97,16 @@ async fn ask_all(
 /// Asks one node; with `all` also its probe, its release and its process.
 async fn ask(shared: &Shared, node: NodeIx, programs: &[String], all: bool) -> Found {
     let (host, probe) = (&shared.hosts[node.index()], &shared.probes[node.index()]);
+    let provisioner = shared.provision[node.index()].as_ref();
+    if all && let Some(provisioner) = provisioner {
+        let (missing, installed) =
+            tokio::join!(timeout(READ_LIMIT, provisioner.missing()), timeout(READ_LIMIT, provisioner.installation()));
+        // On a node that is to be installed nothing else can be there yet.
+        if let Ok(Ok(None)) = installed {
+            let missing = missing.ok().and_then(Result::ok).unwrap_or_default();
+            return Found { node, missing, process: None };
+        }
+    }
     let mut missing = timeout(READ_LIMIT, host.missing(programs)).await.ok().and_then(Result::ok).unwrap_or_default();
     if !all {
         return Found { node, missing, process: None };
@@ -110,7 +120,6 @@ async fn ask(shared: &Shared, node: NodeIx, programs: &[String], all: bool) -> F
         let name = &shared.topology.node(node).name;
         missing.extend(timeout(READ_LIMIT, store.missing(name)).await.ok().and_then(Result::ok).unwrap_or_default());
     }
-    let provisioner = shared.provision[node.index()].as_ref();
     if let Some(provisioner) = provisioner {
         missing.extend(timeout(READ_LIMIT, provisioner.missing()).await.ok().and_then(Result::ok).unwrap_or_default());
     }

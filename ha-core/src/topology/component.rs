@@ -391,7 +391,9 @@ mod tests {
         let keys: Vec<String> = Role::ALL.iter().map(|role| topology.components(*role)[0].key()).collect();
         let nodes = ["node esb1.host", "node esb1.probe", "node esb1.work"];
         let cluster = ["files", "database", "exposure", "artifacts"];
-        assert_eq!(keys, [&["balancer lb1", nodes[0], nodes[1], nodes[2]][..], &cluster].concat());
+        let expected =
+            [&["balancer lb1", nodes[0], nodes[1], nodes[2]][..], &cluster, &["node esb1.provision"]].concat();
+        assert_eq!(keys, expected);
     }
 
     #[test]

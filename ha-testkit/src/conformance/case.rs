@@ -89,8 +89,8 @@ pub(super) use suite;
 
 /// Makes one test of every case of a suite, on the fixture that the expression gives.
 ///
-/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts` and `database`. Cases may be skipped
-/// for the reasons in `skips` only. When the last has ended it prints how many held and how many were skipped, and why; a test
+/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts`, `database` and
+/// `provisioner`. Cases may be skipped for the reasons in `skips` only. When the last has ended it prints how many held and how many were skipped, and why; a test
 /// runner with a process for each test prints a line for each case instead. Once a module.
 ///
 /// # Examples
@@ -137,6 +137,9 @@ macro_rules! conformance {
     };
     (database, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__database_cases! { [($fixture) $skips] }
+    };
+    (provisioner, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__provisioner_cases! { [($fixture) $skips] }
     };
 }
 

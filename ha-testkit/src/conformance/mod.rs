@@ -1,7 +1,7 @@
 //! Conformance suites: what every backend must do, one named test for each sentence. For authors of a balancer backend.
 //!
 //! A backend conforms when [`conformance!`](crate::conformance!) passes on it: the suite `balancer`, and `membership` where
-//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `database`. The suites are proven themselves:
+//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `database`; `provisioner`. The suites are proven themselves:
 //! `tests/*_mutants.rs` run them on backends with one defect each, and fail if one survives.
 //!
 //! # What to write
@@ -72,6 +72,7 @@ pub mod membership;
 mod origins;
 mod patience;
 pub mod probe;
+pub mod provisioner;
 mod tally;
 mod verdict;
 mod wire;
