@@ -224,7 +224,7 @@ impl RetireNodeRequest {
         let mut draft = Draft::new("retire node", topology, state.clone(), facts.clone(), Goal::unchanged());
         let removed = if self.remove { ", its installation removed" } else { "" };
         let reached = format!(
-            "retired: {} is held out, stopped{removed}; take it out of the topology and of the balancers' configuration",
+            "retired: {} is held out, stopped{removed}, and to be taken out of the topology and the balancers",
             self.node
         );
         draft.ends = Ends::new(reached, format!("as before: {} is a member", self.node));

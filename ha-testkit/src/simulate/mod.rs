@@ -5,6 +5,7 @@
 
 mod blind;
 mod excuse;
+mod grow;
 mod loss;
 mod loss_scenario;
 mod loss_watch;
@@ -16,6 +17,7 @@ mod scenario;
 mod watch;
 
 pub use blind::harm_of;
+pub use grow::{Grow, GrowScenario, Grown, simulate_grow};
 pub use loss::{Aftermath, simulate_loss};
 pub use loss_scenario::{LossScenario, Return};
 pub use mutate::{Mutant, mutants};

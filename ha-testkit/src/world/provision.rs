@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, Deprovision, ErrorKind, Installation, ObserveProvisioner, Provision, Provisioner, StepError,
 };
-use ha_core::state::{LeaseEpoch, Sync};
+use ha_core::state::{LeaseEpoch, Sync, WriterEpoch};
 use tokio::time::sleep;
 
 use super::World;
@@ -178,6 +178,16 @@ impl World {
     pub fn not_installed(&self, node: &str) {
         self.not_added(node);
         self.with_node(node, |node| node.absent = true);
+    }
+
+    /// Lets a node write shared files from the beginning, and the others get them from there.
+    pub fn let_write(&self, node: &str) {
+        let mut inner = self.lock();
+        for (name, fake) in &mut inner.nodes {
+            let writes = name == node;
+            fake.writer = WriterEpoch::new(u64::from(writes));
+            fake.sync = if writes { Sync::None } else { Sync::Active };
+        }
     }
 
     /// Lets somebody change the configuration of a node by hand.
