@@ -8,13 +8,14 @@ use ha_core::plan::Plan;
 use ha_core::procedure::{AddNodeRequest, HandOverRequest, PlanError, Procedure, RetireNodeRequest};
 use ha_core::record::End;
 use ha_core::state::{MemberKind, Sync, Work, WriterEpoch};
+use ha_core::topology::Pool;
 use tokio::time::sleep;
 
 use super::blind::Before;
 use super::required::Required;
 use super::run::simulate_judged;
 use super::scenario::{FAULTS, add_surroundings, all_serve};
-use super::watch::all_sums;
+use super::watch::{Sum, all_sums};
 use super::{FaultAt, Outcome, Random};
 use crate::world::{Controller, Operation, Shape, World};
 
@@ -116,13 +117,8 @@ impl GrowScenario {
             (Grow::HandOver, PlanError::AlreadySo { .. }) => None,
             (Grow::RetireNode, PlanError::NotReady { .. }) if self.shape.work && self.node == "esb1" => None,
             (Grow::RetireNode, PlanError::Unprovable { .. }) => {
-                let inner = world.truth();
-                let short = |(pool, sum, has): &(&ha_core::topology::Pool, super::watch::Sum, u64)| {
-                    let required = Required::of(pool);
-                    *has < if sum.domain.is_none() { required.now } else { required.after_loss }
-                };
-                let sums = all_sums(world, &inner, std::slice::from_ref(&self.node));
-                (!sums.iter().any(short)).then(|| "what is left carries what is required".into())
+                let carries = !is_short(world, std::slice::from_ref(&self.node));
+                carries.then(|| "what is left carries what is required".into())
             }
             _ => Some("nothing is in the way".into()),
         }
@@ -168,6 +164,16 @@ impl GrowScenario {
         untrue.extend(inner.nodes.iter().filter_map(held));
         untrue
     }
+}
+
+/// Tells whether a cluster lacks anything that is required, without these nodes.
+fn is_short(world: &World, without: &[String]) -> bool {
+    let inner = world.truth();
+    let short = |(pool, sum, has): &(&Pool, Sum, u64)| {
+        let required = Required::of(pool);
+        *has < if sum.domain.is_none() { required.now } else { required.after_loss }
+    };
+    all_sums(world, &inner, without).iter().any(short)
 }
 
 fn shape(random: &mut Random, procedure: Grow) -> Shape {
@@ -270,6 +276,10 @@ pub async fn simulate_grow(scenario: &GrowScenario) -> Grown {
         }
     };
     let untrue = |world: &World, before: &Before, plan: &Plan, end: End| scenario.untrue_end(world, before, plan, end);
+    // A cluster that is short before the node is added promises nothing for a loss.
+    let may_lose = !is_short(&world, &[]);
+    let is_due = |fault: &&FaultAt| may_lose || !matches!(fault, FaultAt::Loss { .. });
+    let faults: Vec<FaultAt> = scenario.faults.iter().filter(is_due).cloned().collect();
     let controller = Controller::new();
-    Grown::Ran(simulate_judged(&world, planned, &scenario.faults, &controller, &async |_| {}, &untrue).await)
+    Grown::Ran(simulate_judged(&world, planned, &faults, &controller, &async |_| {}, &untrue).await)
 }
