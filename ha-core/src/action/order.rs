@@ -4,7 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, SiteAction, TrafficAction, WorkAction,
+    ExposureAction, Facets, FilesAction, KnownGood, ProvisionAction, SchemaAction, ServerAction, SiteAction,
+    TrafficAction, WorkAction,
 };
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
@@ -42,6 +43,8 @@ pub enum Action {
     Exposure(ExposureAction),
     /// To a site.
     Site(SiteAction),
+    /// To a node that joins the members, or leaves them.
+    Provision(ProvisionAction),
 }
 
 /// An action on one node.
@@ -85,6 +88,8 @@ pub enum Order {
     Exposure(ExposureAction),
     /// To a site.
     Site(SiteAction),
+    /// To a node that joins the members, or leaves them.
+    Provision(At<ProvisionAction>),
 }
 
 impl Action {
@@ -98,6 +103,7 @@ impl Action {
             Self::Schema(action) => Order::Schema(action),
             Self::Exposure(action) => Order::Exposure(action),
             Self::Site(action) => Order::Site(action),
+            Self::Provision(action) => Order::Provision(At { node, action }),
         }
     }
 
@@ -107,7 +113,7 @@ impl Action {
             Self::Schema(action) => Some(Order::Schema(action)),
             Self::Exposure(action) => Some(Order::Exposure(action)),
             Self::Site(action) => Some(Order::Site(action)),
-            Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) => None,
+            Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) | Self::Provision(_) => None,
         }
     }
 
@@ -154,6 +160,7 @@ impl Order {
             Self::Schema(order) => order,
             Self::Exposure(order) => order,
             Self::Site(order) => order,
+            Self::Provision(order) => order,
         }
     }
 
@@ -167,6 +174,7 @@ impl Order {
             Self::Schema(action) => Action::Schema(action),
             Self::Exposure(action) => Action::Exposure(action),
             Self::Site(action) => Action::Site(action),
+            Self::Provision(order) => Action::Provision(order.action),
         }
     }
 
@@ -216,9 +224,13 @@ impl Order {
             Self::Traffic(order) => {
                 matches!(order.action, TrafficAction::Isolate | TrafficAction::Reassert { admitted: false })
             }
-            Self::Server(_) | Self::Work(_) | Self::Files(_) | Self::Schema(_) | Self::Exposure(_) | Self::Site(_) => {
-                false
-            }
+            Self::Server(_)
+            | Self::Work(_)
+            | Self::Files(_)
+            | Self::Schema(_)
+            | Self::Exposure(_)
+            | Self::Site(_)
+            | Self::Provision(_) => false,
         }
     }
 

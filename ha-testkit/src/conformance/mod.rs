@@ -1,7 +1,7 @@
 //! Conformance suites: what every backend must do, one named test for each sentence. For authors of a balancer backend.
 //!
 //! A backend conforms when [`conformance!`](crate::conformance!) passes on it: the suite `balancer`, and `membership` where
-//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `database`; for several sites
+//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `database`; `provisioner`; for several sites
 //! `site_switch`, `fence` and `replica`. The suites are proven themselves:
 //! `tests/*_mutants.rs` run them on backends with one defect each, and fail if one survives.
 //!
@@ -74,6 +74,7 @@ pub mod membership;
 mod origins;
 mod patience;
 pub mod probe;
+pub mod provisioner;
 pub mod replica;
 pub mod site_switch;
 mod tally;

@@ -73,6 +73,10 @@ pub(crate) struct FakeMember {
 pub(crate) struct FakeNode {
     pub(crate) installed: String,
     pub(crate) damaged: bool,
+    /// Nothing is installed.
+    pub(crate) absent: bool,
+    /// The digest of its configuration.
+    pub(crate) configuration: String,
     pub(crate) stop_budget: Option<Duration>,
     /// Programs that are not there, and what else is found missing on its host.
     pub(crate) missing: BTreeSet<String>,

@@ -49,14 +49,15 @@ fn sets(plan: &Plan) -> Vec<(&Generation, &'static str)> {
         .filter_map(|order| match order {
             Order::Files(at) => match at.action {
                 FilesAction::Deploy { to } => Some(to),
-                FilesAction::Hold | FilesAction::Release | FilesAction::HandWriter => None,
+                FilesAction::Hold | FilesAction::Release | FilesAction::HandWriter | FilesAction::TakeWriter => None,
             },
             Order::Server(_)
             | Order::Traffic(_)
             | Order::Work(_)
             | Order::Schema(_)
             | Order::Exposure(_)
-            | Order::Site(_) => None,
+            | Order::Site(_)
+            | Order::Provision(_) => None,
         })
         .collect();
     if deployed.is_empty() {

@@ -3,6 +3,7 @@
 mod artifact;
 mod exposure;
 mod files;
+mod provision;
 mod schema;
 mod server;
 mod site;
@@ -100,6 +101,7 @@ impl Executor {
             Order::Schema(action) => self.act_on_schema(action, deadline).await,
             Order::Exposure(action) => self.act_on_exposure(action, deadline).await,
             Order::Site(action) => self.act_on_site(action, deadline).await,
+            Order::Provision(at) => self.act_on_provision(at.node, at.action, deadline).await,
         }
     }
 
@@ -118,6 +120,7 @@ impl Executor {
             Order::Schema(action) => self.look_at_schema(action).await,
             Order::Exposure(action) => self.look_at_exposure(action).await,
             Order::Site(action) => self.look_at_site(action).await,
+            Order::Provision(at) => self.look_at_provision(at.node, at.action).await,
         }
     }
 
