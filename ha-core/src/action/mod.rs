@@ -5,6 +5,7 @@
 //!
 //! May change in any minor version: [what is stable](crate#what-is-stable).
 
+mod clone;
 mod exposure;
 mod files;
 mod known_good;
@@ -14,6 +15,7 @@ mod server;
 mod traffic;
 mod work;
 
+pub use clone::CloneAction;
 pub use exposure::ExposureAction;
 pub use files::FilesAction;
 pub use known_good::KnownGood;

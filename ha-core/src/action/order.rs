@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use super::{
+    CloneAction, ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction,
+};
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
 use crate::topology::{NodeIx, Policy, Topology};
@@ -36,6 +38,8 @@ pub enum Action {
     Files(FilesAction),
     /// To the shared database's schema.
     Schema(SchemaAction),
+    /// To the two copies of the shared database.
+    Clone(CloneAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
 }
@@ -77,6 +81,8 @@ pub enum Order {
     Files(At<FilesAction>),
     /// To the shared database's schema.
     Schema(SchemaAction),
+    /// To the two copies of the shared database.
+    Clone(CloneAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
 }
@@ -90,6 +96,7 @@ impl Action {
             Self::Work(action) => Order::Work(At { node, action }),
             Self::Files(action) => Order::Files(At { node, action }),
             Self::Schema(action) => Order::Schema(action),
+            Self::Clone(action) => Order::Clone(action),
             Self::Exposure(action) => Order::Exposure(action),
         }
     }
@@ -98,6 +105,7 @@ impl Action {
     pub fn shared(self) -> Option<Order> {
         match self {
             Self::Schema(action) => Some(Order::Schema(action)),
+            Self::Clone(action) => Some(Order::Clone(action)),
             Self::Exposure(action) => Some(Order::Exposure(action)),
             Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) => None,
         }
@@ -144,6 +152,7 @@ impl Order {
             Self::Work(order) => order,
             Self::Files(order) => order,
             Self::Schema(order) => order,
+            Self::Clone(order) => order,
             Self::Exposure(order) => order,
         }
     }
@@ -156,6 +165,7 @@ impl Order {
             Self::Work(order) => Action::Work(order.action),
             Self::Files(order) => Action::Files(order.action),
             Self::Schema(action) => Action::Schema(action),
+            Self::Clone(action) => Action::Clone(action),
             Self::Exposure(action) => Action::Exposure(action),
         }
     }
@@ -206,7 +216,9 @@ impl Order {
             Self::Traffic(order) => {
                 matches!(order.action, TrafficAction::Isolate | TrafficAction::Reassert { admitted: false })
             }
-            Self::Server(_) | Self::Work(_) | Self::Files(_) | Self::Schema(_) | Self::Exposure(_) => false,
+            Self::Server(_) | Self::Work(_) | Self::Files(_) | Self::Schema(_) | Self::Clone(_) | Self::Exposure(_) => {
+                false
+            }
         }
     }
 

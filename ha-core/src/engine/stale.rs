@@ -58,6 +58,13 @@ pub(super) fn compare(topology: &Topology, plan: &Plan, seen: &Observation) -> C
     if topology.database().is_some() && seen.schema.is_none() {
         found.unread.push("the schema".into());
     }
+    match seen.copies {
+        Some(seen) if seen != start.copies => {
+            found.differences.push(format!("the copies of the database are: {seen}; they were: {}", start.copies));
+        }
+        None if plan.facts.on_clone().is_some() => found.unread.push("the clone of the database".into()),
+        Some(_) | None => {}
+    }
     match seen.exposure {
         Some(seen) if seen != start.exposure => {
             found.differences.push(format!("the route of the service is {seen}, it was {}", start.exposure));

@@ -23,6 +23,7 @@ impl Law<'_> {
             .flat_map(|(index, node)| node.loans.iter().map(move |loan| (index, loan)))
             .filter(|(index, loan)| is_out(state, *index, *loan))
             .map(|(index, loan)| format!("{}: {loan}", self.topology.node(index).name))
+            .chain(self.open_copies(state))
             .collect()
     }
 }

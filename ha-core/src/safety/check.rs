@@ -9,6 +9,9 @@ use crate::state::{ClusterState, Process, ServerDomain};
 impl Explorer<'_> {
     pub(super) fn broken(&mut self, state: &ExploredState) -> Option<Violation> {
         let cluster = &state.run.cluster;
+        if let Some(undeclared) = self.undeclared_refusal(cluster) {
+            return Some(undeclared);
+        }
         match self.phase(state) {
             Phase::Quiet => {
                 for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
@@ -88,6 +91,23 @@ impl Explorer<'_> {
         Some(Violation::new(Invariant::Tested, facts))
     }
 
+    /// Where the database is cloned it refuses writes for a while: the plan has to say so.
+    fn undeclared_refusal(&mut self, state: &ClusterState) -> Option<Violation> {
+        if self.plan.facts.on_clone().is_none() || !state.copies.refuses_writes() {
+            return None;
+        }
+        match self.plan.windows.iter().find(|window| window.what == Degraded::WritesRefused) {
+            Some(window) => {
+                self.proof.use_window(window);
+                None
+            }
+            None => {
+                let facts = "the database refuses writes, and the plan declares no window for that";
+                Some(Violation::new(Invariant::Schema, facts))
+            }
+        }
+    }
+
     /// An end must be what it is called: at the goal, or rolled back, with nothing open; the fault-free run reaches the goal, and
     /// the rollback the start.
     fn bad_end(&self, state: &ExploredState) -> Option<Violation> {
@@ -125,8 +145,8 @@ impl Explorer<'_> {
 
     fn not_new(&self, state: &ClusterState) -> Option<String> {
         let goal = self.plan.goal;
-        if goal.schema.is_some_and(|schema| schema != state.schema) {
-            return Some(format!("the schema is {}", state.schema));
+        if goal.schema.is_some_and(|schema| schema != state.schema_in_use()) {
+            return Some(format!("the schema is {}", state.schema_in_use()));
         }
         if goal.exposure.is_some_and(|exposure| exposure != state.exposure) {
             return Some(format!("the route of the service is {}", state.exposure));

@@ -51,7 +51,12 @@ fn sets(plan: &Plan) -> Vec<(&Generation, &'static str)> {
                 FilesAction::Deploy { to } => Some(to),
                 FilesAction::Hold | FilesAction::Release | FilesAction::HandWriter => None,
             },
-            Order::Server(_) | Order::Traffic(_) | Order::Work(_) | Order::Schema(_) | Order::Exposure(_) => None,
+            Order::Server(_)
+            | Order::Traffic(_)
+            | Order::Work(_)
+            | Order::Schema(_)
+            | Order::Clone(_)
+            | Order::Exposure(_) => None,
         })
         .collect();
     if deployed.is_empty() {
