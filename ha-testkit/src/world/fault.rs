@@ -40,6 +40,10 @@ pub enum Operation {
     Share,
     /// `Database::migrate`; the name is `database`.
     Migrate,
+    /// `CloneDatabase::clone_step`; the name is `database`.
+    CloneStep,
+    /// `CloneDatabase::copies`; the name is `database`.
+    Copies,
     /// `Workload::quiesce` and `resume`; the name is the node's.
     Work,
     /// `ObserveHost::process`; the name is the node's.
@@ -78,6 +82,7 @@ impl Operation {
             | Self::Shared
             | Self::Schema
             | Self::Review
+            | Self::Copies
             | Self::Working
             | Self::Route
             | Self::Artifact => true,
@@ -88,6 +93,7 @@ impl Operation {
             | Self::Test
             | Self::Share
             | Self::Migrate
+            | Self::CloneStep
             | Self::Work
             | Self::Expose
             | Self::Keep => false,
@@ -285,7 +291,9 @@ impl World {
             Operation::SetAdmin | Operation::Member | Operation::Quiescence => {
                 self.topology().balancers().map(|(_, balancer)| balancer.name.to_string()).collect()
             }
-            Operation::Migrate | Operation::Schema | Operation::Review => vec!["database".into()],
+            Operation::Migrate | Operation::CloneStep | Operation::Schema | Operation::Review | Operation::Copies => {
+                vec!["database".into()]
+            }
             Operation::Expose | Operation::Route => vec!["exposure".into()],
             Operation::Keep | Operation::Artifact => vec!["artifacts".into()],
             Operation::Start

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use ha_core::topology::{AfterLoss, Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Topology, TopologyError};
+use ha_core::topology::{
+    AfterLoss, Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Setting, Topology, TopologyError,
+};
 
 use super::World;
 
@@ -35,6 +37,8 @@ pub struct Shape {
     pub files: bool,
     /// Whether a database is shared.
     pub database: bool,
+    /// Whether the database can be cloned.
+    pub clone: bool,
     /// Whether services are exposed by routes on the balancers.
     pub exposure: bool,
     /// Whether sets of shared files are kept in an artifact store.
@@ -60,6 +64,7 @@ impl Shape {
             together: Vec::new(),
             files: false,
             database: false,
+            clone: false,
             exposure: false,
             artifacts: false,
             work: false,
@@ -105,6 +110,13 @@ impl Shape {
     #[must_use]
     pub fn with_database(mut self) -> Self {
         self.database = true;
+        self
+    }
+
+    /// Shares a database that can be cloned.
+    #[must_use]
+    pub fn with_clone(mut self) -> Self {
+        (self.database, self.clone) = (true, true);
         self
     }
 
@@ -168,7 +180,7 @@ impl Shape {
             builder = builder.pool(PoolSpec::new("mgmt", serve, tenth(self.peak_load)).with_balancers([last]));
         }
         builder = if self.files { builder.files(fake()) } else { builder };
-        builder = if self.database { builder.database(fake()) } else { builder };
+        builder = if self.database { builder.database(self.database_component()) } else { builder };
         builder = if self.exposure { builder.exposure(fake()) } else { builder };
         builder = if self.artifacts { builder.artifacts(fake()) } else { builder };
         let mut domain = String::new();
@@ -185,6 +197,14 @@ impl Shape {
             builder = builder.node(self.node(&name, *capacity, &format!("rack-{name}")).as_spare());
         }
         builder.build()
+    }
+
+    fn database_component(&self) -> Component {
+        let mut database = fake();
+        if self.clone {
+            database.settings.insert("clone_url".into(), Setting::Text("jdbc:fake:clone".into()));
+        }
+        database
     }
 
     fn node(&self, name: &str, capacity: u64, domain: &str) -> NodeSpec {
