@@ -89,7 +89,7 @@ pub(super) use suite;
 
 /// Makes one test of every case of a suite, on the fixture that the expression gives.
 ///
-/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts` and `database`. Cases may be skipped
+/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts`, `database` and `clone`. Cases may be skipped
 /// for the reasons in `skips` only. When the last has ended it prints how many held and how many were skipped, and why; a test
 /// runner with a process for each test prints a line for each case instead. Once a module.
 ///
@@ -116,6 +116,9 @@ macro_rules! conformance {
     };
     (balancer, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__balancer_cases! { [($fixture) $skips] }
+    };
+    (clone, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__clone_cases! { [($fixture) $skips] }
     };
     (membership, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__membership_cases! { [($fixture) $skips] }
