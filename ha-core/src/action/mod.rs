@@ -12,6 +12,7 @@ mod known_good;
 mod order;
 mod schema;
 mod server;
+mod site;
 mod traffic;
 mod work;
 
@@ -22,6 +23,7 @@ pub use known_good::KnownGood;
 pub use order::{Action, At, Order};
 pub use schema::SchemaAction;
 pub use server::ServerAction;
+pub use site::SiteAction;
 pub use traffic::{Desired, TrafficAction};
 pub use work::WorkAction;
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CloneAction, ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction,
+    CloneAction, ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, SiteAction, TrafficAction,
+    WorkAction,
 };
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
@@ -42,6 +43,8 @@ pub enum Action {
     Clone(CloneAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
+    /// To a site.
+    Site(SiteAction),
 }
 
 /// An action on one node.
@@ -85,6 +88,8 @@ pub enum Order {
     Clone(CloneAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
+    /// To a site.
+    Site(SiteAction),
 }
 
 impl Action {
@@ -98,6 +103,7 @@ impl Action {
             Self::Schema(action) => Order::Schema(action),
             Self::Clone(action) => Order::Clone(action),
             Self::Exposure(action) => Order::Exposure(action),
+            Self::Site(action) => Order::Site(action),
         }
     }
 
@@ -107,6 +113,7 @@ impl Action {
             Self::Schema(action) => Some(Order::Schema(action)),
             Self::Clone(action) => Some(Order::Clone(action)),
             Self::Exposure(action) => Some(Order::Exposure(action)),
+            Self::Site(action) => Some(Order::Site(action)),
             Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) => None,
         }
     }
@@ -154,6 +161,7 @@ impl Order {
             Self::Schema(order) => order,
             Self::Clone(order) => order,
             Self::Exposure(order) => order,
+            Self::Site(order) => order,
         }
     }
 
@@ -167,6 +175,7 @@ impl Order {
             Self::Schema(action) => Action::Schema(action),
             Self::Clone(action) => Action::Clone(action),
             Self::Exposure(action) => Action::Exposure(action),
+            Self::Site(action) => Action::Site(action),
         }
     }
 
@@ -216,9 +225,13 @@ impl Order {
             Self::Traffic(order) => {
                 matches!(order.action, TrafficAction::Isolate | TrafficAction::Reassert { admitted: false })
             }
-            Self::Server(_) | Self::Work(_) | Self::Files(_) | Self::Schema(_) | Self::Clone(_) | Self::Exposure(_) => {
-                false
-            }
+            Self::Server(_)
+            | Self::Work(_)
+            | Self::Files(_)
+            | Self::Schema(_)
+            | Self::Clone(_)
+            | Self::Exposure(_)
+            | Self::Site(_) => false,
         }
     }
 
@@ -281,7 +294,7 @@ impl Order {
         self.facets().name()
     }
 
-    /// Names what the order acts on: a node, `database` or `exposure`.
+    /// Names what the order acts on: a node, `database`, `exposure` or a site.
     pub fn target_name(&self, topology: &Topology) -> String {
         match self.target() {
             Target::Server(node) | Target::Traffic(node) | Target::Work(node) | Target::Files(node) => {
@@ -289,6 +302,7 @@ impl Order {
             }
             Target::Database => "database".into(),
             Target::Exposure => "exposure".into(),
+            Target::Site(site) => format!("site {}", topology.site(site).name),
         }
     }
 

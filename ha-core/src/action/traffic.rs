@@ -132,7 +132,7 @@ impl Facets for At<TrafficAction> {
     }
 
     fn opens(&self, law: Law<'_>, state: &ClusterState) -> Option<LoanKind> {
-        let spare = law.topology.node(self.node).spare;
+        let spare = law.topology.node(self.node).spare || !law.is_in_service(state, self.node);
         match self.action {
             A::TakeOut if !spare && law::is_exposed(state, self.node) => Some(LoanKind::HeldOut),
             A::Admit if spare => Some(LoanKind::SpareAdmitted),

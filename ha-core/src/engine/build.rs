@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::BuildError;
-use crate::backend::{ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, MemberRef, Probe, Workload};
+use crate::backend::{
+    ArtifactStore, Database, Exposure, Fence, FileSync, Host, LoadBalancer, MemberRef, Probe, Replica, SiteSwitch,
+    Workload,
+};
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
 use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Role, Topology};
@@ -45,6 +48,10 @@ pub(super) struct Shared {
     pub(super) exposure: Option<Arc<dyn Exposure>>,
     pub(super) artifacts: Option<Arc<dyn ArtifactStore>>,
     pub(super) work: Vec<Option<Arc<dyn Workload>>>,
+    pub(super) switch: Option<Arc<dyn SiteSwitch>>,
+    /// Those of each site, in the order of the topology.
+    pub(super) fences: Vec<Option<Arc<dyn Fence>>>,
+    pub(super) replicas: Vec<Option<Arc<dyn Replica>>>,
     pub(super) owner: String,
 }
 
@@ -102,6 +109,9 @@ pub struct EngineBuilder {
     exposure: Option<Arc<dyn Exposure>>,
     artifacts: Option<Arc<dyn ArtifactStore>>,
     work: BTreeMap<String, Arc<dyn Workload>>,
+    switch: Option<Arc<dyn SiteSwitch>>,
+    fences: BTreeMap<String, Arc<dyn Fence>>,
+    replicas: BTreeMap<String, Arc<dyn Replica>>,
     journal: Arc<dyn Journal>,
     lease: Arc<dyn Lease>,
     owner: String,
@@ -121,6 +131,9 @@ impl Engine {
             exposure: None,
             artifacts: None,
             work: BTreeMap::new(),
+            switch: None,
+            fences: BTreeMap::new(),
+            replicas: BTreeMap::new(),
             journal: store.clone(),
             lease: store,
             owner: "controller".into(),
@@ -190,6 +203,27 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives what leads consumers to one of the sites, of a topology with `[switch]`.
+    #[must_use]
+    pub fn with_switch(mut self, backend: Arc<dyn SiteSwitch>) -> Self {
+        self.switch = Some(backend);
+        self
+    }
+
+    /// Gives the fence of a site with `[site.fence]`, by the site's name.
+    #[must_use]
+    pub fn with_fence(mut self, site: impl Into<String>, backend: Arc<dyn Fence>) -> Self {
+        self.fences.insert(site.into(), backend);
+        self
+    }
+
+    /// Gives what drives the database's copy in a site with `[site.replica]`, by the site's name.
+    #[must_use]
+    pub fn with_replica(mut self, site: impl Into<String>, backend: Arc<dyn Replica>) -> Self {
+        self.replicas.insert(site.into(), backend);
+        self
+    }
+
     /// Gives journal and lease. Several controllers of one cluster must share them.
     #[must_use]
     pub fn with_store(mut self, journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Self {
@@ -217,6 +251,13 @@ impl EngineBuilder {
         let mut workloads = in_order(topology, Role::Work, "workload", "with_work", self.work)?.into_iter();
         let work =
             topology.nodes.iter().map(|node| node.component(Role::Work).and_then(|_| workloads.next())).collect();
+        let switch = where_declared(topology, Role::Switch, "site switch", "with_switch", self.switch)?;
+        let mut fences = in_order(topology, Role::Fence, "fence", "with_fence", self.fences)?.into_iter();
+        let fences =
+            topology.sites.iter().map(|site| site.component(Role::Fence).and_then(|_| fences.next())).collect();
+        let mut replicas = in_order(topology, Role::Replica, "replica", "with_replica", self.replicas)?.into_iter();
+        let replicas =
+            topology.sites.iter().map(|site| site.component(Role::Replica).and_then(|_| replicas.next())).collect();
         let files = where_declared(topology, Role::Files, "file sync", "with_files", self.files)?;
         let database = where_declared(topology, Role::Database, "database", "with_database", self.database)?;
         let exposure = where_declared(topology, Role::Exposure, "exposure", "with_exposure", self.exposure)?;
@@ -231,6 +272,9 @@ impl EngineBuilder {
             exposure,
             artifacts,
             work,
+            switch,
+            fences,
+            replicas,
             journal: self.journal,
             lease: self.lease,
             owner: self.owner,

@@ -3,7 +3,9 @@
 
 mod add_service;
 mod change;
+mod drill;
 mod error;
+mod fail_back;
 mod outage;
 mod patch;
 mod planned;
@@ -12,14 +14,21 @@ mod recover;
 mod rejoin;
 mod remedy;
 mod request;
+mod site;
+mod site_loss;
 mod step;
 mod update;
 mod upgrade;
 
+pub(crate) use drill::DRILL;
+pub use drill::DrillRequest;
 pub use error::PlanError;
+pub use fail_back::FailBackRequest;
 pub use outage::OutageRequest;
 pub use planned::Planned;
 pub use propose::{Procedure, Proposal, Snapshot, plan};
 pub(crate) use recover::carry_on;
 pub use rejoin::RejoinRequest;
 pub use request::{AddServiceRequest, PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
+pub(crate) use site::is_change_of_sites;
+pub use site_loss::SiteLossRequest;

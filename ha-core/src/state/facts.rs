@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Generations, ReleaseId, Releases, SchemaChange, Service};
+use super::{Drill, Generations, ReleaseId, Releases, SchemaChange, Service, SiteFacts};
 
 /// What the ids inside a state stand for, and what was declared of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,12 @@ pub struct Facts {
     /// Where the shared database can be cloned to; `None` where that is not declared, or the two could not be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone: Option<CloneFacts>,
+    /// What is known of the sites, in the order of the topology; empty where none was looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteFacts>,
+    /// What the last drill, or the last real change of sites, has measured; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
 }
 
 /// Where the shared database can be cloned to, and which release uses the clone.
@@ -44,7 +50,7 @@ impl CloneFacts {
 impl Facts {
     /// Puts both tables together, without a service.
     pub fn new(releases: Releases, generations: Generations) -> Self {
-        Self { releases, generations, service: None, schema_change: None, clone: None }
+        Self { releases, generations, ..Self::default() }
     }
 
     /// Adds the service that is exposed or hidden.

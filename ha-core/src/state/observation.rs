@@ -1,7 +1,8 @@
 use super::{
-    ClusterState, Copies, GenerationId, MemberState, Process, ReleaseId, Route, Schema, Sync, Target, Work, WriterEpoch,
+    ClusterState, Copies, GenerationId, MemberState, Process, ReleaseId, Route, Schema, SiteState, Sync, Target, Work,
+    WriterEpoch,
 };
-use crate::topology::NodeIx;
+use crate::topology::{NodeIx, SiteIx};
 
 /// The state of the cluster as observed at one moment: facts only, no memory.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Observation {
     pub copies: Option<Copies>,
     /// The route of the plan's service; `None` where it could not be seen, or the plan has none.
     pub exposure: Option<Route>,
+    /// One entry a site, in the order of the topology: `None` where it could not be seen; empty where none was looked at.
+    pub sites: Vec<Option<SiteState>>,
 }
 
 /// How one node was seen.
@@ -50,7 +53,7 @@ pub struct SharedSeen {
 impl Observation {
     /// Describes what was seen.
     pub fn new(nodes: Vec<NodeSeen>, members: Vec<MemberState>) -> Self {
-        Self { nodes, members, schema: None, copies: None, exposure: None }
+        Self { nodes, members, schema: None, copies: None, exposure: None, sites: Vec::new() }
     }
 
     /// Adds the observed state of the schema.
@@ -64,6 +67,13 @@ impl Observation {
     #[must_use]
     pub fn with_copies(mut self, copies: Option<Copies>) -> Self {
         self.copies = copies;
+        self
+    }
+
+    /// Adds the observed states of the sites.
+    #[must_use]
+    pub fn with_sites(mut self, sites: Vec<Option<SiteState>>) -> Self {
+        self.sites = sites;
         self
     }
 
@@ -125,6 +135,11 @@ impl ClusterState {
         }
         if let Some(exposure) = seen.exposure.filter(|_| !changing(Target::Exposure)) {
             self.exposure = exposure;
+        }
+        for ((known, seen), index) in self.sites.iter_mut().zip(&seen.sites).zip(0..) {
+            if let Some(seen) = seen.filter(|_| !changing(Target::Site(SiteIx::new(index)))) {
+                *known = seen;
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::{CloneRejected, ProcessRejected, SchemaRejected, SyncRejected, TrafficRejected};
+use super::{CloneRejected, ProcessRejected, SchemaRejected, SiteRejected, SyncRejected, TrafficRejected};
 
 /// Refuses an event that cannot follow a resource's state. An action whose effect is refused was given where it must not be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -19,4 +19,7 @@ pub enum Rejected {
     /// By the two copies of the database.
     #[error(transparent)]
     Clone(#[from] CloneRejected),
+    /// By a site.
+    #[error(transparent)]
+    Site(#[from] SiteRejected),
 }

@@ -35,6 +35,7 @@ mod membership;
 pub(crate) mod model;
 mod shape;
 mod shared;
+mod site;
 
 pub use artifact::FakeArtifacts;
 pub use balancer::FakeBalancer;
@@ -47,3 +48,4 @@ pub use fault::{Fault, Operation};
 pub use host::{FakeHost, FakeProbe};
 pub use shape::Shape;
 pub use shared::{FakeFiles, FakeWorkload};
+pub use site::{FakeFence, FakeReplica, FakeSwitch};

@@ -56,7 +56,8 @@ fn sets(plan: &Plan) -> Vec<(&Generation, &'static str)> {
             | Order::Work(_)
             | Order::Schema(_)
             | Order::Clone(_)
-            | Order::Exposure(_) => None,
+            | Order::Exposure(_)
+            | Order::Site(_) => None,
         })
         .collect();
     if deployed.is_empty() {

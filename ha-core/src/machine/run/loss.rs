@@ -77,7 +77,9 @@ impl RunMachine {
             // One that did not serve when the plan was made is missed from its test on.
             let served = self.plan.start.node(index).process.is_ready() || state.is_tested();
             let settled = served && !state.under_change && !self.run.targets.is_changing(Target::Server(index));
-            let dead = self.topology.is_home(node)
+            let is_goal = node.site.is_some() && node.site == self.plan.goal.site;
+            let matters = self.topology.is_home(node) || is_goal || self.law().is_in_service(&self.run.cluster, index);
+            let dead = matters
                 && !self.run.cluster.is_lost(node.domain)
                 && should_serve
                 && settled
