@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use ha_core::engine::RunError;
-use ha_core::plan::Degraded;
+use ha_core::plan::{Degraded, Draft};
 use ha_core::procedure::{PlanError, UpgradeRequest};
 use ha_core::record::{End, Why};
 use ha_core::report::RunReport;
+use ha_core::safety::prove;
 use ha_core::state::{CloneStage, Copies, Schema, SchemaChange, SchemaVerdict, Source};
 use ha_testkit::simulate::{FaultAt, Outcome, simulate_death, simulate_plan};
 use ha_testkit::world::{Controller, Death, Fault, Operation, Shape, World};
@@ -78,6 +79,16 @@ async fn the_proof_names_the_window() {
     let world = world();
     let planned = world.engine().plan(&request(&world)).await.unwrap();
     assert!(planned.proof().windows.iter().any(|window| window.what == Degraded::WritesRefused));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_declares_no_window_is_refused() {
+    let world = world();
+    let planned = world.engine().plan(&request(&world)).await.unwrap();
+    let mut draft = Draft::from(planned.plan().clone());
+    draft.windows.retain(|window| window.what != Degraded::WritesRefused);
+    let refused = prove(world.topology(), &draft.into()).unwrap_err();
+    assert!(refused.to_string().contains("the plan declares no window"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
