@@ -141,7 +141,7 @@ impl Table {
         match (dialect, frozen) {
             // Waits for whoever has written, and stands in no reader's way.
             (Dialect::Postgres, true) => vec![format!(
-                "CREATE OR REPLACE TRIGGER {PREFIX} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE \
+                "CREATE TRIGGER {PREFIX} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE \
                  ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {PREFIX}(); ALTER TABLE {table} ENABLE ALWAYS TRIGGER {PREFIX}"
             )],
             (Dialect::Postgres, false) => vec![format!("DROP TRIGGER IF EXISTS {PREFIX} ON {table}")],
