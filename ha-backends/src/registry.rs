@@ -75,8 +75,9 @@ roles! {
         probes: Probe, Probe, with_probe, "probes a node",
             [("http", PROBE), ("tcp", PROBE), ("command", PROBE), ("log", PROBE)];
         work: Workload, Work, with_work, "drives a node's pulled work", [];
-        fences: Fence, Fence, with_fence, "fences a site", [];
-        replicas: Replica, Replica, with_replica, "drives a site's copy of the database", [];
+        fences: Fence, Fence, with_fence, "fences a site", [("command", "local")];
+        replicas: Replica, Replica, with_replica, "drives a site's copy of the database",
+            [("command", "local"), ("postgres", "migrate-postgres")];
     }
     cluster {
         files: FileSync, Files, with_files, "shares files",
@@ -86,7 +87,8 @@ roles! {
             [("haproxy", "haproxy"), ("local", "local"), ("command", "local")];
         artifacts: ArtifactStore, Artifacts, with_artifacts, "keeps sets of shared files",
             [("local", "local"), ("rsync", "rsync")];
-        switch: SiteSwitch, Switch, with_switch, "leads consumers to one of the sites", [];
+        switch: SiteSwitch, Switch, with_switch, "leads consumers to one of the sites",
+            [("haproxy", "haproxy"), ("local", "local"), ("command", "local")];
     }
 }
 
@@ -109,6 +111,10 @@ impl Registry {
             registry.factories.exposure.insert(ha_haproxy::NAME, |part: Part<'_>| {
                 let maps = ha_haproxy::MapOn::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_haproxy::HaProxyExposure::new(maps)) as Arc<dyn Exposure>)
+            });
+            registry.factories.switch.insert(ha_haproxy::NAME, |part: Part<'_>| {
+                let switch = ha_haproxy::HaProxySwitch::from_component(part.component, part.topology)?;
+                Ok(Arc::new(switch) as Arc<dyn SiteSwitch>)
             });
         }
         #[cfg(feature = "local")]
@@ -136,6 +142,22 @@ impl Registry {
                 let config = ha_local::CommandDatabaseConfig::from_component(part.component)?;
                 Ok(Arc::new(ha_local::CommandDatabase::new(config)) as Arc<dyn Database>)
             });
+            registry.factories.switch.insert(ha_local::NAME, |part: Part<'_>| {
+                let switch = ha_local::LocalSwitch::from_component(part.component, part.topology)?;
+                Ok(Arc::new(switch) as Arc<dyn SiteSwitch>)
+            });
+            registry.factories.switch.insert("command", |part: Part<'_>| {
+                let config = ha_local::CommandSwitchConfig::from_component(part.component, part.topology)?;
+                Ok(Arc::new(ha_local::CommandSwitch::new(config)) as Arc<dyn SiteSwitch>)
+            });
+            registry.factories.fences.insert("command", |part: Part<'_>| {
+                let config = ha_local::CommandFenceConfig::from_component(part.component)?;
+                Ok(Arc::new(ha_local::CommandFence::new(part.name, config)) as Arc<dyn Fence>)
+            });
+            registry.factories.replicas.insert("command", |part: Part<'_>| {
+                let config = ha_local::CommandReplicaConfig::from_component(part.component, part.topology, part.name)?;
+                Ok(Arc::new(ha_local::CommandReplica::new(part.name, config)) as Arc<dyn Replica>)
+            });
             registry.factories.artifacts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalArtifactsConfig::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_local::LocalArtifacts::new(config)) as Arc<dyn ArtifactStore>)
@@ -146,6 +168,12 @@ impl Registry {
             let config = ha_migrate::MigrateConfig::from_component(part.component)?;
             let database = ha_migrate::ConfiguredDatabase::new(config).map_err(|error| refused("url", error))?;
             Ok(Arc::new(database) as Arc<dyn Database>)
+        });
+        #[cfg(feature = "migrate-postgres")]
+        registry.factories.replicas.insert("postgres", |part: Part<'_>| {
+            let config = ha_migrate::PostgresReplicaConfig::from_component(part.component, part.topology, part.name)?;
+            let replica = ha_migrate::PostgresReplica::new(config).map_err(|error| refused("url", error))?;
+            Ok(Arc::new(replica) as Arc<dyn Replica>)
         });
         #[cfg(feature = "rsync")]
         {

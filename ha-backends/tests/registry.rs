@@ -258,6 +258,52 @@ fn a_local_artifact_store_has_a_folder_of_this_machine() {
     assert!(refused.contains("artifacts.folder: is missing"), "{refused}");
 }
 
+const SITES: &str = r#"[switch]
+backend = "command"
+home = "/var/lib/ha/dns"
+status = ["dns", "status"]
+lead = ["dns", "lead"]
+ttl = "60s"
+[[site]]
+name = "north"
+role = "serving"
+[site.fence]
+backend = "command"
+home = "/var/lib/ha/north/fence"
+level = "power"
+status = ["pdu", "status"]
+fence = ["pdu", "off"]
+lift = ["pdu", "on"]
+[site.replica]
+backend = "command"
+home = "/var/lib/ha/north/copy"
+status = ["copy", "status"]
+promote = ["copy", "promote"]
+demote = ["copy", "demote"]
+follow = ["copy", "follow"]
+[[site]]
+name = "south"
+role = "cold"
+"#;
+
+#[test]
+fn what_sites_need_is_connected_and_what_is_wrong_with_it_is_told_with_the_site() {
+    let good = format!("{}{SITES}", GOOD.replace("[[node]]\n", "[[node]]\nsite = \"north\"\n"));
+    let backends = connect(&topology(&good)).unwrap();
+    assert!(backends.switch.is_some());
+    assert_eq!((backends.fences[0].0.as_str(), backends.replicas[0].0.as_str()), ("north", "north"));
+    assert!(backends.engine(topology(&good)).build().is_ok());
+    for (from, to, says) in [
+        ("level = \"power\"", "level = \"plug\"", "site north.fence.level: give consumers, servers, database or power"),
+        ("promote = [\"copy\", \"promote\"]\n", "", "site north.replica.promote: is missing"),
+        ("ttl = \"60s\"", "ttl = 60", "switch.ttl: give a duration"),
+        ("backend = \"command\"\nhome = \"/var/lib/ha/dns\"", "backend = \"haproxy\"", "switch.sockets: is missing"),
+    ] {
+        let refused = connect(&topology(&good.replacen(from, to, 1))).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
+}
+
 #[test]
 fn where_a_topology_is_written_is_no_part_of_what_it_is() {
     let (here, below) = (topology(GOOD), topology(&format!("\n\n# moved\n{GOOD}")));

@@ -14,6 +14,7 @@ mod host;
 mod identity;
 mod launch;
 mod runner;
+mod site;
 mod unit;
 mod wire;
 
@@ -25,6 +26,10 @@ pub use exposure::{CommandExposure, CommandExposureConfig, LocalExposure};
 pub use files::{LocalFiles, LocalFilesConfig, generation_of};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
+pub use site::{
+    CommandFence, CommandFenceConfig, CommandReplica, CommandReplicaConfig, CommandSwitch, CommandSwitchConfig,
+    LocalSwitch,
+};
 
 /// The backends' name in a topology.
 pub const NAME: &str = "local";

@@ -148,7 +148,7 @@ impl MigrateConfig {
     }
 }
 
-fn password(settings: &mut Settings<'_>) -> Result<Option<SecretRef>, Reported> {
+pub(crate) fn password(settings: &mut Settings<'_>) -> Result<Option<SecretRef>, Reported> {
     let (env, file) = (settings.text("password_env"), settings.optional_path("password_file"));
     let command = settings.optional_argv("password_command");
     let (env, file, command) = (env?, file?, command?);

@@ -23,6 +23,8 @@ pub mod jdbc;
 pub mod lint;
 mod machine;
 mod migrator;
+#[cfg(feature = "postgres")]
+mod replica;
 mod review;
 pub mod script;
 mod secret;
@@ -47,6 +49,8 @@ pub use migrator::{
     Blocker, Event, Migrator, MigratorBuilder, Observer, OldRelease, Report, Run, ScriptState, ScriptStatus, Status,
     Undo,
 };
+#[cfg(feature = "postgres")]
+pub use replica::{PostgresCopy, PostgresReplica, PostgresReplicaConfig};
 pub use secret::{COMMAND_DEADLINE, LONGEST, Secret, SecretError, SecretRef};
 #[cfg(feature = "mysql")]
 pub use session::MySql;

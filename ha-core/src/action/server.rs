@@ -197,6 +197,7 @@ impl Facets for At<ServerAction> {
     fn inverse(&self, known_good: Option<KnownGood>) -> Vec<Order> {
         let Some(known_good) = known_good else { return Vec::new() };
         match self.action {
+            A::Stop if known_good.stopped => Vec::new(),
             A::Stop => vec![A::Start.on(self.node)],
             A::Apply { .. } | A::Restore { .. } => vec![A::Restore { to: known_good.release }.on(self.node)],
             A::Start | A::StartInTest => vec![A::Stop.on(self.node)],

@@ -8,7 +8,7 @@ use super::{PlanError, Planned};
 use crate::action::{Action, FilesAction, KnownGood, ServerAction, SiteAction, TrafficAction, WorkAction};
 use crate::law::{self, Law};
 use crate::machine::{GUARD_INTERVAL, RunState};
-use crate::plan::{CarriesOn, ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage};
+use crate::plan::{CarriesOn, ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage, Step};
 use crate::procedure::recover::phase_of;
 use crate::safety::prove;
 use crate::state::{ClusterState, Facts, GenerationId, Process, ReleaseId, Site, Work};
@@ -273,8 +273,10 @@ impl SiteChange<'_> {
         self.state.sites.get(site.index()).map_or(Site::Quarantined, |known| known.site)
     }
 
-    fn step(&self, action: Action) -> crate::plan::Step {
-        step(action, self.topology.policy())
+    /// A server that did not start is started once more: nothing of it serves meanwhile.
+    fn step(&self, action: Action) -> Step {
+        let step = step(action, self.topology.policy());
+        if action == ServerAction::Start.into() { step.with_attempts(2) } else { step }
     }
 
     fn on_site(&self, name: &str, actions: impl IntoIterator<Item = SiteAction>) -> Stage {
@@ -288,6 +290,9 @@ impl SiteChange<'_> {
         let mut draft = Draft::new(procedure, self.topology, self.state.clone(), self.facts.clone(), goal);
         draft.phase = phase_of(self.topology, self.facts, self.state);
         draft.commands = self.commands.clone();
+        for (index, _) in self.topology.members_in(self.to) {
+            draft.known_good[index.index()] = known_out(self.state, index);
+        }
         draft.windows =
             vec![self.window(&stages, what), DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2)];
         draft.point_of_no_return = no_return;
@@ -436,7 +441,8 @@ pub(super) fn check_members(change: &SiteChange<'_>, site: SiteIx) -> Result<(),
 
 /// Names where a rollback of the servers of a site leads: out of traffic, with what they have.
 pub(super) fn known_out(state: &ClusterState, node: NodeIx) -> Option<KnownGood> {
-    state.node(node).release.map(|release| KnownGood::new(release, false))
+    let known = state.node(node).release.map(|release| KnownGood::new(release, false).stopped());
+    known.map(|known| state.node(node).generation.map_or(known, |generation| known.with_files(generation, None)))
 }
 
 /// Names what a plan ends with.

@@ -9,8 +9,8 @@ use tracing::Instrument;
 use super::{Executor, Outcome, Shared, done, not_done, unknown};
 use crate::action::SiteAction;
 use crate::backend::{
-    Applied, Consumers, DemoteReplica, FenceSite, Fenced, FollowReplica, LeadConsumers, PromoteReplica, Replica,
-    StepError,
+    Applied, Consumers, DemoteReplica, ErrorKind, FenceSite, Fenced, FollowReplica, LeadConsumers, PromoteReplica,
+    Replica, SiteSwitch, StepError,
 };
 use crate::record::Evidence;
 use crate::state::{ReplicaRole, ReplicaSeen, Site, SiteEpoch, SiteFacts, SiteState};
@@ -55,7 +55,15 @@ impl Executor {
                 let Some(of) = self.writing_site(site) else { return not_done("no other site takes writes") };
                 let mut request = FollowReplica::new(of).with_deadline(left());
                 request.discard = discard;
-                replica.follow(self.epoch, request).await.map(|_| ())
+                // Consumers are not led there: what it can do again is to follow.
+                let lifted = match &self.shared.fences[site.index()] {
+                    Some(fence) => fence.lift(self.epoch).await.map(|_| ()),
+                    None => Ok(()),
+                };
+                match lifted {
+                    Ok(()) => replica.follow(self.epoch, request).await.map(|_| ()),
+                    Err(error) => Err(error),
+                }
             }
         };
         self.until_seen(until, asked, action).await
@@ -120,12 +128,12 @@ impl Executor {
     async fn look_at_fence(&self, site: SiteIx) -> Outcome {
         let name = &self.shared.topology.site(site).name;
         if let Some(switch) = &self.shared.switch {
-            match self.read(switch.consumers()).await {
+            match led(&**switch).await {
                 Ok(Consumers::To(to)) if to == name.as_str() => {
                     return not_done(format!("consumers are led to {name}"));
                 }
                 Ok(Consumers::To(_) | Consumers::Held | Consumers::Nowhere) => {}
-                Err(error) => return unknown(error),
+                Err(outcome) => return outcome,
             }
         }
         if let Some(fence) = &self.shared.fences[site.index()] {
@@ -142,10 +150,10 @@ impl Executor {
         let Some(switch) = &self.shared.switch else {
             return not_done("nothing leads consumers here: declare [switch]");
         };
-        match self.read(switch.consumers()).await {
+        match led(&**switch).await {
             Ok(seen) if seen == to => done(evidence(state, self.sites[site.index()].epoch)),
             Ok(seen) => not_done(format!("consumers are {seen}")),
-            Err(error) => unknown(error),
+            Err(outcome) => outcome,
         }
     }
 
@@ -206,6 +214,16 @@ impl Executor {
 
 fn evidence(state: Site, epoch: SiteEpoch) -> Evidence {
     Evidence::Site { state, epoch: epoch.number(), behind_ms: None }
+}
+
+/// Reads where consumers are led. What does not agree was led in half: it is led once more.
+async fn led(switch: &dyn SiteSwitch) -> Result<Consumers, Outcome> {
+    match timeout(SITE_READ, switch.consumers()).await {
+        Ok(Ok(seen)) => Ok(seen),
+        Ok(Err(error)) if error.kind() == ErrorKind::Conflict => Err(not_done(error)),
+        Ok(Err(error)) => Err(unknown(error)),
+        Err(_) => Err(unknown(format!("what leads consumers did not answer in {SITE_READ:?}"))),
+    }
 }
 
 fn no_replica(site: &str) -> Outcome {

@@ -34,6 +34,8 @@ pub struct DatabaseSpec {
     pub durable: bool,
     /// The data lies on the disk of the temporary folder. Default false: in memory (`/dev/shm`), where there is room.
     pub on_disk: bool,
+    /// A clean stop is followed by a start, as a service manager does it. Of PostgreSQL only. Default false.
+    pub supervised: bool,
     /// More settings, `name=value` each, as the server's command line takes them: `-c` (PostgreSQL), `--` (MariaDB).
     pub settings: Vec<String>,
 }
@@ -53,6 +55,13 @@ impl DatabaseSpec {
         self
     }
 
+    /// Sets [`supervised`](Self::supervised).
+    #[must_use]
+    pub fn supervised(mut self) -> Self {
+        self.supervised = true;
+        self
+    }
+
     /// Adds a setting.
     #[must_use]
     pub fn with_setting(mut self, setting: impl Into<String>) -> Self {
@@ -68,6 +77,15 @@ impl Lab {
     /// When it is not installed (with the package to install), and when it does not answer in 20 s (with what it printed).
     pub fn postgres(&self, name: &str, spec: &DatabaseSpec) -> io::Result<PostgresServer> {
         PostgresServer::start(self, name, spec)
+    }
+
+    /// Starts a PostgreSQL that follows another one of this lab, from a base backup of it, and waits until it answers. Both must have
+    /// `wal_level=replica` and `max_wal_senders`.
+    ///
+    /// # Errors
+    /// As [`postgres`](Self::postgres), and what the backup says.
+    pub fn postgres_standby(&self, name: &str, of: &PostgresServer, spec: &DatabaseSpec) -> io::Result<PostgresServer> {
+        PostgresServer::start_standby(self, name, of, spec)
     }
 
     /// Starts a MariaDB and waits until it answers.

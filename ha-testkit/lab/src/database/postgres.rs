@@ -21,6 +21,9 @@ pub struct PostgresServer {
     bin: PathBuf,
     port: u16,
     databases: AtomicU32,
+    user: ServiceUser,
+    restart: PathBuf,
+    rebuild: PathBuf,
 }
 
 const PACKAGE: &str = "postgresql";
@@ -42,8 +45,41 @@ const SETTINGS: [&str; 10] = [
     "log_min_error_statement=panic",
 ];
 
-const HBA: &str =
-    "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+const HBA: &str = "local all all trust\nhost replication postgres 127.0.0.1/32 trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+
+/// Starts it again after each clean stop, once nobody holds it.
+const SUPERVISE: &str = r#"hold=$1; shift
+while "$@"; do
+    while [ -e "$hold" ]; do sleep 0.02; done
+done"#;
+
+/// SIGINT is a fast shutdown; the eighth line of the pid file says how far the next start is.
+const RESTART: &str = r#"pid=$(head -n 1 "$1/postmaster.pid") || exit 1
+kill -INT "$pid" || exit 1
+while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+until grep -q '^ready' "$1/postmaster.pid" 2>/dev/null; do sleep 0.02; done
+"#;
+
+const REBUILD: &str = r#"set -e
+data=$1 hold=$2; shift 2
+: >"$hold"
+if pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null); then
+    kill -INT "$pid"
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+fi
+rm -rf "$data"/*
+cd /
+"$@" -X stream -c fast -d "$HA_CONNINFO" -D "$data"
+printf "primary_conninfo = '%s'\n" "$HA_CONNINFO" >"$data/postgresql.auto.conf"
+: >"$data/standby.signal"
+rm "$hold"
+until grep -q '^ready' "$data/postmaster.pid" 2>/dev/null; do sleep 0.02; done
+"#;
+
+/// The file that keeps a supervised server from being started again.
+fn hold(folder: &Path) -> PathBuf {
+    folder.join("hold")
+}
 
 impl PostgresServer {
     pub(super) fn start(lab: &Lab, name: &str, spec: &DatabaseSpec) -> io::Result<Self> {
@@ -54,11 +90,37 @@ impl PostgresServer {
             output(user.command(&bin.join("initdb")).args(options).arg(data))?;
             std::fs::write(data.join("pg_hba.conf"), HBA)
         };
+        let template = Template { kind: "postgres", version: version.trim(), user: &user, build: &initdb };
+        Self::start_with(lab, name, spec, |data| template.copy_to(data))
+    }
+
+    pub(super) fn start_standby(lab: &Lab, name: &str, of: &Self, spec: &DatabaseSpec) -> io::Result<Self> {
+        Self::start_with(lab, name, spec, |data| {
+            let options = ["-X", "stream", "-c", "fast", "-d", &of.conninfo(), "-D"];
+            output(of.user.command(&of.bin.join("pg_basebackup")).args(options).arg(data))?;
+            let follow = format!("primary_conninfo = '{}'\n", of.conninfo());
+            std::fs::write(data.join("postgresql.auto.conf"), follow)?;
+            std::fs::write(data.join("standby.signal"), "")
+        })
+    }
+
+    fn start_with(
+        lab: &Lab,
+        name: &str,
+        spec: &DatabaseSpec,
+        fill: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let (bin, user) = (bin()?, ServiceUser::find("postgres", PACKAGE)?);
         let folder = DataFolder::make("postgres", &user, spec.on_disk)?;
         let data = folder.path().join("data");
-        Template { kind: "postgres", version: version.trim(), user: &user, build: &initdb }.copy_to(&data)?;
+        fill(&data)?;
         let port = lab.free_port()?;
-        let mut argv = vec![bin.join("postgres").display().to_string()];
+        let mut argv = Vec::new();
+        if spec.supervised {
+            argv.extend(["/bin/sh", "-c", SUPERVISE, "sh"].map(String::from));
+            argv.push(hold(folder.path()).display().to_string());
+        }
+        argv.push(bin.join("postgres").display().to_string());
         argv.extend(["-D".into(), data.display().to_string()]);
         argv.extend(["-k".into(), folder.path().display().to_string(), "-p".into(), port.to_string()]);
         let fast = if spec.durable { [].as_slice() } else { FAST.as_slice() };
@@ -68,7 +130,12 @@ impl PostgresServer {
         let socket = folder.path().join(format!(".s.PGSQL.{port}"));
         let log = lab.path().join(format!("{name}.log"));
         let process = ServerProcess::start(lab.relaunch().clone(), user.argv(argv), log, folder, socket, answers)?;
-        Ok(Self { process, bin, port, databases: AtomicU32::new(0) })
+        let script = |file: &str, text: &str| {
+            let path = lab.path().join(format!("{name}-{file}"));
+            std::fs::write(&path, text).map(|()| path)
+        };
+        let (restart, rebuild) = (script("restart.sh", RESTART)?, script("rebuild.sh", REBUILD)?);
+        Ok(Self { process, bin, port, databases: AtomicU32::new(0), user, restart, rebuild })
     }
 
     /// Returns the port on 127.0.0.1; also a part of the socket's name.
@@ -79,6 +146,29 @@ impl PostgresServer {
     /// Returns the folder of its socket.
     pub fn socket_folder(&self) -> &Path {
         self.process.folder()
+    }
+
+    /// Returns how a standby reaches it: a libpq connection string.
+    pub fn conninfo(&self) -> String {
+        format!("host=127.0.0.1 port={} user=postgres", self.port)
+    }
+
+    /// Returns the command that restarts it with a fast shutdown, as a service manager does, and ends when it answers again. It must
+    /// be supervised.
+    pub fn restart_command(&self) -> Vec<String> {
+        ["/bin/sh".into(), self.restart.display().to_string(), self.data()].into()
+    }
+
+    /// Returns the command that makes it a standby of the one that `HA_CONNINFO` reaches, by a base backup, and ends when it answers
+    /// again. It must be supervised.
+    pub fn rebuild_command(&self) -> Vec<String> {
+        let hold = hold(self.process.folder()).display().to_string();
+        let backup = self.user.argv(vec![self.bin.join("pg_basebackup").display().to_string()]);
+        [vec!["/bin/sh".into(), self.rebuild.display().to_string(), self.data(), hold], backup].concat()
+    }
+
+    fn data(&self) -> String {
+        self.process.folder().join("data").display().to_string()
     }
 
     /// Returns what it printed so far: the file of its log.

@@ -132,6 +132,11 @@ impl World {
         }
     }
 
+    /// Begins or ends a request in a site to which consumers were led.
+    pub(crate) fn change_in_progress(&self, site: &str, by: i64) {
+        self.with_site(site, |site| site.in_progress = site.in_progress.saturating_add_signed(by));
+    }
+
     /// Counts the requests in progress in all sites.
     fn led_in_progress(&self) -> u64 {
         self.lock().sites.sites.values().map(|site| site.in_progress).sum()
