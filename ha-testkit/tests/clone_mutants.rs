@@ -178,11 +178,6 @@ impl CloneDatabase for Broken {
             (D::MigrateNeedsNoComparison, CloneStep::Migrate) if copies.clone == CloneStage::Copied => {
                 let _ = self.step(CloneStep::Compare).await;
             }
-            (D::CompareComparesNothing, CloneStep::Compare) => {
-                if self.clone_of().clone_step(epoch, request.clone()).await.is_err() {
-                    return Ok(Cloned::new(2, 9));
-                }
-            }
             (D::OpenIsDropped, CloneStep::Drop) | (D::OpenIsThawed, CloneStep::Thaw)
                 if copies.clone == CloneStage::Open =>
             {
@@ -206,6 +201,7 @@ impl CloneDatabase for Broken {
             (D::DifferenceIsDenied, CloneStep::Compare, Err(found)) if found.effect() == Effect::Unknown => {
                 Err(error(ErrorKind::Denied).with_context("orders"))
             }
+            (D::CompareComparesNothing, CloneStep::Compare, Err(_)) => Ok(Cloned::new(2, 9)),
             (D::DifferenceIsNotNamed, CloneStep::Compare, Err(found)) => Err(error(found.kind())),
             (D::RefusalHasAnUnknownEffect, _, Err(found)) if found.effect() == Effect::None => Err(error(found.kind())),
             (D::FencedIsAConflict, _, Err(found)) if found.kind() == ErrorKind::Fenced => {
