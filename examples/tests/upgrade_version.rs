@@ -71,6 +71,35 @@ fn scripts_that_break_the_old_release_are_refused_before_anything_is_done() {
     assert_eq!((&report["schema"], &report["releases"]), (&json!("base"), &json!(vec!["4.2.0"; 3])), "{printed}");
 }
 
+fn assert_window_is_kept(told: &Told) {
+    assert_nothing_is_lost(told);
+    let Told { printed, report, .. } = told;
+    let window = &report["window"];
+    assert_eq!((&window["late"], &window["lost"]), (&json!(0), &json!(0)), "{printed}");
+    assert!(window["refused"].as_u64() > Some(0) && window["written"].as_u64() > Some(100), "{printed}");
+    assert_eq!(report["schema"], json!("base"), "nothing is run on the database itself: {printed}");
+}
+
+#[test]
+fn scripts_that_break_the_old_release_are_run_on_a_clone_in_a_window_in_which_reads_go_on() {
+    for database in [&[][..], &["--postgres"], &["--mariadb"]] {
+        let told = run(&[database, &["--breaking", "--window"]].concat());
+        assert_window_is_kept(&told);
+        let Told { printed, report, .. } = &told;
+        assert_eq!((&report["run"]["end"], &report["run"]["open"]), (&json!("all-new"), &json!([])), "{printed}");
+        assert_eq!(report["releases"], json!(vec!["5.0.0"; 3]), "{printed}");
+    }
+}
+
+#[test]
+fn a_release_that_fails_its_test_in_the_window_gives_the_database_back() {
+    let told = run(&["--breaking", "--window", "--fail-test"]);
+    assert_window_is_kept(&told);
+    let Told { printed, report, .. } = &told;
+    assert_eq!((&report["run"]["end"], &report["run"]["open"]), (&json!("all-old"), &json!([])), "{printed}");
+    assert_eq!(report["releases"], json!(vec!["4.2.0"; 3]), "{printed}");
+}
+
 #[test]
 fn the_article_to_the_letter_takes_the_active_node_down() {
     let Told { code, printed, report } = run(&["--literal"]);

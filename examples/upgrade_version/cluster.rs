@@ -149,6 +149,7 @@ name = "lb1"
 [database]
 backend = "migrate"
 url = "{url}"
+clone_url = "{clone}"
 scripts = "{scripts}"
 base_version = "1"
 {old_sessions}"#,
@@ -158,6 +159,7 @@ base_version = "1"
                 Kind::MariaDb | Kind::Sqlite => String::new(),
             },
             url = self.database.url,
+            clone = self.database.clone_url,
             scripts = self.scripts().display(),
         );
         for (name, home) in NAMES.iter().zip(&self.homes) {

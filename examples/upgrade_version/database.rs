@@ -1,6 +1,8 @@
 //! The database of the demonstration, and what the servers do with it.
 
 use std::any::Any;
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,6 +14,8 @@ use ha_backends::migrate::{Connect, Dialect, Limits, Migrator, Run, Session, Ses
 use ha_lab::fake_carbon::{Answered, Asked};
 use ha_lab::{DatabaseSpec, Lab};
 use tokio::sync::Mutex;
+
+use crate::window;
 
 /// The release at the beginning, which reads and writes `amount`.
 pub(crate) const OLD: &str = "4.2.0";
@@ -32,6 +36,8 @@ pub(crate) enum Kind {
 pub(crate) struct Database {
     pub(crate) kind: Kind,
     pub(crate) url: String,
+    /// An empty one, for a clone.
+    pub(crate) clone_url: String,
     /// Ends it when it is dropped.
     _server: Option<Box<dyn Any>>,
 }
@@ -40,24 +46,25 @@ impl Database {
     /// Starts it, empty.
     pub(crate) fn start(lab: &Lab, kind: Kind) -> Fallible<Self> {
         let spec = DatabaseSpec::default();
-        let (url, server): (String, Option<Box<dyn Any>>) = match kind {
+        let (url, clone_url, server): (String, String, Option<Box<dyn Any>>) = match kind {
             Kind::Sqlite => {
                 // An empty file is an empty database; one that is not there would be taken for a mistake in the path.
                 std::fs::File::create(lab.path().join("orders.db"))?;
-                (format!("jdbc:sqlite:{}", lab.path().join("orders.db").display()), None)
+                let file = |name: &str| format!("jdbc:sqlite:{}", lab.path().join(name).display());
+                (file("orders.db"), file("clone.db"), None)
             }
             Kind::Postgres => {
                 let server = lab.postgres("db", &spec)?;
-                let url = format!("jdbc:postgresql://127.0.0.1:{}/{}?user=postgres", server.port(), server.database()?);
-                (url, Some(Box::new(server)))
+                let url = |database| format!("jdbc:postgresql://127.0.0.1:{}/{database}?user=postgres", server.port());
+                (url(server.database()?), url(server.database()?), Some(Box::new(server)))
             }
             Kind::MariaDb => {
                 let server = lab.mariadb("db", &spec)?;
-                let url = format!("jdbc:mariadb://127.0.0.1:{}/{}?user=root", server.port(), server.database()?);
-                (url, Some(Box::new(server)))
+                let url = |database| format!("jdbc:mariadb://127.0.0.1:{}/{database}?user=root", server.port());
+                (url(server.database()?), url(server.database()?), Some(Box::new(server)))
             }
         };
-        Ok(Self { kind, url, _server: server })
+        Ok(Self { kind, url, clone_url, _server: server })
     }
 
     /// Opens a session.
@@ -87,9 +94,21 @@ impl Database {
         Ok(())
     }
 
-    /// Counts the rows, and those whose total is wrong.
-    pub(crate) async fn count(&self, column: &str) -> Fallible<(u64, u64)> {
-        let mut session = self.session(SessionRole::Reader).await?;
+    /// Lists the numbers of all orders, of the database or its clone.
+    pub(crate) async fn orders(&self, of_clone: bool) -> Fallible<BTreeSet<i64>> {
+        let rows = self.reader(of_clone).await?.query("SELECT id FROM orders").await?;
+        let id = |row: &Vec<Option<String>>| row.first().and_then(|id| id.as_ref()?.parse().ok());
+        Ok(rows.iter().filter_map(id).collect())
+    }
+
+    async fn reader(&self, of_clone: bool) -> Fallible<Box<dyn Session>> {
+        let url = if of_clone { &self.clone_url } else { &self.url };
+        Ok(connect_url(url, patient())?.open(SessionRole::Reader).await?)
+    }
+
+    /// Counts the rows, and those whose total is wrong, of the database or its clone.
+    pub(crate) async fn count(&self, column: &str, of_clone: bool) -> Fallible<(u64, u64)> {
+        let mut session = self.reader(of_clone).await?;
         let sql =
             format!("SELECT count(*), coalesce(sum(CASE WHEN {column} = id % 1000 THEN 0 ELSE 1 END), 0) FROM orders");
         let rows = session.query(&sql).await?;
@@ -106,6 +125,29 @@ fn amount(id: i64) -> i64 {
 /// A server waits for the locks of others, as long as its clients wait for it.
 fn patient() -> Limits {
     Limits::default().with_lock(Duration::from_secs(5)).with_row_lock(Duration::from_secs(5))
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Request {
+    /// Writes an order and reads it back, and an old one.
+    Order,
+    /// Reads an old one.
+    Read,
+}
+
+/// What became of it.
+enum Order {
+    Written,
+    /// The database refuses writes.
+    Refused,
+    Read,
+}
+
+/// Adds a line to a file of a server.
+fn note(home: &Path, file: &str, line: &str) -> Fallible<()> {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(home.join(file))?;
+    Ok(file.write_all(format!("{line}\n").as_bytes())?)
 }
 
 /// A server's connections to the database.
@@ -129,13 +171,29 @@ impl Orders {
     pub(crate) async fn answer(&self, asked: &Asked) -> Answered {
         let column = if asked.release == OLD { "amount" } else { "total" };
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        match self.order(id, column, &asked.release).await {
-            Ok(()) => (200, format!("orders {} {id}", asked.release)),
+        let kind = if asked.path == "/read" { Request::Read } else { Request::Order };
+        let mut answered = self.order(id, column, &asked.release, kind).await;
+        if matches!(answered, Ok(Order::Refused)) {
+            if asked.path == "/selftest" {
+                // A server passes its test while the database refuses writes.
+                answered = self.order(id, column, &asked.release, Request::Read).await;
+            } else if let Err(error) = note(&asked.home, window::REFUSED, &window::now_ms().to_string()) {
+                return (500, format!("orders {} failed: {error}", asked.release));
+            }
+        }
+        let answered = match answered {
+            Ok(Order::Written) => note(&asked.home, window::WRITTEN, &id.to_string()).map(|()| id.to_string()),
+            Ok(Order::Refused) => Ok("refused".into()),
+            Ok(Order::Read) => Ok("read".into()),
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(what) => (200, format!("orders {} {what}", asked.release)),
             Err(error) => (500, format!("orders {} failed: {error}", asked.release)),
         }
     }
 
-    async fn order(&self, id: i64, column: &str, release: &str) -> Fallible<()> {
+    async fn order(&self, id: i64, column: &str, release: &str, kind: Request) -> Fallible<Order> {
         let place = usize::try_from(id)? % self.connections.len();
         let mut slot = self.connections[place].lock().await;
         let mut session = match slot.take() {
@@ -144,7 +202,15 @@ impl Orders {
         };
         let old = id % ROWS + 1;
         let insert = format!("INSERT INTO orders (id, {column}) VALUES ({id}, {})", amount(id));
-        session.execute(&insert).await?;
+        if kind == Request::Order
+            && let Err(error) = session.execute(&insert).await
+        {
+            if !error.message.contains("refuses writes") {
+                return Err(error.into());
+            }
+            *slot = Some(session);
+            return Ok(Order::Refused);
+        }
         let read = format!("SELECT id, {column} FROM orders WHERE id IN ({id}, {old}) ORDER BY id");
         for row in session.query(&read).await? {
             let [Some(id), Some(cost)] = &row[..] else { return Err(format!("{row:?} has no {column}").into()) };
@@ -153,7 +219,7 @@ impl Orders {
             }
         }
         *slot = Some(session);
-        Ok(())
+        Ok(if kind == Request::Order { Order::Written } else { Order::Read })
     }
 
     async fn open(&self, release: &str) -> Fallible<Box<dyn Session>> {
@@ -167,7 +233,7 @@ impl Orders {
 
 /// Keeps the connections of the one server that this process is.
 pub(crate) async fn serve(orders: &'static Mutex<Option<Arc<Orders>>>, asked: Asked) -> Option<Answered> {
-    if !["/orders", "/selftest"].contains(&asked.path.as_str()) {
+    if !["/orders", "/read", "/selftest"].contains(&asked.path.as_str()) {
         return None;
     }
     let home: PathBuf = asked.home.clone();

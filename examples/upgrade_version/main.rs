@@ -3,24 +3,27 @@
 //! needed is removed when it is gone.
 //!
 //! ```text
-//! cargo run --release --example upgrade_version -- [--postgres] [--mariadb] [--haproxy] [--breaking] [--literal] [--fail-test] \
-//!     [--kill-controller] [--requests N] [--out FOLDER]
+//! cargo run --release --example upgrade_version -- [--postgres] [--mariadb] [--haproxy] [--breaking [--window]] [--literal] \
+//!     [--fail-test] [--kill-controller] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! Without options nothing needs to be installed: the database is a SQLite file, the embedded balancer is in front. With `--postgres`
 //! or `--mariadb` a private server of that kind is started, and with `--haproxy` HAProxy.
 //!
 //! With `--breaking` the script that removes the old column is not marked as a contraction: it is refused before anything is done. With
+//! `--breaking --window` the database may refuse writes for a minute: it is cloned, and the servers change to the clone, one after
+//! another. Half of the requests only read then, and none of them fails; writes are refused in the window, and counted apart. With
 //! `--literal` the published procedure is followed to the letter, the scripts run at once for the passive node: what breaks is seen.
 //! With `--fail-test` the new release fails its test on the last node: all goes back, and the schema stays expanded. With
 //! `--kill-controller` the controller is killed with -9 at a random moment, and another one goes on.
 //!
-//! Exit codes: 0 no request failed, every row has its total, and all nodes have the release and the database the schema that the run's
+//! Exit codes: 0 no request failed, no write was refused outside of the window and every order that was answered is there, every row has its total, and all nodes have the release and the database the schema that the run's
 //! end says, or the plan was refused as `--breaking` asks for; 1 otherwise; 2 the demonstration itself could not be set up.
 
 mod cluster;
 mod database;
 mod scripts;
+mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +43,7 @@ use tokio::time::sleep;
 
 use cluster::Cluster;
 use database::{Kind, NEW, OLD, Orders};
+use window::Window;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug)]
@@ -47,6 +51,7 @@ pub(crate) struct Options {
     kind: Kind,
     haproxy: bool,
     breaking: bool,
+    window: bool,
     literal: bool,
     fail_test: bool,
     kill_controller: bool,
@@ -73,11 +78,17 @@ fn main() -> ExitCode {
 
 /// What the controller does.
 async fn upgrade(folder: &str) -> Fallible<()> {
-    let script = |verb: &str| vec!["bin/patch.sh".into(), verb.into()];
+    let window = Window::read(folder.as_ref());
+    let script = |verb: &str| vec![if window.is_some() { window::SCRIPT } else { "bin/patch.sh" }.into(), verb.into()];
     let change = PatchRequest::new(NEW, script("apply"), script("restore"))
         .with_facts(ReleaseFacts::new(OLD).with_schema(SchemaRange::OLD))
         .with_facts(ReleaseFacts::new(NEW).with_beside(OLD).with_schema(SchemaRange::NEW));
-    control(folder.as_ref(), "upgrade", &UpgradeRequest::new(change), Resume::Forward).await
+    let request = UpgradeRequest::new(change);
+    let request = match window {
+        Some(Window { at_most }) => request.with_window(at_most),
+        None => request,
+    };
+    control(folder.as_ref(), "upgrade", &request, Resume::Forward).await
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
@@ -85,6 +96,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         kind: Kind::Sqlite,
         haproxy: false,
         breaking: false,
+        window: false,
         literal: false,
         fail_test: false,
         kill_controller: false,
@@ -98,6 +110,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--mariadb" => options.kind = Kind::MariaDb,
             "--haproxy" => options.haproxy = true,
             "--breaking" => options.breaking = true,
+            "--window" => options.window = true,
             "--literal" => options.literal = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
@@ -107,11 +120,14 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--postgres, --mariadb, --haproxy, --breaking, --literal, --fail-test, --kill-controller, --requests N, \
-                             --out FOLDER";
+                let known = "--postgres, --mariadb, --haproxy, --breaking, --window, --literal, --fail-test, --kill-controller, \
+                             --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }
+    }
+    if options.window && !options.breaking {
+        return Err("--window is for scripts that break the old release: add --breaking".into());
     }
     Ok(options)
 }
@@ -124,8 +140,17 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         cluster.homes()[0].fail_test_of(NEW)?;
     }
     scripts::write_upgrade(&cluster.scripts(), options.kind, options.breaking)?;
-    show.line(&format!("load: {RATE} requests/s, each writes an order and reads it back, and an old one"));
-    let load = Load::new(cluster.address(), RATE).with_class(Class::new("/orders", "orders ", 1)).start()?;
+    let load = Load::new(cluster.address(), RATE).with_class(Class::new("/orders", "orders ", 1));
+    let load = if options.window {
+        Window::declare(&cluster)?;
+        show.line(&format!(
+            "load: {RATE} requests/s, every other one writes an order and reads it back, the rest reads an old one"
+        ));
+        load.with_class(Class::new("/read", "orders ", 1)).start()?
+    } else {
+        show.line(&format!("load: {RATE} requests/s, each writes an order and reads it back, and an old one"));
+        load.start()?
+    };
     sleep(Duration::from_secs(1)).await;
     let (run, killed) = if options.literal {
         literally(&cluster, &show).await?;
@@ -136,6 +161,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         let Controlled { report, killed, .. } = Controller::run(&["controller", folder], &show, &load, kill).await?;
         (report, killed)
     };
+    let ended_at = window::now_ms();
     sleep(Duration::from_secs(1)).await;
     while load.snapshot().sent < options.requests {
         show.tick(&load.snapshot());
@@ -144,8 +170,20 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let load = load.stop().await;
     // Of what was changed behind its back, the history knows nothing.
     let schema = connect(&cluster.topology()?)?.database.ok_or("there is no database")?.schema().await?;
-    let column = if schema == Schema::Base && !options.literal { "amount" } else { "total" };
-    let (rows, wrong) = cluster.database.count(column).await?;
+    let is_new = run["end"] == "all-new";
+    let judged = match options.window {
+        true => Some(Window::judge(&cluster, &run, ended_at).await?),
+        false => None,
+    };
+    let column = if is_new {
+        "total"
+    } else if schema == Schema::Base && !options.literal {
+        "amount"
+    } else {
+        "total"
+    };
+    let on_clone = options.window && is_new;
+    let (rows, wrong) = cluster.database.count(column, on_clone).await?;
     let releases: Vec<String> = cluster.homes().iter().map(|home| home.release()).collect();
     let doubles = double_executions(&cluster.request_logs())?;
     show.line("");
@@ -154,17 +192,21 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     println!("rows               {rows:>9}");
     println!("rows with a wrong {column:<6} {wrong:>4}");
     println!("releases           {}", releases.join(", "));
+    if let Some(judged) = &judged {
+        judged.print();
+    }
     show.run(&run);
     let told = json!({
         "load": load, "executed_twice": doubles, "schema": schema, "rows": rows, "wrong": wrong, "releases": releases,
-        "kills": u64::from(killed), "run": run,
+        "kills": u64::from(killed), "run": run, "window": judged.as_ref().map(window::Judged::to_json),
     });
     std::fs::create_dir_all(&options.out)?;
     let written = options.out.join("report.json");
     std::fs::write(&written, serde_json::to_vec_pretty(&told)?)?;
     show.line(&format!("report: {}", written.display()));
     let (end, members) = if options.breaking {
-        (Schema::Base, OLD)
+        // Nothing is run on the database itself.
+        (Schema::Base, if is_new { NEW } else { OLD })
     } else if run["end"] == "all-new" {
         (Schema::Contracted, NEW)
     } else {
@@ -172,12 +214,13 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     };
     let is_ended = match (&run["end"], &run["refused"]) {
         (Value::String(end), _) => end == "all-new" || (end == "all-old" && options.fail_test),
-        (_, Value::String(_)) => options.breaking,
+        (_, Value::String(_)) => options.breaking && !options.window,
         _ => false,
     };
     let is_open = run["open"].as_array().is_some_and(|open| !open.is_empty());
     let is_as_said = schema == end && releases[..2].iter().all(|release| release == members);
-    Ok(is_ended && !is_open && is_as_said && wrong == 0 && load.counts.failures() == 0)
+    let is_in_window = judged.is_none_or(|judged| judged.is_good());
+    Ok(is_ended && !is_open && is_as_said && is_in_window && wrong == 0 && load.counts.failures() == 0)
 }
 
 /// "Run the migration scripts for the passive node", then upgrade it, switch, and upgrade the other: on the one database that both

@@ -16,6 +16,26 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     u64::deserialize(deserializer).map(Duration::from_millis)
 }
 
+/// The same for a duration that may be missing: for `#[serde(with = "crate::millis::optional")]`, beside `default`.
+pub(crate) mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize, Serialize)]
+    struct Millis(#[serde(with = "super")] Duration);
+
+    /// Writes a duration as milliseconds, rounded up.
+    pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(Millis).serialize(serializer)
+    }
+
+    /// Reads a number of milliseconds.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Millis>::deserialize(deserializer)?.map(|Millis(duration)| duration))
+    }
+}
+
 const NANOS: u128 = 1_000_000;
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, Database, FileSync, HandWriter, HoldFiles, Migrate, ObserveDatabase, ObserveFileSync, ReleaseFiles,
-    Shared, StepError,
+    Admin, Applied, CloneDatabase, Database, FileSync, HandWriter, HoldFiles, Migrate, ObserveDatabase,
+    ObserveFileSync, ReleaseFiles, Shared, StepError,
 };
 use ha_core::engine::{Engine, RunError};
 use ha_core::journal::{Journal, JournalError, MemoryStore};
@@ -40,6 +40,10 @@ impl ObserveDatabase for SlowDatabase {
 
 #[async_trait]
 impl Database for SlowDatabase {
+    fn cloning(&self) -> Option<&dyn CloneDatabase> {
+        self.0.cloning()
+    }
+
     async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
         sleep(SLOW).await;
         self.0.migrate(epoch, request).await

@@ -213,6 +213,13 @@ mod the_fake_database {
     ha_testkit::conformance!(database, FakeDatabaseFixture::new());
 }
 
+/// And its clone.
+mod the_clone_of_the_fake_database {
+    use ha_testkit::conformance::clone::FakeCloneFixture;
+
+    ha_testkit::conformance!(clone, FakeCloneFixture::new());
+}
+
 mod a_faulty_database_without_faults {
     use std::sync::Arc;
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, ContractPermit, Database, Ended, ErrorKind, Migrate, ObserveDatabase, Ran, RunCommand, StepError,
+    Applied, CloneDatabase, ContractPermit, Database, Ended, ErrorKind, Migrate, ObserveDatabase, Ran, RunCommand,
+    StepError,
 };
 use ha_core::state::{LeaseEpoch, Schema, SchemaChange, SchemaVerdict};
 use ha_core::telemetry::call_span;
@@ -317,6 +318,11 @@ impl ObserveDatabase for CommandDatabase {
 
 #[async_trait]
 impl Database for CommandDatabase {
+    /// Commands that migrate a database say nothing of a clone.
+    fn cloning(&self) -> Option<&dyn CloneDatabase> {
+        None
+    }
+
     /// In a task of its own: a dropped future does not cut it.
     async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
         let (database, target) = (self.clone(), self.target());

@@ -2,13 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, Database, ErrorKind, LeaseEpoch, Migrate, ObserveDatabase, StepError};
+use ha_core::backend::{Applied, CloneDatabase, Database, ErrorKind, LeaseEpoch, Migrate, ObserveDatabase, StepError};
 use ha_core::state::{Schema, SchemaChange};
 
 use crate::machine::compare_versions;
 use crate::migrator::SchemaRange;
 use crate::script::Phase;
-use crate::{DbErrorKind, MigrateError, Migrator, Run};
+use crate::{Cloning, DbErrorKind, MigrateError, Migrator, Run};
 
 /// The shared database of a cluster, changed by migration scripts.
 ///
@@ -32,6 +32,7 @@ use crate::{DbErrorKind, MigrateError, Migrator, Run};
 pub struct MigrateBackend {
     migrator: Arc<Migrator>,
     base: Option<String>,
+    cloning: Option<Arc<Cloning>>,
 }
 
 impl fmt::Debug for MigrateBackend {
@@ -44,7 +45,7 @@ impl fmt::Debug for MigrateBackend {
 impl MigrateBackend {
     /// Wraps a migrator. All its scripts belong to the upgrade.
     pub fn new(migrator: Migrator) -> Self {
-        Self { migrator: Arc::new(migrator), base: None }
+        Self { migrator: Arc::new(migrator), base: None, cloning: None }
     }
 
     /// Names the highest version of the old release's scripts: only later ones belong to the upgrade, and say what the schema
@@ -52,6 +53,13 @@ impl MigrateBackend {
     #[must_use]
     pub fn with_base_version(mut self, version: impl Into<String>) -> Self {
         self.base = Some(version.into());
+        self
+    }
+
+    /// Says how the database is cloned, for scripts that break the release in use.
+    #[must_use]
+    pub fn with_cloning(mut self, cloning: Cloning) -> Self {
+        self.cloning = Some(Arc::new(cloning));
         self
     }
 
@@ -128,6 +136,10 @@ impl ObserveDatabase for MigrateBackend {
 
 #[async_trait]
 impl Database for MigrateBackend {
+    fn cloning(&self) -> Option<&dyn CloneDatabase> {
+        self.cloning.as_deref().map(|cloning| cloning as &dyn CloneDatabase)
+    }
+
     async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
         const OP: &str = "migrate";
         let phase = match request.to {

@@ -43,6 +43,11 @@ pub struct MigrateConfig {
     pub old_sessions: Vec<OldRelease>,
     /// Adds applied scripts to `flyway_schema_history` too. Default no.
     pub mirror_flyway: bool,
+    /// The JDBC URL of an empty database, for an upgrade whose scripts break the release in use: the database is cloned there. Default
+    /// none: it cannot be cloned. User and password are those of the database itself, unless the URL names others.
+    pub clone_url: Option<String>,
+    /// The folder of the client programs that copy a database: `pg_dump` and the like. Default none: they are on the path.
+    pub clone_tools: Option<PathBuf>,
 }
 
 impl MigrateConfig {
@@ -60,6 +65,8 @@ impl MigrateConfig {
             limits: Limits::default(),
             old_sessions: Vec::new(),
             mirror_flyway: false,
+            clone_url: None,
+            clone_tools: None,
         }
     }
 
@@ -76,6 +83,7 @@ impl MigrateConfig {
         let old = settings.list("old_sessions");
         let (policy, limits) = (policy(&mut settings), limits(&mut settings));
         let mirror = settings.flag("mirror_flyway");
+        let (clone_url, clone_tools) = (settings.text("clone_url"), settings.optional_path("clone_tools"));
         let read = (|| {
             let mut config = Self::new(url?, scripts?);
             if !config.url.starts_with("jdbc:") {
@@ -100,6 +108,7 @@ impl MigrateConfig {
             }
             (config.policy, config.limits) = (policy?, limits?);
             config.mirror_flyway = mirror?.unwrap_or(false);
+            (config.clone_url, config.clone_tools) = (clone_url?, clone_tools?);
             Ok(config)
         })();
         settings.finish(read)

@@ -1,36 +1,52 @@
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, Database, ErrorKind, LeaseEpoch, Migrate, ObserveDatabase, StepError};
-use ha_core::state::{Schema, SchemaChange};
+use ha_core::backend::{
+    Applied, CloneDatabase, Cloned, Database, ErrorKind, LeaseEpoch, Migrate, ObserveDatabase, StepError, TakeCloneStep,
+};
+use ha_core::state::{Copies, Schema, SchemaChange};
 use ha_core::telemetry::call_span;
 use tokio::sync::Mutex;
 use tracing::Instrument;
 
-use crate::connect::{UrlConnect, UrlError};
-use crate::{Connect, MigrateBackend, MigrateConfig};
+use crate::connect::UrlConnect;
+use crate::{Cloning, CloningError, Connect, MigrateBackend, MigrateConfig};
 
 /// The database of a `[database]` with `backend = "migrate"`.
 ///
 /// Its scripts are read when they are needed first, and again whenever they are reviewed: a release may bring them long after the
 /// controller was started.
-#[derive(Debug)]
 pub struct ConfiguredDatabase {
     config: MigrateConfig,
     connect: Arc<dyn Connect>,
+    /// Names where the clone is to be, without secrets.
+    clone_url: Option<String>,
     loaded: Mutex<Option<MigrateBackend>>,
+}
+
+impl fmt::Debug for ConfiguredDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // URLs may hold passwords.
+        let (target, clone) = (self.connect.target(), &self.clone_url);
+        f.debug_struct("ConfiguredDatabase").field("target", &target).field("clone", clone).finish_non_exhaustive()
+    }
 }
 
 impl ConfiguredDatabase {
     /// Drives the database of the configuration. Nothing is opened or read yet.
     ///
     /// # Errors
-    /// [`UrlError`].
-    pub fn new(config: MigrateConfig) -> Result<Self, UrlError> {
+    /// [`CloningError`].
+    pub fn new(config: MigrateConfig) -> Result<Self, CloningError> {
         let connect = UrlConnect::new(&config.url, config.limits)?
             .with_user(config.user.clone())
             .with_password(config.password.clone());
-        Ok(Self { config, connect: Arc::new(connect), loaded: Mutex::default() })
+        let clone_url = match &config.clone_url {
+            Some(_) => Some(Cloning::ends(&config)?.1.target().into()),
+            None => None,
+        };
+        Ok(Self { config, connect: Arc::new(connect), clone_url, loaded: Mutex::default() })
     }
 
     /// Returns the backend with its scripts; `anew` reads them again.
@@ -49,7 +65,13 @@ impl ConfiguredDatabase {
         let scripts = tokio::task::spawn_blocking(move || config.load()).await;
         let scripts =
             scripts.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
+        let cloning = self.config.clone_url.as_ref().map(|_| Cloning::new(&self.config, scripts.clone())).transpose();
+        let cloning = cloning.map_err(|error| refused(error.to_string()))?;
         let backend = self.config.backend(self.connect.clone(), scripts).map_err(|error| refused(error.to_string()))?;
+        let backend = match cloning {
+            Some(cloning) => backend.with_cloning(cloning),
+            None => backend,
+        };
         Ok(loaded.insert(backend).clone())
     }
 }
@@ -71,9 +93,37 @@ impl ObserveDatabase for ConfiguredDatabase {
 
 #[async_trait]
 impl Database for ConfiguredDatabase {
+    fn cloning(&self) -> Option<&dyn CloneDatabase> {
+        self.clone_url.is_some().then_some(self as &dyn CloneDatabase)
+    }
+
     async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
         async { self.backend("migrate", false).await?.migrate(epoch, request).await }
             .instrument(call_span(crate::NAME, "migrate", self.connect.target()))
             .await
     }
+}
+
+#[async_trait]
+impl CloneDatabase for ConfiguredDatabase {
+    fn clone_url(&self) -> String {
+        self.clone_url.clone().unwrap_or_default()
+    }
+
+    async fn copies(&self) -> Result<Copies, StepError> {
+        async { declared(&self.backend("copies", false).await?)?.copies().await }
+            .instrument(call_span(crate::NAME, "copies", self.connect.target()))
+            .await
+    }
+
+    async fn clone_step(&self, epoch: LeaseEpoch, request: TakeCloneStep) -> Result<Cloned, StepError> {
+        async { declared(&self.backend("clone_step", false).await?)?.clone_step(epoch, request).await }
+            .instrument(call_span(crate::NAME, "clone_step", self.connect.target()))
+            .await
+    }
+}
+
+fn declared(backend: &MigrateBackend) -> Result<&dyn CloneDatabase, StepError> {
+    let undeclared = || StepError::new(ErrorKind::Unsupported, "clone_step", "clone").without_effect();
+    backend.cloning().ok_or_else(undeclared)
 }

@@ -91,6 +91,39 @@ impl UrlConnect {
         self
     }
 
+    /// Returns the file, where the database is one.
+    pub(crate) fn file(&self) -> Option<&str> {
+        (self.dialect == Dialect::Sqlite).then(|| self.url.database()).flatten()
+    }
+
+    /// Tells whether the database is a file that is not there, or an empty one.
+    pub(crate) fn is_no_file(&self) -> bool {
+        self.file().is_some_and(|path| std::fs::metadata(path).map_or(true, |file| file.len() == 0))
+    }
+
+    /// Says how a program of the product reaches the database.
+    pub(crate) async fn reach(&self) -> Result<Reach, DbError> {
+        use crate::jdbc::Tls;
+        let host = self.url.writer().or(self.url.hosts().first());
+        let port = if self.dialect == Dialect::Postgres { 5432 } else { 3306 };
+        let authority = if self.dialect == Dialect::Postgres { "sslrootcert" } else { "serverSslCert" };
+        let user = self.user.as_deref().or(self.url.user());
+        Ok(Reach {
+            host: host.map_or_else(|| "localhost".into(), |host| host.name.to_string()),
+            port: host.map_or(port, |host| host.port),
+            user: user.unwrap_or_default().into(),
+            database: self.url.database().unwrap_or_default().into(),
+            password: self.secret().await?,
+            tls: match self.url.tls() {
+                Tls::Disable | Tls::Prefer => None,
+                Tls::Require => Some("require"),
+                Tls::VerifyCa => Some("verify-ca"),
+                Tls::VerifyFull => Some("verify-full"),
+            },
+            authority: self.url.parameter(authority).map(Into::into),
+        })
+    }
+
     async fn secret(&self) -> Result<Option<Secret>, DbError> {
         match &self.password {
             None => Ok(self.url.password().cloned()),
@@ -185,6 +218,19 @@ impl UrlConnect {
             Tls::VerifyFull => crate::Tls::VerifyFull(file()?),
         })
     }
+}
+
+/// How a program of the product reaches a database.
+pub(crate) struct Reach {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    pub(crate) password: Option<Secret>,
+    /// What TLS is asked for, as PostgreSQL's library calls it.
+    pub(crate) tls: Option<&'static str>,
+    /// The certificate of the authority.
+    pub(crate) authority: Option<std::path::PathBuf>,
 }
 
 #[async_trait]

@@ -4,6 +4,7 @@ mod backend;
 mod backfill;
 pub mod catalog;
 mod classify;
+mod clone;
 mod config;
 mod configured;
 mod connect;
@@ -36,6 +37,7 @@ pub use classify::{
     Change, Class, ColumnDefault, ConstraintKind, DropKind, Kind, MaintenanceKind, ObjectKind, ObjectName,
     OnlineClause, Rewriting, classify,
 };
+pub use clone::{Cloning, CloningError};
 pub use config::MigrateConfig;
 pub use configured::ConfiguredDatabase;
 pub use connect::{UrlConnect, UrlError, connect_url};

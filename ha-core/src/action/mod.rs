@@ -5,6 +5,7 @@
 //!
 //! May change in any minor version: [what is stable](crate#what-is-stable).
 
+mod clone;
 mod exposure;
 mod files;
 mod known_good;
@@ -16,6 +17,7 @@ mod site;
 mod traffic;
 mod work;
 
+pub use clone::CloneAction;
 pub use exposure::ExposureAction;
 pub use files::FilesAction;
 pub use known_good::KnownGood;

@@ -4,8 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ExposureAction, Facets, FilesAction, KnownGood, ProvisionAction, SchemaAction, ServerAction, SiteAction,
-    TrafficAction, WorkAction,
+    CloneAction, ExposureAction, Facets, FilesAction, KnownGood, ProvisionAction, SchemaAction, ServerAction,
+    SiteAction, TrafficAction, WorkAction,
 };
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
@@ -39,6 +39,8 @@ pub enum Action {
     Files(FilesAction),
     /// To the shared database's schema.
     Schema(SchemaAction),
+    /// To the two copies of the shared database.
+    Clone(CloneAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
     /// To a site.
@@ -84,6 +86,8 @@ pub enum Order {
     Files(At<FilesAction>),
     /// To the shared database's schema.
     Schema(SchemaAction),
+    /// To the two copies of the shared database.
+    Clone(CloneAction),
     /// To the route of the plan's service.
     Exposure(ExposureAction),
     /// To a site.
@@ -101,6 +105,7 @@ impl Action {
             Self::Work(action) => Order::Work(At { node, action }),
             Self::Files(action) => Order::Files(At { node, action }),
             Self::Schema(action) => Order::Schema(action),
+            Self::Clone(action) => Order::Clone(action),
             Self::Exposure(action) => Order::Exposure(action),
             Self::Site(action) => Order::Site(action),
             Self::Provision(action) => Order::Provision(At { node, action }),
@@ -111,6 +116,7 @@ impl Action {
     pub fn shared(self) -> Option<Order> {
         match self {
             Self::Schema(action) => Some(Order::Schema(action)),
+            Self::Clone(action) => Some(Order::Clone(action)),
             Self::Exposure(action) => Some(Order::Exposure(action)),
             Self::Site(action) => Some(Order::Site(action)),
             Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) | Self::Provision(_) => None,
@@ -158,6 +164,7 @@ impl Order {
             Self::Work(order) => order,
             Self::Files(order) => order,
             Self::Schema(order) => order,
+            Self::Clone(order) => order,
             Self::Exposure(order) => order,
             Self::Site(order) => order,
             Self::Provision(order) => order,
@@ -172,6 +179,7 @@ impl Order {
             Self::Work(order) => Action::Work(order.action),
             Self::Files(order) => Action::Files(order.action),
             Self::Schema(action) => Action::Schema(action),
+            Self::Clone(action) => Action::Clone(action),
             Self::Exposure(action) => Action::Exposure(action),
             Self::Site(action) => Action::Site(action),
             Self::Provision(order) => Action::Provision(order.action),
@@ -228,6 +236,7 @@ impl Order {
             | Self::Work(_)
             | Self::Files(_)
             | Self::Schema(_)
+            | Self::Clone(_)
             | Self::Exposure(_)
             | Self::Site(_)
             | Self::Provision(_) => false,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Applied, StepError};
+use super::{Applied, CloneDatabase, StepError};
 use crate::state::{LeaseEpoch, Schema, SchemaChange};
 
 /// Reads the state of the shared database's schema.
@@ -131,6 +131,9 @@ impl Migrate {
 /// ```
 #[async_trait]
 pub trait Database: ObserveDatabase {
+    /// Returns how it is cloned, where it is declared where to.
+    fn cloning(&self) -> Option<&dyn CloneDatabase>;
+
     /// Brings the schema to what is asked for: runs what leads there and has not been run.
     ///
     /// # Idempotency

@@ -6,6 +6,7 @@
 
 mod artifact;
 mod balancer;
+mod clone;
 mod database;
 mod digest;
 mod error;
@@ -29,6 +30,7 @@ pub use balancer::{
     Expectations, Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer,
     Quiescence, SetAdmin, SetWeight, Weight, look_by_parts,
 };
+pub use clone::{CloneDatabase, Cloned, TakeCloneStep};
 pub use database::{ContractPermit, Database, Migrate, ObserveDatabase};
 pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};

@@ -185,6 +185,7 @@ impl Drive {
         let entries = entries.map(|(sequence, record)| Entry::new(sequence, epoch, now, record.clone())).collect();
         self.shared.journal.append(&self.run, entries).await?;
         for record in &records {
+            self.report.recorded(record, now);
             if let Record::Intent { order, .. } = record {
                 self.intents.insert(*order, self.next_sequence);
             }
@@ -281,7 +282,7 @@ impl Drive {
     }
 
     async fn close(self, end: End) -> RunReport {
-        let open = self.machine.open_loans();
+        let open = (self.machine.open_loans(), self.machine.left_behind());
         let report = self.report.finish(end, end.message(self.plan.ends()), open, self.began.elapsed());
         self.lease.release().await;
         report

@@ -11,16 +11,16 @@ use super::build::{Engine, Shared as Parts};
 use super::drill::last_drill;
 use super::error::RunError;
 use super::on::{
-    READ_AGAIN, READ_LIMIT, SeenServer, SeenSites, observe_exposure, observe_files, observe_schema, observe_server,
-    observe_sites, observe_work, read_again, review_schema,
+    READ_AGAIN, READ_LIMIT, SeenServer, SeenSites, observe_copies, observe_exposure, observe_files, observe_schema,
+    observe_server, observe_sites, observe_work, read_again, review_schema,
 };
 use super::watch::watch_all;
 use crate::backend::{ConfigFinding, Expectations, Shared};
 use crate::plan::Plan;
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
-    ClusterState, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Route, Schema,
-    ServiceRoute, SharedSeen, Sync, Target, Work, WriterEpoch,
+    CloneFacts, ClusterState, Copies, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Route,
+    Schema, ServiceRoute, SharedSeen, Sync, Target, Work, WriterEpoch,
 };
 use crate::topology::{DomainIx, NodeIx};
 
@@ -67,6 +67,7 @@ struct SeenNode {
 struct Seen {
     nodes: Vec<SeenNode>,
     schema: Option<Schema>,
+    copies: Option<(Copies, String)>,
     exposure: Option<Route>,
     sites: SeenSites,
     notes: Vec<String>,
@@ -78,6 +79,7 @@ enum Part {
     Files(NodeIx, Option<Shared>, Option<String>),
     Work(NodeIx, Work, Option<String>),
     Schema(Option<Schema>, Option<String>),
+    Copies(Option<(Copies, String)>, Option<String>),
     Exposure(Option<Route>, Option<String>),
     Sites(SeenSites, Vec<String>),
 }
@@ -94,9 +96,11 @@ impl Engine {
 
     /// The same, and the route of a service.
     async fn observe_with(&self, route: Option<&ServiceRoute>) -> Result<Observed, RunError> {
-        let (seen, (schema_change, unreviewed)) =
-            tokio::join!(whole(&self.shared, true, route, READ_AGAIN, &[]), review_schema(&self.shared));
-        let (Seen { nodes, schema, exposure, sites, notes }, members, balancer_notes) = seen;
+        let (seen, (schema_change, unreviewed)) = tokio::join!(
+            whole(&self.shared, true, Asked { route, clone: true }, READ_AGAIN, &[]),
+            review_schema(&self.shared)
+        );
+        let (Seen { nodes, schema, copies, exposure, sites, notes }, members, balancer_notes) = seen;
         let drill = if sites.known.is_empty() { None } else { last_drill(&self.shared).await };
         let mut facts = Facts { schema_change, sites: sites.facts, drill, ..Facts::default() };
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
@@ -121,6 +125,9 @@ impl Engine {
         }
         let mut state = ClusterState::new(&self.shared.topology, states, members);
         state.schema = schema.unwrap_or_default();
+        if let Some((copies, url)) = copies {
+            (state.copies, facts.clone) = (copies, Some(CloneFacts::new(url)));
+        }
         let unread = if self.shared.exposure.is_some() { Route::Unknown } else { Route::Dark };
         state.exposure = exposure.unwrap_or(unread);
         let seen = nodes.iter().filter_map(|node| node.files.as_ref()).map(|shared| shared.seen);
@@ -202,7 +209,7 @@ impl Observed {
 /// `patience`, unless it was lost when the plan was made; returns also what could not be read then, one line each.
 pub(super) async fn observe(shared: &Arc<Parts>, plan: &Plan, patience: Duration) -> (Observation, Vec<String>) {
     let (hosts, members, balancer_notes) =
-        whole(shared, false, route_of(&plan.facts), patience, plan.start.lost()).await;
+        whole(shared, false, Asked::of(&plan.facts), patience, plan.start.lost()).await;
     let observation = in_terms_of(&plan.facts, &hosts, members);
     (observation, hosts.notes.into_iter().chain(balancer_notes).collect())
 }
@@ -210,7 +217,7 @@ pub(super) async fn observe(shared: &Arc<Parts>, plan: &Plan, patience: Duration
 /// Observes the hosts and the database, without running gates. What an order in flight is changing is not asked for: that order
 /// reads back by itself, and [`ClusterState::absorb`] leaves it alone.
 pub(super) async fn observe_hosts(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
-    in_terms_of(facts, &look(shared, false, changing, route_of(facts), Duration::ZERO, &[]).await, Vec::new())
+    in_terms_of(facts, &look(shared, false, changing, Asked::of(facts), Duration::ZERO, &[]).await, Vec::new())
 }
 
 fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observation {
@@ -226,23 +233,34 @@ fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observ
     };
     Observation::new(hosts.nodes.iter().map(seen).collect(), members)
         .with_schema(hosts.schema)
+        .with_copies(hosts.copies.as_ref().map(|(copies, _)| *copies))
         .with_exposure(hosts.exposure)
         .with_sites(hosts.sites.seen.clone())
 }
 
-fn route_of(facts: &Facts) -> Option<&ServiceRoute> {
-    facts.service.as_ref().map(|service| &service.route)
+/// What is only looked at for a plan that speaks of it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    route: Option<&'a ServiceRoute>,
+    /// The clone of the database.
+    clone: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn of(facts: &'a Facts) -> Self {
+        Self { route: facts.service.as_ref().map(|service| &service.route), clone: facts.on_clone().is_some() }
+    }
 }
 
 /// Looks at everything: hosts and database, members, and what is to be noted of these.
 async fn whole(
     shared: &Arc<Parts>,
     gates: bool,
-    route: Option<&ServiceRoute>,
+    asked: Asked<'_>,
     patience: Duration,
     lost: &[DomainIx],
 ) -> (Seen, Vec<MemberState>, Vec<String>) {
-    let hosts = look(shared, gates, &[], route, patience, lost);
+    let hosts = look(shared, gates, &[], asked, patience, lost);
     let (hosts, (members, mut notes)) = tokio::join!(hosts, watch_all(shared, patience));
     notes.sort();
     (hosts, members, notes)
@@ -252,7 +270,7 @@ async fn look(
     shared: &Arc<Parts>,
     gates: bool,
     changing: &[Target],
-    route: Option<&ServiceRoute>,
+    asked: Asked<'_>,
     longest: Duration,
     lost: &[DomainIx],
 ) -> Seen {
@@ -295,7 +313,16 @@ async fn look(
         };
         parts.spawn(part.in_current_span());
     }
-    if let Some(route) = route.filter(|_| shared.exposure.is_some() && !changing.contains(&Target::Exposure)) {
+    if asked.clone && !changing.contains(&Target::Database) {
+        let task = shared.clone();
+        let part = async move {
+            let read = |(_, note): &(_, Option<String>)| note.is_none();
+            let (copies, note) = read_again(longest, || observe_copies(&task), read).await;
+            Part::Copies(copies, note)
+        };
+        parts.spawn(part.in_current_span());
+    }
+    if let Some(route) = asked.route.filter(|_| shared.exposure.is_some() && !changing.contains(&Target::Exposure)) {
         let (task, route) = (shared.clone(), route.clone());
         let part = async move {
             let read = |(_, note): &(_, Option<String>)| note.is_none();
@@ -318,7 +345,8 @@ async fn look(
         work: if shared.work[node.index()].is_some() { Work::Unknown } else { Work::None },
     };
     let nodes = shared.topology.nodes().map(|(node, _)| unseen(node)).collect();
-    let mut seen = Seen { nodes, schema: None, exposure: None, sites: SeenSites::default(), notes: Vec::new() };
+    let sites = SeenSites::default();
+    let mut seen = Seen { nodes, schema: None, copies: None, exposure: None, sites, notes: Vec::new() };
     let mut notes = Vec::new();
     while let Some(joined) = parts.join_next().await {
         match joined {
@@ -333,6 +361,10 @@ async fn look(
             }
             Ok(Part::Schema(schema, note)) => {
                 seen.schema = schema;
+                notes.extend(note);
+            }
+            Ok(Part::Copies(copies, note)) => {
+                seen.copies = copies;
                 notes.extend(note);
             }
             Ok(Part::Exposure(exposure, note)) => {

@@ -58,6 +58,13 @@ pub(super) fn compare(topology: &Topology, plan: &Plan, seen: &Observation) -> C
     if topology.database().is_some() && seen.schema.is_none() {
         found.unread.push("the schema".into());
     }
+    match seen.copies {
+        Some(seen) if seen != start.copies => {
+            found.differences.push(format!("the copies of the database are: {seen}; they were: {}", start.copies));
+        }
+        None if plan.facts.on_clone().is_some() => found.unread.push("the clone of the database".into()),
+        Some(_) | None => {}
+    }
     let sites = topology.sites().iter().zip(start.sites.iter().zip(&seen.sites));
     for (site, (before, now)) in sites {
         if let Some(now) = now.filter(|now| now != before) {

@@ -6,6 +6,7 @@
 //!
 //! May change in any minor version: [what is stable](crate#what-is-stable).
 
+mod clone;
 mod derived;
 mod drained;
 mod exposure;
@@ -203,6 +204,7 @@ impl<'a> Law<'a> {
             self.sync(state),
             self.tested(state),
             self.exposed_service(state),
+            self.one_copy(state),
             self.one_site(state),
         ];
         checks.into_iter().filter_map(Result::err).collect()
@@ -211,6 +213,7 @@ impl<'a> Law<'a> {
     /// What no fault can break: only a command of ours could.
     fn always(&self, state: &ClusterState) -> Check {
         self.one_writer(state)?;
+        self.one_copy(state)?;
         self.one_site(state)
     }
 
@@ -220,6 +223,7 @@ impl<'a> Law<'a> {
     /// The first violation.
     pub fn bound(&self, state: &ClusterState) -> Check {
         self.one_writer(state)?;
+        self.one_copy(state)?;
         self.schema(state)?;
         self.sync(state)?;
         self.tested(state)?;

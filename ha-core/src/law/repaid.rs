@@ -27,7 +27,7 @@ impl Law<'_> {
         let sites = self.topology.sites.iter().zip(&state.sites);
         let sites =
             sites.filter_map(|(site, known)| Some(format!("site {}: {}", site.name, half_way(state, known.site)?)));
-        nodes.chain(sites).collect()
+        nodes.chain(self.open_copies(state)).chain(sites).collect()
     }
 }
 

@@ -47,17 +47,27 @@ impl Law<'_> {
             return true;
         }
         let range = node.release.and_then(|release| self.facts.releases.schema(release));
-        range.is_some_and(|range| range.contains(state.schema))
+        range.is_some_and(|range| range.contains(self.schema_of(state, node))) && self.is_served_copy(state, node)
+    }
+
+    /// The schema of the copy that a node uses: every script was run on a clone that is used.
+    fn schema_of(&self, state: &ClusterState, node: &NodeState) -> Schema {
+        if self.uses_clone(node) { Schema::Contracted } else { state.schema }
     }
 
     fn out_of_range(&self, state: &ClusterState, index: NodeIx, node: &NodeState) -> Violation {
+        if !self.is_served_copy(state, node) {
+            return self.wrong_copy(state, index);
+        }
         let name = &self.topology.node(index).name;
         let release = node.release.map_or("of an unknown release", |release| self.facts.releases.name(release));
         let range = node.release.and_then(|release| self.facts.releases.schema(release));
         let facts = match range {
             Some(range) => format!(
                 "{name} ({release}) can use the schema from {} to {}, and it is {}",
-                range.first, range.last, state.schema
+                range.first,
+                range.last,
+                self.schema_of(state, node)
             ),
             None => format!("nothing declares which schema states {name} ({release}) can use"),
         };

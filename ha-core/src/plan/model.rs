@@ -9,7 +9,7 @@ use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Route, Schema};
 use crate::topology::{Name, NodeIx, Policy, SiteIx};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
-pub const PLAN_FORMAT: u32 = 5;
+pub const PLAN_FORMAT: u32 = 6;
 
 /// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a
 /// [`Draft`](crate::plan::Draft). Its JSON Schema is published as `schema/plan.json`.
@@ -158,6 +158,11 @@ impl Plan {
     /// Tells whether it declares that one more loss is not survived while a node that is left is changed.
     pub(crate) fn is_unprotected(&self) -> bool {
         self.windows.iter().any(|window| window.what == Degraded::OneMoreFailure)
+    }
+
+    /// Returns for how long at most it declares that the database refuses writes.
+    pub(crate) fn writes_refused(&self) -> Option<Duration> {
+        self.windows.iter().find(|window| window.what == Degraded::WritesRefused).map(|window| window.at_most)
     }
 
     /// Lists where full service is not promised.
@@ -330,6 +335,8 @@ pub enum Degraded {
     OneMoreFailure,
     /// Nobody pulls work while the node that does is changed; it waits where it comes from.
     PulledWork,
+    /// The database refuses writes, from before it is cloned until the members use the clone; reads go on.
+    WritesRefused,
     /// No site serves: the one that did is lost, and the other is not ready yet.
     NoSite,
     /// Consumers wait in front of the sites while they are led from one to another.
@@ -342,13 +349,15 @@ impl std::fmt::Display for Degraded {
             Self::ReloadExposure => "a balancer that loses its runtime state may send requests to a node under change",
             Self::OneMoreFailure => "one more loss is not survived",
             Self::PulledWork => "nobody pulls work",
+            Self::WritesRefused => "the database refuses writes",
             Self::NoSite => "no site serves",
             Self::ConsumersWait => "consumers wait",
         })
     }
 }
 
-/// The commands that make a change on a host, each an argument vector. The engine sets `HA_NODE` and `HA_RELEASE`.
+/// The commands that make a change on a host, each an argument vector. The engine sets `HA_NODE` and `HA_RELEASE`, and for a release
+/// that uses a clone of the database `HA_DATABASE_URL`, without user and password.
 ///
 /// # Examples
 ///

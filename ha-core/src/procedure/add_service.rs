@@ -22,6 +22,7 @@ impl Procedure for AddServiceRequest {
             kind: Kind::Files { to },
             before: Vec::new(),
             after: Vec::new(),
+            window: None,
         };
         change.propose()
     }

@@ -10,7 +10,9 @@ use crate::action::{
 use crate::law::{self, Law};
 use crate::machine::GUARD_INTERVAL;
 use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Goal, OnFailure, Plan, Stage, Step};
-use crate::state::{ClusterState, Facts, GenerationId, Process, ReleaseId, Schema, ServerDomain, Sync, Traffic, Work};
+use crate::state::{
+    CloneStep, ClusterState, Facts, GenerationId, Process, ReleaseId, Schema, ServerDomain, Sync, Traffic, Work,
+};
 use crate::topology::{NodeIx, OnDrainDeadline, Topology};
 
 const TAKE_OUT: Action = Action::Traffic(TrafficAction::TakeOut);
@@ -35,6 +37,8 @@ pub(super) struct Change<'a> {
     pub(super) before: Vec<Schema>,
     /// Schema states that are reached after the last: past the point of no return.
     pub(super) after: Vec<Schema>,
+    /// For how long at most the database may refuse writes: it is cloned then.
+    pub(super) window: Option<Duration>,
 }
 
 /// What changes on each node.
@@ -181,6 +185,7 @@ impl<'a> Change<'a> {
                 stages.push(self.stage("test every member on the expanded schema", ready, [GATE]));
             }
         }
+        stages.extend(self.window.into_iter().flat_map(|at_most| self.clone_database(at_most)));
         let shared = matches!(self.kind, Kind::Files { .. }) && self.topology.files().is_some();
         if shared {
             stages.extend(self.hold_files(first));
@@ -194,7 +199,18 @@ impl<'a> Change<'a> {
             stages.push(stage);
         }
         let mut point_of_no_return = stages.len();
-        if !spares.is_empty() {
+        if self.window.is_some() {
+            // What uses the source is stopped before the clone takes writes: nobody is served from it any more.
+            if !spares.is_empty() {
+                stages.push(self.stage("retire the spare", spares.to_vec(), [TAKE_OUT, STOP]));
+            }
+            point_of_no_return = stages.len();
+            stages.extend(self.open_clone());
+            let renewal = self.renewal(spares);
+            if !renewal.is_empty() {
+                stages.push(self.stage("bring the spare to what the members have", spares.to_vec(), renewal));
+            }
+        } else if !spares.is_empty() {
             let name = "close the rollback window and retire the spare";
             let retire = [TAKE_OUT, STOP].into_iter().chain(self.renewal(spares));
             stages.push(self.stage(name, spares.to_vec(), retire));
@@ -239,7 +255,8 @@ impl<'a> Change<'a> {
             let (release, generation) = (node_state.release?, node_state.generation?);
             // A rollback from behind its retirement needs the spare as the run had it: the members are changed back beside it.
             let serves_meanwhile = spares.contains(&index) && is_admitted_as_spare(self.topology, self.start, index);
-            let admitted = self.is_admitted(index) || (self.can_return_to_the_end() && serves_meanwhile);
+            let admitted = self.is_admitted(index)
+                || ((self.can_return_to_the_end() || self.window.is_some()) && serves_meanwhile);
             Some(KnownGood::new(release, admitted).with_files(generation, writer))
         };
         self.topology.nodes().map(of).collect()
@@ -258,6 +275,7 @@ impl<'a> Change<'a> {
             let each = [policy.stop_deadline, policy.command_deadline, policy.ready_deadline, Duration::from_secs(30)];
             windows.push(DegradedWindow::new(Degraded::PulledWork, each.iter().sum()));
         }
+        windows.extend(self.window.map(|at_most| DegradedWindow::new(Degraded::WritesRefused, at_most)));
         windows
     }
 
@@ -411,6 +429,35 @@ impl<'a> Change<'a> {
             stages.push(self.stage("release the file syncs", rest, [RELEASE]));
         }
         stages
+    }
+
+    /// Clones the database, which refuses writes from here on, and migrates the clone. The members pass their tests meanwhile, or all
+    /// goes back before anything was copied: a rollback tests them in the same state.
+    fn clone_database(&self, at_most: Duration) -> [Stage; 3] {
+        let ready = self.topology.members().map(|(index, _)| index);
+        let ready = ready.filter(|index| self.start.node(*index).process.is_ready()).collect();
+        let stages = [
+            self.stage("refuse writes to the database", Vec::new(), [CloneStep::Freeze.into()]),
+            self.stage("test every member while writes are refused", ready, [GATE]),
+            self.stage(
+                "clone the database and migrate the clone",
+                Vec::new(),
+                [CloneStep::Copy, CloneStep::Compare, CloneStep::Migrate].map(Action::from),
+            ),
+        ];
+        stages.map(|mut stage| {
+            stage.steps.iter_mut().for_each(|step| step.deadline = step.deadline.min(at_most));
+            stage
+        })
+    }
+
+    /// Lets writes in where all members are: into the clone.
+    fn open_clone(&self) -> [Stage; 2] {
+        let members = self.topology.members().map(|(index, _)| index).collect();
+        [
+            self.stage("take writes to the clone", Vec::new(), [CloneStep::Open.into()]),
+            self.stage("test every member while the clone takes writes", members, [GATE]),
+        ]
     }
 
     /// Where nothing is exposed before the end, nobody depends on the change until then: it can be rolled back to its last step.

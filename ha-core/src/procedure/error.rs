@@ -62,7 +62,8 @@ pub enum PlanError {
     /// The scripts that wait for the database break the release that is in use, or block it, and cannot be put off.
     #[error(
         "the migration scripts cannot be run beside the release that is in use, nothing was changed:\n  {}\nput what removes \
-         something into scripts of the contract phase, and what blocks into a form that does not",
+         something into scripts of the contract phase, and what blocks into a form that does not; or declare for how long the \
+         database may refuse writes (`with_window`), and it is cloned",
         .reasons.join("\n  ")
     )]
     NeedsWindow {

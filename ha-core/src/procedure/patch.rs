@@ -21,6 +21,7 @@ impl Procedure for PatchRequest {
             kind: Kind::Server { to, test_domain: self.test_domain },
             before: Vec::new(),
             after: Vec::new(),
+            window: None,
         };
         change.propose()
     }

@@ -4,7 +4,7 @@ use std::iter;
 use super::{PlanError, Planned};
 use crate::plan::Plan;
 use crate::safety::prove;
-use crate::state::{ClusterState, Facts, ServiceRoute};
+use crate::state::{CloneStage, ClusterState, Facts, ServiceRoute, Source};
 use crate::topology::Topology;
 
 /// A cluster as it was observed: all that a procedure may know.
@@ -144,6 +144,7 @@ impl<'a> Proposal<'a> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, PlanError> {
+    one_database(seen.state)?;
     let Proposal { plans, remedy } = procedure.propose(seen)?;
     let mut refused = None;
     for plan in plans {
@@ -156,4 +157,19 @@ pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, Pl
         Some((plan, counterexample)) => Err(PlanError::Unprovable { plan, counterexample, remedy: remedy() }),
         None => Err(PlanError::Incomplete(format!("{procedure:?} proposes no plan"))),
     }
+}
+
+/// Refuses to plan where an upgrade has left the database of the topology behind, or has not come to its end.
+fn one_database(state: &ClusterState) -> Result<(), PlanError> {
+    let fix = match (state.copies.clone, state.copies.source) {
+        (CloneStage::Open | CloneStage::Opening, _) => {
+            "the clone is the database now: set url of [database] to clone_url, and remove clone_url"
+        }
+        (_, Source::Open) => return Ok(()),
+        (_, Source::Freezing | Source::Frozen) => {
+            "resume the run that clones it, or let it take writes again with the step `thaw`; then plan again"
+        }
+    };
+    let what = state.copies.to_string();
+    Err(PlanError::NotReady { node: "the database".into(), what, fix: fix.into() })
 }

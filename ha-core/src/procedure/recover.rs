@@ -10,7 +10,9 @@ use crate::law::{self, Law, Phase};
 use crate::machine::RunState;
 use crate::plan::{CarriesOn, ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage};
 use crate::safety::prove;
-use crate::state::{ClusterState, Facts, LoanKind, MemberState, Process, ReleaseId, ServerDomain, Traffic, Work};
+use crate::state::{
+    CloneStage, CloneStep, ClusterState, Facts, LoanKind, MemberState, Process, ReleaseId, ServerDomain, Traffic, Work,
+};
 use crate::topology::{AfterLoss, Node, NodeIx, Permille, Topology};
 
 /// Plans the change of a run anew from what a loss has left, and proves it: finished with what is left, or taken back.
@@ -178,7 +180,8 @@ impl Recovery<'_> {
     /// Says what its ends are called, in the words of the plan that it carries on.
     fn ends(&self, plan: &Plan) -> Ends {
         let mut ends = plan.ends.clone();
-        if let Some(schema) = plan.goal.schema.filter(|schema| *schema != self.start.schema) {
+        let schema = plan.goal.schema.filter(|schema| self.facts.on_clone().is_none() && *schema != self.start.schema);
+        if let Some(schema) = schema {
             ends.reached = format!("{}, the schema stays {} instead of {schema}", ends.reached, self.start.schema);
         }
         ends
@@ -231,7 +234,23 @@ impl Recovery<'_> {
             let renewed = self.renewal(spare);
             stages.push(self.stage("retire a spare", vec![spare], actions.into_iter().chain(renewed)));
         }
+        stages.extend(self.end_of_clone());
         stages
+    }
+
+    /// Brings the copies of a database that is being cloned to where the members are brought.
+    fn end_of_clone(&self) -> Option<Stage> {
+        let copies = self.start.copies;
+        if self.facts.on_clone().is_none() || copies.is_single() || copies.clone == CloneStage::Open {
+            return None;
+        }
+        Some(match self.aim {
+            Aim::Finish(_) => self.stage("take writes to the clone", Vec::new(), [CloneStep::Open.into()]),
+            Aim::GoBack => {
+                let back = [CloneStep::Drop, CloneStep::Thaw].map(Action::from);
+                self.stage("give the database back to its writers", Vec::new(), back)
+            }
+        })
     }
 
     fn stage(&self, name: &str, nodes: Vec<NodeIx>, actions: impl IntoIterator<Item = Action>) -> Stage {

@@ -118,6 +118,7 @@ fn is_provable(
         kind: change.kind,
         before: change.before.clone(),
         after: change.after.clone(),
+        window: change.window,
     };
     with_it.check_start().is_ok() && prove(topology, &with_it.plan(spares)).is_ok()
 }
@@ -146,6 +147,7 @@ fn with_node(topology: &Topology, state: &ClusterState, spare: NodeIx) -> Cluste
     members.extend(topology.memberships(spare).map(|(_, port, _)| MemberState::new(kind(port.pool), Traffic::Out)));
     let mut next = ClusterState::new(topology, nodes, members);
     (next.schema, next.exposure, next.writer_epoch) = (state.schema, state.exposure, state.writer_epoch);
+    next.copies = state.copies;
     next.sites.clone_from(&state.sites);
     next.set_losses(state.lost());
     next

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::PlanError;
@@ -135,12 +137,25 @@ pub struct UpgradeRequest {
     pub change: PatchRequest,
     /// Whether what only the old release needs is removed at the end: the point of no return. Default yes.
     pub contract: bool,
+    /// For how long at most the database may refuse writes, where the scripts break the release in use and cannot be split: it is
+    /// cloned then, and the new release uses the clone. Default none: such scripts are refused. Past it the run turns back, unless
+    /// the clone takes writes already.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "window_ms", with = "crate::millis::optional")]
+    pub window: Option<Duration>,
 }
 
 impl UpgradeRequest {
     /// Asks for an upgrade with a contraction at its end.
     pub fn new(change: PatchRequest) -> Self {
-        Self { change, contract: true }
+        Self { change, contract: true, window: None }
+    }
+
+    /// Allows the database to refuse writes for so long, for scripts that break the release in use: the database is cloned, the clone
+    /// is migrated, and the members change to it one after another. Reads go on.
+    #[must_use]
+    pub fn with_window(mut self, at_most: Duration) -> Self {
+        self.window = Some(at_most);
+        self
     }
 
     /// Leaves the schema expanded.

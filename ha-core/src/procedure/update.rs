@@ -21,6 +21,7 @@ impl Procedure for UpdateRequest {
             kind: Kind::Files { to },
             before: Vec::new(),
             after: Vec::new(),
+            window: None,
         };
         change.propose()
     }

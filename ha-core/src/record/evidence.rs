@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Generation, Route, Schema, Site, Sync, Work};
+use crate::state::{Copies, Generation, Route, Schema, Site, Sync, Work};
 
 /// What was seen of an order's outcome, as data; the text for people is made from it.
 ///
@@ -96,6 +96,15 @@ pub enum Evidence {
         /// Its state.
         schema: Schema,
     },
+    /// The two copies of the shared database.
+    Copies {
+        /// How they are.
+        copies: Copies,
+        /// How many tables the step dealt with; 0 where it was only looked up.
+        tables: u64,
+        /// How many rows were copied or compared.
+        rows: u64,
+    },
     /// The route of the plan's service, as every balancer instance has it.
     Route {
         /// Its state.
@@ -164,6 +173,9 @@ impl fmt::Display for Evidence {
             Self::Writer { epoch } => write!(f, "it may write, with epoch {epoch}"),
             Self::PulledWork { work } => write!(f, "pulled work is {work:?}"),
             Self::Schema { schema } => write!(f, "the schema is {schema}"),
+            Self::Copies { copies, tables: 0, .. } => write!(f, "{copies}"),
+            Self::Copies { copies, tables, rows: 0 } => write!(f, "{copies}; {tables} tables"),
+            Self::Copies { copies, tables, rows } => write!(f, "{copies}; {tables} tables, {rows} rows"),
             Self::Route { route: Route::Dark, .. } => f.write_str("no balancer has the route"),
             Self::Route { route, .. } => write!(f, "the route is {route}, read back from every balancer"),
             Self::Site { state, epoch, behind_ms: None } => write!(f, "the site is {state}, epoch {epoch}"),

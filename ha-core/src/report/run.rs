@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Event;
-use crate::action::Order;
-use crate::plan::Plan;
+use crate::action::{CloneAction, Order};
+use crate::plan::{Degraded, Plan};
 use crate::record::{End, Entry, Evidence, OutcomeKind, Record, RunId};
 use crate::safety::Proof;
+use crate::state::CloneStep;
 use crate::topology::{Name, Topology};
 
 /// The evidence of a run.
@@ -52,10 +53,16 @@ pub struct RunReport {
     pub end_message: String,
     /// Loans that are still open; empty unless it needs an operator.
     pub open: Vec<String>,
+    /// What the run leaves for an operator to do in his own time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The lowest serving capacity seen above what was required, in any pool; `None` when the cluster was never looked at.
     pub lowest_margin: Option<i64>,
     /// The same for each pool.
     pub pools: Vec<PoolMargin>,
+    /// The windows in which the database refused writes, of those that the plan declared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<WindowUse>,
     /// Each step, in the order of their ends; those of earlier controllers, as the journal has them, among them.
     pub steps: Vec<StepTiming>,
     /// Milliseconds from the first record to the last; over several controllers by their machines' clocks.
@@ -86,6 +93,26 @@ pub struct PoolMargin {
     pub lowest: i64,
 }
 
+/// A window that a plan declared, and how much of it was used.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct WindowUse {
+    /// What was not promised meanwhile.
+    pub what: Degraded,
+    /// The declared bound, in milliseconds.
+    pub at_most_ms: u64,
+    /// How long it lasted, in milliseconds; over several controllers by their machines' clocks.
+    pub used_ms: u64,
+}
+
+impl WindowUse {
+    /// Tells whether it lasted longer than was declared.
+    pub fn is_exceeded(&self) -> bool {
+        self.used_ms > self.at_most_ms
+    }
+}
+
 /// One step of a run.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -110,6 +137,8 @@ pub(crate) struct ReportBuilder {
     report: RunReport,
     /// How long the run had lasted when this controller took it over.
     earlier: Duration,
+    /// When the database began to refuse writes, while it does.
+    refuses_since: Option<u64>,
 }
 
 impl ReportBuilder {
@@ -126,12 +155,15 @@ impl ReportBuilder {
                 end: End::AllOld,
                 end_message: String::new(),
                 open: Vec::new(),
+                notes: Vec::new(),
                 lowest_margin: None,
                 pools: Vec::new(),
+                windows: window_of(plan).into_iter().collect(),
                 steps: Vec::new(),
                 took_ms: 0,
             },
             earlier: Duration::ZERO,
+            refuses_since: None,
         }
     }
 
@@ -139,6 +171,7 @@ impl ReportBuilder {
     pub(crate) fn take_in(&mut self, topology: &Topology, entries: &[Entry]) {
         let mut began: BTreeMap<Order, u64> = BTreeMap::new();
         for entry in entries {
+            self.recorded(&entry.record, entry.unix_ms);
             match &entry.record {
                 Record::Intent { order, .. } => {
                     began.insert(*order, entry.unix_ms);
@@ -175,6 +208,33 @@ impl ReportBuilder {
         self.earlier = Duration::from_millis(lasted);
     }
 
+    /// Notes when a record was written, of those that begin or end a window.
+    pub(crate) fn recorded(&mut self, record: &Record, unix_ms: u64) {
+        match record {
+            Record::Intent { order: Order::Clone(CloneAction(CloneStep::Freeze)), .. } => {
+                self.refuses_since.get_or_insert(unix_ms);
+            }
+            Record::Outcome {
+                order: Order::Clone(CloneAction(CloneStep::Thaw | CloneStep::Open)),
+                result: OutcomeKind::Done,
+                ..
+            }
+            | Record::Closed { .. } => {
+                let used = self.refuses_since.take().map_or(0, |since| unix_ms.saturating_sub(since));
+                if let Some(window) = self.report.windows.first_mut() {
+                    window.used_ms = window.used_ms.saturating_add(used);
+                }
+            }
+            Record::Opened { .. }
+            | Record::TakenOver { .. }
+            | Record::Turned { .. }
+            | Record::Intent { .. }
+            | Record::Outcome { .. }
+            | Record::DomainLost { .. }
+            | Record::Replanned { .. } => {}
+        }
+    }
+
     /// Notes that the run goes on with another plan.
     pub(crate) fn replanned(&mut self, plan: &Plan, proof: Option<Proof>) {
         self.report.replanned.push(Replan { plan: plan.digest().to_string(), back: plan.goes_back(), proof });
@@ -208,7 +268,14 @@ impl ReportBuilder {
         }
     }
 
-    pub(crate) fn finish(mut self, end: End, message: String, open: Vec<String>, took: Duration) -> RunReport {
+    pub(crate) fn finish(
+        mut self,
+        end: End,
+        message: String,
+        (open, notes): (Vec<String>, Vec<String>),
+        took: Duration,
+    ) -> RunReport {
+        self.report.notes = notes;
         self.report.end = end;
         self.report.end_message = message;
         self.report.open = open;
@@ -216,6 +283,12 @@ impl ReportBuilder {
         self.report.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.report
     }
+}
+
+fn window_of(plan: &Plan) -> Option<WindowUse> {
+    let at_most = plan.writes_refused()?;
+    let at_most_ms = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX);
+    Some(WindowUse { what: Degraded::WritesRefused, at_most_ms, used_ms: 0 })
 }
 
 impl fmt::Display for RunReport {
@@ -238,6 +311,17 @@ impl fmt::Display for RunReport {
         }
         for pool in self.pools.iter().filter(|_| self.pools.len() > 1) {
             writeln!(f, "    in pool {}: {}", pool.pool, pool.lowest)?;
+        }
+        for window in &self.windows {
+            let exceeded = if window.is_exceeded() { ", longer than declared" } else { "" };
+            writeln!(
+                f,
+                "  window: {} for {} ms of at most {} ms{exceeded}",
+                window.what, window.used_ms, window.at_most_ms
+            )?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  {note}")?;
         }
         for step in &self.steps {
             writeln!(

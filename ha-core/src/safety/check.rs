@@ -10,6 +10,9 @@ use crate::topology::{PoolIx, SiteIx};
 impl Explorer<'_> {
     pub(super) fn broken(&mut self, state: &ExploredState) -> Option<Violation> {
         let cluster = &state.run.cluster;
+        if let Some(undeclared) = self.undeclared_refusal(cluster) {
+            return Some(undeclared);
+        }
         if let Some(undeclared) = self.undeclared_wait(cluster) {
             return Some(undeclared);
         }
@@ -98,6 +101,15 @@ impl Explorer<'_> {
         Some(Violation::new(Invariant::Tested, facts))
     }
 
+    /// Where the database is cloned it refuses writes for a while: the plan has to say so.
+    fn undeclared_refusal(&mut self, state: &ClusterState) -> Option<Violation> {
+        if self.plan.facts.on_clone().is_none() || !state.copies.refuses_writes() {
+            return None;
+        }
+        let what = "the database refuses writes, and the plan declares no window for that";
+        (!self.uses_window(Degraded::WritesRefused)).then(|| Violation::new(Invariant::Schema, what))
+    }
+
     /// While consumers are led from one site to another they wait: the plan has to say so.
     fn undeclared_wait(&mut self, cluster: &ClusterState) -> Option<Violation> {
         let what = match (consumers_wait(cluster), no_site_serves(cluster)) {
@@ -155,8 +167,8 @@ impl Explorer<'_> {
 
     fn not_new(&self, state: &ClusterState) -> Option<String> {
         let goal = self.plan.goal;
-        if goal.schema.is_some_and(|schema| schema != state.schema) {
-            return Some(format!("the schema is {}", state.schema));
+        if goal.schema.is_some_and(|schema| schema != state.schema_in_use()) {
+            return Some(format!("the schema is {}", state.schema_in_use()));
         }
         if goal.exposure.is_some_and(|exposure| exposure != state.exposure) {
             return Some(format!("the route of the service is {}", state.exposure));

@@ -51,7 +51,7 @@ pub(super) fn by_class(topology: &Topology, plan: &Plan) -> Option<(Topology, Pl
     let nodes = kept.iter().map(|(node, _)| *start.node(*node)).collect();
     let members = kept.iter().flat_map(|(node, _)| start.members(*node)).copied().collect();
     draft.start = ClusterState::new(&of_some, nodes, members);
-    (draft.start.schema, draft.start.exposure) = (start.schema, start.exposure);
+    (draft.start.schema, draft.start.exposure, draft.start.copies) = (start.schema, start.exposure, start.copies);
     draft.start.writer_epoch = start.writer_epoch;
     draft.start.sites.clone_from(&start.sites);
     let known_good = |node: NodeIx| plan.known_good.get(node.index()).copied().flatten();

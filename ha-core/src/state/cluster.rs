@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{MemberState, NodeState, Process, ProcessEvent, Route, Schema, SiteState, Traffic, WriterEpoch};
+use super::{Copies, MemberState, NodeState, Process, ProcessEvent, Route, Schema, SiteState, Traffic, WriterEpoch};
 use crate::topology::{DomainIx, MemberIx, MemberLayout, NodeIx, Topology};
 
 /// The state of the whole cluster: the product of its resources' states.
@@ -32,6 +32,9 @@ pub struct ClusterState {
     /// The route of the plan's service; `Dark` where no exposure is declared.
     #[serde(default, skip_serializing_if = "Route::is_dark")]
     pub exposure: Route,
+    /// The two copies of the shared database; single where nothing is cloned.
+    #[serde(default, skip_serializing_if = "Copies::is_single")]
+    pub copies: Copies,
     /// The highest epoch that any host has seen for the writing of shared files.
     pub writer_epoch: WriterEpoch,
     /// The declared sites, in the order of the topology; empty where none is declared.
@@ -48,8 +51,9 @@ impl ClusterState {
         assert_eq!(nodes.len(), topology.nodes.len(), "one entry a node");
         assert_eq!(members.len(), layout.count(), "one member a node, pool and balancer");
         let writer_epoch = nodes.iter().map(|node| node.writer).max().unwrap_or_default();
-        let (schema, exposure, sites) = (Schema::default(), Route::default(), Vec::new());
-        Self { nodes, members, layout, lost: Vec::new(), schema, exposure, writer_epoch, sites }
+        let (schema, exposure, copies) = (Schema::default(), Route::default(), Copies::default());
+        let sites = Vec::new();
+        Self { nodes, members, layout, lost: Vec::new(), schema, exposure, copies, writer_epoch, sites }
     }
 
     /// Tells whether every index of a topology leads somewhere here; a damaged journal may hold another state.
@@ -59,6 +63,11 @@ impl ClusterState {
             && self.members.len() == self.layout.count()
             && self.sites.len() == topology.sites.len()
             && self.lost.iter().all(|domain| domain.index() < topology.domains.len())
+    }
+
+    /// Returns the schema of the database that takes writes: every script was run on a clone that does.
+    pub fn schema_in_use(&self) -> Schema {
+        if self.copies.clone.may_take_writes() { Schema::Contracted } else { self.schema }
     }
 
     /// Returns a node.
@@ -167,12 +176,12 @@ impl ClusterState {
     /// here does not compile.
     pub(crate) fn pack(&self, words: &mut Vec<u64>) {
         // The layout is the topology's own.
-        let Self { nodes, members, layout: _, lost, schema, exposure, writer_epoch, sites } = self;
+        let Self { nodes, members, layout: _, lost, schema, exposure, copies, writer_epoch, sites } = self;
         words.extend(nodes.iter().flat_map(NodeState::packed));
         for chunk in members.chunks(8) {
             words.push(chunk.iter().fold(0, |packed, member| packed << 8 | u64::from(member.packed())));
         }
-        words.push((lost.len() as u64) << 16 | (*exposure as u64) << 8 | *schema as u64);
+        words.push((lost.len() as u64) << 24 | copies.packed() << 16 | (*exposure as u64) << 8 | *schema as u64);
         words.extend(lost.iter().map(|domain| domain.index() as u64));
         words.push(writer_epoch.number());
         words.extend(sites.iter().map(SiteState::packed));

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Drill, Generations, Releases, SchemaChange, Service, SiteFacts};
+use super::{Drill, Generations, ReleaseId, Releases, SchemaChange, Service, SiteFacts};
 
 /// What the ids inside a state stand for, and what was declared of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -17,12 +17,34 @@ pub struct Facts {
     /// What waits for the shared database; `None` where none is declared, or its scripts could not be reviewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_change: Option<SchemaChange>,
+    /// Where the shared database can be cloned to; `None` where that is not declared, or the two could not be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone: Option<CloneFacts>,
     /// What is known of the sites, in the order of the topology; empty where none was looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<SiteFacts>,
     /// What the last drill, or the last real change of sites, has measured; `None` where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
+}
+
+/// Where the shared database can be cloned to, and which release uses the clone.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct CloneFacts {
+    /// Where the clone is, as servers are told: a URL without user and password.
+    pub url: String,
+    /// The release whose servers use the clone; every other one uses the source. `None` where nothing is cloned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseId>,
+}
+
+impl CloneFacts {
+    /// Names where the clone is to be; no release uses it.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), release: None }
+    }
 }
 
 impl Facts {
@@ -36,5 +58,10 @@ impl Facts {
     pub fn with_service(mut self, service: Service) -> Self {
         self.service = Some(service);
         self
+    }
+
+    /// Returns the release whose servers use the clone of the shared database; `None` where nothing is cloned.
+    pub fn on_clone(&self) -> Option<ReleaseId> {
+        self.clone.as_ref().and_then(|clone| clone.release)
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! May change in any minor version: [what is stable](crate#what-is-stable).
 
+mod clone;
 mod cluster;
 mod epoch;
 mod exposure;
@@ -25,10 +26,11 @@ mod target;
 mod traffic;
 mod work;
 
+pub use clone::{CloneRejected, CloneStage, CloneStep, Copies, Source};
 pub use cluster::ClusterState;
 pub use epoch::{LeaseEpoch, SiteEpoch, WriterEpoch};
 pub use exposure::{InvalidRouteKey, Route, RouteEvent, RouteKey, Service, ServiceRoute};
-pub use facts::Facts;
+pub use facts::{CloneFacts, Facts};
 pub use files::{Sync, SyncEvent, SyncRejected};
 pub use generation::{Generation, GenerationId, Generations, TooManyGenerations};
 pub use loan::{LoanKind, LoanSet};

@@ -1,5 +1,5 @@
 use super::{
-    ClusterState, GenerationId, MemberState, Process, ReleaseId, Route, Schema, SiteState, Sync, Target, Work,
+    ClusterState, Copies, GenerationId, MemberState, Process, ReleaseId, Route, Schema, SiteState, Sync, Target, Work,
     WriterEpoch,
 };
 use crate::topology::{NodeIx, SiteIx};
@@ -14,6 +14,8 @@ pub struct Observation {
     pub members: Vec<MemberState>,
     /// The state of the schema; `None` where it could not be seen, or no database is declared.
     pub schema: Option<Schema>,
+    /// The two copies of the database; `None` where they could not be seen, or no clone is declared.
+    pub copies: Option<Copies>,
     /// The route of the plan's service; `None` where it could not be seen, or the plan has none.
     pub exposure: Option<Route>,
     /// One entry a site, in the order of the topology: `None` where it could not be seen; empty where none was looked at.
@@ -51,13 +53,20 @@ pub struct SharedSeen {
 impl Observation {
     /// Describes what was seen.
     pub fn new(nodes: Vec<NodeSeen>, members: Vec<MemberState>) -> Self {
-        Self { nodes, members, schema: None, exposure: None, sites: Vec::new() }
+        Self { nodes, members, schema: None, copies: None, exposure: None, sites: Vec::new() }
     }
 
     /// Adds the observed state of the schema.
     #[must_use]
     pub fn with_schema(mut self, schema: Option<Schema>) -> Self {
         self.schema = schema;
+        self
+    }
+
+    /// Adds the observed state of the two copies of the database.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Option<Copies>) -> Self {
+        self.copies = copies;
         self
     }
 
@@ -120,6 +129,9 @@ impl ClusterState {
         }
         if let Some(schema) = seen.schema.filter(|_| !changing(Target::Database)) {
             self.schema = schema;
+        }
+        if let Some(copies) = seen.copies.filter(|_| !changing(Target::Database)) {
+            self.copies = copies;
         }
         if let Some(exposure) = seen.exposure.filter(|_| !changing(Target::Exposure)) {
             self.exposure = exposure;

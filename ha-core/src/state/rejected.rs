@@ -1,4 +1,4 @@
-use super::{ProcessRejected, SchemaRejected, SiteRejected, SyncRejected, TrafficRejected};
+use super::{CloneRejected, ProcessRejected, SchemaRejected, SiteRejected, SyncRejected, TrafficRejected};
 
 /// Refuses an event that cannot follow a resource's state. An action whose effect is refused was given where it must not be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum Rejected {
     /// By the schema.
     #[error(transparent)]
     Schema(#[from] SchemaRejected),
+    /// By the two copies of the database.
+    #[error(transparent)]
+    Clone(#[from] CloneRejected),
     /// By a site.
     #[error(transparent)]
     Site(#[from] SiteRejected),

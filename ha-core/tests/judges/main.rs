@@ -5,6 +5,7 @@
 
 mod action_effects;
 mod action_preconditions;
+mod clone;
 mod cluster;
 mod decisions;
 mod exploring;

@@ -1,8 +1,8 @@
 //! Conformance suites: what every backend must do, one named test for each sentence. For authors of a balancer backend.
 //!
 //! A backend conforms when [`conformance!`](crate::conformance!) passes on it: the suite `balancer`, and `membership` where
-//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `database`; `provisioner`; for several sites
-//! `site_switch`, `fence` and `replica`. The suites are proven themselves:
+//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `provisioner`; `database`, and `clone` where it
+//! can be cloned; for several sites `site_switch`, `fence` and `replica`. The suites are proven themselves:
 //! `tests/*_mutants.rs` run them on backends with one defect each, and fail if one survives.
 //!
 //! # What to write
@@ -65,6 +65,7 @@
 pub mod artifacts;
 pub mod balancer;
 mod case;
+pub mod clone;
 pub mod database;
 pub mod exposure;
 pub mod fence;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, Database, Migrate, ObserveDatabase, StepError};
+use ha_core::backend::{Applied, CloneDatabase, Database, Migrate, ObserveDatabase, StepError};
 use ha_core::state::{LeaseEpoch, Schema, SchemaChange};
 
 use super::{BalancerFault, Faults};
@@ -74,6 +74,11 @@ impl ObserveDatabase for FaultyDatabase {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Database for FaultyDatabase {
+    /// The steps of a clone are those of the database inside: no fault is planned for them here.
+    fn cloning(&self) -> Option<&dyn CloneDatabase> {
+        self.inner.cloning()
+    }
+
     async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
         let migrated = self.inner.migrate(epoch, request);
         self.faults.through(DatabaseCall::Migrate, ("migrate", false), TARGET.into(), migrated).await

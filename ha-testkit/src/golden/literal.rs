@@ -2,7 +2,7 @@
 
 use ha_core::action::{Action, ExposureAction, FilesAction, SchemaAction, ServerAction, TrafficAction};
 use ha_core::plan::{Draft, Plan, Stage, Step};
-use ha_core::state::Schema;
+use ha_core::state::{CloneStep, Schema};
 use ha_core::topology::{NodeIx, Topology};
 
 use super::Planned;
@@ -105,6 +105,30 @@ pub(super) fn upgrade_contracted_before_the_spare_has_left(Planned { world, plan
         only_spares(world.topology(), stage) && has(stage, |action| action == ServerAction::Stop.into())
     };
     with_contract_before(plan, retires, 0).into()
+}
+
+/// Takes writes to the clone as soon as one node uses it, while another one serves from the source.
+pub(super) fn clone_opened_early(Planned { plan, .. }: &Planned) -> Plan {
+    with_open_at(plan, |stages| stages.iter().position(applies).map_or(0, |place| place + 1))
+}
+
+/// Takes writes to the clone while the spare may be served from the source.
+pub(super) fn clone_opened_beside_the_spare(Planned { world, plan, .. }: &Planned) -> Plan {
+    let retires = |stage: &Stage| {
+        only_spares(world.topology(), stage) && has(stage, |action| action == ServerAction::Stop.into())
+    };
+    with_open_at(plan, |stages| stages.iter().position(retires).unwrap_or(0))
+}
+
+fn with_open_at(plan: &Plan, place: impl Fn(&[Stage]) -> usize) -> Plan {
+    let mut plan = Draft::from(plan.clone());
+    let opens = |stage: &Stage| has(stage, |action| action == CloneStep::Open.into());
+    let Some(at) = plan.stages.iter().position(opens) else { return plan.into() };
+    let open = plan.stages.remove(at);
+    let place = place(&plan.stages);
+    plan.stages.insert(place, open);
+    plan.point_of_no_return = place;
+    plan.into()
 }
 
 fn without(plan: &Plan, action: Action) -> Plan {

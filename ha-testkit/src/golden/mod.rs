@@ -5,6 +5,8 @@
 
 mod literal;
 
+use std::time::Duration;
+
 use ha_core::engine::RunError;
 use ha_core::law::Invariant;
 use ha_core::plan::Draft;
@@ -12,6 +14,7 @@ use ha_core::plan::Plan;
 use ha_core::procedure::{
     AddNodeRequest, HandOverRequest, OutageRequest, PlanError, Procedure, RejoinRequest, RetireNodeRequest,
 };
+use ha_core::state::{SchemaChange, SchemaVerdict};
 use ha_core::topology::{Topology, TopologyError};
 
 use crate::world::{Shape, World};
@@ -112,6 +115,18 @@ pub async fn spares_needed(members: usize, capacity: u64) -> Result<SparesNeeded
     Err(RunError::Plan { source: PlanError::Incomplete("two spares are not enough".into()), seen: Vec::new() })
 }
 
+/// Makes the cases of an upgrade over a clone of the database.
+async fn clones() -> Result<[Case; 3], RunError> {
+    let cloned = planned_clone(&Shape::active_passive().with_clone()).await?;
+    let refused = |what| Expected::Refused(Invariant::Schema, what);
+    let (early, spare) = (literal::clone_opened_early(&cloned), literal::clone_opened_beside_the_spare(&cloned));
+    Ok([
+        case("upgrade over a clone, opened when the first node uses it", &cloned, early, refused("take writes")),
+        case("upgrade over a clone, opened before the spare has left", &cloned, spare, refused("take writes")),
+        case("upgrade over a clone, corrected", &cloned, cloned.plan.clone(), Expected::Proven),
+    ])
+}
+
 fn is_refused_at_rest(error: &TopologyError) -> bool {
     error.diagnostics().iter().all(|found| found.message.contains("at rest the law is broken"))
 }
@@ -188,6 +203,7 @@ pub async fn cases() -> Result<Vec<Case>, RunError> {
         Expected::Refused(Invariant::Schema, "bring the schema"),
     ));
     cases.push(case("upgrade, corrected", &upgrade, upgrade.plan.clone(), Expected::Proven));
+    cases.extend(clones().await?);
     let patch = planned_patch(&Shape::active_passive()).await?;
     let untested = literal::patch_admitted_untested(&patch);
     cases.push(case(
@@ -377,6 +393,14 @@ async fn planned_service(shape: &Shape) -> Result<Planned, RunError> {
 async fn planned_upgrade(shape: &Shape) -> Result<Planned, RunError> {
     let world = world(shape)?;
     let plan = world.engine().plan(&world.upgrade_to("2.0")).await?.plan().clone();
+    Ok(Planned { shape: shape.clone(), world, plan })
+}
+
+async fn planned_clone(shape: &Shape) -> Result<Planned, RunError> {
+    let world = world(shape)?;
+    world.set_schema_change(SchemaChange::new(SchemaVerdict::NeedsWindow, "scripts"));
+    let request = world.upgrade_to("2.0").with_window(Duration::from_secs(60));
+    let plan = world.engine().plan(&request).await?.plan().clone();
     Ok(Planned { shape: shape.clone(), world, plan })
 }
 

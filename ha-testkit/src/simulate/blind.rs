@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use ha_core::action::{ExposureAction, FilesAction, Order, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use ha_core::action::{
+    CloneAction, ExposureAction, FilesAction, Order, SchemaAction, ServerAction, TrafficAction, WorkAction,
+};
 use ha_core::backend::Admin;
 use ha_core::plan::Plan;
 use ha_core::record::End;
-use ha_core::state::{Route, Schema, ServerDomain, Sync, Work, WriterEpoch};
+use ha_core::state::{CloneStage, Copies, Route, Schema, ServerDomain, Source, Sync, Work, WriterEpoch};
 use tokio::time::Instant;
 
 use super::watch::{look, short_after_loss};
@@ -91,7 +93,7 @@ fn unusable(world: &World) -> Option<String> {
     for (name, members) in &inner.balancers {
         for member in members.iter().filter(|member| member.admin == Admin::Ready) {
             let node = inner.nodes.get(&member.node)?;
-            if node.is_ready() && !node.answers_well(shared, inner.schema) {
+            if node.is_ready() && !node.answers_well(shared, &inner) {
                 return Some(format!("{} takes requests on {name} and cannot answer them", member.node));
             }
         }
@@ -107,6 +109,10 @@ fn carry_out(world: &World, plan: &Plan, order: Order) -> Result<Option<String>,
     let Some(node) = order.node() else {
         match order {
             Order::Schema(SchemaAction::Migrate { to }) => inner.schema = to,
+            Order::Clone(CloneAction(step)) => {
+                inner.copies.copies().on(step).map_err(|rejected| rejected.to_string())?;
+                inner.copies.part(step, false);
+            }
             Order::Exposure(action) => {
                 drop(inner);
                 let Some(service) = &plan.facts().service else { return Err("no service is named".into()) };
@@ -178,6 +184,7 @@ fn serve(
         }
         ServerAction::Apply { to } | ServerAction::Restore { to } => {
             node.installed = plan.facts().releases.name(to).into();
+            node.on_clone = plan.facts().on_clone() == Some(to);
             if node.process.is_some() {
                 // Its files change under it: what it answers from now on nobody has tested.
                 node.passed = None;
@@ -291,7 +298,12 @@ fn left_behind(world: &World, plan: &Plan, before: &Remains) -> Vec<String> {
             harm.push(format!("{} has not passed its test", member.name));
         }
     }
-    if plan.goal().schema.is_some_and(|schema: Schema| schema != inner.schema) {
+    let copies = inner.copies.copies();
+    if plan.facts().on_clone().is_some() {
+        if copies != Copies::new(Source::Frozen, CloneStage::Open) {
+            harm.push(copies.to_string());
+        }
+    } else if plan.goal().schema.is_some_and(|schema: Schema| schema != inner.schema) {
         harm.push(format!("the schema is {}", inner.schema));
     }
     drop(inner);
@@ -326,6 +338,9 @@ impl Before {
                 }
                 if now != self.releases {
                     untrue.push(format!("releases are {now:?}, they were {:?}", self.releases));
+                }
+                if !world.copies().is_single() {
+                    untrue.push(world.copies().to_string());
                 }
                 if world.route() != self.route {
                     untrue.push(format!("the route of the service is {}, it was {}", world.route(), self.route));

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use ha_core::engine::RunError;
 use ha_core::procedure::Planned;
+use ha_core::state::{SchemaChange, SchemaVerdict};
 
 use super::Random;
 use crate::world::{Fault, Operation, Shape, World};
@@ -32,6 +33,8 @@ pub enum Procedure {
     Upgrade,
     /// Add a service to the shared files, and expose it.
     AddService,
+    /// Upgrade with a clone of the database, in a window.
+    Clone,
 }
 
 impl Procedure {
@@ -47,6 +50,10 @@ impl Procedure {
             Self::Update => engine.plan(&world.update_to(2)).await,
             Self::AddService => engine.plan(&world.add_service()).await,
             Self::Upgrade => engine.plan(&world.upgrade_to("2.0")).await,
+            Self::Clone => {
+                world.set_schema_change(SchemaChange::new(SchemaVerdict::NeedsWindow, "scripts"));
+                engine.plan(&world.upgrade_to("2.0").with_window(Duration::from_secs(600))).await
+            }
         }
     }
 }
@@ -129,10 +136,26 @@ impl Scenario {
                 }
             }
         }
-        Self { shape, procedure: if adds { Procedure::AddService } else { procedure }, faults }
+        let mut clones = Random::new(seed ^ CLONE);
+        let cloned = procedure == Procedure::Upgrade && clones.once_in(2);
+        if cloned {
+            shape.clone = true;
+            for fault in &mut faults {
+                if clones.once_in(4) {
+                    *fault = fault_of_clone(&mut clones);
+                }
+            }
+        }
+        let procedure = match (adds, cloned) {
+            (true, _) => Procedure::AddService,
+            (_, true) => Procedure::Clone,
+            (false, false) => procedure,
+        };
+        Self { shape, procedure, faults }
     }
 }
 
+const CLONE: u64 = 0x636c_6f6e;
 const SECOND_POOL: u64 = 0x706f_6f6c;
 const NEW_SERVICE: u64 = 0x6164_6473;
 /// How a call fails.
@@ -205,6 +228,14 @@ fn fault(random: &mut Random, shape: &Shape) -> FaultAt {
             FaultAt::Call { operation, name, skip, fault }
         }
     }
+}
+
+/// A step of a clone that goes wrong, or a look at it.
+fn fault_of_clone(random: &mut Random) -> FaultAt {
+    let fault = random.pick(&FAULTS).copied().unwrap_or(Fault::Refused);
+    let (operation, skip) =
+        if random.once_in(4) { (Operation::Copies, random.below(40)) } else { (Operation::CloneStep, random.below(6)) };
+    FaultAt::Call { operation, name: "database".into(), skip, fault }
 }
 
 /// A call of what exposes services that goes wrong: the first, or the one after it.

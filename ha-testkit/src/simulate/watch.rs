@@ -98,7 +98,7 @@ pub(super) fn short_after_loss(world: &World) -> Option<String> {
 
 fn works(world: &World, inner: &Inner, node: &FakeNode) -> bool {
     let shared = (world.topology().files().is_some(), world.topology().database().is_some());
-    node.is_ready() && !node.stopping && node.answers_well(shared, inner.schema)
+    node.is_ready() && !node.stopping && node.answers_well(shared, inner)
 }
 
 /// Adds up what a pool's members on one balancer carry, by HAProxy's rule; without a failure domain what could be admitted.
@@ -194,6 +194,10 @@ fn broken(world: &World) -> Vec<(String, Option<Short>)> {
                 broken.push((what, None));
             }
         }
+    }
+    let copies = inner.copies.copies();
+    if copies.source.may_take_writes() && copies.clone.may_take_writes() {
+        broken.push((format!("I4 writes are taken in two places: {copies}"), None));
     }
     let writers = inner.nodes.values().filter(|node| node.writer > WriterEpoch::default()).count();
     if writers > 1 {

@@ -233,10 +233,10 @@ async fn request(world: &World, balancer: String, pool: String, long: bool) -> R
         let cuts = fake.cuts;
         let shared = (world.topology().files().is_some(), world.topology().database().is_some());
         // Once the new service is offered, every request asks for it too.
-        let (schema, offers) = (inner.schema, inner.offers(&balancer));
+        let offers = inner.offers(&balancer);
         let fake = inner.nodes.get(&node).ok_or("no such node")?;
         let works =
-            fake.is_ready() && !fake.stopping && fake.answers_well(shared, schema) && (!offers || fake.has_service());
+            fake.is_ready() && !fake.stopping && fake.answers_well(shared, &inner) && (!offers || fake.has_service());
         match fake.process.as_ref().filter(|_| works) {
             Some(life) => (member, node.clone(), life.number, life.release.clone(), cuts),
             None => {

@@ -7,12 +7,13 @@ use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::journal::MemoryStore;
 use ha_core::procedure::{PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
 use ha_core::state::{
-    Generation, Schema, SchemaChange, SchemaRange, SchemaVerdict, ServerDomain, Sync, Work, WriterEpoch,
+    Copies, Generation, Schema, SchemaChange, SchemaRange, SchemaVerdict, ServerDomain, Sync, Work, WriterEpoch,
 };
 use ha_core::topology::{Role, Topology, TopologyError};
 use tokio::time::Instant;
 
 use super::artifact::Artifacts;
+use super::clone::{FakeCopies, FakeTable};
 use super::controller::ReachedStore;
 use super::database::FakeScripts;
 use super::exposure::Routes;
@@ -74,6 +75,7 @@ impl World {
             epoch: 0,
             schema: Schema::Base,
             scripts: FakeScripts::default(),
+            copies: FakeCopies::default(),
             schema_change: SchemaChange::new(SchemaVerdict::Splittable, "scripts"),
             routes: BTreeMap::new(),
             artifacts: Artifacts::of(&topology),
@@ -91,6 +93,7 @@ impl World {
                 damaged: false,
                 absent: false,
                 configuration: "c1".into(),
+                on_clone: false,
                 stop_budget: None,
                 missing: BTreeSet::new(),
                 process: runs_at_rest(&topology, node).then_some(life),
@@ -246,6 +249,38 @@ impl World {
     /// those that remove.
     pub fn set_schema_change(&self, change: SchemaChange) {
         self.lock().schema_change = change;
+    }
+
+    /// Returns how the database and its clone are.
+    pub fn copies(&self) -> Copies {
+        self.lock().copies.copies()
+    }
+
+    /// Counts the rows of all tables of the database and of its clone.
+    pub fn rows(&self) -> (usize, usize) {
+        let inner = self.lock();
+        let count = |tables: &[FakeTable]| tables.iter().map(|table| table.rows.len()).sum();
+        (count(&inner.copies.source), count(&inner.copies.clone))
+    }
+
+    /// Lets the next copy of the database lack a row.
+    pub fn lose_a_row_of_the_copy(&self) {
+        self.lock().copies.loses_a_row = true;
+    }
+
+    /// Opens a transaction that has written to the database, or ends it.
+    pub fn hold_write(&self, held: bool) {
+        let mut inner = self.lock();
+        if let Some(row) = inner.copies.uncommitted.take() {
+            inner.copies.write(false, row);
+        }
+        inner.copies.uncommitted = held.then_some(4711);
+    }
+
+    /// Puts something into the database that is declared for the clone.
+    pub fn occupy_clone(&self) {
+        let other = FakeTable { name: "others", rows: vec![1], frozen: false };
+        self.lock().copies.clone.push(other);
     }
 
     /// Returns the state of the shared database's schema.

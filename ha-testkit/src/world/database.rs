@@ -3,7 +3,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, Database, ErrorKind, Migrate, ObserveDatabase, StepError};
+use ha_core::backend::{Applied, CloneDatabase, Database, ErrorKind, Migrate, ObserveDatabase, StepError};
 use ha_core::state::{LeaseEpoch, Schema, SchemaChange, SchemaVerdict};
 use tokio::time::{Instant, sleep};
 
@@ -28,8 +28,8 @@ use super::{Controller, Fault, Operation, World};
 /// # });
 /// ```
 pub struct FakeDatabase {
-    world: World,
-    controller: Controller,
+    pub(super) world: World,
+    pub(super) controller: Controller,
 }
 
 /// The scripts of the shared database, by the states that they lead to, and what is in their way.
@@ -180,6 +180,11 @@ impl ObserveDatabase for FakeDatabase {
 
 #[async_trait]
 impl Database for FakeDatabase {
+    fn cloning(&self) -> Option<&dyn CloneDatabase> {
+        let database = self.world.topology().database()?;
+        database.settings.contains_key("clone_url").then_some(self as &dyn CloneDatabase)
+    }
+
     async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
         let (to, limit) = (request.to, (Instant::now(), request.deadline));
         self.controller.round_trip().await;

@@ -41,6 +41,10 @@ pub enum Operation {
     Share,
     /// `Database::migrate`; the name is `database`.
     Migrate,
+    /// `CloneDatabase::clone_step`; the name is `database`.
+    CloneStep,
+    /// `CloneDatabase::copies`; the name is `database`.
+    Copies,
     /// `Workload::quiesce` and `resume`; the name is the node's.
     Work,
     /// `ObserveHost::process`; the name is the node's.
@@ -101,6 +105,7 @@ impl Operation {
             | Self::Shared
             | Self::Schema
             | Self::Review
+            | Self::Copies
             | Self::Working
             | Self::Route
             | Self::Artifact
@@ -115,6 +120,7 @@ impl Operation {
             | Self::Test
             | Self::Share
             | Self::Migrate
+            | Self::CloneStep
             | Self::Work
             | Self::Expose
             | Self::Keep
@@ -324,7 +330,9 @@ impl World {
             Operation::SetAdmin | Operation::Member | Operation::Quiescence => {
                 self.topology().balancers().map(|(_, balancer)| balancer.name.to_string()).collect()
             }
-            Operation::Migrate | Operation::Schema | Operation::Review => vec!["database".into()],
+            Operation::Migrate | Operation::CloneStep | Operation::Schema | Operation::Review | Operation::Copies => {
+                vec!["database".into()]
+            }
             Operation::Expose | Operation::Route => vec!["exposure".into()],
             Operation::Keep | Operation::Artifact => vec!["artifacts".into()],
             Operation::Lead | Operation::Consumers => {

@@ -258,8 +258,10 @@ fn ran(world: &World, name: &str, command: &RunCommand, half: bool) -> Result<Ra
     let Some(release) = asked("HA_RELEASE") else {
         return reached(world, name, "run", |_| Ran::new(Ended::Exited(2), "", "HA_RELEASE is not set"));
     };
+    let on_clone = asked("HA_DATABASE_URL").is_some();
     reached(world, name, "run", |node| {
         (node.damaged, node.installed) = (half, release);
+        node.on_clone = on_clone;
         node.applied += 1;
     })?;
     let ended = if half { (1, "no space left on device") } else { (0, "") };

@@ -24,6 +24,7 @@
 pub(crate) mod artifact;
 mod balancer;
 pub(crate) mod clients;
+pub(crate) mod clone;
 mod cluster;
 mod controller;
 pub(crate) mod database;

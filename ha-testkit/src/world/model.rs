@@ -8,6 +8,7 @@ use ha_core::topology::{Node, PoolIx, Port, SiteRole, Topology};
 use tokio::time::Instant;
 
 use super::artifact::Artifacts;
+use super::clone::FakeCopies;
 use super::database::FakeScripts;
 use super::exposure::Routes;
 use super::site::Sites;
@@ -34,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) epoch: u64,
     pub(crate) schema: Schema,
     pub(crate) scripts: FakeScripts,
+    /// The database, and its clone.
+    pub(crate) copies: FakeCopies,
     /// What waits for the database, as its review says.
     pub(crate) schema_change: SchemaChange,
     /// Where each balancer leads the keys of services.
@@ -77,6 +80,8 @@ pub(crate) struct FakeNode {
     pub(crate) absent: bool,
     /// The digest of its configuration.
     pub(crate) configuration: String,
+    /// Whether the installed release uses the clone of the database.
+    pub(crate) on_clone: bool,
     pub(crate) stop_budget: Option<Duration>,
     /// Programs that are not there, and what else is found missing on its host.
     pub(crate) missing: BTreeSet<String>,
@@ -119,10 +124,15 @@ impl FakeNode {
 
     /// Tells whether a ready server would also answer well: it needs a whole set of files, a schema that its release can
     /// use, and it must not be in its test domain.
-    pub(crate) fn answers_well(&self, (files, database): (bool, bool), schema: Schema) -> bool {
+    /// Of two copies of the database it must use the one that takes writes, where one may.
+    pub(crate) fn answers_well(&self, (files, database): (bool, bool), of: &Inner) -> bool {
         let release = self.process.as_ref().map_or("", |life| life.release.as_str());
-        let old = release == "1.0";
-        let usable = if old { schema <= Schema::Backfilled } else { schema >= Schema::Expanded };
+        let (old, copies) = (release == "1.0", of.copies.copies());
+        let usable = match (self.on_clone, old) {
+            (true, _) => !old && copies.clone.is_usable() && !copies.source.may_take_writes(),
+            (false, true) => of.schema <= Schema::Backfilled && !copies.clone.may_take_writes(),
+            (false, false) => of.schema >= Schema::Expanded && !copies.clone.may_take_writes(),
+        };
         (!files || self.generation.is_some()) && (!database || usable) && self.domain == ServerDomain::Production
     }
 

@@ -39,6 +39,8 @@ pub struct Shape {
     pub files: bool,
     /// Whether a database is shared.
     pub database: bool,
+    /// Whether the database can be cloned.
+    pub clone: bool,
     /// Whether services are exposed by routes on the balancers.
     pub exposure: bool,
     /// Whether sets of shared files are kept in an artifact store.
@@ -72,6 +74,7 @@ impl Shape {
             together: Vec::new(),
             files: false,
             database: false,
+            clone: false,
             exposure: false,
             artifacts: false,
             work: false,
@@ -121,6 +124,13 @@ impl Shape {
     #[must_use]
     pub fn with_database(mut self) -> Self {
         self.database = true;
+        self
+    }
+
+    /// Shares a database that can be cloned.
+    #[must_use]
+    pub fn with_clone(mut self) -> Self {
+        (self.database, self.clone) = (true, true);
         self
     }
 
@@ -205,7 +215,7 @@ impl Shape {
             builder = builder.switch(fake());
         }
         builder = if self.files { builder.files(fake()) } else { builder };
-        builder = if self.database { builder.database(fake()) } else { builder };
+        builder = if self.database { builder.database(self.database_component()) } else { builder };
         builder = if self.exposure { builder.exposure(fake()) } else { builder };
         builder = if self.artifacts { builder.artifacts(fake()) } else { builder };
         let mut domain = String::new();
@@ -228,6 +238,14 @@ impl Shape {
             builder = builder.node(self.node(&name, *capacity, &format!("rack-{name}"), &SOUTH));
         }
         builder.build()
+    }
+
+    fn database_component(&self) -> Component {
+        let mut database = fake();
+        if self.clone {
+            database.settings.insert("clone_url".into(), Setting::Text("jdbc:fake:clone".into()));
+        }
+        database
     }
 
     fn places(&self) -> Vec<(&'static Place, SiteRole)> {

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, ContractPermit, Database, Effect, ErrorKind, Migrate, ObserveDatabase, StepError};
+use ha_core::backend::{
+    Applied, CloneDatabase, ContractPermit, Database, Effect, ErrorKind, Migrate, ObserveDatabase, StepError,
+};
 use ha_core::state::{LeaseEpoch, Schema, SchemaChange, SchemaVerdict};
 use ha_testkit::conformance::database::{DatabaseSubject, Waiting};
 
@@ -330,6 +332,10 @@ impl ObserveDatabase for Broken {
 
 #[async_trait]
 impl Database for Broken {
+    fn cloning(&self) -> Option<&dyn CloneDatabase> {
+        self.inner.cloning()
+    }
+
     async fn migrate(&self, epoch: LeaseEpoch, mut request: Migrate) -> Result<Applied, StepError> {
         use Defect as D;
         self.harm().in_flight += 1;

@@ -7,8 +7,8 @@ use ha_core::procedure::{
     PatchRequest, PlanError, Procedure, ReleaseFacts, Snapshot, UpdateRequest, UpgradeRequest, plan,
 };
 use ha_core::state::{
-    ClusterState, Facts, Generation, MemberKind, MemberState, NodeState, Process, Releases, SchemaChange, SchemaRange,
-    SchemaVerdict, Site, SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
+    CloneFacts, ClusterState, Facts, Generation, MemberKind, MemberState, NodeState, Process, Releases, SchemaChange,
+    SchemaRange, SchemaVerdict, Site, SiteEpoch, SiteState, Sync, Traffic, Work, WriterEpoch,
 };
 use ha_core::topology::{Component, Name, NodeSpec, Permille, Policy, PoolSpec, PortSpec, SiteRole, Topology};
 use ha_testkit::simulate::{Random, mutants};
@@ -28,6 +28,8 @@ pub(crate) struct Sketch {
     pub(crate) beside: bool,
     /// The schema states that the new release can use, where they are not the usual ones.
     pub(crate) new_uses_old_schema: bool,
+    /// The scripts break the old release: the database is cloned.
+    pub(crate) breaking: bool,
     /// Which member writes the shared files.
     pub(crate) writer: usize,
 }
@@ -90,6 +92,7 @@ impl Sketch {
             change: Change::Patch,
             beside: true,
             new_uses_old_schema: false,
+            breaking: false,
             writer: 0,
         }
     }
@@ -159,6 +162,7 @@ impl Sketch {
             change,
             beside: !random.once_in(16),
             new_uses_old_schema: random.once_in(16),
+            breaking: random.once_in(3),
         }
     }
 
@@ -282,7 +286,7 @@ impl Sketch {
                 let patch = patch
                     .with_facts(ReleaseFacts::new("1.0").with_schema(SchemaRange::OLD))
                     .with_facts(ReleaseFacts::new("2.0").with_schema(new));
-                Box::new(UpgradeRequest::new(patch))
+                Box::new(UpgradeRequest::new(patch).with_window(std::time::Duration::from_secs(60)))
             }
         }
     }
@@ -294,7 +298,9 @@ impl Sketch {
         if self.change == Change::Upgrade {
             let old = facts.releases.enter("1.0").unwrap();
             facts.releases.declare_schema(old, SchemaRange::OLD);
-            facts.schema_change = Some(SchemaChange::new(SchemaVerdict::Splittable, "scripts"));
+            let verdict = if self.breaking { SchemaVerdict::NeedsWindow } else { SchemaVerdict::Splittable };
+            facts.schema_change = Some(SchemaChange::new(verdict, "scripts"));
+            facts.clone = self.breaking.then(|| CloneFacts::new("jdbc:fake:clone"));
         }
         state.schema = ha_core::state::Schema::Base;
         match plan(&*self.request(), Snapshot::new(&topology, &state, &facts)) {
@@ -336,6 +342,7 @@ impl Sketch {
         add(&|sketch| sketch.change = Change::Patch);
         add(&|sketch| sketch.beside = true);
         add(&|sketch| sketch.new_uses_old_schema = false);
+        add(&|sketch| sketch.breaking = false);
         add(&|sketch| sketch.writer = 0);
         for pool in 0..self.pools.len() {
             add(&|sketch| (sketch.pools[pool].now, sketch.pools[pool].after_loss) = (1000, None));

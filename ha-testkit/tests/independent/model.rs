@@ -54,6 +54,7 @@ pub(crate) struct State {
     pub(crate) nodes: Vec<Node>,
     pub(crate) seats: Vec<At>,
     pub(crate) schema: Schema,
+    pub(crate) two: super::clone::Two,
     pub(crate) lost: Option<usize>,
     /// The highest epoch with which anybody may have written shared files.
     pub(crate) epoch: u64,
@@ -208,6 +209,7 @@ impl<'a> Cluster<'a> {
             nodes: nodes.collect(),
             seats,
             schema: seen.schema,
+            two: super::clone::Two::read(seen.copies),
             lost: seen.lost().first().map(|domain| domain.index()),
             epoch: WriterEpoch::number(epoch),
         }

@@ -283,7 +283,7 @@ impl Walk<'_> {
         let place = Place { attempt: 0, ..run.place };
         let stages = self.plan.stages();
         let steps = |stage: usize| stages.get(stage).map_or(0, |stage| stage.steps.len());
-        let repaid = super::model::Cluster::is_repaid(&run.state);
+        let repaid = self.cluster.is_repaid(&run.state);
         let over = |end: End| {
             let end = if repaid { end } else { End::Operator };
             (Event::Over(end), Run { end: Some(end), ..run.clone() })

@@ -1,9 +1,11 @@
 //! What can be ordered: what it needs, what holds from its intent on, what it leads to, what it may leave behind half-way, and
 //! what takes it back.
 
-use ha_core::action::{Action, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction};
+use ha_core::action::{
+    Action, CloneAction, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction,
+};
 use ha_core::plan::Stage;
-use ha_core::state::{GenerationId, ReleaseId, Schema};
+use ha_core::state::{CloneStep, GenerationId, ReleaseId, Schema};
 
 use super::model::{At, Cluster, Edge, Runs, State, Work};
 use super::wording::Rule;
@@ -33,6 +35,7 @@ pub(crate) enum What {
     Quiesce,
     Resume,
     Migrate(Schema),
+    Clone(CloneStep),
     /// What this checker does not know: no plan with it is accepted.
     Strange,
 }
@@ -40,7 +43,7 @@ pub(crate) enum What {
 /// Reads the orders of one action of a stage.
 pub(crate) fn read(stage: &Stage, action: Action) -> Vec<Order> {
     let what = read_action(action);
-    if let What::Migrate(_) = what {
+    if let What::Migrate(_) | What::Clone(_) = what {
         return vec![Order { node: 0, what }];
     }
     stage.nodes.iter().map(|node| Order { node: node.index(), what }).collect()
@@ -64,6 +67,7 @@ pub(crate) fn read_action(action: Action) -> What {
         Action::Work(WorkAction::Quiesce) => What::Quiesce,
         Action::Work(WorkAction::Resume) => What::Resume,
         Action::Schema(SchemaAction::Migrate { to }) => What::Migrate(to),
+        Action::Clone(CloneAction(step)) => What::Clone(step),
         _ => What::Strange,
     }
 }
@@ -71,7 +75,7 @@ pub(crate) fn read_action(action: Action) -> What {
 impl Order {
     /// Whether it has to reach the node itself: a lost one cannot be reached.
     pub(crate) fn reaches_node(self) -> bool {
-        !matches!(self.what, What::TakeOut | What::Admit | What::StandBy | What::Migrate(_))
+        !matches!(self.what, What::TakeOut | What::Admit | What::StandBy | What::Migrate(_) | What::Clone(_))
     }
 
     pub(crate) fn moves_traffic(self) -> bool {
@@ -83,7 +87,7 @@ impl Order {
         let node = &state.nodes[self.node];
         let (ready, good) = (node.runs == Runs::Ready, node.passed && !node.changing);
         let demand = |holds: bool, rule: Rule| (!holds).then_some(rule);
-        if !matches!(self.what, What::Migrate(_)) && cluster.is_lost(state, self.node) {
+        if !matches!(self.what, What::Migrate(_) | What::Clone(_)) && cluster.is_lost(state, self.node) {
             return Some(Rule::Order);
         }
         match self.what {
@@ -118,6 +122,7 @@ impl Order {
                 Some(Rule::Schema)
             }
             What::Migrate(to) => demand(state.schema <= to, Rule::Order),
+            What::Clone(step) => cluster.refuses_step(state, step),
             What::Strange => Some(Rule::Order),
         }
     }
@@ -127,6 +132,9 @@ impl Order {
         let spare = cluster.nodes[self.node].spare;
         let exposed = cluster.is_exposed(state, self.node);
         let from = cluster.writer(state).filter(|writer| *writer != self.node).map(|writer| state.nodes[writer].files);
+        if let What::Clone(step) = self.what {
+            state.two = state.two.half(step);
+        }
         let node = &mut state.nodes[self.node];
         match self.what {
             What::Stop => {
@@ -151,6 +159,7 @@ impl Order {
             | What::HandWriter
             | What::Resume
             | What::Migrate(_)
+            | What::Clone(_)
             | What::Strange => {}
         }
     }
@@ -236,6 +245,7 @@ impl Order {
                 }
                 next.schema = to;
             }
+            What::Clone(step) => next.two = next.two.whole(step),
             What::Strange => return None,
         }
         Some(next)
@@ -307,6 +317,7 @@ impl Order {
             | What::HandWriter
             | What::Quiesce
             | What::Resume
+            | What::Clone(_)
             | What::Strange => Vec::new(),
         };
         halves.into_iter().filter(|half| half != state).collect()
@@ -336,6 +347,7 @@ impl Order {
             What::Quiesce => matches!(node.work, Work::Off | Work::None),
             What::Resume => matches!(node.work, Work::On | Work::None) && !node.loans.paused,
             What::Migrate(to) => state.schema == to,
+            What::Clone(step) => state.two.has(step),
         }
     }
 
@@ -359,8 +371,23 @@ impl Order {
             What::Quiesce => vec![on(What::Gate), on(What::Resume)],
             What::Resume => vec![on(What::Quiesce)],
             // Additive changes of a schema stay: old releases can use it.
-            What::Gate | What::Soak | What::StandBy | What::Migrate(_) | What::Strange => Vec::new(),
+            What::Gate | What::Soak | What::StandBy | What::Migrate(_) | What::Clone(_) | What::Strange => Vec::new(),
         }
+    }
+}
+
+impl Order {
+    /// What takes a step of a clone back: it acts on no node.
+    pub(crate) fn undo_clone(self) -> Option<Self> {
+        let What::Clone(step) = self.what else { return None };
+        let back = match step {
+            CloneStep::Freeze => CloneStep::Thaw,
+            CloneStep::Copy => CloneStep::Drop,
+            CloneStep::Thaw | CloneStep::Compare | CloneStep::Migrate | CloneStep::Open | CloneStep::Drop => {
+                return None;
+            }
+        };
+        Some(Self { what: What::Clone(back), ..self })
     }
 }
 

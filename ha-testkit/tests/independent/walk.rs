@@ -6,8 +6,10 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use ha_core::plan::{Degraded, Plan};
+use ha_core::state::Schema;
 use ha_core::topology::Topology;
 
+use super::clone::Made;
 use super::model::{At, Cluster, State};
 use super::orders::{Order, read};
 use super::wording::{Rule, Sums};
@@ -187,8 +189,11 @@ impl Walk<'_> {
         let orders = read(stage, step.action);
         let Some(phase) = run.place.phase else { return orders };
         let back = |order: Order| {
-            let known = self.plan.known_good().get(order.node).copied().flatten()?;
             let recorded = run.recorded.as_ref().is_none_or(|begun| begun.contains(&order.node));
+            if let Some(undone) = order.undo_clone() {
+                return (phase == 0 && recorded).then_some(undone);
+            }
+            let known = self.plan.known_good().get(order.node).copied().flatten()?;
             order.undo(known).get(phase).copied().filter(|_| recorded)
         };
         orders.into_iter().filter_map(back).collect()
@@ -216,12 +221,18 @@ impl Walk<'_> {
 
     fn broken(&self, run: &Run) -> Option<Rule> {
         let state = &run.state;
+        // "Undeclared means refused."
+        let declared = self.plan.windows().iter().any(|window| window.what == Degraded::WritesRefused);
+        if self.plan.facts().on_clone().is_some() && state.two.refuses() && !declared {
+            return Some(Rule::Undeclared);
+        }
         let broken = if state.lost.is_some() && run.end.is_some() {
             self.cluster.settled(state)
         } else if run.floor.is_some() && run.end.is_none() {
             let window = self.plan.windows().iter().any(|window| window.what == Degraded::ReloadExposure);
             let exposed = state.lost.is_none() && self.cluster.is_reachable_under_change(state);
-            let writers = (!self.cluster.one_writer(state)).then_some(Rule::OneWriter);
+            let once = self.cluster.one_writer(state) && state.two.writes_once();
+            let writers = (!once).then_some(Rule::OneWriter);
             writers.into_iter().chain((exposed && !window).then_some(Rule::Undeclared)).collect()
         } else {
             self.cluster.quiet(state)
@@ -235,7 +246,7 @@ impl Walk<'_> {
         if end == End::Operator {
             return (!run.fault).then_some(if run.asked { Rule::WayBack } else { Rule::Repaid });
         }
-        if !Cluster::is_repaid(&run.state) {
+        if !self.cluster.is_repaid(&run.state) {
             return Some(Rule::Repaid);
         }
         if end == End::AllOld && !run.asked && !run.fault {
@@ -253,7 +264,8 @@ impl Walk<'_> {
                 known.is_none_or(|known| node.release == Some(known.release) && node.files == Some(known.generation))
             }
         });
-        let schema = end == End::AllOld || goal.schema.is_none_or(|schema| schema == run.state.schema);
+        let in_use = if run.state.two.clone >= Made::HalfOpen { Schema::Contracted } else { run.state.schema };
+        let schema = end == End::AllOld || goal.schema.is_none_or(|schema| schema == in_use);
         (!(reached && schema)).then_some(if end == End::AllNew { Rule::Repaid } else { Rule::WayBack })
     }
 

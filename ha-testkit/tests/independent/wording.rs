@@ -76,8 +76,10 @@ impl Cluster<'_> {
     }
 
     pub(crate) fn fits_schema(&self, state: &State, node: usize) -> bool {
+        let schema = if self.uses_clone(state, node) { ha_core::state::Schema::Contracted } else { state.schema };
         let range = state.nodes[node].release.and_then(|release| self.facts.releases.schema(release));
-        !self.database || range.is_some_and(|range| range.first <= state.schema && state.schema <= range.last)
+        let fits = range.is_some_and(|range| range.first <= schema && schema <= range.last);
+        !self.database || fits && self.uses_the_right_copy(state, node)
     }
 
     /// "serving(n) = In on all instances of all its pools and Ready."
@@ -170,7 +172,7 @@ impl Cluster<'_> {
     pub(crate) fn bound(&self, state: &State) -> Vec<Rule> {
         let checks = [
             (self.one_writer(state), Rule::OneWriter),
-            (self.schema(state), Rule::Schema),
+            (state.two.writes_once() && self.schema(state), Rule::Schema),
             (self.sync(state), Rule::Sync),
             (self.tested(state), Rule::Tested),
         ];
@@ -248,7 +250,7 @@ impl Cluster<'_> {
     }
 
     /// "I11: the ledger is empty."
-    pub(crate) fn is_repaid(state: &State) -> bool {
-        state.nodes.iter().all(|node| node.loans == super::model::Loans::default())
+    pub(crate) fn is_repaid(&self, state: &State) -> bool {
+        self.two_are_repaid(state) && state.nodes.iter().all(|node| node.loans == super::model::Loans::default())
     }
 }

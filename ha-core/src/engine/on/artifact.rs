@@ -55,6 +55,7 @@ fn sets(plan: &Plan) -> Vec<(&Generation, &'static str)> {
             | Order::Traffic(_)
             | Order::Work(_)
             | Order::Schema(_)
+            | Order::Clone(_)
             | Order::Exposure(_)
             | Order::Site(_)
             | Order::Provision(_) => None,

@@ -1,6 +1,7 @@
 //! How the engine acts on each resource, finds out whether an action has happened, and observes: one file a resource.
 
 mod artifact;
+mod clone;
 mod exposure;
 mod files;
 mod provision;
@@ -11,6 +12,7 @@ mod traffic;
 mod work;
 
 pub(super) use artifact::unkept;
+pub(super) use clone::observe_copies;
 pub(super) use exposure::observe_exposure;
 pub(super) use files::observe_files;
 pub(super) use schema::{compare_scripts, observe_schema, review_schema};
@@ -99,6 +101,7 @@ impl Executor {
             Order::Work(at) => self.act_on_work(at.node, at.action, until).await,
             Order::Files(at) => self.act_on_files(at.node, at.action, deadline).await,
             Order::Schema(action) => self.act_on_schema(action, deadline).await,
+            Order::Clone(action) => self.act_on_clone(action, deadline).await,
             Order::Exposure(action) => self.act_on_exposure(action, deadline).await,
             Order::Site(action) => self.act_on_site(action, deadline).await,
             Order::Provision(at) => self.act_on_provision(at.node, at.action, deadline).await,
@@ -118,6 +121,7 @@ impl Executor {
             Order::Work(at) => self.look_at_work(at.node, at.action).await,
             Order::Files(at) => self.look_at_files(at.node, at.action).await,
             Order::Schema(action) => self.look_at_schema(action).await,
+            Order::Clone(action) => self.look_at_clone(action).await,
             Order::Exposure(action) => self.look_at_exposure(action).await,
             Order::Site(action) => self.look_at_site(action).await,
             Order::Provision(at) => self.look_at_provision(at.node, at.action).await,

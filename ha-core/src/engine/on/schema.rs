@@ -36,7 +36,7 @@ impl Executor {
 }
 
 /// Permits a contraction to the releases that can use the schema then.
-fn permit(plan: &Plan, to: Schema) -> ContractPermit {
+pub(super) fn permit(plan: &Plan, to: Schema) -> ContractPermit {
     let gone = plan.facts.releases.iter().filter(|(_, range)| !range.is_some_and(|range| range.contains(to)));
     ContractPermit::proven(gone.map(|(name, _)| name.to_string()).collect(), plan.digest().short())
 }

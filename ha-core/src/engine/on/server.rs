@@ -53,7 +53,12 @@ impl Executor {
     pub(super) async fn act_on_server(&self, node: NodeIx, action: ServerAction, deadline: Duration) -> Outcome {
         let until = Instant::now() + deadline;
         let command = |argv: &[String], to: ReleaseId| {
-            RunCommand::new(argv.to_vec(), deadline).with_env("HA_RELEASE", self.plan.facts.releases.name(to))
+            let command = RunCommand::new(argv.to_vec(), deadline);
+            let command = command.with_env("HA_RELEASE", self.plan.facts.releases.name(to));
+            match &self.plan.facts.clone {
+                Some(clone) if clone.release == Some(to) => command.with_env("HA_DATABASE_URL", &*clone.url),
+                Some(_) | None => command,
+            }
         };
         match action {
             ServerAction::Stop => self.stop(node, until, until - deadline / KILL_SHARE).await,

@@ -1,4 +1,5 @@
 mod loss;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::action::{Action, At, Order, ServerAction, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record};
-use crate::state::Target;
+use crate::state::{CloneFacts, CloneStage, Target};
 use crate::topology::{NodeIx, PoolIx, Topology};
 
 /// Runs one plan: the decision core with tickets, deadlines and the order of records around it. Sans I/O.
@@ -42,6 +43,8 @@ pub struct RunMachine {
     down_since: Vec<Option<Duration>>,
     /// Since when something cannot be read that could be when the plan was made.
     unread_since: Option<Duration>,
+    /// Since when the database may refuse writes, as far as this controller knows.
+    refusing_since: Option<Duration>,
     /// Nodes whose gate has passed, and to which nothing was done since.
     gated: BTreeSet<NodeIx>,
     abort: bool,
@@ -90,6 +93,7 @@ impl RunMachine {
             down_since: dead_since.clone(),
             dead_since,
             unread_since: None,
+            refusing_since: None,
             gated: BTreeSet::new(),
             abort: false,
             asked_back: false,
@@ -112,6 +116,20 @@ impl RunMachine {
     /// Lists the open loans, for people.
     pub fn open_loans(&self) -> Vec<String> {
         self.law().open_loans(&self.run.cluster)
+    }
+
+    /// Lists what the run leaves for an operator to do in his own time, for people.
+    pub fn left_behind(&self) -> Vec<String> {
+        let clone = self.plan.facts.clone.as_ref().filter(|clone| clone.release.is_some());
+        let opened = clone.filter(|_| self.run.cluster.copies.clone == CloneStage::Open);
+        let note = |clone: &CloneFacts| {
+            format!(
+                "the database is {} now: set url of [database] to it, and remove clone_url; the one before it is kept and refuses \
+                 writes, drop it when it is not needed any more",
+                clone.url
+            )
+        };
+        opened.map(note).into_iter().collect()
     }
 
     /// Lists the orders of which nobody knows whether they happened, for people.
@@ -184,6 +202,7 @@ impl RunMachine {
     /// Returns the next thing to do at `now`, or `None` until something happens.
     pub fn poll_command(&mut self, now: Duration) -> Option<Command> {
         self.expire(now);
+        self.note_window(now);
         loop {
             if self.recording || self.unrecorded {
                 return None;
@@ -215,6 +234,7 @@ impl RunMachine {
                 return if unseen { self.watches.missing() } else { self.write() };
             }
             self.turn_back_if_asked();
+            self.turn_back_if_late(now);
             let decision = decide(&self.topology, &self.plan, &self.run);
             if self.waits_for_reads(now, decision) {
                 return if unseen { self.watches.missing() } else { self.write() };
@@ -233,7 +253,7 @@ impl RunMachine {
             match decision {
                 Decision::Await => return self.write(),
                 Decision::Move(to, turn) => self.go(to, turn),
-                Decision::Act(order) => self.act(order),
+                Decision::Act(order) => self.act(now, order),
                 Decision::Look(order) => {
                     if !self.unwritten.is_empty() {
                         return self.write();
@@ -320,7 +340,7 @@ impl RunMachine {
         waits && self.run.cursor.mode != Mode::Reacting && self.unread_since.is_some_and(in_time)
     }
 
-    fn act(&mut self, order: Order) {
+    fn act(&mut self, now: Duration, order: Order) {
         self.before_intent = Some(self.run.clone());
         self.record(Record::Intent { order, at: self.run.cursor });
         self.run.begin_order(Law::new(&self.topology, &self.plan.facts), order);
@@ -328,7 +348,7 @@ impl RunMachine {
             self.gated.remove(&node);
         }
         let ticket = self.ticket();
-        let deadline = self.deadline_of(order);
+        let deadline = self.deadline_of(order).min(self.window_left(now, order));
         self.outbox.push_back(Command::Act { ticket, order, deadline });
         self.watches.order_began();
     }

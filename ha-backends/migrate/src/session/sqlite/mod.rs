@@ -10,8 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::linux::ProcessStat;
 use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, InterruptHandle, OpenFlags};
+use sha2::{Digest, Sha256};
 
 use super::{Cancel, Connect, DbError, DbErrorKind, Done, Limits, Rows, Session, SessionId, SessionRole};
 use crate::Dialect;
@@ -99,6 +101,7 @@ impl Sqlite {
             "PRAGMA foreign_keys = {foreign_keys}; PRAGMA query_only = {reads_only}; SELECT count(*) FROM sqlite_master;"
         );
         run(&connection, &settings)?;
+        add_hash(&connection)?;
         Ok(connection)
     }
 }
@@ -245,6 +248,18 @@ impl Cancel for SqliteCancel {
         self.0.0.interrupt();
         Ok(())
     }
+}
+
+/// Adds `ha_hash(text, part)`: 32 bits of a SHA-256, the first or the second, whose sum over the rows of a table tells two from
+/// another.
+fn add_hash(connection: &Connection) -> Result<(), DbError> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    let added = connection.create_scalar_function("ha_hash", 2, flags, |context| {
+        let digest = Sha256::digest(context.get_raw(0).as_bytes().unwrap_or_default());
+        let part = if context.get::<i64>(1)? == 0 { digest.first_chunk::<4>() } else { digest.last_chunk::<4>() };
+        Ok(i64::from(u32::from_be_bytes(part.copied().unwrap_or_default())))
+    });
+    added.map_err(told)
 }
 
 /// Runs one statement after the other, up to the first that fails.
