@@ -261,7 +261,7 @@ async fn whole(
     lost: &[DomainIx],
 ) -> (Seen, Vec<MemberState>, Vec<String>) {
     let hosts = look(shared, gates, &[], asked, patience, lost);
-    let (hosts, (members, mut notes)) = tokio::join!(hosts, watch_all(shared, patience));
+    let (hosts, (members, mut notes)) = tokio::join!(hosts, watch_all(shared, patience, lost));
     notes.sort();
     (hosts, members, notes)
 }

@@ -7,7 +7,7 @@ use tracing::Instrument;
 use super::build::Shared;
 use super::on::{observe_member, read_again};
 use crate::state::{MemberKind, MemberState, Traffic};
-use crate::topology::BalancerIx;
+use crate::topology::{BalancerIx, DomainIx};
 
 /// How often a balancer is read when another process answers in the middle.
 const ROUNDS: u8 = 3;
@@ -30,10 +30,17 @@ pub(super) async fn watch(
     (vec![UNSEEN; shared.topology.seats_on(balancer).count()], vec![note])
 }
 
-/// Reads all members on every balancer, in the order of the topology, and what is to be noted.
-pub(super) async fn watch_all(shared: &Arc<Shared>, patience: Duration) -> (Vec<MemberState>, Vec<String>) {
+/// Reads all members on every balancer, in the order of the topology, and what is to be noted. One that has only members of `lost`
+/// domains is lost with them, and is not asked twice.
+pub(super) async fn watch_all(
+    shared: &Arc<Shared>,
+    patience: Duration,
+    lost: &[DomainIx],
+) -> (Vec<MemberState>, Vec<String>) {
     let mut balancers = JoinSet::new();
     for (balancer, _) in shared.topology.balancers() {
+        let mut seats = shared.topology.seats_on(balancer);
+        let patience = if seats.all(|seat| lost.contains(&seat.domain)) { Duration::ZERO } else { patience };
         let shared = shared.clone();
         let one = async move { (balancer, watch(&shared, balancer, patience).await) };
         balancers.spawn(one.in_current_span());

@@ -126,8 +126,8 @@ impl SiteLossRequest {
 
     /// Names who vouches for what could not be seen: it is part of the plan, and of what its approval is bound to.
     fn vouched(&self) -> String {
-        let fenced = self.fenced_by.as_ref().map(|by| format!("; that it cannot act {by} vouches for"));
-        let window = self.window_accepted_by.as_ref().map(|by| format!("; a window that no drill tells {by} accepts"));
+        let fenced = self.fenced_by.as_ref().map(|by| format!(", {by} vouches that it cannot act"));
+        let window = self.window_accepted_by.as_ref().map(|by| format!(", {by} accepts a window that no drill tells"));
         [fenced, window].into_iter().flatten().collect()
     }
 

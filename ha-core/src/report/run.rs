@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Event;
-use crate::action::{CloneAction, Order};
+use crate::action::{CloneAction, Order, SiteAction};
 use crate::plan::{Degraded, Plan};
 use crate::record::{End, Entry, Evidence, OutcomeKind, Record, RunId};
 use crate::safety::Proof;
@@ -60,7 +60,8 @@ pub struct RunReport {
     pub lowest_margin: Option<i64>,
     /// The same for each pool.
     pub pools: Vec<PoolMargin>,
-    /// The windows in which the database refused writes, of those that the plan declared.
+    /// How long each window lasted in which the database refused writes, no site served or consumers waited, of those that the plan
+    /// declared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<WindowUse>,
     /// Each step, in the order of their ends; those of earlier controllers, as the journal has them, among them.
@@ -137,8 +138,8 @@ pub(crate) struct ReportBuilder {
     report: RunReport,
     /// How long the run had lasted when this controller took it over.
     earlier: Duration,
-    /// When the database began to refuse writes, while it does.
-    refuses_since: Option<u64>,
+    /// The windows that are open, each with the time at which it began.
+    open_windows: Vec<(Degraded, u64)>,
 }
 
 impl ReportBuilder {
@@ -158,12 +159,12 @@ impl ReportBuilder {
                 notes: Vec::new(),
                 lowest_margin: None,
                 pools: Vec::new(),
-                windows: window_of(plan).into_iter().collect(),
+                windows: windows_of(plan),
                 steps: Vec::new(),
                 took_ms: 0,
             },
             earlier: Duration::ZERO,
-            refuses_since: None,
+            open_windows: Vec::new(),
         }
     }
 
@@ -211,27 +212,42 @@ impl ReportBuilder {
     /// Notes when a record was written, of those that begin or end a window.
     pub(crate) fn recorded(&mut self, record: &Record, unix_ms: u64) {
         match record {
+            // A plan that leaves a window in which no site serves begins in it.
+            Record::Opened { .. } => self.begin_window(Degraded::NoSite, unix_ms),
             Record::Intent { order: Order::Clone(CloneAction(CloneStep::Freeze)), .. } => {
-                self.refuses_since.get_or_insert(unix_ms);
+                self.begin_window(Degraded::WritesRefused, unix_ms);
+            }
+            Record::Intent { order: Order::Site(SiteAction::Hold { .. }), .. } => {
+                self.begin_window(Degraded::ConsumersWait, unix_ms);
             }
             Record::Outcome {
-                order: Order::Clone(CloneAction(CloneStep::Thaw | CloneStep::Open)),
+                order:
+                    Order::Clone(CloneAction(CloneStep::Thaw | CloneStep::Open)) | Order::Site(SiteAction::Open { .. }),
                 result: OutcomeKind::Done,
                 ..
             }
-            | Record::Closed { .. } => {
-                let used = self.refuses_since.take().map_or(0, |since| unix_ms.saturating_sub(since));
-                if let Some(window) = self.report.windows.first_mut() {
-                    window.used_ms = window.used_ms.saturating_add(used);
-                }
-            }
-            Record::Opened { .. }
-            | Record::TakenOver { .. }
+            | Record::Closed { .. } => self.end_windows(unix_ms),
+            Record::TakenOver { .. }
             | Record::Turned { .. }
             | Record::Intent { .. }
             | Record::Outcome { .. }
             | Record::DomainLost { .. }
             | Record::Replanned { .. } => {}
+        }
+    }
+
+    fn begin_window(&mut self, what: Degraded, unix_ms: u64) {
+        let is_declared = self.report.windows.iter().any(|window| window.what == what);
+        if is_declared && !self.open_windows.iter().any(|(known, _)| *known == what) {
+            self.open_windows.push((what, unix_ms));
+        }
+    }
+
+    fn end_windows(&mut self, unix_ms: u64) {
+        for (what, since) in self.open_windows.drain(..) {
+            if let Some(window) = self.report.windows.iter_mut().find(|window| window.what == what) {
+                window.used_ms = window.used_ms.saturating_add(unix_ms.saturating_sub(since));
+            }
         }
     }
 
@@ -285,10 +301,15 @@ impl ReportBuilder {
     }
 }
 
-fn window_of(plan: &Plan) -> Option<WindowUse> {
-    let at_most = plan.writes_refused()?;
-    let at_most_ms = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX);
-    Some(WindowUse { what: Degraded::WritesRefused, at_most_ms, used_ms: 0 })
+/// Lists the windows of a plan whose use is measured.
+fn windows_of(plan: &Plan) -> Vec<WindowUse> {
+    let is_measured = |what: Degraded| match what {
+        Degraded::WritesRefused | Degraded::NoSite | Degraded::ConsumersWait => true,
+        Degraded::ReloadExposure | Degraded::OneMoreFailure | Degraded::PulledWork => false,
+    };
+    let measured = plan.windows.iter().filter(|window| is_measured(window.what));
+    let at_most = |at_most: Duration| u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX);
+    measured.map(|window| WindowUse { what: window.what, at_most_ms: at_most(window.at_most), used_ms: 0 }).collect()
 }
 
 impl fmt::Display for RunReport {

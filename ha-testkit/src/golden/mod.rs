@@ -4,6 +4,7 @@
 //! Source: "How to achieve 100% availability on WSO2 product deployments", and exhaustive searches on small models.
 
 mod literal;
+mod sites;
 
 use std::time::Duration;
 
@@ -287,6 +288,7 @@ pub async fn recoveries() -> Result<Vec<Case>, RunError> {
     ));
     cases.push(case("return of a lost member", &back, back.plan.clone(), Expected::Proven));
     cases.extend(growth().await?);
+    cases.extend(sites::cases().await?);
     Ok(cases)
 }
 

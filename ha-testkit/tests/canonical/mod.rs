@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use ha_core::plan::Plan;
-use ha_core::procedure::{AddNodeRequest, HandOverRequest, OutageRequest, Procedure, RejoinRequest, RetireNodeRequest};
-use ha_core::topology::Topology;
+use ha_core::procedure::{
+    AddNodeRequest, DrillRequest, FailBackRequest, HandOverRequest, OutageRequest, Procedure, RejoinRequest,
+    RetireNodeRequest, SiteLossRequest,
+};
+use ha_core::topology::{SiteRole, Topology};
 use ha_testkit::world::{Shape, World};
 
 /// A plan, and the cluster that it is for.
@@ -50,5 +53,17 @@ pub(crate) async fn plans() -> Vec<Canonical> {
     grown.not_installed("esb3");
     plans.push(planned("add node", &grown, &AddNodeRequest::of("esb3")).await);
     plans.push(planned("retire node", &shrunk, &RetireNodeRequest::of("esb3")).await);
+    let sites = Shape::active_active(2, 1000).with_sites(SiteRole::Warm).world().unwrap();
+    plans.push(planned("drill", &sites, &DrillRequest::of("south")).await);
+    let engine = sites.engine();
+    sites.lose_site("north");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let loss = SiteLossRequest::of("north").with_window_accepted_by("m.keller");
+    plans.push(planned("site loss", &sites, &loss).await);
+    let replaced = engine.plan(&loss).await.unwrap();
+    engine.run("site-loss-1".into(), replaced).await.unwrap().wait().await.unwrap();
+    sites.restore_site("north");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    plans.push(planned("fail back", &sites, &FailBackRequest::to("north").with_discarded_by("m.keller")).await);
     plans
 }

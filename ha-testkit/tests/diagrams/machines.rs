@@ -4,7 +4,7 @@ use ha_core::action::{Order, ServerAction, TrafficAction};
 use ha_core::law::Law;
 use ha_core::state::{
     ClusterState, Facts, MemberKind, MemberState, NodeState, Process, ProcessEvent, ReleaseSet, Route, RouteEvent,
-    Schema, SchemaEvent, ServerDomain, Sync, SyncEvent, Traffic, TrafficEvent, Work, WorkEvent,
+    Schema, SchemaEvent, ServerDomain, Site, SiteEvent, Sync, SyncEvent, Traffic, TrafficEvent, Work, WorkEvent,
 };
 use ha_testkit::world::Shape;
 
@@ -36,7 +36,32 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("sync", sync()),
         ("route", route()),
         ("schema", schema()),
+        ("site", site()),
     ]
+}
+
+fn site() -> String {
+    let states = all!(Site:
+        Site::Serving => Site::Serving,
+        Site::Held => Site::Held,
+        Site::Demoted => Site::Demoted,
+        Site::Promoted => Site::Promoted,
+        Site::Hot => Site::Hot,
+        Site::Warm => Site::Warm,
+        Site::Cold => Site::Cold,
+        Site::Quarantined => Site::Quarantined,
+    );
+    let events = all!(SiteEvent:
+        SiteEvent::Fenced => SiteEvent::Fenced,
+        SiteEvent::Held => SiteEvent::Held,
+        SiteEvent::Demoted => SiteEvent::Demoted,
+        SiteEvent::Promoted => SiteEvent::Promoted,
+        SiteEvent::Opened => SiteEvent::Opened,
+        SiteEvent::Followed(Site::Hot) => SiteEvent::Followed(Site::Hot),
+        SiteEvent::Followed(Site::Warm) => SiteEvent::Followed(Site::Warm),
+        SiteEvent::Followed(Site::Cold) => SiteEvent::Followed(_),
+    );
+    machine(None, &states, &events, |state, event| state.on(event).ok()).draw()
 }
 
 fn process() -> String {
