@@ -1,5 +1,7 @@
 //! The loss of a site, the way back and the drill: what is planned, what is refused, and what the law says of it.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::Duration;
 
 use ha_core::action::{Action, SiteAction};
@@ -8,8 +10,8 @@ use ha_core::procedure::{
     DrillRequest, FailBackRequest, PlanError, Planned, Procedure, SiteLossRequest, Snapshot, plan,
 };
 use ha_core::state::{
-    ClusterState, Drill, Facts, FenceLevel, MemberKind, MemberState, NodeState, Process, ReleaseId, ReleaseSet,
-    ReplicaRole, ReplicaSeen, Site, SiteEpoch, SiteFacts, SiteState, Traffic,
+    ClusterState, Drill, Facts, FenceLevel, MemberKind, MemberState, NodeState, Process, ReleaseSet, ReplicaRole,
+    ReplicaSeen, Site, SiteEpoch, SiteFacts, SiteState, Traffic,
 };
 use ha_core::topology::Topology;
 
@@ -88,7 +90,7 @@ impl Cluster {
     /// After the loss of north: south serves, north has come back by itself, with its servers stopped.
     fn after_the_loss(role: &str) -> Self {
         let mut cluster = Self::at_rest(role);
-        let release = ReleaseId::clone(&cluster.state.node(cluster.node("n1")).release.unwrap());
+        let release = cluster.state.node(cluster.node("n1")).release.unwrap();
         for name in ["s1", "s2"] {
             let node = cluster.node(name);
             let state = cluster.state.node_mut(node);

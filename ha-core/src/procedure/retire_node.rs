@@ -129,7 +129,7 @@ impl RetireNodeRequest {
             process if gone(process) && held && (!self.remove || process == Process::Absent) => {
                 Err(PlanError::AlreadySo { what: format!("{} is out of traffic, stopped and held", self.node) })
             }
-            _ => Ok(()),
+            Process::Absent | Process::Stopped | Process::Starting | Process::Ready { .. } | Process::Sick => Ok(()),
         }
     }
 

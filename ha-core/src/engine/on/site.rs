@@ -95,14 +95,12 @@ impl Executor {
         let epoch = self.highest_epoch().next();
         let deadline = until.saturating_duration_since(Instant::now());
         let asked = replica.promote(self.epoch, PromoteReplica::new(epoch).with_deadline(deadline)).await.map(|_| ());
-        let (kind, evidence) = self.until_seen(until, asked, SiteAction::Promote { site }).await;
-        let behind = before.ok().filter(|seen| seen.role == ReplicaRole::Standby).and_then(|seen| seen.behind_ms);
-        match evidence {
-            Evidence::Site { state, epoch, behind_ms: None } => {
-                (kind, Evidence::Site { state, epoch, behind_ms: behind })
-            }
-            evidence => (kind, evidence),
+        let (kind, mut evidence) = self.until_seen(until, asked, SiteAction::Promote { site }).await;
+        let was_standby = before.ok().filter(|seen| seen.role == ReplicaRole::Standby);
+        if let Evidence::Site { behind_ms, .. } = &mut evidence {
+            *behind_ms = was_standby.and_then(|seen| seen.behind_ms);
         }
+        (kind, evidence)
     }
 
     /// Looks until what was asked for is seen, or the time is over.
@@ -233,7 +231,7 @@ fn no_replica(site: &str) -> Outcome {
 /// Observes the sites; the notes say what could not be seen.
 pub(in crate::engine) async fn observe_sites(shared: &Arc<Shared>) -> (SeenSites, Vec<String>) {
     let mut notes = Vec::new();
-    let mut reads: JoinSet<(usize, Option<ReplicaSeen>, Option<Fenced>, Vec<String>)> = JoinSet::new();
+    let mut reads: JoinSet<ReadSite> = JoinSet::new();
     for index in 0..shared.topology.sites.len() {
         let shared = shared.clone();
         reads.spawn(async move { read_site(&shared, index).await }.in_current_span());
@@ -283,7 +281,10 @@ pub(in crate::engine) async fn observe_sites(shared: &Arc<Shared>) -> (SeenSites
     (found, notes)
 }
 
-async fn read_site(shared: &Shared, index: usize) -> (usize, Option<ReplicaSeen>, Option<Fenced>, Vec<String>) {
+/// A site's number, its copy of the database, its fence, and what is to be noted.
+type ReadSite = (usize, Option<ReplicaSeen>, Option<Fenced>, Vec<String>);
+
+async fn read_site(shared: &Shared, index: usize) -> ReadSite {
     let name = &shared.topology.sites[index].name;
     let mut notes = Vec::new();
     let mut replica = None;
