@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use ha_core::backend::{
-    ArtifactStore, Database, Exposure, Fence, FileSync, Host, LoadBalancer, Probe, Replica, SiteSwitch, Workload,
+    ArtifactStore, Database, Exposure, Fence, FileSync, Host, LoadBalancer, Probe, Provisioner, Replica, SiteSwitch,
+    Workload,
 };
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::topology::{Component, Role, SettingErrors, Topology};
@@ -34,7 +35,7 @@ pub struct Part<'a> {
     pub name: &'a str,
     /// The backend's name and its settings. Read them with [`Settings`](ha_core::topology::Settings).
     pub component: &'a Component,
-    /// The hosts of the nodes, for what the cluster has one of; those that could not be built are missing, and reported.
+    /// The hosts of the nodes, for what acts over them; those that could not be built are missing, and reported.
     pub hosts: &'a [(String, Arc<dyn Host>)],
 }
 
@@ -78,6 +79,7 @@ roles! {
         fences: Fence, Fence, with_fence, "fences a site", [("command", "local")];
         replicas: Replica, Replica, with_replica, "drives a site's copy of the database",
             [("command", "local"), ("postgres", "migrate-postgres")];
+        provision: Provisioner, Provision, with_provisioner, "installs on a node", [("command", "local")];
     }
     cluster {
         files: FileSync, Files, with_files, "shares files",
@@ -157,6 +159,14 @@ impl Registry {
             registry.factories.replicas.insert("command", |part: Part<'_>| {
                 let config = ha_local::CommandReplicaConfig::from_component(part.component, part.topology, part.name)?;
                 Ok(Arc::new(ha_local::CommandReplica::new(part.name, config)) as Arc<dyn Replica>)
+            });
+            registry.factories.provision.insert("command", |part: Part<'_>| {
+                let config = ha_local::CommandProvisionerConfig::from_component(part.component)?;
+                let host = part.hosts.iter().find(|(name, _)| name == part.name).map(|(_, host)| host.clone());
+                // A host that could not be built is reported as such, and nothing is connected then.
+                let host = host.ok_or_else(|| refused("backend", "the settings of the node's host are refused"))?;
+                let provisioner = ha_local::CommandProvisioner::new(part.name, host, config);
+                Ok(Arc::new(provisioner) as Arc<dyn Provisioner>)
             });
             registry.factories.artifacts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalArtifactsConfig::from_component(part.component, part.topology)?;
@@ -251,7 +261,13 @@ fn rsync(component: &Component, part: Part<'_>) -> Result<ha_rsync::Rsync, Setti
     ha_rsync::Rsync::new(&config, part.hosts).map_err(|error| refused("backend", error))
 }
 
-#[cfg(any(feature = "migrate-mariadb", feature = "migrate-postgres", feature = "migrate-sqlite", feature = "rsync"))]
+#[cfg(any(
+    feature = "local",
+    feature = "migrate-mariadb",
+    feature = "migrate-postgres",
+    feature = "migrate-sqlite",
+    feature = "rsync"
+))]
 fn refused(key: &str, what: impl std::fmt::Display) -> SettingErrors {
     ha_core::topology::SettingError::new(key, what.to_string()).into()
 }

@@ -138,10 +138,9 @@ macro_rules! roles {
             }
 
             fn build(&self, topology: &Topology, wrong: &mut Vec<ConnectError>) -> Backends {
-                let mut backends = Backends {
-                    $( $each: self.$each.build(Role::$each_role, topology, &[], wrong), )*
-                    ..Backends::default()
-                };
+                // In the order of the list: what acts over hosts comes after them.
+                let mut backends = Backends::default();
+                $( backends.$each = self.$each.build(Role::$each_role, topology, &backends.hosts, wrong); )*
                 $( let built = self.$one.build(Role::$one_role, topology, &backends.hosts, wrong).pop();
                 backends.$one = built.map(|(_, built)| built); )*
                 backends

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Admin, Applied, CloneDatabase, Database, FileSync, HoldFiles, Migrate, ObserveDatabase, ObserveFileSync,
-    ReleaseFiles, Shared, StepError,
+    Admin, Applied, CloneDatabase, Database, FileSync, HandWriter, HoldFiles, Migrate, ObserveDatabase,
+    ObserveFileSync, ReleaseFiles, Shared, StepError,
 };
 use ha_core::engine::{Engine, RunError};
 use ha_core::journal::{Journal, JournalError, MemoryStore};
 use ha_core::procedure::Procedure;
 use ha_core::record::{Entry, Record, RunId};
 use ha_core::report::Event;
-use ha_core::state::{LeaseEpoch, Schema, SchemaChange, WriterEpoch};
+use ha_core::state::{LeaseEpoch, Schema, SchemaChange};
 use ha_core::topology::Name;
 use ha_testkit::world::{Controller, FakeDatabase, FakeFiles, Shape, World};
 use tokio::time::{Instant, sleep};
@@ -75,8 +75,8 @@ impl FileSync for SlowFiles {
         self.0.release(epoch, request).await
     }
 
-    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError> {
-        self.0.hand_writer(epoch, node, writer).await
+    async fn hand_writer(&self, epoch: LeaseEpoch, request: HandWriter) -> Result<Applied, StepError> {
+        self.0.hand_writer(epoch, request).await
     }
 }
 

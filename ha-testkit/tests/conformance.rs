@@ -120,6 +120,13 @@ mod a_faulty_exposure_without_faults {
     );
 }
 
+/// What installs on a node of the simulated world.
+mod the_fake_provisioner {
+    use ha_testkit::conformance::provisioner::FakeProvisionerFixture;
+
+    ha_testkit::conformance!(provisioner, FakeProvisionerFixture::new());
+}
+
 /// The artifact store of the simulated world.
 mod the_fake_artifact_store {
     use ha_testkit::conformance::artifacts::FakeArtifactsFixture;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, ErrorKind, FileSync, HoldFiles, ObserveFileSync, ReleaseFiles, Shared, StepError};
+use ha_core::backend::{
+    Applied, ErrorKind, FileSync, HandWriter, HoldFiles, ObserveFileSync, ReleaseFiles, Shared, StepError,
+};
 use ha_core::state::{Generation, LeaseEpoch, Sync, WriterEpoch};
 use ha_core::topology::Name;
 use ha_testkit::conformance::Breach;
@@ -137,15 +139,16 @@ impl FileSync for Broken {
         Ok(if self.is(Defect::ReleaseSaysApplied) { Applied::Applied } else { released })
     }
 
-    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError> {
+    async fn hand_writer(&self, epoch: LeaseEpoch, request: HandWriter) -> Result<Applied, StepError> {
+        let HandWriter { node, writer, .. } = request;
         let writer = match self.defect {
             Defect::HandOverDoesNothing => return Ok(Applied::Applied),
-            Defect::LowerWriterIsTaken => writer.max(self.inner.shared(node).await?.seen.next()),
-            Defect::HandOverIgnoresTheEpoch => self.inner.shared(node).await?.seen.next(),
+            Defect::LowerWriterIsTaken => writer.max(self.inner.shared(&node).await?.seen.next()),
+            Defect::HandOverIgnoresTheEpoch => self.inner.shared(&node).await?.seen.next(),
             _ => writer,
         };
         let epoch = self.epoch(epoch, Defect::NoFenceForHandOver);
-        let handed = self.spoil(self.inner.hand_writer(epoch, node, writer).await)?;
+        let handed = self.spoil(self.inner.hand_writer(epoch, HandWriter::new(node, writer)).await)?;
         Ok(if self.is(Defect::HandOverSaysApplied) { Applied::Applied } else { handed })
     }
 }

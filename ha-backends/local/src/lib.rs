@@ -13,6 +13,7 @@ pub mod fuzz;
 mod host;
 mod identity;
 mod launch;
+mod provision;
 mod runner;
 mod site;
 mod unit;
@@ -26,6 +27,7 @@ pub use exposure::{CommandExposure, CommandExposureConfig, LocalExposure};
 pub use files::{LocalFiles, LocalFilesConfig, generation_of};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
+pub use provision::{CommandProvisioner, CommandProvisionerConfig};
 pub use site::{
     CommandFence, CommandFenceConfig, CommandReplica, CommandReplicaConfig, CommandSwitch, CommandSwitchConfig,
     LocalSwitch,

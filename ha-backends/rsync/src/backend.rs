@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, ErrorKind, FileSync, HoldFiles, Host, ObserveFileSync, ReleaseFiles, Shared, StepError,
+    Applied, ErrorKind, FileSync, HandWriter, HoldFiles, Host, ObserveFileSync, ReleaseFiles, Shared, StepError,
 };
-use ha_core::state::{Generation, LeaseEpoch, WriterEpoch};
+use ha_core::state::{Generation, LeaseEpoch};
 use ha_core::telemetry::call_span;
 use ha_core::topology::Name;
 use tokio::task::JoinSet;
@@ -412,7 +412,8 @@ impl Inner {
         Ok(if same { Applied::AlreadySo } else { Applied::Applied })
     }
 
-    async fn hand_writer(&self, epoch: LeaseEpoch, node: Name, writer: WriterEpoch) -> Result<Applied, StepError> {
+    async fn hand_writer(&self, epoch: LeaseEpoch, request: HandWriter) -> Result<Applied, StepError> {
+        let HandWriter { node, writer, passed_over, .. } = request;
         let op = "hand_writer";
         let remote = self.remote(op, &node)?;
         let (mut read, mut unread) = (Vec::new(), None);
@@ -420,6 +421,7 @@ impl Inner {
             match status {
                 Ok(status) => read.push((one, status)),
                 Err(error) if one.node.name == node => return Err(error),
+                Err(_) if passed_over.contains(&one.node.name) => {}
                 Err(error) => unread = unread.or(Some(error)),
             }
         }
@@ -497,8 +499,8 @@ impl FileSync for Rsync {
         self.apart("release", &node, async move { inner.release(epoch, request).await }).await
     }
 
-    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError> {
-        let (inner, name) = (self.inner.clone(), node.clone());
-        self.apart("hand_writer", node, async move { inner.hand_writer(epoch, name, writer).await }).await
+    async fn hand_writer(&self, epoch: LeaseEpoch, request: HandWriter) -> Result<Applied, StepError> {
+        let (inner, node) = (self.inner.clone(), request.node.clone());
+        self.apart("hand_writer", &node, async move { inner.hand_writer(epoch, request).await }).await
     }
 }

@@ -19,6 +19,8 @@ pub enum FilesAction {
     Release,
     /// Lets the node write shared files, and no other: every file sync comes from it from then on.
     HandWriter,
+    /// The same, from a writer that nobody can reach and that is not fenced: a person answers for it.
+    TakeWriter,
     /// Puts a set of shared files on the node, staged and swapped.
     Deploy {
         /// The set that it has afterwards.
@@ -45,7 +47,8 @@ impl At<FilesAction> {
     /// The next writer is ready and tested and has what the last one has, and nothing is being copied.
     fn may_write(&self, law: Law<'_>, state: &ClusterState) -> Result<(), String> {
         let name = |node| &law.topology.node(node).name;
-        if let Some((open, _)) = state.nodes().find(|(_, node)| node.sync.is_open()) {
+        let lost = |node: NodeIx| state.is_lost(law.topology.node(node).domain);
+        if let Some((open, _)) = state.nodes().find(|(index, node)| node.sync.is_open() && !lost(*index)) {
             return Err(format!("the file sync into {} must be held first", name(open)));
         }
         let next = state.node(self.node);
@@ -70,7 +73,7 @@ impl Facets for At<FilesAction> {
     fn changes(&self, target: Target) -> bool {
         match self.action {
             // Whoever could write before gets its files from there.
-            A::HandWriter => matches!(target, Target::Files(_)),
+            A::HandWriter | A::TakeWriter => matches!(target, Target::Files(_)),
             A::Hold | A::Release | A::Deploy { .. } => self.target() == target,
         }
     }
@@ -106,13 +109,20 @@ impl Facets for At<FilesAction> {
                 "must be out of traffic, and the file sync into it held, before files are put there",
             ),
             A::HandWriter => self.may_write(law, state),
+            A::TakeWriter if law::writer(state).is_some_and(|last| !state.is_lost(law.topology.node(last).domain)) => {
+                Err(format!("{name} takes nothing over: the writer can be reached, and is demoted first"))
+            }
+            A::TakeWriter if state.lost().is_empty() => {
+                Err(format!("{name} takes nothing over: no failure domain is lost"))
+            }
+            A::TakeWriter => self.may_write(law, state),
         }
     }
 
     fn guards(&self) -> Invariant {
         match self.action {
             A::Release => Invariant::Sync,
-            A::HandWriter => Invariant::OneWriter,
+            A::HandWriter | A::TakeWriter => Invariant::OneWriter,
             A::Hold | A::Deploy { .. } => Invariant::Order,
         }
     }
@@ -143,7 +153,7 @@ impl Facets for At<FilesAction> {
                     node.generation = generation;
                 }
             }
-            A::HandWriter => hand_writer(state, self.node)?,
+            A::HandWriter | A::TakeWriter => hand_writer(state, self.node)?,
             A::Deploy { to } => state.node_mut(self.node).generation = Some(to),
         }
         Ok(())
@@ -160,7 +170,7 @@ impl Facets for At<FilesAction> {
                     node.generation = None;
                 }
             }
-            A::HandWriter => {
+            A::HandWriter | A::TakeWriter => {
                 if demote(&mut next).is_err() {
                     return Vec::new();
                 }
@@ -172,7 +182,7 @@ impl Facets for At<FilesAction> {
 
     fn repays(&self) -> &'static [LoanKind] {
         match self.action {
-            A::Release | A::HandWriter => &[LoanKind::SyncHeld],
+            A::Release | A::HandWriter | A::TakeWriter => &[LoanKind::SyncHeld],
             A::Hold | A::Deploy { .. } => &[],
         }
     }
@@ -185,7 +195,7 @@ impl Facets for At<FilesAction> {
                 let from = law::writer(state).map(|writer| state.node(writer).generation);
                 node.sync == Sync::Active && from.is_none_or(|from| from == node.generation)
             }
-            A::HandWriter => node.writer > WriterEpoch::default(),
+            A::HandWriter | A::TakeWriter => node.writer > WriterEpoch::default(),
             A::Deploy { to } => node.generation == Some(to),
         }
     }
@@ -196,7 +206,9 @@ impl Facets for At<FilesAction> {
         match self.action {
             A::Hold => vec![A::Release.on(self.node)],
             A::Release => vec![A::Hold.on(self.node), deploy],
-            A::HandWriter => known_good.writer.map(|writer| A::HandWriter.on(writer)).into_iter().collect(),
+            A::HandWriter | A::TakeWriter => {
+                known_good.writer.map(|writer| A::HandWriter.on(writer)).into_iter().collect()
+            }
             A::Deploy { .. } => vec![deploy],
         }
     }
@@ -210,6 +222,7 @@ impl Facets for At<FilesAction> {
             A::Hold => "hold sync",
             A::Release => "release sync",
             A::HandWriter => "hand writer",
+            A::TakeWriter => "take writer over",
             A::Deploy { .. } => "deploy",
         }
     }
@@ -218,7 +231,7 @@ impl Facets for At<FilesAction> {
         let name = self.name();
         match self.action {
             A::Deploy { to } => format!("{name} generation {}", facts.generations.sequence(to)),
-            A::HandWriter | A::Hold | A::Release => name.into(),
+            A::HandWriter | A::TakeWriter | A::Hold | A::Release => name.into(),
         }
     }
 
@@ -226,7 +239,7 @@ impl Facets for At<FilesAction> {
         let (what, node) = (self.what(facts), &topology.node(self.node).name);
         match self.action {
             A::Deploy { .. } => format!("{what} on {node}"),
-            A::HandWriter => format!("{what} to {node}"),
+            A::HandWriter | A::TakeWriter => format!("{what} to {node}"),
             A::Hold | A::Release => format!("{what} {node}"),
         }
     }

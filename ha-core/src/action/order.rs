@@ -4,8 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CloneAction, ExposureAction, Facets, FilesAction, KnownGood, SchemaAction, ServerAction, SiteAction, TrafficAction,
-    WorkAction,
+    CloneAction, ExposureAction, Facets, FilesAction, KnownGood, ProvisionAction, SchemaAction, ServerAction,
+    SiteAction, TrafficAction, WorkAction,
 };
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
@@ -45,6 +45,8 @@ pub enum Action {
     Exposure(ExposureAction),
     /// To a site.
     Site(SiteAction),
+    /// To a node that joins the members, or leaves them.
+    Provision(ProvisionAction),
 }
 
 /// An action on one node.
@@ -90,6 +92,8 @@ pub enum Order {
     Exposure(ExposureAction),
     /// To a site.
     Site(SiteAction),
+    /// To a node that joins the members, or leaves them.
+    Provision(At<ProvisionAction>),
 }
 
 impl Action {
@@ -104,6 +108,7 @@ impl Action {
             Self::Clone(action) => Order::Clone(action),
             Self::Exposure(action) => Order::Exposure(action),
             Self::Site(action) => Order::Site(action),
+            Self::Provision(action) => Order::Provision(At { node, action }),
         }
     }
 
@@ -114,7 +119,7 @@ impl Action {
             Self::Clone(action) => Some(Order::Clone(action)),
             Self::Exposure(action) => Some(Order::Exposure(action)),
             Self::Site(action) => Some(Order::Site(action)),
-            Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) => None,
+            Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) | Self::Provision(_) => None,
         }
     }
 
@@ -162,6 +167,7 @@ impl Order {
             Self::Clone(order) => order,
             Self::Exposure(order) => order,
             Self::Site(order) => order,
+            Self::Provision(order) => order,
         }
     }
 
@@ -176,6 +182,7 @@ impl Order {
             Self::Clone(action) => Action::Clone(action),
             Self::Exposure(action) => Action::Exposure(action),
             Self::Site(action) => Action::Site(action),
+            Self::Provision(order) => Action::Provision(order.action),
         }
     }
 
@@ -231,7 +238,8 @@ impl Order {
             | Self::Schema(_)
             | Self::Clone(_)
             | Self::Exposure(_)
-            | Self::Site(_) => false,
+            | Self::Site(_)
+            | Self::Provision(_) => false,
         }
     }
 

@@ -119,6 +119,45 @@ impl ReleaseFiles {
     }
 }
 
+/// Asks that one node writes the shared files, and no other.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::backend::HandWriter;
+/// use ha_core::state::WriterEpoch;
+/// use ha_core::topology::Name;
+///
+/// let request = HandWriter::new(Name::new("esb2")?, WriterEpoch::new(4));
+/// assert!(request.passed_over.is_empty());
+/// # Ok::<(), ha_core::topology::InvalidName>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HandWriter {
+    /// The node.
+    pub node: Name,
+    /// The epoch with which it writes, higher than any before.
+    pub writer: WriterEpoch,
+    /// The nodes that are passed over where they cannot be asked, though one of them may be the writer: a person answers for it
+    /// that none of them writes. Default none.
+    pub passed_over: Vec<Name>,
+}
+
+impl HandWriter {
+    /// Asks that `node` writes with this epoch.
+    pub fn new(node: Name, writer: WriterEpoch) -> Self {
+        Self { node, writer, passed_over: Vec::new() }
+    }
+
+    /// Passes these nodes over where they cannot be asked.
+    #[must_use]
+    pub fn passing_over(mut self, nodes: Vec<Name>) -> Self {
+        self.passed_over = nodes;
+        self
+    }
+}
+
 /// Reads how files are shared.
 #[async_trait]
 pub trait ObserveFileSync: Debug + Send + std::marker::Sync + 'static {
@@ -173,12 +212,13 @@ pub trait FileSync: ObserveFileSync {
     /// Not cancel safe: read `shared`.
     async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError>;
 
-    /// Takes the right to write from whoever has it, then gives it to `node` with `writer`, higher than any before. The
+    /// Takes the right to write from whoever has it, then gives it to a node with a writer epoch that is higher than any before. The
     /// sync into the old writer is there from then on, held; the one into the new writer is gone.
     ///
     /// # Errors
-    /// As [`hold`](Self::hold); `Conflict` when a higher writer epoch was seen, without effect.
+    /// As [`hold`](Self::hold); `Conflict` when a higher writer epoch was seen, without effect. A node that cannot be asked and may
+    /// be the writer is an error without effect, unless the request passes it over.
     /// # Cancel safety
     /// Not cancel safe: nobody may be able to write; read `shared`.
-    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError>;
+    async fn hand_writer(&self, epoch: LeaseEpoch, request: HandWriter) -> Result<Applied, StepError>;
 }

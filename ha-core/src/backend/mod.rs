@@ -19,6 +19,7 @@ mod host_files;
 mod host_work;
 pub mod linux;
 mod probe;
+mod provisioner;
 mod replica;
 mod site_switch;
 mod workload;
@@ -35,7 +36,7 @@ pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};
 pub use exposure::{ExposeRoute, Exposure, HideRoute, ObserveExposure, RouteOn};
 pub use fence::{Fence, FenceSite, Fenced, ObserveFence};
-pub use file_sync::{FileSync, HoldFiles, ObserveFileSync, ReleaseFiles, Shared};
+pub use file_sync::{FileSync, HandWriter, HoldFiles, ObserveFileSync, ReleaseFiles, Shared};
 pub use host::{
     Ended, Fencing, Host, HostCapabilities, HostIdentity, Incarnation, Installed, ObserveHost, Ran, RunCommand,
     ServerProcess,
@@ -43,6 +44,7 @@ pub use host::{
 pub use host_files::{Content, Expect, FileStat, HostFiles, ObserveHostFiles, PutFile, SwitchLink, TreeDigest};
 pub use host_work::{DetachedWork, InvalidWorkId, ObserveDetachedWork, WorkId, WorkOutput, WorkState};
 pub use probe::{Probe, Ready};
+pub use provisioner::{Deprovision, Installation, ObserveProvisioner, Provision, Provisioner};
 pub use replica::{DemoteReplica, FollowReplica, ObserveReplica, PromoteReplica, Replica};
 pub use site_switch::{Consumers, LeadConsumers, ObserveSiteSwitch, SiteSwitch};
 pub use workload::{ObserveWorkload, Workload};

@@ -97,6 +97,16 @@ async fn ask_all(
 /// Asks one node; with `all` also its probe, its release and its process.
 async fn ask(shared: &Shared, node: NodeIx, programs: &[String], all: bool) -> Found {
     let (host, probe) = (&shared.hosts[node.index()], &shared.probes[node.index()]);
+    let provisioner = shared.provision[node.index()].as_ref();
+    if all && let Some(provisioner) = provisioner {
+        let (missing, installed) =
+            tokio::join!(timeout(READ_LIMIT, provisioner.missing()), timeout(READ_LIMIT, provisioner.installation()));
+        // On a node that is to be installed nothing else can be there yet.
+        if let Ok(Ok(None)) = installed {
+            let missing = missing.ok().and_then(Result::ok).unwrap_or_default();
+            return Found { node, missing, process: None };
+        }
+    }
     let mut missing = timeout(READ_LIMIT, host.missing(programs)).await.ok().and_then(Result::ok).unwrap_or_default();
     if !all {
         return Found { node, missing, process: None };
@@ -110,14 +120,17 @@ async fn ask(shared: &Shared, node: NodeIx, programs: &[String], all: bool) -> F
         let name = &shared.topology.node(node).name;
         missing.extend(timeout(READ_LIMIT, store.missing(name)).await.ok().and_then(Result::ok).unwrap_or_default());
     }
-    // What it follows from is told above; a spare whose release cannot be read is not used.
+    if let Some(provisioner) = provisioner {
+        missing.extend(timeout(READ_LIMIT, provisioner.missing()).await.ok().and_then(Result::ok).unwrap_or_default());
+    }
+    // What it follows from is told above; a spare whose release cannot be read is not used, and what can be installed may be absent.
     if missing.is_empty() && !shared.topology.node(node).spare {
         match timeout(READ_LIMIT, host.installed()).await {
-            Ok(Ok(Installed::Absent)) => {
+            Ok(Ok(Installed::Absent)) if provisioner.is_none() => {
                 missing.push("no release is installed: correct its home, or install one".into())
             }
             Ok(Err(error)) if !is_passing(&error) => missing.push(format!("its release cannot be read: {error}")),
-            Ok(Ok(Installed::Release(_)) | Err(_)) | Err(_) => {}
+            Ok(Ok(Installed::Absent | Installed::Release(_)) | Err(_)) | Err(_) => {}
         }
     }
     let process = timeout(READ_LIMIT, host.process()).await.ok().and_then(Result::ok);

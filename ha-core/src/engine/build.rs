@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use super::error::BuildError;
 use crate::backend::{
-    ArtifactStore, Database, Exposure, Fence, FileSync, Host, LoadBalancer, MemberRef, Probe, Replica, SiteSwitch,
-    Workload,
+    ArtifactStore, Database, Exposure, Fence, FileSync, Host, LoadBalancer, MemberRef, Probe, Provisioner, Replica,
+    SiteSwitch, Workload,
 };
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
@@ -52,6 +52,7 @@ pub(super) struct Shared {
     /// Those of each site, in the order of the topology.
     pub(super) fences: Vec<Option<Arc<dyn Fence>>>,
     pub(super) replicas: Vec<Option<Arc<dyn Replica>>>,
+    pub(super) provision: Vec<Option<Arc<dyn Provisioner>>>,
     pub(super) owner: String,
 }
 
@@ -112,6 +113,7 @@ pub struct EngineBuilder {
     switch: Option<Arc<dyn SiteSwitch>>,
     fences: BTreeMap<String, Arc<dyn Fence>>,
     replicas: BTreeMap<String, Arc<dyn Replica>>,
+    provision: BTreeMap<String, Arc<dyn Provisioner>>,
     journal: Arc<dyn Journal>,
     lease: Arc<dyn Lease>,
     owner: String,
@@ -134,6 +136,7 @@ impl Engine {
             switch: None,
             fences: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            provision: BTreeMap::new(),
             journal: store.clone(),
             lease: store,
             owner: "controller".into(),
@@ -224,6 +227,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives what installs on a node with `[node.provision]`, by the node's name.
+    #[must_use]
+    pub fn with_provisioner(mut self, node: impl Into<String>, backend: Arc<dyn Provisioner>) -> Self {
+        self.provision.insert(node.into(), backend);
+        self
+    }
+
     /// Gives journal and lease. Several controllers of one cluster must share them.
     #[must_use]
     pub fn with_store(mut self, journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Self {
@@ -248,9 +258,6 @@ impl EngineBuilder {
         let balancers = in_order(topology, Role::Balancer, "balancer", "with_balancer", self.balancers)?;
         let hosts = in_order(topology, Role::Host, "host", "with_host", self.hosts)?;
         let probes = in_order(topology, Role::Probe, "probe", "with_probe", self.probes)?;
-        let mut workloads = in_order(topology, Role::Work, "workload", "with_work", self.work)?.into_iter();
-        let work =
-            topology.nodes.iter().map(|node| node.component(Role::Work).and_then(|_| workloads.next())).collect();
         let switch = where_declared(topology, Role::Switch, "site switch", "with_switch", self.switch)?;
         let mut fences = in_order(topology, Role::Fence, "fence", "with_fence", self.fences)?.into_iter();
         let fences =
@@ -258,6 +265,8 @@ impl EngineBuilder {
         let mut replicas = in_order(topology, Role::Replica, "replica", "with_replica", self.replicas)?.into_iter();
         let replicas =
             topology.sites.iter().map(|site| site.component(Role::Replica).and_then(|_| replicas.next())).collect();
+        let work = of_nodes(topology, Role::Work, "workload", "with_work", self.work)?;
+        let provision = of_nodes(topology, Role::Provision, "provisioner", "with_provisioner", self.provision)?;
         let files = where_declared(topology, Role::Files, "file sync", "with_files", self.files)?;
         let database = where_declared(topology, Role::Database, "database", "with_database", self.database)?;
         let exposure = where_declared(topology, Role::Exposure, "exposure", "with_exposure", self.exposure)?;
@@ -275,6 +284,7 @@ impl EngineBuilder {
             switch,
             fences,
             replicas,
+            provision,
             journal: self.journal,
             lease: self.lease,
             owner: self.owner,
@@ -299,6 +309,18 @@ fn in_order<T: ?Sized>(
         Some(name) => Err(BuildError::Unknown { what, name }),
         None => Ok(ordered),
     }
+}
+
+/// Returns the backends of a role that not every node has, one entry a node.
+fn of_nodes<T: ?Sized>(
+    topology: &Topology,
+    role: Role,
+    what: &'static str,
+    method: &'static str,
+    given: BTreeMap<String, Arc<T>>,
+) -> Result<Vec<Option<Arc<T>>>, BuildError> {
+    let mut given = in_order(topology, role, what, method, given)?.into_iter();
+    Ok(topology.nodes.iter().map(|node| node.component(role).and_then(|_| given.next())).collect())
 }
 
 /// Returns the backend of a role of the cluster itself, where it is declared.

@@ -43,6 +43,12 @@ pub enum PlanError {
         /// What, as text.
         what: String,
     },
+    /// What was asked for is so already.
+    #[error("{what} already: there is nothing to do")]
+    AlreadySo {
+        /// What, as text.
+        what: String,
+    },
     /// The change holds files back on a node, and files that are shared in this way cannot be held there.
     #[error("files of kind {kind} cannot be held back on one node: {what}; {fix}")]
     NotHeld {

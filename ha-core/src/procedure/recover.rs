@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::step::{is_admitted_as_spare, renewal, step};
 use super::{Planned, site};
-use crate::action::{Action, KnownGood, ServerAction, TrafficAction, WorkAction};
+use crate::action::{Action, FilesAction, KnownGood, ServerAction, TrafficAction, WorkAction};
 use crate::law::{self, Law, Phase};
 use crate::machine::RunState;
 use crate::plan::{CarriesOn, ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage};
@@ -23,7 +23,11 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
     if plan.goal.site.is_some() {
         return site::carry_on(topology, plan, run, back);
     }
-    if plan.goal.generation.is_some() || plan.goal.exposure.is_some() {
+    let holds_files = plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| match step.action {
+        Action::Files(action) => action != FilesAction::Release,
+        _ => false,
+    });
+    if plan.goal.generation.is_some() || plan.goal.exposure.is_some() || holds_files {
         return Err("a change of shared files or routes is not carried on by itself".into());
     }
     let forward_only = match plan.carries_on() {
@@ -358,14 +362,23 @@ impl Recovery<'_> {
     }
 
     fn living_members(&self) -> impl Iterator<Item = NodeIx> {
-        self.nodes(|node| !node.spare && !self.start.is_lost(node.domain))
+        let living = self.nodes(|node| !node.spare && !self.start.is_lost(node.domain));
+        living.filter(|node| !self.is_joining(*node))
+    }
+
+    /// Tells whether a node was about to become a member and is none yet: it is left as it is, held out.
+    fn is_joining(&self, node: NodeIx) -> bool {
+        let state = self.start.node(node);
+        let tested = state.process.is_ready() && state.is_tested();
+        self.known_good[node.index()].is_none() && !law::is_exposed(self.start, node) && !tested
     }
 
     /// Lists who may stand by: as many members as did when the run began, less the lost ones; and, should the rest not carry what it
     /// must, nobody.
     fn standbys(&self) -> Vec<Vec<NodeIx>> {
         let held_out = |node: &NodeIx| self.began.members(*node).iter().all(|member| member.traffic == Traffic::Out);
-        let stood_by = self.nodes(|node| !node.spare).filter(held_out).count();
+        let members = self.nodes(|node| !node.spare).filter(|node| !self.is_joining(*node));
+        let stood_by = members.filter(held_out).count();
         let lost = self.nodes(|node| !node.spare && self.start.is_lost(node.domain)).count();
         let mut out: Vec<NodeIx> = self.living_members().filter(|node| !law::is_exposed(self.start, *node)).collect();
         let count = stood_by.saturating_sub(lost).min(out.len());

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::recover::phase_of;
-use super::step::{renewal, step};
+use super::step::{release_of_the_others, renewal, step, without_what_is_gone};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, KnownGood, ServerAction, TrafficAction};
 use crate::law;
@@ -105,31 +105,12 @@ impl RejoinRequest {
 
     /// Returns the release that it gets: the one that the other members have.
     fn release(&self, seen: Snapshot<'_>, node: NodeIx) -> Result<ReleaseId, PlanError> {
-        let others = seen.topology.members().map(|(index, _)| index).filter(|index| *index != node);
-        let serving = others.filter(|index| seen.state.node(*index).is_tested());
-        let mut releases: Vec<ReleaseId> = serving.filter_map(|index| seen.state.node(index).release).collect();
-        releases.sort_unstable();
-        releases.dedup();
-        let name = |id: ReleaseId| seen.facts.releases.name(id).to_owned();
-        let to = match releases[..] {
-            [one] => one,
-            [] => {
-                return Err(PlanError::Incomplete(
-                    "no other member serves, so that nobody says which release it needs".into(),
-                ));
-            }
-            _ => {
-                let all: Vec<String> = releases.into_iter().map(name).collect();
-                let what =
-                    format!("the other members have several releases: {}; bring them to one first", all.join(", "));
-                return Err(PlanError::Incomplete(what));
-            }
-        };
+        let to = release_of_the_others(seen, node)?;
         if seen.state.node(node).release != Some(to) && (self.apply.is_empty() || self.restore.is_empty()) {
             let what = format!(
                 "{} does not have release {} of the other members: say how it gets it (RejoinRequest::with_change)",
                 self.node,
-                name(to)
+                seen.facts.releases.name(to)
             );
             return Err(PlanError::Incomplete(what));
         }
@@ -218,19 +199,6 @@ impl RejoinRequest {
         }
         Plan::from(draft)
     }
-}
-
-/// Returns the state in which the other members that do not answer, and are held out, count as lost: they are not asked for.
-fn without_what_is_gone(seen: Snapshot<'_>, node: NodeIx) -> ClusterState {
-    let (topology, mut state) = (seen.topology, seen.state.clone());
-    for domain in topology.domains().filter(|domain| *domain != topology.node(node).domain) {
-        let gone =
-            |node: NodeIx| seen.state.node(node).process == Process::Unknown && !law::is_exposed(seen.state, node);
-        if topology.nodes_of(domain).all(gone) {
-            state.set_lost(domain);
-        }
-    }
-    state
 }
 
 /// Lists the spares that run and are not held out, or are ready: they stand in for somebody.

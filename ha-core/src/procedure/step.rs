@@ -1,8 +1,10 @@
 //! What the procedures have in common: steps with their attempts, and what a spare does.
 
+use super::{PlanError, Snapshot};
 use crate::action::{Action, ServerAction};
+use crate::law;
 use crate::plan::Step;
-use crate::state::{ClusterState, MemberKind, ReleaseId};
+use crate::state::{ClusterState, MemberKind, Process, ReleaseId};
 use crate::topology::{NodeIx, Policy, Topology};
 
 /// Describes a step. What leaves a server half-changed is tried once; all else once more.
@@ -24,4 +26,39 @@ pub(super) fn is_admitted_as_spare(topology: &Topology, state: &ClusterState, sp
         let all_serve = serve >= topology.members_of(port.pool).count();
         all_serve || state.member(member).kind == MemberKind::Backup
     })
+}
+
+/// Returns the state in which the other members that do not answer, and are held out, count as lost: they are not asked for.
+pub(super) fn without_what_is_gone(seen: Snapshot<'_>, node: NodeIx) -> ClusterState {
+    let (topology, mut state) = (seen.topology, seen.state.clone());
+    for domain in topology.domains().filter(|domain| *domain != topology.node(node).domain) {
+        let gone =
+            |node: NodeIx| seen.state.node(node).process == Process::Unknown && !law::is_exposed(seen.state, node);
+        if topology.nodes_of(domain).all(gone) {
+            state.set_lost(domain);
+        }
+    }
+    state
+}
+
+/// Returns the release that a node gets which joins the members: the one that the others have.
+pub(super) fn release_of_the_others(seen: Snapshot<'_>, node: NodeIx) -> Result<ReleaseId, PlanError> {
+    let others = seen.topology.members().map(|(index, _)| index).filter(|index| *index != node);
+    let serving = others.filter(|index| seen.state.node(*index).is_tested());
+    let mut releases: Vec<ReleaseId> = serving.filter_map(|index| seen.state.node(index).release).collect();
+    releases.sort_unstable();
+    releases.dedup();
+    let name = |id: ReleaseId| seen.facts.releases.name(id).to_owned();
+    match releases[..] {
+        [one] => Ok(one),
+        [] => {
+            let what = "no other member serves, so that nobody says which release it needs";
+            Err(PlanError::Incomplete(what.into()))
+        }
+        _ => {
+            let all: Vec<String> = releases.into_iter().map(name).collect();
+            let what = format!("the other members have several releases: {}; bring them to one first", all.join(", "));
+            Err(PlanError::Incomplete(what))
+        }
+    }
 }

@@ -60,6 +60,8 @@ pub enum Evidence {
         /// The release.
         release: String,
     },
+    /// Nothing is installed any more.
+    Removed,
     /// The test gate passed.
     GatePassed {
         /// The release that was tested.
@@ -159,6 +161,7 @@ impl fmt::Display for Evidence {
             }
             Self::Ready { release, process: None } => write!(f, "ready with release {release}"),
             Self::Installed { release } => write!(f, "release {release} is installed"),
+            Self::Removed => f.write_str("nothing is installed any more"),
             Self::GatePassed { release } => write!(f, "release {release} passed its test"),
             Self::Watched { soak_ms, probes_passed } => {
                 write!(f, "watched for {soak_ms} ms, {probes_passed} probes passed")

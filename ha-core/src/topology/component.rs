@@ -44,6 +44,8 @@ pub enum Role {
     Fence,
     /// Drives a site's copy of the database.
     Replica,
+    /// Installs a node as the members are, and takes its installation away.
+    Provision,
 }
 
 /// Whom a component belongs to.
@@ -62,7 +64,7 @@ pub enum Owner {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Balancer,
         Self::Host,
         Self::Probe,
@@ -74,6 +76,7 @@ impl Role {
         Self::Switch,
         Self::Fence,
         Self::Replica,
+        Self::Provision,
     ];
 
     /// Returns its owner, its table inside the owner's (`None` where it is the owner's table itself), and whether each owner
@@ -91,6 +94,7 @@ impl Role {
             Self::Switch => (Owner::Cluster, Some("switch"), false),
             Self::Fence => (Owner::Site, Some("fence"), false),
             Self::Replica => (Owner::Site, Some("replica"), false),
+            Self::Provision => (Owner::Node, Some("provision"), false),
         }
     }
 
@@ -258,6 +262,13 @@ impl NodeSpec {
     #[must_use]
     pub fn with_work(mut self, work: Component) -> Self {
         self.components.set(Role::Work, work);
+        self
+    }
+
+    /// Says what installs it as the members are, and takes its installation away. Default: nothing does.
+    #[must_use]
+    pub fn with_provision(mut self, provision: Component) -> Self {
+        self.components.set(Role::Provision, provision);
         self
     }
 }
@@ -443,7 +454,9 @@ mod tests {
         let nodes = ["node esb1.host", "node esb1.probe", "node esb1.work"];
         let cluster = ["files", "database", "exposure", "artifacts", "switch"];
         let sites = ["site north.fence", "site north.replica"];
-        assert_eq!(keys, [&["balancer lb1", nodes[0], nodes[1], nodes[2]][..], &cluster, &sites].concat());
+        let own = ["balancer lb1", nodes[0], nodes[1], nodes[2]];
+        let expected = [&own[..], &cluster, &sites, &["node esb1.provision"]].concat();
+        assert_eq!(keys, expected);
     }
 
     #[test]

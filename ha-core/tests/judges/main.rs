@@ -13,4 +13,5 @@ mod exposure;
 mod folding;
 mod law_capacity;
 mod law_invariants;
+mod provisioning;
 mod reactions;

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use ha_core::engine::RunError;
 use ha_core::law::Invariant;
+use ha_core::plan::Draft;
 use ha_core::plan::Plan;
-use ha_core::procedure::{OutageRequest, PlanError, RejoinRequest};
+use ha_core::procedure::{
+    AddNodeRequest, HandOverRequest, OutageRequest, PlanError, Procedure, RejoinRequest, RetireNodeRequest,
+};
 use ha_core::state::{SchemaChange, SchemaVerdict};
 use ha_core::topology::{Topology, TopologyError};
 
@@ -283,7 +286,56 @@ pub async fn recoveries() -> Result<Vec<Case>, RunError> {
         Expected::Refused(Invariant::OneMoreFailure, "stop spare1"),
     ));
     cases.push(case("return of a lost member", &back, back.plan.clone(), Expected::Proven));
+    cases.extend(growth().await?);
     Ok(cases)
+}
+
+/// Makes the cases of clusters that grow, shrink or hand their writer over.
+async fn growth() -> Result<Vec<Case>, RunError> {
+    let mut cases = Vec::new();
+    let three = Shape::active_active(3, 1000).with_files().with_provision();
+    let handed = planned_by(&three, &HandOverRequest::to("esb1"), |_| {}).await?;
+    let mut open = Draft::from(handed.plan.clone());
+    open.stages.remove(0);
+    cases.push(case(
+        "hand-over, while files are still copied",
+        &handed,
+        open.into(),
+        Expected::Refused(Invariant::OneWriter, "hand writer"),
+    ));
+    cases.push(case("hand-over of the writer", &handed, handed.plan.clone(), Expected::Proven));
+    let absent = |world: &World| {
+        world.let_write("esb1");
+        world.not_installed("esb3");
+    };
+    let added = planned_by(&three, &AddNodeRequest::of("esb3"), absent).await?;
+    let untested = literal::without_gates(&added);
+    cases.push(case(
+        "a node is added, in traffic as soon as its server runs",
+        &added,
+        untested,
+        Expected::Refused(Invariant::Tested, "admit"),
+    ));
+    cases.push(case("a node is added", &added, added.plan.clone(), Expected::Proven));
+    let retired = planned_by(&three, &RetireNodeRequest::of("esb3"), |_| {}).await?;
+    let mut kept = Draft::from(retired.plan.clone());
+    kept.stages.retain(|stage| stage.name != "hand the writer over");
+    cases.push(case(
+        "a node is retired that still writes the shared files",
+        &retired,
+        kept.into(),
+        Expected::Refused(Invariant::Order, "retire"),
+    ));
+    cases.push(case("a node is retired", &retired, retired.plan.clone(), Expected::Proven));
+    Ok(cases)
+}
+
+/// Plans a procedure for a cluster of this shape, once it was made what the procedure is about.
+async fn planned_by(shape: &Shape, procedure: &dyn Procedure, make: impl FnOnce(&World)) -> Result<Planned, RunError> {
+    let world = world(shape)?;
+    make(&world);
+    let plan = world.engine().plan(procedure).await?.plan().clone();
+    Ok(Planned { shape: shape.clone(), world, plan })
 }
 
 /// Loses the first member at rest, and plans what follows; with `back`, its return after that.

@@ -157,7 +157,7 @@ fn carry_out(world: &World, plan: &Plan, order: Order) -> Result<Option<String>,
                     node.sync = if node.sync == Sync::None { Sync::None } else { Sync::Active };
                     return Ok(copy(&mut inner));
                 }
-                FilesAction::HandWriter => hand_writer(&mut inner, name),
+                FilesAction::HandWriter | FilesAction::TakeWriter => hand_writer(&mut inner, name),
                 FilesAction::Deploy { to } => {
                     node.generation = plan.facts().generations.get(to).cloned();
                     return Ok(copy(&mut inner));

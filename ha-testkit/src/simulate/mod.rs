@@ -5,6 +5,7 @@
 
 mod blind;
 mod excuse;
+mod grow;
 mod loss;
 mod loss_scenario;
 mod loss_watch;
@@ -17,6 +18,7 @@ mod site;
 mod watch;
 
 pub use blind::harm_of;
+pub use grow::{Grow, GrowScenario, Grown, simulate_grow};
 pub use loss::{Aftermath, simulate_loss};
 pub use loss_scenario::{LossScenario, Return};
 pub use mutate::{Mutant, mutants};

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::blind::Before;
-use super::excuse::{Floors, REACTION, later, lost_without_excuse};
-use super::watch::{Watch, short_after_loss};
+use super::excuse::{Floors, REACTION, UNSEEN, later, lost_without_excuse};
+use super::watch::{Seen, Watch, short_after_loss, sums};
 use super::{Broken, FaultAt, Scenario, harm_of};
 use crate::world::{Controller, Served, World};
 
@@ -123,7 +123,25 @@ pub async fn simulate_death(
     controller: &Controller,
     meanwhile: &impl AsyncFn(&World),
 ) -> Outcome {
+    let untrue = |world: &World, before: &Before, plan: &Plan, end: End| before.untrue(world, plan, end);
+    simulate_judged(world, planned, faults, controller, meanwhile, &untrue).await
+}
+
+/// Lists what is not as the end of a run says, beside how the world was before it.
+pub(super) type Untrue<'a> = dyn Fn(&World, &Before, &Plan, End) -> Vec<String> + 'a;
+
+/// The same, with a judge of its own for what the end of the run says.
+pub(super) async fn simulate_judged(
+    world: &World,
+    planned: Planned,
+    faults: &[FaultAt],
+    controller: &Controller,
+    meanwhile: &impl AsyncFn(&World),
+    untrue: &Untrue<'_>,
+) -> Outcome {
     let (clients, watch) = (world.clients_every(Duration::from_millis(50)), Watch::start(world.clone()));
+    // What the cluster lacks before the run, which may be why it is made, is not the run's to answer for.
+    let lacking = sums(world, &[]);
     let (began, floors, before) = (Instant::now(), Floors::default(), Before::of(world));
     let goal = planned.plan().clone();
     for fault in faults {
@@ -134,12 +152,20 @@ pub async fn simulate_death(
     sleep(REACTION).await;
     let (served, seen) = (clients.stop().await, watch.end());
     let lost = faults.iter().any(|fault| matches!(fault, FaultAt::Loss { .. }));
+    // A run that is over before it can see the loss reacts to nothing.
+    let seen_in_time = |fault: &FaultAt| matches!(fault, FaultAt::Loss { after, .. } if *after + UNSEEN <= took);
+    let is_over = lost && !faults.iter().any(seen_in_time);
+    let of_the_run = |seen: &Seen| {
+        let Some(short) = &seen.short else { return true };
+        let lowered = lacking.get(&short.sum).is_none_or(|had| short.has < *had);
+        lowered && !(is_over && seen.at > took)
+    };
     let mut broken: Vec<Broken> =
-        seen.into_iter().filter(|seen| !floors.excuse(seen, faults)).map(Broken::from).collect();
-    if let Some(short) = short_after_loss(world).filter(|_| lost) {
+        seen.into_iter().filter(|seen| !floors.excuse(seen, faults)).filter(of_the_run).map(Broken::from).collect();
+    if let Some(short) = short_after_loss(world).filter(|_| lost && !is_over) {
         broken.push(Broken { at: began.elapsed(), what: format!("settled: {short}") });
     }
-    if let Some(what) = lost_without_excuse(&served, faults) {
+    if let Some(what) = lost_without_excuse(&served, faults).filter(|_| !is_over) {
         broken.push(Broken { at: took, what });
     }
     let entries = world.store().read(&"run".into()).await.unwrap_or_default();
@@ -156,7 +182,7 @@ pub async fn simulate_death(
         broken.push(Broken { at: took, what: format!("the run ended {end} with loans open: {open:?}") });
     }
     if !lost {
-        let untrue = before.untrue(world, &goal, end).into_iter();
+        let untrue = untrue(world, &before, &goal, end).into_iter();
         broken.extend(untrue.map(|what| Broken { at: took, what: format!("the run ended {end}, and {what}") }));
     }
     Outcome::Ran { end, open, broken, trace: trace(&entries, &served), served, took }

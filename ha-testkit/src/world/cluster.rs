@@ -21,7 +21,7 @@ use super::model::{FakeNode, Inner, Life, Members, members_of_pool, runs_at_rest
 use super::site::Sites;
 use super::{
     Clients, Controller, FakeArtifacts, FakeBalancer, FakeDatabase, FakeExposure, FakeFence, FakeFiles, FakeHost,
-    FakeProbe, FakeReplica, FakeSwitch, FakeWorkload,
+    FakeProbe, FakeProvisioner, FakeReplica, FakeSwitch, FakeWorkload,
 };
 
 /// One simulated cluster. Cheap to clone; clones share the world.
@@ -92,6 +92,8 @@ impl World {
                 installed: "1.0".into(),
                 damaged: false,
                 on_clone: false,
+                absent: false,
+                configuration: "c1".into(),
                 stop_budget: None,
                 missing: BTreeSet::new(),
                 process: runs_at_rest(&topology, node).then_some(life),
@@ -184,6 +186,10 @@ impl World {
             if node.component(Role::Work).is_some() {
                 let work = FakeWorkload::new(self.clone(), controller.clone(), name.clone());
                 builder = builder.with_work(name.clone(), Arc::new(work));
+            }
+            if node.component(Role::Provision).is_some() {
+                let provisioner = FakeProvisioner::new(self.clone(), controller.clone(), name.clone());
+                builder = builder.with_provisioner(name.clone(), Arc::new(provisioner));
             }
             builder = builder.with_host(name.clone(), Arc::new(host)).with_probe(name, Arc::new(probe));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
-use ha_core::state::MemberKind;
+use ha_core::state::{Generation, MemberKind};
 use ha_core::topology::Role;
 use tokio::time::{Instant, sleep};
 
@@ -87,6 +87,10 @@ pub enum Operation {
     Follow,
     /// `ObserveReplica::replica`; the name is the site's.
     Copy,
+    /// `Provisioner::provision` and `deprovision`; the name is the node's.
+    Provision,
+    /// `ObserveProvisioner::installation`; the name is the node's.
+    Installation,
 }
 
 impl Operation {
@@ -107,7 +111,8 @@ impl Operation {
             | Self::Artifact
             | Self::Consumers
             | Self::Fenced
-            | Self::Copy => true,
+            | Self::Copy
+            | Self::Installation => true,
             Self::SetAdmin
             | Self::Start
             | Self::Stop
@@ -124,7 +129,8 @@ impl Operation {
             | Self::LiftFence
             | Self::Promote
             | Self::Demote
-            | Self::Follow => false,
+            | Self::Follow
+            | Self::Provision => false,
         }
     }
 }
@@ -268,6 +274,11 @@ impl World {
         self.change(node, |node| node.installed = release.into());
     }
 
+    /// Lets somebody put another set of shared files on a node by hand.
+    pub fn put_files(&self, node: &str, sequence: u64) {
+        self.change(node, |node| node.generation = Some(Generation::new(sequence, format!("g{sequence}"))));
+    }
+
     /// Lets the supervisor of a node's server kill it so long after it was asked to stop.
     pub fn limit_stops_of(&self, node: &str, budget: Duration) {
         self.change(node, |node| node.stop_budget = Some(budget));
@@ -341,7 +352,9 @@ impl World {
             | Operation::Installed
             | Operation::Ready
             | Operation::Shared
-            | Operation::Working => self.topology().nodes().map(|(_, node)| node.name.to_string()).collect(),
+            | Operation::Working
+            | Operation::Provision
+            | Operation::Installation => self.topology().nodes().map(|(_, node)| node.name.to_string()).collect(),
         }
     }
 

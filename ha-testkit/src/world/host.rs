@@ -99,7 +99,13 @@ impl ObserveHost for FakeHost {
         self.world.before_read(Operation::Installed, "installed", &self.node).await?;
         let damaged = StepError::new(ErrorKind::Protocol, "installed", self.node.as_str()).without_effect();
         self.with("installed", |node| {
-            if node.damaged { Err(damaged) } else { Ok(Installed::Release(node.installed.as_str().into())) }
+            if node.absent {
+                Ok(Installed::Absent)
+            } else if node.damaged {
+                Err(damaged)
+            } else {
+                Ok(Installed::Release(node.installed.as_str().into()))
+            }
         })
         .await?
     }
@@ -223,16 +229,20 @@ fn started(world: &World, name: &str, domain: ServerDomain) -> Result<Applied, S
         inner.lives += 1;
         inner.lives
     };
+    let absent = || StepError::new(ErrorKind::NotFound, "start", name).without_effect();
     reached(world, name, "start", |node| {
+        if node.absent {
+            return Err(absent());
+        }
         if node.process.is_some() {
-            return Applied::AlreadySo;
+            return Ok(Applied::AlreadySo);
         }
         let ready_at = Instant::now() + node.start_delay;
         node.process = Some(Life { number, release: node.installed.clone(), ready_at });
         node.stopping = false;
         node.domain = domain;
-        Applied::Applied
-    })
+        Ok(Applied::Applied)
+    })?
 }
 
 /// Does what a command of a change does on a node, in half if asked.

@@ -78,6 +78,10 @@ pub(crate) struct FakeNode {
     pub(crate) damaged: bool,
     /// Whether the installed release uses the clone of the database.
     pub(crate) on_clone: bool,
+    /// Nothing is installed.
+    pub(crate) absent: bool,
+    /// The digest of its configuration.
+    pub(crate) configuration: String,
     pub(crate) stop_budget: Option<Duration>,
     /// Programs that are not there, and what else is found missing on its host.
     pub(crate) missing: BTreeSet<String>,

@@ -47,6 +47,10 @@ pub struct Shape {
     pub artifacts: bool,
     /// Whether the first member pulls work.
     pub work: bool,
+    /// Whether the second one does too.
+    pub second_puller: bool,
+    /// Whether it is declared what installs on the members.
+    pub provision: bool,
     /// How many members serve in a second pool, `mgmt`, behind the last balancer; `None` where there is one pool. Its load
     /// and its capacities are a tenth of the first pool's, and its members have names of their own there.
     pub second_pool: Option<u16>,
@@ -74,6 +78,8 @@ impl Shape {
             exposure: false,
             artifacts: false,
             work: false,
+            second_puller: false,
+            provision: false,
             second_pool: None,
             recovery: None,
             fence_level: FenceLevel::Database,
@@ -164,6 +170,13 @@ impl Shape {
         self
     }
 
+    /// Declares what installs on the members.
+    #[must_use]
+    pub fn with_provision(mut self) -> Self {
+        self.provision = true;
+        self
+    }
+
     /// Makes the world of this shape.
     ///
     /// # Errors
@@ -212,7 +225,9 @@ impl Shape {
                 domain = format!("rack-{name}");
             }
             let node = self.node(&name, *capacity, &domain, &NORTH);
-            builder = builder.node(if self.work && index == 0 { node.with_work(fake()) } else { node });
+            let pulls = self.work && (index == 0 || index == 1 && self.second_puller);
+            let node = if pulls { node.with_work(fake()) } else { node };
+            builder = builder.node(if self.provision { node.with_provision(fake()) } else { node });
         }
         for (index, capacity) in self.spares.iter().enumerate() {
             let name = format!("spare{}", index + 1);

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, ErrorKind, FileSync, HoldFiles, ObserveFileSync, ObserveWorkload, ReleaseFiles, Shared, StepError,
-    Workload,
+    Applied, ErrorKind, FileSync, HandWriter, HoldFiles, ObserveFileSync, ObserveWorkload, ReleaseFiles, Shared,
+    StepError, Workload,
 };
 use ha_core::state::{Generation, LeaseEpoch, Sync, Work, WriterEpoch};
 use ha_core::topology::Name;
@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::World;
 use super::fault::{after, answer_late, before};
+use super::model::FakeNode;
 use super::{Controller, Fault, Operation};
 
 /// The file sync of the simulated world: what the writer has is copied over every open sync, tested or not.
@@ -160,15 +161,24 @@ impl FileSync for FakeFiles {
         .await
     }
 
-    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError> {
+    async fn hand_writer(&self, epoch: LeaseEpoch, request: HandWriter) -> Result<Applied, StepError> {
+        let HandWriter { node, writer, passed_over, .. } = request;
         let name = node.to_string();
         let is_so =
             |world: &World| world.node_is(node.as_str(), |node| node.writer == writer && node.seen_writer == writer);
-        self.change("hand_writer", epoch, node, is_so, move |world, half| {
+        self.change("hand_writer", epoch, &node, is_so, move |world, half| {
             let mut inner = world.lock();
+            let unasked = |(other, node): (&String, &FakeNode)| {
+                let passed_over = passed_over.iter().any(|one| one.as_str() == other);
+                node.host_lost && node.writer > WriterEpoch::default() && !passed_over
+            };
+            if inner.nodes.iter().any(unasked) {
+                return Err(StepError::new(ErrorKind::Unreachable, "hand_writer", name).without_effect());
+            }
             if inner.nodes.values().any(|node| node.seen_writer.max(node.writer) >= writer) {
                 return Err(StepError::new(ErrorKind::Conflict, "hand_writer", name).without_effect());
             }
+            // One that is passed over finds out that it is one no more when it is back: its epoch is too low.
             for node in inner.nodes.values_mut().filter(|node| node.writer > WriterEpoch::default()) {
                 (node.writer, node.sync) = (WriterEpoch::default(), Sync::Held);
             }

@@ -28,7 +28,6 @@ struct Broken {
     defect: Defect,
     at: At,
     inner: Arc<dyn Replica>,
-    subject: Arc<dyn ReplicaSubject>,
     parted: Arc<AtomicBool>,
 }
 
@@ -127,18 +126,16 @@ impl Replica for Broken {
 
     async fn demote(&self, lease: LeaseEpoch, mut request: DemoteReplica) -> Result<Applied, StepError> {
         let lease = self.lease(lease);
+        if self.is(Defect::DemoteDemotesStandbys) && self.inner.replica().await?.role == ReplicaRole::Standby {
+            let higher = PromoteReplica::new(SiteEpoch::new(9));
+            self.inner.promote(lease, higher).await?;
+        }
         match self.defect {
             Defect::DemoteDoesNothing => return Ok(Applied::Applied),
             Defect::DemoteDoesNotWait if self.parted.load(Ordering::SeqCst) => {
                 let at_once = DemoteReplica::new().with_deadline(std::time::Duration::from_millis(1));
                 let _ = self.inner.demote(lease, at_once).await;
                 return Ok(Applied::Applied);
-            }
-            Defect::DemoteDemotesStandbys => {
-                if self.inner.replica().await?.role == ReplicaRole::Standby {
-                    let higher = PromoteReplica::new(SiteEpoch::new(9));
-                    self.inner.promote(lease, higher).await?;
-                }
             }
             Defect::DeadlineIsIgnored => request = DemoteReplica::new(),
             _ => {}
@@ -192,8 +189,7 @@ struct Subject {
 
 impl Subject {
     fn broken(&self, at: At, inner: Arc<dyn Replica>) -> Arc<dyn Replica> {
-        let (subject, parted) = (self.inner.clone(), self.parted.clone());
-        Arc::new(Broken { defect: self.defect, at, inner, subject, parted })
+        Arc::new(Broken { defect: self.defect, at, inner, parted: self.parted.clone() })
     }
 }
 

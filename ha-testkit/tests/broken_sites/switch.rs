@@ -88,6 +88,10 @@ impl SiteSwitch for Broken {
         let lease = if self.is(Defect::NoFence) { newest(lease) } else { lease };
         let (wanted, holds) = (request.to.clone(), request.to == Consumers::Held);
         let mut request = request;
+        let back = self.is(Defect::HeldIsNotLedBack) && wanted == to("north");
+        if back && self.inner.consumers().await? == Consumers::Held {
+            request.to = to("south");
+        }
         match (self.defect, &wanted) {
             (Defect::LeadDoesNothing, Consumers::To(_))
             | (Defect::HoldDoesNothing, Consumers::Held)
@@ -111,11 +115,6 @@ impl SiteSwitch for Broken {
                 tokio::spawn(async move { inner.lead(newest(LeaseEpoch::new(0)), hold).await });
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 return Ok(Applied::Applied);
-            }
-            (Defect::HeldIsNotLedBack, Consumers::To(site)) => {
-                if site == "north" && self.inner.consumers().await? == Consumers::Held {
-                    request.to = to("south");
-                }
             }
             (Defect::TwoMindsAreLeft, Consumers::To(_)) if self.torn.load(Ordering::SeqCst) => {
                 return Ok(Applied::Applied);

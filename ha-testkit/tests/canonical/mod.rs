@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ha_core::plan::Plan;
-use ha_core::procedure::{OutageRequest, Procedure, RejoinRequest};
+use ha_core::procedure::{AddNodeRequest, HandOverRequest, OutageRequest, Procedure, RejoinRequest, RetireNodeRequest};
 use ha_core::topology::Topology;
 use ha_testkit::world::{Shape, World};
 
@@ -43,5 +43,12 @@ pub(crate) async fn plans() -> Vec<Canonical> {
     engine.run("outage-1".into(), secured).await.unwrap().wait().await.unwrap();
     lost.repair("esb1");
     plans.push(planned("rejoin", &lost, &RejoinRequest::of("esb1")).await);
+    let three = Shape::active_active(3, 1000).with_files().with_provision();
+    let (grown, shrunk) = (three.world().unwrap(), three.world().unwrap());
+    plans.push(planned("hand over", &shrunk, &HandOverRequest::to("esb1")).await);
+    grown.let_write("esb1");
+    grown.not_installed("esb3");
+    plans.push(planned("add node", &grown, &AddNodeRequest::of("esb3")).await);
+    plans.push(planned("retire node", &shrunk, &RetireNodeRequest::of("esb3")).await);
     plans
 }

@@ -62,7 +62,7 @@ pub(crate) fn read_action(action: Action) -> What {
         Action::Traffic(TrafficAction::StandBy) => What::StandBy,
         Action::Files(FilesAction::Hold) => What::Hold,
         Action::Files(FilesAction::Release) => What::Release,
-        Action::Files(FilesAction::HandWriter) => What::HandWriter,
+        Action::Files(FilesAction::HandWriter | FilesAction::TakeWriter) => What::HandWriter,
         Action::Files(FilesAction::Deploy { to }) => What::Deploy(to),
         Action::Work(WorkAction::Quiesce) => What::Quiesce,
         Action::Work(WorkAction::Resume) => What::Resume,

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, ErrorKind, FileSync, HoldFiles, ObserveFileSync, ReleaseFiles, Shared, StepError};
+use ha_core::backend::{
+    Applied, ErrorKind, FileSync, HandWriter, HoldFiles, ObserveFileSync, ReleaseFiles, Shared, StepError,
+};
 use ha_core::state::{Generation, LeaseEpoch, Sync, WriterEpoch};
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Name, Reported, Role, Setting, SettingErrors as ConfigError, Settings, Topology};
@@ -465,8 +467,10 @@ impl FileSync for LocalFiles {
         self.blocking("release", &request.node, act).instrument(self.call("release", &request.node)).await
     }
 
-    async fn hand_writer(&self, epoch: LeaseEpoch, node: &Name, writer: WriterEpoch) -> Result<Applied, StepError> {
+    async fn hand_writer(&self, epoch: LeaseEpoch, request: HandWriter) -> Result<Applied, StepError> {
+        // All homes are of one machine: none has to be passed over.
+        let HandWriter { node, writer, .. } = request;
         let act = move |inner: &Inner, node: &Name| inner.hand_writer(epoch, node, writer);
-        self.blocking("hand_writer", node, act).instrument(self.call("hand_writer", node)).await
+        self.blocking("hand_writer", &node, act).instrument(self.call("hand_writer", &node)).await
     }
 }

@@ -227,7 +227,11 @@ async fn an_old_writer_that_wakes_is_refused_at_every_gate() {
         nodes.files.hold(EPOCH, hold(reader)).await.unwrap();
     }
     let writer = nodes.home(&names[0]).join(".ha-files/writer");
-    nodes.files.hand_writer(EPOCH, &names[1], ha_core::state::WriterEpoch::new(2)).await.unwrap();
+    nodes
+        .files
+        .hand_writer(EPOCH, ha_core::backend::HandWriter::new(names[1].clone(), ha_core::state::WriterEpoch::new(2)))
+        .await
+        .unwrap();
     nodes.files.release(EPOCH, release(&names[2])).await.unwrap();
     // A backup brings its state back.
     fs::write(writer, "1\n").unwrap();

@@ -49,7 +49,7 @@ fn sets(plan: &Plan) -> Vec<(&Generation, &'static str)> {
         .filter_map(|order| match order {
             Order::Files(at) => match at.action {
                 FilesAction::Deploy { to } => Some(to),
-                FilesAction::Hold | FilesAction::Release | FilesAction::HandWriter => None,
+                FilesAction::Hold | FilesAction::Release | FilesAction::HandWriter | FilesAction::TakeWriter => None,
             },
             Order::Server(_)
             | Order::Traffic(_)
@@ -57,7 +57,8 @@ fn sets(plan: &Plan) -> Vec<(&Generation, &'static str)> {
             | Order::Schema(_)
             | Order::Clone(_)
             | Order::Exposure(_)
-            | Order::Site(_) => None,
+            | Order::Site(_)
+            | Order::Provision(_) => None,
         })
         .collect();
     if deployed.is_empty() {

@@ -4,10 +4,10 @@ use tokio::time::{Instant, timeout};
 
 use super::{Executor, Outcome, READ_LIMIT, Shared, done, not_done, unknown};
 use crate::action::FilesAction;
-use crate::backend::{HoldFiles, ReleaseFiles, RunCommand, Shared as SharedFiles};
+use crate::backend::{HandWriter, HoldFiles, ReleaseFiles, RunCommand, Shared as SharedFiles};
 use crate::record::Evidence;
 use crate::state::{Generation, GenerationId, Sync, WriterEpoch};
-use crate::topology::NodeIx;
+use crate::topology::{Name, NodeIx};
 
 impl Executor {
     pub(super) async fn act_on_files(&self, node: NodeIx, action: FilesAction, deadline: Duration) -> Outcome {
@@ -16,8 +16,16 @@ impl Executor {
         let asked = match action {
             FilesAction::Hold => files.hold(self.epoch, HoldFiles::new(name).with_deadline(deadline)).await,
             FilesAction::Release => files.release(self.epoch, ReleaseFiles::new(name).with_deadline(deadline)).await,
-            FilesAction::HandWriter => match self.highest_writer().await {
-                Ok(highest) => files.hand_writer(self.epoch, &name, highest.next()).await,
+            FilesAction::HandWriter | FilesAction::TakeWriter => match self.highest_writer().await {
+                Ok(highest) => {
+                    let request = HandWriter::new(name, highest.next());
+                    let request = if action == FilesAction::TakeWriter {
+                        request.passing_over(self.lost_nodes())
+                    } else {
+                        request
+                    };
+                    files.hand_writer(self.epoch, request).await
+                }
                 Err(error) => return unknown(error),
             },
             FilesAction::Deploy { to } => return self.deploy(node, to, deadline).await,
@@ -42,10 +50,10 @@ impl Executor {
                 }
                 Err(error) => unknown(error),
             },
-            FilesAction::HandWriter if seen.writer > WriterEpoch::default() => {
+            FilesAction::HandWriter | FilesAction::TakeWriter if seen.writer > WriterEpoch::default() => {
                 done(Evidence::Writer { epoch: seen.writer.number() })
             }
-            FilesAction::HandWriter => not_done("it may not write"),
+            FilesAction::HandWriter | FilesAction::TakeWriter => not_done("it may not write"),
             FilesAction::Deploy { to } => {
                 let wanted: Option<&Generation> = self.plan.facts.generations.get(to);
                 if seen.generation.as_ref() == wanted {
@@ -91,10 +99,20 @@ impl Executor {
 
     async fn highest_writer(&self) -> Result<WriterEpoch, String> {
         let mut highest = WriterEpoch::default();
-        for (index, _) in self.shared.topology.nodes() {
-            highest = highest.max(self.shared_of(index).await?.seen);
+        for (index, node) in self.shared.topology.nodes() {
+            match self.shared_of(index).await {
+                Ok(seen) => highest = highest.max(seen.seen),
+                // Whoever could write with it has said so to the others.
+                Err(_) if self.lost.contains(&node.domain) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(highest)
+    }
+
+    fn lost_nodes(&self) -> Vec<Name> {
+        let lost = self.shared.topology.nodes().filter(|(_, node)| self.lost.contains(&node.domain));
+        lost.map(|(_, node)| node.name.clone()).collect()
     }
 }
 

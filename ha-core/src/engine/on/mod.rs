@@ -4,6 +4,7 @@ mod artifact;
 mod clone;
 mod exposure;
 mod files;
+mod provision;
 mod schema;
 mod server;
 mod site;
@@ -103,6 +104,7 @@ impl Executor {
             Order::Clone(action) => self.act_on_clone(action, deadline).await,
             Order::Exposure(action) => self.act_on_exposure(action, deadline).await,
             Order::Site(action) => self.act_on_site(action, deadline).await,
+            Order::Provision(at) => self.act_on_provision(at.node, at.action, deadline).await,
         }
     }
 
@@ -122,6 +124,7 @@ impl Executor {
             Order::Clone(action) => self.look_at_clone(action).await,
             Order::Exposure(action) => self.look_at_exposure(action).await,
             Order::Site(action) => self.look_at_site(action).await,
+            Order::Provision(at) => self.look_at_provision(at.node, at.action).await,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ha_core::backend::{Applied, Effect, ErrorKind, FileSync, HoldFiles, ReleaseFiles, Shared, StepError};
+use ha_core::backend::{Applied, Effect, ErrorKind, FileSync, HandWriter, HoldFiles, ReleaseFiles, Shared, StepError};
 use ha_core::state::{Generation, LeaseEpoch, Sync, WriterEpoch};
 use ha_core::topology::Name;
 use tokio::task::JoinSet;
@@ -178,7 +178,7 @@ pub(super) async fn unknown_nodes_are_refused_without_effect(fixture: &dyn Files
     refused("a read", scene.files.shared(&nobody).await, ErrorKind::NotFound, Effect::None)?;
     refused("a hold", scene.hold(&nobody).await, ErrorKind::NotFound, Effect::None)?;
     refused("a release", scene.release(&nobody).await, ErrorKind::NotFound, Effect::None)?;
-    let handed = scene.files.hand_writer(EPOCH, &nobody, WriterEpoch::new(2)).await;
+    let handed = scene.files.hand_writer(EPOCH, HandWriter::new(nobody, WriterEpoch::new(2))).await;
     refused("a hand-over", handed, ErrorKind::NotFound, Effect::None)?;
     same("the writer's epoch", scene.shared(&scene.writer).await?.writer, FIRST)
 }
@@ -200,7 +200,7 @@ async fn hand_over(scene: &Scene, epoch: u64) -> Done {
     for reader in [&scene.reader, &scene.other] {
         scene.hold(reader).await?;
     }
-    let handed = scene.files.hand_writer(EPOCH, &scene.reader, WriterEpoch::new(epoch)).await?;
+    let handed = scene.files.hand_writer(EPOCH, HandWriter::new(scene.reader.clone(), WriterEpoch::new(epoch))).await?;
     same("a hand-over", handed, Applied::Applied)
 }
 
@@ -235,7 +235,7 @@ pub(super) async fn what_the_new_writer_gets_comes_to_those_that_are_released(fi
 pub(super) async fn handing_the_writer_over_twice_is_once(fixture: &dyn FilesFixture) -> Done {
     let scene = Scene::open(fixture).await?;
     hand_over(&scene, 2).await?;
-    let again = scene.files.hand_writer(EPOCH, &scene.reader, WriterEpoch::new(2)).await?;
+    let again = scene.files.hand_writer(EPOCH, HandWriter::new(scene.reader.clone(), WriterEpoch::new(2))).await?;
     same("the same again", again, Applied::AlreadySo)?;
     same("the new writer", scene.shared(&scene.reader).await?.writer, WriterEpoch::new(2))
 }
@@ -244,7 +244,8 @@ pub(super) async fn a_writer_epoch_that_is_no_higher_is_refused_without_effect(f
     let scene = Scene::open(fixture).await?;
     hand_over(&scene, 7).await?;
     for lower in [1, 6, 7] {
-        let handed = scene.files.hand_writer(EPOCH, &scene.other, WriterEpoch::new(lower)).await;
+        let handed =
+            scene.files.hand_writer(EPOCH, HandWriter::new(scene.other.clone(), WriterEpoch::new(lower))).await;
         refused("a hand-over with an epoch that is no higher", handed, ErrorKind::Conflict, Effect::None)?;
     }
     same("the writer", scene.shared(&scene.reader).await?.writer, WriterEpoch::new(7))?;
@@ -278,7 +279,7 @@ pub(super) async fn a_stale_epoch_hands_no_writer_over_where_it_is_fenced(fixtur
     for reader in [&scene.reader, &scene.other] {
         scene.hold(reader).await?;
     }
-    let handed = scene.files.hand_writer(STALE, &scene.reader, WriterEpoch::new(2)).await;
+    let handed = scene.files.hand_writer(STALE, HandWriter::new(scene.reader.clone(), WriterEpoch::new(2))).await;
     refused("a stale hand-over", handed, ErrorKind::Fenced, Effect::None)?;
     same("the writer", scene.shared(&scene.writer).await?.writer, FIRST)
 }
