@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use ha_core::backend::{ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, Probe, Provisioner, Workload};
+use ha_core::backend::{
+    ArtifactStore, Database, Exposure, Fence, FileSync, Host, LoadBalancer, Probe, Provisioner, Replica, SiteSwitch,
+    Workload,
+};
 use ha_core::engine::{Engine, EngineBuilder};
 use ha_core::topology::{Component, Role, SettingErrors, Topology};
 
@@ -28,7 +31,7 @@ use crate::shared;
 pub struct Part<'a> {
     /// The whole cluster.
     pub topology: &'a Topology,
-    /// The balancer's or the node's name; the cluster's for files, databases, exposures and artifacts.
+    /// The balancer's, the node's or the site's name; the cluster's for files, databases, exposures and artifacts.
     pub name: &'a str,
     /// The backend's name and its settings. Read them with [`Settings`](ha_core::topology::Settings).
     pub component: &'a Component,
@@ -74,6 +77,8 @@ roles! {
             [("http", PROBE), ("tcp", PROBE), ("command", PROBE), ("log", PROBE)];
         work: Workload, Work, with_work, "drives a node's pulled work", [];
         provision: Provisioner, Provision, with_provisioner, "installs on a node", [("command", "local")];
+        fences: Fence, Fence, with_fence, "fences a site", [];
+        replicas: Replica, Replica, with_replica, "drives a site's copy of the database", [];
     }
     cluster {
         files: FileSync, Files, with_files, "shares files",
@@ -83,6 +88,7 @@ roles! {
             [("haproxy", "haproxy"), ("local", "local"), ("command", "local")];
         artifacts: ArtifactStore, Artifacts, with_artifacts, "keeps sets of shared files",
             [("local", "local"), ("rsync", "rsync")];
+        switch: SiteSwitch, Switch, with_switch, "leads consumers to one of the sites", [];
     }
 }
 

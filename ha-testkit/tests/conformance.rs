@@ -224,3 +224,24 @@ mod a_faulty_database_without_faults {
         FakeDatabaseFixture::new().with_wrapper(|inner| Arc::new(FaultyDatabase::new(inner)))
     );
 }
+
+/// What leads the clients of the simulated world to one of its sites.
+mod the_fake_site_switch {
+    use ha_testkit::conformance::site_switch::FakeSwitchFixture;
+
+    ha_testkit::conformance!(site_switch, FakeSwitchFixture::new());
+}
+
+/// A site's fence in the simulated world.
+mod the_fake_fence {
+    use ha_testkit::conformance::fence::FakeFenceFixture;
+
+    ha_testkit::conformance!(fence, FakeFenceFixture::new());
+}
+
+/// A site's copy of the database in the simulated world.
+mod the_fake_replica {
+    use ha_testkit::conformance::replica::FakeReplicaFixture;
+
+    ha_testkit::conformance!(replica, FakeReplicaFixture::new());
+}

@@ -25,7 +25,7 @@ impl fmt::Display for Endpoint {
 
 impl Endpoint {
     /// Reads `/absolute/path` or `host:port`.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.starts_with('/') {
             return Some(Self::Unix(text.into()));
         }

@@ -1,6 +1,7 @@
 //! The only place where HAProxy's words become errors with a kind and an effect.
 
 use std::io;
+use std::path::Path;
 
 use ha_core::backend::{ErrorKind, StepError};
 
@@ -75,6 +76,18 @@ pub(crate) fn of_all(about: OpContext<'_>, kind: ErrorKind, words: &str) -> Step
 /// Says that a pool has no such server.
 pub(crate) fn not_found(about: OpContext<'_>, words: String) -> StepError {
     StepError::new(ErrorKind::NotFound, about.operation, about.target).with_context(words).without_effect()
+}
+
+/// Maps a failure of an instance's map file.
+pub(crate) fn of_file(about: OpContext<'_>, instance: &str, map: &Path, error: io::Error) -> StepError {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+        io::ErrorKind::TimedOut => ErrorKind::Timeout,
+        _ => ErrorKind::Unreachable,
+    };
+    let context = format!("the map file {} of {instance}: {error}", map.display());
+    StepError::new(kind, about.operation, about.target).with_context(context).caused_by(error)
 }
 
 /// Maps a failure to connect: nothing was sent.

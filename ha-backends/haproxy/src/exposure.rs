@@ -92,7 +92,7 @@ impl MapOn {
 }
 
 /// The path goes into commands: whatever could end one, or name another map, is refused.
-fn path_of(text: &str) -> Result<PathBuf, SettingError> {
+pub(crate) fn path_of(text: &str) -> Result<PathBuf, SettingError> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/_.:+-".contains(letter);
     if !text.starts_with('/') || !text.chars().all(is_plain) || text.split('/').any(|part| part == "..") {
         let what = format!("give an absolute path of letters, digits and / _ . : + - without ..: {text:?} is none");
@@ -159,14 +159,7 @@ impl Instance {
     }
 
     fn file_error(&self, about: OpContext<'_>, error: io::Error) -> StepError {
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound => ErrorKind::NotFound,
-            io::ErrorKind::PermissionDenied => ErrorKind::Denied,
-            io::ErrorKind::TimedOut => ErrorKind::Timeout,
-            _ => ErrorKind::Unreachable,
-        };
-        let context = format!("the map file {} of {}: {error}", self.map.display(), self.name);
-        StepError::new(kind, about.operation, about.target).with_context(context).caused_by(error)
+        error::of_file(about, &self.name, &self.map, error)
     }
 
     /// Brings the file to a value, then what is in force.

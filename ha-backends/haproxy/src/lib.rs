@@ -15,6 +15,7 @@ mod map_file;
 mod older;
 mod read;
 mod running;
+mod site_switch;
 mod sources;
 mod transport;
 mod wire;
@@ -24,6 +25,7 @@ pub use config::{Endpoint, HaProxyConfig};
 pub use exposure::{HaProxyExposure, MapOn};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use lint::{Checks, LintExpectations, PoolFacts, ServerFacts, Severity, Warning, lint, lint_bytes, pool_facts};
+pub use site_switch::{HOLD_LUA, HaProxySwitch};
 
 /// The backend's name in a topology.
 pub const NAME: &str = "haproxy";

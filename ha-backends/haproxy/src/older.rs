@@ -1,5 +1,7 @@
 //! Older workers: after a reload they finish what they have, and only the master's socket shows what that is.
 
+use std::path::Path;
+
 use ha_core::backend::{Completeness, ErrorKind, MemberRef, Quiescence, StepError};
 use ha_core::topology::Name;
 use tokio::time::{Instant, sleep};
@@ -62,6 +64,64 @@ impl HaProxy {
             self.lock().alone = Some(current);
         }
         Ok(sessions)
+    }
+
+    /// Lists the workers that a reload has left behind; none where there is no master to ask.
+    pub(crate) async fn older_workers(&self, about: OpContext<'_>) -> Result<Vec<u64>, StepError> {
+        let Some(master) = self.master.as_ref().filter(|_| self.sees_older()) else { return Ok(Vec::new()) };
+        let answer = master.ask(about, wire::PROC).await.map_err(StepError::without_effect)?;
+        let workers = wire::parse_proc(&answer).map_err(|malformed| error::malformed(about, malformed))?;
+        Ok(workers.iter().filter(|worker| worker.old).map(|worker| worker.pid).collect())
+    }
+
+    /// Reads a map of an older worker; `None` when it has ended.
+    pub(crate) async fn older_map(
+        &self,
+        about: OpContext<'_>,
+        pid: u64,
+        map: &Path,
+    ) -> Result<Option<Vec<(String, String)>>, StepError> {
+        let Some(master) = &self.master else { return Ok(None) };
+        let question = wire::to_worker(pid, &wire::show_map(map));
+        let answer = master.ask(about, &question).await.map_err(StepError::without_effect)?;
+        if wire::is_gone(&answer) {
+            return Ok(None);
+        }
+        // An older configuration may not have had this map: then the worker leads nobody by it.
+        match wire::refused(&answer).map(|refused| error::refused(about, &refused)) {
+            Some(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Some(error) => Err(error),
+            None => wire::parse_map(&answer).map(Some).map_err(|malformed| error::malformed(about, malformed)),
+        }
+    }
+
+    /// Gives an older worker a changing command; one that has ended needs none.
+    pub(crate) async fn command_older(&self, about: OpContext<'_>, pid: u64, command: &str) -> Result<(), StepError> {
+        let Some(master) = &self.master else { return Ok(()) };
+        let answer = master.ask(about, &wire::to_worker(pid, command)).await?;
+        if wire::is_gone(&answer) {
+            return Ok(());
+        }
+        wire::changed(&answer).map_err(|refused| error::refused(about, &refused))
+    }
+
+    /// Counts what is in progress in a pool, and what waits for it, in older workers too.
+    pub(crate) async fn in_progress(&self, about: OpContext<'_>, pool: &Name) -> Result<u64, StepError> {
+        let answer = self.read(about, &[wire::pool_stats(self.scope(pool))]).await?;
+        let (stats, row) = wire::parse_stats(&answer, pool).map_err(|malformed| error::malformed(about, malformed))?;
+        let Some(row) = row else {
+            let words = format!("backend {pool} is not there: declare one for each site");
+            return Err(error::not_found(about, words));
+        };
+        let of =
+            |stats: &[Stat]| stats.iter().fold(0, |sum: u64, stat| sum.saturating_add(stat.quiescence.in_flight()));
+        let mut sum = of(&stats).saturating_add(row.queued);
+        let Some(master) = &self.master else { return Ok(sum) };
+        for pid in self.older_workers(about).await? {
+            let older = self.ask_older(master, about, pid, pool).await?;
+            sum = sum.saturating_add(older.map_or(0, |stats| of(&stats)));
+        }
+        Ok(sum)
     }
 
     /// Asks an older worker for the figures of a pool's servers; `None` when it has ended, be it while it was asked. Right

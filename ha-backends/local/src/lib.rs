@@ -15,6 +15,7 @@ mod identity;
 mod launch;
 mod provision;
 mod runner;
+mod site;
 mod unit;
 mod wire;
 
@@ -27,6 +28,10 @@ pub use files::{LocalFiles, LocalFilesConfig, generation_of};
 pub use ha_core::topology::SettingErrors as ConfigError;
 pub use host::{LocalHost, LocalHostConfig};
 pub use provision::{CommandProvisioner, CommandProvisionerConfig};
+pub use site::{
+    CommandFence, CommandFenceConfig, CommandReplica, CommandReplicaConfig, CommandSwitch, CommandSwitchConfig,
+    LocalSwitch,
+};
 
 /// The backends' name in a topology.
 pub const NAME: &str = "local";

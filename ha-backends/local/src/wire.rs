@@ -1,4 +1,4 @@
-use ha_core::backend::{Admin, Applied, ErrorKind, Instance, Member, Quiescence, Weight};
+use ha_core::backend::{Admin, Applied, Consumers, ErrorKind, Instance, Member, Quiescence, Weight};
 use ha_core::state::RouteKey;
 use ha_core::topology::Name;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,27 @@ pub(crate) enum Request {
     SetWeight { pool: String, member: String, weight: Weight, epoch: u64 },
     Route { key: RouteKey },
     SetRoute { key: RouteKey, pool: Option<Name>, epoch: u64 },
+    Led,
+    Lead { to: LedTo, epoch: u64 },
+}
+
+/// Where an embedded front leads its clients.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LedTo {
+    Site(Name),
+    Held,
+    Nowhere,
+}
+
+impl From<LedTo> for Consumers {
+    fn from(to: LedTo) -> Self {
+        match to {
+            LedTo::Site(site) => Self::To(site.to_string()),
+            LedTo::Held => Self::Held,
+            LedTo::Nowhere => Self::Nowhere,
+        }
+    }
 }
 
 impl Request {
@@ -25,8 +46,12 @@ impl Request {
             | Self::Member { .. }
             | Self::Members { .. }
             | Self::Quiescence { .. }
-            | Self::Route { .. } => None,
-            Self::SetAdmin { epoch, .. } | Self::SetWeight { epoch, .. } | Self::SetRoute { epoch, .. } => Some(*epoch),
+            | Self::Route { .. }
+            | Self::Led => None,
+            Self::SetAdmin { epoch, .. }
+            | Self::SetWeight { epoch, .. }
+            | Self::SetRoute { epoch, .. }
+            | Self::Lead { epoch, .. } => Some(*epoch),
         }
     }
 }
@@ -40,8 +65,21 @@ pub(crate) enum Reply {
     Members(Vec<(Name, Member)>),
     Quiescence(Quiescence),
     Applied(Applied),
-    Route { value: Option<String>, after_restart: Option<String> },
-    Error { kind: ErrorKind, message: String },
+    Route {
+        value: Option<String>,
+        after_restart: Option<String>,
+    },
+    /// Now, after a restart, before it was held, and how many requests are in progress in all sites.
+    Led {
+        to: LedTo,
+        after_restart: LedTo,
+        before: Option<Name>,
+        in_progress: u64,
+    },
+    Error {
+        kind: ErrorKind,
+        message: String,
+    },
 }
 
 /// Longer lines are refused.

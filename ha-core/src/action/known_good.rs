@@ -16,12 +16,22 @@ pub struct KnownGood {
     pub generation: GenerationId,
     /// The node that could write shared files.
     pub writer: Option<NodeIx>,
+    /// Whether its server is left stopped, and held out, by a rollback: it was in a site that no consumers were led to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 impl KnownGood {
     /// Describes a node where nothing is shared.
     pub fn new(release: ReleaseId, admitted: bool) -> Self {
-        Self { release, admitted, generation: GenerationId::FIRST, writer: None }
+        Self { release, admitted, generation: GenerationId::FIRST, writer: None, stopped: false }
+    }
+
+    /// Leaves its server stopped, and held out, after a rollback.
+    #[must_use]
+    pub fn stopped(mut self) -> Self {
+        self.stopped = true;
+        self
     }
 
     /// Adds what it had of the shared files, and who could write them.

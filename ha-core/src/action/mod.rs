@@ -12,6 +12,7 @@ mod order;
 mod provision;
 mod schema;
 mod server;
+mod site;
 mod traffic;
 mod work;
 
@@ -22,6 +23,7 @@ pub use order::{Action, At, Order};
 pub use provision::ProvisionAction;
 pub use schema::SchemaAction;
 pub use server::ServerAction;
+pub use site::SiteAction;
 pub use traffic::{Desired, TrafficAction};
 pub use work::WorkAction;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ExposureAction, Facets, FilesAction, KnownGood, ProvisionAction, SchemaAction, ServerAction, TrafficAction,
-    WorkAction,
+    ExposureAction, Facets, FilesAction, KnownGood, ProvisionAction, SchemaAction, ServerAction, SiteAction,
+    TrafficAction, WorkAction,
 };
 use crate::law::{Invariant, Law};
 use crate::state::{ClusterState, Facts, Rejected, Target};
@@ -43,6 +43,8 @@ pub enum Action {
     Exposure(ExposureAction),
     /// To a node that joins the members, or leaves them.
     Provision(ProvisionAction),
+    /// To a site.
+    Site(SiteAction),
 }
 
 /// An action on one node.
@@ -86,6 +88,8 @@ pub enum Order {
     Exposure(ExposureAction),
     /// To a node that joins the members, or leaves them.
     Provision(At<ProvisionAction>),
+    /// To a site.
+    Site(SiteAction),
 }
 
 impl Action {
@@ -99,6 +103,7 @@ impl Action {
             Self::Schema(action) => Order::Schema(action),
             Self::Exposure(action) => Order::Exposure(action),
             Self::Provision(action) => Order::Provision(At { node, action }),
+            Self::Site(action) => Order::Site(action),
         }
     }
 
@@ -107,6 +112,7 @@ impl Action {
         match self {
             Self::Schema(action) => Some(Order::Schema(action)),
             Self::Exposure(action) => Some(Order::Exposure(action)),
+            Self::Site(action) => Some(Order::Site(action)),
             Self::Server(_) | Self::Traffic(_) | Self::Work(_) | Self::Files(_) | Self::Provision(_) => None,
         }
     }
@@ -154,6 +160,7 @@ impl Order {
             Self::Schema(order) => order,
             Self::Exposure(order) => order,
             Self::Provision(order) => order,
+            Self::Site(order) => order,
         }
     }
 
@@ -167,6 +174,7 @@ impl Order {
             Self::Schema(action) => Action::Schema(action),
             Self::Exposure(action) => Action::Exposure(action),
             Self::Provision(order) => Action::Provision(order.action),
+            Self::Site(action) => Action::Site(action),
         }
     }
 
@@ -221,7 +229,8 @@ impl Order {
             | Self::Files(_)
             | Self::Schema(_)
             | Self::Exposure(_)
-            | Self::Provision(_) => false,
+            | Self::Provision(_)
+            | Self::Site(_) => false,
         }
     }
 
@@ -284,7 +293,7 @@ impl Order {
         self.facets().name()
     }
 
-    /// Names what the order acts on: a node, `database` or `exposure`.
+    /// Names what the order acts on: a node, `database`, `exposure` or a site.
     pub fn target_name(&self, topology: &Topology) -> String {
         match self.target() {
             Target::Server(node) | Target::Traffic(node) | Target::Work(node) | Target::Files(node) => {
@@ -292,6 +301,7 @@ impl Order {
             }
             Target::Database => "database".into(),
             Target::Exposure => "exposure".into(),
+            Target::Site(site) => format!("site {}", topology.site(site).name),
         }
     }
 

@@ -106,8 +106,9 @@ impl Facets for At<ServerAction> {
         if self.action == A::Stop { Invariant::Drained } else { Invariant::Order }
     }
 
-    fn opens(&self, law: Law<'_>, _: &ClusterState) -> Option<LoanKind> {
-        let spare = law.topology.node(self.node).spare;
+    fn opens(&self, law: Law<'_>, state: &ClusterState) -> Option<LoanKind> {
+        // In a site that does not serve all servers are as spares are.
+        let spare = law.topology.node(self.node).spare || !law.is_in_service(state, self.node);
         match self.action {
             A::Stop if !spare => Some(LoanKind::Stopped),
             A::Start if spare => Some(LoanKind::SpareRunning),
@@ -196,6 +197,7 @@ impl Facets for At<ServerAction> {
     fn inverse(&self, known_good: Option<KnownGood>) -> Vec<Order> {
         let Some(known_good) = known_good else { return Vec::new() };
         match self.action {
+            A::Stop if known_good.stopped => Vec::new(),
             A::Stop => vec![A::Start.on(self.node)],
             A::Apply { .. } | A::Restore { .. } => vec![A::Restore { to: known_good.release }.on(self.node)],
             A::Start | A::StartInTest => vec![A::Stop.on(self.node)],

@@ -132,7 +132,7 @@ impl Facets for At<TrafficAction> {
     }
 
     fn opens(&self, law: Law<'_>, state: &ClusterState) -> Option<LoanKind> {
-        let spare = law.topology.node(self.node).spare;
+        let spare = law.topology.node(self.node).spare || !law.is_in_service(state, self.node);
         match self.action {
             A::TakeOut if !spare && law::is_exposed(state, self.node) => Some(LoanKind::HeldOut),
             A::Admit if spare => Some(LoanKind::SpareAdmitted),
@@ -214,6 +214,7 @@ impl Facets for At<TrafficAction> {
         let Some(known_good) = known_good else { return Vec::new() };
         let gate = ServerAction::Gate.on(self.node);
         match self.action {
+            A::TakeOut if known_good.stopped => Vec::new(),
             A::TakeOut if known_good.admitted => vec![gate, A::Admit.on(self.node)],
             A::TakeOut => vec![gate, A::StandBy.on(self.node)],
             A::Admit => vec![A::TakeOut.on(self.node)],

@@ -10,6 +10,7 @@ mod database;
 mod digest;
 mod error;
 mod exposure;
+mod fence;
 mod file_sync;
 mod forward;
 mod host;
@@ -18,6 +19,8 @@ mod host_work;
 pub mod linux;
 mod probe;
 mod provisioner;
+mod replica;
+mod site_switch;
 mod workload;
 
 pub use artifact::{ArtifactStore, Kept, ObserveArtifactStore, PruneArtifacts, PutArtifact};
@@ -30,6 +33,7 @@ pub use database::{ContractPermit, Database, Migrate, ObserveDatabase};
 pub use digest::ContentDigest;
 pub use error::{Effect, ErrorKind, Retry, StepError};
 pub use exposure::{ExposeRoute, Exposure, HideRoute, ObserveExposure, RouteOn};
+pub use fence::{Fence, FenceSite, Fenced, ObserveFence};
 pub use file_sync::{FileSync, HandWriter, HoldFiles, ObserveFileSync, ReleaseFiles, Shared};
 pub use host::{
     Ended, Fencing, Host, HostCapabilities, HostIdentity, Incarnation, Installed, ObserveHost, Ran, RunCommand,
@@ -39,6 +43,8 @@ pub use host_files::{Content, Expect, FileStat, HostFiles, ObserveHostFiles, Put
 pub use host_work::{DetachedWork, InvalidWorkId, ObserveDetachedWork, WorkId, WorkOutput, WorkState};
 pub use probe::{Probe, Ready};
 pub use provisioner::{Deprovision, Installation, ObserveProvisioner, Provision, Provisioner};
+pub use replica::{DemoteReplica, FollowReplica, ObserveReplica, PromoteReplica, Replica};
+pub use site_switch::{Consumers, LeadConsumers, ObserveSiteSwitch, SiteSwitch};
 pub use workload::{ObserveWorkload, Workload};
 
 use serde::{Deserialize, Serialize};
@@ -67,7 +73,7 @@ pub enum Applied {
     AlreadySo,
 }
 
-pub use crate::state::LeaseEpoch;
+pub use crate::state::{FenceLevel, LeaseEpoch, ReplicaRole, ReplicaSeen};
 
 /// How long a request may take that is given no deadline.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(600);

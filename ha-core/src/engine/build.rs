@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::error::BuildError;
 use crate::backend::{
-    ArtifactStore, Database, Exposure, FileSync, Host, LoadBalancer, MemberRef, Probe, Provisioner, Workload,
+    ArtifactStore, Database, Exposure, Fence, FileSync, Host, LoadBalancer, MemberRef, Probe, Provisioner, Replica,
+    SiteSwitch, Workload,
 };
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
@@ -48,6 +49,10 @@ pub(super) struct Shared {
     pub(super) artifacts: Option<Arc<dyn ArtifactStore>>,
     pub(super) work: Vec<Option<Arc<dyn Workload>>>,
     pub(super) provision: Vec<Option<Arc<dyn Provisioner>>>,
+    pub(super) switch: Option<Arc<dyn SiteSwitch>>,
+    /// Those of each site, in the order of the topology.
+    pub(super) fences: Vec<Option<Arc<dyn Fence>>>,
+    pub(super) replicas: Vec<Option<Arc<dyn Replica>>>,
     pub(super) owner: String,
 }
 
@@ -106,6 +111,9 @@ pub struct EngineBuilder {
     artifacts: Option<Arc<dyn ArtifactStore>>,
     work: BTreeMap<String, Arc<dyn Workload>>,
     provision: BTreeMap<String, Arc<dyn Provisioner>>,
+    switch: Option<Arc<dyn SiteSwitch>>,
+    fences: BTreeMap<String, Arc<dyn Fence>>,
+    replicas: BTreeMap<String, Arc<dyn Replica>>,
     journal: Arc<dyn Journal>,
     lease: Arc<dyn Lease>,
     owner: String,
@@ -126,6 +134,9 @@ impl Engine {
             artifacts: None,
             work: BTreeMap::new(),
             provision: BTreeMap::new(),
+            switch: None,
+            fences: BTreeMap::new(),
+            replicas: BTreeMap::new(),
             journal: store.clone(),
             lease: store,
             owner: "controller".into(),
@@ -202,6 +213,27 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives what leads consumers to one of the sites, of a topology with `[switch]`.
+    #[must_use]
+    pub fn with_switch(mut self, backend: Arc<dyn SiteSwitch>) -> Self {
+        self.switch = Some(backend);
+        self
+    }
+
+    /// Gives the fence of a site with `[site.fence]`, by the site's name.
+    #[must_use]
+    pub fn with_fence(mut self, site: impl Into<String>, backend: Arc<dyn Fence>) -> Self {
+        self.fences.insert(site.into(), backend);
+        self
+    }
+
+    /// Gives what drives the database's copy in a site with `[site.replica]`, by the site's name.
+    #[must_use]
+    pub fn with_replica(mut self, site: impl Into<String>, backend: Arc<dyn Replica>) -> Self {
+        self.replicas.insert(site.into(), backend);
+        self
+    }
+
     /// Gives journal and lease. Several controllers of one cluster must share them.
     #[must_use]
     pub fn with_store(mut self, journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Self {
@@ -228,6 +260,13 @@ impl EngineBuilder {
         let probes = in_order(topology, Role::Probe, "probe", "with_probe", self.probes)?;
         let work = of_nodes(topology, Role::Work, "workload", "with_work", self.work)?;
         let provision = of_nodes(topology, Role::Provision, "provisioner", "with_provisioner", self.provision)?;
+        let switch = where_declared(topology, Role::Switch, "site switch", "with_switch", self.switch)?;
+        let mut fences = in_order(topology, Role::Fence, "fence", "with_fence", self.fences)?.into_iter();
+        let fences =
+            topology.sites.iter().map(|site| site.component(Role::Fence).and_then(|_| fences.next())).collect();
+        let mut replicas = in_order(topology, Role::Replica, "replica", "with_replica", self.replicas)?.into_iter();
+        let replicas =
+            topology.sites.iter().map(|site| site.component(Role::Replica).and_then(|_| replicas.next())).collect();
         let files = where_declared(topology, Role::Files, "file sync", "with_files", self.files)?;
         let database = where_declared(topology, Role::Database, "database", "with_database", self.database)?;
         let exposure = where_declared(topology, Role::Exposure, "exposure", "with_exposure", self.exposure)?;
@@ -243,6 +282,9 @@ impl EngineBuilder {
             artifacts,
             work,
             provision,
+            switch,
+            fences,
+            replicas,
             journal: self.journal,
             lease: self.lease,
             owner: self.owner,

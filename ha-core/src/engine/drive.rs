@@ -159,6 +159,7 @@ impl Drive {
         let of = |node| [Target::Server(node), Target::Files(node), Target::Work(node)];
         let all =
             self.shared.topology.nodes().flat_map(|(node, _)| of(node)).chain([Target::Database, Target::Exposure]);
+        let all = all.chain(self.shared.topology.site_indices().map(Target::Site));
         all.filter(|target| targets.is_changing(*target)).collect()
     }
 
@@ -274,6 +275,7 @@ impl Drive {
             gone_at,
             start_took: self.start_took,
             lost: self.machine.run().cluster.lost().to_vec(),
+            sites: self.machine.run().cluster.sites.clone(),
             release: order.node().and_then(|node| self.machine.run().cluster.node(node).release),
         }
     }

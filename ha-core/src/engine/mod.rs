@@ -13,6 +13,7 @@
 mod beforehand;
 mod build;
 mod clock;
+mod drill;
 mod drive;
 mod error;
 mod events;

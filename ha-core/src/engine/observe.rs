@@ -8,10 +8,11 @@ use tracing::Instrument;
 
 use super::beforehand::{missing, missing_for};
 use super::build::{Engine, Shared as Parts};
+use super::drill::last_drill;
 use super::error::RunError;
 use super::on::{
-    READ_AGAIN, READ_LIMIT, SeenServer, observe_exposure, observe_files, observe_schema, observe_server, observe_work,
-    read_again, review_schema,
+    READ_AGAIN, READ_LIMIT, SeenServer, SeenSites, observe_exposure, observe_files, observe_schema, observe_server,
+    observe_sites, observe_work, read_again, review_schema,
 };
 use super::watch::watch_all;
 use crate::backend::{ConfigFinding, Expectations, Shared};
@@ -19,9 +20,9 @@ use crate::plan::Plan;
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
     ClusterState, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Route, Schema,
-    ServiceRoute, SharedSeen, Site, SiteEpoch, SiteState, Sync, Target, Work, WriterEpoch,
+    ServiceRoute, SharedSeen, Sync, Target, Work, WriterEpoch,
 };
-use crate::topology::{DomainIx, NodeIx, SiteRole, SiteSpec};
+use crate::topology::{DomainIx, NodeIx};
 
 /// The observed state of a cluster, its gates run.
 ///
@@ -67,6 +68,7 @@ struct Seen {
     nodes: Vec<SeenNode>,
     schema: Option<Schema>,
     exposure: Option<Route>,
+    sites: SeenSites,
     notes: Vec<String>,
 }
 
@@ -77,6 +79,7 @@ enum Part {
     Work(NodeIx, Work, Option<String>),
     Schema(Option<Schema>, Option<String>),
     Exposure(Option<Route>, Option<String>),
+    Sites(SeenSites, Vec<String>),
 }
 
 impl Engine {
@@ -93,8 +96,9 @@ impl Engine {
     async fn observe_with(&self, route: Option<&ServiceRoute>) -> Result<Observed, RunError> {
         let (seen, (schema_change, unreviewed)) =
             tokio::join!(whole(&self.shared, true, route, READ_AGAIN, &[]), review_schema(&self.shared));
-        let (Seen { nodes, schema, exposure, notes }, members, balancer_notes) = seen;
-        let mut facts = Facts { schema_change, ..Facts::default() };
+        let (Seen { nodes, schema, exposure, sites, notes }, members, balancer_notes) = seen;
+        let drill = if sites.known.is_empty() { None } else { last_drill(&self.shared).await };
+        let mut facts = Facts { schema_change, sites: sites.facts, drill, ..Facts::default() };
         let too_many = |message: String| RunError::Plan { source: PlanError::Incomplete(message), seen: Vec::new() };
         let mut states = Vec::with_capacity(nodes.len());
         for SeenNode { server: node, files, work } in &nodes {
@@ -121,7 +125,7 @@ impl Engine {
         state.exposure = exposure.unwrap_or(unread);
         let seen = nodes.iter().filter_map(|node| node.files.as_ref()).map(|shared| shared.seen);
         state.writer_epoch = seen.fold(state.writer_epoch, WriterEpoch::max);
-        state.sites = self.shared.topology.sites.iter().map(site_at_rest).collect();
+        state.sites = sites.known;
         let mut notes = notes;
         notes.extend(balancer_notes.into_iter().chain(unreviewed));
         let dangers = config_findings(&self.shared, &mut notes).await;
@@ -194,16 +198,6 @@ impl Observed {
     }
 }
 
-/// Sites are not observed yet: they are in the declared state.
-fn site_at_rest(site: &SiteSpec) -> SiteState {
-    match site.role {
-        SiteRole::Serving => SiteState::new(Site::Serving, SiteEpoch::new(1)),
-        SiteRole::Hot => SiteState::new(Site::Hot, SiteEpoch::new(0)),
-        SiteRole::Warm => SiteState::new(Site::Warm, SiteEpoch::new(0)),
-        SiteRole::Cold => SiteState::new(Site::Cold, SiteEpoch::new(0)),
-    }
-}
-
 /// Observes the whole cluster in the terms of a plan, without running gates. What cannot be read is asked for again for
 /// `patience`, unless it was lost when the plan was made; returns also what could not be read then, one line each.
 pub(super) async fn observe(shared: &Arc<Parts>, plan: &Plan, patience: Duration) -> (Observation, Vec<String>) {
@@ -233,6 +227,7 @@ fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observ
     Observation::new(hosts.nodes.iter().map(seen).collect(), members)
         .with_schema(hosts.schema)
         .with_exposure(hosts.exposure)
+        .with_sites(hosts.sites.seen.clone())
 }
 
 fn route_of(facts: &Facts) -> Option<&ServiceRoute> {
@@ -309,13 +304,21 @@ async fn look(
         };
         parts.spawn(part.in_current_span());
     }
+    if !shared.topology.sites.is_empty() {
+        let task = shared.clone();
+        let part = async move {
+            let (sites, notes) = observe_sites(&task).await;
+            Part::Sites(sites, notes)
+        };
+        parts.spawn(part.in_current_span());
+    }
     let unseen = |node: NodeIx| SeenNode {
         server: SeenServer { process: Process::Unknown, release: None, tested: false, read: false, notes: Vec::new() },
         files: shared.files.as_ref().map(|_| Shared::new(Sync::Unknown, None)),
         work: if shared.work[node.index()].is_some() { Work::Unknown } else { Work::None },
     };
     let nodes = shared.topology.nodes().map(|(node, _)| unseen(node)).collect();
-    let mut seen = Seen { nodes, schema: None, exposure: None, notes: Vec::new() };
+    let mut seen = Seen { nodes, schema: None, exposure: None, sites: SeenSites::default(), notes: Vec::new() };
     let mut notes = Vec::new();
     while let Some(joined) = parts.join_next().await {
         match joined {
@@ -335,6 +338,10 @@ async fn look(
             Ok(Part::Exposure(exposure, note)) => {
                 seen.exposure = exposure;
                 notes.extend(note);
+            }
+            Ok(Part::Sites(sites, unseen)) => {
+                seen.sites = sites;
+                notes.extend(unseen);
             }
             Err(error) => notes.push(format!("an observation ended unexpectedly: {error}")),
         }

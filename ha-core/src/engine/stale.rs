@@ -58,6 +58,19 @@ pub(super) fn compare(topology: &Topology, plan: &Plan, seen: &Observation) -> C
     if topology.database().is_some() && seen.schema.is_none() {
         found.unread.push("the schema".into());
     }
+    let sites = topology.sites().iter().zip(start.sites.iter().zip(&seen.sites));
+    for (site, (before, now)) in sites {
+        if let Some(now) = now.filter(|now| now != before) {
+            found.differences.push(format!(
+                "site {} is {} with epoch {}, it was {} with epoch {}",
+                site.name,
+                now.site,
+                now.epoch.number(),
+                before.site,
+                before.epoch.number()
+            ));
+        }
+    }
     match seen.exposure {
         Some(seen) if seen != start.exposure => {
             found.differences.push(format!("the route of the service is {seen}, it was {}", start.exposure));

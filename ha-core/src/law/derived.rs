@@ -1,6 +1,6 @@
 use super::Law;
 use crate::state::{ClusterState, MemberKind, NodeState, Process, ServerDomain, Site, Traffic, WriterEpoch};
-use crate::topology::{DomainIx, Entrance, NodeIx, PoolIx, Seat};
+use crate::topology::{DomainIx, Entrance, NodeIx, Pool, PoolIx, Seat, SiteIx};
 
 /// Tells whether requests may reach a node: it is in, a backup, draining or unknown on any balancer instance.
 ///
@@ -142,8 +142,55 @@ impl Law<'_> {
 
     fn site_serves(&self, state: &ClusterState, index: NodeIx) -> bool {
         let site = self.topology.node(index).site;
-        site.is_none_or(|site| state.sites.get(site.index()).is_none_or(|known| known.site == Site::Serving))
+        site.is_none_or(|site| state.sites.get(site.index()).is_none_or(|known| known.site.writes()))
     }
+
+    /// Lists the pools that have to carry their load: those of the site that serves, and those of no site.
+    pub fn required_pools<'s>(&'s self, state: &'s ClusterState) -> impl Iterator<Item = (PoolIx, &'s Pool)> {
+        self.topology.pools().filter(|(index, _)| self.requires(state, *index))
+    }
+
+    /// Tells whether a pool has to carry its load: it is of the site that serves, or of none.
+    pub fn requires(&self, state: &ClusterState, pool: PoolIx) -> bool {
+        self.topology.pool(pool).site.is_none_or(|site| is_serving_site(state, site))
+    }
+
+    /// Tells whether consumers are led to the site of a node; always where no sites are declared.
+    pub fn is_in_service(&self, state: &ClusterState, node: NodeIx) -> bool {
+        self.topology.node(node).site.is_none_or(|site| is_serving_site(state, site))
+    }
+
+    /// Tells whether a site carries what is required after a loss in each of its pools, if consumers are led to it.
+    pub fn site_carries(&self, state: &ClusterState, site: SiteIx) -> bool {
+        let mut pools = self.topology.pools().filter(|(_, pool)| pool.site == Some(site)).peekable();
+        pools.peek().is_some() && pools.all(|(index, pool)| self.capacity(state, index) >= pool.required_after_loss())
+    }
+}
+
+fn is_serving_site(state: &ClusterState, site: SiteIx) -> bool {
+    state.sites.get(site.index()).is_none_or(|known| known.site == Site::Serving)
+}
+
+/// Tells whether no site serves though sites are declared.
+pub(crate) fn no_site_serves(state: &ClusterState) -> bool {
+    !state.sites.is_empty() && state.sites.iter().all(|known| known.site != Site::Serving)
+}
+
+/// Tells whether consumers wait while they are led from one site to another: a plan declares that as a window.
+///
+/// # Examples
+///
+/// ```
+/// # mod observed { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/observed.rs")); }
+/// use ha_core::law::consumers_wait;
+///
+/// # let (topology, state, _) = observed::cluster()?;
+/// assert!(!consumers_wait(&state)); // there is one data centre
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn consumers_wait(state: &ClusterState) -> bool {
+    let waits = |known: &crate::state::SiteState| matches!(known.site, Site::Held | Site::Demoted);
+    no_site_serves(state) && state.sites.iter().any(waits)
 }
 
 fn weight(seat: &Seat, state: &NodeState) -> u64 {

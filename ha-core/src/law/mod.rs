@@ -21,7 +21,8 @@ mod shaken;
 mod sync;
 mod tested;
 
-pub use derived::{is_exposed, writer};
+pub(crate) use derived::no_site_serves;
+pub use derived::{consumers_wait, is_exposed, writer};
 pub use fenced::fenced;
 
 use std::fmt;

@@ -8,7 +8,8 @@ impl Law<'_> {
     /// # Errors
     /// The violation in the first such pool, for the domain whose loss leaves the least.
     pub fn one_more_failure(&self, state: &ClusterState) -> Check {
-        for (index, pool) in self.topology.pools() {
+        self.some_site(state, Invariant::OneMoreFailure)?;
+        for (index, pool) in self.required_pools(state) {
             let required = pool.required_after_loss();
             let worst = self.worst_loss(state, index);
             if let Some((has, domain)) = worst.filter(|(has, _)| *has < required) {

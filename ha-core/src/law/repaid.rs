@@ -1,5 +1,6 @@
+use super::derived::no_site_serves;
 use super::{Check, Invariant, Law, Violation};
-use crate::state::{ClusterState, LoanKind, Process, ServerDomain, Sync, Traffic, Work};
+use crate::state::{ClusterState, LoanKind, Process, ServerDomain, Site, Sync, Traffic, Work};
 use crate::topology::NodeIx;
 
 impl Law<'_> {
@@ -18,12 +19,25 @@ impl Law<'_> {
     /// Lists the open loans, as text. What is seen to be as it was is repaid, whoever did it: a stop that was refused leaves a server
     /// that serves, and no server that is stopped.
     pub fn open_loans(&self, state: &ClusterState) -> Vec<String> {
-        state
+        let nodes = state
             .nodes()
             .flat_map(|(index, node)| node.loans.iter().map(move |loan| (index, loan)))
             .filter(|(index, loan)| is_out(state, *index, *loan))
-            .map(|(index, loan)| format!("{}: {loan}", self.topology.node(index).name))
-            .collect()
+            .map(|(index, loan)| format!("{}: {loan}", self.topology.node(index).name));
+        let sites = self.topology.sites.iter().zip(&state.sites);
+        let sites =
+            sites.filter_map(|(site, known)| Some(format!("site {}: {}", site.name, half_way(state, known.site)?)));
+        nodes.chain(sites).collect()
+    }
+}
+
+/// Says what is left half-way of leading consumers from one site to another.
+fn half_way(state: &ClusterState, site: Site) -> Option<&'static str> {
+    match site {
+        Site::Held => Some("consumers wait in front of it"),
+        Site::Promoted => Some("its database takes writes, and no consumers are led to it"),
+        Site::Demoted if no_site_serves(state) => Some("its database takes no writes, and no site serves"),
+        Site::Serving | Site::Demoted | Site::Hot | Site::Warm | Site::Cold | Site::Quarantined => None,
     }
 }
 

@@ -15,7 +15,7 @@ impl Law<'_> {
             if state.is_lost(self.topology.node(index).domain) {
                 continue;
             }
-            let exposed = is_exposed(state, index);
+            let exposed = is_exposed(state, index) && self.is_in_service(state, index);
             if (exposed || (node.process.is_ready() && !node.under_change)) && !self.schema_in_range(state, node) {
                 return Err(self.out_of_range(state, index, node));
             }

@@ -8,7 +8,8 @@ impl Law<'_> {
     /// # Errors
     /// The violation in the first such pool, with both figures.
     pub fn settled(&self, state: &ClusterState) -> Check {
-        for (index, pool) in self.topology.pools() {
+        self.some_site(state, Invariant::Settled)?;
+        for (index, pool) in self.required_pools(state) {
             let (has, required) = (self.capacity(state, index), pool.required_after_loss());
             if has < required {
                 let prefix = self.topology.prefix(index);
@@ -25,7 +26,7 @@ impl Law<'_> {
     /// # Errors
     /// The violation in the first such pool, with the figures.
     pub fn keeps_reserve(&self, before: &ClusterState, after: &ClusterState) -> Check {
-        for (index, pool) in self.topology.pools() {
+        for (index, pool) in self.required_pools(after) {
             let required = pool.required_after_loss();
             let left = |state: &ClusterState| self.worst_loss(state, index).map_or(0, |(left, _)| left);
             let (from, to) = (left(before), left(after));

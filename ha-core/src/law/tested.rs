@@ -9,6 +9,10 @@ impl Law<'_> {
     /// The violation, for the first such node.
     pub fn tested(&self, state: &ClusterState) -> Check {
         for (index, node) in self.topology.nodes() {
+            // Who is in a site that no consumers are led to is tested before they are.
+            if !self.is_in_service(state, index) {
+                continue;
+            }
             let node_state = state.node(index);
             if state.is_lost(node.domain) || !is_exposed(state, index) {
                 continue;

@@ -272,7 +272,9 @@ fn react(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
         Some(Decision::Look(_) | Decision::Move(..) | Decision::End(_)) | None => {}
     }
     if law.settled(state).is_err() {
-        let admissions = || state.nodes().map(|(node, _)| TrafficAction::Admit.on(node));
+        let serving = |node: &NodeIx| law.is_in_service(state, *node);
+        let admissions =
+            || state.nodes().map(|(node, _)| node).filter(serving).map(|node| TrafficAction::Admit.on(node));
         let in_doubt =
             |order: &Order| matches!(run.targets.progress(*order), Progress::Unknown { looks } if looks < LOOKS);
         if let Some(order) = admissions().find(in_doubt) {

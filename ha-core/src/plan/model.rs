@@ -6,7 +6,7 @@ use super::{Digest, Reach};
 use crate::action::{Action, KnownGood, Order};
 use crate::law::Phase;
 use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Route, Schema};
-use crate::topology::{Name, NodeIx, Policy};
+use crate::topology::{Name, NodeIx, Policy, SiteIx};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
 pub const PLAN_FORMAT: u32 = 5;
@@ -246,12 +246,15 @@ pub struct Goal {
     /// The state of the route of the plan's service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposure: Option<Route>,
+    /// The site that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteIx>,
 }
 
 impl Goal {
     /// Nothing that the members did not have before.
     pub fn unchanged() -> Self {
-        Self { release: None, generation: None, schema: None, exposure: None }
+        Self { release: None, generation: None, schema: None, exposure: None, site: None }
     }
 
     /// All members have a release.
@@ -262,6 +265,11 @@ impl Goal {
     /// All members have a set of shared files.
     pub fn of_generation(generation: GenerationId) -> Self {
         Self { generation: Some(generation), ..Self::unchanged() }
+    }
+
+    /// A site serves.
+    pub fn of_site(site: SiteIx) -> Self {
+        Self { site: Some(site), ..Self::unchanged() }
     }
 
     /// And the schema is in this state.
@@ -322,6 +330,10 @@ pub enum Degraded {
     OneMoreFailure,
     /// Nobody pulls work while the node that does is changed; it waits where it comes from.
     PulledWork,
+    /// No site serves: the one that did is lost, and the other is not ready yet.
+    NoSite,
+    /// Consumers wait in front of the sites while they are led from one to another.
+    ConsumersWait,
 }
 
 impl std::fmt::Display for Degraded {
@@ -330,6 +342,8 @@ impl std::fmt::Display for Degraded {
             Self::ReloadExposure => "a balancer that loses its runtime state may send requests to a node under change",
             Self::OneMoreFailure => "one more loss is not survived",
             Self::PulledWork => "nobody pulls work",
+            Self::NoSite => "no site serves",
+            Self::ConsumersWait => "consumers wait",
         })
     }
 }

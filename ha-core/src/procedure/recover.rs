@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::Planned;
 use super::step::{is_admitted_as_spare, renewal, step};
+use super::{Planned, site};
 use crate::action::{Action, FilesAction, KnownGood, ServerAction, TrafficAction, WorkAction};
 use crate::law::{self, Law, Phase};
 use crate::machine::RunState;
@@ -18,6 +18,9 @@ use crate::topology::{AfterLoss, Node, NodeIx, Permille, Topology};
 /// # Errors
 /// What is in the way, where neither can be proven, or the change is one of files or routes: a person decides.
 pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: bool) -> Result<Planned, String> {
+    if plan.goal.site.is_some() {
+        return site::carry_on(topology, plan, run, back);
+    }
     let holds_files = plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| match step.action {
         Action::Files(action) => action != FilesAction::Release,
         _ => false,

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Generation, Route, Schema, Sync, Work};
+use crate::state::{Generation, Route, Schema, Site, Sync, Work};
 
 /// What was seen of an order's outcome, as data; the text for people is made from it.
 ///
@@ -103,6 +103,15 @@ pub enum Evidence {
         /// How many instances were asked.
         instances: u64,
     },
+    /// A site, as it was seen.
+    Site {
+        /// Its state.
+        state: Site,
+        /// The epoch with which its database takes writes, or took them last.
+        epoch: u64,
+        /// Of a copy that was promoted: the age of the newest transaction that it had, in milliseconds, which bounds what was lost.
+        behind_ms: Option<u64>,
+    },
     /// It did not happen, or it is not known whether it did.
     Failed {
         /// What was seen, as reported by whoever saw it.
@@ -157,6 +166,10 @@ impl fmt::Display for Evidence {
             Self::Schema { schema } => write!(f, "the schema is {schema}"),
             Self::Route { route: Route::Dark, .. } => f.write_str("no balancer has the route"),
             Self::Route { route, .. } => write!(f, "the route is {route}, read back from every balancer"),
+            Self::Site { state, epoch, behind_ms: None } => write!(f, "the site is {state}, epoch {epoch}"),
+            Self::Site { state, epoch, behind_ms: Some(behind) } => {
+                write!(f, "the site is {state}, epoch {epoch}; what it had was {behind} ms old, more is not lost")
+            }
             Self::Failed { detail } => f.write_str(detail),
         }
     }

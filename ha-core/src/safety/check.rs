@@ -1,17 +1,24 @@
 use super::explore::{ExploredState, Explorer};
-use crate::law::{Invariant, Phase, Violation};
+use crate::law::{Invariant, Phase, Violation, consumers_wait, no_site_serves};
 use crate::machine::{RunState, newly_lost, without_what_leaves};
 use crate::plan::Degraded;
 use crate::record::{End, Mode};
-use crate::state::{ClusterState, Process, ServerDomain};
+use crate::state::{ClusterState, Process, ServerDomain, Site};
+use crate::topology::{PoolIx, SiteIx};
 
 /// What the law asks of one explored state.
 impl Explorer<'_> {
     pub(super) fn broken(&mut self, state: &ExploredState) -> Option<Violation> {
         let cluster = &state.run.cluster;
+        if let Some(undeclared) = self.undeclared_wait(cluster) {
+            return Some(undeclared);
+        }
+        let law = self.law;
+        let is_required = |index: &PoolIx| law.requires(cluster, *index);
         match self.phase(state) {
             Phase::Quiet => {
-                for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                let pools = self.topology.pools().zip(&mut self.proof.pools);
+                for ((index, pool), noted) in pools.filter(|((index, _), _)| is_required(index)) {
                     let (now, after) = (pool.required_now(), pool.required_after_loss());
                     let (capacity, worst) = (self.law.capacity(cluster, index), self.law.worst_loss(cluster, index));
                     let left = worst.map_or(after, |(left, _)| left);
@@ -21,6 +28,9 @@ impl Explorer<'_> {
                     noted.now.note(capacity, now);
                     noted.one_more_failure.note(left, after);
                 }
+                if let Err(violation) = self.law.some_site(cluster, Invariant::Now) {
+                    return Some(violation);
+                }
                 if let Err(violation) = self.law.bound(cluster) {
                     return Some(violation);
                 }
@@ -29,7 +39,8 @@ impl Explorer<'_> {
                 if let Err(violation) = self.law.check(cluster, Phase::Shaken) {
                     return Some(violation);
                 }
-                for ((index, _), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                let pools = self.topology.pools().zip(&mut self.proof.pools);
+                for ((index, _), noted) in pools.filter(|((index, _), _)| is_required(index)) {
                     noted.note_shaken(self.law.capacity(cluster, index));
                 }
                 if let Some(undeclared) = self.undeclared_exposure(state) {
@@ -40,7 +51,8 @@ impl Explorer<'_> {
                 if let Err(violation) = self.law.check(cluster, Phase::Settled) {
                     return Some(violation);
                 }
-                for ((index, pool), noted) in self.topology.pools().zip(&mut self.proof.pools) {
+                let pools = self.topology.pools().zip(&mut self.proof.pools);
+                for ((index, pool), noted) in pools.filter(|((index, _), _)| is_required(index)) {
                     noted.settled.note(self.law.capacity(cluster, index), pool.required_after_loss());
                 }
             }
@@ -77,15 +89,33 @@ impl Explorer<'_> {
                 && node.process != Process::Absent
                 && !(node.is_tested() && node.server_domain == ServerDomain::Production)
         })?;
-        let declared = self.plan.windows.iter().find(|window| window.what == Degraded::ReloadExposure);
-        if let Some(window) = declared {
-            self.proof.use_window(window);
+        if self.uses_window(Degraded::ReloadExposure) {
             return None;
         }
         let name = &self.topology.node(untested).name;
         let facts =
             format!("a balancer that loses its runtime state sends requests to {name}, which is under change and runs");
         Some(Violation::new(Invariant::Tested, facts))
+    }
+
+    /// While consumers are led from one site to another they wait: the plan has to say so.
+    fn undeclared_wait(&mut self, cluster: &ClusterState) -> Option<Violation> {
+        let what = match (consumers_wait(cluster), no_site_serves(cluster)) {
+            (true, _) => Degraded::ConsumersWait,
+            (false, true) => Degraded::NoSite,
+            (false, false) => return None,
+        };
+        let declared = self.uses_window(what);
+        (!declared).then(|| Violation::new(Invariant::Now, format!("{what}, and the plan declares no window for it")))
+    }
+
+    /// Tells whether the plan declares a window, and notes that it is used.
+    fn uses_window(&mut self, what: Degraded) -> bool {
+        let declared = self.plan.windows.iter().find(|window| window.what == what);
+        if let Some(window) = declared {
+            self.proof.use_window(window);
+        }
+        declared.is_some()
     }
 
     /// An end must be what it is called: at the goal, or rolled back, with nothing open; the fault-free run reaches the goal, and
@@ -131,6 +161,9 @@ impl Explorer<'_> {
         if goal.exposure.is_some_and(|exposure| exposure != state.exposure) {
             return Some(format!("the route of the service is {}", state.exposure));
         }
+        if let Some(site) = goal.site.filter(|site| !is_serving(state, *site)) {
+            return Some(format!("site {} does not serve", self.topology.site(site).name));
+        }
         for (index, node) in self.topology.members().filter(|(_, node)| !state.is_lost(node.domain)) {
             let node_state = state.node(index);
             if goal.release.is_some() && node_state.release != goal.release {
@@ -147,6 +180,10 @@ impl Explorer<'_> {
         if state.exposure != self.plan.start.exposure {
             return Some(format!("the route of the service is {}", state.exposure));
         }
+        let mut sites = self.topology.sites.iter().zip(self.plan.start.sites.iter().zip(&state.sites));
+        if let Some((site, _)) = sites.find(|(_, (was, is))| was.site == Site::Serving && is.site != Site::Serving) {
+            return Some(format!("site {} does not serve", site.name));
+        }
         for (index, node) in self.topology.members().filter(|(_, node)| !state.is_lost(node.domain)) {
             let Some(known) = self.plan.known_good.get(index.index()).copied().flatten() else { continue };
             let node_state = state.node(index);
@@ -159,4 +196,8 @@ impl Explorer<'_> {
         }
         None
     }
+}
+
+fn is_serving(state: &ClusterState, site: SiteIx) -> bool {
+    state.sites.get(site.index()).is_some_and(|known| known.site == Site::Serving)
 }

@@ -12,7 +12,7 @@ use crate::law::{Invariant, Law, Phase, Violation};
 use crate::machine::{Decision, RunState, Turn, decide, newly_lost, refusal};
 use crate::plan::Plan;
 use crate::record::{Cursor, End, Mode, OutcomeKind};
-use crate::state::Rejected;
+use crate::state::{Rejected, Traffic};
 use crate::topology::{BalancerIx, DomainIx, NodeIx, Topology};
 
 /// Proves that a plan holds the law in every state that it can reach: the fault-free run, every single fault at every
@@ -397,7 +397,12 @@ impl Explorer<'_> {
         let mut next = state.clone();
         next.faults_left -= 1;
         for seat in self.topology.seats_on(balancer) {
-            next.run.cluster.set_traffic(seat.member, self.plan.configured().member(seat.member).traffic);
+            let configured = self.plan.configured().member(seat.member);
+            // What was down when the run began is configured to be in, and is again once its server answers.
+            let runs = next.run.cluster.node(seat.node).process.is_ready();
+            let is_in = configured.traffic == Traffic::Down && runs;
+            let traffic = if is_in { configured.admitted() } else { configured.traffic };
+            next.run.cluster.set_traffic(seat.member, traffic);
         }
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::Forgot(balancer))

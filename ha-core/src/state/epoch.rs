@@ -81,4 +81,10 @@ impl SiteEpoch {
     pub const fn number(self) -> u64 {
         self.0
     }
+
+    /// Returns the epoch of the next site.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }

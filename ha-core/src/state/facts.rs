@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Generations, Releases, SchemaChange, Service};
+use super::{Drill, Generations, Releases, SchemaChange, Service, SiteFacts};
 
 /// What the ids inside a state stand for, and what was declared of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -17,12 +17,18 @@ pub struct Facts {
     /// What waits for the shared database; `None` where none is declared, or its scripts could not be reviewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_change: Option<SchemaChange>,
+    /// What is known of the sites, in the order of the topology; empty where none was looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteFacts>,
+    /// What the last drill, or the last real change of sites, has measured; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
 }
 
 impl Facts {
     /// Puts both tables together, without a service.
     pub fn new(releases: Releases, generations: Generations) -> Self {
-        Self { releases, generations, service: None, schema_change: None }
+        Self { releases, generations, ..Self::default() }
     }
 
     /// Adds the service that is exposed or hidden.

@@ -1,7 +1,8 @@
 use super::{
-    ClusterState, GenerationId, MemberState, Process, ReleaseId, Route, Schema, Sync, Target, Work, WriterEpoch,
+    ClusterState, GenerationId, MemberState, Process, ReleaseId, Route, Schema, SiteState, Sync, Target, Work,
+    WriterEpoch,
 };
-use crate::topology::NodeIx;
+use crate::topology::{NodeIx, SiteIx};
 
 /// The state of the cluster as observed at one moment: facts only, no memory.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Observation {
     pub schema: Option<Schema>,
     /// The route of the plan's service; `None` where it could not be seen, or the plan has none.
     pub exposure: Option<Route>,
+    /// One entry a site, in the order of the topology: `None` where it could not be seen; empty where none was looked at.
+    pub sites: Vec<Option<SiteState>>,
 }
 
 /// How one node was seen.
@@ -48,13 +51,20 @@ pub struct SharedSeen {
 impl Observation {
     /// Describes what was seen.
     pub fn new(nodes: Vec<NodeSeen>, members: Vec<MemberState>) -> Self {
-        Self { nodes, members, schema: None, exposure: None }
+        Self { nodes, members, schema: None, exposure: None, sites: Vec::new() }
     }
 
     /// Adds the observed state of the schema.
     #[must_use]
     pub fn with_schema(mut self, schema: Option<Schema>) -> Self {
         self.schema = schema;
+        self
+    }
+
+    /// Adds the observed states of the sites.
+    #[must_use]
+    pub fn with_sites(mut self, sites: Vec<Option<SiteState>>) -> Self {
+        self.sites = sites;
         self
     }
 
@@ -113,6 +123,11 @@ impl ClusterState {
         }
         if let Some(exposure) = seen.exposure.filter(|_| !changing(Target::Exposure)) {
             self.exposure = exposure;
+        }
+        for ((known, seen), index) in self.sites.iter_mut().zip(&seen.sites).zip(0..) {
+            if let Some(seen) = seen.filter(|_| !changing(Target::Site(SiteIx::new(index)))) {
+                *known = seen;
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::{ProcessRejected, SchemaRejected, SyncRejected, TrafficRejected};
+use super::{ProcessRejected, SchemaRejected, SiteRejected, SyncRejected, TrafficRejected};
 
 /// Refuses an event that cannot follow a resource's state. An action whose effect is refused was given where it must not be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -16,4 +16,7 @@ pub enum Rejected {
     /// By the schema.
     #[error(transparent)]
     Schema(#[from] SchemaRejected),
+    /// By a site.
+    #[error(transparent)]
+    Site(#[from] SiteRejected),
 }

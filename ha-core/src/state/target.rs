@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::topology::NodeIx;
+use crate::topology::{NodeIx, SiteIx};
 
 /// What an action acts on: one resource of the cluster.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum Target {
     Database,
     /// The route of the plan's service, on every balancer instance.
     Exposure,
+    /// A site: whether it may act, its copy of the database, and whether consumers are led to it.
+    Site(SiteIx),
 }
 
 impl Target {
@@ -26,7 +28,7 @@ impl Target {
     pub fn node(self) -> Option<NodeIx> {
         match self {
             Self::Server(node) | Self::Traffic(node) | Self::Work(node) | Self::Files(node) => Some(node),
-            Self::Database | Self::Exposure => None,
+            Self::Database | Self::Exposure | Self::Site(_) => None,
         }
     }
 }

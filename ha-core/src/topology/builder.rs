@@ -92,7 +92,8 @@ impl TopologyBuilder {
     #[must_use]
     pub fn site(mut self, name: impl Into<String>, role: SiteRole) -> Self {
         let path = format!("site[{}]", self.draft.sites.len());
-        self.draft.sites.push(SiteDraft { path, line: 0, name: Some(At::unlined(name.into())), role: Some(role) });
+        let (name, role, components) = (Some(At::unlined(name.into())), Some(role), Components::default());
+        self.draft.sites.push(SiteDraft { path, line: 0, name, role, components });
         self
     }
 

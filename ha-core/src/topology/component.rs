@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::reader::{At, Findings, MISSING};
-use super::{Balancer, Name, Node, NodeSpec, Setting, Topology, TopologyBuilder};
+use super::{Balancer, Name, Node, NodeSpec, Setting, SiteSpec, Topology, TopologyBuilder};
 
 /// What a component does for the cluster: one for each backend trait.
 ///
@@ -40,6 +40,12 @@ pub enum Role {
     Artifacts,
     /// Installs a node as the members are, and takes its installation away.
     Provision,
+    /// Leads consumers to one of the sites.
+    Switch,
+    /// Makes sure that a site can no longer act.
+    Fence,
+    /// Drives a site's copy of the database.
+    Replica,
 }
 
 /// Whom a component belongs to.
@@ -52,11 +58,13 @@ pub enum Owner {
     Balancer,
     /// A node.
     Node,
+    /// A site.
+    Site,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Balancer,
         Self::Host,
         Self::Probe,
@@ -66,6 +74,9 @@ impl Role {
         Self::Exposure,
         Self::Artifacts,
         Self::Provision,
+        Self::Switch,
+        Self::Fence,
+        Self::Replica,
     ];
 
     /// Returns its owner, its table inside the owner's (`None` where it is the owner's table itself), and whether each owner
@@ -81,6 +92,9 @@ impl Role {
             Self::Exposure => (Owner::Cluster, Some("exposure"), false),
             Self::Artifacts => (Owner::Cluster, Some("artifacts"), false),
             Self::Provision => (Owner::Node, Some("provision"), false),
+            Self::Switch => (Owner::Cluster, Some("switch"), false),
+            Self::Fence => (Owner::Site, Some("fence"), false),
+            Self::Replica => (Owner::Site, Some("replica"), false),
         }
     }
 
@@ -135,6 +149,11 @@ impl Topology {
         self.components.get(Role::Artifacts)
     }
 
+    /// Returns what leads consumers to one of the sites; `None` where that is not this library's to change.
+    pub fn switch(&self) -> Option<&Component> {
+        self.components.get(Role::Switch)
+    }
+
     /// Lists the components with a role, in the order of their owners.
     pub fn components(&self, role: Role) -> Vec<Declared<'_>> {
         match role.owner() {
@@ -143,6 +162,7 @@ impl Topology {
                 self.balancers.iter().filter_map(|one| one.components.declared(role, &one.name)).collect()
             }
             Owner::Node => self.nodes.iter().filter_map(|one| one.components.declared(role, &one.name)).collect(),
+            Owner::Site => self.sites.iter().filter_map(|one| one.components.declared(role, &one.name)).collect(),
         }
     }
 }
@@ -155,6 +175,13 @@ impl Balancer {
 }
 
 impl Node {
+    /// Returns its component with a role; `None` where it has none.
+    pub fn component(&self, role: Role) -> Option<&Component> {
+        self.components.get(role)
+    }
+}
+
+impl SiteSpec {
     /// Returns its component with a role; `None` where it has none.
     pub fn component(&self, role: Role) -> Option<&Component> {
         self.components.get(role)
@@ -187,6 +214,32 @@ impl TopologyBuilder {
     #[must_use]
     pub fn artifacts(mut self, artifacts: Component) -> Self {
         self.draft.components.set(Role::Artifacts, artifacts);
+        self
+    }
+
+    /// Says what leads consumers to one of the sites. Default: nothing does.
+    #[must_use]
+    pub fn switch(mut self, switch: Component) -> Self {
+        self.draft.components.set(Role::Switch, switch);
+        self
+    }
+
+    /// Says what makes sure that the site declared last can no longer act. Default: nothing does.
+    #[must_use]
+    pub fn site_fence(self, fence: Component) -> Self {
+        self.of_last_site(Role::Fence, fence)
+    }
+
+    /// Says what drives the copy of the database in the site declared last. Default: nothing does.
+    #[must_use]
+    pub fn site_replica(self, replica: Component) -> Self {
+        self.of_last_site(Role::Replica, replica)
+    }
+
+    fn of_last_site(mut self, role: Role, component: Component) -> Self {
+        if let Some(site) = self.draft.sites.last_mut() {
+            site.components.set(role, component);
+        }
         self
     }
 }
@@ -251,6 +304,7 @@ impl Declared<'_> {
             Owner::Cluster => self.role.key(""),
             Owner::Balancer => self.role.key(&format!("balancer {}", self.name)),
             Owner::Node => self.role.key(&format!("node {}", self.name)),
+            Owner::Site => self.role.key(&format!("site {}", self.name)),
         }
     }
 }
@@ -357,12 +411,19 @@ mod tests {
             let tables = Role::of(owned).filter_map(|role| role.table());
             tables.map(|table| format!("[{owner}{table}]\nbackend = \"my-{table}\"\n")).collect::<String>()
         };
-        let node = |name: &str| format!("[[node]]\nname = \"{name}\"\ncapacity = 9\n{}", table("node.", Owner::Node));
+        let node = |name: &str| {
+            format!("[[node]]\nname = \"{name}\"\nsite = \"north\"\ncapacity = 9\n{}", table("node.", Owner::Node))
+        };
+        let site = |name: &str, role: &str| {
+            format!("[[site]]\nname = \"{name}\"\nrole = \"{role}\"\n{}", table("site.", Owner::Site))
+        };
         format!(
             "[cluster]\nname = \"orders\"\n[policy]\npeak_load = 9\n[pool]\nname = \"esb\"\nserve = 1\n{}\
-             [[balancer]]\nname = \"lb1\"\nbackend = \"my-balancer\"\nsocket = \"/s\"\n{}{}{}",
+             [[balancer]]\nname = \"lb1\"\nbackend = \"my-balancer\"\nsocket = \"/s\"\n{}{}{}{}{}",
             table("", Owner::Cluster),
             table("balancer.", Owner::Balancer),
+            site("north", "serving"),
+            site("south", "warm"),
             node("esb1"),
             node("esb2"),
         )
@@ -376,6 +437,7 @@ mod tests {
                 Owner::Cluster => (&["orders"], ""),
                 Owner::Balancer => (&["lb1"], "balancer "),
                 Owner::Node => (&["esb1", "esb2"], "node "),
+                Owner::Site => (&["north", "south"], "site "),
             };
             let declared = topology.components(role);
             assert_eq!(declared.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), names, "{role:?}");
@@ -391,9 +453,8 @@ mod tests {
         let keys: Vec<String> = Role::ALL.iter().map(|role| topology.components(*role)[0].key()).collect();
         let nodes = ["node esb1.host", "node esb1.probe", "node esb1.work"];
         let cluster = ["files", "database", "exposure", "artifacts"];
-        let expected =
-            [&["balancer lb1", nodes[0], nodes[1], nodes[2]][..], &cluster, &["node esb1.provision"]].concat();
-        assert_eq!(keys, expected);
+        let last = ["node esb1.provision", "switch", "site north.fence", "site north.replica"];
+        assert_eq!(keys, [&["balancer lb1", nodes[0], nodes[1], nodes[2]][..], &cluster, &last].concat());
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Draft {
         self.check_policy(findings);
         let balancers = self.balancers(findings);
         let sites = self.sites(findings);
-        let pools = self.pools(findings, &balancers);
+        let pools = self.pools(findings, &balancers, &sites);
         let (mut nodes, domains) = self.nodes(findings, &pools, &sites)?;
         let lines: Vec<usize> =
             self.pools.iter().map(|pool| pool.serve.as_ref().map_or(pool.line, |at| at.line)).collect();
@@ -137,7 +137,8 @@ impl Draft {
                 .and_then(|name| once(findings, &key, draft.name.as_ref(), name, &mut seen));
             serving += usize::from(draft.role == Some(SiteRole::Serving));
             if let (Some(name), Some(role)) = (name, draft.role) {
-                sites.push(SiteSpec { name, role });
+                draft.components.check(Owner::Site, findings, &draft.path, draft.line);
+                sites.push(SiteSpec { name, role, components: draft.components.clone() });
             }
         }
         if let Some(first) = self.sites.first().filter(|_| serving != 1 && !findings.has("site")) {
@@ -147,7 +148,7 @@ impl Draft {
         sites
     }
 
-    fn pools(&self, findings: &Findings<'_>, balancers: &[Balancer]) -> Vec<Pool> {
+    fn pools(&self, findings: &Findings<'_>, balancers: &[Balancer], sites: &[SiteSpec]) -> Vec<Pool> {
         if self.pools.is_empty() && !findings.has("pool") {
             findings.add(0, "pool", "no pool is declared", "declare what the nodes serve as [pool]");
         }
@@ -193,7 +194,8 @@ impl Draft {
                 findings.add(at, key, message, fix);
             }
             let (serve_now, survive_one) = (Permille::WHOLE, Permille::WHOLE);
-            pools.push(Pool { name, backend, serve, peak_load, serve_now, survive_one, balancers: front });
+            let (balancers, site) = (front, draft.site(findings, sites));
+            pools.push(Pool { name, backend, serve, peak_load, serve_now, survive_one, balancers, site });
         }
         pools
     }
@@ -251,7 +253,7 @@ impl Draft {
             once(findings, &key("name"), draft.name.as_ref(), name.clone(), &mut names);
             // A pool that could not be read would only be missed.
             let ports = if pools.len() == self.pools.len() {
-                draft.ports(findings, &name, pools, &mut members)
+                draft.ports(findings, &name, pools, site, &mut members)
             } else {
                 Vec::new()
             };

@@ -48,6 +48,8 @@ pub struct SiteSpec {
     pub name: Name,
     /// What it is for at rest.
     pub role: SiteRole,
+    /// What fences it, and what drives its copy of the database.
+    pub(crate) components: Components,
 }
 
 /// What a site is for at rest.
@@ -105,6 +107,8 @@ pub struct Pool {
     pub survive_one: Permille,
     /// The balancer instances in front of it, standby instances included; by default all.
     pub balancers: Vec<BalancerIx>,
+    /// The site of its nodes: each site has its own pools. `None` where no sites are declared.
+    pub site: Option<SiteIx>,
 }
 
 impl Pool {

@@ -126,6 +126,7 @@ fn read_pool(pool: &Reader<'_, '_>) -> PoolSpec {
         serve_now: pool.share("serve_now"),
         survive_one: pool.share("survive_one"),
         balancers: pool.texts("balancers"),
+        site: pool.text("site"),
     };
     pool.finish();
     read
@@ -234,6 +235,7 @@ fn read_site(reader: &Reader<'_, '_>) -> SiteDraft {
     reader.require("name");
     reader.require("role");
     let (name, role) = (reader.text("name"), reader.text("role"));
+    let components = read_components(reader, Owner::Site);
     reader.finish();
     let role = role.and_then(|text| match text.value.as_str() {
         "serving" => Some(SiteRole::Serving),
@@ -246,7 +248,7 @@ fn read_site(reader: &Reader<'_, '_>) -> SiteDraft {
             None
         }
     });
-    SiteDraft { path: reader.path(), line: reader.line(), name, role }
+    SiteDraft { path: reader.path(), line: reader.line(), name, role, components }
 }
 
 fn read_nodes(root: &Reader<'_, '_>, readers: &[Reader<'_, '_>]) -> Vec<NodeSpec> {

@@ -1,7 +1,7 @@
 use super::members::{Entrance, MemberLayout, Members, Seat};
 use super::{
-    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, Role, SiteRole,
-    SiteSpec, Topology,
+    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, Role, SiteIx,
+    SiteRole, SiteSpec, Topology,
 };
 
 impl Topology {
@@ -18,6 +18,35 @@ impl Topology {
     /// Lists the data centres, at most 4; none where there is one.
     pub fn sites(&self) -> &[SiteSpec] {
         &self.sites
+    }
+
+    /// Lists the positions of the data centres.
+    pub fn site_indices(&self) -> impl Iterator<Item = SiteIx> + use<> {
+        (0..u8::try_from(self.sites.len()).unwrap_or(u8::MAX)).map(SiteIx::new)
+    }
+
+    /// Returns a data centre.
+    ///
+    /// # Panics
+    /// For an index of another topology.
+    pub fn site(&self, site: SiteIx) -> &SiteSpec {
+        &self.sites[site.index()]
+    }
+
+    /// Finds a data centre by name.
+    pub fn find_site(&self, name: &str) -> Option<SiteIx> {
+        self.sites.iter().zip(0..).find(|(site, _)| site.name.as_str() == name).map(|(_, index)| SiteIx::new(index))
+    }
+
+    /// Returns the site that serves at rest; `None` where no sites are declared.
+    pub fn home(&self) -> Option<SiteIx> {
+        let home = self.sites.iter().zip(0..).find(|(site, _)| site.role == SiteRole::Serving);
+        home.map(|(_, index)| SiteIx::new(index))
+    }
+
+    /// Lists the nodes of a site that are no spares.
+    pub fn members_in(&self, site: SiteIx) -> impl Iterator<Item = (NodeIx, &Node)> {
+        self.nodes().filter(move |(_, node)| !node.spare && node.site == Some(site))
     }
 
     /// Lists the pools with their positions: 1 to 16.
@@ -99,9 +128,12 @@ impl Topology {
         self.nodes().filter(|(_, node)| !node.spare && self.is_home(node))
     }
 
-    /// Lists the members that are in a pool, with their port there.
+    /// Lists the members of a pool, with their port there: its nodes in its own site that are no spares.
     pub fn members_of(&self, pool: PoolIx) -> impl Iterator<Item = (NodeIx, &Node, &Port)> {
-        self.members().filter_map(move |(index, node)| Some((index, node, node.port(pool)?)))
+        let site = self.pool(pool).site;
+        self.nodes()
+            .filter(move |(_, node)| !node.spare && node.site == site)
+            .filter_map(move |(index, node)| Some((index, node, node.port(pool)?)))
     }
 
     /// Lists the spares of the serving site.

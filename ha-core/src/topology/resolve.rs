@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::draft::{named, once};
-use super::reader::{Findings, MISSING};
+use super::reader::{At, Findings, MISSING};
 use super::spec::{NodeSpec, PoolSpec, PortSpec};
-use super::{Balancer, BalancerIx, Name, Pool, PoolIx, Port, SiteIx, SiteSpec};
+use super::{Balancer, BalancerIx, Name, Pool, PoolIx, Port, SiteIx, SiteRole, SiteSpec};
 
 impl PoolSpec {
     pub(super) fn balancers(&self, findings: &Findings<'_>, declared: &[Balancer]) -> Vec<BalancerIx> {
@@ -56,11 +56,7 @@ impl NodeSpec {
             }
             return None;
         };
-        let found = sites.iter().zip(0..).find(|(spec, _)| spec.name.as_str() == site.value);
-        if found.is_none() {
-            findings.add(site.line, key, format!("no site {} is declared", site.value), "declare it as [[site]]");
-        }
-        found.map(|(_, index)| SiteIx::new(index))
+        find_site(findings, key, site, sites)
     }
 
     /// Resolves the node's ports: one in each of its pools.
@@ -69,12 +65,13 @@ impl NodeSpec {
         findings: &Findings<'_>,
         name: &Name,
         pools: &[Pool],
+        site: Option<SiteIx>,
         members: &mut [BTreeMap<Name, usize>],
     ) -> Vec<Port> {
         let member_key = format!("{}.member", self.path);
         let member = self.member.as_ref().map(|member| named(findings, &member_key, Some(member)));
         let mut ports = Vec::new();
-        for pool in self.pools(findings, pools) {
+        for pool in self.pools(findings, pools, site) {
             let own = self.ports.iter().find(|port| port.is_in(&pools[pool.index()]));
             let (path, line) = own.map_or((&self.path, self.line), |port| (&port.path, port.line));
             let capacity = own.and_then(|port| port.capacity).or(self.capacity);
@@ -109,9 +106,13 @@ impl NodeSpec {
         ports
     }
 
-    fn pools(&self, findings: &Findings<'_>, declared: &[Pool]) -> Vec<PoolIx> {
-        let all: Vec<PoolIx> = declared.iter().zip(0..).map(|(_, index)| PoolIx::new(index)).collect();
-        let find = |name: &str| all.iter().copied().find(|pool| declared[pool.index()].name.as_str() == name);
+    /// Resolves the node's pools: unless they are named, all of its site, or all that there are where its site has none of its own.
+    fn pools(&self, findings: &Findings<'_>, declared: &[Pool], site: Option<SiteIx>) -> Vec<PoolIx> {
+        let every: Vec<PoolIx> = declared.iter().zip(0..).map(|(_, index)| PoolIx::new(index)).collect();
+        let is_here = |pool: &PoolIx| declared[pool.index()].site == site;
+        let own: Vec<PoolIx> = every.iter().copied().filter(is_here).collect();
+        let all = if own.is_empty() { every.clone() } else { own };
+        let find = |name: &str| every.iter().copied().find(|pool| declared[pool.index()].name.as_str() == name);
         let key = format!("{}.pools", self.path);
         let mut pools = Vec::new();
         match &self.pools {
@@ -158,6 +159,28 @@ impl NodeSpec {
         }
         pools
     }
+}
+
+impl PoolSpec {
+    /// Finds the site of the pool's nodes: by default the one that serves at rest.
+    pub(super) fn site(&self, findings: &Findings<'_>, sites: &[SiteSpec]) -> Option<SiteIx> {
+        if findings.has("site") {
+            return None;
+        }
+        let Some(site) = &self.site else {
+            let serving = sites.iter().zip(0..).find(|(site, _)| site.role == SiteRole::Serving);
+            return serving.map(|(_, index)| SiteIx::new(index));
+        };
+        find_site(findings, format!("{}.site", self.path), site, sites)
+    }
+}
+
+fn find_site(findings: &Findings<'_>, key: String, site: &At<String>, sites: &[SiteSpec]) -> Option<SiteIx> {
+    let found = sites.iter().zip(0..).find(|(spec, _)| spec.name.as_str() == site.value);
+    if found.is_none() {
+        findings.add(site.line, key, format!("no site {} is declared", site.value), "declare it as [[site]]");
+    }
+    found.map(|(_, index)| SiteIx::new(index))
 }
 
 impl PortSpec {

@@ -27,6 +27,7 @@ pub struct PoolSpec {
     pub(super) serve_now: Option<At<Permille>>,
     pub(super) survive_one: Option<At<Permille>>,
     pub(super) balancers: Option<At<Vec<At<String>>>>,
+    pub(super) site: Option<At<String>>,
 }
 
 impl PoolSpec {
@@ -59,6 +60,13 @@ impl PoolSpec {
     #[must_use]
     pub fn with_survive_one(mut self, share: Permille) -> Self {
         self.survive_one = Some(At::unlined(share));
+        self
+    }
+
+    /// Names the site of its nodes, where sites are declared. Default: the one that serves at rest.
+    #[must_use]
+    pub fn with_site(mut self, site: impl Into<String>) -> Self {
+        self.site = Some(At::unlined(site.into()));
         self
     }
 
@@ -207,4 +215,5 @@ pub(super) struct SiteDraft {
     pub(super) line: usize,
     pub(super) name: Option<At<String>>,
     pub(super) role: Option<SiteRole>,
+    pub(super) components: Components,
 }

@@ -89,8 +89,9 @@ pub(super) use suite;
 
 /// Makes one test of every case of a suite, on the fixture that the expression gives.
 ///
-/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts`, `database` and
-/// `provisioner`. Cases may be skipped for the reasons in `skips` only. When the last has ended it prints how many held and how many were skipped, and why; a test
+/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts`, `database`, `provisioner`,
+/// `fence`, `replica` and `site_switch`. Cases may be skipped
+/// for the reasons in `skips` only. When the last has ended it prints how many held and how many were skipped, and why; a test
 /// runner with a process for each test prints a line for each case instead. Once a module.
 ///
 /// # Examples
@@ -140,6 +141,15 @@ macro_rules! conformance {
     };
     (provisioner, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__provisioner_cases! { [($fixture) $skips] }
+    };
+    (fence, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__fence_cases! { [($fixture) $skips] }
+    };
+    (replica, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__replica_cases! { [($fixture) $skips] }
+    };
+    (site_switch, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__site_switch_cases! { [($fixture) $skips] }
     };
 }
 

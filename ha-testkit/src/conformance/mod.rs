@@ -1,7 +1,8 @@
 //! Conformance suites: what every backend must do, one named test for each sentence. For authors of a balancer backend.
 //!
 //! A backend conforms when [`conformance!`](crate::conformance!) passes on it: the suite `balancer`, and `membership` where
-//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `database`; `provisioner`. The suites are proven themselves:
+//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `database`; `provisioner`; for several
+//! sites `site_switch`, `fence` and `replica`. The suites are proven themselves:
 //! `tests/*_mutants.rs` run them on backends with one defect each, and fail if one survives.
 //!
 //! # What to write
@@ -66,6 +67,7 @@ pub mod balancer;
 mod case;
 pub mod database;
 pub mod exposure;
+pub mod fence;
 pub mod files;
 pub mod host;
 pub mod membership;
@@ -73,6 +75,8 @@ mod origins;
 mod patience;
 pub mod probe;
 pub mod provisioner;
+pub mod replica;
+pub mod site_switch;
 mod tally;
 mod verdict;
 mod wire;

@@ -14,6 +14,7 @@ mod random;
 mod required;
 mod run;
 mod scenario;
+mod site;
 mod watch;
 
 pub use blind::harm_of;
@@ -24,4 +25,5 @@ pub use mutate::{Mutant, mutants};
 pub use random::Random;
 pub use run::{Outcome, simulate, simulate_death, simulate_plan};
 pub use scenario::{FaultAt, Procedure, Scenario};
+pub use site::{SiteOutcome, SiteProcedure, SiteScenario, simulate_site};
 pub use watch::Broken;

@@ -84,6 +84,7 @@ impl FakeBalancer {
             let read_back = StepError::new(ErrorKind::Conflict, operation, member.to_string());
             return Err(read_back.with_context("the write was answered with success and had no effect"));
         }
+        self.world.balancer_answers(&self.name, operation)?;
         if !before(fault, operation, &self.name)? || fault == Some(Fault::Half) {
             return after(fault, operation, &self.name).map(|()| Applied::AlreadySo);
         }

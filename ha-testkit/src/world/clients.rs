@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ha_core::backend::{Admin, Weight};
+use ha_core::backend::{Admin, Consumers, Weight};
 use ha_core::state::MemberKind;
-use ha_core::topology::Pool;
+use ha_core::topology::{Pool, SiteIx, Topology};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
@@ -42,6 +42,8 @@ pub struct Served {
     pub lost: u64,
     /// Whole answers by the release that gave them.
     pub by_release: BTreeMap<String, u64>,
+    /// Whole answers by the site that gave them, where there are several.
+    pub by_site: BTreeMap<String, u64>,
     /// Why requests were lost, with their number.
     pub reasons: BTreeMap<String, u64>,
     /// When the first and the last of the lost requests were sent, after the clients began.
@@ -60,20 +62,40 @@ pub struct PoolServed {
     pub lost: u64,
 }
 
-type Answer = (String, Duration, Result<String, String>);
+type Answer = (String, Duration, Result<AnsweredBy, String>);
+
+/// Where an answer is from.
+struct AnsweredBy {
+    release: String,
+    site: Option<String>,
+}
+
+/// Which of a site's pools a request is for, and over which of the balancers in front of that pool it comes.
+#[derive(Clone, Copy)]
+struct Entrance {
+    pool: usize,
+    balancer: usize,
+}
+
+/// How long a client waits for an answer while consumers are held.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a request that is held is tried.
+const TRY_AGAIN: Duration = Duration::from_millis(5);
 
 impl Clients {
-    pub(super) fn start(world: World, pause: Duration) -> Self {
+    /// Sends to one site, or where consumers are led.
+    pub(super) fn start(world: World, pause: Duration, site: Option<String>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut requests: JoinSet<Answer> = JoinSet::new();
             let (mut served, began) = (Served::default(), Instant::now());
             while !*stopped.borrow() {
-                for (pool, backend, balancer) in entrances(&world) {
+                for (pool, entrance) in entrances(&world) {
                     served.sent += 1;
                     served.pools.entry(pool.clone()).or_default().sent += 1;
                     let (long, world, sent) = (served.sent.is_multiple_of(20), world.clone(), began.elapsed());
-                    requests.spawn(async move { (pool, sent, request(world, balancer, backend, long).await) });
+                    let site = site.clone();
+                    requests.spawn(async move { (pool, sent, answered(world, entrance, site, long).await) });
                 }
                 while let Some(done) = requests.try_join_next() {
                     served.count(done.unwrap_or_else(|error| (String::new(), Duration::ZERO, Err(error.to_string()))));
@@ -104,7 +126,12 @@ impl Clients {
 impl Served {
     fn count(&mut self, (pool, sent, answer): Answer) {
         match answer {
-            Ok(release) => *self.by_release.entry(release).or_default() += 1,
+            Ok(AnsweredBy { release, site }) => {
+                *self.by_release.entry(release).or_default() += 1;
+                if let Some(site) = site {
+                    *self.by_site.entry(site).or_default() += 1;
+                }
+            }
             Err(reason) => {
                 self.lost += 1;
                 let (first, last) = self.lost_between.unwrap_or((sent, sent));
@@ -116,17 +143,86 @@ impl Served {
     }
 }
 
-/// Lists where requests come in: each pool, what its balancers call it, and one of them.
-fn entrances(world: &World) -> Vec<(String, String, String)> {
+/// Lists where requests come in: each pool of the site that serves at rest, and each balancer in front of it.
+fn entrances(world: &World) -> Vec<(String, Entrance)> {
     let topology = world.topology();
-    let at = |(_, pool): (_, &Pool)| {
-        let front = pool.balancers.iter().map(|balancer| topology.balancer(*balancer).name.to_string());
-        front.map(|balancer| (pool.name.to_string(), pool.backend.to_string(), balancer)).collect::<Vec<_>>()
+    let at = |(number, pool): (usize, &Pool)| {
+        let name = pool.name.to_string();
+        let fronts = 0..pool.balancers.len();
+        fronts.map(|balancer| (name.clone(), Entrance { pool: number, balancer })).collect::<Vec<_>>()
     };
-    topology.pools().flat_map(at).collect()
+    pools_of(topology, topology.home()).enumerate().flat_map(at).collect()
 }
 
-async fn request(world: World, balancer: String, pool: String, long: bool) -> Result<String, String> {
+fn pools_of(topology: &Topology, site: Option<SiteIx>) -> impl Iterator<Item = &Pool> {
+    topology.pools().map(|(_, pool)| pool).filter(move |pool| pool.site == site)
+}
+
+impl Entrance {
+    /// Names the balancer in a site, and what it calls the pool.
+    fn of(self, topology: &Topology, site: Option<SiteIx>) -> Option<(String, String)> {
+        let pool = pools_of(topology, site).nth(self.pool)?;
+        let balancer = pool.balancers.get(self.balancer % pool.balancers.len().max(1))?;
+        Some((topology.balancer(*balancer).name.to_string(), pool.backend.to_string()))
+    }
+}
+
+/// Sends a request to the site that it is for, once it is let through to it.
+async fn answered(world: World, entrance: Entrance, only: Option<String>, long: bool) -> Result<AnsweredBy, String> {
+    let Some(home) = world.topology().home() else {
+        let (balancer, backend) = entrance.of(world.topology(), None).ok_or("no such entrance")?;
+        let release = request(&world, balancer, backend, long).await?;
+        return Ok(AnsweredBy { release, site: None });
+    };
+    let led = only.is_none();
+    let site = match only {
+        Some(site) => site,
+        None if world.topology().switch().is_some() => let_through(&world).await?,
+        None => world.topology().site(home).name.to_string(),
+    };
+    let answer = in_site(&world, entrance, &site, long).await;
+    if led && let Some(fake) = world.lock().sites.sites.get_mut(&site) {
+        fake.in_progress = fake.in_progress.saturating_sub(1);
+    }
+    answer.map(|release| AnsweredBy { release, site: Some(site) })
+}
+
+/// Waits until consumers are led to a site, and counts a request in progress in it.
+async fn let_through(world: &World) -> Result<String, String> {
+    let began = Instant::now();
+    loop {
+        {
+            let mut inner = world.lock();
+            match inner.sites.running.clone() {
+                Consumers::To(site) => {
+                    inner.sites.sites.get_mut(&site).ok_or("no such site")?.in_progress += 1;
+                    return Ok(site);
+                }
+                Consumers::Nowhere => return Err("consumers are led nowhere".into()),
+                _ => {}
+            }
+        }
+        if began.elapsed() >= PATIENCE {
+            return Err("consumers were held for too long".into());
+        }
+        sleep(TRY_AGAIN).await;
+    }
+}
+
+/// Sends a request to a site: it is a write, which its copy of the database takes before it is answered.
+async fn in_site(world: &World, entrance: Entrance, site: &str, long: bool) -> Result<String, String> {
+    let (balancer, backend) =
+        entrance.of(world.topology(), world.topology().find_site(site)).ok_or("no such entrance")?;
+    if let Some(why) = world.closed(site) {
+        return Err(why);
+    }
+    let release = request(world, balancer, backend, long).await?;
+    world.lock().write_in(site, Instant::now())?;
+    world.send_log(site);
+    Ok(release)
+}
+
+async fn request(world: &World, balancer: String, pool: String, long: bool) -> Result<String, String> {
     let (member, node, life, release, cuts) = {
         let mut inner = world.lock();
         let member = choose(&inner, &balancer, &pool).ok_or("no usable server")?;

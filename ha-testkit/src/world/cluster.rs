@@ -16,10 +16,11 @@ use super::artifact::Artifacts;
 use super::controller::ReachedStore;
 use super::database::FakeScripts;
 use super::exposure::Routes;
-use super::model::{FakeNode, Inner, Life, Members, members_of_pool};
+use super::model::{FakeNode, Inner, Life, Members, members_of_pool, runs_at_rest};
+use super::site::Sites;
 use super::{
-    Clients, Controller, FakeArtifacts, FakeBalancer, FakeDatabase, FakeExposure, FakeFiles, FakeHost, FakeProbe,
-    FakeProvisioner, FakeWorkload,
+    Clients, Controller, FakeArtifacts, FakeBalancer, FakeDatabase, FakeExposure, FakeFence, FakeFiles, FakeHost,
+    FakeProbe, FakeProvisioner, FakeReplica, FakeSwitch, FakeWorkload,
 };
 
 /// One simulated cluster. Cheap to clone; clones share the world.
@@ -76,6 +77,7 @@ impl World {
             schema_change: SchemaChange::new(SchemaVerdict::Splittable, "scripts"),
             routes: BTreeMap::new(),
             artifacts: Artifacts::of(&topology),
+            sites: Sites::of(&topology),
             deployed: Vec::new(),
         };
         let now = Instant::now();
@@ -91,7 +93,7 @@ impl World {
                 configuration: "c1".into(),
                 stop_budget: None,
                 missing: BTreeSet::new(),
-                process: if node.spare || !topology.is_home(node) { None } else { Some(life) },
+                process: runs_at_rest(&topology, node).then_some(life),
                 stopping: false,
                 start_delay: Duration::from_secs(2),
                 never_ready: false,
@@ -200,6 +202,20 @@ impl World {
         if self.topology.artifacts().is_some() {
             builder = builder.with_artifacts(Arc::new(FakeArtifacts::new(self.clone(), controller.clone())));
         }
+        if self.topology.switch().is_some() {
+            builder = builder.with_switch(Arc::new(FakeSwitch::new(self.clone(), controller.clone())));
+        }
+        for site in self.topology.sites() {
+            let name = site.name.to_string();
+            if site.component(Role::Fence).is_some() {
+                let fence = FakeFence::new(self.clone(), controller.clone(), name.clone());
+                builder = builder.with_fence(name.clone(), Arc::new(fence));
+            }
+            if site.component(Role::Replica).is_some() {
+                let replica = FakeReplica::new(self.clone(), controller.clone(), name.clone());
+                builder = builder.with_replica(name, Arc::new(replica));
+            }
+        }
         builder
     }
 
@@ -261,7 +277,12 @@ impl World {
 
     /// Starts simulated clients that send over each balancer every so often.
     pub fn clients_every(&self, pause: Duration) -> Clients {
-        Clients::start(self.clone(), pause)
+        Clients::start(self.clone(), pause, None)
+    }
+
+    /// Starts simulated clients that send to one site, wherever consumers are led: those that have not heard of a switch.
+    pub fn clients_of_site(&self, site: &str, pause: Duration) -> Clients {
+        Clients::start(self.clone(), pause, Some(site.into()))
     }
 
     /// Returns the release that is installed on a node, or `None` for an unknown node or a damaged installation.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
 use ha_core::state::{Generation, MemberKind};
+use ha_core::topology::Role;
 use tokio::time::{Instant, sleep};
 
 use super::World;
@@ -68,6 +69,24 @@ pub enum Operation {
     Provision,
     /// `ObserveProvisioner::installation`; the name is the node's.
     Installation,
+    /// `SiteSwitch::lead`; the name is `switch`.
+    Lead,
+    /// `ObserveSiteSwitch::consumers`; the name is `switch`.
+    Consumers,
+    /// `Fence::fence`; the name is the site's.
+    FenceSite,
+    /// `Fence::lift`; the name is the site's.
+    LiftFence,
+    /// `ObserveFence::fenced`; the name is the site's.
+    Fenced,
+    /// `Replica::promote`; the name is the site's.
+    Promote,
+    /// `Replica::demote`; the name is the site's.
+    Demote,
+    /// `Replica::follow`; the name is the site's.
+    Follow,
+    /// `ObserveReplica::replica`; the name is the site's.
+    Copy,
 }
 
 impl Operation {
@@ -85,7 +104,10 @@ impl Operation {
             | Self::Working
             | Self::Route
             | Self::Artifact
-            | Self::Installation => true,
+            | Self::Installation
+            | Self::Consumers
+            | Self::Fenced
+            | Self::Copy => true,
             Self::SetAdmin
             | Self::Start
             | Self::Stop
@@ -96,7 +118,13 @@ impl Operation {
             | Self::Work
             | Self::Expose
             | Self::Keep
-            | Self::Provision => false,
+            | Self::Provision
+            | Self::Lead
+            | Self::FenceSite
+            | Self::LiftFence
+            | Self::Promote
+            | Self::Demote
+            | Self::Follow => false,
         }
     }
 }
@@ -299,6 +327,13 @@ impl World {
             Operation::Migrate | Operation::Schema | Operation::Review => vec!["database".into()],
             Operation::Expose | Operation::Route => vec!["exposure".into()],
             Operation::Keep | Operation::Artifact => vec!["artifacts".into()],
+            Operation::Lead | Operation::Consumers => {
+                self.topology().switch().map(|_| "switch".to_string()).into_iter().collect()
+            }
+            Operation::FenceSite | Operation::LiftFence | Operation::Fenced => self.sites_with(Role::Fence),
+            Operation::Promote | Operation::Demote | Operation::Follow | Operation::Copy => {
+                self.sites_with(Role::Replica)
+            }
             Operation::Start
             | Operation::Stop
             | Operation::Run
@@ -313,6 +348,11 @@ impl World {
             | Operation::Provision
             | Operation::Installation => self.topology().nodes().map(|(_, node)| node.name.to_string()).collect(),
         }
+    }
+
+    fn sites_with(&self, role: Role) -> Vec<String> {
+        let with = self.topology().sites().iter().filter(|site| site.component(role).is_some());
+        with.map(|site| site.name.to_string()).collect()
     }
 
     /// Returns how often each operation was called so far, by its name.
@@ -336,6 +376,9 @@ impl World {
     ) -> Result<(), StepError> {
         let fault = self.take_fault(of, name);
         before(fault, operation, name).map_err(StepError::without_effect)?;
+        if matches!(of, Operation::Member | Operation::Quiescence) {
+            self.balancer_answers(name, operation)?;
+        }
         answer_late(fault).await;
         Ok(())
     }

@@ -220,6 +220,10 @@ fn stopped(world: &World, name: &str) -> Result<Applied, StepError> {
 
 /// Starts a node's server, unless it runs.
 fn started(world: &World, name: &str, domain: ServerDomain) -> Result<Applied, StepError> {
+    if world.start_is_fenced(name) {
+        let fenced = StepError::new(ErrorKind::Denied, "start", name).with_context("its site is fenced");
+        return Err(fenced.without_effect());
+    }
     let number = {
         let mut inner = world.lock();
         inner.lives += 1;

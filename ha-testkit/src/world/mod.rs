@@ -35,6 +35,7 @@ pub(crate) mod model;
 mod provision;
 mod shape;
 mod shared;
+mod site;
 
 pub use artifact::FakeArtifacts;
 pub use balancer::FakeBalancer;
@@ -48,3 +49,4 @@ pub use host::{FakeHost, FakeProbe};
 pub use provision::FakeProvisioner;
 pub use shape::Shape;
 pub use shared::{FakeFiles, FakeWorkload};
+pub use site::{FakeFence, FakeReplica, FakeSwitch};

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use ha_core::backend::{Admin, Weight};
 use ha_core::state::{Generation, MemberKind, Schema, SchemaChange, ServerDomain, Sync, Work, WriterEpoch};
-use ha_core::topology::{Node, PoolIx, Port, Topology};
+use ha_core::topology::{Node, PoolIx, Port, SiteRole, Topology};
 use tokio::time::Instant;
 
 use super::artifact::Artifacts;
 use super::database::FakeScripts;
 use super::exposure::Routes;
+use super::site::Sites;
 use super::{Fault, Operation};
 
 #[derive(Clone, Debug)]
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     /// Where each balancer leads the keys of services.
     pub(crate) routes: BTreeMap<String, Routes>,
     pub(crate) artifacts: Artifacts,
+    pub(crate) sites: Sites,
     /// The deployments that were carried out: node, set, and where the artifact store had it for them.
     pub(crate) deployed: Vec<(String, u64, Option<String>)>,
 }
@@ -130,14 +132,21 @@ impl FakeNode {
     }
 }
 
+/// Tells whether a node's server runs while nothing has happened: it serves, or stands by in a hot site.
+pub(super) fn runs_at_rest(topology: &Topology, node: &Node) -> bool {
+    let is_hot = |site| topology.site(site).role == SiteRole::Hot;
+    !node.spare && (topology.is_home(node) || node.site.is_some_and(is_hot))
+}
+
 /// Makes the members of a pool, as each of its balancers has them.
 pub(super) fn members_of_pool(topology: &Topology, pool: PoolIx) -> Members {
     let declared = topology.pool(pool);
     let mut primaries = usize::from(declared.serve);
     let all_serve = primaries >= topology.members_of(pool).count();
     let mut fake = |node: &Node, port: &Port| {
-        let member = !node.spare && topology.is_home(node);
-        let primary = member && primaries > 0;
+        let is_member = !node.spare && node.site == declared.site;
+        let member = is_member && runs_at_rest(topology, node);
+        let primary = is_member && primaries > 0;
         primaries -= usize::from(primary);
         let admin = if member { Admin::Ready } else { Admin::Maint };
         FakeMember {

@@ -1,6 +1,10 @@
 use std::time::Duration;
 
-use ha_core::topology::{AfterLoss, Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Topology, TopologyError};
+use ha_core::backend::FenceLevel;
+use ha_core::topology::{
+    AfterLoss, Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Setting, SiteRole, Topology, TopologyBuilder,
+    TopologyError,
+};
 
 use super::World;
 
@@ -48,6 +52,10 @@ pub struct Shape {
     /// How many members serve in a second pool, `mgmt`, behind the last balancer; `None` where there is one pool. Its load
     /// and its capacities are a tenth of the first pool's, and its members have names of their own there.
     pub second_pool: Option<u16>,
+    /// What the second site, `south`, is for at rest; `None` where there is one site.
+    pub recovery: Option<SiteRole>,
+    /// How far the fences of the sites reach.
+    pub fence_level: FenceLevel,
     /// What becomes of a change that meets a loss, where not enough is left to finish or undo it under the law.
     pub after_loss: AfterLoss,
 }
@@ -70,6 +78,8 @@ impl Shape {
             second_puller: false,
             provision: false,
             second_pool: None,
+            recovery: None,
+            fence_level: FenceLevel::Database,
             after_loss: AfterLoss::Hold,
         }
     }
@@ -142,6 +152,21 @@ impl Shape {
         self
     }
 
+    /// Adds a second site, `south`, with as many members, balancers and pools, and what leads consumers to one of both: each has a
+    /// fence and a copy of the database. In a hot one the servers run and are admitted, in a warm or cold one they are stopped.
+    #[must_use]
+    pub fn with_sites(mut self, recovery: SiteRole) -> Self {
+        self.recovery = Some(recovery);
+        self
+    }
+
+    /// Says how far the fences of the sites reach. Default: to the database.
+    #[must_use]
+    pub fn with_fence_level(mut self, level: FenceLevel) -> Self {
+        self.fence_level = level;
+        self
+    }
+
     /// Makes the world of this shape.
     ///
     /// # Errors
@@ -172,13 +197,12 @@ impl Shape {
             .with_command_deadline(seconds(30))
             .with_migrate_deadline(seconds(30));
         let serve = u16::try_from(self.serve).unwrap_or(u16::MAX);
-        let mut builder = Topology::builder("orders").policy(policy).pool(PoolSpec::new("esb", serve, self.peak_load));
-        for number in 1..=self.balancers {
-            builder = builder.balancer(format!("lb{number}"), fake());
+        let mut builder = Topology::builder("orders").policy(policy);
+        for place in self.places() {
+            builder = self.declare_site(builder, &place, serve);
         }
-        if let Some(serve) = self.second_pool {
-            let last = format!("lb{}", self.balancers);
-            builder = builder.pool(PoolSpec::new("mgmt", serve, tenth(self.peak_load)).with_balancers([last]));
+        if self.recovery.is_some() {
+            builder = builder.switch(fake());
         }
         builder = if self.files { builder.files(fake()) } else { builder };
         builder = if self.database { builder.database(fake()) } else { builder };
@@ -190,29 +214,74 @@ impl Shape {
             if !self.together.contains(&index) {
                 domain = format!("rack-{name}");
             }
-            let node = self.node(&name, *capacity, &domain);
+            let node = self.node(&name, *capacity, &domain, &NORTH);
             let pulls = self.work && (index == 0 || index == 1 && self.second_puller);
             let node = if pulls { node.with_work(fake()) } else { node };
             builder = builder.node(if self.provision { node.with_provision(fake()) } else { node });
         }
         for (index, capacity) in self.spares.iter().enumerate() {
             let name = format!("spare{}", index + 1);
-            builder = builder.node(self.node(&name, *capacity, &format!("rack-{name}")).as_spare());
+            builder = builder.node(self.node(&name, *capacity, &format!("rack-{name}"), &NORTH).as_spare());
+        }
+        for (number, capacity) in (1..).zip(self.members.iter().filter(|_| self.recovery.is_some())) {
+            let name = format!("south{number}");
+            builder = builder.node(self.node(&name, *capacity, &format!("rack-{name}"), &SOUTH));
         }
         builder.build()
     }
 
-    fn node(&self, name: &str, capacity: u64, domain: &str) -> NodeSpec {
+    fn places(&self) -> Vec<(&'static Place, SiteRole)> {
+        let south = self.recovery.map(|role| (&SOUTH, role));
+        std::iter::once((&NORTH, SiteRole::Serving)).chain(south).collect()
+    }
+
+    /// Declares one place: its site, where there are several, its balancers and its pools.
+    fn declare_site(&self, builder: TopologyBuilder, place: &(&Place, SiteRole), serve: u16) -> TopologyBuilder {
+        let ((names, role), sites) = (place, self.recovery.is_some());
+        let balancers: Vec<String> = (1..=self.balancers).map(|number| format!("{}{number}", names.balancer)).collect();
+        let mut builder = builder;
+        if sites {
+            let mut fence = fake();
+            fence.settings.insert("level".into(), Setting::Text(self.fence_level.to_string()));
+            builder = builder.site(names.site, *role).site_fence(fence).site_replica(fake());
+        }
+        for balancer in &balancers {
+            builder = builder.balancer(balancer, fake());
+        }
+        let of_site = |pool: PoolSpec| if sites { pool.with_site(names.site) } else { pool };
+        let pool = of_site(PoolSpec::new(names.pool, serve, self.peak_load));
+        builder = builder.pool(if sites { pool.with_balancers(&balancers) } else { pool });
+        if let Some(serve) = self.second_pool {
+            let pool = of_site(PoolSpec::new(names.second_pool, serve, tenth(self.peak_load)));
+            builder = builder.pool(pool.with_balancers(balancers.last()));
+        }
+        builder
+    }
+
+    fn node(&self, name: &str, capacity: u64, domain: &str, place: &Place) -> NodeSpec {
         let node = NodeSpec::new(name, capacity, fake(), fake()).with_domain(domain);
+        let node = if self.recovery.is_some() { node.with_site(place.site) } else { node };
         match self.second_pool {
             None => node,
             Some(_) => {
-                let port = PortSpec::new("mgmt").with_member(format!("{name}-mgmt")).with_capacity(tenth(capacity));
+                let port =
+                    PortSpec::new(place.second_pool).with_member(format!("{name}-mgmt")).with_capacity(tenth(capacity));
                 node.with_port(port)
             }
         }
     }
 }
+
+/// The names of what is in one site.
+struct Place {
+    site: &'static str,
+    pool: &'static str,
+    second_pool: &'static str,
+    balancer: &'static str,
+}
+
+const NORTH: Place = Place { site: "north", pool: "esb", second_pool: "mgmt", balancer: "lb" };
+const SOUTH: Place = Place { site: "south", pool: "esb-south", second_pool: "mgmt-south", balancer: "lb-south" };
 
 fn tenth(number: u64) -> u64 {
     number.div_ceil(10).max(1)

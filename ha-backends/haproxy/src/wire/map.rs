@@ -15,6 +15,12 @@ pub(crate) fn add_map(map: &Path, key: &RouteKey, value: &Name) -> String {
     format!("add map {} {key} {value}", map.display())
 }
 
+/// Brings a key to a value, where it is known whether the key is there.
+pub(crate) fn put_map(map: &Path, key: &str, value: &str, known: bool) -> String {
+    let verb = if known { "set" } else { "add" };
+    format!("{verb} map {} {key} {value}", map.display())
+}
+
 /// Takes every entry of a key away.
 pub(crate) fn del_map(map: &Path, key: &RouteKey) -> String {
     format!("del map {} {key}", map.display())

@@ -8,7 +8,7 @@ mod stat;
 mod state;
 
 pub(crate) use info::parse_info;
-pub(crate) use map::{add_map, del_map, parse_map, show_map};
+pub(crate) use map::{add_map, del_map, parse_map, put_map, show_map};
 pub(crate) use master::{is_gone, parse_proc};
 pub(crate) use stat::{PoolRow, Stat, parse_stats};
 pub(crate) use state::{ServerState, parse_all_states, parse_state, parse_states};
@@ -31,6 +31,9 @@ pub(crate) struct Refused(pub(crate) String);
 
 pub(crate) const INFO: &str = "show info";
 pub(crate) const PROC: &str = "show proc";
+/// Asks whether requests can be held, and what `ha-hold.lua` answers.
+pub(crate) const HOLDS: &str = "show ha-hold";
+pub(crate) const CAN_HOLD: &str = "ha-hold 1";
 
 /// Asks for the administrative state of every server of a pool.
 pub(crate) fn states(pool: &Name) -> String {
@@ -75,6 +78,11 @@ pub(crate) fn backend_stat(scope: Scope<'_>) -> String {
 /// Asks an older worker, over the master socket, for the figures of every server of a pool.
 pub(crate) fn worker_stats(pid: u64, scope: Scope<'_>) -> String {
     format!("@!{pid} show stat {scope} 4 -1")
+}
+
+/// Gives an older worker a command, over the master socket.
+pub(crate) fn to_worker(pid: u64, command: &str) -> String {
+    format!("@!{pid} {command}")
 }
 
 pub(crate) fn set_state(member: &MemberRef, admin: Admin) -> String {

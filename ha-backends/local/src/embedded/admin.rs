@@ -57,6 +57,8 @@ fn decide(line: &str, servers: &Servers) -> Result<Reply, Refusal> {
         Request::Route { key } => {
             servers.route(&key).map(|(value, after_restart)| Reply::Route { value, after_restart })
         }
+        Request::Led => servers.led(),
+        Request::Lead { to, epoch } => servers.lead_to(&to, epoch).map(Reply::Applied),
         Request::SetRoute { key, pool, epoch } => servers.set_route(&key, pool.as_ref(), epoch).map(Reply::Applied),
     }
 }

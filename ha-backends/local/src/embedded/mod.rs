@@ -7,6 +7,7 @@ pub(crate) mod fuzz;
 mod proxy;
 mod routes;
 mod servers;
+mod sites;
 
 use std::io;
 use std::net::SocketAddr;
@@ -46,7 +47,7 @@ impl Check {
 
 /// An HTTP/1.1 reverse proxy inside the embedding program, driven by [`LocalBalancer`](crate::LocalBalancer).
 ///
-/// It never retries and never queues: a request that its server loses is lost for the client, so that a test sees it. The
+/// It never retries, and queues only where it is the front of several sites: a request that its server loses is lost for the client, so that a test sees it. The
 /// primary servers that are up take turns; where none is up, the first backup server that is takes everything. Dropping the
 /// value ends it.
 ///
@@ -88,12 +89,13 @@ pub struct EmbeddedBuilder {
     listens: Vec<SocketAddr>,
     check: Option<Check>,
     routes: Option<PathBuf>,
+    sites: Option<PathBuf>,
 }
 
 impl EmbeddedBalancer {
     /// Begins a balancer with its first pool.
     pub fn builder(pool: Name) -> EmbeddedBuilder {
-        EmbeddedBuilder { servers: Servers::new(pool), listens: Vec::new(), check: None, routes: None }
+        EmbeddedBuilder { servers: Servers::new(pool), listens: Vec::new(), check: None, routes: None, sites: None }
     }
 
     /// Returns the address that clients of the first pool use.
@@ -151,6 +153,15 @@ impl EmbeddedBuilder {
         self
     }
 
+    /// Makes it the front of several sites: the clients of the first pool are led to one of the other pools, each of which is a
+    /// site's, or wait, or are refused, as the file says; one that is not there leads them to the second pool.
+    /// [`LocalSwitch`](crate::LocalSwitch) changes it. Default: no sites, each pool's clients are its own.
+    #[must_use]
+    pub fn with_sites(mut self, file: impl Into<PathBuf>) -> Self {
+        self.sites = Some(file.into());
+        self
+    }
+
     /// Checks the health of every server. Default: no checks.
     #[must_use]
     pub fn with_check(mut self, check: Check) -> Self {
@@ -161,7 +172,7 @@ impl EmbeddedBuilder {
     /// Starts it in the current tokio runtime, its first pool on `listen`, where a port of 0 takes a free one.
     ///
     /// # Errors
-    /// When the address or the socket's path is taken, the routes file has a line that is no route, or the lease epoch that is kept beside the socket (in a file with
+    /// When the address or the socket's path is taken, the routes file has a line that is no route, the sites file names no pool, or the lease epoch that is kept beside the socket (in a file with
     /// `.epoch` behind the socket's name) cannot be read.
     pub async fn start(mut self, listen: SocketAddr, socket: &Path) -> io::Result<EmbeddedBalancer> {
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -175,6 +186,9 @@ impl EmbeddedBuilder {
         self.servers.keep_epoch(KeptEpoch::of(socket)?);
         if let Some(file) = self.routes {
             self.servers.set_routes(Routes::of(file)?);
+        }
+        if let Some(file) = self.sites {
+            self.servers.set_sites(file)?;
         }
         self.servers.set_checked(self.check.is_some());
         let servers = Arc::new(self.servers);

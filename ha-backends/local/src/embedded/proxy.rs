@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::servers::{Servers, Session};
+use super::servers::{Admission, Servers, Session};
 
 type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
@@ -41,11 +41,17 @@ pub(super) async fn serve(listener: TcpListener, servers: Arc<Servers>, pool: us
 async fn forward(servers: &Arc<Servers>, pool: usize, mut request: Request<Incoming>) -> Answer {
     let named = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let host = named.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(named, |(host, _)| host);
-    let Some(pool) = servers.lead(pool, host, request.uri().path()) else {
-        return refusal(StatusCode::NOT_FOUND, "no route leads there\n");
-    };
-    let Some(session) = servers.choose(pool) else {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "no server is usable\n");
+    let session = loop {
+        match servers.admit(pool, host, request.uri().path()) {
+            Admission::To(session) => break session,
+            Admission::Held(mut led) => {
+                // The balancer is gone when its servers are; then so is this task.
+                let _ = led.changed().await;
+            }
+            Admission::NoRoute => return refusal(StatusCode::NOT_FOUND, "no route leads there\n"),
+            Admission::Refused => return refusal(StatusCode::SERVICE_UNAVAILABLE, "led nowhere\n"),
+            Admission::NoServer => return refusal(StatusCode::SERVICE_UNAVAILABLE, "no server is usable\n"),
+        }
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let Ok(uri) = format!("http://{}{path}", session.address).parse::<Uri>() else {

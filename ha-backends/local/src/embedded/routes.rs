@@ -88,6 +88,11 @@ fn parse(text: &str) -> Result<Vec<(RouteKey, Name)>, (usize, String)> {
 /// Writes the table whole or not at all.
 fn write(file: &Path, entries: &[(RouteKey, Name)]) -> io::Result<()> {
     let text: String = entries.iter().map(|(key, pool)| format!("{key} {pool}\n")).collect();
+    replace(file, &text)
+}
+
+/// Replaces a file whole or not at all.
+pub(super) fn replace(file: &Path, text: &str) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(".new");
     let new = file.with_file_name(name);

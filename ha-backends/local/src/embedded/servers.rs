@@ -1,16 +1,20 @@
-use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use std::{fmt, io};
 
 use ha_core::backend::{Admin, Applied, Counters, ErrorKind, Health, Instance, Member, Quiescence, Weight};
 use ha_core::state::{MemberKind, RouteKey};
 use ha_core::topology::Name;
+use tokio::sync::watch;
 
 use super::connector::{Connections, MemberClient, client};
 use super::epoch::KeptEpoch;
 use super::routes::Routes;
+use super::sites::Sites;
+use crate::wire::{LedTo, Reply};
 
 /// The servers of the pools: what the data plane, the checks and the admin socket share.
 pub(super) struct Servers {
@@ -24,6 +28,8 @@ struct Inner {
     epoch: KeptEpoch,
     /// Where the first pool's clients are led; without it they are its own.
     routes: Option<Routes>,
+    /// Which of the other pools the first pool's clients are led to.
+    sites: Option<Sites>,
     generation: u64,
 }
 
@@ -45,6 +51,20 @@ struct Server {
     sessions: u64,
     connections: Connections,
     client: MemberClient,
+}
+
+/// What becomes of a request.
+pub(super) enum Admission {
+    /// It goes to a server.
+    To(Session),
+    /// It waits until this changes.
+    Held(watch::Receiver<u64>),
+    /// No route leads anywhere.
+    NoRoute,
+    /// Clients are led nowhere.
+    Refused,
+    /// No server of its pool is usable.
+    NoServer,
 }
 
 /// A refusal of the admin socket.
@@ -86,7 +106,7 @@ impl Servers {
     pub(super) fn new(pool: Name) -> Self {
         let generation = u64::from(std::process::id()) << 20 | NEXT.fetch_add(1, Ordering::Relaxed);
         let (began, epoch) = (Instant::now(), KeptEpoch::default());
-        let inner = Inner { began, servers: Vec::new(), epoch, routes: None, generation };
+        let inner = Inner { began, servers: Vec::new(), epoch, routes: None, sites: None, generation };
         Self { pools: vec![pool], inner: Mutex::new(inner) }
     }
 
@@ -135,15 +155,50 @@ impl Servers {
         self.lock().routes = Some(routes);
     }
 
-    /// Returns the pool that answers a client of `pool` who asks `host` for `path`; `None` where no route leads anywhere.
-    pub(super) fn lead(&self, pool: usize, host: &str, path: &str) -> Option<usize> {
-        match &self.lock().routes {
-            Some(routes) if pool == 0 => {
-                let name = routes.pool_of(host, path)?;
-                self.pools.iter().position(|known| known == name)
-            }
-            Some(_) | None => Some(pool),
+    /// Leads the clients of the first pool to the pool that a file names.
+    pub(super) fn set_sites(&mut self, file: PathBuf) -> io::Result<()> {
+        let sites = Sites::of(file, self.pools.get(1..).unwrap_or_default())?;
+        self.lock().sites = Some(sites);
+        Ok(())
+    }
+
+    /// Returns where the clients of the first pool are led.
+    pub(super) fn led(&self) -> Result<Reply, Refusal> {
+        let inner = self.lock();
+        let sites = inner.sites.as_ref().ok_or_else(no_sites)?;
+        let in_progress = inner.servers.iter().filter(|server| server.pool > 0).map(|server| server.sessions).sum();
+        let (to, after_restart, before) = sites.read()?;
+        Ok(Reply::Led { to, after_restart, before, in_progress })
+    }
+
+    /// Leads the clients of the first pool elsewhere.
+    pub(super) fn lead_to(&self, to: &LedTo, epoch: u64) -> Result<Applied, Refusal> {
+        if let LedTo::Site(site) = to
+            && self.known(site.as_str())? == 0
+        {
+            return Err((ErrorKind::NotFound, format!("{site} is the front, and no site")));
         }
+        let mut inner = self.lock();
+        inner.pass(epoch)?;
+        inner.sites.as_mut().ok_or_else(no_sites)?.lead(to)
+    }
+
+    /// Finds a server for a client of `pool` who asks `host` for `path`. It is counted under the same lock: once clients are held
+    /// or a server drains, no request can be on its way uncounted.
+    pub(super) fn admit(self: &Arc<Self>, pool: usize, host: &str, path: &str) -> Admission {
+        let mut inner = self.lock();
+        let place = |name: &Name| self.pools.iter().position(|known| known == name);
+        let pool = match (&inner.sites, &inner.routes) {
+            (Some(sites), _) if pool == 0 => match sites.to() {
+                LedTo::Site(site) => place(site),
+                LedTo::Held => return Admission::Held(sites.changes()),
+                LedTo::Nowhere => return Admission::Refused,
+            },
+            (None, Some(routes)) if pool == 0 => routes.pool_of(host, path).and_then(place),
+            _ => Some(pool),
+        };
+        let Some(pool) = pool else { return Admission::NoRoute };
+        self.choose(&mut inner, pool).map_or(Admission::NoServer, Admission::To)
     }
 
     /// Returns where a key leads in force, and after a restart.
@@ -171,10 +226,8 @@ impl Servers {
         self.lock().servers.len()
     }
 
-    /// Chooses a server of a pool for one request and counts the request there under the same lock: once a server drains, no
-    /// request can be on its way to it uncounted.
-    pub(super) fn choose(self: &Arc<Self>, pool: usize) -> Option<Session> {
-        let mut inner = self.lock();
+    /// Chooses a server of a pool for one request and counts the request there.
+    fn choose(self: &Arc<Self>, inner: &mut Inner, pool: usize) -> Option<Session> {
         let usable = |server: &Server| {
             server.pool == pool
                 && server.admin == Admin::Ready
@@ -300,6 +353,10 @@ impl Inner {
         self.check(epoch)?;
         self.epoch.raise(epoch).map_err(|error| (ErrorKind::Denied, format!("its epoch cannot be kept: {error}")))
     }
+}
+
+fn no_sites() -> Refusal {
+    (ErrorKind::Unsupported, "this balancer is no front of sites: start it with a sites file".into())
 }
 
 fn no_routes() -> Refusal {

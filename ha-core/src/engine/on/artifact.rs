@@ -56,7 +56,8 @@ fn sets(plan: &Plan) -> Vec<(&Generation, &'static str)> {
             | Order::Work(_)
             | Order::Schema(_)
             | Order::Exposure(_)
-            | Order::Provision(_) => None,
+            | Order::Provision(_)
+            | Order::Site(_) => None,
         })
         .collect();
     if deployed.is_empty() {

@@ -6,6 +6,7 @@ mod files;
 mod provision;
 mod schema;
 mod server;
+mod site;
 mod traffic;
 mod work;
 
@@ -14,6 +15,7 @@ pub(super) use exposure::observe_exposure;
 pub(super) use files::observe_files;
 pub(super) use schema::{compare_scripts, observe_schema, review_schema};
 pub(super) use server::{SeenServer, is_passing, observe_server};
+pub(super) use site::{SeenSites, observe_sites};
 pub(super) use traffic::observe_member;
 pub(super) use work::observe_work;
 
@@ -27,7 +29,7 @@ use crate::action::Order;
 use crate::backend::{Applied, Effect, RunCommand, StepError, WorkId, WorkState};
 use crate::plan::Plan;
 use crate::record::{Evidence, OutcomeKind};
-use crate::state::{LeaseEpoch, ReleaseId};
+use crate::state::{LeaseEpoch, ReleaseId, SiteState};
 use crate::topology::{DomainIx, NodeIx};
 
 /// What came of an act or a look, and what was seen.
@@ -84,6 +86,8 @@ pub(super) struct Executor {
     pub(super) release: Option<ReleaseId>,
     /// The failure domains that are lost, as far as the run knows.
     pub(super) lost: Vec<DomainIx>,
+    /// The sites, as far as the run knows.
+    pub(super) sites: Vec<SiteState>,
 }
 
 impl Executor {
@@ -97,6 +101,7 @@ impl Executor {
             Order::Schema(action) => self.act_on_schema(action, deadline).await,
             Order::Exposure(action) => self.act_on_exposure(action, deadline).await,
             Order::Provision(at) => self.act_on_provision(at.node, at.action, deadline).await,
+            Order::Site(action) => self.act_on_site(action, deadline).await,
         }
     }
 
@@ -115,6 +120,7 @@ impl Executor {
             Order::Schema(action) => self.look_at_schema(action).await,
             Order::Exposure(action) => self.look_at_exposure(action).await,
             Order::Provision(at) => self.look_at_provision(at.node, at.action).await,
+            Order::Site(action) => self.look_at_site(action).await,
         }
     }
 

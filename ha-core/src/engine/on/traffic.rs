@@ -7,7 +7,7 @@ use crate::action::TrafficAction;
 use crate::backend::{Admin, CloseSessions, CutConsent, Health, MemberSnapshot, Ready, SetAdmin};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated, Place};
 use crate::record::{Evidence, OutcomeKind};
-use crate::state::{MemberKind, MemberState, Traffic};
+use crate::state::{MemberKind, MemberState, Site, Traffic};
 use crate::topology::NodeIx;
 
 impl Executor {
@@ -38,7 +38,10 @@ impl Executor {
     async fn rotate(&self, node: NodeIx, goal: Goal) -> Outcome {
         let shared = &self.shared;
         let gone_for = self.gone_at.map(|at| at.elapsed()).unwrap_or_default();
-        let policy = policy_of(shared.topology.policy()).with_server_gone_for(gone_for);
+        let idle = shared.topology.node(node).site.and_then(|site| self.sites.get(site.index()));
+        let policy = policy_of(shared.topology.policy())
+            .with_server_gone_for(gone_for)
+            .with_may_be_last(idle.is_some_and(|known| known.site != Site::Serving));
         let members = shared.members(node);
         let places: Vec<_> = members.iter().map(|member| (member.backend.clone(), member.place.clone())).collect();
         let (rotated, older_processes_unseen) = rotate_reporting(self.epoch, &places, goal, policy).await;

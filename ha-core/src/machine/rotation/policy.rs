@@ -92,6 +92,8 @@ pub struct RotationPolicy {
     /// How long ago the last life of a server that comes back was seen to have ended. No new request goes to it in the first
     /// 50 ms after that, nor before the balancer has answered: connections to that life are dead by then. Default 0.
     pub server_gone_for: Duration,
+    /// Whether the node may be the last usable server there: nobody is led to its site. Default: it may not.
+    pub may_be_last: bool,
 }
 
 impl RotationPolicy {
@@ -104,6 +106,7 @@ impl RotationPolicy {
             longest_request: drain_deadline,
             canary: None,
             server_gone_for: Duration::ZERO,
+            may_be_last: false,
         }
     }
 
@@ -132,6 +135,13 @@ impl RotationPolicy {
     #[must_use]
     pub fn with_canary(mut self, canary: Option<Canary>) -> Self {
         self.canary = canary;
+        self
+    }
+
+    /// Says whether the node may be the last usable server of its pool.
+    #[must_use]
+    pub fn with_may_be_last(mut self, may_be_last: bool) -> Self {
+        self.may_be_last = may_be_last;
         self
     }
 

@@ -117,7 +117,8 @@ impl Rotation {
 
     /// Returns the instance on which nothing else could take the traffic of a node that serves there.
     pub(super) fn nothing_else_usable(&self) -> Option<usize> {
-        self.seen.iter().position(|seen| seen.before.is_some_and(|member| member.is_usable()) && !seen.other_usable)
+        let last = |seen: &Seen| seen.before.is_some_and(|member| member.is_usable()) && !seen.other_usable;
+        self.seen.iter().position(last).filter(|_| !self.policy.may_be_last)
     }
 
     /// Tells whether the next look at the pool may show that what seems usable is given nothing.

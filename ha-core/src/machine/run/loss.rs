@@ -7,7 +7,7 @@ use super::super::RunState;
 use super::super::decide::{Decision, newly_lost};
 use super::super::words::Command;
 use super::RunMachine;
-use crate::law::is_exposed;
+use crate::law::{consumers_wait, is_exposed, no_site_serves};
 use crate::plan::Plan;
 use crate::record::{End, Record, Why};
 use crate::state::{LoanKind, MemberState, Process, Target, Traffic};
@@ -77,7 +77,9 @@ impl RunMachine {
             // One that did not serve when the plan was made is missed from its test on.
             let served = self.plan.start.node(index).process.is_ready() || state.is_tested();
             let settled = served && !state.under_change && !self.run.targets.is_changing(Target::Server(index));
-            let dead = self.topology.is_home(node)
+            let is_goal = node.site.is_some() && node.site == self.plan.goal.site;
+            let matters = self.topology.is_home(node) || is_goal || self.law().is_in_service(&self.run.cluster, index);
+            let dead = matters
                 && !self.run.cluster.is_lost(node.domain)
                 && should_serve
                 && settled
@@ -172,8 +174,16 @@ impl RunMachine {
         if !stuck || newly_lost(&self.plan, &self.run.cluster).is_some() {
             return false;
         }
-        let silent = |node: &NodeIx| self.run.cluster.node(*node).process == Process::Unknown;
+        let dark = no_site_serves(&self.run.cluster) && !consumers_wait(&self.run.cluster);
+        // Who cannot be brought while no site serves is left out: the others may carry what is required.
+        let left_out = |node: &NodeIx| {
+            self.plan.goal.site.is_some_and(|site| self.topology.node(*node).site == Some(site)) && dark
+        };
+        let silent = |node: &NodeIx| self.run.cluster.node(*node).process == Process::Unknown || left_out(node);
         let failed = self.run.targets.failed().filter_map(|order| order.node());
+        // A step may never have begun because its node does not answer.
+        let next = self.plan.stages.get(usize::from(self.run.cursor.stage)).into_iter().flat_map(|stage| &stage.nodes);
+        let failed = failed.chain(next.copied());
         let lent =
             self.run.cluster.nodes().filter(|(_, node)| node.loans.iter().next().is_some()).map(|(node, _)| node);
         let Some(node) = failed.chain(lent).find(silent) else { return false };

@@ -1,0 +1,90 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ha_core::backend::{Ended, ErrorKind, Ran, RunCommand, StepError};
+use ha_core::state::LeaseEpoch;
+
+use crate::fence::Fence;
+use crate::host::pass;
+use crate::runner::{self, told};
+
+/// The commands of one site, or of what leads consumers to one: where they run, and what all of them get.
+#[derive(Clone, Debug)]
+pub(super) struct Commands {
+    pub(super) home: PathBuf,
+    /// The site's name, for what a site has one of.
+    pub(super) site: String,
+    pub(super) deadline: Duration,
+}
+
+/// What a command ends with when it has changed nothing.
+const REFUSED: i32 = 3;
+
+/// What is asked for: for an error's words.
+pub(super) struct Asked<'a> {
+    pub(super) operation: &'static str,
+    pub(super) argv: &'a [String],
+    pub(super) env: Vec<(&'static str, String)>,
+}
+
+impl Commands {
+    pub(super) fn error(&self, kind: ErrorKind, operation: &'static str, context: impl Into<String>) -> StepError {
+        StepError::new(kind, operation, self.site.as_str()).with_context(context.into())
+    }
+
+    /// Keeps the folder for one change, and refuses a lower lease than was seen there.
+    pub(super) async fn pass(&self, lease: LeaseEpoch, operation: &'static str) -> Result<Fence, StepError> {
+        pass(&self.home, lease, operation, self.deadline).await
+    }
+
+    async fn run(&self, asked: &Asked<'_>, deadline: Duration) -> Result<Ran, StepError> {
+        let command = RunCommand::new(asked.argv.to_vec(), deadline).with_env("HA_SITE", &self.site);
+        let command = asked.env.iter().fold(command, |command, (name, value)| command.with_env(*name, value));
+        let limit = command.output_limit;
+        let ran = runner::run(&self.home, asked.operation, command).await?;
+        if ran.stdout.len() >= limit {
+            // Only its end was kept.
+            let context = format!("it printed {limit} bytes or more");
+            return Err(self.error(ErrorKind::Protocol, asked.operation, context));
+        }
+        Ok(ran)
+    }
+
+    /// Runs a command that only reads, and reads what it printed.
+    pub(super) async fn read<T>(
+        &self,
+        operation: &'static str,
+        argv: &[String],
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, StepError> {
+        let asked = Asked { operation, argv, env: Vec::new() };
+        let ran = self.run(&asked, self.deadline).await.map_err(StepError::without_effect)?;
+        if !ran.is_success() {
+            return Err(self.error(ErrorKind::Unreachable, operation, told("status", &ran)).without_effect());
+        }
+        parse(&ran.stdout).map_err(|what| {
+            self.error(ErrorKind::Protocol, operation, format!("status printed {what}")).without_effect()
+        })
+    }
+
+    /// Runs a command that changes something, no longer than `deadline`.
+    pub(super) async fn act(&self, asked: Asked<'_>, deadline: Duration) -> Result<(), StepError> {
+        if deadline.is_zero() {
+            let context = "no time was left to change anything";
+            return Err(self.error(ErrorKind::Timeout, asked.operation, context).without_effect());
+        }
+        let ran = self.run(&asked, deadline).await?;
+        let failed = || self.error(ErrorKind::Conflict, asked.operation, told(asked.operation, &ran));
+        match ran.ended {
+            Ended::Exited(0) => Ok(()),
+            Ended::Exited(REFUSED) => Err(failed().without_effect()),
+            Ended::Exited(_) | Ended::Signaled(_) => Err(failed()),
+        }
+    }
+
+    /// Says of a read-back that something was changed before it.
+    pub(super) fn changed(&self, operation: &'static str, error: StepError) -> StepError {
+        let context = "it was changed, and could not be read back: read it again";
+        self.error(ErrorKind::Conflict, operation, context).caused_by(error)
+    }
+}

@@ -1,0 +1,368 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tracing::Instrument;
+
+use super::{Executor, Outcome, Shared, done, not_done, unknown};
+use crate::action::SiteAction;
+use crate::backend::{
+    Applied, Consumers, DemoteReplica, ErrorKind, FenceSite, Fenced, FollowReplica, LeadConsumers, PromoteReplica,
+    Replica, SiteSwitch, StepError,
+};
+use crate::record::Evidence;
+use crate::state::{ReplicaRole, ReplicaSeen, Site, SiteEpoch, SiteFacts, SiteState};
+use crate::topology::{SiteIx, SiteRole, SiteSpec};
+
+/// A site that is lost does not answer: nobody waits long for it.
+const SITE_READ: Duration = Duration::from_secs(2);
+/// How long a lost site's own database is asked to take no more writes, before its fence is. It may be alive.
+const ASK_THE_LOST: Duration = Duration::from_secs(2);
+
+/// The sites as they were seen.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct SeenSites {
+    /// What was seen of each: `None` where that could not be.
+    pub(in crate::engine) seen: Vec<Option<SiteState>>,
+    /// The same, and where it could not be seen what it is at rest.
+    pub(in crate::engine) known: Vec<SiteState>,
+    pub(in crate::engine) facts: Vec<SiteFacts>,
+}
+
+impl Executor {
+    pub(super) async fn act_on_site(&self, action: SiteAction, deadline: Duration) -> Outcome {
+        let until = Instant::now() + deadline;
+        let left = || until.saturating_duration_since(Instant::now());
+        let site = action.site();
+        let lead = async |to: Consumers| match &self.shared.switch {
+            Some(switch) => switch.lead(self.epoch, LeadConsumers::new(to).with_deadline(left())).await.map(|_| ()),
+            None => Ok(()),
+        };
+        let name = || self.shared.topology.site(site).name.to_string();
+        let asked = match action {
+            SiteAction::Fence { .. } => self.fence(site, until).await,
+            SiteAction::Hold { .. } => lead(Consumers::Held).await,
+            SiteAction::Open { .. } => lead(Consumers::To(name())).await,
+            SiteAction::Demote { .. } => {
+                let Some(replica) = self.replica(site) else { return no_replica(&name()) };
+                replica.demote(self.epoch, DemoteReplica::new().with_deadline(left())).await.map(|_| ())
+            }
+            SiteAction::Promote { .. } => return self.promote(site, until).await,
+            SiteAction::Follow { discard, .. } => {
+                let Some(replica) = self.replica(site) else { return no_replica(&name()) };
+                let Some(of) = self.writing_site(site) else { return not_done("no other site takes writes") };
+                let mut request = FollowReplica::new(of).with_deadline(left());
+                request.discard = discard;
+                // Consumers are not led there: what it can do again is to follow.
+                let lifted = match &self.shared.fences[site.index()] {
+                    Some(fence) => fence.lift(self.epoch).await.map(|_| ()),
+                    None => Ok(()),
+                };
+                match lifted {
+                    Ok(()) => replica.follow(self.epoch, request).await.map(|_| ()),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        self.until_seen(until, asked, action).await
+    }
+
+    /// Leads consumers nowhere, asks the site's own database, should it live, to take no more writes, and fences the site.
+    async fn fence(&self, site: SiteIx, until: Instant) -> Result<(), StepError> {
+        let left = || until.saturating_duration_since(Instant::now());
+        if let Some(switch) = &self.shared.switch {
+            switch.lead(self.epoch, LeadConsumers::new(Consumers::Nowhere).with_deadline(left())).await?;
+        }
+        if let Some(replica) = self.replica(site) {
+            let request = DemoteReplica::new().with_deadline(ASK_THE_LOST);
+            // Nothing is expected of a lost site: the fence decides.
+            let _ = timeout(ASK_THE_LOST, replica.demote(self.epoch, request)).await;
+        }
+        if let Some(fence) = &self.shared.fences[site.index()] {
+            let request = FenceSite::new(self.highest_epoch()).with_deadline(left());
+            fence.fence(self.epoch, request).await?;
+        }
+        Ok(())
+    }
+
+    async fn promote(&self, site: SiteIx, until: Instant) -> Outcome {
+        let name = &self.shared.topology.site(site).name;
+        let Some(replica) = self.replica(site) else { return no_replica(name.as_str()) };
+        // What it has now is what is not lost.
+        let before = self.read(replica.replica()).await;
+        let epoch = self.highest_epoch().next();
+        let deadline = until.saturating_duration_since(Instant::now());
+        let asked = replica.promote(self.epoch, PromoteReplica::new(epoch).with_deadline(deadline)).await.map(|_| ());
+        let (kind, evidence) = self.until_seen(until, asked, SiteAction::Promote { site }).await;
+        let behind = before.ok().filter(|seen| seen.role == ReplicaRole::Standby).and_then(|seen| seen.behind_ms);
+        match evidence {
+            Evidence::Site { state, epoch, behind_ms: None } => {
+                (kind, Evidence::Site { state, epoch, behind_ms: behind })
+            }
+            evidence => (kind, evidence),
+        }
+    }
+
+    /// Looks until what was asked for is seen, or the time is over.
+    async fn until_seen(&self, until: Instant, asked: Result<(), StepError>, action: SiteAction) -> Outcome {
+        self.wait_until(until, asked.map(|()| Applied::Applied), || self.look_at_site(action)).await
+    }
+
+    pub(super) async fn look_at_site(&self, action: SiteAction) -> Outcome {
+        let site = action.site();
+        match action {
+            SiteAction::Fence { .. } => self.look_at_fence(site).await,
+            SiteAction::Hold { .. } => self.look_at_consumers(site, Consumers::Held, Site::Held).await,
+            SiteAction::Open { .. } => {
+                let to = Consumers::To(self.shared.topology.site(site).name.to_string());
+                self.look_at_consumers(site, to, Site::Serving).await
+            }
+            SiteAction::Demote { .. } => self.look_at_demoted(site).await,
+            SiteAction::Promote { .. } => self.look_at_role(site, ReplicaRole::Primary, Site::Promoted).await,
+            SiteAction::Follow { to, .. } => self.look_at_role(site, ReplicaRole::Standby, to).await,
+        }
+    }
+
+    async fn look_at_fence(&self, site: SiteIx) -> Outcome {
+        let name = &self.shared.topology.site(site).name;
+        if let Some(switch) = &self.shared.switch {
+            match led(&**switch).await {
+                Ok(Consumers::To(to)) if to == name.as_str() => {
+                    return not_done(format!("consumers are led to {name}"));
+                }
+                Ok(Consumers::To(_) | Consumers::Held | Consumers::Nowhere) => {}
+                Err(outcome) => return outcome,
+            }
+        }
+        if let Some(fence) = &self.shared.fences[site.index()] {
+            match self.read(fence.fenced()).await {
+                Ok(Fenced::Yes) => {}
+                Ok(Fenced::No) => return not_done(format!("the fence of site {name} does not hold")),
+                Err(error) => return unknown(error),
+            }
+        }
+        done(evidence(Site::Quarantined, self.sites[site.index()].epoch))
+    }
+
+    async fn look_at_consumers(&self, site: SiteIx, to: Consumers, state: Site) -> Outcome {
+        let Some(switch) = &self.shared.switch else {
+            return not_done("nothing leads consumers here: declare [switch]");
+        };
+        match led(&**switch).await {
+            Ok(seen) if seen == to => done(evidence(state, self.sites[site.index()].epoch)),
+            Ok(seen) => not_done(format!("consumers are {seen}")),
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn look_at_role(&self, site: SiteIx, role: ReplicaRole, state: Site) -> Outcome {
+        let name = &self.shared.topology.site(site).name;
+        let Some(replica) = self.replica(site) else { return no_replica(name.as_str()) };
+        match self.read(replica.replica()).await {
+            // One that has an older epoch takes the writes of before.
+            Ok(seen) if seen.role == role && seen.epoch >= self.highest_epoch() => done(evidence(state, seen.epoch)),
+            Ok(seen) => {
+                not_done(format!("the database of site {name} is {:?} with epoch {}", seen.role, seen.epoch.number()))
+            }
+            Err(error) => unknown(error),
+        }
+    }
+
+    /// A site is demoted once its database takes no writes and another copy reaches as far.
+    async fn look_at_demoted(&self, site: SiteIx) -> Outcome {
+        let name = &self.shared.topology.site(site).name;
+        let Some(replica) = self.replica(site) else { return no_replica(name.as_str()) };
+        let own = match self.read(replica.replica()).await {
+            Ok(seen) if seen.role == ReplicaRole::Primary => {
+                return not_done(format!("the database of site {name} takes writes"));
+            }
+            Ok(seen) => seen,
+            Err(error) => return unknown(error),
+        };
+        let mut reaches = None;
+        for (other, _) in self.shared.replicas.iter().enumerate().filter(|(other, _)| *other != site.index()) {
+            let Some(copy) = &self.shared.replicas[other] else { continue };
+            if let Ok(seen) = self.read(copy.replica()).await {
+                reaches = reaches.max(Some(seen.position.unwrap_or(u64::MAX)));
+            }
+        }
+        match (own.position, reaches) {
+            (_, None) => unknown("no other copy of the database can be read"),
+            (Some(own), Some(other)) if other < own => {
+                not_done(format!("the other copy of the database lacks {} bytes of what site {name} has", own - other))
+            }
+            (_, Some(_)) => done(evidence(Site::Demoted, own.epoch)),
+        }
+    }
+
+    fn replica(&self, site: SiteIx) -> Option<&Arc<dyn Replica>> {
+        self.shared.replicas[site.index()].as_ref()
+    }
+
+    fn highest_epoch(&self) -> SiteEpoch {
+        self.sites.iter().map(|known| known.epoch).max().unwrap_or_default()
+    }
+
+    fn writing_site(&self, but: SiteIx) -> Option<String> {
+        let writes = |site: &SiteIx| *site != but && self.sites[site.index()].site.writes();
+        let site = self.shared.topology.site_indices().find(writes)?;
+        Some(self.shared.topology.site(site).name.to_string())
+    }
+}
+
+fn evidence(state: Site, epoch: SiteEpoch) -> Evidence {
+    Evidence::Site { state, epoch: epoch.number(), behind_ms: None }
+}
+
+/// Reads where consumers are led. What does not agree was led in half: it is led once more.
+async fn led(switch: &dyn SiteSwitch) -> Result<Consumers, Outcome> {
+    match timeout(SITE_READ, switch.consumers()).await {
+        Ok(Ok(seen)) => Ok(seen),
+        Ok(Err(error)) if error.kind() == ErrorKind::Conflict => Err(not_done(error)),
+        Ok(Err(error)) => Err(unknown(error)),
+        Err(_) => Err(unknown(format!("what leads consumers did not answer in {SITE_READ:?}"))),
+    }
+}
+
+fn no_replica(site: &str) -> Outcome {
+    not_done(format!("no copy of the database is declared for site {site}: add [site.replica]"))
+}
+
+/// Observes the sites; the notes say what could not be seen.
+pub(in crate::engine) async fn observe_sites(shared: &Arc<Shared>) -> (SeenSites, Vec<String>) {
+    let mut notes = Vec::new();
+    let mut reads: JoinSet<(usize, Option<ReplicaSeen>, Option<Fenced>, Vec<String>)> = JoinSet::new();
+    for index in 0..shared.topology.sites.len() {
+        let shared = shared.clone();
+        reads.spawn(async move { read_site(&shared, index).await }.in_current_span());
+    }
+    let consumers = match &shared.switch {
+        Some(switch) => match within(switch.consumers()).await {
+            Ok(consumers) => Some(consumers),
+            Err(error) => {
+                notes.push(format!("where consumers are led cannot be read: {error}"));
+                None
+            }
+        },
+        None => None,
+    };
+    let mut sites = vec![(None, None); shared.topology.sites.len()];
+    while let Some(Ok((index, replica, fenced, unseen))) = reads.join_next().await {
+        sites[index] = (replica, fenced);
+        notes.extend(unseen);
+    }
+    let highest = sites.iter().filter_map(|(replica, _)| replica.map(|seen| seen.epoch)).max().unwrap_or_default();
+    let is_primary = |(replica, _): &(Option<ReplicaSeen>, Option<Fenced>)| {
+        replica.is_some_and(|seen| seen.role == ReplicaRole::Primary && seen.epoch == highest)
+    };
+    let has_primary = sites.iter().any(is_primary);
+    let mut found = SeenSites::default();
+    for ((declared, (replica, fenced)), fence) in shared.topology.sites.iter().zip(&sites).zip(&shared.fences) {
+        let led = consumers.as_ref().map(|to| match to {
+            Consumers::To(site) if site == declared.name.as_str() => Led::Here,
+            Consumers::Held => Led::Held,
+            Consumers::To(_) | Consumers::Nowhere => Led::Elsewhere,
+        });
+        let seen = state_of(declared, *replica, *fenced, led, (highest, has_primary));
+        if let (Some(replica), Some(state)) = (replica, seen)
+            && replica.role == ReplicaRole::Primary
+            && !state.site.writes()
+        {
+            notes.push(format!(
+                "the database of site {} takes writes with epoch {}, which is past: fence it",
+                declared.name,
+                replica.epoch.number()
+            ));
+        }
+        found.seen.push(seen);
+        found.known.push(seen.unwrap_or_else(|| at_rest(declared, led, highest)));
+        found.facts.push(SiteFacts { fence: fence.as_ref().map(|fence| fence.level()), replica: *replica });
+    }
+    (found, notes)
+}
+
+async fn read_site(shared: &Shared, index: usize) -> (usize, Option<ReplicaSeen>, Option<Fenced>, Vec<String>) {
+    let name = &shared.topology.sites[index].name;
+    let mut notes = Vec::new();
+    let mut replica = None;
+    if let Some(copy) = &shared.replicas[index] {
+        match within(copy.replica()).await {
+            Ok(seen) => replica = Some(seen),
+            Err(error) => notes.push(format!("the database of site {name} cannot be read: {error}")),
+        }
+    }
+    let mut fenced = None;
+    if let Some(fence) = &shared.fences[index] {
+        match within(fence.fenced()).await {
+            Ok(seen) => fenced = Some(seen),
+            Err(error) => notes.push(format!("the fence of site {name} cannot be read: {error}")),
+        }
+    }
+    (index, replica, fenced, notes)
+}
+
+async fn within<T>(read: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
+    match timeout(SITE_READ, read).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("it did not answer in {SITE_READ:?}")),
+    }
+}
+
+/// Where consumers are led, as one site sees it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Led {
+    Here,
+    Held,
+    Elsewhere,
+}
+
+/// Returns the state of a site as it was seen; `None` where what was seen does not tell.
+fn state_of(
+    declared: &SiteSpec,
+    replica: Option<ReplicaSeen>,
+    fenced: Option<Fenced>,
+    led: Option<Led>,
+    (highest, has_primary): (SiteEpoch, bool),
+) -> Option<SiteState> {
+    let replica = replica?;
+    let epoch = replica.epoch;
+    if fenced == Some(Fenced::Yes) {
+        return Some(SiteState::new(Site::Quarantined, epoch));
+    }
+    let site = match replica.role {
+        ReplicaRole::Primary if epoch < highest => Site::Quarantined,
+        ReplicaRole::Primary => match led? {
+            Led::Here => Site::Serving,
+            Led::Held => Site::Held,
+            Led::Elsewhere => Site::Promoted,
+        },
+        ReplicaRole::ReadOnly if declared.role == SiteRole::Cold && led? == Led::Elsewhere => Site::Cold,
+        ReplicaRole::ReadOnly if !has_primary && epoch == highest => Site::Demoted,
+        ReplicaRole::ReadOnly => Site::Quarantined,
+        ReplicaRole::Standby => as_standby(declared),
+    };
+    Some(SiteState::new(site, epoch))
+}
+
+/// Returns what a site is beside one that serves.
+fn as_standby(declared: &SiteSpec) -> Site {
+    match declared.role {
+        SiteRole::Hot => Site::Hot,
+        SiteRole::Warm | SiteRole::Serving => Site::Warm,
+        SiteRole::Cold => Site::Cold,
+    }
+}
+
+/// Returns what a site is taken for whose database cannot be read, or has none.
+fn at_rest(declared: &SiteSpec, led: Option<Led>, highest: SiteEpoch) -> SiteState {
+    match (led, declared.role) {
+        // A standby elsewhere has the epoch of the one that it followed.
+        (Some(Led::Here), _) | (None, SiteRole::Serving) => {
+            SiteState::new(Site::Serving, highest.max(SiteEpoch::new(1)))
+        }
+        (_, SiteRole::Serving) => SiteState::new(Site::Quarantined, SiteEpoch::new(0)),
+        (_, SiteRole::Hot | SiteRole::Warm | SiteRole::Cold) => SiteState::new(as_standby(declared), SiteEpoch::new(0)),
+    }
+}

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ha_core::backend::{Fence, FenceSite, Fenced};
+use ha_core::state::{LeaseEpoch, SiteEpoch};
+use ha_core::topology::SiteRole;
+
+use super::{FenceAbility, FenceFixture, FenceSubject};
+use crate::conformance::Breach;
+use crate::world::{Controller, FakeFence, Fault, Operation, Shape, World};
+
+/// Builds two sites of the simulated world, each time others; the truth is the world's inner state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FakeFenceFixture {
+    wrap: Option<Wrap>,
+}
+
+/// Puts a wrapper around a fence.
+type Wrap = fn(Arc<dyn Fence>) -> Arc<dyn Fence>;
+
+impl FakeFenceFixture {
+    /// Builds fakes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wraps each fake: the suite is then held against the wrapper.
+    #[must_use]
+    pub fn with_wrapper(mut self, wrap: Wrap) -> Self {
+        self.wrap = Some(wrap);
+        self
+    }
+
+    fn fence(self, world: &World) -> Arc<dyn Fence> {
+        let fake = Arc::new(FakeFence::new(world.clone(), Controller::new(), SITE.into()));
+        match self.wrap {
+            Some(wrap) => wrap(fake),
+            None => fake,
+        }
+    }
+}
+
+struct FakeFenceSubject {
+    fixture: FakeFenceFixture,
+    world: World,
+    fence: Arc<dyn Fence>,
+}
+
+const SITE: &str = "north";
+
+#[async_trait]
+impl FenceFixture for FakeFenceFixture {
+    fn name(&self) -> String {
+        "the fake fence".into()
+    }
+
+    fn can(&self, _ability: FenceAbility) -> bool {
+        true
+    }
+
+    async fn fresh(&self) -> Result<Box<dyn FenceSubject>, Breach> {
+        let shape = Shape::active_passive().with_sites(SiteRole::Warm);
+        let world = shape.world().map_err(|error| Breach::new(error.to_string()))?;
+        let fence = self.fence(&world);
+        Ok(Box::new(FakeFenceSubject { fixture: *self, world, fence }))
+    }
+}
+
+#[async_trait]
+impl FenceSubject for FakeFenceSubject {
+    fn fence(&self) -> Arc<dyn Fence> {
+        self.fence.clone()
+    }
+
+    fn another(&self) -> Arc<dyn Fence> {
+        self.fixture.fence(&self.world)
+    }
+
+    async fn truth(&self) -> Result<Fenced, Breach> {
+        Ok(if self.world.is_fenced(SITE) { Fenced::Yes } else { Fenced::No })
+    }
+
+    async fn tear(&self) -> Result<(), Breach> {
+        self.world.plan_fault(Operation::FenceSite, SITE, Fault::Half);
+        let fence = FakeFence::new(self.world.clone(), Controller::new(), SITE.into());
+        let half = fence.fence(LeaseEpoch::new(0), FenceSite::new(SiteEpoch::new(1))).await;
+        if half.is_err() { Ok(()) } else { Err(Breach::new("a half fence was whole")) }
+    }
+
+    async fn lose_site(&self) -> Result<(), Breach> {
+        self.world.lose_site(SITE);
+        Ok(())
+    }
+
+    async fn restart_site(&self) -> Result<(), Breach> {
+        self.world.lose_site(SITE);
+        self.world.restore_site(SITE);
+        Ok(())
+    }
+
+    async fn lose_fence(&self) -> Result<(), Breach> {
+        for operation in [Operation::FenceSite, Operation::LiftFence, Operation::Fenced] {
+            self.world.set_lasting_fault(operation, SITE, Fault::Unreachable);
+        }
+        Ok(())
+    }
+}
