@@ -21,10 +21,8 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
     if plan.goal.site.is_some() {
         return site::carry_on(topology, plan, run, back);
     }
-    let holds_files = plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| match step.action {
-        Action::Files(action) => action != FilesAction::Release,
-        _ => false,
-    });
+    let mut actions = plan.stages.iter().flat_map(|stage| &stage.steps).map(|step| step.action);
+    let holds_files = actions.any(|action| matches!(action, Action::Files(files) if files != FilesAction::Release));
     if plan.goal.generation.is_some() || plan.goal.exposure.is_some() || holds_files {
         return Err("a change of shared files or routes is not carried on by itself".into());
     }

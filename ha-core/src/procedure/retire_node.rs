@@ -121,16 +121,16 @@ impl RetireNodeRequest {
         }
         let gone = |process| matches!(process, Process::Stopped | Process::Absent);
         let held = !law::is_exposed(seen.state, node) && !known.sync.is_open() && law::writer(seen.state) != Some(node);
-        match known.process {
-            Process::Unknown => not_ready(
+        if known.process == Process::Unknown {
+            return not_ready(
                 "its state could not be read",
                 "make its host reachable; one that is lost is followed up (OutageRequest) and taken out of the topology",
-            ),
-            process if gone(process) && held && (!self.remove || process == Process::Absent) => {
-                Err(PlanError::AlreadySo { what: format!("{} is out of traffic, stopped and held", self.node) })
-            }
-            _ => Ok(()),
+            );
         }
+        if gone(known.process) && held && (!self.remove || known.process == Process::Absent) {
+            return Err(PlanError::AlreadySo { what: format!("{} is out of traffic, stopped and held", self.node) });
+        }
+        Ok(())
     }
 
     fn next_writer(&self, seen: Snapshot<'_>, node: NodeIx) -> Result<Option<NodeIx>, PlanError> {

@@ -50,7 +50,7 @@ fn what_is_installed_has_to_pass_its_test_anew_and_half_of_it_is_no_release() {
     let absent = cluster().with("esb3", |node| (node.process, node.release) = (Process::Absent, None));
     let on = absent.node("esb3");
     let install = ProvisionAction::Install { to: absent.old, like: absent.node("esb1") }.on(on);
-    assert!(!install.holds(absent.law(), &absent.state) && install.puts_under_change());
+    assert!(!install.holds(absent.law(), &absent.state) && install.action().puts_under_change());
     let after = done(&absent, install);
     let node = after.state.node(on);
     assert_eq!((node.process, node.release, node.half_changed), (Process::Stopped, Some(after.old), false));
