@@ -7,9 +7,11 @@ use crate::plan::Step;
 use crate::state::{ClusterState, MemberKind, Process, ReleaseId};
 use crate::topology::{NodeIx, Policy, Topology};
 
-/// Describes a step. What leaves a server half-changed is tried once; all else once more.
+/// Describes a step. What leaves a server half-changed is tried once; all else once more, and an installation too: it replaces
+/// whatever is there.
 pub(super) fn step(action: Action, policy: &Policy) -> Step {
-    Step::new(action, policy).with_attempts(if action.puts_under_change() { 1 } else { 2 })
+    let once = action.puts_under_change() && !matches!(action, Action::Provision(_));
+    Step::new(action, policy).with_attempts(if once { 1 } else { 2 })
 }
 
 /// Brings a stopped spare, out of traffic, to a release, and stops it again once it is tested: the next change finds it as the

@@ -149,7 +149,10 @@ impl GrowScenario {
             }
             Grow::RetireNode => {
                 demand(node.process.is_none(), "runs");
-                demand(on.all(|member| member.admin == Admin::Maint), "is not held out");
+                // A balancer that loses its state after the run, or as it ends, has what is configured.
+                let forgets = |fault: &FaultAt| matches!(fault, FaultAt::Forget { .. });
+                let forgotten = self.faults.iter().any(forgets);
+                demand(forgotten || on.all(|member| member.admin == Admin::Maint), "is not held out");
                 demand(!writes(node) && matches!(node.sync, Sync::Held | Sync::None), "takes part in file sharing");
                 demand(node.work != Work::On, "pulls work");
                 demand(self.installed || !self.shape.provision || node.absent, "is still installed");
@@ -204,9 +207,12 @@ fn shape(random: &mut Random, procedure: Grow) -> Shape {
 fn fault(random: &mut Random, shape: &Shape, node: &str, procedure: Grow) -> FaultAt {
     let nodes: Vec<String> = (1..=shape.members.len()).map(|number| format!("esb{number}")).collect();
     let balancers: Vec<String> = (1..=shape.balancers).map(|number| format!("lb{number}")).collect();
-    // A hand-over is over at once, and the others after a few seconds.
-    let longest =
-        if procedure == Grow::HandOver { 150 } else { [1_500, 6_000].get(random.below(2)).copied().unwrap_or(0) };
+    // As long as each of them takes, about.
+    let longest = match procedure {
+        Grow::HandOver => 150,
+        Grow::RetireNode => 700,
+        Grow::AddNode => [1_500, 6_000].get(random.below(2)).copied().unwrap_or(0),
+    };
     let after = Duration::from_millis(u64::try_from(random.below(longest)).unwrap_or(0));
     let any = random.pick(&nodes).cloned().unwrap_or_default();
     let balancer = random.pick(&balancers).cloned().unwrap_or_default();

@@ -61,7 +61,7 @@ impl FakeProvisioner {
         if !before(fault, operation, &self.node)? {
             return Ok(Applied::AlreadySo);
         }
-        if fault.is_none() && self.found(operation)? == wanted {
+        if fault.is_none() && self.is_so(operation, wanted.as_ref())? {
             return Ok(Applied::AlreadySo);
         }
         let timed_out = || StepError::new(ErrorKind::Timeout, operation, self.node.as_str());
@@ -74,6 +74,13 @@ impl FakeProvisioner {
         put(&self.world, &self.node, wanted, half).map_err(|error| error.at(operation, &self.node))?;
         answer_late(fault).await;
         after(fault, operation, &self.node).map(|()| Applied::Applied)
+    }
+
+    /// Half of an installation is no installation, and not nothing either.
+    fn is_so(&self, operation: &'static str, wanted: Option<&Installation>) -> Result<bool, StepError> {
+        let found = self.found(operation)?;
+        let absent = self.world.lock().nodes.get(&self.node).is_some_and(|node| node.absent);
+        Ok(if wanted.is_none() { absent } else { found.as_ref() == wanted })
     }
 
     fn found(&self, operation: &'static str) -> Result<Option<Installation>, StepError> {

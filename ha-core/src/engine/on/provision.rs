@@ -36,6 +36,12 @@ impl Executor {
                 (kind, evidence @ Evidence::Failed { .. }) => (kind, Evidence::failed(format!("{evidence} ({error})"))),
                 outcome => outcome,
             },
+            // Who removes says itself that all of it is gone.
+            Ok(_) if action == ProvisionAction::Remove => match self.installation(node).await {
+                Ok(None) => done(Evidence::Removed),
+                Ok(Some(found)) => not_done(format!("{found} is still there")),
+                Err(error) => unknown(error),
+            },
             Ok(_) => self.look_at_provision(node, action).await,
         }
     }
@@ -55,7 +61,8 @@ impl Executor {
                 }
             }
             ProvisionAction::Remove => match self.installation(node).await {
-                Ok(None) => done(Evidence::Removed),
+                // A part of it may be there still: a removal is done anew.
+                Ok(None) => not_done("the removal was not seen to its end"),
                 Ok(Some(found)) => not_done(format!("{found} is still there")),
                 Err(error) => unknown(error),
             },
