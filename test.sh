@@ -99,6 +99,9 @@ if [ "$long" = yes ]; then
     say "long: every single call fails, 20,000 runs; a rollback asked for beside a fault, 10,000 runs"
     HA_CALLS=20000 HA_ABORTS=10000 cargo test --profile long -p ha-testkit --all-features --test single_calls -- --nocapture
 
+    say "long: simulated runs under any single fault, at least 10,000"
+    HA_SEEDS=18500 cargo test --profile long -p ha-testkit --all-features --test simulation -- --nocapture
+
     say "long: what follows a loss at rest, and the return of what was lost: at least 10,000 faults in each"
     HA_SEEDS=29000 cargo test --profile long -p ha-testkit --all-features --test outage_simulation -- --nocapture
     HA_SEEDS=10000 cargo test --profile long -p ha-testkit --all-features --test site_simulation -- --nocapture

@@ -192,7 +192,7 @@ const MISTAKES: &[Mistake] = &[
         "serve = 1",
         "serve = 1\nserves = 2",
         &[
-            "line 12: pool.serves: unknown key; remove it; known here: name, backend, serve, peak_load, serve_now, survive_one, balancers",
+            "line 12: pool.serves: unknown key; remove it; known here: name, backend, serve, peak_load, serve_now, survive_one, balancers, site",
         ],
     ),
     (

@@ -24,6 +24,7 @@
 //! | `lease not released, it ends by itself` (warn) | `error` | at the end of a run |
 //! | `its supervisor kills it before stop_deadline` (warn) | `target`, `budget_ms`, `stop_deadline_ms` | as a plan is made |
 //! | `a look at a node ended unexpectedly` (warn) | `error` | as a plan is made |
+//! | `the step failed, and its effect is there` (debug) | `error` | a step on the clone of a database was answered with a failure, and is done |
 //!
 //! Of the backends, each inside of the `call` that caused it, but for `ssh ended`, which no call causes:
 //!
@@ -165,6 +166,7 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::WARN, "lease not released, it ends by itself", &[ERROR]),
     event(Level::WARN, "its supervisor kills it before stop_deadline", &[TARGET, BUDGET_MS, STOP_DEADLINE_MS]),
     event(Level::WARN, "a look at a node ended unexpectedly", &[ERROR]),
+    event(Level::DEBUG, "the step failed, and its effect is there", &[ERROR]),
     event(Level::DEBUG, "command started", &[PROGRAM, PID]),
     event(Level::WARN, "what is started ignores signals", &[PROGRAM, FIX]),
     event(Level::WARN, "files not brought", &[TARGET, ERROR]),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use ha_core::plan::{CarriesOn, Draft, Plan};
 use ha_core::record::{End, Evidence, OutcomeKind, Why};
 use ha_core::report::{Event, RunReport};
-use ha_core::state::{Generation, Route, Schema, Sync, Work};
+use ha_core::state::{Copies, Generation, Route, Schema, Site, Sync, Work};
 use ha_testkit::world::{Shape, World};
 use serde_json::{Map, Value, json, to_value};
 
@@ -46,6 +46,10 @@ fn every_evidence() -> Vec<Evidence> {
         Evidence::PulledWork { work: Work::Off },
         Evidence::Schema { schema: Schema::Expanded },
         Evidence::Route { route: Route::Exposed, instances: 2 },
+        Evidence::Copies { copies: Copies::default(), tables: 3, rows: 1_000 },
+        Evidence::Removed,
+        Evidence::Site { state: Site::Promoted, epoch: 2, behind_ms: Some(40) },
+        Evidence::Site { state: Site::Held, epoch: 2, behind_ms: None },
         Evidence::failed("no answer"),
     ]
 }
@@ -228,7 +232,7 @@ async fn the_report_and_the_events_of_a_run_conform_to_their_schemas() {
 async fn a_plan_of_each_procedure_conforms_to_its_schema_and_one_without_a_key_does_not() {
     let schema = Published::plan();
     let plans = canonical::plans().await;
-    assert_eq!(plans.len(), 6);
+    assert_eq!(plans.len(), 12);
     for canonical::Canonical { name, topology, plan } in plans {
         plan.check(&topology).unwrap();
         let json = to_value(&plan).unwrap();

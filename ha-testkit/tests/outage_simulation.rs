@@ -14,7 +14,7 @@ fn seeds() -> u64 {
     std::env::var("HA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
 }
 
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 600;
 /// So many faults are met where so many seeds are asked for.
 const LONG: (u64, u64) = (29_000, 10_000);
 

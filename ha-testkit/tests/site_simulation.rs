@@ -14,7 +14,7 @@ fn seeds() -> u64 {
     std::env::var("HA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
 }
 
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 60;
 
 fn run(scenario: &SiteScenario) -> SiteOutcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

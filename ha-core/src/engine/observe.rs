@@ -20,9 +20,9 @@ use crate::plan::Plan;
 use crate::procedure::{PlanError, Planned, Procedure, Snapshot, plan};
 use crate::state::{
     CloneFacts, ClusterState, Copies, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Route,
-    Schema, ServiceRoute, SharedSeen, Sync, Target, Work, WriterEpoch,
+    Schema, ServiceRoute, SharedSeen, Sync, Target, Traffic, Work, WriterEpoch,
 };
-use crate::topology::{DomainIx, NodeIx};
+use crate::topology::{BalancerIx, DomainIx, NodeIx};
 
 /// The observed state of a cluster, its gates run.
 ///
@@ -135,7 +135,7 @@ impl Engine {
         state.sites = sites.known;
         let mut notes = notes;
         notes.extend(balancer_notes.into_iter().chain(unreviewed));
-        let dangers = config_findings(&self.shared, &mut notes).await;
+        let dangers = config_findings(&self.shared, &state, &mut notes).await;
         Ok(Observed { state, facts, notes, dangers })
     }
 
@@ -161,9 +161,15 @@ impl Engine {
     }
 }
 
-/// Asks every balancer what in its configuration endangers a change: advice becomes notes, dangers are returned.
-async fn config_findings(shared: &Parts, notes: &mut Vec<String>) -> Vec<String> {
+/// Asks every balancer what in its configuration endangers a change: advice becomes notes, dangers are returned. One of which no
+/// member could be read either is gone: what is planned over it is told by the law, and what replaces it must not wait for it.
+async fn config_findings(shared: &Parts, state: &ClusterState, notes: &mut Vec<String>) -> Vec<String> {
     let (topology, policy) = (&shared.topology, &shared.topology.policy);
+    let unread = |balancer: BalancerIx, what: String| {
+        let mut seats = topology.seats_on(balancer);
+        let gone = seats.all(|seat| state.member(seat.member).traffic == Traffic::Unknown);
+        if gone { ConfigFinding::advice(what) } else { ConfigFinding::danger(what) }
+    };
     let mut dangers = Vec::new();
     for ((index, pool), balancer) in
         topology.pools().flat_map(|pool| pool.1.balancers.iter().map(move |one| (pool, *one)))
@@ -179,8 +185,8 @@ async fn config_findings(shared: &Parts, notes: &mut Vec<String>) -> Vec<String>
             .with_declared(beside.map(|(_, other)| other.backend.clone()).collect());
         let found = match timeout(READ_LIMIT, shared.balancers[balancer.index()].config_findings(&expect)).await {
             Ok(Ok(found)) => found,
-            Ok(Err(error)) => vec![ConfigFinding::danger(error.to_string())],
-            Err(_) => vec![ConfigFinding::danger(format!("its configuration was not read in {READ_LIMIT:?}"))],
+            Ok(Err(error)) => vec![unread(balancer, error.to_string())],
+            Err(_) => vec![unread(balancer, format!("its configuration was not read in {READ_LIMIT:?}"))],
         };
         for concern in found {
             let message = format!("{}: {}", topology.balancer(balancer).name, concern.message);

@@ -174,6 +174,7 @@ impl ObserveBalancer for FakeBalancer {
     }
 
     async fn config_findings(&self, _expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
+        self.world.balancer_answers(&self.name, "config_findings")?;
         Ok(Vec::new())
     }
 
