@@ -119,6 +119,7 @@ pub enum Evidence {
         /// The epoch with which its database takes writes, or took them last.
         epoch: u64,
         /// Of a copy that was promoted: the age of the newest transaction that it had, in milliseconds, which bounds what was lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         behind_ms: Option<u64>,
     },
     /// It did not happen, or it is not known whether it did.
