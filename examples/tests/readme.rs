@@ -19,6 +19,7 @@ fn each_option_of_the_readme_is_run() {
         include_str!("add_service.rs"),
         include_str!("upgrade_version.rs"),
         include_str!("lose_node.rs"),
+        include_str!("lose_site.rs"),
         include_str!("grow_cluster.rs"),
     ]
     .concat();
