@@ -11,12 +11,12 @@ use ha_backends::rsync::{Rsync, RsyncConfig};
 use ha_core::state::{Generation, LeaseEpoch, MemberKind};
 use ha_core::topology::{Name, Topology};
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
+use ha_lab::{HaProxySpec, Lab, ServerSpec, SshHost};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::Fallible;
+use crate::{Fallible, Front};
 
 /// The names of the nodes.
 pub const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
@@ -74,11 +74,6 @@ pub struct Cluster {
     ssh_config: PathBuf,
     sharing: Sharing,
     options: ClusterOptions,
-}
-
-enum Front {
-    Embedded(EmbeddedBalancer),
-    HaProxy(HaProxyProcess),
 }
 
 /// What keeps the files of the nodes in step.
@@ -189,10 +184,7 @@ impl Cluster {
 
     /// Returns where consumers come in.
     pub fn address(&self) -> SocketAddr {
-        match &self.balancer {
-            Front::Embedded(embedded) => embedded.address(),
-            Front::HaProxy(process) => process.address(),
-        }
+        self.balancer.address()
     }
 
     /// Returns the topology.
@@ -317,13 +309,7 @@ impl Cluster {
     }
 
     fn toml(&self) -> String {
-        let balancer = match &self.balancer {
-            Front::Embedded(embedded) => format!("backend = \"local\"\nsocket = \"{}\"\n", embedded.socket().display()),
-            Front::HaProxy(process) => {
-                let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
-                format!("backend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n", process.socket().display())
-            }
-        };
+        let balancer = self.balancer.settings();
         let files = match (self.sharing, self.hosts.is_empty()) {
             (Sharing::Local, _) => "backend = \"local\"\n".to_string(),
             (Sharing::Rsync, true) => "backend = \"rsync\"\n".to_string(),

@@ -4,6 +4,7 @@
 mod child;
 pub mod cluster;
 mod control;
+mod front;
 mod play;
 mod seen;
 mod show;
@@ -12,6 +13,7 @@ use std::error::Error;
 
 pub use child::{Controlled, Controller, Followed};
 pub use control::{Resume, control};
+pub use front::{Front, Server};
 pub use play::{as_controller, demonstration};
 pub use seen::Seen;
 pub use show::Show;

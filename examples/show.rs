@@ -1,8 +1,13 @@
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 
-use ha_lab::load::{LoadReport, Snapshot};
+use ha_core::engine::Engine;
+use ha_core::procedure::Procedure;
+use ha_core::report::RunReport;
+use ha_lab::load::{LoadReport, RunningLoad, Snapshot};
 use serde_json::Value;
+
+use crate::Fallible;
 
 /// Shows what happens: a live line on a terminal, plain lines elsewhere.
 #[derive(Default)]
@@ -33,6 +38,30 @@ impl Show {
             print!("\r\x1b[K{} sent, {} failed, answers by {}", counts.sent, counts.failures(), releases.join(", "));
             let _ = std::io::stdout().flush();
         }
+    }
+
+    /// Plans, proves and runs a procedure as the run of this name, and shows all of that; `load` is what goes on meanwhile.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn play(
+        &self,
+        engine: &Engine,
+        load: Option<&RunningLoad>,
+        name: &str,
+        procedure: &dyn Procedure,
+    ) -> Fallible<RunReport> {
+        let planned = engine.plan(procedure).await?;
+        self.line(planned.plan().to_text(engine.topology()).trim_end());
+        self.line(&planned.proof().to_string());
+        let mut run = engine.run(name.into(), planned).await?;
+        while let Some(event) = run.next_event().await {
+            self.event(&serde_json::to_value(&event)?);
+            if let Some(load) = load {
+                self.tick(&load.snapshot());
+            }
+        }
+        Ok(run.wait().await?)
     }
 
     /// Shows an event of a run.

@@ -20,18 +20,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use examples::cluster::{get, node_toml};
-use examples::{Fallible, Show, demonstration};
-use ha_backends::local::{Check, EmbeddedBalancer, LocalFiles, LocalFilesConfig, generation_of};
+use examples::{Fallible, Front, Server, Show, demonstration};
+use ha_backends::local::{LocalFiles, LocalFilesConfig, generation_of};
 use ha_backends::sqlite::SqliteStore;
 use ha_core::engine::Engine;
 use ha_core::procedure::{AddNodeRequest, HandOverRequest, Procedure, RetireNodeRequest};
 use ha_core::record::End;
-use ha_core::report::RunReport;
 use ha_core::state::{MemberKind, WriterEpoch};
-use ha_core::topology::{Name, Topology};
+use ha_core::topology::Topology;
+use ha_lab::Lab;
 use ha_lab::fake_carbon::{self, CarbonConfig, CarbonHome, Relaunch};
-use ha_lab::load::{Class, Load, RunningLoad};
-use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
+use ha_lab::load::{Class, Load};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
@@ -109,7 +108,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let files = LocalFiles::new(LocalFilesConfig::from_component(component, engine.topology())?);
     let sharing = tokio::spawn(async move { files.keep_in_step(Duration::from_millis(50)).await });
     show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 20 takes 50 ms"));
-    let load = Load::new(cluster.address(), RATE).with_class(Class::new("/orders", "orders ", 19));
+    let load = Load::new(cluster.front.address(), RATE).with_class(Class::new("/orders", "orders ", 19));
     let load = load.with_class(Class::new("/orders?ms=50", "orders ", 1)).start()?;
     sleep(Duration::from_secs(1)).await;
 
@@ -120,7 +119,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
         ("retire", "esb1, which wrote them, is retired", &RetireNodeRequest::of("esb1").and_remove()),
     ] {
         show.line(what);
-        runs.push(run(&engine, &show, &load, name, procedure).await?);
+        runs.push(show.play(&engine, Some(&load), name, procedure).await?);
         sleep(Duration::from_millis(500)).await;
     }
     while load.snapshot().sent < options.requests {
@@ -139,30 +138,6 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     Ok(ended)
 }
 
-/// Plans, proves and runs a procedure.
-async fn run(
-    engine: &Engine,
-    show: &Show,
-    load: &RunningLoad,
-    name: &str,
-    procedure: &dyn Procedure,
-) -> Fallible<RunReport> {
-    let planned = engine.plan(procedure).await?;
-    show.line(planned.plan().to_text(engine.topology()).trim_end());
-    show.line(&planned.proof().to_string());
-    let mut run = engine.run(name.into(), planned).await?;
-    while let Some(event) = run.next_event().await {
-        show.event(&serde_json::to_value(&event)?);
-        show.tick(&load.snapshot());
-    }
-    Ok(run.wait().await?)
-}
-
-enum Front {
-    Embedded(EmbeddedBalancer),
-    HaProxy(HaProxyProcess),
-}
-
 struct Cluster {
     lab: Lab,
     homes: Vec<CarbonHome>,
@@ -175,23 +150,14 @@ impl Cluster {
         let lab = Lab::open(Relaunch::program()?)?;
         let homes: Vec<CarbonHome> =
             NAMES.iter().map(|name| lab.carbon(name, CarbonConfig::new(0, RELEASE))).collect::<Result<_, _>>()?;
-        let front = if options.haproxy {
-            let server = |(name, home): (&&str, &CarbonHome)| {
-                let server = ServerSpec::new(*name, home.port());
-                if *name == "esb3" { server.held_out() } else { server }
-            };
-            let servers = NAMES.iter().zip(&homes).map(server).collect();
-            Front::HaProxy(lab.haproxy("lb1", &HaProxySpec::new("esb", servers).with_master())?)
-        } else {
-            let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
-            let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
-                .with_member(Name::new(NAMES[0])?, address(&homes[0]), MemberKind::Primary)
-                .with_member(Name::new(NAMES[1])?, address(&homes[1]), MemberKind::Primary)
-                .with_member_held_out(Name::new(NAMES[2])?, address(&homes[2]), MemberKind::Primary)
-                .with_check(Check::new("/services/Version"));
-            let socket = lab.path().join("lb1.sock");
-            Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
+        let server = |(place, home): (usize, &CarbonHome)| Server {
+            name: NAMES[place],
+            port: home.port(),
+            kind: MemberKind::Primary,
+            held_out: place == 2,
         };
+        let servers: Vec<Server> = homes.iter().enumerate().map(server).collect();
+        let front = Front::start(&lab, options.haproxy, &servers).await?;
         let packages = lab.path().join("packages");
         let topology = topology(&front, &homes, &packages);
         let cluster = Self { lab, homes, front, topology };
@@ -234,17 +200,10 @@ impl Cluster {
         Ok(())
     }
 
-    fn address(&self) -> SocketAddr {
-        match &self.front {
-            Front::Embedded(embedded) => embedded.address(),
-            Front::HaProxy(process) => process.address(),
-        }
-    }
-
     async fn wait_until_served(&self) -> Fallible<()> {
         let until = Instant::now() + Duration::from_secs(30);
         let second = SocketAddr::from(([127, 0, 0, 1], self.homes[1].port()));
-        for address in [self.address(), second] {
+        for address in [self.front.address(), second] {
             while get(address, "/services/Version").await.is_none() {
                 if Instant::now() >= until {
                     return Err("no server answered in 30 s".into());
@@ -288,14 +247,7 @@ fn copy(from: &Path, to: &Path) -> Fallible<()> {
 }
 
 fn topology(front: &Front, homes: &[CarbonHome], packages: &Path) -> String {
-    let balancer = match front {
-        Front::Embedded(embedded) => format!("backend = \"local\"\nsocket = \"{}\"\n", embedded.socket().display()),
-        Front::HaProxy(process) => {
-            let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
-            let socket = process.socket().display();
-            format!("backend = \"haproxy\"\nsocket = \"{socket}\"\nmaster = \"{master}\"\n")
-        }
-    };
+    let balancer = front.settings();
     let mut text = format!(
         "[cluster]\nname = \"demo\"\n[policy]\npeak_load = 1000\ndrain_deadline = \"20s\"\nready_deadline = \"30s\"\n\
          stop_deadline = \"30s\"\ncommand_deadline = \"30s\"\nsoak = \"1s\"\nlease_ttl = \"4s\"\n\

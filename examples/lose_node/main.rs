@@ -16,19 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use examples::cluster::{get, node_toml};
-use examples::{Fallible, Show, demonstration};
-use ha_backends::local::{Check, EmbeddedBalancer};
+use examples::{Fallible, Front, Server, Show, demonstration};
 use ha_backends::sqlite::SqliteStore;
 use ha_core::backend::{Admin, Health, MemberRef};
 use ha_core::engine::{Engine, MonitorEvent, MonitorPolicy, OnLoss};
-use ha_core::procedure::{OutageRequest, Procedure, RejoinRequest};
+use ha_core::procedure::{OutageRequest, RejoinRequest};
 use ha_core::record::End;
-use ha_core::report::RunReport;
 use ha_core::state::MemberKind;
 use ha_core::topology::{Name, Topology};
+use ha_lab::Lab;
 use ha_lab::fake_carbon::{self, CarbonConfig, CarbonHome, Relaunch};
 use ha_lab::load::{Class, Load, RunningLoad};
-use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
@@ -83,7 +81,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let store = Arc::new(SqliteStore::open(cluster.lab.path().join("journal.db"))?);
     let engine = ha_backends::connect(&topology)?.engine(topology).with_store(store.clone(), store).build()?;
     show.line(&format!("load: {RATE} requests/s, open loop, keep-alive"));
-    let load = Load::new(cluster.address(), RATE).with_class(Class::new("/orders", "orders ", 19));
+    let load = Load::new(cluster.front.address(), RATE).with_class(Class::new("/orders", "orders ", 19));
     let load = load.with_class(Class::new("/orders?ms=50", "orders ", 1)).start()?;
     let mut monitor = engine.monitor(MonitorPolicy::default().with_on_loss(OnLoss::Run));
     sleep(Duration::from_secs(2)).await;
@@ -100,7 +98,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     };
     let detected = killed_at.elapsed();
     show.line(&format!("monitor: {} is lost, {} ms after the kill", lost.join(", "), detected.as_millis()));
-    let outage = run(&engine, &show, &load, "outage-1", &OutageRequest::of_all(lost)).await?;
+    let outage = show.play(&engine, Some(&load), "outage-1", &OutageRequest::of_all(lost)).await?;
     let secured = killed_at.elapsed();
     sleep(Duration::from_secs(1)).await;
 
@@ -108,7 +106,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let back_from = load.elapsed();
     if !options.stay_down {
         show.line("somebody has repaired esb1: it is brought back, tested before any balancer gives it anything");
-        let rejoin = run(&engine, &show, &load, "rejoin-1", &RejoinRequest::of("esb1")).await?;
+        let rejoin = show.play(&engine, Some(&load), "rejoin-1", &RejoinRequest::of("esb1")).await?;
         monitor.take_back("esb1");
         ended &= rejoin.end == End::AllNew && rejoin.open.is_empty();
         ended &= cluster.homes[0].pid().is_some() && cluster.homes[2].pid().is_none();
@@ -141,30 +139,6 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     Ok(ended && !after && !failures.iter().flatten().any(outside))
 }
 
-/// Plans, proves and runs a procedure.
-async fn run(
-    engine: &Engine,
-    show: &Show,
-    load: &RunningLoad,
-    name: &str,
-    procedure: &dyn Procedure,
-) -> Fallible<RunReport> {
-    let planned = engine.plan(procedure).await?;
-    show.line(planned.plan().to_text(engine.topology()).trim_end());
-    show.line(&planned.proof().to_string());
-    let mut run = engine.run(name.into(), planned).await?;
-    while let Some(event) = run.next_event().await {
-        show.event(&serde_json::to_value(&event)?);
-        show.tick(&load.snapshot());
-    }
-    Ok(run.wait().await?)
-}
-
-enum Front {
-    Embedded(EmbeddedBalancer),
-    HaProxy(HaProxyProcess),
-}
-
 struct Cluster {
     lab: Lab,
     homes: Vec<CarbonHome>,
@@ -177,28 +151,14 @@ impl Cluster {
         let lab = Lab::open(Relaunch::program()?)?;
         let homes: Vec<CarbonHome> =
             NAMES.iter().map(|name| lab.carbon(name, CarbonConfig::new(0, "4.2.0"))).collect::<Result<_, _>>()?;
-        let kind = |place: usize| {
-            let primary = place == 0 || options.active_active;
-            if primary { MemberKind::Primary } else { MemberKind::Backup }
+        let server = |(place, home): (usize, &CarbonHome)| Server {
+            name: NAMES[place],
+            port: home.port(),
+            kind: if place == 0 || options.active_active { MemberKind::Primary } else { MemberKind::Backup },
+            held_out: place == 2,
         };
-        let front = if options.haproxy {
-            let server = |(place, home): (usize, &CarbonHome)| {
-                let server = ServerSpec::new(NAMES[place], home.port());
-                let server = if kind(place) == MemberKind::Backup { server.as_backup() } else { server };
-                if place == 2 { server.held_out() } else { server }
-            };
-            let servers = homes.iter().enumerate().map(server).collect();
-            Front::HaProxy(lab.haproxy("lb1", &HaProxySpec::new("esb", servers).with_master())?)
-        } else {
-            let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
-            let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
-                .with_member(Name::new(NAMES[0])?, address(&homes[0]), kind(0))
-                .with_member(Name::new(NAMES[1])?, address(&homes[1]), kind(1))
-                .with_member_held_out(Name::new(NAMES[2])?, address(&homes[2]), kind(2))
-                .with_check(Check::new("/services/Version"));
-            let socket = lab.path().join("lb1.sock");
-            Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
-        };
+        let servers: Vec<Server> = homes.iter().enumerate().map(server).collect();
+        let front = Front::start(&lab, options.haproxy, &servers).await?;
         let topology = topology(options, &front, &homes);
         let cluster = Self { lab, homes, front, topology };
         for place in [0, 1] {
@@ -206,7 +166,7 @@ impl Cluster {
         }
         let until = Instant::now() + Duration::from_secs(30);
         let passive = SocketAddr::from(([127, 0, 0, 1], cluster.homes[1].port()));
-        for address in [cluster.address(), passive] {
+        for address in [cluster.front.address(), passive] {
             while get(address, "/services/Version").await.is_none() {
                 if Instant::now() >= until {
                     return Err("no server answered in 30 s".into());
@@ -215,13 +175,6 @@ impl Cluster {
             }
         }
         Ok(cluster)
-    }
-
-    fn address(&self) -> SocketAddr {
-        match &self.front {
-            Front::Embedded(embedded) => embedded.address(),
-            Front::HaProxy(process) => process.address(),
-        }
     }
 
     async fn script(&self, place: usize, verb: &str) -> Fallible<()> {
@@ -250,14 +203,7 @@ impl Cluster {
 
 fn topology(options: &Options, front: &Front, homes: &[CarbonHome]) -> String {
     let serve = if options.active_active { 2 } else { 1 };
-    let balancer = match front {
-        Front::Embedded(embedded) => format!("backend = \"local\"\nsocket = \"{}\"\n", embedded.socket().display()),
-        Front::HaProxy(process) => {
-            let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
-            let socket = process.socket().display();
-            format!("backend = \"haproxy\"\nsocket = \"{socket}\"\nmaster = \"{master}\"\n")
-        }
-    };
+    let balancer = front.settings();
     let mut text = format!(
         "[cluster]\nname = \"demo\"\n[policy]\npeak_load = 1000\ndrain_deadline = \"20s\"\nready_deadline = \"30s\"\n\
          stop_deadline = \"30s\"\nsoak = \"1s\"\nlease_ttl = \"4s\"\nlost_after = \"1s\"\n\

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use examples::Fallible;
 use examples::cluster::{NAMES, get, node_toml};
-use ha_backends::local::{Check, EmbeddedBalancer};
+use examples::{Fallible, Front, Server};
 use ha_core::state::MemberKind;
-use ha_core::topology::{Name, Topology};
+use ha_core::topology::Topology;
+use ha_lab::Lab;
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
@@ -27,11 +26,6 @@ pub(crate) struct Cluster {
     lab: Lab,
 }
 
-enum Front {
-    Embedded(EmbeddedBalancer),
-    HaProxy(HaProxyProcess),
-}
-
 impl Cluster {
     /// Starts it with the old release on the old schema, and waits until it serves.
     pub(crate) async fn start(options: &Options) -> Fallible<Self> {
@@ -42,23 +36,14 @@ impl Cluster {
         for home in &homes {
             std::fs::write(home.path().join("database"), &database.url)?;
         }
-        let front = if options.haproxy {
-            let server = |(name, home): (&str, &CarbonHome)| ServerSpec::new(name, home.port());
-            let servers = NAMES.into_iter().zip(&homes).map(server).map(|server| match server.name.as_str() {
-                "esb1" => server,
-                "esb2" => server.as_backup(),
-                _ => server.as_backup().held_out(),
-            });
-            Front::HaProxy(lab.haproxy("lb1", &HaProxySpec::new("esb", servers.collect()).with_master())?)
-        } else {
-            let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
-            let embedded = EmbeddedBalancer::builder(Name::new("esb")?)
-                .with_member(Name::new("esb1")?, address(&homes[0]), MemberKind::Primary)
-                .with_member(Name::new("esb2")?, address(&homes[1]), MemberKind::Backup)
-                .with_member_held_out(Name::new("spare1")?, address(&homes[2]), MemberKind::Backup)
-                .with_check(Check::new("/services/Version"));
-            Front::Embedded(embedded.start(([127, 0, 0, 1], 0).into(), &lab.path().join("lb1.sock")).await?)
+        let server = |(place, home): (usize, &CarbonHome)| Server {
+            name: NAMES[place],
+            port: home.port(),
+            kind: if place == 0 { MemberKind::Primary } else { MemberKind::Backup },
+            held_out: place == 2,
         };
+        let servers: Vec<Server> = homes.iter().enumerate().map(server).collect();
+        let front = Front::start(&lab, options.haproxy, &servers).await?;
         let cluster = Self { database, front, homes, lab };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.toml())?;
         scripts::write_base(&cluster.scripts())?;
@@ -89,10 +74,7 @@ impl Cluster {
 
     /// Returns where consumers come in.
     pub(crate) fn address(&self) -> SocketAddr {
-        match &self.front {
-            Front::Embedded(embedded) => embedded.address(),
-            Front::HaProxy(process) => process.address(),
-        }
+        self.front.address()
     }
 
     pub(crate) fn topology(&self) -> Fallible<Topology> {
@@ -122,13 +104,7 @@ impl Cluster {
     }
 
     fn toml(&self) -> String {
-        let balancer = match &self.front {
-            Front::Embedded(embedded) => format!("backend = \"local\"\nsocket = \"{}\"\n", embedded.socket().display()),
-            Front::HaProxy(process) => {
-                let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
-                format!("backend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n", process.socket().display())
-            }
-        };
+        let balancer = self.front.settings();
         let mut text = format!(
             r#"[cluster]
 name = "upgrade-demo"
