@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ha_core::backend::{Applied, ContractPermit, Database, Effect, ErrorKind, Migrate, ObserveDatabase};
@@ -298,9 +298,16 @@ async fn a_command_past_its_deadline_is_ended_with_its_group_and_its_effect_is_u
     let error = CommandDatabase::new(config).migrate(LeaseEpoch::new(1), expanded()).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error}");
     let child = fs::read_to_string(dir.path().join("child")).unwrap();
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-    // Gone, or dead and not yet reaped by who inherited it.
-    assert!(stat.is_empty() || stat.contains(") Z ") || stat.contains(") X "), "its child still runs: {stat}");
+    // Killed, it may still be on a CPU; then it is gone, or dead and not yet reaped by who inherited it.
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") || stat.contains(") X ") {
+            break;
+        }
+        assert!(Instant::now() < until, "its child still runs: {stat}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[test]
