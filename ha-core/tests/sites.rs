@@ -125,7 +125,7 @@ impl Cluster {
 fn facts_of(role: ReplicaRole, epoch: u64) -> SiteFacts {
     let mut facts = SiteFacts::default();
     facts.fence = Some(FenceLevel::Power);
-    facts.replica = Some(ReplicaSeen::new(role, SiteEpoch::new(epoch)));
+    facts.replica = Some(ReplicaSeen::new(role, SiteEpoch::new(epoch)).with_position(Some(4096)));
     facts
 }
 
@@ -229,6 +229,22 @@ fn the_way_back_follows_first_and_lets_consumers_wait_only_for_the_switch() {
         });
         assert_eq!(switch, Some(planned.plan().point_of_no_return()));
         assert!(planned.proof().windows.iter().any(|window| window.what == Degraded::ConsumersWait));
+    }
+}
+
+#[test]
+fn consumers_are_not_led_back_where_nobody_can_tell_who_has_all_that_was_written() {
+    for (site, name) in [(0, "north"), (1, "south")] {
+        let mut cluster = Cluster::after_the_loss("warm");
+        let seen = cluster.facts.sites[site].replica.unwrap();
+        cluster.facts.sites[site].replica = Some(seen.with_position(None));
+        let request = FailBackRequest::to("north").with_discarded_by("m.keller");
+        let refused = cluster.plan(&request).unwrap_err().to_string();
+        let expected = format!("site {name} is not ready for a change: its copy of the database says no position");
+        assert!(refused.contains(&expected) && refused.contains("ReplicaSeen::with_position"), "{refused}");
+        cluster.facts.sites[site].replica = None;
+        let refused = cluster.plan(&request).unwrap_err().to_string();
+        assert!(refused.contains("its copy of the database cannot be read"), "{refused}");
     }
 }
 

@@ -76,7 +76,8 @@ pub trait Fence: ObserveFence {
     /// # Idempotency
     /// Absolute: twice equals once; a fence that holds in half is gone on with.
     /// # Errors
-    /// `Fenced` (the lease), `Denied`, `Unsupported`: no effect. `Timeout`, `Unreachable`: unknown; read `fenced`.
+    /// `Fenced` (the lease), `Denied`, `Unsupported`: no effect. `Conflict` (it ended, and does not hold), `Timeout`, `Unreachable`:
+    /// unknown, unless the error says that it had no effect; read `fenced`.
     /// # Cancel safety
     /// Not cancel safe: read `fenced`.
     async fn fence(&self, lease: LeaseEpoch, request: FenceSite) -> Result<Applied, StepError>;

@@ -46,7 +46,7 @@ impl PromoteReplica {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DemoteReplica {
-    /// How long it may take until its standbys have all that it has. Default 600 s.
+    /// How long it may take until a standby has all that it has. Default 600 s.
     pub deadline: Duration,
 }
 
@@ -127,16 +127,16 @@ pub trait Replica: ObserveReplica {
     /// # Idempotency
     /// Absolute: a primary with this epoch is left alone, `AlreadySo`.
     /// # Errors
-    /// `Fenced`, `Denied`, `Unsupported`: no effect. `Conflict` when it has a higher epoch: no effect. `Timeout`, `Unreachable`:
-    /// unknown; read `replica`.
+    /// `Fenced`, `Denied`, `Unsupported`, and `Conflict` when it has a higher epoch: no effect. Any other `Conflict`, `Timeout`,
+    /// `Unreachable`: unknown, unless the error says that it had no effect; read `replica`.
     /// # Cancel safety
     /// Not cancel safe: read `replica`.
     async fn promote(&self, lease: LeaseEpoch, request: PromoteReplica) -> Result<Applied, StepError>;
 
-    /// Lets the copy take no more writes, durably: its sessions are ended, and every standby that follows it has all that it has.
+    /// Lets the copy take no more writes, durably: its sessions are ended, and a standby that follows it has all that it has.
     ///
     /// # Idempotency
-    /// Absolute: a copy that takes no writes is left alone, `AlreadySo`.
+    /// Absolute: a copy that takes no writes is left alone, `AlreadySo`: that says nothing of its standbys.
     /// # Errors
     /// As [`promote`](Self::promote); `Conflict` when no standby has all of it inside the deadline: it takes no writes then, and
     /// `promote` lets it again.
@@ -150,8 +150,8 @@ pub trait Replica: ObserveReplica {
     /// # Idempotency
     /// Absolute: a standby of that site is left alone, `AlreadySo`; a copy that was broken off is begun again.
     /// # Errors
-    /// As [`promote`](Self::promote); `Conflict` without effect when it has writes that the other has not and nothing may be
-    /// discarded: the error lists them as far as the database can.
+    /// As [`promote`](Self::promote); `NotFound` for a site that it does not know: no effect. `Conflict` without effect when it has
+    /// writes that the other has not and nothing may be discarded: the error lists them as far as the database can.
     /// # Cancel safety
     /// Not cancel safe: read `replica`.
     async fn follow(&self, lease: LeaseEpoch, request: FollowReplica) -> Result<Applied, StepError>;

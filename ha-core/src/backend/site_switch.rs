@@ -89,8 +89,9 @@ pub trait SiteSwitch: ObserveSiteSwitch {
     /// # Idempotency
     /// Absolute: twice equals once; what was done in half is gone on with.
     /// # Errors
-    /// `Fenced`, `Denied`, `NotFound` (a site that it does not know), `Unsupported` (where it cannot hold): no effect. `Timeout`,
-    /// `Unreachable`: unknown; read `consumers`.
+    /// `Fenced`, `Denied`, `NotFound` (a site that it does not know), `Unsupported` (where it cannot hold): no effect. `Conflict` (it
+    /// ended, and they are led elsewhere), `Timeout`, `Unreachable`: unknown, unless the error says that it had no effect; read
+    /// `consumers`.
     /// # Cancel safety
     /// Not cancel safe: read `consumers`.
     async fn lead(&self, lease: LeaseEpoch, request: LeadConsumers) -> Result<Applied, StepError>;

@@ -8,7 +8,7 @@ use crate::backend::{
 };
 use crate::journal::{Journal, Lease, MemoryStore};
 use crate::machine::rotation::Place;
-use crate::topology::{BalancerIx, MemberIx, NodeIx, Port, Role, Topology};
+use crate::topology::{BalancerIx, MemberIx, NodeIx, Owner, Port, Role, Topology};
 
 /// Changes one cluster: it observes, plans, proves and runs.
 ///
@@ -259,14 +259,10 @@ impl EngineBuilder {
         let hosts = in_order(topology, Role::Host, "host", "with_host", self.hosts)?;
         let probes = in_order(topology, Role::Probe, "probe", "with_probe", self.probes)?;
         let switch = where_declared(topology, Role::Switch, "site switch", "with_switch", self.switch)?;
-        let mut fences = in_order(topology, Role::Fence, "fence", "with_fence", self.fences)?.into_iter();
-        let fences =
-            topology.sites.iter().map(|site| site.component(Role::Fence).and_then(|_| fences.next())).collect();
-        let mut replicas = in_order(topology, Role::Replica, "replica", "with_replica", self.replicas)?.into_iter();
-        let replicas =
-            topology.sites.iter().map(|site| site.component(Role::Replica).and_then(|_| replicas.next())).collect();
-        let work = of_nodes(topology, Role::Work, "workload", "with_work", self.work)?;
-        let provision = of_nodes(topology, Role::Provision, "provisioner", "with_provisioner", self.provision)?;
+        let fences = of_each(topology, Role::Fence, "fence", "with_fence", self.fences)?;
+        let replicas = of_each(topology, Role::Replica, "replica", "with_replica", self.replicas)?;
+        let work = of_each(topology, Role::Work, "workload", "with_work", self.work)?;
+        let provision = of_each(topology, Role::Provision, "provisioner", "with_provisioner", self.provision)?;
         let files = where_declared(topology, Role::Files, "file sync", "with_files", self.files)?;
         let database = where_declared(topology, Role::Database, "database", "with_database", self.database)?;
         let exposure = where_declared(topology, Role::Exposure, "exposure", "with_exposure", self.exposure)?;
@@ -311,8 +307,8 @@ fn in_order<T: ?Sized>(
     }
 }
 
-/// Returns the backends of a role that not every node has, one entry a node.
-fn of_nodes<T: ?Sized>(
+/// Returns the backends of a role that not every node, or not every site, has: one entry for each.
+fn of_each<T: ?Sized>(
     topology: &Topology,
     role: Role,
     what: &'static str,
@@ -320,7 +316,13 @@ fn of_nodes<T: ?Sized>(
     given: BTreeMap<String, Arc<T>>,
 ) -> Result<Vec<Option<Arc<T>>>, BuildError> {
     let mut given = in_order(topology, role, what, method, given)?.into_iter();
-    Ok(topology.nodes.iter().map(|node| node.component(role).and_then(|_| given.next())).collect())
+    let has: Vec<bool> = match role.owner() {
+        Owner::Site => topology.sites.iter().map(|site| site.component(role).is_some()).collect(),
+        Owner::Cluster | Owner::Balancer | Owner::Node => {
+            topology.nodes.iter().map(|node| node.component(role).is_some()).collect()
+        }
+    };
+    Ok(has.into_iter().map(|has| if has { given.next() } else { None }).collect())
 }
 
 /// Returns the backend of a role of the cluster itself, where it is declared.

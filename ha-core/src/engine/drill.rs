@@ -65,5 +65,6 @@ fn measured(entries: &[Entry]) -> Option<Drill> {
             | Record::Closed { .. } => {}
         }
     }
-    Some(drill)
+    // One that failed before a step was done has measured nothing.
+    (!drill.terms.is_empty()).then_some(drill)
 }

@@ -10,9 +10,9 @@ pub enum BuildError {
     /// The topology has a component that no backend was given for.
     #[error("no {what} backend was given for {name}: add one with EngineBuilder::{method}")]
     Missing {
-        /// `balancer`, `host` or `probe`.
+        /// The kind of backend, as `balancer` or `site switch`.
         what: &'static str,
-        /// The name in the topology.
+        /// The name in the topology: of a balancer, a node, a site, or `the cluster`.
         name: String,
         /// The builder's method.
         method: &'static str,
@@ -20,7 +20,7 @@ pub enum BuildError {
     /// A backend was given for a name that the topology does not have.
     #[error("a {what} backend was given for {name}, which the topology does not have: check the name")]
     Unknown {
-        /// `balancer`, `host` or `probe`.
+        /// The kind of backend, as `balancer` or `site switch`.
         what: &'static str,
         /// The name that was given.
         name: String,

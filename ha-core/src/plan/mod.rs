@@ -7,12 +7,12 @@ mod mermaid;
 mod model;
 mod reach;
 mod render;
+mod window;
 
 pub use check::BadPlan;
 pub use digest::Digest;
 pub use draft::Draft;
 pub(crate) use draft::known_good_of;
-pub use model::{
-    CarriesOn, ChangeCommands, Degraded, DegradedWindow, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step,
-};
+pub use model::{CarriesOn, ChangeCommands, Ends, Goal, OnFailure, PLAN_FORMAT, Plan, Stage, Step};
 pub use reach::Reach;
+pub use window::{Degraded, DegradedWindow};

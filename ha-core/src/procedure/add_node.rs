@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hand_over::find_member;
 use super::recover::phase_of;
-use super::step::{is_admitted_as_spare, release_of_the_others, step, without_what_is_gone};
+use super::step::{home_serves, is_admitted_as_spare, release_of_the_others, step, without_what_is_gone};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, FilesAction, ProvisionAction, ServerAction, TrafficAction};
 use crate::law;
@@ -43,6 +43,7 @@ impl AddNodeRequest {
 
 impl Procedure for AddNodeRequest {
     fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+        home_serves(seen)?;
         let node = find_member(seen.topology, &self.node)?;
         let start = without_what_is_gone(seen, node);
         let seen = Snapshot { state: &start, ..seen };

@@ -2,13 +2,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::remedy::remedy;
-use super::step::{is_admitted_as_spare, renewal, step};
-use super::{PlanError, Proposal};
+use super::step::{home_serves, is_admitted_as_spare, reload_exposure, renewal, step};
+use super::{PlanError, Proposal, Snapshot};
 use crate::action::{
     Action, ExposureAction, FilesAction, KnownGood, SchemaAction, ServerAction, TrafficAction, WorkAction,
 };
 use crate::law::{self, Law};
-use crate::machine::GUARD_INTERVAL;
 use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Goal, OnFailure, Plan, Stage, Step};
 use crate::state::{
     CloneStep, ClusterState, Facts, GenerationId, Process, ReleaseId, Schema, ServerDomain, Sync, Traffic, Work,
@@ -53,6 +52,7 @@ pub(super) enum Kind {
 impl<'a> Change<'a> {
     /// Proposes the plan without a spare, then with the smallest declared spares.
     pub(super) fn propose(self) -> Result<Proposal<'a>, PlanError> {
+        home_serves(Snapshot::new(self.topology, self.start, &self.facts))?;
         self.check_start()?;
         let sets = self.sets_of_spares();
         let change = Rc::new(self);
@@ -265,8 +265,7 @@ impl<'a> Change<'a> {
     fn windows(&self) -> Vec<DegradedWindow> {
         let mut windows = Vec::new();
         if self.topology.members().any(|(index, _)| self.is_admitted(index)) {
-            // Once a balancer that lost its state answers: until it is looked at, and as long for what is read and set then.
-            windows.push(DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2));
+            windows.push(reload_exposure());
         }
         let pulls: Vec<NodeIx> =
             self.topology.members().map(|(index, _)| index).filter(|index| self.pulls(*index)).collect();

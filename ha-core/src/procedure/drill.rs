@@ -1,11 +1,11 @@
 use serde::{Deserialize, Serialize};
 
-use super::site::{SiteChange, check_declared, check_members, ends, find, known_out, not_ready, standby_of};
-use super::step::step;
+use super::site::{SiteChange, check_declared, check_members, find, known_out, not_ready};
+use super::step::{reload_exposure, step};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, ServerAction, SiteAction, TrafficAction};
 use crate::law::is_exposed;
-use crate::plan::{ChangeCommands, Draft, Goal, Plan, Stage};
+use crate::plan::{ChangeCommands, Draft, Ends, Goal, Plan, Stage};
 use crate::state::{Process, Site};
 use crate::topology::NodeIx;
 
@@ -13,7 +13,8 @@ use crate::topology::NodeIx;
 pub(crate) const DRILL: &str = "drill";
 
 /// Asks for a drill of a site that stands by: its database is brought up to date, its servers are started as they would be after the
-/// loss of the other site, tested, admitted on its own balancers, and stopped again. No consumer is moved.
+/// loss of the other site, tested, admitted on its own balancers, and stopped again. No consumer is moved. The database of a cold
+/// site is not touched: it is restored when it is promoted.
 ///
 /// How long each step took is in the journal: the window of a [`SiteLossRequest`](super::SiteLossRequest) is computed from it. What a
 /// drill cannot do beside a site that serves (fence it, promote the copy, lead consumers) counts with what the last real change of
@@ -67,7 +68,7 @@ impl Procedure for DrillRequest {
         let policy = topology.policy();
         let steps = |actions: &[Action]| actions.iter().map(|action| step(*action, policy)).collect::<Vec<_>>();
         let mut draft = Draft::new(DRILL, topology, state.clone(), seen.facts.clone(), Goal::unchanged());
-        let to = standby_of(topology, site);
+        let to = Site::standing_by(topology.site(site).role);
         if to != Site::Cold {
             let follow = SiteAction::Follow { site, to, discard: false };
             draft.stages.push(Stage::new("bring the database up to date", Vec::new(), steps(&[follow.into()])));
@@ -90,10 +91,8 @@ impl Procedure for DrillRequest {
         for node in stopped.iter().filter(|node| !is_exposed(state, **node)) {
             draft.known_good[node.index()] = known_out(state, *node);
         }
-        draft.ends = ends(format!("drilled: site {} stands by as before", self.site), "as before");
-        let window =
-            crate::plan::DegradedWindow::new(crate::plan::Degraded::ReloadExposure, crate::machine::GUARD_INTERVAL * 2);
-        draft.windows.push(window);
+        draft.ends = Ends::new(format!("drilled: site {} stands by as before", self.site), "as before");
+        draft.windows.push(reload_exposure());
         let remedy = "bring what is named above into order, then drill again";
         Ok(Proposal::new(std::iter::once(Plan::from(draft)), remedy))
     }

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::site::{FAIL_BACK, SiteChange, check_declared, check_members, ends, find, not_ready};
+use super::site::{FAIL_BACK, SiteChange, check_declared, check_members, find, not_ready};
 use super::{PlanError, Procedure, Proposal, Snapshot};
-use crate::plan::{ChangeCommands, Degraded, Plan};
+use crate::plan::{ChangeCommands, Degraded, Ends, Plan};
 use crate::state::{ReplicaRole, Site};
 use crate::topology::SiteIx;
 
@@ -92,11 +92,12 @@ impl Procedure for FailBackRequest {
             SiteChange { topology, facts: seen.facts, state: seen.state, commands: &commands, from, to, discard };
         check_members(&change, to)?;
         self.check_divergence(&change)?;
+        check_positions(&change)?;
         self.check_content(&change)?;
         let (stages, no_return) = change.back();
         let mut draft = change.draft(FAIL_BACK, stages, no_return, Degraded::ConsumersWait);
         let (back, was) = (&topology.site(to).name, &topology.site(from).name);
-        draft.ends = ends(
+        draft.ends = Ends::new(
             format!("served by site {back} again: site {was} stands by"),
             &format!("as before: site {was} serves"),
         );
@@ -155,4 +156,21 @@ impl FailBackRequest {
         }
         Ok(())
     }
+}
+
+/// Consumers are led away from a site only where it can be seen that the other copy has all that it took.
+fn check_positions(change: &SiteChange<'_>) -> Result<(), PlanError> {
+    for site in [change.from, change.to] {
+        let copy = change.facts.sites.get(site.index()).and_then(|facts| facts.replica);
+        let (what, fix) = match copy {
+            None => ("its copy of the database cannot be read", "repair it, then plan again"),
+            Some(copy) if copy.position.is_none() => (
+                "its copy of the database says no position: nobody can tell when one copy has all that the other took",
+                "let what drives it say one (ReplicaSeen::with_position), then plan again",
+            ),
+            Some(_) => continue,
+        };
+        return Err(not_ready(change.topology, site, what, fix));
+    }
+    Ok(())
 }

@@ -1,12 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::recover::phase_of;
-use super::step::{step, without_what_is_gone};
+use super::step::{home_serves, step, without_what_is_gone};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, FilesAction};
 use crate::law;
 use crate::plan::{Draft, Ends, Goal, Plan, Stage};
-use crate::state::{ClusterState, Sync};
+use crate::state::{ClusterState, Sync, Traffic};
 use crate::topology::{NodeIx, Topology};
 
 /// Asks that another member writes the shared files: every file sync is held once its transfer under way has ended, the node must
@@ -17,7 +17,6 @@ use crate::topology::{NodeIx, Topology};
 /// moved, so that no window is declared; what is deployed meanwhile has to wait. It can be rolled back from every step where the
 /// node that writes at the start serves. Where it does not, or none writes, there is nothing to go back to: it goes forward only.
 ///
-/// # Errors
 /// A writer that nobody can reach may still write. It is fenced first, or the request says who answers for it that it does not
 /// ([`taking_over`](Self::taking_over)): when it is back its epoch is too low, and it is quarantined.
 ///
@@ -57,6 +56,7 @@ impl HandOverRequest {
 
 impl Procedure for HandOverRequest {
     fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+        home_serves(seen)?;
         let next = find_member(seen.topology, &self.to)?;
         let start = without_what_is_gone(seen, next);
         let seen = Snapshot { state: &start, ..seen };
@@ -127,7 +127,7 @@ pub(super) fn find_member(topology: &Topology, name: &str) -> Result<NodeIx, Pla
     topology.members().find(|(_, node)| node.name.as_str() == name).map(|(index, _)| index).ok_or_else(|| {
         let known: Vec<&str> = topology.members().map(|(_, node)| node.name.as_str()).collect();
         let what = match topology.find(name) {
-            Some(_) => "is no member: a spare leaves when the run that needs it has ended",
+            Some(_) => "is no member of the site that serves at rest: it is a spare, or in another site",
             None => "is not declared",
         };
         PlanError::Incomplete(format!("{name} {what}; the members are {}", known.join(", ")))
@@ -247,7 +247,6 @@ pub(super) fn successor(topology: &Topology, state: &ClusterState, of: NodeIx) -
         *node != of && known.process.is_ready() && known.is_tested() && known.sync.is_open()
     };
     let members: Vec<NodeIx> = topology.members().map(|(index, _)| index).filter(able).collect();
-    let stands_by =
-        |node: &&NodeIx| !state.members(**node).iter().any(|member| member.traffic == crate::state::Traffic::In);
+    let stands_by = |node: &&NodeIx| !state.members(**node).iter().any(|member| member.traffic == Traffic::In);
     members.iter().find(stands_by).or(members.first()).copied()
 }

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::recover::{Aim, Recovery};
+use super::step::home_serves;
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::KnownGood;
 use crate::law;
@@ -53,6 +54,7 @@ impl OutageRequest {
 
 impl Procedure for OutageRequest {
     fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+        home_serves(seen)?;
         let start = self.after_the_loss(seen)?;
         let known_good: Vec<Option<KnownGood>> =
             seen.topology.nodes().map(|(index, _)| known_good_of(seen.topology, &start, index)).collect();

@@ -162,12 +162,15 @@ pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, Pl
 /// Refuses to plan where an upgrade has left the database of the topology behind, or has not come to its end.
 fn one_database(state: &ClusterState) -> Result<(), PlanError> {
     let fix = match (state.copies.clone, state.copies.source) {
-        (CloneStage::Open | CloneStage::Opening, _) => {
-            "the clone is the database now: set url of [database] to clone_url, and remove clone_url"
+        (CloneStage::Opening, _) => "resume the run that clones it (Engine::resume): the clone is not open in full yet",
+        (CloneStage::Open, _) => {
+            "the clone is the database now: once the run that cloned it has ended (Engine::resume, where it has not), set url of \
+             [database] to clone_url, and remove clone_url"
         }
         (_, Source::Open) => return Ok(()),
         (_, Source::Freezing | Source::Frozen) => {
-            "resume the run that clones it, or let it take writes again with the step `thaw`; then plan again"
+            "resume the run that clones it (Engine::resume), which gives it back; without that run, \
+             CloneDatabase::clone_step with CloneStep::Thaw; then plan again"
         }
     };
     let what = state.copies.to_string();

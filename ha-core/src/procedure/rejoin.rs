@@ -1,12 +1,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::recover::phase_of;
-use super::step::{release_of_the_others, renewal, step, without_what_is_gone};
+use super::step::{home_serves, release_of_the_others, reload_exposure, renewal, step, without_what_is_gone};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, KnownGood, ServerAction, TrafficAction};
 use crate::law;
-use crate::machine::GUARD_INTERVAL;
-use crate::plan::{ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage};
+use crate::plan::{ChangeCommands, Draft, Ends, Goal, Plan, Stage};
 use crate::state::{ClusterState, Process, ReleaseId};
 use crate::topology::{Node, NodeIx, Topology};
 
@@ -54,6 +53,7 @@ impl RejoinRequest {
 
 impl Procedure for RejoinRequest {
     fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+        home_serves(seen)?;
         let node = self.returning(seen)?;
         let to = self.release(seen, node)?;
         let mut pools = seen.topology.pools();
@@ -191,7 +191,7 @@ impl RejoinRequest {
         draft.point_of_no_return = 0;
         draft.stages = stages;
         // The spare is out and changed while a balancer that loses its state may have it in.
-        draft.windows.push(DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2));
+        draft.windows.push(reload_exposure());
         for (index, known) in draft.known_good.iter_mut().enumerate() {
             let spare = topology.nodes().nth(index).is_some_and(|(_, node)| node.spare);
             let changes = index == node.index() || !spare || retired.iter().any(|spare| spare.index() == index);

@@ -4,11 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::hand_over::{find_member, may_write, stages as hand_over, successor};
 use super::recover::phase_of;
-use super::step::{step, without_what_is_gone};
+use super::step::{home_serves, reload_exposure, step, without_what_is_gone};
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, FilesAction, ProvisionAction, ServerAction, TrafficAction, WorkAction};
 use crate::law;
-use crate::machine::GUARD_INTERVAL;
 use crate::plan::{Degraded, DegradedWindow, Draft, Ends, Goal, OnFailure, Plan, Stage};
 use crate::state::{Process, Traffic, Work};
 use crate::topology::{NodeIx, OnDrainDeadline, Role};
@@ -80,6 +79,7 @@ impl RetireNodeRequest {
 
 impl Procedure for RetireNodeRequest {
     fn propose<'a>(&'a self, seen: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+        home_serves(seen)?;
         let node = find_member(seen.topology, &self.node)?;
         let start = without_what_is_gone(seen, node);
         let seen = Snapshot { state: &start, ..seen };
@@ -232,7 +232,7 @@ impl RetireNodeRequest {
         draft.point_of_no_return = forward_only.unwrap_or(stages.len());
         draft.stages = stages;
         if state.members(node).iter().any(|member| member.traffic != Traffic::Out) {
-            draft.windows.push(DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2));
+            draft.windows.push(reload_exposure());
         }
         if heirs.work.is_some() {
             let each = [policy.drain_deadline, policy.stop_deadline, Duration::from_secs(30)];

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use super::step::step;
+use super::recover::phase_of;
+use super::step::{reload_exposure, step};
 use super::{PlanError, Planned};
 use crate::action::{Action, FilesAction, KnownGood, ServerAction, SiteAction, TrafficAction, WorkAction};
 use crate::law::{self, Law};
-use crate::machine::{GUARD_INTERVAL, RunState};
-use crate::plan::{CarriesOn, ChangeCommands, Degraded, DegradedWindow, Draft, Ends, Goal, Plan, Stage, Step};
-use crate::procedure::recover::phase_of;
+use crate::machine::RunState;
+use crate::plan::{CarriesOn, ChangeCommands, Degraded, DegradedWindow, Draft, Goal, Plan, Stage, Step};
 use crate::safety::prove;
-use crate::state::{ClusterState, Facts, GenerationId, Process, ReleaseId, Site, Work};
-use crate::topology::{Node, NodeIx, Role, SiteIx, SiteRole, Topology};
+use crate::state::{ClusterState, Facts, GenerationId, MemberState, Process, ReleaseId, Site, Work};
+use crate::topology::{Node, NodeIx, Permille, Role, SiteIx, Topology};
 
 /// The names of the two procedures that lead consumers to another site: a run that meets a loss goes on by its name.
 pub(super) const SITE_LOSS: &str = "site loss";
@@ -98,6 +98,11 @@ impl SiteChange<'_> {
         let from = self.from;
         let mut back = Vec::new();
         if self.site(self.to).writes() {
+            // What it has taken by itself meanwhile has to be where consumers are led: the other follows it first.
+            back.push(SiteAction::Hold { site: self.to });
+            if !self.site(from).writes() {
+                back.push(SiteAction::Follow { site: from, to: self.standing_by(from), discard: false });
+            }
             back.push(SiteAction::Demote { site: self.to });
         }
         if !self.site(from).writes() {
@@ -109,6 +114,12 @@ impl SiteChange<'_> {
         let mut stages = Vec::new();
         if !back.is_empty() {
             stages.push(self.on_site("lead consumers to where they were", back));
+        }
+        let lost = self.topology.members_in(self.to).filter(|(_, node)| self.state.is_lost(node.domain));
+        let lost: Vec<NodeIx> = lost.map(|(index, _)| index).collect();
+        if !lost.is_empty() {
+            let isolate = vec![self.step(TrafficAction::Isolate.into())];
+            stages.push(Stage::new("hold what is lost out of every balancer", lost, isolate));
         }
         stages.extend(self.retired(self.to));
         stages
@@ -122,20 +133,19 @@ impl SiteChange<'_> {
         }
         // What came back by itself has the old data.
         stages.extend(self.retired(self.to));
-        let follow =
-            SiteAction::Follow { site: self.to, to: standby_of(self.topology, self.to), discard: self.discard };
+        let follow = SiteAction::Follow { site: self.to, to: self.standing_by(self.to), discard: self.discard };
         stages.push(self.on_site("let the returning site follow the other", [follow]));
         stages
     }
 
     /// Makes the site that has served the standby of the other.
     fn stand_by(&self) -> Vec<Stage> {
-        let to = standby_of(self.topology, self.from);
+        let to = self.standing_by(self.from);
         if self.site(self.from) == to {
             return Vec::new();
         }
         let mut stages = if to == Site::Hot { Vec::new() } else { self.retired(self.from) };
-        let follow = SiteAction::Follow { site: self.from, to, discard: true };
+        let follow = SiteAction::Follow { site: self.from, to, discard: false };
         stages.push(self.on_site("let the site that has served stand by", [follow]));
         stages
     }
@@ -171,12 +181,11 @@ impl SiteChange<'_> {
                 return (needed.to_vec(), others.to_vec());
             }
             let state = next.node_mut(*node);
-            state.process =
-                Process::Ready { warm: self.topology.node(*node).warm_up == crate::topology::Permille::WHOLE };
+            state.process = Process::Ready { warm: self.topology.node(*node).warm_up == Permille::WHOLE };
             if let Some(release) = state.release {
                 state.tested.insert(release);
             }
-            next.set_traffic_everywhere(*node, crate::state::MemberState::admitted);
+            next.set_traffic_everywhere(*node, MemberState::admitted);
         }
         (members, Vec::new())
     }
@@ -269,6 +278,11 @@ impl SiteChange<'_> {
         members.map(|(index, _)| index)
     }
 
+    /// What a site is beside the one that serves.
+    fn standing_by(&self, site: SiteIx) -> Site {
+        Site::standing_by(self.topology.site(site).role)
+    }
+
     pub(super) fn site(&self, site: SiteIx) -> Site {
         self.state.sites.get(site.index()).map_or(Site::Quarantined, |known| known.site)
     }
@@ -293,8 +307,7 @@ impl SiteChange<'_> {
         for (index, _) in self.topology.members_in(self.to) {
             draft.known_good[index.index()] = known_out(self.state, index);
         }
-        draft.windows =
-            vec![self.window(&stages, what), DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2)];
+        draft.windows = vec![self.window(&stages, what), reload_exposure()];
         draft.point_of_no_return = no_return;
         draft.stages = stages;
         draft
@@ -321,15 +334,6 @@ impl SiteChange<'_> {
     }
 }
 
-/// Returns what a site is beside one that serves.
-pub(super) fn standby_of(topology: &Topology, site: SiteIx) -> Site {
-    match topology.site(site).role {
-        SiteRole::Hot => Site::Hot,
-        SiteRole::Warm | SiteRole::Serving => Site::Warm,
-        SiteRole::Cold => Site::Cold,
-    }
-}
-
 /// Plans a change of sites anew from what one more loss has left.
 ///
 /// # Errors
@@ -342,7 +346,11 @@ pub(super) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
     let others: Vec<SiteIx> = topology.site_indices().filter(|site| *site != to).collect();
     let from = others.iter().copied().find(was).or(others.first().copied()).ok_or("there is no other site")?;
     let (facts, commands) = (&plan.facts, &plan.commands);
-    let change = SiteChange { topology, facts, state, commands, from, to, discard: true };
+    // What a person has let go, and nothing else.
+    let lets_go =
+        |step: &Step| matches!(step.action, Action::Site(SiteAction::Follow { site, discard: true, .. }) if site == to);
+    let discard = plan.stages.iter().flat_map(|stage| &stage.steps).any(lets_go);
+    let change = SiteChange { topology, facts, state, commands, from, to, discard };
     let mut drafts = Vec::new();
     if plan.procedure == SITE_LOSS {
         drafts.push((change.draft(SITE_LOSS, change.after_a_loss(), 0, Degraded::NoSite), false));
@@ -443,9 +451,4 @@ pub(super) fn check_members(change: &SiteChange<'_>, site: SiteIx) -> Result<(),
 pub(super) fn known_out(state: &ClusterState, node: NodeIx) -> Option<KnownGood> {
     let known = state.node(node).release.map(|release| KnownGood::new(release, false).stopped());
     known.map(|known| state.node(node).generation.map_or(known, |generation| known.with_files(generation, None)))
-}
-
-/// Names what a plan ends with.
-pub(super) fn ends(reached: String, back: &str) -> Ends {
-    Ends::new(reached, back)
 }

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::site::{SITE_LOSS, SiteChange, check_declared, check_members, ends, find, not_ready};
+use super::site::{SITE_LOSS, SiteChange, check_declared, check_members, find, not_ready};
 use super::{PlanError, Procedure, Proposal, Snapshot};
-use crate::plan::{ChangeCommands, Degraded, Plan};
+use crate::plan::{ChangeCommands, Degraded, Ends, Plan};
 use crate::state::{ClusterState, FenceLevel, ReplicaRole, Site};
 use crate::topology::{SiteIx, SiteRole, Topology};
 
@@ -29,14 +29,15 @@ use crate::topology::{SiteIx, SiteRole, Topology};
 pub struct SiteLossRequest {
     /// The site that is lost.
     pub lost: String,
-    /// The site that replaces it. Default: the one that is ready soonest (hot before warm before cold).
+    /// The site that replaces it. Default: the one that is ready soonest (the one that serves at rest, then hot, warm, cold).
     #[serde(default)]
     pub to: Option<String>,
     /// Who has made sure by other means that the lost site can no longer act. Needed where its fence does not reach its servers or
     /// its database.
     #[serde(default)]
     pub fenced_by: Option<String>,
-    /// Who accepts a window that no drill has measured. Needed only then.
+    /// Who accepts a window that no drill and no change of sites among the cluster's last 50 runs has measured, whichever site it
+    /// was of. Needed only then.
     #[serde(default)]
     pub window_accepted_by: Option<String>,
 }
@@ -95,7 +96,7 @@ impl Procedure for SiteLossRequest {
             });
         }
         let mut draft = change.draft(SITE_LOSS, change.after_a_loss(), 0, Degraded::NoSite);
-        draft.ends = ends(
+        draft.ends = Ends::new(
             format!(
                 "served by site {}: site {} is fenced and stays quarantined until it is led back{}",
                 topology.site(to).name,
@@ -119,7 +120,7 @@ impl SiteLossRequest {
             Some(level) => format!("its fence reaches its {level} only, and its database may go on taking writes"),
             None => "nothing fences it, and it may go on taking writes".into(),
         };
-        let fix = "declare [site.fence], or make sure by other means that it cannot act and say who did \
+        let fix = "declare a [site.fence] whose level is servers, database or power, or make sure by other means that it cannot act and say who did \
                    (SiteLossRequest::with_fenced_by)";
         Err(not_ready(seen.topology, from, what, fix))
     }
@@ -137,7 +138,7 @@ impl SiteLossRequest {
         }
         let fix = "run a drill (DrillRequest) before the site is needed, or say who accepts an unknown window \
                    (SiteLossRequest::with_window_accepted_by)";
-        Err(not_ready(seen.topology, to, "no drill has measured how long it takes to bring it", fix))
+        Err(not_ready(seen.topology, to, "no drill has measured how long it takes to bring a site", fix))
     }
 }
 

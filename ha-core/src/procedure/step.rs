@@ -3,8 +3,9 @@
 use super::{PlanError, Snapshot};
 use crate::action::{Action, ServerAction};
 use crate::law;
-use crate::plan::Step;
-use crate::state::{ClusterState, MemberKind, Process, ReleaseId};
+use crate::machine::GUARD_INTERVAL;
+use crate::plan::{Degraded, DegradedWindow, Step};
+use crate::state::{ClusterState, MemberKind, Process, ReleaseId, Site};
 use crate::topology::{NodeIx, Policy, Topology};
 
 /// Describes a step. What leaves a server half-changed is tried once; all else once more, and an installation too: it replaces
@@ -12,6 +13,27 @@ use crate::topology::{NodeIx, Policy, Topology};
 pub(super) fn step(action: Action, policy: &Policy) -> Step {
     let once = action.puts_under_change() && !matches!(action, Action::Provision(_));
     Step::new(action, policy).with_attempts(if once { 1 } else { 2 })
+}
+
+/// Declares that a balancer which loses its runtime state may send requests to who is held out: until it is looked at once it
+/// answers, and as long for what is read and set then.
+pub(super) fn reload_exposure() -> DegradedWindow {
+    DegradedWindow::new(Degraded::ReloadExposure, GUARD_INTERVAL * 2)
+}
+
+/// Makes sure that the site serves whose servers a procedure changes: the one that serves at rest.
+pub(super) fn home_serves(seen: Snapshot<'_>) -> Result<(), PlanError> {
+    let Some(home) = seen.topology.home() else { return Ok(()) };
+    match seen.state.sites.get(home.index()).map(|known| known.site) {
+        None | Some(Site::Serving) => Ok(()),
+        Some(site) => Err(PlanError::NotReady {
+            node: format!("site {}", seen.topology.site(home).name),
+            what: format!("it is {site}, and its servers are what this procedure changes"),
+            fix: "lead consumers back to it first (FailBackRequest); where it is lost and no site serves, to another one \
+                  (SiteLossRequest)"
+                .into(),
+        }),
+    }
 }
 
 /// Brings a stopped spare, out of traffic, to a release, and stops it again once it is tested: the next change finds it as the

@@ -98,7 +98,8 @@ fn cloned(seen: Snapshot<'_>, mut facts: Facts, to: ReleaseId, at_most: Duration
     }
     let Some(clone) = &mut facts.clone else {
         let what = "the scripts need a clone of the database, and where it is to be is not declared, or cannot be read: add \
-                    clone_url to [database], the URL of an empty database, and see the notes of the observation";
+                    clone_url to [database], the URL of an empty database (only backend = \"migrate\" clones, commands cannot), and see \
+                    the notes of the observation";
         return Err(PlanError::Incomplete(what.into()));
     };
     if !seen.state.copies.is_single() {

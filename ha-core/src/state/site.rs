@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::SiteEpoch;
+use crate::topology::SiteRole;
 
 /// The state of a data centre.
 ///
@@ -89,6 +90,15 @@ impl Site {
                 return Err(SiteRejected { state, event });
             }
         })
+    }
+
+    /// Returns what a site with this role at rest is beside another that serves.
+    pub(crate) fn standing_by(role: SiteRole) -> Self {
+        match role {
+            SiteRole::Hot => Self::Hot,
+            SiteRole::Warm | SiteRole::Serving => Self::Warm,
+            SiteRole::Cold => Self::Cold,
+        }
     }
 
     /// Tells whether its database takes writes.

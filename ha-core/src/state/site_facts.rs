@@ -56,7 +56,8 @@ pub struct ReplicaSeen {
     /// The epoch with which it takes writes, or took them last. A standby has that of the primary, as far as it has received it.
     pub epoch: SiteEpoch,
     /// How far what it has reaches, in bytes of the database's log; `None` where the database has no such number. Comparable
-    /// between copies of one epoch.
+    /// between copies of one epoch. A [way back](crate::procedure::FailBackRequest) needs it of both copies: without it nobody can
+    /// tell that the one has all that the other took.
     pub position: Option<u64>,
     /// The age of the newest transaction that it has, in milliseconds: what would be lost at most if it was promoted now and the
     /// primary had taken writes until now. `None` where nobody can tell.

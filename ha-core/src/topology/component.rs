@@ -224,13 +224,15 @@ impl TopologyBuilder {
         self
     }
 
-    /// Says what makes sure that the site declared last can no longer act. Default: nothing does.
+    /// Says what makes sure that the site declared last can no longer act; before any [`site`](Self::site) it has no effect. Default:
+    /// nothing does.
     #[must_use]
     pub fn site_fence(self, fence: Component) -> Self {
         self.of_last_site(Role::Fence, fence)
     }
 
-    /// Says what drives the copy of the database in the site declared last. Default: nothing does.
+    /// Says what drives the copy of the database in the site declared last; before any [`site`](Self::site) it has no effect.
+    /// Default: nothing does.
     #[must_use]
     pub fn site_replica(self, replica: Component) -> Self {
         self.of_last_site(Role::Replica, replica)
@@ -291,7 +293,7 @@ impl NodeSpec {
 pub struct Declared<'a> {
     /// What it does.
     pub role: Role,
-    /// The name of the balancer instance, the node or the cluster that it belongs to.
+    /// The name of the balancer instance, the node, the site or the cluster that it belongs to.
     pub name: &'a Name,
     /// What is declared.
     pub component: &'a Component,

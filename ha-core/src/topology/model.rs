@@ -345,10 +345,12 @@ pub struct Policy {
     /// How long a stopped server may take to be gone. Default 300 s.
     #[serde(with = "crate::millis", rename = "stop_deadline_ms")]
     pub stop_deadline: Duration,
-    /// How long a command of a change (a patch, its restore) may take. Default 600 s.
+    /// How long a command of a change (a patch, its restore, an installation) may take, and a step that fences a site, demotes or
+    /// promotes its database or leads consumers to it. Default 600 s.
     #[serde(with = "crate::millis", rename = "command_deadline_ms")]
     pub command_deadline: Duration,
-    /// How long one phase of a database's migration may take: a backfill runs through every row. Default 1 h.
+    /// How long one phase of a database's migration may take (a backfill runs through every row), a step of its clone, and a site's
+    /// copy that follows another. Default 1 h.
     #[serde(with = "crate::millis", rename = "migrate_deadline_ms")]
     pub migrate_deadline: Duration,
     /// How long a changed node carries traffic before the next one is touched. Default 10 s; 0 skips the soak.

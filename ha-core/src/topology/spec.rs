@@ -117,7 +117,7 @@ impl NodeSpec {
         self
     }
 
-    /// Names its pools. Default: all.
+    /// Names its pools. Default: all of its site.
     #[must_use]
     pub fn with_pools<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.pools = Some(At::unlined(names.into_iter().map(|name| At::unlined(name.into())).collect()));

@@ -14,7 +14,7 @@ use crate::backend::{
 };
 use crate::record::Evidence;
 use crate::state::{ReplicaRole, ReplicaSeen, Site, SiteEpoch, SiteFacts, SiteState};
-use crate::topology::{SiteIx, SiteRole, SiteSpec};
+use crate::topology::{Name, SiteIx, SiteRole, SiteSpec};
 
 /// A site that is lost does not answer: nobody waits long for it.
 const SITE_READ: Duration = Duration::from_secs(2);
@@ -92,6 +92,11 @@ impl Executor {
         let Some(replica) = self.replica(site) else { return no_replica(name.as_str()) };
         // What it has now is what is not lost.
         let before = self.read(replica.replica()).await;
+        if let Ok(seen) = &before
+            && let Some(lacks) = self.lacks_of_demoted(*seen).await
+        {
+            return not_done(lacks);
+        }
         let epoch = self.highest_epoch().next();
         let deadline = until.saturating_duration_since(Instant::now());
         let asked = replica.promote(self.epoch, PromoteReplica::new(epoch).with_deadline(deadline)).await.map(|_| ());
@@ -118,8 +123,8 @@ impl Executor {
                 self.look_at_consumers(site, to, Site::Serving).await
             }
             SiteAction::Demote { .. } => self.look_at_demoted(site).await,
-            SiteAction::Promote { .. } => self.look_at_role(site, ReplicaRole::Primary, Site::Promoted).await,
-            SiteAction::Follow { to, .. } => self.look_at_role(site, ReplicaRole::Standby, to).await,
+            SiteAction::Promote { .. } => self.look_at_promoted(site).await,
+            SiteAction::Follow { to, .. } => self.look_at_follower(site, to).await,
         }
     }
 
@@ -155,12 +160,25 @@ impl Executor {
         }
     }
 
-    async fn look_at_role(&self, site: SiteIx, role: ReplicaRole, state: Site) -> Outcome {
+    /// A site is promoted once its database takes writes with an epoch that no other site has had.
+    async fn look_at_promoted(&self, site: SiteIx) -> Outcome {
+        let others = self.sites.iter().enumerate().filter(|(other, _)| *other != site.index());
+        let others = others.map(|(_, known)| known.epoch).max().unwrap_or_default();
+        let is_so = |seen: &ReplicaSeen| seen.role == ReplicaRole::Primary && seen.epoch > others;
+        self.look_at_replica(site, Site::Promoted, is_so).await
+    }
+
+    /// A copy with an older epoch has not received yet what the other was promoted with.
+    async fn look_at_follower(&self, site: SiteIx, to: Site) -> Outcome {
+        let is_so = |seen: &ReplicaSeen| seen.role == ReplicaRole::Standby && seen.epoch >= self.highest_epoch();
+        self.look_at_replica(site, to, is_so).await
+    }
+
+    async fn look_at_replica(&self, site: SiteIx, state: Site, is_so: impl Fn(&ReplicaSeen) -> bool) -> Outcome {
         let name = &self.shared.topology.site(site).name;
         let Some(replica) = self.replica(site) else { return no_replica(name.as_str()) };
         match self.read(replica.replica()).await {
-            // One that has an older epoch takes the writes of before.
-            Ok(seen) if seen.role == role && seen.epoch >= self.highest_epoch() => done(evidence(state, seen.epoch)),
+            Ok(seen) if is_so(&seen) => done(evidence(state, seen.epoch)),
             Ok(seen) => {
                 not_done(format!("the database of site {name} is {:?} with epoch {}", seen.role, seen.epoch.number()))
             }
@@ -168,7 +186,22 @@ impl Executor {
         }
     }
 
-    /// A site is demoted once its database takes no writes and another copy reaches as far.
+    /// Says what a standby lacks of a site that was demoted: promoted now, it would lose that.
+    async fn lacks_of_demoted(&self, standby: ReplicaSeen) -> Option<String> {
+        if standby.role != ReplicaRole::Standby {
+            return None;
+        }
+        for site in self.shared.topology.site_indices().filter(|site| self.sites[site.index()].site == Site::Demoted) {
+            let Ok(demoted) = self.read(self.replica(site)?.replica()).await else { continue };
+            let (Some(has), Some(wanted)) = (standby.position, demoted.position) else { continue };
+            if demoted.epoch == standby.epoch && has < wanted {
+                return Some(lacks(&self.shared.topology.site(site).name, wanted - has));
+            }
+        }
+        None
+    }
+
+    /// A site is demoted once its database takes no writes and a copy that follows it reaches as far.
     async fn look_at_demoted(&self, site: SiteIx) -> Outcome {
         let name = &self.shared.topology.site(site).name;
         let Some(replica) = self.replica(site) else { return no_replica(name.as_str()) };
@@ -179,19 +212,23 @@ impl Executor {
             Ok(seen) => seen,
             Err(error) => return unknown(error),
         };
+        let Some(position) = own.position else {
+            return unknown(format!("the database of site {name} says no position: nobody can tell who has all of it"));
+        };
         let mut reaches = None;
-        for (other, _) in self.shared.replicas.iter().enumerate().filter(|(other, _)| *other != site.index()) {
-            let Some(copy) = &self.shared.replicas[other] else { continue };
-            if let Ok(seen) = self.read(copy.replica()).await {
-                reaches = reaches.max(Some(seen.position.unwrap_or(u64::MAX)));
+        for other in self.shared.topology.site_indices().filter(|other| *other != site) {
+            let Some(copy) = self.replica(other) else { continue };
+            // Positions of different epochs say nothing of each other.
+            if let Ok(seen) = self.read(copy.replica()).await
+                && seen.epoch == own.epoch
+            {
+                reaches = reaches.max(seen.position);
             }
         }
-        match (own.position, reaches) {
-            (_, None) => unknown("no other copy of the database can be read"),
-            (Some(own), Some(other)) if other < own => {
-                not_done(format!("the other copy of the database lacks {} bytes of what site {name} has", own - other))
-            }
-            (_, Some(_)) => done(evidence(Site::Demoted, own.epoch)),
+        match reaches {
+            None => unknown(format!("no other copy of the database can be read that has epoch {}", own.epoch.number())),
+            Some(reaches) if reaches < position => not_done(lacks(name, position - reaches)),
+            Some(_) => done(evidence(Site::Demoted, own.epoch)),
         }
     }
 
@@ -222,6 +259,10 @@ async fn led(switch: &dyn SiteSwitch) -> Result<Consumers, Outcome> {
         Ok(Err(error)) => Err(unknown(error)),
         Err(_) => Err(unknown(format!("what leads consumers did not answer in {SITE_READ:?}"))),
     }
+}
+
+fn lacks(site: &Name, bytes: u64) -> String {
+    format!("the other copy of the database lacks {bytes} bytes of what site {site} has")
 }
 
 fn no_replica(site: &str) -> Outcome {
@@ -342,18 +383,9 @@ fn state_of(
         ReplicaRole::ReadOnly if declared.role == SiteRole::Cold && led? == Led::Elsewhere => Site::Cold,
         ReplicaRole::ReadOnly if !has_primary && epoch == highest => Site::Demoted,
         ReplicaRole::ReadOnly => Site::Quarantined,
-        ReplicaRole::Standby => as_standby(declared),
+        ReplicaRole::Standby => Site::standing_by(declared.role),
     };
     Some(SiteState::new(site, epoch))
-}
-
-/// Returns what a site is beside one that serves.
-fn as_standby(declared: &SiteSpec) -> Site {
-    match declared.role {
-        SiteRole::Hot => Site::Hot,
-        SiteRole::Warm | SiteRole::Serving => Site::Warm,
-        SiteRole::Cold => Site::Cold,
-    }
 }
 
 /// Returns what a site is taken for whose database cannot be read, or has none.
@@ -364,6 +396,8 @@ fn at_rest(declared: &SiteSpec, led: Option<Led>, highest: SiteEpoch) -> SiteSta
             SiteState::new(Site::Serving, highest.max(SiteEpoch::new(1)))
         }
         (_, SiteRole::Serving) => SiteState::new(Site::Quarantined, SiteEpoch::new(0)),
-        (_, SiteRole::Hot | SiteRole::Warm | SiteRole::Cold) => SiteState::new(as_standby(declared), SiteEpoch::new(0)),
+        (_, role @ (SiteRole::Hot | SiteRole::Warm | SiteRole::Cold)) => {
+            SiteState::new(Site::standing_by(role), SiteEpoch::new(0))
+        }
     }
 }

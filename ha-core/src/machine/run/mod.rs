@@ -124,8 +124,8 @@ impl RunMachine {
         let opened = clone.filter(|_| self.run.cluster.copies.clone == CloneStage::Open);
         let note = |clone: &CloneFacts| {
             format!(
-                "the database is {} now: set url of [database] to it, and remove clone_url; the one before it is kept and refuses \
-                 writes, drop it when it is not needed any more",
+                "the database is {} now: once this run has ended, set url of [database] to it, and remove clone_url; the one before \
+                 it is kept and refuses writes, drop it when it is not needed any more",
                 clone.url
             )
         };

@@ -134,8 +134,9 @@ impl Copy {
         self.log.keys().next_back().copied().unwrap_or(0)
     }
 
+    /// A promotion is in the log too, beside the writes.
     fn position(&self) -> u64 {
-        self.log.values().sum::<u64>() * WRITE_BYTES
+        (self.log.values().sum::<u64>() + self.log.len() as u64) * WRITE_BYTES
     }
 }
 
