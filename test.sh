@@ -126,7 +126,7 @@ if [ "$long" = yes ]; then
         done
     done
 
-    say "long: a patch that loses its active, its passive or its spare in a random step, 20 times each, and a host"
+    say "long: a patch that loses its active, its passive, its spare or a balancer of a pair in a random step, 20 times each, and a host"
     for victim in active passive spare; do
         for options in "" "--haproxy"; do
             for turn in $(seq 20); do
@@ -135,6 +135,10 @@ if [ "$long" = yes ]; then
                 target/release/examples/patch_server --kill "$victim" $options --requests 1000
             done
         done
+    done
+    for turn in $(seq 20); do
+        say "patch_server --kill balancer ($turn of 20)"
+        target/release/examples/patch_server --kill balancer --requests 1000
     done
     for turn in $(seq 20); do
         say "patch_server --ssh --kill host ($turn of 20)"

@@ -114,25 +114,33 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn victim(&self, victim: Victim) -> (&'static str, &CarbonHome) {
+    fn victim(&self, victim: Victim) -> Option<(&'static str, &CarbonHome)> {
         match victim {
-            Victim::Active => ("esb1", &self.members[0]),
-            Victim::Passive => ("esb2", &self.members[1]),
-            Victim::Spare | Victim::Host => ("spare1", &self.spare),
+            Victim::Active => Some(("esb1", &self.members[0])),
+            Victim::Passive => Some(("esb2", &self.members[1])),
+            Victim::Spare => Some(("spare1", &self.spare)),
+            Victim::Balancer | Victim::Host => None,
         }
     }
 
-    /// Kills a server with -9; tells whether it ran.
+    /// Kills a server, or the second balancer, with -9; tells whether it ran.
     pub(crate) fn kill(&self, victim: Victim) -> Fallible<bool> {
-        Ok(self.victim(victim).1.kill()?)
+        match (self.victim(victim), &self.balancer) {
+            (Some((_, home)), _) => Ok(home.kill()?),
+            (None, Front::HaProxy(pair)) => {
+                pair.get(fastrand::usize(..pair.len())).ok_or("there is no HAProxy")?.kill();
+                Ok(true)
+            }
+            (None, Front::Embedded(_)) => Err("the embedded balancer is part of this process".into()),
+        }
     }
 
-    /// Asks the balancer whether it may give requests to a server.
+    /// Asks the balancer whether it may give requests to a server; a killed balancer gives none to any.
     pub(crate) async fn may_get_requests(&self, victim: Victim) -> Fallible<bool> {
+        let Some((name, _)) = self.victim(victim) else { return Ok(false) };
         let topology = Topology::from_toml_str(&self.topology())?;
         let backends = ha_backends::connect(&topology)?;
         let (_, balancer) = backends.balancers.first().ok_or("there is no balancer")?;
-        let (name, _) = self.victim(victim);
         let member = balancer.member(&MemberRef::new(Name::new("esb")?, Name::new(name)?)).await?;
         Ok(member.admin == Admin::Ready && member.health != Health::Down)
     }

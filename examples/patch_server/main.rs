@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--queue] \
-//!     [--naive] [--fail-test] [--kill-controller] [--kill active|passive|spare|host [--at STEP]] [--no-spare] [--rounds N] \
+//!     [--naive] [--fail-test] [--kill-controller] [--kill active|passive|spare|balancer|host [--at STEP]] [--no-spare] [--rounds N] \
 //!     [--requests N] [--out FOLDER]
 //! ```
 //!
@@ -15,7 +15,8 @@
 //!
 //! With `--kill` that server is killed with -9 when so many steps have begun (`--at`, by default a random number): the change goes on
 //! with what is left, and ends all new or all old with nothing lent. `--kill-active` is `--kill active`; with `--ssh` it is a random
-//! one of four hosts, with all that runs on it.
+//! one of four hosts, with all that runs on it. `--kill balancer` kills one HAProxy of a pair: clients that cannot connect to it go to
+//! the other, and the change goes on over that.
 //!
 //! With `--rounds` so many patches follow each other, each planned, proven and run by a controller of its own.
 //!
@@ -120,7 +121,12 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
             "--kill-active" => options.kill = Some(Victim::Active),
-            "--kill" => options.kill = Some(victim(words.next().map(String::as_str))?),
+            "--kill" => {
+                let victim = victim(words.next().map(String::as_str))?;
+                let of_pair = victim == Victim::Balancer;
+                (options.haproxy, options.pair) = (options.haproxy || of_pair, options.pair || of_pair);
+                options.kill = Some(victim);
+            }
             "--at" => {
                 let number = words.next().and_then(|number| number.parse().ok()).filter(|step| *step > 0);
                 options.kill_at = number.ok_or("--at needs a number of steps above 0")?;
@@ -136,7 +142,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill active|passive|spare|host, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill active|passive|spare|balancer|host, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -216,7 +222,7 @@ fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, pools:
 
 fn open_load(first: SocketAddr, others: &[SocketAddr], show: &Show) -> Fallible<RunningLoad> {
     show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 200 takes 2 s"));
-    let load = others.iter().fold(Load::new(first, RATE), |load, address| load.with_address(*address));
+    let load = others.iter().fold(Load::new(first, RATE), |load, address| load.with_address(*address)).with_failover();
     let load =
         load.with_class(Class::new("/orders", "orders ", 193)).with_class(Class::new("/orders?ms=50", "orders ", 6));
     Ok(load.with_class(Class::new("/orders?ms=2000", "orders ", 1)).start()?)
@@ -246,6 +252,8 @@ pub(crate) enum Victim {
     Active,
     Passive,
     Spare,
+    /// One HAProxy of a pair.
+    Balancer,
     /// A host of four, with all that runs on it; over ssh.
     Host,
 }
@@ -255,8 +263,9 @@ fn victim(word: Option<&str>) -> Fallible<Victim> {
         Some("active") => Ok(Victim::Active),
         Some("passive") => Ok(Victim::Passive),
         Some("spare") => Ok(Victim::Spare),
+        Some("balancer") => Ok(Victim::Balancer),
         Some("host") => Ok(Victim::Host),
-        other => Err(format!("--kill {other:?}: give active, passive, spare or, with --ssh, host").into()),
+        other => Err(format!("--kill {other:?}: give active, passive, spare, balancer or, with --ssh, host").into()),
     }
 }
 

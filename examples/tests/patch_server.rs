@@ -64,6 +64,17 @@ fn a_pool_that_the_topology_leaves_out_is_told_by_name_and_would_lose_requests()
 }
 
 #[test]
+fn a_patch_goes_on_over_the_other_balancer_when_one_of_a_pair_is_killed() {
+    for step in ["3", "11"] {
+        let told = run(&["--kill", "balancer", "--at", step]);
+        assert_eq!(told.code, Some(0), "{}", told.printed);
+        assert_eq!(told.report["run"]["open"], serde_json::json!([]), "{}", told.printed);
+        let notes = told.report["run"]["notes"].to_string();
+        assert!(notes.contains("the process of balancer lb"), "{notes}");
+    }
+}
+
+#[test]
 fn patches_that_follow_one_another_lose_no_request() {
     assert_patched(&run(&["--rounds", "2"]), "all-new", "4.2.2");
 }

@@ -17,6 +17,7 @@ use crate::config::HaProxyConfig;
 use crate::declared::Declared;
 use crate::error;
 use crate::gather::Gather;
+use crate::gone::Worker;
 use crate::read::{Gathered, Reading};
 use crate::running;
 use crate::transport::{OpContext, Socket};
@@ -46,7 +47,7 @@ const SEVERITY: &str = "set severity-output number;";
 /// ```
 #[derive(Clone, Debug)]
 pub struct HaProxy {
-    admin: Socket,
+    pub(crate) admin: Socket,
     pub(crate) master: Option<Socket>,
     declared: Declared,
     known: Arc<Mutex<Known>>,
@@ -64,6 +65,8 @@ pub(crate) struct Known {
     pub(crate) before_2_5: bool,
     /// The pid of a worker that had no older ones beside it: as long as it is the current one there are none.
     pub(crate) alone: Option<u64>,
+    /// The worker that has answered last.
+    pub(crate) worker: Option<Worker>,
 }
 
 impl HaProxy {
@@ -79,17 +82,26 @@ impl HaProxy {
     /// Asks reading commands, several in one line. Without the severity: its empty answer is a write of HAProxy's and a
     /// wake-up here of its own, and whatever is neither a table nor a known refusal is an error all the same.
     pub(crate) async fn read(&self, about: OpContext<'_>, commands: &[String]) -> Result<String, StepError> {
-        let answer = self.admin.ask(about, &commands.join(";")).await;
-        let answer = answer.map_err(StepError::without_effect)?;
+        let answer = match self.admin.ask(about, &commands.join(";")).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.gone_or(about, error.without_effect()).await),
+        };
         match wire::refused(&answer) {
             Some(refused) => Err(error::refused(about, &refused)),
             None => Ok(answer),
         }
     }
 
+    async fn change(&self, about: OpContext<'_>, line: &str) -> Result<String, StepError> {
+        match self.admin.ask(about, line).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.gone_or(about, error).await),
+        }
+    }
+
     /// Gives one changing command; what it did is for the caller to read.
     pub(crate) async fn command(&self, about: OpContext<'_>, command: &str) -> Result<(), StepError> {
-        let answer = self.admin.ask(about, &format!("{SEVERITY}{command}")).await?;
+        let answer = self.change(about, &format!("{SEVERITY}{command}")).await?;
         wire::changed(&answer).map_err(|refused| error::refused(about, &refused))
     }
 
@@ -167,7 +179,7 @@ impl HaProxy {
         command: &str,
         stands: impl Fn(&ServerState) -> Result<(), String>,
     ) -> Result<Applied, StepError> {
-        let answer = self.admin.ask(about, &format!("{SEVERITY}{command};{}", wire::states(&member.pool))).await?;
+        let answer = self.change(about, &format!("{SEVERITY}{command};{}", wire::states(&member.pool))).await?;
         wire::changed_before_states(&answer).map_err(|refused| error::refused(about, &refused))?;
         let conflict =
             |words: String| StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(words);
@@ -201,7 +213,12 @@ impl HaProxy {
     /// Reads which process has answered, and remembers what its version can do.
     pub(crate) fn process(&self, about: OpContext<'_>, answer: &str) -> Result<Instance, StepError> {
         let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
-        self.lock().before_2_5 = wire::is_before(&info.version, [2, 5, 0]);
+        let known = self.lock().worker.is_some_and(|worker| worker.pid == info.pid);
+        let worker = (!known).then(|| Worker::find(info.pid));
+        let mut known = self.lock();
+        known.before_2_5 = wire::is_before(&info.version, [2, 5, 0]);
+        known.worker = worker.or(known.worker);
+        drop(known);
         let instance = Instance::new(format!("{PRODUCT}{}", info.version), info.pid);
         Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))
     }

@@ -9,6 +9,7 @@ mod exposure;
 #[doc(hidden)]
 pub mod fuzz;
 mod gather;
+mod gone;
 mod left_out;
 mod lint;
 mod map_file;

@@ -11,7 +11,7 @@ use ha_core::backend::{
 };
 use ha_core::state::{LeaseEpoch, MemberKind};
 use ha_core::topology::Name;
-use ha_haproxy::{HaProxy, HaProxyConfig};
+use ha_haproxy::{Endpoint, HaProxy, HaProxyConfig};
 use ha_lab::fake_carbon::{CarbonConfig, Relaunch};
 use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
 use tokio::time::sleep;
@@ -77,6 +77,61 @@ async fn every_administrative_state_is_set_and_read_back() {
         assert_eq!(backend.member(&member("esb", "esb1")).await.unwrap().admin, admin);
         assert_eq!(backend.set_admin(EPOCH, set("esb1", admin)).await.unwrap(), Applied::AlreadySo);
     }
+}
+
+/// Starts HAProxy with a master in front of a server that does not exist, and takes it out, for which older workers are looked for.
+async fn start_with_master(lab: &Lab) -> (HaProxyProcess, HaProxy) {
+    let servers = vec![ServerSpec::new("esb1", lab.free_port().unwrap())];
+    let process = lab.haproxy("lb1", &HaProxySpec::new("esb", servers).with_master()).unwrap();
+    let master = Endpoint::Unix(process.master_socket().unwrap().to_path_buf());
+    let config = HaProxyConfig::new(process.socket()).with_master(master);
+    let backend = HaProxy::new(config);
+    backend.set_admin(EPOCH, set("esb1", Admin::Maint)).await.unwrap();
+    backend.look(&member("esb", "esb1")).await.unwrap();
+    (process, backend)
+}
+
+#[tokio::test]
+async fn a_balancer_whose_process_has_ended_is_gone_and_one_that_is_back_answers() {
+    let lab = lab();
+    let (process, backend) = start_with_master(&lab).await;
+    process.kill();
+    for error in [
+        backend.look(&member("esb", "esb1")).await.unwrap_err(),
+        backend.member(&member("esb", "esb1")).await.unwrap_err(),
+        backend.members(&Name::new("esb").unwrap()).await.unwrap_err(),
+        backend.quiescence(&member("esb", "esb1")).await.unwrap_err(),
+        backend.identify().await.unwrap_err(),
+        backend.set_admin(EPOCH, set("esb1", Admin::Maint)).await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Gone, Effect::None), "{error}");
+        assert!(error.to_string().contains("has ended"), "{error}");
+    }
+    process.restart().unwrap();
+    assert_eq!(backend.look(&member("esb", "esb1")).await.unwrap().member.admin, Admin::Ready, "as configured");
+}
+
+#[tokio::test]
+async fn a_balancer_that_hangs_or_was_never_seen_is_not_called_gone() {
+    let lab = lab();
+    let (process, backend) = start_with_master(&lab).await;
+    let frozen = process.pause().unwrap();
+    assert_eq!(backend.member(&member("esb", "esb1")).await.unwrap_err().kind(), ErrorKind::Timeout);
+    drop(frozen);
+    backend.member(&member("esb", "esb1")).await.unwrap();
+    process.kill();
+    // Another one, which has never seen it run, knows of no process that has ended.
+    let other = HaProxy::new(HaProxyConfig::new(process.socket()));
+    assert_eq!(other.member(&member("esb", "esb1")).await.unwrap_err().kind(), ErrorKind::Unreachable);
+}
+
+#[tokio::test]
+async fn without_a_master_to_ask_for_older_workers_none_is_proven_gone() {
+    let lab = lab();
+    let (process, backend) = start(&lab, "admin");
+    backend.look(&member("esb", "esb1")).await.unwrap();
+    process.kill();
+    assert_eq!(backend.look(&member("esb", "esb1")).await.unwrap_err().kind(), ErrorKind::Unreachable);
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ impl Facets for At<TrafficAction> {
         match self.action {
             A::TakeOut | A::Reassert { admitted: false } => {
                 let draining = |member: MemberState| match member.traffic {
-                    Traffic::Out => Traffic::Out,
+                    Traffic::Out | Traffic::Gone => member.traffic,
                     Traffic::Backup | Traffic::In | Traffic::Draining { .. } | Traffic::Unknown | Traffic::Down => {
                         Traffic::Draining { in_flight: true }
                     }
@@ -202,7 +202,7 @@ impl Facets for At<TrafficAction> {
     fn holds(&self, _: Law<'_>, state: &ClusterState) -> bool {
         match self.action {
             A::TakeOut | A::StandBy | A::Isolate | A::Reassert { admitted: false } => {
-                self.all(state, |member| member.traffic == Traffic::Out)
+                self.all(state, |member| member.is_out())
             }
             // Its loans say whether it has taken the place.
             A::StandIn => state.node(self.node).process.is_ready(),

@@ -17,6 +17,9 @@ pub enum ErrorKind {
     Denied,
     /// The target has seen a higher lease epoch: this controller must stop.
     Fenced,
+    /// The target itself is not there any more, and that is proven: nothing that it had begun goes on, nothing of it can come.
+    /// What merely does not answer is `Unreachable`, or `Timeout`.
+    Gone,
     /// The named thing does not exist at the target.
     NotFound,
     /// The target answered something that this backend does not understand.
@@ -176,6 +179,7 @@ impl fmt::Display for StepError {
             ErrorKind::Conflict => "conflict",
             ErrorKind::Denied => "denied",
             ErrorKind::Fenced => "fenced",
+            ErrorKind::Gone => "gone",
             ErrorKind::NotFound => "not found",
             ErrorKind::Protocol => "unexpected answer",
             ErrorKind::Timeout => "timed out",

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::procedure::{Planned, carry_on};
 use crate::record::{End, Entry, Mode, OutcomeKind, Record, RunId};
 use crate::report::{Event, ReportBuilder, RunReport};
-use crate::state::{MemberState, Observation, Target};
+use crate::state::{MemberState, Observation, Target, Traffic};
 use crate::telemetry;
 use crate::topology::{BalancerIx, NodeIx};
 
@@ -44,6 +44,8 @@ pub(super) struct Drive {
     pub(super) intents: BTreeMap<Order, u64>,
     /// When servers that this run has stopped were seen to be gone.
     pub(super) gone_at: BTreeMap<NodeIx, Instant>,
+    /// The balancers whose process is gone.
+    pub(super) gone: BTreeSet<BalancerIx>,
     /// How long the last start took.
     pub(super) start_took: Option<Duration>,
 }
@@ -123,6 +125,7 @@ impl Drive {
                 Some(joined) = tasks.join_next() => match joined {
                     Ok(Ended::Observed(seen)) => self.seen(self.began.elapsed(), seen),
                     Ok(Ended::Watched(balancer, members)) => {
+                        self.note_gone(balancer, &members);
                         self.machine.handle(self.began.elapsed(), Input::Watched { balancer, members });
                         self.note_margins();
                     }
@@ -193,6 +196,20 @@ impl Drive {
             self.emit_of(record);
         }
         Ok(())
+    }
+
+    /// Tells when the process of a balancer is gone, and when it is there again.
+    fn note_gone(&mut self, balancer: BalancerIx, members: &[MemberState]) {
+        let (any, gone) = (!members.is_empty(), members.iter().all(|member| member.traffic == Traffic::Gone));
+        let name = self.shared.topology.balancer(balancer).name.to_string();
+        if any && gone && self.gone.insert(balancer) {
+            self.emit(Event::BalancerGone { balancer: name });
+        } else if !gone
+            && members.iter().all(|member| member.traffic != Traffic::Unknown)
+            && self.gone.remove(&balancer)
+        {
+            self.emit(Event::BalancerBack { balancer: name });
+        }
     }
 
     /// Takes in the state of the cluster at `at`.

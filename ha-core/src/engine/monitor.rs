@@ -265,7 +265,7 @@ fn seen_by_host(process: Result<ServerProcess, StepError>) -> Saw {
 /// Tells a node that does not answer from an observer that cannot ask.
 fn not_seen(error: &StepError) -> Saw {
     match error.kind() {
-        ErrorKind::Timeout | ErrorKind::Unreachable => Saw::NoAnswer,
+        ErrorKind::Gone | ErrorKind::Timeout | ErrorKind::Unreachable => Saw::NoAnswer,
         ErrorKind::Busy
         | ErrorKind::Conflict
         | ErrorKind::Denied

@@ -167,7 +167,7 @@ async fn config_findings(shared: &Parts, state: &ClusterState, notes: &mut Vec<S
     let (topology, policy) = (&shared.topology, &shared.topology.policy);
     let unread = |balancer: BalancerIx, what: String| {
         let mut seats = topology.seats_on(balancer);
-        let gone = seats.all(|seat| state.member(seat.member).traffic == Traffic::Unknown);
+        let gone = seats.all(|seat| matches!(state.member(seat.member).traffic, Traffic::Unknown | Traffic::Gone));
         if gone { ConfigFinding::advice(what) } else { ConfigFinding::danger(what) }
     };
     let mut dangers = Vec::new();

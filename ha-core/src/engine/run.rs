@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,6 +230,7 @@ impl Engine {
             ended: BTreeMap::new(),
             intents,
             gone_at: BTreeMap::new(),
+            gone: BTreeSet::new(),
             start_took: None,
         };
         drive.record(vec![first]).await?;

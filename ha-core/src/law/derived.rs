@@ -1,5 +1,7 @@
 use super::Law;
-use crate::state::{ClusterState, MemberKind, NodeState, Process, ServerDomain, Site, Traffic, WriterEpoch};
+use crate::state::{
+    ClusterState, MemberKind, MemberState, NodeState, Process, ServerDomain, Site, Traffic, WriterEpoch,
+};
 use crate::topology::{DomainIx, Entrance, NodeIx, Pool, PoolIx, Seat, SiteIx};
 
 /// Tells whether requests may reach a node: it is in, a backup, draining or unknown on any balancer instance.
@@ -53,7 +55,7 @@ impl Carried {
 impl Law<'_> {
     /// Tells whether a node carries requests in all its pools, on every balancer instance.
     pub fn is_serving(&self, state: &ClusterState, node: NodeIx) -> bool {
-        self.can_serve(state, node) && state.members(node).iter().all(|member| member.traffic == Traffic::In)
+        self.can_serve(state, node) && is_in(state.members(node))
     }
 
     /// Tells whether a node could be admitted at once: not under change, ready, warm, tested, its schema in range, and
@@ -65,7 +67,8 @@ impl Law<'_> {
             && !state.members(node).iter().any(|member| leaving(member.traffic))
     }
 
-    /// Returns the capacity that serves a pool: the least over its balancer instances.
+    /// Returns the capacity that serves a pool: the least over its balancer instances, but those that are gone, to which nobody
+    /// comes; none where all are.
     pub fn capacity(&self, state: &ClusterState, pool: PoolIx) -> u64 {
         let at = |entrance: &Entrance| {
             let mut carried = Carried::default();
@@ -77,7 +80,7 @@ impl Law<'_> {
             }
             carried.total()
         };
-        self.topology.entrances(pool).iter().map(at).min().unwrap_or(0)
+        self.topology.entrances(pool).iter().filter(|entrance| !is_gone(state, entrance)).map(at).min().unwrap_or(0)
     }
 
     /// Returns the failure domain whose loss leaves a pool the least, and what the serving and the reserve nodes carry there
@@ -87,7 +90,7 @@ impl Law<'_> {
         let mut by_domain = vec![(0_u64, 0_u64); self.topology.domains.len()];
         let entrances = self.topology.entrances(pool);
         let width = entrances.len();
-        for entrance in entrances {
+        for entrance in entrances.iter().filter(|entrance| !is_gone(state, entrance)) {
             by_domain.fill((0, 0));
             let (mut total, mut count) = (0_u64, 0_u64);
             for seat in &entrance.seats {
@@ -125,7 +128,7 @@ impl Law<'_> {
         if state.is_lost(seat.domain) {
             return None;
         }
-        let serves = || state.members_from(seat.first, entrances).iter().all(|member| member.traffic == Traffic::In);
+        let serves = || is_in(state.members_from(seat.first, entrances));
         let counts = (self.can_serve(state, seat.node) && serves()) || self.is_reserve(state, seat.node);
         counts.then(|| weight(seat, state.node(seat.node)))
     }
@@ -165,6 +168,17 @@ impl Law<'_> {
         let mut pools = self.topology.pools().filter(|(_, pool)| pool.site == Some(site)).peekable();
         pools.peek().is_some() && pools.all(|(index, pool)| self.capacity(state, index) >= pool.required_after_loss())
     }
+}
+
+/// Tells whether a node is in on every balancer instance that is there.
+fn is_in(members: &[MemberState]) -> bool {
+    let in_or_gone = |member: &MemberState| matches!(member.traffic, Traffic::In | Traffic::Gone);
+    members.iter().all(in_or_gone) && members.iter().any(|member| member.traffic == Traffic::In)
+}
+
+/// Tells whether a balancer instance is gone: it carries nothing, and nobody comes to it.
+fn is_gone(state: &ClusterState, entrance: &Entrance) -> bool {
+    !entrance.seats.is_empty() && entrance.seats.iter().all(|seat| state.member(seat.member).traffic == Traffic::Gone)
 }
 
 fn is_serving_site(state: &ClusterState, site: SiteIx) -> bool {

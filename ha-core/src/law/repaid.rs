@@ -1,6 +1,6 @@
 use super::derived::no_site_serves;
 use super::{Check, Invariant, Law, Violation};
-use crate::state::{ClusterState, LoanKind, Process, ServerDomain, Site, Sync, Traffic, Work};
+use crate::state::{ClusterState, LoanKind, Process, ServerDomain, Site, Sync, Work};
 use crate::topology::NodeIx;
 
 impl Law<'_> {
@@ -49,7 +49,7 @@ fn is_out(state: &ClusterState, index: NodeIx, loan: LoanKind) -> bool {
         LoanKind::HeldOut => members.iter().any(|member| member.traffic != member.admitted()),
         LoanKind::Stopped => !node.process.is_ready(),
         LoanKind::SpareRunning => runs,
-        LoanKind::SpareAdmitted => members.iter().any(|member| member.traffic != Traffic::Out),
+        LoanKind::SpareAdmitted => members.iter().any(|member| !member.is_out()),
         LoanKind::SyncHeld => !matches!(node.sync, Sync::Active | Sync::Running),
         LoanKind::WorkPaused => node.work != Work::On,
         LoanKind::InTestDomain => runs && node.server_domain == ServerDomain::Test,

@@ -5,7 +5,7 @@ use crate::action::{Action, Desired, Order, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::record::{Cursor, Mode, OutcomeKind};
-use crate::state::{ClusterState, Rejected, Traffic};
+use crate::state::{ClusterState, Rejected};
 use crate::topology::NodeIx;
 
 /// Where a run is: the cluster as it knows it, its own memory of the targets, and its place in the plan. What the decision core
@@ -37,7 +37,7 @@ impl RunState {
             let (now, configured) = (plan.start.members(node), plan.configured().members(node));
             let desired = if now == configured {
                 Desired::Unchanged
-            } else if now.iter().all(|member| member.traffic == Traffic::Out) {
+            } else if now.iter().all(|member| member.is_out()) {
                 Desired::Out
             } else if now.iter().all(|member| member.traffic == member.admitted()) {
                 Desired::Admitted

@@ -175,7 +175,7 @@ impl Targets {
         // A node that is on its way out once more after it was re-applied is not out yet.
         let again = wish.attempts > 0;
         let lost = |traffic: Traffic| match (wish.desired, traffic) {
-            (Desired::Unchanged, _) | (_, Traffic::Unknown) => false,
+            (Desired::Unchanged, _) | (_, Traffic::Unknown | Traffic::Gone) => false,
             (Desired::Out, Traffic::In | Traffic::Backup | Traffic::Down) => true,
             (Desired::Out, Traffic::Draining { .. }) => again,
             (Desired::Out, Traffic::Out) => false,

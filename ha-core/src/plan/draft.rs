@@ -105,7 +105,7 @@ impl Draft {
 /// Where a rollback of a node leads back to: how it was at the start.
 pub(crate) fn known_good_of(topology: &Topology, start: &ClusterState, node: NodeIx) -> Option<KnownGood> {
     let state = start.node(node);
-    let admitted = start.members(node).iter().any(|member| member.traffic != crate::state::Traffic::Out);
+    let admitted = start.members(node).iter().any(|member| !member.is_out());
     let writer = crate::law::writer(start);
     let home = topology.is_home(topology.node(node));
     home.then(|| Some(KnownGood::new(state.release?, admitted).with_files(state.generation?, writer))).flatten()

@@ -88,7 +88,13 @@ impl<'a> Change<'a> {
         };
         for (index, _) in self.topology.nodes() {
             for (member, port, balancer) in self.topology.memberships(index) {
-                if matches!(self.start.member(member).traffic, Traffic::Unknown | Traffic::Down) {
+                let traffic = self.start.member(member).traffic;
+                if traffic == Traffic::Gone {
+                    let instance = &self.topology.balancer(balancer).name;
+                    let fix = "bring it back, or take it out of the topology; then plan again";
+                    return Err(not_ready(index, format!("balancer {instance} is gone"), fix));
+                }
+                if matches!(traffic, Traffic::Unknown | Traffic::Down) {
                     let (prefix, instance) = (self.topology.prefix(port.pool), self.topology.balancer(balancer));
                     let what = format!(
                         "{prefix}balancer {} does not report its state, or its check fails there",
@@ -143,7 +149,7 @@ impl<'a> Change<'a> {
     }
 
     fn is_admitted(&self, node: NodeIx) -> bool {
-        self.start.members(node).iter().any(|member| member.traffic != Traffic::Out)
+        self.start.members(node).iter().any(|member| !member.is_out())
     }
 
     fn step(&self, action: Action) -> Step {

@@ -374,7 +374,7 @@ impl Recovery<'_> {
     /// Lists who may stand by: as many members as did when the run began, less the lost ones; and, should the rest not carry what it
     /// must, nobody.
     fn standbys(&self) -> Vec<Vec<NodeIx>> {
-        let held_out = |node: &NodeIx| self.began.members(*node).iter().all(|member| member.traffic == Traffic::Out);
+        let held_out = |node: &NodeIx| self.began.members(*node).iter().all(|member| member.is_out());
         let members = self.nodes(|node| !node.spare).filter(|node| !self.is_joining(*node));
         let stood_by = members.filter(held_out).count();
         let lost = self.nodes(|node| !node.spare && self.start.is_lost(node.domain)).count();

@@ -9,7 +9,7 @@ use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::{Action, FilesAction, ProvisionAction, ServerAction, TrafficAction, WorkAction};
 use crate::law;
 use crate::plan::{Degraded, DegradedWindow, Draft, Ends, Goal, OnFailure, Plan, Stage};
-use crate::state::{Process, Traffic, Work};
+use crate::state::{Process, Work};
 use crate::topology::{NodeIx, OnDrainDeadline, Role};
 
 /// Asks that a member leaves: what it does for the others is handed over first, the right to write shared files and the work that
@@ -231,7 +231,7 @@ impl RetireNodeRequest {
         draft.phase = phase_of(topology, facts, state);
         draft.point_of_no_return = forward_only.unwrap_or(stages.len());
         draft.stages = stages;
-        if state.members(node).iter().any(|member| member.traffic != Traffic::Out) {
+        if state.members(node).iter().any(|member| !member.is_out()) {
             draft.windows.push(reload_exposure());
         }
         if heirs.work.is_some() {

@@ -77,6 +77,16 @@ pub enum Event {
         /// Which.
         domain: String,
     },
+    /// The process of a balancer is gone: it sends nothing to anybody. What is done goes on over the others.
+    BalancerGone {
+        /// Which.
+        balancer: String,
+    },
+    /// A balancer that was gone is there again, in its configured state: what the run desires is applied to it anew.
+    BalancerBack {
+        /// Which.
+        balancer: String,
+    },
     /// After the loss of a failure domain the change was planned anew, and proven: the run goes on with this plan.
     Replanned {
         /// The digest of the plan.
@@ -121,6 +131,8 @@ impl Event {
             Self::Turned { .. } => "turned",
             Self::Observed { .. } => "observed",
             Self::DomainLost { .. } => "domain-lost",
+            Self::BalancerGone { .. } => "balancer-gone",
+            Self::BalancerBack { .. } => "balancer-back",
             Self::Replanned { .. } => "replanned",
             Self::Interrupted { .. } => "interrupted",
             Self::Missed { .. } => "missed",

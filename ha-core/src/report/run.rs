@@ -272,6 +272,9 @@ impl ReportBuilder {
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
+        if let Event::BalancerGone { balancer } = event {
+            self.report.notes.push(format!("the process of balancer {balancer} was gone: find out why"));
+        }
         if let Event::StepEnded { target, action, outcome, evidence, message, took_ms } = event {
             self.report.steps.push(StepTiming {
                 target: target.clone(),
@@ -291,7 +294,7 @@ impl ReportBuilder {
         (open, notes): (Vec<String>, Vec<String>),
         took: Duration,
     ) -> RunReport {
-        self.report.notes = notes;
+        self.report.notes.extend(notes);
         self.report.end = end;
         self.report.end_message = message;
         self.report.open = open;

@@ -117,9 +117,10 @@ impl ClusterState {
         }
     }
 
-    /// Changes what goes over all members of a node.
+    /// Changes what goes over all members of a node, but those on balancers that are gone.
     pub fn set_traffic_everywhere(&mut self, node: NodeIx, mut traffic: impl FnMut(MemberState) -> Traffic) {
-        for member in &mut self.members[self.layout.members_of(node.index())] {
+        let members = &mut self.members[self.layout.members_of(node.index())];
+        for member in members.iter_mut().filter(|member| member.traffic != Traffic::Gone) {
             member.traffic = traffic(*member);
         }
     }

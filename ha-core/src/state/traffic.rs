@@ -44,6 +44,9 @@ pub enum Traffic {
     Unknown,
     /// Admitted, and the balancer itself thinks the server down: it gets nothing, and may get requests at any moment.
     Down,
+    /// The balancer instance itself is gone, and was proven to be: it sends nothing to anybody, and carries out nothing. Once it
+    /// is back it has its configured state, as one that forgot.
+    Gone,
 }
 
 /// What happened to a member.
@@ -78,6 +81,8 @@ impl Traffic {
     pub fn on(self, event: TrafficEvent) -> Result<Self, TrafficRejected> {
         use TrafficEvent as E;
         Ok(match (self, event) {
+            // What is not there keeps nobody from going on.
+            (Self::Gone, E::Admitted(_) | E::DrainStarted | E::Drained | E::Closed) => Self::Gone,
             (_, E::Admitted(MemberKind::Primary)) => Self::In,
             (_, E::Admitted(MemberKind::Backup)) => Self::Backup,
             (Self::In | Self::Backup | Self::Unknown | Self::Down, E::DrainStarted) => {
@@ -99,7 +104,7 @@ impl Traffic {
     pub fn is_exposed(self) -> bool {
         match self {
             Self::Backup | Self::In | Self::Draining { .. } | Self::Unknown | Self::Down => true,
-            Self::Out => false,
+            Self::Out | Self::Gone => false,
         }
     }
 }
@@ -138,6 +143,7 @@ impl MemberState {
             Traffic::Draining { in_flight: true } => 4,
             Traffic::Unknown => 5,
             Traffic::Down => 6,
+            Traffic::Gone => 7,
         };
         traffic << 1 | u8::from(kind == MemberKind::Backup)
     }
@@ -147,12 +153,18 @@ impl MemberState {
         Self { kind, traffic }
     }
 
-    /// Returns what goes over this member once it is admitted.
+    /// Returns what goes over this member once it is admitted: nothing on a balancer that is gone.
     pub fn admitted(self) -> Traffic {
         match self.kind {
+            _ if self.traffic == Traffic::Gone => Traffic::Gone,
             MemberKind::Primary => Traffic::In,
             MemberKind::Backup => Traffic::Backup,
         }
+    }
+
+    /// Tells whether nothing goes over it, since it is out or its balancer is gone.
+    pub fn is_out(self) -> bool {
+        matches!(self.traffic, Traffic::Out | Traffic::Gone)
     }
 }
 
@@ -171,5 +183,13 @@ mod tests {
     #[test]
     fn what_cannot_be_seen_counts_as_exposed() {
         assert!(Traffic::Unknown.is_exposed());
+    }
+
+    #[test]
+    fn a_balancer_that_is_gone_sends_nothing_and_takes_no_event() {
+        assert!(!Traffic::Gone.is_exposed());
+        for event in [TrafficEvent::Admitted(MemberKind::Primary), TrafficEvent::DrainStarted, TrafficEvent::Closed] {
+            assert_eq!(Traffic::Gone.on(event), Ok(Traffic::Gone));
+        }
     }
 }

@@ -61,7 +61,9 @@ impl Floors {
                 let reacting = short.sum.domain.is_some() || seen.at < *after + REACTION;
                 seen.at >= *after && (settled || (reacting && self.are_kept(&short.sum, short.has)))
             }),
-            FaultAt::Forget { after, .. } => {
+            FaultAt::BalancerGone { time: None, .. } => false,
+            FaultAt::Forget { .. } | FaultAt::BalancerGone { .. } => {
+                let after = &fault.forgets_after().unwrap_or_default();
                 let within = if seen.short.is_some() { REACTION } else { EXPOSURE };
                 let kept = seen.short.as_ref().is_none_or(|short| self.are_kept(&short.sum, short.has));
                 (*after..*after + within).contains(&seen.at) && kept
@@ -84,6 +86,14 @@ pub(super) fn lost_without_excuse(served: &Served, faults: &[FaultAt]) -> Option
             served.reasons.keys().all(of_it) && last < *after + REACTION
         }
         FaultAt::Forget { after, .. } => first + LONGEST_REQUEST >= *after && last < *after + EXPOSURE,
+        // What was in flight over a balancer goes with it; and once it is back it may send where nothing serves.
+        FaultAt::BalancerGone { after, balancer, time } => {
+            let of_it = |reason: &String| reason.starts_with(&format!("{balancer} "));
+            let began = if served.reasons.keys().any(of_it) { Some(*after) } else { time.map(|time| *after + time) };
+            let only = served.reasons.keys().all(of_it);
+            let until = if only { Some(*after) } else { time.map(|time| *after + time + EXPOSURE) };
+            began.is_some_and(|began| first + LONGEST_REQUEST >= began) && until.is_some_and(|until| last <= until)
+        }
         FaultAt::Abort { .. }
         | FaultAt::Death { .. }
         | FaultAt::Call { .. }

@@ -275,6 +275,7 @@ fn is_met(world: &World, fault: &FaultAt, took: Duration, came: Option<Duration>
     match fault {
         FaultAt::Loss { after, .. }
         | FaultAt::Forget { after, .. }
+        | FaultAt::BalancerGone { after, .. }
         | FaultAt::Return { after, .. }
         | FaultAt::Abort { after } => *after < took,
         FaultAt::LossOnceSurvived { .. } => came.is_some(),

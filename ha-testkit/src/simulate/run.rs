@@ -227,6 +227,13 @@ pub(super) fn schedule(
         FaultAt::Forget { after, balancer } => later(world, after, async move |world| {
             floors.shake(&world, |world| world.restart_balancer(&balancer)).await;
         }),
+        FaultAt::BalancerGone { after, balancer, time } => later(world, after, async move |world| {
+            world.kill_balancer(&balancer);
+            if let Some(time) = time {
+                sleep(time).await;
+                floors.shake(&world, |world| world.restart_balancer(&balancer)).await;
+            }
+        }),
         FaultAt::Return { after, node } => later(world, after, async move |world| world.return_by_itself(&node)),
         FaultAt::Death { after } => {
             let controller = controller.clone();

@@ -90,6 +90,16 @@ pub enum FaultAt {
         /// The balancer.
         balancer: String,
     },
+    /// The process of a balancer is killed: consumers come by the other. Some time later it may be there again, in its configured
+    /// state.
+    BalancerGone {
+        /// When, after the run began.
+        after: Duration,
+        /// The balancer.
+        balancer: String,
+        /// How long it is gone; for good without.
+        time: Option<Duration>,
+    },
     /// A person asks for the rollback: no fault, and it may come together with one. Who takes a dead controller's run over was
     /// not asked.
     Abort {
@@ -112,6 +122,22 @@ pub enum FaultAt {
         /// How.
         fault: Fault,
     },
+}
+
+impl FaultAt {
+    /// Tells when a balancer has its configured state again, after the run began.
+    pub(super) fn forgets_after(&self) -> Option<Duration> {
+        match self {
+            Self::Forget { after, .. } => Some(*after),
+            Self::BalancerGone { after, time, .. } => time.map(|time| *after + time),
+            Self::Loss { .. }
+            | Self::LossOnceSurvived { .. }
+            | Self::Return { .. }
+            | Self::Abort { .. }
+            | Self::Death { .. }
+            | Self::Call { .. } => None,
+        }
+    }
 }
 
 impl Scenario {
@@ -146,6 +172,17 @@ impl Scenario {
                 }
             }
         }
+        // Drawn last, so that a seed keeps what else goes wrong.
+        let mut fronts = Random::new(seed ^ FRONTS);
+        if shape.balancers > 1
+            && fronts.once_in(4)
+            && let Some(fault) = faults.first_mut()
+        {
+            let millis = |below: usize, random: &mut Random| Duration::from_millis(random.below(below) as u64);
+            let after = millis(26_000, &mut fronts);
+            let time = fronts.once_in(2).then(|| millis(8_000, &mut fronts));
+            *fault = FaultAt::BalancerGone { after, balancer: format!("lb{}", 1 + fronts.below(2)), time };
+        }
         let procedure = match (adds, cloned) {
             (true, _) => Procedure::AddService,
             (_, true) => Procedure::Clone,
@@ -156,6 +193,7 @@ impl Scenario {
 }
 
 const CLONE: u64 = 0x636c_6f6e;
+const FRONTS: u64 = 0x6672_6f6e;
 const SECOND_POOL: u64 = 0x706f_6f6c;
 const NEW_SERVICE: u64 = 0x6164_6473;
 /// How a call fails.

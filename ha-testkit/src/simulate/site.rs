@@ -241,6 +241,7 @@ fn is_met(world: &World, fault: &FaultAt, took: Duration, controller: &Controlle
         FaultAt::Loss { after, .. }
         | FaultAt::LossOnceSurvived { after, .. }
         | FaultAt::Forget { after, .. }
+        | FaultAt::BalancerGone { after, .. }
         | FaultAt::Return { after, .. }
         | FaultAt::Abort { after } => *after < took,
         FaultAt::Death { .. } => controller.is_dead(),

@@ -90,10 +90,15 @@ impl Watch {
 pub(super) fn short_after_loss(world: &World) -> Option<String> {
     let inner = world.truth();
     world.topology().pools().find_map(|(_, pool)| {
-        let has =
-            pool.balancers.iter().map(|balancer| carried(world, &inner, pool, *balancer, None, &[])).min().unwrap_or(0);
+        let there = pool.balancers.iter().filter(|balancer| is_there(world, &inner, **balancer));
+        let has = there.map(|balancer| carried(world, &inner, pool, *balancer, None, &[])).min().unwrap_or(0);
         (has < Required::of(pool).after_loss).then(|| format!("capacity {has} is left in pool {}", pool.name))
     })
+}
+
+/// Tells whether consumers can come by a balancer.
+fn is_there(world: &World, inner: &Inner, balancer: BalancerIx) -> bool {
+    inner.balancers.contains_key(world.topology().balancer(balancer).name.as_str())
 }
 
 fn works(world: &World, inner: &Inner, node: &FakeNode) -> bool {
@@ -145,7 +150,8 @@ pub(super) fn sums(world: &World, excluded: &[String]) -> BTreeMap<Sum, u64> {
 pub(super) fn all_sums<'a>(world: &'a World, inner: &Inner, excluded: &[String]) -> Vec<(&'a Pool, Sum, u64)> {
     let topology = world.topology();
     let mut all = Vec::new();
-    for (pool, balancer) in topology.pools().flat_map(|(_, pool)| pool.balancers.iter().map(move |one| (pool, *one))) {
+    let each = topology.pools().flat_map(|(_, pool)| pool.balancers.iter().map(move |one| (pool, *one)));
+    for (pool, balancer) in each.filter(|(_, balancer)| is_there(world, inner, *balancer)) {
         let place = format!("{} on {}", pool.name, topology.balancer(balancer).name);
         let now = carried(world, inner, pool, balancer, None, excluded);
         all.push((pool, Sum { place: place.clone(), domain: None }, now));

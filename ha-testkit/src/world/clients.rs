@@ -223,8 +223,11 @@ async fn in_site(world: &World, entrance: Entrance, site: &str, long: bool) -> R
 }
 
 async fn request(world: &World, balancer: String, pool: String, long: bool) -> Result<String, String> {
-    let (member, node, life, release, cuts) = {
+    let ((member, node, life, release, cuts), balancer, kills) = {
         let mut inner = world.lock();
+        // A client that cannot connect to a balancer goes to another one.
+        let balancer = there(world, &inner, balancer, &pool);
+        let kills = inner.kills.get(&balancer).copied();
         let member = choose(&inner, &balancer, &pool).ok_or("no usable server")?;
         let fake = find_member(&mut inner, &balancer, &pool, &member).ok_or("no such member")?;
         let node = fake.node.clone();
@@ -238,7 +241,7 @@ async fn request(world: &World, balancer: String, pool: String, long: bool) -> R
         let works =
             fake.is_ready() && !fake.stopping && fake.answers_well(shared, &inner) && (!offers || fake.has_service());
         match fake.process.as_ref().filter(|_| works) {
-            Some(life) => (member, node.clone(), life.number, life.release.clone(), cuts),
+            Some(life) => ((member, node.clone(), life.number, life.release.clone(), cuts), balancer, kills),
             None => {
                 let reason = format!("{node} was sent a request and did not serve");
                 if let Some(fake) = find_member(&mut inner, &balancer, &pool, &member) {
@@ -251,6 +254,9 @@ async fn request(world: &World, balancer: String, pool: String, long: bool) -> R
     };
     sleep(if long { Duration::from_secs(2) } else { Duration::from_millis(30) }).await;
     let mut inner = world.lock();
+    if inner.kills.get(&balancer).copied() != kills {
+        return Err(format!("{balancer} went away with a request in flight"));
+    }
     let alive = inner.nodes.get(&node).and_then(|fake| fake.process.as_ref()).is_some_and(|now| now.number == life);
     if let Some(fake) = find_member(&mut inner, &balancer, &pool, &member) {
         if fake.cuts != cuts || !alive {
@@ -263,6 +269,19 @@ async fn request(world: &World, balancer: String, pool: String, long: bool) -> R
         fake.idle = if fake.admin == Admin::Maint { 0 } else { 1 };
     }
     if alive { Ok(release) } else { Err(format!("{node} went away with a request in flight")) }
+}
+
+/// Returns the balancer, or one beside it in front of the pool where it is gone.
+fn there(world: &World, inner: &Inner, balancer: String, pool: &str) -> String {
+    let is_there = |name: &str| inner.balancers.contains_key(name);
+    if is_there(&balancer) {
+        return balancer;
+    }
+    let topology = world.topology();
+    let of_pool = |(_, declared): &(_, &Pool)| declared.backend.as_str() == pool;
+    let beside = topology.pools().filter(of_pool).flat_map(|(_, declared)| &declared.balancers);
+    let mut names = beside.map(|one| topology.balancer(*one).name.to_string());
+    names.find(|name| is_there(name)).unwrap_or(balancer)
 }
 
 /// Chooses a member of a pool as HAProxy does: the ready primaries in turn, and where none is usable the first usable

@@ -66,6 +66,8 @@ impl World {
             waiting: BTreeMap::new(),
             balancers: BTreeMap::new(),
             restarts: BTreeMap::new(),
+            kills: BTreeMap::new(),
+            gone: BTreeMap::new(),
             began: topology.balancers().map(|(_, balancer)| (balancer.name.to_string(), Instant::now())).collect(),
             faults: BTreeMap::new(),
             lasting: BTreeMap::new(),

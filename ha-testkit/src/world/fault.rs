@@ -303,11 +303,24 @@ impl World {
         }
     }
 
+    /// Kills the process of a balancer: it sends nothing to anybody until it is restarted, and consumers come by the others.
+    pub fn kill_balancer(&self, name: &str) {
+        let mut inner = self.lock();
+        if let Some(mut members) = inner.balancers.remove(name) {
+            members.iter_mut().for_each(|fake| (fake.in_flight, fake.idle) = (0, 0));
+            inner.gone.insert(name.into(), members);
+            *inner.kills.entry(name.into()).or_default() += 1;
+        }
+    }
+
     /// Restarts a balancer: it has its configured state and members again, and its connections are gone to an older process.
     pub fn restart_balancer(&self, name: &str) {
         let mut inner = self.lock();
         *inner.restarts.entry(name.into()).or_default() += 1;
         inner.began.insert(name.into(), Instant::now());
+        if let Some(members) = inner.gone.remove(name) {
+            inner.balancers.insert(name.into(), members);
+        }
         if let Some(members) = inner.balancers.get_mut(name) {
             members.retain(|fake| fake.added.is_none());
             for fake in members {

@@ -22,6 +22,10 @@ pub(crate) struct Inner {
     pub(crate) waiting: BTreeMap<(String, String), u64>,
     /// How often each balancer has been restarted.
     pub(crate) restarts: BTreeMap<String, u64>,
+    /// How often the process of a balancer was killed.
+    pub(crate) kills: BTreeMap<String, u64>,
+    /// The balancers whose process is gone, with what they bring when it comes back.
+    pub(crate) gone: BTreeMap<String, Members>,
     /// When each balancer began.
     pub(crate) began: BTreeMap<String, Instant>,
     pub(crate) faults: BTreeMap<(Operation, String), Vec<Option<Fault>>>,

@@ -90,6 +90,7 @@ fn traffic() -> String {
         Traffic::Draining { in_flight: false } => Traffic::Draining { in_flight: false },
         Traffic::Down => Traffic::Down,
         Traffic::Unknown => Traffic::Unknown,
+        Traffic::Gone => Traffic::Gone,
     );
     let events = all!(TrafficEvent:
         TrafficEvent::Admitted(MemberKind::Primary) => TrafficEvent::Admitted(MemberKind::Primary),

@@ -222,6 +222,8 @@ impl At {
             Traffic::Out => Self::Out,
             Traffic::Backup | Traffic::In => Self::Admitted,
             Traffic::Draining { .. } | Traffic::Unknown | Traffic::Down => Self::Draining,
+            // Nothing reaches it over a balancer that is gone.
+            Traffic::Gone => Self::Out,
         }
     }
 }

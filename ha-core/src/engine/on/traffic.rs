@@ -4,7 +4,7 @@ use super::super::build::NodeMember;
 use super::super::rotate::{policy_of, rotate_reporting};
 use super::{Executor, Outcome, READ_LIMIT, done, not_done, unknown};
 use crate::action::TrafficAction;
-use crate::backend::{Admin, CloseSessions, CutConsent, Health, MemberSnapshot, Ready, SetAdmin};
+use crate::backend::{Admin, CloseSessions, CutConsent, ErrorKind, Health, MemberSnapshot, Ready, SetAdmin};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated, Place};
 use crate::record::{Evidence, OutcomeKind};
 use crate::state::{MemberKind, MemberState, Site, Traffic};
@@ -42,9 +42,20 @@ impl Executor {
         let policy = policy_of(shared.topology.policy())
             .with_server_gone_for(gone_for)
             .with_may_be_last(idle.is_some_and(|known| known.site != Site::Serving));
-        let members = shared.members(node);
-        let places: Vec<_> = members.iter().map(|member| (member.backend.clone(), member.place.clone())).collect();
-        let (rotated, older_processes_unseen) = rotate_reporting(self.epoch, &places, goal, policy).await;
+        let mut members = shared.members(node);
+        let (rotated, older_processes_unseen) = loop {
+            let places: Vec<_> = members.iter().map(|member| (member.backend.clone(), member.place.clone())).collect();
+            let (rotated, unseen) = rotate_reporting(self.epoch, &places, goal, policy.clone()).await;
+            if matches!(rotated, Rotated::Reached { .. }) {
+                break (rotated, unseen);
+            }
+            // A balancer that is gone says nothing: the node is rotated on those that are there.
+            let (asked, there) = (members.len(), self.there(members.clone()).await);
+            if there.is_empty() || there.len() == asked {
+                break (rotated, unseen);
+            }
+            members = there;
+        };
         match rotated {
             Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
                 done(Evidence::OutOfTraffic { cut_requests: killed, older_processes_unseen })
@@ -65,6 +76,18 @@ impl Executor {
         }
     }
 
+    /// Leaves out what is on balancers that are gone: they send nothing to anybody, and have nothing to be told.
+    async fn there(&self, members: Vec<NodeMember>) -> Vec<NodeMember> {
+        let mut there = Vec::new();
+        for member in members {
+            let answer = timeout(READ_LIMIT, member.backend.member(&member.place.member)).await;
+            if !matches!(answer, Ok(Err(error)) if error.kind() == ErrorKind::Gone) {
+                there.push(member);
+            }
+        }
+        there
+    }
+
     async fn stand_by(&self, node: NodeIx) -> Outcome {
         match (self.members(node, Admin::Maint).await, self.ready(node).await) {
             ((OutcomeKind::Done, _), Ok(Ready::Yes { release })) => {
@@ -79,7 +102,7 @@ impl Executor {
     /// Holds a lost node out everywhere, whatever is still open to it. One that answers, as the neighbour in a failure domain of
     /// which only a part is gone, ends what it has in maintenance; of one that does not, nothing is waited for.
     async fn isolate(&self, node: NodeIx) -> Outcome {
-        let members = self.shared.members(node);
+        let members = self.there(self.shared.members(node)).await;
         let answers = matches!(self.ready(node).await, Ok(Ready::Yes { .. }));
         let (mut cut, mut failed) = (0, None);
         for NodeMember { backend, place: Place { member, .. }, name, .. } in &members {
@@ -111,7 +134,9 @@ impl Executor {
 
     /// Finds out whether every balancer holds a node out, whatever is still open to it.
     async fn held_out(&self, node: NodeIx) -> Outcome {
-        for NodeMember { backend, place: Place { member, .. }, name, .. } in &self.shared.members(node) {
+        for NodeMember { backend, place: Place { member, .. }, name, .. } in
+            &self.there(self.shared.members(node)).await
+        {
             match self.read(backend.member(member)).await {
                 Ok(observed) if observed.admin == Admin::Maint => {}
                 Ok(observed) => return not_done(format!("{member} is {:?} on {name}", observed.admin)),
@@ -131,7 +156,11 @@ impl Executor {
     }
 
     async fn members(&self, node: NodeIx, wanted: Admin) -> Outcome {
-        for NodeMember { backend, place: Place { member, .. }, name: place, .. } in &self.shared.members(node) {
+        let members = self.there(self.shared.members(node)).await;
+        if members.is_empty() && wanted == Admin::Ready {
+            return not_done("no balancer is there to admit it");
+        }
+        for NodeMember { backend, place: Place { member, .. }, name: place, .. } in &members {
             let observed = match self.read(backend.member(member)).await {
                 Ok(observed) => observed,
                 Err(error) => return unknown(error),
@@ -161,6 +190,10 @@ pub(in crate::engine) async fn observe_member(node: &NodeMember) -> (MemberState
     let unseen = MemberState::new(MemberKind::Primary, Traffic::Unknown);
     let snapshot = match timeout(READ_LIMIT, backend.look(member)).await {
         Ok(Ok(snapshot)) => snapshot,
+        Ok(Err(error)) if error.kind() == ErrorKind::Gone => {
+            let gone = MemberState::new(MemberKind::Primary, Traffic::Gone);
+            return (gone, Some(format!("{name}: {error}")), None);
+        }
         Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}")), None),
         Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}")), None),
     };

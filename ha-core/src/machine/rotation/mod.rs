@@ -313,6 +313,11 @@ impl Rotation {
         if writes && seen::failure(replies, |failure| failure.effect == Effect::Unknown).is_some() {
             self.late_until = now.saturating_add(LATE);
         }
+        for (instance, reply) in replies {
+            if matches!(reply, Reply::Failed(failure) if failure.kind == ErrorKind::Gone) {
+                self.seen[*instance].gone = true;
+            }
+        }
         if self.phase.is_undo() {
             return self.undo_round(now, replies);
         }

@@ -24,6 +24,8 @@ pub(super) struct Seen {
     uptime: (Duration, Duration),
     /// Whether another process than the first one answers.
     pub(super) replaced: bool,
+    /// Whether its process is gone: there is nothing to take back.
+    pub(super) gone: bool,
     /// Whether another member was usable at the last look at the pool.
     pub(super) other_usable: bool,
     /// A member that is usable, where each of them works on nothing while requests wait.

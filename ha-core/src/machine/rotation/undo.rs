@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::seen::figures;
+use super::seen::{Seen, figures};
 use super::{Call, Goal, Outcome, POLL, Phase, Reply, Rotation, UNDO};
-use crate::backend::{Admin, Member};
+use crate::backend::{Admin, ErrorKind, Member};
 
 impl Rotation {
     pub(super) fn turn_back(&mut self, now: Duration, why: String) {
         (self.why, self.wake_at, self.deadline) = (why, None, now.saturating_add(UNDO));
         self.queue.clear();
         let untouched = matches!(self.phase, Phase::Preflight | Phase::Restarted);
-        self.todo = (0..self.seen.len()).filter(|instance| self.seen[*instance].before.is_some()).collect();
+        self.todo = self.touched();
         if untouched || self.todo.is_empty() {
             return self.end(Outcome::Restored { why: self.why.clone(), drain: self.drain });
         }
@@ -33,8 +33,14 @@ impl Rotation {
     }
 
     fn begin_undo(&mut self) {
-        self.todo = (0..self.seen.len()).filter(|instance| self.seen[*instance].before.is_some()).collect();
+        self.todo = self.touched();
         self.enter(Phase::Undoing);
+    }
+
+    /// Lists the instances that may have been touched, and are there.
+    fn touched(&self) -> Vec<usize> {
+        let touched = |seen: &Seen| seen.before.is_some() && !seen.gone;
+        (0..self.seen.len()).filter(|instance| touched(&self.seen[*instance])).collect()
     }
 
     pub(super) fn ask_undo(&mut self) {
@@ -52,6 +58,7 @@ impl Rotation {
         // What is not answered for now is looked at again; only the deadline ends this.
         let _ = self.note(now, replies);
         self.take_replaced();
+        self.todo.retain(|instance| !self.seen[*instance].gone);
         match self.phase {
             Phase::UndoDraining => self.enter(Phase::UndoWaiting),
             Phase::UndoWaiting => {
@@ -63,7 +70,7 @@ impl Rotation {
                 }
             }
             Phase::Undoing => {
-                let unset = |reply: &Reply| matches!(reply, Reply::Failed(_));
+                let unset = |reply: &Reply| matches!(reply, Reply::Failed(failure) if failure.kind != ErrorKind::Gone);
                 let failed = replies.iter().any(|(_, reply)| unset(reply));
                 if failed && now < self.deadline {
                     self.wake_at = Some(now.saturating_add(POLL * 5));
@@ -71,7 +78,7 @@ impl Rotation {
                     self.todo = instances.collect();
                     self.todo.dedup();
                 } else {
-                    self.todo = (0..self.seen.len()).filter(|at| self.seen[*at].before.is_some()).collect();
+                    self.todo = self.touched();
                     self.enter(Phase::ConfirmUndo);
                 }
             }

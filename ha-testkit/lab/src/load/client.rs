@@ -12,6 +12,8 @@ use crate::fake_carbon::HANDSHAKE_KEY;
 #[derive(Debug)]
 pub(super) struct Shot<'a> {
     pub(super) address: SocketAddr,
+    /// Where it goes in turn when it cannot connect there; nothing was sent then.
+    pub(super) others: &'a [SocketAddr],
     pub(super) class: &'a Class,
     pub(super) id: String,
     pub(super) timeout: Duration,
@@ -60,7 +62,7 @@ impl Shot<'_> {
     async fn exchange(&self, reused: Option<Wire>) -> Result<(Result<Served, FailureKind>, Option<Wire>), FailureKind> {
         let mut wire = match reused {
             Some(wire) => wire,
-            None => Wire::connect(self.address).await?,
+            None => self.connect().await?,
         };
         let carried = self.jar.and_then(Jar::cookie);
         wire.send(self.text(carried.as_deref()).as_bytes()).await?;
@@ -71,6 +73,17 @@ impl Shot<'_> {
         }
         let keeps = answer.keeps && !self.class.closing;
         Ok((self.judge(answer, carried), keeps.then_some(wire)))
+    }
+
+    async fn connect(&self) -> Result<Wire, FailureKind> {
+        let mut connected = Wire::connect(self.address).await;
+        for other in self.others.iter().filter(|other| **other != self.address) {
+            if connected.is_ok() {
+                break;
+            }
+            connected = Wire::connect(*other).await;
+        }
+        connected
     }
 
     fn text(&self, cookie: Option<&str>) -> String {

@@ -39,6 +39,7 @@ pub struct Load {
     classes: Vec<Class>,
     timeout: Duration,
     limit: Option<u64>,
+    fails_over: bool,
     sessions: usize,
 }
 
@@ -51,6 +52,7 @@ impl Load {
             classes: Vec::new(),
             timeout: Duration::from_secs(15),
             limit: None,
+            fails_over: false,
             sessions: 0,
         }
     }
@@ -59,6 +61,14 @@ impl Load {
     #[must_use]
     pub fn with_address(mut self, address: SocketAddr) -> Self {
         self.addresses.push(address);
+        self
+    }
+
+    /// Lets a client that cannot connect to an address go to the others, as one does that has found several by name. Default: it
+    /// fails.
+    #[must_use]
+    pub fn with_failover(mut self) -> Self {
+        self.fails_over = true;
         self
     }
 
@@ -105,6 +115,7 @@ impl Load {
         let gap = Duration::from_secs(1) / self.per_second;
         let pools: Vec<Arc<Pool>> = self.addresses.iter().map(|_| Arc::default()).collect();
         let jars: Vec<Arc<Jar>> = (0..self.sessions).map(|_| Arc::default()).collect();
+        let others: Arc<[SocketAddr]> = if self.fails_over { self.addresses.clone().into() } else { Arc::new([]) };
         let mut requests: JoinSet<()> = JoinSet::new();
         let mut due = began;
         for number in 0_u64.. {
@@ -116,9 +127,10 @@ impl Load {
             let jar = jars.get(mix.turn(number, jars.len())).cloned();
             let (address, pool, tally, scheduled) = (self.addresses[turn], pools[turn].clone(), tally.clone(), due);
             let (id, timeout) = (format!("{prefix}{number}"), self.timeout);
+            let others = others.clone();
             lock(&tally).sent();
             requests.spawn(async move {
-                let shot = Shot { address, class: &class, id, timeout, jar: jar.as_deref() };
+                let shot = Shot { address, others: &others, class: &class, id, timeout, jar: jar.as_deref() };
                 let mut wire = if class.closing { None } else { pool.take() };
                 let outcome = shot.fire(&mut wire).await;
                 pool.put_back(wire);

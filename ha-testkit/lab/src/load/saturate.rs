@@ -116,6 +116,7 @@ impl Saturate {
                     }
                     let shot = Shot {
                         address: load.addresses[client % load.addresses.len()],
+                        others: &[],
                         class: mix.class(number),
                         id: format!("{prefix}{number}"),
                         timeout: load.timeout,

@@ -277,6 +277,9 @@ impl World {
 
     /// Refuses a call to a balancer of a site that is lost.
     pub(crate) fn balancer_answers(&self, balancer: &str, operation: &'static str) -> Result<(), StepError> {
+        if self.lock().gone.contains_key(balancer) {
+            return Err(StepError::new(ErrorKind::Gone, operation, balancer).without_effect());
+        }
         match self.site_of_balancer(balancer) {
             Some(site) if self.site(&site, |site| site.lost) => {
                 Err(StepError::new(ErrorKind::Unreachable, operation, balancer).without_effect())
