@@ -45,8 +45,9 @@ pub struct MigrateConfig {
     pub old_sessions: Vec<OldRelease>,
     /// Adds applied scripts to `flyway_schema_history` too. Default no.
     pub mirror_flyway: bool,
-    /// The JDBC URL of an empty database, for an upgrade whose scripts break the release in use: the database is cloned there. Default
-    /// none: it cannot be cloned. User and password are those of the database itself, unless the URL names others.
+    /// The JDBC URL of an empty database of the same product, for an upgrade whose scripts break the release in use: the database is
+    /// cloned there. Default none: it cannot be cloned. `user` and `password` are for both; without them, each URL's own count. The
+    /// crate's documentation says what the user may do in both.
     pub clone_url: Option<String>,
     /// The folder of the client programs that copy a database: `pg_dump` and the like. Default none: they are on the path.
     pub clone_tools: Option<PathBuf>,
