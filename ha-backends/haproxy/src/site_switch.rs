@@ -186,7 +186,7 @@ impl Front {
         Err(StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(context))
     }
 
-    /// Refuses to hold where requests would not wait, or where nobody can tell whether some are in progress.
+    /// Refuses to hold where requests would not wait.
     async fn can_hold(&self, about: OpContext<'_>) -> Result<(), StepError> {
         let unsupported = |what: String| {
             StepError::new(ErrorKind::Unsupported, about.operation, about.target).with_context(what).without_effect()
@@ -206,7 +206,7 @@ impl Front {
             let context = format!("{} cannot hold: no `http-request lua.ha_hold` in its configuration", self.name);
             return Err(unsupported(context));
         }
-        self.haproxy.sees_workers(about).await
+        Ok(())
     }
 }
 
@@ -301,6 +301,14 @@ impl HaProxySwitch {
         Ok(sum)
     }
 
+    /// Counts what is in progress; refuses where there are workers that do not tell that.
+    async fn left(&self, about: OpContext<'_>) -> Result<u64, StepError> {
+        for front in &self.fronts {
+            front.haproxy.sees_workers(about).await?;
+        }
+        self.in_progress(about).await
+    }
+
     /// Returns what all of them say; an error where they do not agree, or say what is no site.
     fn agreed(&self, about: OpContext<'_>, all: &[(&Front, Led)]) -> Result<Consumers, StepError> {
         let conflict = |context: String| {
@@ -342,11 +350,8 @@ impl HaProxySwitch {
         let mut looks = 0;
         loop {
             looks = if self.in_progress(about).await? == 0 { looks + 1 } else { 0 };
-            if looks == LOOKS {
-                // A reload may have left workers behind meanwhile.
-                for front in &self.fronts {
-                    front.haproxy.sees_workers(about).await?;
-                }
+            // A reload may have left workers behind meanwhile.
+            if looks >= LOOKS && self.left(about).await? == 0 {
                 return Ok(true);
             }
             if Instant::now() >= until {
@@ -458,7 +463,7 @@ impl HaProxySwitch {
         };
         // All of them are read, with the backends of the sites, before the first is changed.
         let all = self.all(about).await?;
-        let in_progress = self.in_progress(about).await?;
+        let in_progress = if to == HELD { self.left(about).await? } else { self.in_progress(about).await? };
         if all.iter().all(|(_, led)| led.is(to)) && (to != HELD || in_progress == 0) {
             return Ok(Applied::AlreadySo);
         }
@@ -491,7 +496,7 @@ impl ObserveSiteSwitch for HaProxySwitch {
         let about = OpContext { operation: "consumers", target: TARGET };
         async {
             let led = self.agreed(about, &self.all(about).await?)?;
-            let left = if led == Consumers::Held { self.in_progress(about).await? } else { 0 };
+            let left = if led == Consumers::Held { self.left(about).await? } else { 0 };
             if left > 0 {
                 let context = format!("consumers are held, and {left} requests are in progress");
                 let error = StepError::new(ErrorKind::Conflict, about.operation, about.target);

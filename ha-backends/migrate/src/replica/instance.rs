@@ -157,7 +157,7 @@ impl Instance {
         // The server runs its programs in its data directory.
         let remove = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -f {SIGNAL}'");
         let removed = self.execute(operation, session.as_mut(), &remove).await;
-        if !self.is_armed(operation).await? {
+        if !self.is_armed(operation).await.map_err(|error| again(&error, operation))? {
             return Ok(());
         }
         let context = format!(
