@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::backend::HaProxy;
 use crate::error;
 use crate::transport::{OpContext, PAUSE, Socket};
-use crate::wire::{self, Malformed, Stat};
+use crate::wire::{self, Malformed, PoolRow, Stat};
 
 impl HaProxy {
     /// Tells whether older workers can be asked. Before 2.5 one that is asked lists no servers at all (measured on 2.4.0: a
@@ -55,7 +55,10 @@ impl HaProxy {
         }
         let (mut sessions, mut older) = (0_u64, false);
         for worker in workers.iter().filter(|worker| worker.pid != current) {
-            let Some(stats) = self.ask_older(master, about, worker.pid, &member.pool).await? else { continue };
+            let question = wire::worker_stats(worker.pid, self.scope(&member.pool));
+            let Some((stats, _)) = self.ask_older(master, about, (worker.pid, &member.pool), &question).await? else {
+                continue;
+            };
             older = true;
             let of_member = stats.iter().filter(|stat| stat.server == member.member.as_str());
             sessions = of_member.fold(sessions, |sum, stat| sum.saturating_add(stat.quiescence.in_flight()));
@@ -69,9 +72,7 @@ impl HaProxy {
     /// Lists the workers that a reload has left behind; none where there is no master to ask.
     pub(crate) async fn older_workers(&self, about: OpContext<'_>) -> Result<Vec<u64>, StepError> {
         let Some(master) = self.master.as_ref().filter(|_| self.sees_older()) else { return Ok(Vec::new()) };
-        let answer = master.ask(about, wire::PROC).await.map_err(StepError::without_effect)?;
-        let workers = wire::parse_proc(&answer).map_err(|malformed| error::malformed(about, malformed))?;
-        Ok(workers.iter().filter(|worker| worker.old).map(|worker| worker.pid).collect())
+        old(master, about).await
     }
 
     /// Reads a map of an older worker; `None` when it has ended.
@@ -113,40 +114,54 @@ impl HaProxy {
             let words = format!("backend {pool} is not there: declare one for each site");
             return Err(error::not_found(about, words));
         };
-        let of =
-            |stats: &[Stat]| stats.iter().fold(0, |sum: u64, stat| sum.saturating_add(stat.quiescence.in_flight()));
-        let mut sum = of(&stats).saturating_add(row.queued);
+        let mut sum = busy(&stats, Some(&row));
         let Some(master) = &self.master else { return Ok(sum) };
         for pid in self.older_workers(about).await? {
-            let older = self.ask_older(master, about, pid, pool).await?;
-            sum = sum.saturating_add(older.map_or(0, |stats| of(&stats)));
+            let question = wire::worker_pool_stats(pid, self.scope(pool));
+            let older = self.ask_older(master, about, (pid, pool), &question).await?;
+            sum = sum.saturating_add(older.map_or(0, |(stats, row)| busy(&stats, row.as_ref())));
         }
         Ok(sum)
     }
 
-    /// Asks an older worker for the figures of a pool's servers; `None` when it has ended, be it while it was asked. Right
+    /// Refuses where there are older workers that do not tell what they do.
+    pub(crate) async fn sees_workers(&self, about: OpContext<'_>) -> Result<(), StepError> {
+        let answer = self.read(about, &[wire::INFO.into()]).await?;
+        let version = self.process(about, &answer)?.version;
+        let Some(master) = self.master.as_ref().filter(|_| !self.sees_older()) else { return Ok(()) };
+        let older = old(master, about).await?;
+        if older.is_empty() {
+            return Ok(());
+        }
+        let words = format!(
+            "older workers {older:?} of {version} do not tell what they have in progress: wait until they have ended, or use 2.5 or later"
+        );
+        Err(StepError::new(ErrorKind::Unsupported, about.operation, about.target).with_context(words).without_effect())
+    }
+
+    /// Asks an older worker for the figures of a pool; `None` when it has ended, be it while it was asked. Right
     /// after a reload, and when the worker ends, the master gives an empty answer or none (seen on 2.8 and 3.4): then it is
     /// asked again, as long as the deadline of one question lasts.
     async fn ask_older(
         &self,
         master: &Socket,
         about: OpContext<'_>,
-        pid: u64,
-        pool: &Name,
-    ) -> Result<Option<Vec<Stat>>, StepError> {
-        let (question, until) = (wire::worker_stats(pid, self.scope(pool)), master.until());
+        (pid, pool): (u64, &Name),
+        question: &str,
+    ) -> Result<Option<(Vec<Stat>, Option<PoolRow>)>, StepError> {
+        let until = master.until();
         loop {
             // Short at first, so that one lost answer does not take the time of all.
             let now = Instant::now();
-            let answer = master.ask_until(about, &question, now + until.duration_since(now) / 3).await;
+            let answer = master.ask_until(about, question, now + until.duration_since(now) / 3).await;
             let failed = match answer.map_err(StepError::without_effect) {
                 Ok(answer) if wire::is_gone(&answer) => return Ok(None),
                 Ok(answer) => match wire::refused(&answer).map(|refused| error::refused(about, &refused)) {
                     // An older configuration may not have had this pool.
-                    Some(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
+                    Some(error) if error.kind() == ErrorKind::NotFound => return Ok(Some((Vec::new(), None))),
                     Some(error) => return Err(error),
                     None => match wire::parse_stats(&answer, pool) {
-                        Ok((stats, _)) => return Ok(Some(stats)),
+                        Ok(read) => return Ok(Some(read)),
                         Err(malformed) => error::malformed(about, malformed),
                     },
                 },
@@ -161,4 +176,17 @@ impl HaProxy {
             sleep(PAUSE).await;
         }
     }
+}
+
+/// Lists the workers that the master calls old.
+async fn old(master: &Socket, about: OpContext<'_>) -> Result<Vec<u64>, StepError> {
+    let answer = master.ask(about, wire::PROC).await.map_err(StepError::without_effect)?;
+    let workers = wire::parse_proc(&answer).map_err(|malformed| error::malformed(about, malformed))?;
+    Ok(workers.iter().filter(|worker| worker.old).map(|worker| worker.pid).collect())
+}
+
+/// Counts what is in progress in a pool. A request that no server was chosen for yet is in the pool's own line alone.
+fn busy(stats: &[Stat], row: Option<&PoolRow>) -> u64 {
+    let of_servers = stats.iter().fold(0, |sum: u64, stat| sum.saturating_add(stat.quiescence.in_flight()));
+    row.map_or(of_servers, |row| of_servers.saturating_add(row.queued).max(row.sessions))
 }

@@ -9,7 +9,7 @@ use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Name, SettingError, SettingErrors, Settings, Topology};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
 use crate::backend::HaProxy;
@@ -28,7 +28,9 @@ pub const HOLD_LUA: &str = include_str!("ha-hold.lua");
 /// The map has one entry, `site`, whose value is a site's name, `held` or `nowhere`; each site is a backend, by default `site_` and
 /// the site's name. What the map says is written into its file first, whole or not at all, and then put in force: a reload keeps
 /// it. Held requests wait in the front, kept-alive connections included, and go where the map leads once it does; a hold is done
-/// when the backends of all sites have nothing in progress, in older workers too where the master's socket is given.
+/// when the backends of all sites have nothing in progress, in older workers too where the master's socket is given. Before 2.5 an
+/// older worker does not tell that: as long as there is one, a hold is refused. A hold that fails is led back over every front that
+/// can be changed.
 ///
 /// # Examples
 ///
@@ -175,6 +177,15 @@ impl Front {
         Ok(())
     }
 
+    /// Refuses where what was read back is not what it was given.
+    fn has(&self, about: OpContext<'_>, led: &Led, to: &str) -> Result<(), StepError> {
+        if led.is(to) {
+            return Ok(());
+        }
+        let context = format!("{} does not have what it was given: look who else changes its map", self.name);
+        Err(StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(context))
+    }
+
     /// Refuses to hold where requests would not wait.
     async fn can_hold(&self, about: OpContext<'_>) -> Result<(), StepError> {
         let unsupported = |what: String| {
@@ -290,6 +301,14 @@ impl HaProxySwitch {
         Ok(sum)
     }
 
+    /// Counts what is in progress; refuses where there are workers that do not tell that.
+    async fn left(&self, about: OpContext<'_>) -> Result<u64, StepError> {
+        for front in &self.fronts {
+            front.haproxy.sees_workers(about).await?;
+        }
+        self.in_progress(about).await
+    }
+
     /// Returns what all of them say; an error where they do not agree, or say what is no site.
     fn agreed(&self, about: OpContext<'_>, all: &[(&Front, Led)]) -> Result<Consumers, StepError> {
         let conflict = |context: String| {
@@ -323,13 +342,7 @@ impl HaProxySwitch {
         for (front, led) in self.all(about).await? {
             front.bring(about, &led, to).await?;
         }
-        match self.all(about).await?.iter().find(|(_, led)| !led.is(to)) {
-            None => Ok(()),
-            Some((front, _)) => {
-                let context = format!("{} does not have what it was given: look who else changes its map", front.name);
-                Err(StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(context))
-            }
-        }
+        self.all(about).await?.iter().try_for_each(|(front, led)| front.has(about, led, to))
     }
 
     /// Waits until nothing is in progress in any site; `false` where something is at the deadline.
@@ -337,7 +350,8 @@ impl HaProxySwitch {
         let mut looks = 0;
         loop {
             looks = if self.in_progress(about).await? == 0 { looks + 1 } else { 0 };
-            if looks == LOOKS {
+            // A reload may have left workers behind meanwhile.
+            if looks >= LOOKS && self.left(about).await? == 0 {
                 return Ok(true);
             }
             if Instant::now() >= until {
@@ -347,9 +361,55 @@ impl HaProxySwitch {
         }
     }
 
+    /// Where consumers were led before, as it is read from a map: only what can be led to is put into a command.
+    fn site(&self, about: OpContext<'_>, value: &str) -> Result<String, StepError> {
+        if value == NOWHERE || self.sites.iter().any(|site| site.as_str() == value) {
+            return Ok(value.into());
+        }
+        let context = format!("a map says {value:?}, which is no site: let it say one, or {NOWHERE}");
+        Err(StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(context))
+    }
+
+    /// Reads where consumers were led before they were held, of the first front that still knows it.
+    async fn before(&self, about: OpContext<'_>) -> Result<String, StepError> {
+        let mut failed = None;
+        for front in &self.fronts {
+            match front.written(about).await {
+                Ok(entries) => match value(&entries, BEFORE) {
+                    Some(before) => return self.site(about, &before),
+                    None => continue,
+                },
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| {
+            let context = "where consumers were led before is in no map's file";
+            StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(context)
+        }))
+    }
+
+    /// Leads consumers back over every front that can be changed; the error is the first one's.
+    async fn bring_back(&self, about: OpContext<'_>, to: &str) -> Result<(), StepError> {
+        let mut failed = None;
+        for front in &self.fronts {
+            let brought = async {
+                // Of a front that does not answer, what a restart brings is all that can be changed.
+                front.write(about, SITE, to).await?;
+                let led = front.led(about).await?;
+                front.bring(about, &led, to).await?;
+                front.has(about, &front.led(about).await?, to)
+            };
+            if let Err(error) = brought.await {
+                failed = failed.or(Some(error));
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
     async fn hold(&self, about: OpContext<'_>, all: &[(&Front, Led)], until: Instant) -> Result<(), StepError> {
         // Where they are led back to is written down first: the next controller finds it, whatever becomes of this one.
         let now = all.iter().find_map(|(_, led)| led.running.clone()).filter(|now| now != HELD);
+        let now = now.map(|now| self.site(about, &now)).transpose().map_err(StepError::without_effect)?;
         for (front, _) in all {
             if let Some(now) = &now {
                 front.write(about, BEFORE, now).await.map_err(StepError::without_effect)?;
@@ -366,22 +426,21 @@ impl HaProxySwitch {
             Err(error) => error,
         };
         // They must not wait for what does not come.
-        let before = match &now {
-            Some(now) => Some(now.clone()),
-            None => value(&self.fronts[0].written(about).await?, BEFORE),
+        let back = async {
+            let before = match now {
+                Some(now) => now,
+                None => self.before(about).await?,
+            };
+            self.bring_back(about, &before).await.map(|()| before)
         };
-        let Some(before) = before else {
-            return Err(
-                fail(failed.kind(), "they are held, and where they were led is not known".into()).caused_by(failed)
-            );
-        };
-        match self.bring_all(about, &before).await {
-            Ok(()) => {
+        match back.await {
+            Ok(before) => {
                 let context = format!("they could not be held, and are led to {before} again: {failed}");
                 Err(fail(failed.kind(), context).caused_by(failed).without_effect())
             }
             Err(back) => {
-                Err(fail(failed.kind(), format!("they could not be held, nor led back: {back}")).caused_by(failed))
+                let context = format!("they could not be held, nor led back everywhere: {back}");
+                Err(fail(failed.kind(), context).caused_by(failed))
             }
         }
     }
@@ -398,10 +457,13 @@ impl HaProxySwitch {
             Consumers::Nowhere => NOWHERE,
             _ => return Err(fail(ErrorKind::Unsupported, "this is not known here".into()).without_effect()),
         };
-        let _one_at_a_time = self.changing.lock().await;
+        let Ok(_one_at_a_time) = timeout_at(until, self.changing.lock()).await else {
+            let context = "another change of this switch did not end before the deadline";
+            return Err(fail(ErrorKind::Timeout, context.into()).without_effect());
+        };
         // All of them are read, with the backends of the sites, before the first is changed.
         let all = self.all(about).await?;
-        let in_progress = self.in_progress(about).await?;
+        let in_progress = if to == HELD { self.left(about).await? } else { self.in_progress(about).await? };
         if all.iter().all(|(_, led)| led.is(to)) && (to != HELD || in_progress == 0) {
             return Ok(Applied::AlreadySo);
         }
@@ -434,7 +496,7 @@ impl ObserveSiteSwitch for HaProxySwitch {
         let about = OpContext { operation: "consumers", target: TARGET };
         async {
             let led = self.agreed(about, &self.all(about).await?)?;
-            let left = if led == Consumers::Held { self.in_progress(about).await? } else { 0 };
+            let left = if led == Consumers::Held { self.left(about).await? } else { 0 };
             if left > 0 {
                 let context = format!("consumers are held, and {left} requests are in progress");
                 let error = StepError::new(ErrorKind::Conflict, about.operation, about.target);

@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use crate::ConfigError;
 use crate::host::pass;
-use crate::runner::{self, told};
+use crate::runner::{self, REFUSED, done, told, whole};
 
 /// The commands of this machine that change the shared database's schema: a tool of one's own, or a server that migrates itself
 /// when it starts.
@@ -107,8 +107,6 @@ pub struct CommandDatabase {
     config: CommandDatabaseConfig,
 }
 
-/// What a command ends with when it has changed nothing.
-const REFUSED: i32 = 3;
 const BACKEND: &str = "command";
 const MIGRATE: &str = "migrate";
 
@@ -133,21 +131,15 @@ impl CommandDatabase {
         StepError::new(kind, operation, self.target()).with_context(context)
     }
 
-    async fn read(&self, operation: &'static str, argv: &[String]) -> Result<Ran, StepError> {
+    async fn read(&self, operation: &'static str, name: &str, argv: &[String]) -> Result<Ran, StepError> {
         let command = RunCommand::new(argv.to_vec(), self.config.command_deadline);
-        let limit = command.output_limit;
         let ran = runner::run(&self.config.home, operation, command).await.map_err(StepError::without_effect)?;
-        if ran.stdout.len() >= limit {
-            // Only its end was kept: the first line is another one's.
-            let context = format!("it printed {limit} bytes or more");
-            return Err(self.error(ErrorKind::Protocol, operation, context).without_effect());
-        }
-        Ok(ran)
+        whole(name, ran, |what| self.error(ErrorKind::Protocol, operation, what).without_effect())
     }
 
     async fn show(&self, operation: &'static str) -> Result<Schema, StepError> {
         let error = |kind, context| self.error(kind, operation, context).without_effect();
-        let ran = self.read(operation, &self.config.show).await?;
+        let ran = self.read(operation, "show", &self.config.show).await?;
         if !ran.is_success() {
             return Err(error(ErrorKind::Unreachable, told("show", &ran)));
         }
@@ -159,7 +151,7 @@ impl CommandDatabase {
 
     async fn reviewed(&self) -> Result<SchemaChange, StepError> {
         let error = |kind, context| self.error(kind, "review", context).without_effect();
-        let ran = self.read("review", &self.config.review).await?;
+        let ran = self.read("review", "review", &self.config.review).await?;
         match ran.ended {
             Ended::Exited(0) => {}
             Ended::Exited(REFUSED) => return Err(error(ErrorKind::Conflict, told("review", &ran))),
@@ -255,13 +247,7 @@ impl CommandDatabase {
             command = command.with_env("HA_GONE", permit.gone().join(" "));
         }
         let ran = runner::run(&self.config.home, MIGRATE, command).await?;
-        match ran.ended {
-            Ended::Exited(0) => {}
-            Ended::Exited(REFUSED) => {
-                return Err(fail(ErrorKind::Conflict, told(next.name, &ran)).without_effect());
-            }
-            Ended::Exited(_) | Ended::Signaled(_) => return Err(fail(ErrorKind::Conflict, told(next.name, &ran))),
-        }
+        done(next.name, &ran, |what| fail(ErrorKind::Conflict, what))?;
         let found = self.show(MIGRATE).await.map_err(|error| {
             fail(ErrorKind::Conflict, format!("{} ended well, and the schema could not be read back", next.name))
                 .caused_by(error)

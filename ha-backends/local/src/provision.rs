@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, Deprovision, Ended, ErrorKind, Host, Installation, ObserveProvisioner, Provision, Provisioner, Ran,
-    RunCommand, StepError,
+    Applied, Deprovision, ErrorKind, Host, Installation, ObserveProvisioner, Provision, Provisioner, Ran, RunCommand,
+    StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span;
@@ -12,7 +12,7 @@ use ha_core::topology::{Component, Settings};
 use tracing::Instrument;
 
 use crate::ConfigError;
-use crate::runner::told;
+use crate::runner::{done, told, whole};
 
 /// The commands of a node's host that install its server, and take it away.
 ///
@@ -62,8 +62,6 @@ pub struct CommandProvisioner {
     config: CommandProvisionerConfig,
 }
 
-/// What `install` and `remove` end with when they have changed nothing.
-const REFUSED: i32 = 3;
 /// What `show` prints where nothing whole is installed.
 const NOTHING: &str = "-";
 const BACKEND: &str = "command";
@@ -86,6 +84,7 @@ impl CommandProvisioner {
         let ran = self.host.ask(self.command(&self.config.show, self.config.command_deadline)).await;
         let ran = ran.map_err(StepError::without_effect)?;
         let failed = |kind, context| self.fail(kind, operation, context).without_effect();
+        let ran = whole("show", ran, |what| failed(ErrorKind::Protocol, what))?;
         if !ran.is_success() {
             return Err(failed(ErrorKind::Protocol, told("show", &ran)));
         }
@@ -116,15 +115,7 @@ impl CommandProvisioner {
             None => self.command(&self.config.remove, deadline),
         };
         let ran: Ran = self.host.run(epoch, command).await?;
-        match ran.ended {
-            Ended::Exited(0) => {}
-            Ended::Exited(REFUSED) => {
-                return Err(self.fail(ErrorKind::Conflict, operation, told(operation, &ran)).without_effect());
-            }
-            Ended::Exited(_) | Ended::Signaled(_) => {
-                return Err(self.fail(ErrorKind::Conflict, operation, told(operation, &ran)));
-            }
-        }
+        done(operation, &ran, |what| self.fail(ErrorKind::Conflict, operation, what))?;
         let found = self.show(operation).await.map_err(|error| {
             self.fail(ErrorKind::Conflict, operation, "it was changed, and could not be read back".into())
                 .caused_by(error)

@@ -82,6 +82,27 @@ pub(crate) fn told(command: &str, ran: &Ran) -> String {
     format!("{command} ended with {}: {}{}", ran.ended, ran.stderr.trim(), ran.stdout.trim())
 }
 
+/// What a command ends with when it refuses and has changed nothing.
+pub(crate) const REFUSED: i32 = 3;
+
+/// Reads how a command ended that changes something; `fail` makes an error of what it printed.
+pub(crate) fn done(command: &str, ran: &Ran, fail: impl FnOnce(String) -> StepError) -> Result<(), StepError> {
+    match ran.ended {
+        Ended::Exited(0) => Ok(()),
+        Ended::Exited(REFUSED) => Err(fail(told(command, ran)).without_effect()),
+        Ended::Exited(_) | Ended::Signaled(_) => Err(fail(told(command, ran))),
+    }
+}
+
+/// Refuses what a command printed where that may not be whole: of more than is kept, only the end is there.
+pub(crate) fn whole(command: &str, ran: Ran, fail: impl FnOnce(String) -> StepError) -> Result<Ran, StepError> {
+    let kept = RunCommand::new(Vec::new(), Duration::ZERO).output_limit;
+    if ran.stdout.len() < kept {
+        return Ok(ran);
+    }
+    Err(fail(format!("{command} printed {kept} bytes or more, and only the end of that is kept: let it print less")))
+}
+
 /// Asks a server that is about to be killed for a thread dump, and gives it the time to write it.
 pub(crate) async fn ask_for_dump(pid: u32) -> io::Result<()> {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };

@@ -250,6 +250,126 @@ async fn a_lead_is_done_when_the_ttl_is_over_and_nobody_is_told_otherwise_before
     assert_eq!(value().lead(LEASE, lead()).await.unwrap(), Applied::AlreadySo);
 }
 
+/// A controller that died after its command had changed the record, and before it could note when.
+#[tokio::test]
+async fn a_ttl_is_counted_from_the_end_of_the_command_also_after_a_controller_that_died() {
+    let dir = tempfile::tempdir().unwrap();
+    site_scripts::write_switch(dir.path());
+    for record in ["first", "second"] {
+        std::fs::write(dir.path().join(record), "south\n").unwrap();
+    }
+    let leading = dir.path().join(".ha-leading");
+    std::fs::write(&leading, "lead has begun\n").unwrap();
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+    std::fs::File::options().write(true).open(&leading).unwrap().set_modified(long_ago).unwrap();
+    let value = CommandSwitch::new(site_scripts::switch_config(dir.path()).with_ttl(Duration::from_secs(1)));
+    let told = value.consumers().await.unwrap_err();
+    assert_eq!((told.kind(), told.effect()), (ErrorKind::Conflict, Effect::None), "{told}");
+    let lead = || LeadConsumers::new(to("south")).with_deadline(Duration::from_secs(30));
+    assert_eq!(value.lead(LEASE, lead()).await.unwrap(), Applied::Applied);
+    assert_eq!(value.consumers().await.unwrap(), to("south"));
+    assert_eq!(value.lead(LEASE, lead()).await.unwrap(), Applied::AlreadySo);
+}
+
+/// Who has the old record goes on for the TTL, and begins requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_waits_for_the_ttl_and_for_what_was_begun_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    site_scripts::write_switch(dir.path());
+    let config = site_scripts::switch_config(dir.path()).holding().with_ttl(Duration::from_secs(2));
+    let value = CommandSwitch::new(config);
+    let (holding, leading) = (value.clone(), dir.path().join(".ha-leading"));
+    let hold = LeadConsumers::new(Consumers::Held).with_deadline(Duration::from_secs(60));
+    let holding = tokio::spawn(async move { holding.lead(LEASE, hold).await });
+    let ended = || std::fs::read_to_string(&leading).is_ok_and(|text| text == "lead has ended\n");
+    while !ended() {
+        assert!(!holding.is_finished(), "held, and the TTL is not over");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let request = dir.path().join("requests/late");
+    std::fs::write(&request, "").unwrap();
+    while leading.exists() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    for _ in 0..30 {
+        assert!(!holding.is_finished(), "held, and a request is in progress");
+        sleep(Duration::from_millis(10)).await;
+    }
+    std::fs::remove_file(&request).unwrap();
+    assert_eq!(holding.await.unwrap().unwrap(), Applied::Applied);
+    assert_eq!(value.consumers().await.unwrap(), Consumers::Held);
+}
+
+/// A front that is lost in a hold does not keep the other one's consumers waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_fails_is_led_back_over_every_front_that_answers() {
+    let (dir, origins) = (tempfile::tempdir().unwrap(), Origins::start(&["north", "south"].map(site)).await.unwrap());
+    let switch = Arc::new(LocalSwitch::new(Vec::new(), Vec::new()));
+    let fronts = Fronts { dir, origins, fronts: Mutex::default(), switch };
+    for front in 0..2 {
+        let started = fronts.start(front, ([127, 0, 0, 1], 0).into()).await.unwrap();
+        fronts.fronts.lock().unwrap().push(started);
+    }
+    let address = fronts.addresses()[1];
+    let request = fronts.origins.hold(address, &site("north")).await.unwrap();
+    let (holding, second) = (fronts.value(), fronts.value());
+    let hold = LeadConsumers::new(Consumers::Held).with_deadline(Duration::from_secs(60));
+    let waiting = holding.clone();
+    let waiting = tokio::spawn(async move { waiting.lead(LEASE, hold).await });
+    while ask(address).await.unwrap() != Consumers::Held {
+        sleep(Duration::from_millis(10)).await;
+    }
+    // It is waited for no longer than the call itself may take.
+    let short = LeadConsumers::new(to("south")).with_deadline(Duration::from_millis(100));
+    let late = timeout(Duration::from_secs(30), holding.lead(LEASE, short)).await.unwrap().unwrap_err();
+    assert_eq!((late.kind(), late.effect()), (ErrorKind::Timeout, Effect::None), "{late}");
+    // The one that is asked first.
+    std::fs::remove_file(fronts.socket(0)).unwrap();
+    let failed = waiting.await.unwrap().unwrap_err();
+    assert_eq!(failed.effect(), Effect::Unknown, "{failed}");
+    assert_eq!(ask(address).await.unwrap(), to("north"));
+    assert!(second.consumers().await.is_err());
+    assert!(request.release().await.unwrap());
+}
+
+#[tokio::test]
+async fn what_a_status_prints_beyond_what_is_kept_is_not_read_and_of_a_change_it_does_not_matter() {
+    let dir = tempfile::tempdir().unwrap();
+    site_scripts::write_switch(dir.path());
+    let chatty = ["/bin/sh", "-c", "seq 1 20000; exec ./lead.sh"].map(String::from).to_vec();
+    let mut config = site_scripts::switch_config(dir.path());
+    config.lead = chatty;
+    let lead = LeadConsumers::new(to("south")).with_deadline(Duration::from_secs(30));
+    assert_eq!(CommandSwitch::new(config.clone()).lead(LEASE, lead).await.unwrap(), Applied::Applied);
+    config.status = ["/bin/sh", "-c", "seq 1 20000; echo north"].map(String::from).to_vec();
+    let told = CommandSwitch::new(config).consumers().await.unwrap_err();
+    assert_eq!((told.kind(), told.effect()), (ErrorKind::Protocol, Effect::None), "{told}");
+    assert!(told.to_string().contains("status printed 65536 bytes or more"), "{told}");
+}
+
+/// Another controller's command that still runs is waited for no longer than the call may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deadline_of_a_command_begins_with_the_call_and_not_when_the_folder_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    site_scripts::write_switch(dir.path());
+    let config = site_scripts::switch_config(dir.path()).holding();
+    let request = dir.path().join("requests/1");
+    std::fs::write(&request, "").unwrap();
+    let value = CommandSwitch::new(config);
+    let holding = value.clone();
+    let hold = LeadConsumers::new(Consumers::Held).with_deadline(Duration::from_secs(60));
+    let holding = tokio::spawn(async move { holding.lead(LEASE, hold).await });
+    while !std::fs::read_to_string(dir.path().join("second")).unwrap().contains("held") {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let short = LeadConsumers::new(to("south")).with_deadline(Duration::from_millis(100));
+    let late = timeout(Duration::from_secs(30), value.lead(LEASE, short)).await.unwrap().unwrap_err();
+    assert_eq!((late.kind(), late.effect()), (ErrorKind::Busy, Effect::None), "{late}");
+    assert!(!holding.is_finished());
+    std::fs::remove_file(&request).unwrap();
+    assert_eq!(holding.await.unwrap().unwrap(), Applied::Applied);
+}
+
 /// A script that ends well and has done nothing is not believed.
 #[tokio::test]
 async fn a_command_that_claims_what_is_not_so_is_a_conflict_with_an_unknown_effect() {

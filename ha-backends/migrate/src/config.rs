@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use ha_core::topology::{Component, Reported, SettingErrors, Settings};
 
 use crate::migrator::MigratorBuilder;
 use crate::script::{LoadError, LoadOptions, Placeholders, Scripts};
+use crate::secret::redact;
 use crate::{Connect, Limits, MigrateBackend, MigrateError, Migrator, OldRelease, Policy, SecretRef};
 
 /// Which database, which scripts, and how careful: the settings of a `[database]`.
@@ -18,7 +20,7 @@ use crate::{Connect, Limits, MigrateBackend, MigrateError, Migrator, OldRelease,
 /// let config = MigrateConfig::new("jdbc:postgresql://db.example/wso2am", "/etc/ha/scripts");
 /// assert_eq!(config.prefix, "ha_migration");
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct MigrateConfig {
     /// The JDBC URL, as the servers' datasource has it.
@@ -43,11 +45,27 @@ pub struct MigrateConfig {
     pub old_sessions: Vec<OldRelease>,
     /// Adds applied scripts to `flyway_schema_history` too. Default no.
     pub mirror_flyway: bool,
-    /// The JDBC URL of an empty database, for an upgrade whose scripts break the release in use: the database is cloned there. Default
-    /// none: it cannot be cloned. User and password are those of the database itself, unless the URL names others.
+    /// The JDBC URL of an empty database of the same product, for an upgrade whose scripts break the release in use: the database is
+    /// cloned there. Default none: it cannot be cloned. `user` and `password` are for both; without them, each URL's own count. The
+    /// crate's documentation says what the user may do in both.
     pub clone_url: Option<String>,
     /// The folder of the client programs that copy a database: `pg_dump` and the like. Default none: they are on the path.
     pub clone_tools: Option<PathBuf>,
+}
+
+impl fmt::Debug for MigrateConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // URLs and the values of placeholders may hold passwords.
+        let placeholders: Vec<&str> = self.placeholders.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("MigrateConfig")
+            .field("url", &redact(&self.url))
+            .field("user", &self.user)
+            .field("password", &self.password)
+            .field("scripts", &self.scripts)
+            .field("placeholders", &placeholders)
+            .field("clone_url", &self.clone_url.as_deref().map(redact))
+            .finish_non_exhaustive()
+    }
 }
 
 impl MigrateConfig {

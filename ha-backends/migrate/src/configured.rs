@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ha_core::backend::{
     Applied, CloneDatabase, Cloned, Database, ErrorKind, LeaseEpoch, Migrate, ObserveDatabase, StepError, TakeCloneStep,
 };
-use ha_core::state::{Copies, Schema, SchemaChange};
+use ha_core::state::{CloneStep, Copies, Schema, SchemaChange};
 use ha_core::telemetry::call_span;
 use tokio::sync::Mutex;
 use tracing::Instrument;
@@ -20,16 +20,16 @@ use crate::{Cloning, CloningError, Connect, MigrateBackend, MigrateConfig};
 pub struct ConfiguredDatabase {
     config: MigrateConfig,
     connect: Arc<dyn Connect>,
-    /// Names where the clone is to be, without secrets.
-    clone_url: Option<String>,
+    /// Takes every step of a clone but its migration, whatever the scripts are like.
+    cloning: Option<Cloning>,
     loaded: Mutex<Option<MigrateBackend>>,
 }
 
 impl fmt::Debug for ConfiguredDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // URLs may hold passwords.
-        let (target, clone) = (self.connect.target(), &self.clone_url);
-        f.debug_struct("ConfiguredDatabase").field("target", &target).field("clone", clone).finish_non_exhaustive()
+        let (target, clone) = (self.connect.target(), self.cloning.as_ref().map(Cloning::clone_url));
+        f.debug_struct("ConfiguredDatabase").field("target", &target).field("clone", &clone).finish_non_exhaustive()
     }
 }
 
@@ -42,11 +42,8 @@ impl ConfiguredDatabase {
         let connect = UrlConnect::new(&config.url, config.limits)?
             .with_user(config.user.clone())
             .with_password(config.password.clone());
-        let clone_url = match &config.clone_url {
-            Some(_) => Some(Cloning::ends(&config)?.1.target().into()),
-            None => None,
-        };
-        Ok(Self { config, connect: Arc::new(connect), clone_url, loaded: Mutex::default() })
+        let cloning = config.clone_url.as_ref().map(|_| Cloning::new(&config)).transpose()?;
+        Ok(Self { config, connect: Arc::new(connect), cloning, loaded: Mutex::default() })
     }
 
     /// Returns the backend with its scripts; `anew` reads them again.
@@ -65,7 +62,7 @@ impl ConfiguredDatabase {
         let scripts = tokio::task::spawn_blocking(move || config.load()).await;
         let scripts =
             scripts.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
-        let cloning = self.config.clone_url.as_ref().map(|_| Cloning::new(&self.config, scripts.clone())).transpose();
+        let cloning = self.cloning.clone().map(|cloning| cloning.with_scripts(scripts.clone())).transpose();
         let cloning = cloning.map_err(|error| refused(error.to_string()))?;
         let backend = self.config.backend(self.connect.clone(), scripts).map_err(|error| refused(error.to_string()))?;
         let backend = match cloning {
@@ -94,7 +91,7 @@ impl ObserveDatabase for ConfiguredDatabase {
 #[async_trait]
 impl Database for ConfiguredDatabase {
     fn cloning(&self) -> Option<&dyn CloneDatabase> {
-        self.clone_url.is_some().then_some(self as &dyn CloneDatabase)
+        self.cloning.is_some().then_some(self as &dyn CloneDatabase)
     }
 
     async fn migrate(&self, epoch: LeaseEpoch, request: Migrate) -> Result<Applied, StepError> {
@@ -107,23 +104,29 @@ impl Database for ConfiguredDatabase {
 #[async_trait]
 impl CloneDatabase for ConfiguredDatabase {
     fn clone_url(&self) -> String {
-        self.clone_url.clone().unwrap_or_default()
+        self.cloning.as_ref().map(Cloning::clone_url).unwrap_or_default()
     }
 
     async fn copies(&self) -> Result<Copies, StepError> {
-        async { declared(&self.backend("copies", false).await?)?.copies().await }
+        async { declared(self.cloning.as_ref())?.copies().await }
             .instrument(call_span(crate::NAME, "copies", self.connect.target()))
             .await
     }
 
     async fn clone_step(&self, epoch: LeaseEpoch, request: TakeCloneStep) -> Result<Cloned, StepError> {
-        async { declared(&self.backend("clone_step", false).await?)?.clone_step(epoch, request).await }
-            .instrument(call_span(crate::NAME, "clone_step", self.connect.target()))
-            .await
+        async {
+            // Only the migration needs scripts: no other step waits for somebody to mend them.
+            if request.step == CloneStep::Migrate {
+                let backend = self.backend("clone_step", false).await?;
+                return declared(backend.cloning())?.clone_step(epoch, request).await;
+            }
+            declared(self.cloning.as_ref())?.clone_step(epoch, request).await
+        }
+        .instrument(call_span(crate::NAME, "clone_step", self.connect.target()))
+        .await
     }
 }
 
-fn declared(backend: &MigrateBackend) -> Result<&dyn CloneDatabase, StepError> {
-    let undeclared = || StepError::new(ErrorKind::Unsupported, "clone_step", "clone").without_effect();
-    backend.cloning().ok_or_else(undeclared)
+fn declared<C: ?Sized>(cloning: Option<&C>) -> Result<&C, StepError> {
+    cloning.ok_or_else(|| StepError::new(ErrorKind::Unsupported, "clone_step", "clone").without_effect())
 }

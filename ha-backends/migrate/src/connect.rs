@@ -103,7 +103,6 @@ impl UrlConnect {
 
     /// Says how a program of the product reaches the database.
     pub(crate) async fn reach(&self) -> Result<Reach, DbError> {
-        use crate::jdbc::Tls;
         let host = self.url.writer().or(self.url.hosts().first());
         let port = if self.dialect == Dialect::Postgres { 5432 } else { 3306 };
         let authority = if self.dialect == Dialect::Postgres { "sslrootcert" } else { "serverSslCert" };
@@ -114,12 +113,8 @@ impl UrlConnect {
             user: user.unwrap_or_default().into(),
             database: self.url.database().unwrap_or_default().into(),
             password: self.secret().await?,
-            tls: match self.url.tls() {
-                Tls::Disable | Tls::Prefer => None,
-                Tls::Require => Some("require"),
-                Tls::VerifyCa => Some("verify-ca"),
-                Tls::VerifyFull => Some("verify-full"),
-            },
+            socket: self.url.parameter("localSocket").map(Into::into),
+            tls: self.url.tls(),
             authority: self.url.parameter(authority).map(Into::into),
         })
     }
@@ -227,8 +222,9 @@ pub(crate) struct Reach {
     pub(crate) user: String,
     pub(crate) database: String,
     pub(crate) password: Option<Secret>,
-    /// What TLS is asked for, as PostgreSQL's library calls it.
-    pub(crate) tls: Option<&'static str>,
+    /// The server's Unix socket, where the URL names it.
+    pub(crate) socket: Option<String>,
+    pub(crate) tls: crate::jdbc::Tls,
     /// The certificate of the authority.
     pub(crate) authority: Option<std::path::PathBuf>,
 }

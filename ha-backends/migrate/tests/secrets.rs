@@ -15,7 +15,10 @@ use std::sync::{Arc, Mutex};
 
 use engine::{Engine, Kind};
 use ha_lab::{FaultProxy, LinkFault};
-use ha_migrate::{Connect, Limits, MigrateBackend, MigrateError, Migrator, connect_url};
+use ha_migrate::{
+    ConfiguredDatabase, Connect, Limits, MigrateBackend, MigrateConfig, MigrateError, Migrator, PostgresCopy,
+    PostgresReplica, PostgresReplicaConfig, connect_url,
+};
 use kit::{Kept, block_on, expand, policy, scripts};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -161,6 +164,16 @@ fn no_password_is_in_errors_debug_or_traces_of_ours_or_the_drivers() {
         say(&ha_migrate::jdbc::JdbcUrl::parse(&url));
         say(&connect_url(&url.replace("guest", "g%zz"), Limits::default()).map_err(|error| error.to_string()));
     }
+    let copy =
+        |site: &str| PostgresCopy::new(site, url(Kind::Postgres, 1, "x", RIGHT), format!("host=h password={RIGHT}"));
+    let config = PostgresReplicaConfig::new(copy("north"), vec![copy("south")], vec!["restart".into()]);
+    say(&config);
+    say(&PostgresReplica::new(config).unwrap());
+    let mut config = MigrateConfig::new(url(Kind::Postgres, 1, "x", RIGHT), "/scripts");
+    config.clone_url = Some(url(Kind::Postgres, 1, "y", RIGHT));
+    config.placeholders = vec![("key".into(), RIGHT.into())];
+    say(&config);
+    say(&ConfiguredDatabase::new(config).unwrap());
     let said = SAID.lock().unwrap();
     // The ear hears.
     for heard in ["script applied", "statement ran", "tokio_postgres", "nothing", "guest", "***"] {

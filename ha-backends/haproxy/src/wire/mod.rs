@@ -80,6 +80,11 @@ pub(crate) fn worker_stats(pid: u64, scope: Scope<'_>) -> String {
     format!("@!{pid} show stat {scope} 4 -1")
 }
 
+/// Asks an older worker for the figures of a pool and its servers, over the master socket.
+pub(crate) fn worker_pool_stats(pid: u64, scope: Scope<'_>) -> String {
+    to_worker(pid, &pool_stats(scope))
+}
+
 /// Gives an older worker a command, over the master socket.
 pub(crate) fn to_worker(pid: u64, command: &str) -> String {
     format!("@!{pid} {command}")

@@ -28,6 +28,8 @@ pub(crate) struct PoolRow {
     pub(crate) cookie: bool,
     /// The requests that wait for any of its servers.
     pub(crate) queued: u64,
+    /// The requests that it has, whether they have a server yet or not.
+    pub(crate) sessions: u64,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -203,7 +205,7 @@ fn read_table(
                 let shown = met[Column::Cookie as usize];
                 let cookie = shown && !row.text(Column::Cookie)?.is_empty();
                 let queued = if met[Column::Queued as usize] { row.number(Column::Queued)? } else { 0 };
-                *own = Some(PoolRow { cookie, queued });
+                *own = Some(PoolRow { cookie, queued, sessions: row.number(Column::Sessions)? });
             }
             "FRONTEND" => {}
             server => servers.push(read_server(server, &row, &met)?),
@@ -291,10 +293,10 @@ mod tests {
 
     #[test]
     fn the_servers_of_two_tables_and_the_pools_own_row_are_read_together() {
-        let pool = "# pxname,svname,cookie,qcur,\nbe,BACKEND,SRV,8,\nother,BACKEND,,0,\n";
+        let pool = "# pxname,svname,cookie,qcur,scur,\nbe,BACKEND,SRV,8,9,\nother,BACKEND,,0,0,\n";
         let answer = format!("\n1\n# be_id\n\n{HEADER}\n{ROW}\n\n{pool}\nName: HAProxy\nPid: 1\n\n");
         let (servers, pool) = read(&answer).unwrap();
-        assert_eq!((servers.len(), pool), (1, Some(PoolRow { cookie: true, queued: 8 })));
+        assert_eq!((servers.len(), pool), (1, Some(PoolRow { cookie: true, queued: 8, sessions: 9 })));
     }
 
     #[test]

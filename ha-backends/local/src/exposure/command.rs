@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, Ended, ErrorKind, ExposeRoute, Exposure, HideRoute, ObserveExposure, Ran, RouteOn, RunCommand, StepError,
+    Applied, ErrorKind, ExposeRoute, Exposure, HideRoute, ObserveExposure, Ran, RouteOn, RunCommand, StepError,
 };
 use ha_core::state::{LeaseEpoch, Route, RouteKey, ServiceRoute};
 use ha_core::telemetry::call_span;
@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use crate::ConfigError;
 use crate::host::pass;
-use crate::runner::{self, told};
+use crate::runner::{self, done, told, whole};
 
 /// The commands of this machine that expose services: a gateway's own tool, or a script around one.
 ///
@@ -81,8 +81,6 @@ pub struct CommandExposure {
     config: CommandExposureConfig,
 }
 
-/// What `expose` and `hide` end with when they have changed nothing.
-const REFUSED: i32 = 3;
 /// What `show` prints for a key that leads nowhere.
 const NOWHERE: &str = "-";
 const BACKEND: &str = "command";
@@ -112,6 +110,7 @@ impl CommandExposure {
         };
         let ran = self.run(operation, &self.config.show, (key, ""), self.config.command_deadline).await;
         let ran = ran.map_err(StepError::without_effect)?;
+        let ran = whole("show", ran, |what| error(ErrorKind::Protocol, what))?;
         if !ran.is_success() {
             return Err(error(ErrorKind::Unreachable, told("show", &ran)));
         }
@@ -146,13 +145,7 @@ impl CommandExposure {
             return Err(fail(ErrorKind::Timeout, "no time was left to change anything".into()).without_effect());
         }
         let ran = self.run(operation, argv, (&route.key, route.value.as_str()), deadline).await?;
-        match ran.ended {
-            Ended::Exited(0) => {}
-            Ended::Exited(REFUSED) => {
-                return Err(fail(ErrorKind::Conflict, told(operation, &ran)).without_effect());
-            }
-            Ended::Exited(_) | Ended::Signaled(_) => return Err(fail(ErrorKind::Conflict, told(operation, &ran))),
-        }
+        done(operation, &ran, |what| fail(ErrorKind::Conflict, what))?;
         let seen = self.show(operation, &route.key).await.map_err(|error| {
             fail(ErrorKind::Conflict, "it was changed, and could not be read back".into()).caused_by(error)
         })?;

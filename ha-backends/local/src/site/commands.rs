@@ -1,12 +1,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ha_core::backend::{Ended, ErrorKind, Ran, RunCommand, StepError};
+use ha_core::backend::{ErrorKind, Ran, RunCommand, StepError};
 use ha_core::state::LeaseEpoch;
+use tokio::time::Instant;
 
 use crate::fence::Fence;
 use crate::host::pass;
-use crate::runner::{self, told};
+use crate::runner::{self, done, told, whole};
 
 /// The commands of one site, or of what leads consumers to one: where they run, and what all of them get.
 #[derive(Clone, Debug)]
@@ -16,9 +17,6 @@ pub(super) struct Commands {
     pub(super) site: String,
     pub(super) deadline: Duration,
 }
-
-/// What a command ends with when it has changed nothing.
-const REFUSED: i32 = 3;
 
 /// What is asked for: for an error's words.
 pub(super) struct Asked<'a> {
@@ -33,21 +31,24 @@ impl Commands {
     }
 
     /// Keeps the folder for one change, and refuses a lower lease than was seen there.
-    pub(super) async fn pass(&self, lease: LeaseEpoch, operation: &'static str) -> Result<Fence, StepError> {
-        pass(&self.home, lease, operation, self.deadline).await
+    pub(super) async fn pass(
+        &self,
+        lease: LeaseEpoch,
+        operation: &'static str,
+        until: Instant,
+    ) -> Result<Fence, StepError> {
+        pass(&self.home, lease, operation, self.left(until)).await
+    }
+
+    /// Returns how long a command may take that is to end before `until`.
+    fn left(&self, until: Instant) -> Duration {
+        until.saturating_duration_since(Instant::now()).min(self.deadline)
     }
 
     async fn run(&self, asked: &Asked<'_>, deadline: Duration) -> Result<Ran, StepError> {
         let command = RunCommand::new(asked.argv.to_vec(), deadline).with_env("HA_SITE", &self.site);
         let command = asked.env.iter().fold(command, |command, (name, value)| command.with_env(*name, value));
-        let limit = command.output_limit;
-        let ran = runner::run(&self.home, asked.operation, command).await?;
-        if ran.stdout.len() >= limit {
-            // Only its end was kept.
-            let context = format!("it printed {limit} bytes or more");
-            return Err(self.error(ErrorKind::Protocol, asked.operation, context));
-        }
-        Ok(ran)
+        runner::run(&self.home, asked.operation, command).await
     }
 
     /// Runs a command that only reads, and reads what it printed.
@@ -59,27 +60,23 @@ impl Commands {
     ) -> Result<T, StepError> {
         let asked = Asked { operation, argv, env: Vec::new() };
         let ran = self.run(&asked, self.deadline).await.map_err(StepError::without_effect)?;
+        let fail = |what| self.error(ErrorKind::Protocol, operation, what).without_effect();
+        let ran = whole("status", ran, fail)?;
         if !ran.is_success() {
             return Err(self.error(ErrorKind::Unreachable, operation, told("status", &ran)).without_effect());
         }
-        parse(&ran.stdout).map_err(|what| {
-            self.error(ErrorKind::Protocol, operation, format!("status printed {what}")).without_effect()
-        })
+        parse(&ran.stdout).map_err(|what| fail(format!("status printed {what}")))
     }
 
-    /// Runs a command that changes something, no longer than `deadline`.
-    pub(super) async fn act(&self, asked: Asked<'_>, deadline: Duration) -> Result<(), StepError> {
+    /// Runs a command that changes something, and must have ended before `until`.
+    pub(super) async fn act(&self, asked: Asked<'_>, until: Instant) -> Result<(), StepError> {
+        let deadline = self.left(until);
         if deadline.is_zero() {
             let context = "no time was left to change anything";
             return Err(self.error(ErrorKind::Timeout, asked.operation, context).without_effect());
         }
         let ran = self.run(&asked, deadline).await?;
-        let failed = || self.error(ErrorKind::Conflict, asked.operation, told(asked.operation, &ran));
-        match ran.ended {
-            Ended::Exited(0) => Ok(()),
-            Ended::Exited(REFUSED) => Err(failed().without_effect()),
-            Ended::Exited(_) | Ended::Signaled(_) => Err(failed()),
-        }
+        done(asked.operation, &ran, |what| self.error(ErrorKind::Conflict, asked.operation, what))
     }
 
     /// Says of a read-back that something was changed before it.

@@ -6,6 +6,7 @@ use ha_core::backend::{Applied, ErrorKind, Fence, FenceLevel, FenceSite, Fenced,
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, SettingError, Settings};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::commands::{Asked, Commands};
@@ -114,12 +115,12 @@ impl CommandFence {
         asked: Asked<'_>,
         deadline: Duration,
     ) -> Result<Applied, StepError> {
-        let operation = asked.operation;
-        let _held = self.commands.pass(lease, operation).await?;
+        let (operation, until) = (asked.operation, Instant::now() + deadline);
+        let _held = self.commands.pass(lease, operation, until).await?;
         if self.read(operation).await? == to {
             return Ok(Applied::AlreadySo);
         }
-        self.commands.act(asked, deadline.min(self.config.command_deadline)).await?;
+        self.commands.act(asked, until).await?;
         let found = self.read(operation).await.map_err(|error| self.commands.changed(operation, error))?;
         if found == to {
             return Ok(Applied::Applied);

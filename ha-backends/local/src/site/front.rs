@@ -8,7 +8,7 @@ use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Name, Settings, Topology};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
 use super::apart;
@@ -98,33 +98,75 @@ impl LocalSwitch {
 
     async fn read(&self, operation: &'static str) -> Result<Vec<Led>, StepError> {
         let mut seen = Vec::with_capacity(self.fronts.len());
-        for (name, front) in &self.fronts {
-            match front.ask(operation, TARGET.into(), Request::Led).await? {
-                Reply::Led { to, after_restart, before, in_progress } => {
-                    seen.push(Led { name: name.clone(), to, after_restart, before, in_progress });
-                }
-                _ => return Err(unexpected(operation, TARGET.into(), false)),
-            }
+        for front in &self.fronts {
+            seen.push(self.read_one(operation, front).await?);
         }
         Ok(seen)
     }
 
+    async fn read_one(
+        &self,
+        operation: &'static str,
+        (name, front): &(String, LocalBalancer),
+    ) -> Result<Led, StepError> {
+        match front.ask(operation, TARGET.into(), Request::Led).await? {
+            Reply::Led { to, after_restart, before, in_progress } => {
+                Ok(Led { name: name.clone(), to, after_restart, before, in_progress })
+            }
+            _ => Err(unexpected(operation, TARGET.into(), false)),
+        }
+    }
+
+    async fn lead_one(
+        &self,
+        lease: LeaseEpoch,
+        (_, front): &(String, LocalBalancer),
+        to: &LedTo,
+    ) -> Result<Applied, StepError> {
+        match front.ask("lead", TARGET.into(), Request::Lead { to: to.clone(), epoch: lease.number() }).await? {
+            Reply::Applied(applied) => Ok(applied),
+            _ => Err(unexpected("lead", TARGET.into(), true)),
+        }
+    }
+
     async fn lead_all(&self, lease: LeaseEpoch, to: &LedTo) -> Result<Applied, StepError> {
         let mut applied = Applied::AlreadySo;
-        for (name, front) in &self.fronts {
-            let request = Request::Lead { to: to.clone(), epoch: lease.number() };
-            match front.ask("lead", TARGET.into(), request).await {
-                Ok(Reply::Applied(Applied::AlreadySo)) => {}
-                Ok(Reply::Applied(Applied::Applied)) => applied = Applied::Applied,
-                Ok(_) => return Err(unexpected("lead", TARGET.into(), true)),
+        for front in &self.fronts {
+            match self.lead_one(lease, front, to).await {
+                Ok(Applied::AlreadySo) => {}
+                Ok(Applied::Applied) => applied = Applied::Applied,
                 Err(error) if applied == Applied::AlreadySo => return Err(error),
                 Err(error) => {
-                    let context = format!("others were changed before {name}: read where consumers are led");
+                    let context = format!("others were changed before {}: read where consumers are led", front.0);
                     return Err(fail(error.kind(), context).caused_by(error));
                 }
             }
         }
         Ok(applied)
+    }
+
+    /// Reads where consumers were led before they were held, of the first front that still knows it.
+    async fn before(&self) -> Result<Name, StepError> {
+        let mut failed = None;
+        for front in &self.fronts {
+            match self.read_one("lead", front).await {
+                Ok(Led { before: Some(before), .. }) => return Ok(before),
+                Ok(_) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| fail(ErrorKind::Conflict, "where they were led is not known".into())))
+    }
+
+    /// Leads consumers back over every front that answers; the error is the first one's.
+    async fn lead_back(&self, lease: LeaseEpoch, to: &LedTo) -> Result<(), StepError> {
+        let mut failed = None;
+        for front in &self.fronts {
+            if let Err(error) = self.lead_one(lease, front, to).await {
+                failed = failed.or(Some(error));
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Waits until nothing is in progress in any site; `false` where something is at the deadline.
@@ -151,9 +193,8 @@ impl LocalSwitch {
         };
         // They must not wait for what does not come.
         let back = async {
-            let before = self.read("lead").await?.into_iter().find_map(|led| led.before);
-            let before = before.ok_or_else(|| fail(ErrorKind::Conflict, "where they were led is not known".into()))?;
-            self.lead_all(lease, &LedTo::Site(before.clone())).await.map(|_| before)
+            let before = self.before().await?;
+            self.lead_back(lease, &LedTo::Site(before.clone())).await.map(|()| before)
         };
         match back.await {
             Ok(before) => {
@@ -161,14 +202,13 @@ impl LocalSwitch {
                 Err(fail(failed.kind(), context).caused_by(failed).without_effect())
             }
             Err(back) => {
-                let context = format!("they could not be held, nor led back: {back}");
+                let context = format!("they could not be held, nor led back everywhere: {back}");
                 Err(fail(failed.kind(), context).caused_by(failed))
             }
         }
     }
 
-    async fn change(&self, lease: LeaseEpoch, request: LeadConsumers) -> Result<Applied, StepError> {
-        let until = Instant::now() + request.deadline;
+    async fn change(&self, lease: LeaseEpoch, request: LeadConsumers, until: Instant) -> Result<Applied, StepError> {
         let to = match &request.to {
             Consumers::To(site) => match self.sites.iter().find(|known| known.as_str() == site) {
                 Some(site) => LedTo::Site(site.clone()),
@@ -178,7 +218,10 @@ impl LocalSwitch {
             Consumers::Nowhere => LedTo::Nowhere,
             _ => return Err(fail(ErrorKind::Unsupported, "this is not known here".into()).without_effect()),
         };
-        let _one_at_a_time = self.changing.lock().await;
+        let Ok(_one_at_a_time) = timeout_at(until, self.changing.lock()).await else {
+            let context = "another change of this switch did not end before the deadline";
+            return Err(fail(ErrorKind::Timeout, context.into()).without_effect());
+        };
         let seen = self.read("lead").await?;
         let is_so = seen
             .iter()
@@ -187,7 +230,7 @@ impl LocalSwitch {
             // The fronts refuse a lower epoch where nothing is to be changed, too.
             return self.lead_all(lease, &to).await;
         }
-        if request.deadline.is_zero() {
+        if Instant::now() >= until {
             return Err(fail(ErrorKind::Timeout, "no time was left to change anything".into()).without_effect());
         }
         if to == LedTo::Held {
@@ -229,7 +272,7 @@ impl ObserveSiteSwitch for LocalSwitch {
 #[async_trait]
 impl SiteSwitch for LocalSwitch {
     async fn lead(&self, lease: LeaseEpoch, request: LeadConsumers) -> Result<Applied, StepError> {
-        let switch = self.clone();
-        apart(NAME, ("lead", TARGET.into()), async move { switch.change(lease, request).await }).await
+        let (switch, until) = (self.clone(), Instant::now() + request.deadline);
+        apart(NAME, ("lead", TARGET.into()), async move { switch.change(lease, request, until).await }).await
     }
 }

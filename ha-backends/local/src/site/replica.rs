@@ -9,6 +9,7 @@ use ha_core::backend::{
 use ha_core::state::{LeaseEpoch, SiteEpoch};
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Settings, Topology};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::commands::{Asked, Commands};
@@ -119,11 +120,11 @@ impl CommandReplica {
     async fn act(
         &self,
         asked: Asked<'_>,
-        deadline: Duration,
+        until: Instant,
         is_so: impl FnOnce(&Status) -> bool + Send,
     ) -> Result<Applied, StepError> {
         let operation = asked.operation;
-        self.commands.act(asked, deadline.min(self.config.command_deadline)).await?;
+        self.commands.act(asked, until).await?;
         let found = self.status(operation).await.map_err(|error| self.commands.changed(operation, error))?;
         if is_so(&found) {
             return Ok(Applied::Applied);
@@ -134,7 +135,8 @@ impl CommandReplica {
     }
 
     async fn promoted(&self, lease: LeaseEpoch, request: PromoteReplica) -> Result<Applied, StepError> {
-        let _held = self.commands.pass(lease, "promote").await?;
+        let until = Instant::now() + request.deadline;
+        let _held = self.commands.pass(lease, "promote", until).await?;
         let (wanted, now) = (request.epoch, self.status("promote").await?.seen);
         if now.role == ReplicaRole::Primary && now.epoch == wanted {
             return Ok(Applied::AlreadySo);
@@ -146,21 +148,23 @@ impl CommandReplica {
         }
         let env = vec![("HA_SITE_EPOCH", wanted.number().to_string()), ("HA_EPOCH", lease.to_string())];
         let asked = Asked { operation: "promote", argv: &self.config.promote, env };
-        self.act(asked, request.deadline, |now| now.seen.role == ReplicaRole::Primary && now.seen.epoch == wanted).await
+        self.act(asked, until, |now| now.seen.role == ReplicaRole::Primary && now.seen.epoch == wanted).await
     }
 
     async fn demoted(&self, lease: LeaseEpoch, request: DemoteReplica) -> Result<Applied, StepError> {
-        let _held = self.commands.pass(lease, "demote").await?;
+        let until = Instant::now() + request.deadline;
+        let _held = self.commands.pass(lease, "demote", until).await?;
         if self.status("demote").await?.seen.role != ReplicaRole::Primary {
             return Ok(Applied::AlreadySo);
         }
         let asked =
             Asked { operation: "demote", argv: &self.config.demote, env: vec![("HA_EPOCH", lease.to_string())] };
-        self.act(asked, request.deadline, |now| now.seen.role != ReplicaRole::Primary).await
+        self.act(asked, until, |now| now.seen.role != ReplicaRole::Primary).await
     }
 
     async fn followed(&self, lease: LeaseEpoch, request: FollowReplica) -> Result<Applied, StepError> {
-        let _held = self.commands.pass(lease, "follow").await?;
+        let until = Instant::now() + request.deadline;
+        let _held = self.commands.pass(lease, "follow", until).await?;
         let of = request.of.as_str();
         if !self.config.others.iter().any(|other| other == of) {
             let context = format!("there is no other site {of}");
@@ -176,7 +180,7 @@ impl CommandReplica {
         let follows = |now: &Status| {
             now.seen.role == ReplicaRole::Standby && now.follows.as_deref().is_none_or(|follows| follows == of)
         };
-        self.act(asked, request.deadline, follows).await
+        self.act(asked, until, follows).await
     }
 }
 

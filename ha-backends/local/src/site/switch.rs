@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, Consumers, ErrorKind, LeadConsumers, ObserveSiteSwitch, SiteSwitch, StepError};
+use ha_core::backend::{
+    Applied, Consumers, Effect, ErrorKind, LeadConsumers, ObserveSiteSwitch, SiteSwitch, StepError,
+};
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Settings, Topology};
@@ -30,8 +32,8 @@ pub struct CommandSwitchConfig {
     pub lead: Vec<String>,
     /// Whether `lead` can hold consumers: it returns when none of their requests is in progress. Default: it cannot.
     pub holds: bool,
-    /// How long consumers may go on to where they were led before: the TTL of a DNS record. A lead is done when it is over.
-    /// Default 0.
+    /// How long consumers may go on to where they were led before: the TTL of a DNS record. A lead is done when it is over, counted
+    /// from the end of the command; a hold is, when what they began meanwhile has ended too. Default 0.
     pub ttl: Duration,
     /// How long each of the commands may take. Default 10 min.
     pub command_deadline: Duration,
@@ -42,6 +44,9 @@ const HELD: &str = "held";
 const NOWHERE: &str = "nowhere";
 /// Made when consumers are led elsewhere, and removed when the TTL is over.
 const LEADING: &str = ".ha-leading";
+/// What is in it while `lead` runs, and when it has ended.
+const BEGUN: &str = "lead has begun\n";
+const ENDED: &str = "lead has ended\n";
 const SWITCH: &str = "switch";
 
 impl CommandSwitchConfig {
@@ -126,14 +131,32 @@ impl CommandSwitch {
 
     /// Returns how long consumers may still go on to where they were led before.
     fn left_of_ttl(&self) -> Duration {
+        if self.config.ttl.is_zero() {
+            return Duration::ZERO;
+        }
         let began = std::fs::metadata(self.leading()).and_then(|found| found.modified());
         // A clock that was set back, or a file that cannot be read, is as if it had just been made.
         let since = |began: SystemTime| SystemTime::now().duration_since(began).unwrap_or_default();
+        // A lead that was broken off may have changed the record as late as its command may end.
+        let late = if self.is_broken_off() { self.config.command_deadline } else { Duration::ZERO };
         match began {
-            Ok(began) => self.config.ttl.saturating_sub(since(began)),
+            Ok(began) => self.config.ttl.saturating_add(late).saturating_sub(since(began)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Duration::ZERO,
             Err(_) => self.config.ttl,
         }
+    }
+
+    /// Tells whether a lead began of which nobody knows when it ended.
+    fn is_broken_off(&self) -> bool {
+        std::fs::read_to_string(self.leading()).is_ok_and(|text| text == BEGUN)
+    }
+
+    /// Keeps for whoever asks next how far a lead is.
+    fn mark(&self, how_far: &str) -> Result<(), StepError> {
+        std::fs::write(self.leading(), how_far).map_err(|error| {
+            let context = format!("{} cannot be written: {error}", self.leading().display());
+            self.commands.error(ErrorKind::Denied, "lead", context)
+        })
     }
 
     fn leading(&self) -> PathBuf {
@@ -141,7 +164,7 @@ impl CommandSwitch {
     }
 
     /// Runs `lead`, and holds what `status` says behind it against what was asked for.
-    async fn act(&self, lease: LeaseEpoch, to: &Consumers, deadline: Duration) -> Result<(), StepError> {
+    async fn act(&self, lease: LeaseEpoch, to: &Consumers, until: Instant) -> Result<(), StepError> {
         let word = match to {
             Consumers::To(site) => site.as_str(),
             Consumers::Held => HELD,
@@ -149,7 +172,7 @@ impl CommandSwitch {
         };
         let env = vec![("HA_CONSUMERS", word.to_string()), ("HA_EPOCH", lease.to_string())];
         let asked = Asked { operation: "lead", argv: &self.config.lead, env };
-        self.commands.act(asked, deadline.min(self.config.command_deadline)).await?;
+        self.commands.act(asked, until).await?;
         let found = self.status("lead").await.map_err(|error| self.commands.changed("lead", error))?;
         if found == Led::All(to.clone()) {
             return Ok(());
@@ -158,17 +181,52 @@ impl CommandSwitch {
         Err(self.commands.error(ErrorKind::Conflict, "lead", context))
     }
 
-    async fn hold(&self, lease: LeaseEpoch, before: Led, deadline: Duration) -> Result<Applied, StepError> {
-        let Err(error) = self.act(lease, &Consumers::Held, deadline).await else { return Ok(Applied::Applied) };
+    /// Changes the record; the TTL begins when the last answer with the old one may have been given.
+    async fn record(&self, lease: LeaseEpoch, to: &Consumers, until: Instant) -> Result<(), StepError> {
+        // From before the change on: whoever asks in between, or after a crash, is told that it is not over.
+        let over = self.left_of_ttl().is_zero();
+        self.mark(BEGUN).map_err(StepError::without_effect)?;
+        let acted = self.act(lease, to, until).await;
+        if over && acted.as_ref().is_err_and(|error| error.effect() == Effect::None) {
+            let _ = std::fs::remove_file(self.leading());
+            return acted;
+        }
+        let marked = self.mark(ENDED);
+        acted.and(marked)
+    }
+
+    /// Leads consumers there, and waits until nobody goes on to where they were led before.
+    async fn bring(&self, lease: LeaseEpoch, to: &Consumers, is_so: bool, until: Instant) -> Result<(), StepError> {
+        if !is_so {
+            self.record(lease, to, until - self.config.ttl).await?;
+        } else if self.is_broken_off() {
+            self.mark(ENDED)?;
+        }
+        sleep(self.left_of_ttl()).await;
+        let _ = std::fs::remove_file(self.leading());
+        Ok(())
+    }
+
+    async fn hold(&self, lease: LeaseEpoch, before: Led, until: Instant) -> Result<Applied, StepError> {
+        let is_so = before == Led::All(Consumers::Held);
+        let held = async {
+            self.bring(lease, &Consumers::Held, is_so, until).await?;
+            // Who went on for the TTL may have begun requests.
+            let now = self.status("lead").await.map_err(|error| self.commands.changed("lead", error))?;
+            if now == Led::All(Consumers::Held) { Ok(()) } else { self.act(lease, &Consumers::Held, until).await }
+        };
+        let Err(error) = held.await else { return Ok(Applied::Applied) };
         let Led::All(before @ Consumers::To(_)) = before else { return Err(error) };
-        if error.effect() == ha_core::backend::Effect::None {
+        if error.effect() == Effect::None {
             return Err(error);
         }
         // They must not wait for what does not come.
-        match self.act(lease, &before, self.config.command_deadline).await {
+        match self.record(lease, &before, Instant::now() + self.config.command_deadline).await {
             Ok(()) => {
                 let context = format!("they could not be held, and are {before} again");
-                Err(self.commands.error(error.kind(), "lead", context).caused_by(error).without_effect())
+                let error = self.commands.error(error.kind(), "lead", context).caused_by(error);
+                // For the TTL some may still be held.
+                Err(if self.config.ttl.is_zero() { error.without_effect() } else { error })
             }
             Err(back) => {
                 let context = format!("they could not be held, nor led back: {back}");
@@ -189,36 +247,20 @@ impl CommandSwitch {
             }
             _ => {}
         }
-        let _held = self.commands.pass(lease, "lead").await?;
+        let _held = self.commands.pass(lease, "lead", until).await?;
         let before = self.status("lead").await?;
         let is_so = before == Led::All(request.to.clone());
         if is_so && self.left_of_ttl().is_zero() {
             return Ok(Applied::AlreadySo);
         }
-        if request.deadline <= self.config.ttl {
+        if Instant::now() + self.config.ttl >= until {
             let context = format!("the TTL of {:?} does not fit into the deadline", self.config.ttl);
             return refuse(ErrorKind::Timeout, context);
         }
         if request.to == Consumers::Held {
-            return self.hold(lease, before, until.saturating_duration_since(Instant::now())).await;
+            return self.hold(lease, before, until).await;
         }
-        if !is_so {
-            // From before the change on: whoever asks in between, or after a crash, is told that it is not over.
-            std::fs::write(self.leading(), "led elsewhere\n").map_err(|error| {
-                let context = format!("{} cannot be written: {error}", self.leading().display());
-                self.commands.error(ErrorKind::Denied, "lead", context).without_effect()
-            })?;
-            let left = until.saturating_duration_since(Instant::now()).saturating_sub(self.config.ttl);
-            self.act(lease, &request.to, left).await?;
-            // The TTL begins when the last answer with the old record may have been given.
-            std::fs::write(self.leading(), "led elsewhere\n").map_err(|error| {
-                let context = format!("{} cannot be written: {error}", self.leading().display());
-                self.commands.error(ErrorKind::Denied, "lead", context)
-            })?;
-        }
-        sleep(self.left_of_ttl()).await;
-        let _ = std::fs::remove_file(self.leading());
-        Ok(Applied::Applied)
+        self.bring(lease, &request.to, is_so, until).await.map(|()| Applied::Applied)
     }
 }
 

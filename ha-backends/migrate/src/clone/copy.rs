@@ -5,9 +5,11 @@ use std::process::{Output, Stdio};
 use ha_core::backend::{ErrorKind, LeaseEpoch, StepError};
 use ha_core::state::CloneStage;
 use tokio::process::Command;
+use tokio::time::Instant;
 
 use super::{Cloning, Stage};
 use crate::connect::UrlConnect;
+use crate::jdbc::Tls;
 use crate::{Connect, Dialect};
 
 /// What the sessions of a copy call themselves.
@@ -15,24 +17,28 @@ pub(super) const APPLICATION: &str = "ha-clone";
 /// What a file of SQLite may have beside it, and the copy that is not whole yet.
 pub(super) const RESTS: [&str; 7] =
     ["-wal", "-shm", "-journal", PART, ".ha-part-wal", ".ha-part-shm", ".ha-part-journal"];
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "its copy is made in a file beside it"))]
 const PART: &str = ".ha-part";
 
+/// Tells whether a copy of a file was begun and has not taken its place.
+pub(super) fn is_in_part(clone: &UrlConnect) -> bool {
+    clone.file().is_some_and(|path| std::path::Path::new(&format!("{path}{PART}")).exists())
+}
+
 impl Cloning {
-    pub(super) async fn copy(&self, epoch: LeaseEpoch) -> Result<(), StepError> {
+    pub(super) async fn copy(&self, epoch: LeaseEpoch, until: Instant) -> Result<(), StepError> {
         match self.dialect() {
-            Dialect::Sqlite => self.copy_file(epoch).await,
-            Dialect::Postgres => self.pipe(self.pg_dump().await?, self.pg_restore().await?, epoch).await,
-            Dialect::MariaDb => self.pipe_mysql("mariadb-dump", "mariadb", epoch).await,
+            Dialect::Sqlite => self.copy_file(epoch, until).await,
+            Dialect::Postgres => self.pipe(self.pg_dump().await?, self.pg_restore().await?, epoch, until).await,
+            Dialect::MariaDb => self.pipe_mysql("mariadb-dump", "mariadb", epoch, until).await,
             Dialect::Db2 | Dialect::H2 | Dialect::MySql | Dialect::Oracle | Dialect::SqlServer => {
-                self.pipe_mysql("mysqldump", "mysql", epoch).await
+                self.pipe_mysql("mysqldump", "mysql", epoch, until).await
             }
         }
     }
 
     /// Copies into a file beside it, which takes its place when it is whole.
     #[cfg(feature = "sqlite")]
-    async fn copy_file(&self, epoch: LeaseEpoch) -> Result<(), StepError> {
+    async fn copy_file(&self, epoch: LeaseEpoch, until: Instant) -> Result<(), StepError> {
         use crate::SessionRole;
 
         let Some(path) = self.clone.file() else { return Err(self.error(ErrorKind::Conflict, "it is no file")) };
@@ -50,7 +56,7 @@ impl Cloning {
         if mode.first().and_then(|row| row.first()?.as_deref()) == Some("wal") {
             copy.query("PRAGMA journal_mode = WAL").await.map_err(failed)?;
         }
-        self.thaw_copy(&mut *copy).await.map_err(failed)?;
+        self.thaw_copy(&mut *copy, until).await.map_err(failed)?;
         Stage::of(self).set_in(&mut *copy, CloneStage::Copied).await.map_err(failed)?;
         // The last session writes what waits into the file, and removes what is beside it.
         drop(copy);
@@ -60,15 +66,15 @@ impl Cloning {
     }
 
     #[cfg(not(feature = "sqlite"))]
-    async fn copy_file(&self, _: LeaseEpoch) -> Result<(), StepError> {
+    async fn copy_file(&self, _: LeaseEpoch, _: Instant) -> Result<(), StepError> {
         Err(self.error(ErrorKind::Unsupported, "no driver for SQLite is built in").without_effect())
     }
 
-    /// What came with the copy and refuses writes is taken out of it.
-    async fn thaw_copy(&self, session: &mut dyn crate::Session) -> Result<(), crate::DbError> {
+    /// What came with the copy and refuses writes is taken out of it. The session that brought it may end a moment later.
+    async fn thaw_copy(&self, session: &mut dyn crate::Session, until: Instant) -> Result<(), crate::DbError> {
         let tables = super::Freeze::read(session, self.dialect(), &self.own()).await?;
         for statement in tables.statements(false) {
-            session.execute(&statement.sql).await?;
+            super::retried(session, &statement.sql, until).await?;
         }
         Ok(())
     }
@@ -107,23 +113,30 @@ impl Cloning {
         if let Some(password) = &reach.password {
             command.env("PGPASSWORD", password.expose());
         }
-        if let Some(mode) = reach.tls {
-            command.env("PGSSLMODE", mode);
-        }
+        command.env(
+            "PGSSLMODE",
+            match reach.tls {
+                Tls::Disable => "disable",
+                Tls::Prefer => "prefer",
+                Tls::Require => "require",
+                Tls::VerifyCa => "verify-ca",
+                Tls::VerifyFull => "verify-full",
+            },
+        );
         if let Some(authority) = &reach.authority {
             command.env("PGSSLROOTCERT", authority);
         }
         Ok(command)
     }
 
-    async fn pipe_mysql(&self, dump: &str, restore: &str, epoch: LeaseEpoch) -> Result<(), StepError> {
+    async fn pipe_mysql(&self, dump: &str, restore: &str, epoch: LeaseEpoch, until: Instant) -> Result<(), StepError> {
         let mut dump = self.as_mysql(self.tool(dump), &self.source).await?;
         dump.args(["--single-transaction", "--quick", "--routines", "--triggers", "--hex-blob"]).stdout(Stdio::piped());
         let mut restore = self.as_mysql(self.tool(restore), &self.clone).await?;
         restore.stdout(Stdio::null());
         dump.arg(self.database_of(&self.source).await?);
         restore.arg(self.database_of(&self.clone).await?);
-        self.pipe(dump, restore, epoch).await
+        self.pipe(dump, restore, epoch, until).await
     }
 
     async fn database_of(&self, of: &UrlConnect) -> Result<String, StepError> {
@@ -133,12 +146,20 @@ impl Cloning {
     async fn as_mysql(&self, mut command: Command, of: &UrlConnect) -> Result<Command, StepError> {
         let reach = of.reach().await.map_err(|error| self.failed("the password", &error).without_effect())?;
         // First, or it is not heeded: what the account's own files say is not asked for.
-        command.arg("--no-defaults").arg("--protocol=tcp");
-        command.arg(format!("--host={}", reach.host)).arg(format!("--port={}", reach.port));
+        command.arg("--no-defaults");
+        match &reach.socket {
+            Some(socket) => command.arg("--protocol=socket").arg(format!("--socket={socket}")),
+            None => command
+                .arg("--protocol=tcp")
+                .arg(format!("--host={}", reach.host))
+                .arg(format!("--port={}", reach.port)),
+        };
         command.arg(format!("--user={}", reach.user));
         if let Some(password) = &reach.password {
             command.env("MYSQL_PWD", password.expose());
         }
+        let tls = mysql_tls(self.dialect(), reach.tls);
+        command.args(tls.map_err(|what| self.error(ErrorKind::Unsupported, what).without_effect())?);
         if let Some(authority) = &reach.authority {
             command.arg(format!("--ssl-ca={}", authority.display()));
         }
@@ -146,7 +167,13 @@ impl Cloning {
     }
 
     /// Lets one program read what the other writes, and waits for both.
-    async fn pipe(&self, mut dump: Command, mut restore: Command, epoch: LeaseEpoch) -> Result<(), StepError> {
+    async fn pipe(
+        &self,
+        mut dump: Command,
+        mut restore: Command,
+        epoch: LeaseEpoch,
+        until: Instant,
+    ) -> Result<(), StepError> {
         let mut dumping = dump.spawn().map_err(|error| self.unstarted(&dump, &error))?;
         let out = dumping.stdout.take().and_then(|out| TryInto::<Stdio>::try_into(out).ok());
         let Some(out) = out else { return Err(self.error(ErrorKind::Conflict, "the dump has no output")) };
@@ -154,11 +181,18 @@ impl Cloning {
         // The end that this process holds would keep the reader waiting.
         restore.stdin(Stdio::null());
         let (dumped, restored) = tokio::join!(dumping.wait_with_output(), restoring.wait_with_output());
-        self.ended(&dump, dumped)?;
-        self.ended(&restore, restored)?;
+        // A restore that fails ends the dump too, and the dump's complaint is of that.
+        match (self.ended(&restore, restored), self.ended(&dump, dumped)) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Ok(())) | (Ok(()), Err(error)) => return Err(error),
+            (Err(restored), Err(dumped)) => {
+                let what = format!("{restored}; and {dumped}");
+                return Err(self.error(restored.kind(), what).caused_by(restored));
+            }
+        }
         let failed = |error: crate::DbError| self.failed("the copy", &error);
         let mut clone = self.open(&self.clone).await?;
-        self.thaw_copy(&mut *clone).await.map_err(failed)?;
+        self.thaw_copy(&mut *clone, until).await.map_err(failed)?;
         self.fence(epoch).await?;
         Stage::of(self).set_in(&mut *clone, CloneStage::Copied).await.map_err(failed)
     }
@@ -180,5 +214,47 @@ impl Cloning {
         let skip = said.chars().count().saturating_sub(400);
         let tail: String = said.chars().skip(skip).collect();
         Err(self.error(ErrorKind::Conflict, format!("{program} ended with {}: {tail}", output.status)))
+    }
+}
+
+/// Says of TLS to the programs of MariaDB or MySQL what the URL says of it.
+fn mysql_tls(dialect: Dialect, tls: Tls) -> Result<&'static [&'static str], &'static str> {
+    Ok(match (dialect, tls) {
+        (Dialect::MariaDb, Tls::Disable) => &["--skip-ssl"],
+        (_, Tls::Disable | Tls::Prefer) => &[],
+        // They go on in clear text where the server offers no TLS (measured on 10.11), unless they verify its certificate.
+        (Dialect::MariaDb, Tls::Require) => {
+            return Err(
+                "the programs that copy a MariaDB cannot be made to insist on TLS without a verified certificate: give \
+                        sslMode=verify-full and serverSslCert, or sslMode=disable",
+            );
+        }
+        // They verify the name too, as the driver does here.
+        (Dialect::MariaDb, Tls::VerifyCa | Tls::VerifyFull) => &["--ssl", "--ssl-verify-server-cert"],
+        (_, Tls::Require) => &["--ssl-mode=REQUIRED"],
+        (_, Tls::VerifyCa) => &["--ssl-mode=VERIFY_CA"],
+        (_, Tls::VerifyFull) => &["--ssl-mode=VERIFY_IDENTITY"],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_never_less_careful_of_tls_than_the_url() {
+        for (dialect, tls, expected) in [
+            (Dialect::MariaDb, Tls::Disable, Some("--skip-ssl")),
+            (Dialect::MariaDb, Tls::Require, None),
+            (Dialect::MariaDb, Tls::VerifyCa, Some("--ssl --ssl-verify-server-cert")),
+            (Dialect::MariaDb, Tls::VerifyFull, Some("--ssl --ssl-verify-server-cert")),
+            (Dialect::MySql, Tls::Prefer, Some("")),
+            (Dialect::MySql, Tls::Require, Some("--ssl-mode=REQUIRED")),
+            (Dialect::MySql, Tls::VerifyCa, Some("--ssl-mode=VERIFY_CA")),
+            (Dialect::MySql, Tls::VerifyFull, Some("--ssl-mode=VERIFY_IDENTITY")),
+        ] {
+            let words = mysql_tls(dialect, tls).ok().map(|words| words.join(" "));
+            assert_eq!(words.as_deref(), expected, "{dialect} {tls:?}");
+        }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Freeze {
     tables: Vec<Table>,
     /// How many triggers a table has that refuses all writes.
     needed: u64,
+    /// A subscription that writes rows past the triggers.
+    applying: Option<String>,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,10 @@ const POSTGRES: &str = "SELECT n.nspname, c.relname, (SELECT count(*) FROM pg_tr
      AND g.tgname = 'ha_frozen' AND g.tgenabled = 'A') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
      AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY 1, 2";
+// What applies a subscription fires no statement's trigger, and ends a moment after it was disabled.
+const APPLYING: &str = "SELECT s.subname FROM pg_subscription s \
+     WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND (s.subenabled \
+     OR EXISTS (SELECT 1 FROM pg_stat_subscription a WHERE a.subname = s.subname AND a.pid IS NOT NULL)) LIMIT 1";
 const MYSQL: &str = "SELECT '', t.table_name, (SELECT count(*) FROM information_schema.triggers g WHERE g.trigger_schema = DATABASE() \
      AND g.event_object_table = t.table_name AND left(g.trigger_name, 10) = 'ha_frozen_') FROM information_schema.tables t \
      WHERE t.table_schema = DATABASE() AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY t.table_name";
@@ -65,7 +71,17 @@ impl Freeze {
                 tables.push(Table { schema: schema.clone(), name: name.clone(), triggers });
             }
         }
-        Ok(Self { dialect, tables, needed: if dialect == Dialect::Postgres { 1 } else { 3 } })
+        let mut applying = None;
+        if dialect == Dialect::Postgres {
+            let subscriptions = session.query(APPLYING).await?;
+            applying = subscriptions.into_iter().flatten().flatten().next().map(|name| ident(dialect, &name));
+        }
+        Ok(Self { dialect, tables, needed: if dialect == Dialect::Postgres { 1 } else { 3 }, applying })
+    }
+
+    /// Names a subscription that writes rows past the triggers, quoted.
+    pub(super) fn applying(&self) -> Option<&str> {
+        self.applying.as_deref()
     }
 
     pub(super) fn is_empty(&self) -> bool {

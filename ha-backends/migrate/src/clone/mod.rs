@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{CloneDatabase, Cloned, Database, ErrorKind, LeaseEpoch, Migrate, StepError, TakeCloneStep};
 use ha_core::state::{CloneStage, CloneStep, Copies, Schema, Source};
+use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{UrlConnect, UrlError};
 use crate::history::Tables;
@@ -20,6 +21,7 @@ use crate::{
     Connect, DbError, DbErrorKind, Dialect, MigrateBackend, MigrateConfig, MigrateError, Session, SessionRole,
 };
 
+use crate::script::Scripts;
 use freeze::{Freeze, retried};
 use stage::Stage;
 
@@ -30,13 +32,15 @@ use stage::Stage;
 ///
 /// Every table of the source refuses writes by triggers of its own: sessions that are open obey them as new ones do, an administrator's
 /// too, and a restart changes nothing. Readers go on. `TRUNCATE` is refused by PostgreSQL alone, and definitions can be changed
-/// everywhere.
+/// everywhere. Rows that a subscription of PostgreSQL applies fire no such trigger: while one is enabled, nothing is frozen.
 #[derive(Clone, Debug)]
 pub struct Cloning {
     pub(crate) source: Arc<UrlConnect>,
     pub(crate) clone: Arc<UrlConnect>,
-    /// Runs the scripts on the clone.
-    migrates: Box<MigrateBackend>,
+    /// What the scripts are run on the clone with.
+    of_clone: MigrateConfig,
+    /// Runs the scripts on the clone, once they were given.
+    migrates: Option<Box<MigrateBackend>>,
     tables: Tables,
     prefix: String,
     /// Where the client programs are; else on the path.
@@ -69,27 +73,36 @@ pub enum CloningError {
 }
 
 impl Cloning {
-    /// Clones the database of a configuration into another one, where the same scripts are run.
+    /// Clones the database of a configuration into another one. Every step but the migration of the clone can be taken without its
+    /// scripts: what is wrong with them never keeps a database frozen.
     ///
     /// # Errors
     /// [`CloningError`].
-    pub fn new(config: &MigrateConfig, scripts: crate::script::Scripts) -> Result<Self, CloningError> {
+    pub fn new(config: &MigrateConfig) -> Result<Self, CloningError> {
         let (source, clone) = Self::ends(config)?;
         let (source, clone) = (Arc::new(source), Arc::new(clone));
         // Sessions of old releases are told by user or application: they use the source, and stay there.
         let of_clone = MigrateConfig { old_sessions: Vec::new(), ..config.clone() };
-        let migrates = Box::new(of_clone.backend(clone.clone(), scripts)?);
         let tables = Tables::new(source.dialect(), &config.prefix)
             .map_err(|error| MigrateError::Unsupported(error.to_string()))?;
         let (prefix, tools) = (config.prefix.clone(), config.clone_tools.clone());
-        Ok(Self { source, clone, migrates, tables, prefix, tools })
+        Ok(Self { source, clone, of_clone, migrates: None, tables, prefix, tools })
+    }
+
+    /// Runs these scripts on the clone.
+    ///
+    /// # Errors
+    /// [`CloningError`].
+    pub fn with_scripts(mut self, scripts: Scripts) -> Result<Self, CloningError> {
+        self.migrates = Some(Box::new(self.of_clone.backend(self.clone.clone(), scripts)?));
+        Ok(self)
     }
 
     /// Reads both URLs.
     ///
     /// # Errors
     /// [`CloningError`].
-    pub(crate) fn ends(config: &MigrateConfig) -> Result<(UrlConnect, UrlConnect), CloningError> {
+    fn ends(config: &MigrateConfig) -> Result<(UrlConnect, UrlConnect), CloningError> {
         let connect = |url: &str| {
             let connect = UrlConnect::new(url, config.limits)?;
             Ok::<_, UrlError>(connect.with_user(config.user.clone()).with_password(config.password.clone()))
@@ -131,10 +144,22 @@ impl Cloning {
     }
 
     async fn open(&self, connect: &UrlConnect) -> Result<Box<dyn Session>, StepError> {
-        connect
-            .open(SessionRole::Migrator)
-            .await
-            .map_err(|error| self.failed(connect.target(), &error).without_effect())
+        let failed = |error: DbError| self.failed(connect.target(), &error).without_effect();
+        let mut session = connect.open(SessionRole::Migrator).await.map_err(failed)?;
+        if self.dialect() == Dialect::Postgres {
+            // A dump brings every other schema with it, and takes this one as there.
+            let schema = session.query("SELECT current_schema()").await.map_err(failed)?;
+            let schema = schema.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
+            if schema != "public" {
+                let what = format!(
+                    "{}: its first schema is {schema:?}, and only what has public there can be cloned: leave currentSchema out, \
+                     and set no other search_path for the user",
+                    connect.target()
+                );
+                return Err(self.error(ErrorKind::Unsupported, what).without_effect());
+            }
+        }
+        Ok(session)
     }
 
     async fn read(&self) -> Result<Copies, StepError> {
@@ -163,6 +188,14 @@ impl Cloning {
         let raise = format!("UPDATE {lock} SET lease = {lease} WHERE id = 1 AND lease < {lease}");
         session.execute(&raise).await.map_err(failed)?;
         let seen = session.query(&format!("SELECT lease FROM {lock} WHERE id = 1")).await.map_err(failed)?;
+        if seen.is_empty() {
+            let what = format!(
+                "the table {lock} of {} has no row with id 1, which keeps the highest lease: put it back, with the lease {lease} or the \
+                 highest one that was given out",
+                self.source.target()
+            );
+            return Err(self.error(ErrorKind::Conflict, what).without_effect());
+        }
         if number(&seen, 0) > lease {
             let what = format!("lease {lease} is not the highest: {} was seen", number(&seen, 0));
             return Err(self.error(ErrorKind::Fenced, what).without_effect());
@@ -170,13 +203,13 @@ impl Cloning {
         Ok(())
     }
 
-    async fn take(&self, epoch: LeaseEpoch, request: TakeCloneStep) -> Result<Cloned, StepError> {
+    async fn take(&self, epoch: LeaseEpoch, request: TakeCloneStep, until: Instant) -> Result<Cloned, StepError> {
         match request.step {
-            CloneStep::Freeze => self.freeze(&self.source, true, request.deadline).await,
-            CloneStep::Thaw => self.freeze(&self.source, false, request.deadline).await,
+            CloneStep::Freeze => self.freeze(&self.source, true, until).await,
+            CloneStep::Thaw => self.freeze(&self.source, false, until).await,
             CloneStep::Copy => {
                 Stage::of(self).empty().await?;
-                self.copy(epoch).await?;
+                self.copy(epoch, until).await?;
                 self.counted().await
             }
             CloneStep::Compare => {
@@ -185,19 +218,24 @@ impl Cloning {
                 Ok(compared)
             }
             CloneStep::Migrate => {
+                let Some(migrates) = &self.migrates else {
+                    let what = "no scripts were given to run on the clone";
+                    return Err(self.error(ErrorKind::Unsupported, what).without_effect());
+                };
                 Stage::of(self).set(CloneStage::Migrating).await?;
                 // What was broken off may have frozen it already.
-                self.freeze(&self.clone, false, request.deadline).await?;
-                let mut migrate = Migrate::new(Schema::Contracted).with_deadline(request.deadline);
+                self.freeze(&self.clone, false, until).await?;
+                let left = until.saturating_duration_since(Instant::now());
+                let mut migrate = Migrate::new(Schema::Contracted).with_deadline(left);
                 migrate.permit = request.permit;
-                self.run_scripts(epoch, migrate).await?;
-                let frozen = self.freeze(&self.clone, true, request.deadline).await?;
+                run_scripts(migrates, epoch, migrate).await?;
+                let frozen = self.freeze(&self.clone, true, until).await?;
                 Stage::of(self).set(CloneStage::Migrated).await?;
                 Ok(frozen)
             }
             CloneStep::Open => {
                 Stage::of(self).set(CloneStage::Open).await?;
-                self.freeze(&self.clone, false, request.deadline).await
+                self.freeze(&self.clone, false, until).await
             }
             CloneStep::Drop => {
                 Stage::of(self).drop_all().await?;
@@ -206,24 +244,19 @@ impl Cloning {
         }
     }
 
-    /// Runs the scripts, once whoever runs some there has ended: a controller that died, or its session that is not gone yet.
-    async fn run_scripts(&self, epoch: LeaseEpoch, migrate: Migrate) -> Result<(), StepError> {
-        loop {
-            match self.migrates.migrate(epoch, migrate.clone()).await {
-                Err(error) if error.kind() == ErrorKind::Busy => tokio::time::sleep(AGAIN).await,
-                migrated => return migrated.map(drop),
-            }
-        }
-    }
-
     /// Lets every table of a database refuse writes, or take them.
-    async fn freeze(&self, of: &UrlConnect, frozen: bool, deadline: Duration) -> Result<Cloned, StepError> {
+    async fn freeze(&self, of: &UrlConnect, frozen: bool, until: Instant) -> Result<Cloned, StepError> {
         let failed = |error: DbError| self.failed("the tables", &error);
         let mut session = self.open(of).await?;
-        let until = tokio::time::Instant::now() + deadline;
         let tables = Freeze::read(&mut *session, self.dialect(), &self.own()).await.map_err(failed)?;
         if frozen && tables.is_empty() {
             return Err(self.error(ErrorKind::Conflict, "the database has no tables").without_effect());
+        }
+        if let Some(applying) = tables.applying().filter(|_| frozen) {
+            let what = format!(
+                "the subscription {applying} writes rows that no trigger refuses: ALTER SUBSCRIPTION {applying} DISABLE, and freeze again"
+            );
+            return Err(self.error(ErrorKind::Conflict, what).without_effect());
         }
         for statement in tables.statements(frozen) {
             retried(&mut *session, &statement.sql, until).await.map_err(|error| {
@@ -242,7 +275,9 @@ impl Cloning {
         let tables = Freeze::read(&mut *session, self.dialect(), &self.own()).await.map_err(failed)?;
         let mut rows = 0;
         for table in tables.names() {
-            let sql = format!("SELECT count(*) FROM {table}");
+            // Of a table with children each has its own rows.
+            let only = if self.dialect() == Dialect::Postgres { "ONLY " } else { "" };
+            let sql = format!("SELECT count(*) FROM {only}{table}");
             rows += number(&session.query(&sql).await.map_err(failed)?, 0);
         }
         Ok(Cloned::new(tables.count(), rows))
@@ -252,6 +287,16 @@ impl Cloning {
 const OP: &str = "clone_step";
 /// How often a migration is asked for again while another one is at work.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// Runs the scripts, once whoever runs some there has ended: a controller that died, or its session that is not gone yet.
+async fn run_scripts(migrates: &MigrateBackend, epoch: LeaseEpoch, migrate: Migrate) -> Result<(), StepError> {
+    loop {
+        match migrates.migrate(epoch, migrate.clone()).await {
+            Err(error) if error.kind() == ErrorKind::Busy => tokio::time::sleep(AGAIN).await,
+            migrated => return migrated.map(drop),
+        }
+    }
+}
 
 /// The number in a column of the first row; 0 where there is none.
 fn number(rows: &crate::Rows, column: usize) -> u64 {
@@ -270,6 +315,7 @@ impl CloneDatabase for Cloning {
 
     async fn clone_step(&self, epoch: LeaseEpoch, request: TakeCloneStep) -> Result<Cloned, StepError> {
         let (step, deadline) = (request.step, request.deadline);
+        let until = Instant::now() + deadline;
         if step == CloneStep::Migrate && request.permit.is_none() {
             let what = "the scripts remove what the old release needs: it needs a permit";
             return Err(self.error(ErrorKind::Denied, what).without_effect());
@@ -281,7 +327,7 @@ impl CloneDatabase for Cloning {
         if copies.has(step) {
             return Ok(Cloned::default());
         }
-        match tokio::time::timeout(deadline, self.take(epoch, request)).await {
+        match timeout_at(until, self.take(epoch, request, until)).await {
             Ok(taken) => taken,
             Err(_) => Err(self.error(ErrorKind::Timeout, format!("{step} did not end in {deadline:?}"))),
         }
@@ -292,7 +338,7 @@ impl Freeze {
     fn source(&self) -> Source {
         match self.frozen() {
             0 => Source::Open,
-            frozen if frozen == self.count() && self.is_whole() => Source::Frozen,
+            frozen if frozen == self.count() && self.is_whole() && self.applying().is_none() => Source::Frozen,
             _ => Source::Freezing,
         }
     }

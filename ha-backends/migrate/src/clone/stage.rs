@@ -1,13 +1,16 @@
 //! How far a clone is: a table of its own there says so.
 
+use std::time::Duration;
+
 use ha_core::backend::{ErrorKind, StepError};
 use ha_core::state::CloneStage;
+use tokio::time::{Instant, sleep};
 
 use super::freeze::Freeze;
 use super::{Cloning, number};
 use crate::connect::UrlConnect;
 use crate::history::ident;
-use crate::{Connect, DbError, Dialect, Session};
+use crate::{Connect, DbError, DbErrorKind, Dialect, Session};
 
 pub(super) struct Stage<'a>(&'a Cloning);
 
@@ -37,7 +40,7 @@ impl<'a> Stage<'a> {
     /// Reads it.
     pub(super) async fn read(&self) -> Result<CloneStage, StepError> {
         if self.0.clone.is_no_file() {
-            return Ok(CloneStage::Absent);
+            return Ok(if super::copy::is_in_part(&self.0.clone) { CloneStage::Copying } else { CloneStage::Absent });
         }
         let mut session = self.0.open(&self.0.clone).await?;
         self.read_in(&mut *session).await.map_err(|error| self.failed(&error).without_effect())
@@ -47,8 +50,9 @@ impl<'a> Stage<'a> {
         let own = format!("{}_clone", self.0.prefix);
         let all = Freeze::read(session, self.0.dialect(), &[]).await?;
         if !all.tables().any(|(_, name)| name == own) {
-            let others = number(&session.query(&self.0.tables.count_others()).await?, 0);
-            return Ok(if all.is_empty() && others == 0 { CloneStage::Absent } else { CloneStage::Occupied });
+            // Whatever a copy would remove first is somebody's.
+            let contents = self.contents(session).await?;
+            return Ok(if all.is_empty() && contents.is_empty() { CloneStage::Absent } else { CloneStage::Occupied });
         }
         let rows = session.query(&format!("SELECT stage FROM {}", self.table())).await?;
         let written = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
@@ -101,7 +105,11 @@ impl<'a> Stage<'a> {
         let mut session = self.0.open(&self.0.clone).await?;
         let removed = async {
             self.set_in(&mut *session, CloneStage::Copying).await?;
-            for statement in self.removing(&mut *session).await? {
+            self.end_copies(&mut *session).await?;
+            if self.0.dialect() != Dialect::Postgres {
+                session.execute("SET FOREIGN_KEY_CHECKS = 0").await?;
+            }
+            for statement in self.contents(&mut *session).await? {
                 session.execute(&statement).await?;
             }
             if !keeps_note {
@@ -112,52 +120,23 @@ impl<'a> Stage<'a> {
         removed.await.map_err(|error: DbError| self.failed(&error))
     }
 
-    /// Lists what removes all but the note.
-    async fn removing(&self, session: &mut dyn Session) -> Result<Vec<String>, DbError> {
-        let dialect = self.0.dialect();
-        let own = format!("{}_clone", self.0.prefix);
-        let mut statements = Vec::new();
-        if dialect == Dialect::Postgres {
-            // A controller that died may have left its copy at work.
-            let end = format!(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() \
-                 AND application_name = '{}' AND pid <> pg_backend_pid()",
+    /// Ends what copies into the clone: a controller that died may have left it at work.
+    async fn end_copies(&self, session: &mut dyn Session) -> Result<(), DbError> {
+        if self.0.dialect() == Dialect::Postgres {
+            let copies = format!(
+                "FROM pg_stat_activity WHERE datname = current_database() AND application_name = '{}' AND pid <> pg_backend_pid()",
                 super::copy::APPLICATION
             );
-            session.query(&end).await?;
-            let schemas = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', \
-                           current_schema())";
-            for row in session.query(schemas).await? {
-                let [Some(schema)] = &row[..] else { continue };
-                statements.push(format!("DROP SCHEMA {} CASCADE", ident(dialect, schema)));
-            }
-            // What an extension brought is its own.
-            let relations = "SELECT c.relkind, c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace \
-                             AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
-                             AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('e', 'a', 'i'))";
-            for row in session.query(relations).await? {
-                let [Some(kind), Some(name)] = &row[..] else { continue };
-                let what = match kind.as_str() {
-                    "v" => "VIEW",
-                    "m" => "MATERIALIZED VIEW",
-                    "f" => "FOREIGN TABLE",
-                    "S" => "SEQUENCE",
-                    _ => "TABLE",
-                };
-                if *name != own {
-                    statements.push(format!("DROP {what} IF EXISTS {} CASCADE", ident(dialect, name)));
+            session.query(&format!("SELECT pg_terminate_backend(pid) {copies}")).await?;
+            let until = Instant::now() + END;
+            while number(&session.query(&format!("SELECT count(*) {copies}")).await?, 0) > 0 {
+                if Instant::now() >= until {
+                    let what = format!("an earlier copy into the clone does not end in {END:?}");
+                    return Err(DbError::new(DbErrorKind::LockTimeout, what));
                 }
+                sleep(LOOK).await;
             }
-            let others = "SELECT 'ROUTINE ' || p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace \
-                          AND p.prokind IN ('f', 'p') AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') \
-                          UNION ALL SELECT 'TYPE ' || quote_ident(t.typname) FROM pg_type t WHERE t.typnamespace = current_schema()::regnamespace \
-                          AND t.typtype IN ('e', 'd', 'r') AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')";
-            for row in session.query(others).await? {
-                let [Some(object)] = &row[..] else { continue };
-                let (what, name) = object.split_once(' ').unwrap_or(("TYPE", object));
-                statements.push(format!("DROP {what} IF EXISTS {name} CASCADE"));
-            }
-            return Ok(statements);
+            return Ok(());
         }
         // Nobody uses the clone while it is made: what is connected to it copies into it.
         let copying = session
@@ -173,29 +152,64 @@ impl<'a> Stage<'a> {
                 }
             }
         }
-        statements.push("SET FOREIGN_KEY_CHECKS = 0".into());
-        let tables = "SELECT table_type, table_name FROM information_schema.tables WHERE table_schema = DATABASE()";
-        for row in session.query(tables).await? {
-            let [Some(kind), Some(name)] = &row[..] else { continue };
-            let what = match kind.as_str() {
-                "VIEW" => "VIEW",
-                "SEQUENCE" => "SEQUENCE",
-                _ => "TABLE",
-            };
-            if *name != own {
-                statements.push(format!("DROP {what} IF EXISTS {}", ident(dialect, name)));
-            }
-        }
-        let routines =
-            "SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()";
-        for row in session.query(routines).await? {
-            if let [Some(kind), Some(name)] = &row[..] {
-                statements.push(format!("DROP {kind} IF EXISTS {}", ident(dialect, name)));
+        Ok(())
+    }
+
+    /// Lists what removes all but the note.
+    async fn contents(&self, session: &mut dyn Session) -> Result<Vec<String>, DbError> {
+        let (dialect, own) = (self.0.dialect(), format!("{}_clone", self.0.prefix));
+        let mut statements = Vec::new();
+        for row in session.query(contents_of(dialect)).await? {
+            let [Some(what), Some(schema), Some(name)] = &row[..] else { continue };
+            match what.as_str() {
+                "SCHEMA" => statements.push(format!("DROP SCHEMA {} CASCADE", ident(dialect, name))),
+                _ if *name == own => {}
+                // Their names are quoted where that is needed, and have their arguments.
+                "ROUTINE" => statements.push(format!("DROP ROUTINE IF EXISTS {name} CASCADE")),
+                _ if dialect == Dialect::Postgres => {
+                    let name = format!("{}.{}", ident(dialect, schema), ident(dialect, name));
+                    statements.push(format!("DROP {what} IF EXISTS {name} CASCADE"));
+                }
+                _ => statements.push(format!("DROP {what} IF EXISTS {}", ident(dialect, name))),
             }
         }
         Ok(statements)
     }
 }
+
+/// Asks for what is in a database: of each its kind, its schema and its name. What an extension of PostgreSQL brought is its own, and
+/// what belongs to a column, as its sequence, or is a table's row type goes with that.
+fn contents_of(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => {
+            "WITH brought AS (SELECT classid::regclass AS of, objid FROM pg_depend WHERE deptype = 'e') \
+             SELECT 'SCHEMA', '', n.nspname FROM pg_namespace n WHERE n.nspname !~ '^pg_' \
+                 AND n.nspname NOT IN ('information_schema', current_schema()) \
+                 AND NOT EXISTS (SELECT 1 FROM brought b WHERE b.of = 'pg_namespace'::regclass AND b.objid = n.oid) \
+             UNION ALL SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' \
+                 WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, current_schema(), c.relname FROM pg_class c \
+                 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
+                 AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid \
+                     AND d.refobjid <> c.oid AND d.deptype IN ('e', 'a', 'i')) \
+             UNION ALL SELECT 'ROUTINE', '', p.oid::regprocedure::text FROM pg_proc p \
+                 WHERE p.pronamespace = current_schema()::regnamespace \
+                 AND NOT EXISTS (SELECT 1 FROM brought b WHERE b.of = 'pg_proc'::regclass AND b.objid = p.oid) \
+             UNION ALL SELECT 'TYPE', current_schema(), t.typname FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid \
+                 WHERE t.typnamespace = current_schema()::regnamespace AND (t.typtype IN ('e', 'd', 'r') OR c.relkind = 'c') \
+                 AND NOT EXISTS (SELECT 1 FROM brought b WHERE b.of = 'pg_type'::regclass AND b.objid = t.oid)"
+        }
+        Dialect::Sqlite => "SELECT upper(type), '', name FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'",
+        Dialect::Db2 | Dialect::H2 | Dialect::MariaDb | Dialect::MySql | Dialect::Oracle | Dialect::SqlServer => {
+            "SELECT CASE table_type WHEN 'VIEW' THEN 'VIEW' WHEN 'SEQUENCE' THEN 'SEQUENCE' ELSE 'TABLE' END, '', table_name \
+                 FROM information_schema.tables WHERE table_schema = DATABASE() \
+             UNION ALL SELECT routine_type, '', routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()"
+        }
+    }
+}
+
+/// How long an earlier copy may take to end, and how often that is looked at.
+const END: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Makes a file an empty one.
 async fn remove_file(cloning: &Cloning, clone: &UrlConnect) -> Result<(), StepError> {

@@ -1,25 +1,41 @@
+use std::fmt;
 use std::time::Duration;
 
 use ha_core::topology::{Component, Role, SettingErrors, Settings, Topology};
 
 use crate::SecretRef;
 use crate::config::password;
+use crate::secret::redact;
 
 /// Where one site's PostgreSQL is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PostgresCopy {
     /// The site's name.
     pub site: String,
     /// The JDBC URL of the instance in this site, and of no other.
     pub url: String,
-    /// Who drives it: a superuser, or a member of `pg_monitor` and `pg_checkpoint` that may promote, alter the system and read the
-    /// server's files. Default the URL's.
+    /// Who drives it. Default the URL's. A superuser, or a member of `pg_monitor`, `pg_read_server_files`, `pg_write_server_files`
+    /// and `pg_execute_server_program` that may execute `pg_promote`, `pg_reload_conf`, `pg_read_file` and `pg_stat_file`, set
+    /// `primary_conninfo` by `ALTER SYSTEM` (from PostgreSQL 15 on), and create tables in the schema `public`.
     pub user: Option<String>,
     /// Where its password is read from. Default the URL's, or none.
     pub password: Option<SecretRef>,
     /// How standbys reach it: a libpq connection string without a password, which belongs into their `passfile`.
     pub conninfo: String,
+}
+
+impl fmt::Debug for PostgresCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // URL and connection string may hold passwords.
+        f.debug_struct("PostgresCopy")
+            .field("site", &self.site)
+            .field("url", &redact(&self.url))
+            .field("user", &self.user)
+            .field("password", &self.password)
+            .field("conninfo", &redact(&self.conninfo))
+            .finish()
+    }
 }
 
 impl PostgresCopy {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use ha_core::backend::{Effect, ErrorKind, ReplicaRole, StepError};
 
 use super::PostgresCopy;
-use crate::{Connect, DbError, DbErrorKind, Limits, Session, SessionRole, UrlConnect, UrlError};
+use crate::history::text;
+use crate::{Connect, DbError, DbErrorKind, Dialect, Limits, Session, SessionRole, UrlConnect, UrlError};
 
 /// One instance, over sessions of its own.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Seen {
     pub(super) streams: bool,
 }
 
+/// What lets an instance recover from its next start on.
+const SIGNAL: &str = "standby.signal";
 /// The epochs with which somebody was promoted.
 const TABLE: &str = "ha_site_epoch";
 
@@ -104,17 +107,74 @@ impl Instance {
             _ => vec![vec![Some("1".into())]],
         };
         read(&status, &epochs).ok_or_else(|| {
-            let context = format!("{} answered {status:?} and {epochs:?}", self.connect.target());
+            // Whom it follows is not told: a connection string may hold a password.
+            let told = status.iter().map(|row| row.iter().take(4).collect::<Vec<_>>()).collect::<Vec<_>>();
+            let context = format!("{} answered {told:?} and {epochs:?}", self.connect.target());
             StepError::new(ErrorKind::Protocol, operation, self.copy.site.as_str())
                 .with_context(context)
                 .without_effect()
         })
     }
 
+    /// Returns the path of the file that lets it recover from its next start on, as a literal.
+    pub(super) async fn signal(&self, operation: &'static str, session: &mut dyn Session) -> Result<String, StepError> {
+        let folder = self.query(operation, session, "SELECT current_setting('data_directory', true)").await;
+        let folder = folder.map_err(StepError::without_effect)?;
+        match cell(&folder, 0).filter(|folder| !folder.is_empty()) {
+            Some(folder) => Ok(text(Dialect::Postgres, &format!("{folder}/{SIGNAL}"))),
+            None => {
+                let context =
+                    format!("{} does not tell its data_directory: grant pg_read_all_settings", self.connect.target());
+                Err(StepError::new(ErrorKind::Denied, operation, self.copy.site.as_str())
+                    .with_context(context)
+                    .without_effect())
+            }
+        }
+    }
+
+    /// Says whom it follows as long as it recovers.
+    pub(super) async fn connect_to(
+        &self,
+        operation: &'static str,
+        session: &mut dyn Session,
+        conninfo: &str,
+    ) -> Result<(), StepError> {
+        let conninfo = text(Dialect::Postgres, conninfo);
+        self.execute(operation, session, &format!("ALTER SYSTEM SET primary_conninfo = {conninfo}")).await
+    }
+
+    /// Tells whether its next start lets it recover.
+    pub(super) async fn is_armed(&self, operation: &'static str) -> Result<bool, StepError> {
+        let mut session = self.open(operation, SessionRole::Reader).await?;
+        let found = format!("SELECT (pg_stat_file('{SIGNAL}', true)).modification IS NOT NULL");
+        let found = self.query(operation, session.as_mut(), &found).await.map_err(StepError::without_effect)?;
+        Ok(cell(&found, 0) != Some("f"))
+    }
+
+    /// Removes what would let a primary recover from its next start on.
+    pub(super) async fn disarm(&self, operation: &'static str) -> Result<(), StepError> {
+        let mut session = self.open(operation, SessionRole::Reader).await?;
+        // The server runs its programs in its data directory.
+        let remove = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -f {SIGNAL}'");
+        let removed = self.execute(operation, session.as_mut(), &remove).await;
+        if !self.is_armed(operation).await.map_err(|error| again(&error, operation))? {
+            return Ok(());
+        }
+        let context = format!(
+            "the file {SIGNAL} in the data directory of {} makes it a standby at its next start, and cannot be removed: remove it",
+            self.connect.target()
+        );
+        let armed = StepError::new(ErrorKind::Conflict, operation, self.copy.site.as_str());
+        let armed = armed.with_context(context).without_effect();
+        Err(match removed {
+            Ok(()) => armed,
+            Err(error) => armed.caused_by(error),
+        })
+    }
+
     /// Keeps an epoch in the database.
     pub(super) async fn keep(&self, operation: &'static str, epoch: u64) -> Result<(), StepError> {
-        let session = self.open(operation, SessionRole::Migrator).await;
-        let mut session = session.map_err(|error| again(&error, operation))?;
+        let mut session = self.open(operation, SessionRole::Migrator).await?;
         // Durable here, and no standby is waited for: those of a synchronous one may be lost.
         self.execute(operation, session.as_mut(), "SET synchronous_commit = local").await?;
         let table = format!(

@@ -10,7 +10,7 @@ use ha_core::backend::{
 use ha_core::state::{LeaseEpoch, SiteEpoch};
 use ha_core::telemetry::call_span;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
 use super::PostgresReplicaConfig;
@@ -75,8 +75,8 @@ impl Inner {
         StepError::new(kind, operation, self.own.copy.site.as_str()).with_context(context.into())
     }
 
-    fn no_time(&self, operation: &'static str, deadline: Duration) -> Result<(), StepError> {
-        if deadline.is_zero() {
+    fn no_time(&self, operation: &'static str, until: Instant) -> Result<(), StepError> {
+        if Instant::now() >= until {
             let context = "no time was left to change anything";
             return Err(self.error(ErrorKind::Timeout, operation, context).without_effect());
         }
@@ -109,11 +109,21 @@ impl Inner {
         command::run((operation, &self.own.copy.site), &self.config.restart, &[], left).await
     }
 
-    async fn promote(&self, request: &PromoteReplica) -> Result<Applied, StepError> {
-        let (operation, until) = ("promote", Instant::now() + request.deadline);
+    /// Lets what recovers connect to the one that `conninfo` reaches from now on.
+    async fn reload(&self, operation: &'static str, conninfo: &str) -> Result<(), StepError> {
+        let mut session = self.own.open(operation, SessionRole::Reader).await?;
+        self.own.connect_to(operation, session.as_mut(), conninfo).await?;
+        let reloaded = self.own.query(operation, session.as_mut(), "SELECT pg_reload_conf()").await;
+        reloaded.map(drop).map_err(|error| again(&error, operation))
+    }
+
+    async fn promote(&self, request: &PromoteReplica, until: Instant) -> Result<Applied, StepError> {
+        let operation = "promote";
         let (wanted, now) = (request.epoch.number(), self.own.seen(operation).await?);
         let is_primary = now.role == ReplicaRole::Primary;
-        if is_primary && now.epoch == wanted {
+        // What a demotion has left behind that did not come to its end: a restart would let it recover.
+        let armed = is_primary && self.own.is_armed(operation).await?;
+        if is_primary && now.epoch == wanted && !armed {
             return Ok(Applied::AlreadySo);
         }
         // What was demoted may go on with the epoch that it had; what follows another has that one's.
@@ -121,28 +131,31 @@ impl Inner {
             let context = format!("the copy has epoch {}", now.epoch);
             return Err(self.error(ErrorKind::Conflict, operation, context).without_effect());
         }
-        self.no_time(operation, request.deadline)?;
+        self.no_time(operation, until)?;
+        if armed {
+            self.own.disarm(operation).await?;
+        }
         if !is_primary {
             let mut session = self.own.open(operation, SessionRole::Reader).await?;
             self.own.query(operation, session.as_mut(), "SELECT pg_promote(false)").await?;
             drop(session);
             self.until(operation, until, |now| now.role == ReplicaRole::Primary).await?;
         }
-        self.own.keep(operation, wanted).await?;
+        if now.epoch != wanted || !is_primary {
+            self.own.keep(operation, wanted).await.map_err(|error| again(&error, operation))?;
+        }
         self.until(operation, until, |now| now.role == ReplicaRole::Primary && now.epoch == wanted).await?;
         Ok(Applied::Applied)
     }
 
-    async fn demote(&self, request: &DemoteReplica) -> Result<Applied, StepError> {
-        let (operation, until) = ("demote", Instant::now() + request.deadline);
+    async fn demote(&self, until: Instant) -> Result<Applied, StepError> {
+        let operation = "demote";
         if self.own.seen(operation).await?.role != ReplicaRole::Primary {
             return Ok(Applied::AlreadySo);
         }
-        self.no_time(operation, request.deadline)?;
-        self.recovers_from_now_on(operation, "").await?;
+        self.no_time(operation, until)?;
         // The shutdown ends every session, and sends what it has to the standbys that are connected.
-        self.restart(operation, until.max(Instant::now() + self.config.command_deadline)).await?;
-        let now = self.until(operation, Instant::now() + CONNECT, |now| now.role != ReplicaRole::Primary).await?;
+        let now = self.turn(operation, "", until.max(Instant::now() + self.config.command_deadline)).await?;
         loop {
             for other in &self.others {
                 let seen = other.seen(operation).await;
@@ -158,20 +171,40 @@ impl Inner {
         }
     }
 
-    /// Lets the instance recover from its next start on, from the one that `conninfo` reaches or from nobody.
-    async fn recovers_from_now_on(&self, operation: &'static str, conninfo: &str) -> Result<(), StepError> {
+    /// Makes a primary one that recovers, from the one that `conninfo` reaches or from nobody. Where that does not come about, a
+    /// later restart does not do it either.
+    async fn turn(&self, operation: &'static str, conninfo: &str, until: Instant) -> Result<Seen, StepError> {
         let mut session = self.own.open(operation, SessionRole::Reader).await?;
-        let session = session.as_mut();
-        self.own.execute(operation, session, &format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'")).await?;
-        let folder = self.own.query(operation, session, "SELECT current_setting('data_directory')").await?;
-        let folder = folder.first().and_then(|row| row.first()).and_then(Option::as_deref).unwrap_or_default();
-        let signal = format!("{folder}/standby.signal").replace('\'', "''");
-        // A crash from here on leaves an instance that takes no writes: that is what was asked for.
-        self.own.execute(operation, session, &format!("COPY (SELECT WHERE false) TO '{signal}'")).await
+        let signal = self.own.signal(operation, session.as_mut()).await?;
+        self.own.connect_to(operation, session.as_mut(), conninfo).await?;
+        let turned = async {
+            // A crash from here on leaves an instance that takes no writes: that is what was asked for.
+            self.own.execute(operation, session.as_mut(), &format!("COPY (SELECT WHERE false) TO {signal}")).await?;
+            drop(session);
+            self.restart(operation, until).await?;
+            self.until(operation, Instant::now() + CONNECT, |now| now.role != ReplicaRole::Primary).await
+        };
+        match turned.await {
+            Ok(seen) => Ok(seen),
+            Err(error) => Err(self.taken_back(operation, error).await),
+        }
     }
 
-    async fn follow(&self, request: &FollowReplica) -> Result<Applied, StepError> {
-        let (operation, until) = ("follow", Instant::now() + request.deadline);
+    /// Takes back what would turn a primary that runs on, and says of the error how it is left.
+    async fn taken_back(&self, operation: &'static str, error: StepError) -> StepError {
+        let left = match self.own.seen(operation).await {
+            Ok(now) if now.role == ReplicaRole::Primary => match self.own.disarm(operation).await {
+                Ok(()) => "it takes writes as before".to_string(),
+                Err(armed) => format!("it takes writes as before, but {armed}"),
+            },
+            Ok(_) => "it takes no writes".to_string(),
+            Err(_) => "it does not answer: read it again".to_string(),
+        };
+        self.error(error.kind(), operation, format!("{error}; {left}")).caused_by(error)
+    }
+
+    async fn follow(&self, request: &FollowReplica, until: Instant) -> Result<Applied, StepError> {
+        let operation = "follow";
         let refuse = |kind, context: String| Err(self.error(kind, operation, context).without_effect());
         let Some(other) = self.others.iter().find(|other| other.copy.site == request.of) else {
             return refuse(ErrorKind::NotFound, format!("there is no other site {}", request.of));
@@ -202,19 +235,20 @@ impl Inner {
         if has_own && self.config.rebuild.is_empty() {
             return refuse(ErrorKind::Unsupported, "it must be rebuilt: give the command rebuild".into());
         }
-        self.no_time(operation, request.deadline)?;
+        self.no_time(operation, until)?;
         if has_own {
             let env = [("HA_OF", request.of.clone()), ("HA_CONNINFO", conninfo.to_string())];
             let left = until.saturating_duration_since(Instant::now()).min(self.config.command_deadline);
             command::run((operation, &self.own.copy.site), &self.config.rebuild, &env, left).await?;
+            let now = self.until(operation, until, |now| now.role != ReplicaRole::Primary).await?;
+            // A base backup brings the settings of the one that it was taken from.
+            if now.conninfo != conninfo {
+                self.reload(operation, conninfo).await.map_err(|error| again(&error, operation))?;
+            }
         } else if now.role == ReplicaRole::Primary {
-            self.recovers_from_now_on(operation, conninfo).await?;
-            self.restart(operation, until).await?;
+            self.turn(operation, conninfo, until).await?;
         } else {
-            let mut session = self.own.open(operation, SessionRole::Reader).await?;
-            let set = format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'");
-            self.own.execute(operation, session.as_mut(), &set).await?;
-            self.own.query(operation, session.as_mut(), "SELECT pg_reload_conf()").await?;
+            self.reload(operation, conninfo).await?;
         }
         let follows = |now: &Seen| {
             let is_it = now.role == ReplicaRole::Standby && now.conninfo == conninfo && now.streams;
@@ -226,14 +260,21 @@ impl Inner {
 }
 
 impl PostgresReplica {
-    /// Makes a change in a task of its own: a dropped future does not cut it.
-    async fn apart<F, C>(&self, operation: &'static str, change: C) -> Result<Applied, StepError>
+    /// Makes a change in a task of its own: a dropped future does not cut it. Its deadline begins now, whoever is waited for.
+    async fn apart<F, C>(&self, operation: &'static str, deadline: Duration, change: C) -> Result<Applied, StepError>
     where
         F: Future<Output = Result<Applied, StepError>> + Send + 'static,
-        C: FnOnce(Arc<Inner>) -> F,
+        C: FnOnce(Arc<Inner>, Instant) -> F + Send + 'static,
     {
-        let site = self.inner.own.copy.site.clone();
-        let task = tokio::spawn(change(self.inner.clone()).instrument(call_span(NAME, operation, &site)));
+        let (site, inner, until) = (self.inner.own.copy.site.clone(), self.inner.clone(), Instant::now() + deadline);
+        let one_at_a_time = async move {
+            let Ok(_changing) = timeout_at(until, inner.changing.lock()).await else {
+                let context = "another change of this copy did not end before the deadline";
+                return Err(inner.error(ErrorKind::Timeout, operation, context).without_effect());
+            };
+            change(inner.clone(), until).await
+        };
+        let task = tokio::spawn(one_at_a_time.instrument(call_span(NAME, operation, &site)));
         task.await.unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, operation, site).caused_by(error)))
     }
 }
@@ -258,26 +299,16 @@ impl ObserveReplica for PostgresReplica {
 #[async_trait]
 impl Replica for PostgresReplica {
     async fn promote(&self, _lease: LeaseEpoch, request: PromoteReplica) -> Result<Applied, StepError> {
-        self.apart("promote", |inner| async move {
-            let _one_at_a_time = inner.changing.lock().await;
-            inner.promote(&request).await
-        })
-        .await
+        let deadline = request.deadline;
+        self.apart("promote", deadline, |inner, until| async move { inner.promote(&request, until).await }).await
     }
 
     async fn demote(&self, _lease: LeaseEpoch, request: DemoteReplica) -> Result<Applied, StepError> {
-        self.apart("demote", |inner| async move {
-            let _one_at_a_time = inner.changing.lock().await;
-            inner.demote(&request).await
-        })
-        .await
+        self.apart("demote", request.deadline, |inner, until| async move { inner.demote(until).await }).await
     }
 
     async fn follow(&self, _lease: LeaseEpoch, request: FollowReplica) -> Result<Applied, StepError> {
-        self.apart("follow", |inner| async move {
-            let _one_at_a_time = inner.changing.lock().await;
-            inner.follow(&request).await
-        })
-        .await
+        let deadline = request.deadline;
+        self.apart("follow", deadline, |inner, until| async move { inner.follow(&request, until).await }).await
     }
 }

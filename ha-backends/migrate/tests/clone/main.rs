@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "the tests of faults use the rest of it")]
 #[path = "../faults/engine.rs"]
 mod engine;
+mod faults;
 mod refused;
 
 use std::sync::Arc;

@@ -7,7 +7,10 @@ use ha_migrate::{CloningError, ConfiguredDatabase};
 use super::engine::Kind;
 use super::{Pair, url};
 
-async fn take(database: &ConfiguredDatabase, step: CloneStep) -> Result<ha_core::backend::Cloned, StepError> {
+pub(crate) async fn take(
+    database: &ConfiguredDatabase,
+    step: CloneStep,
+) -> Result<ha_core::backend::Cloned, StepError> {
     database.clone_step(LeaseEpoch::new(1), TakeCloneStep::new(step)).await
 }
 

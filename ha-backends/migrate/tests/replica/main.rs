@@ -3,6 +3,8 @@
 #![cfg(feature = "postgres")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod faults;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +51,10 @@ impl Copies {
     }
 
     fn value(servers: &[PostgresServer; 2], at: At) -> PostgresReplica {
+        PostgresReplica::new(Self::config(servers, at)).unwrap()
+    }
+
+    fn config(servers: &[PostgresServer; 2], at: At) -> PostgresReplicaConfig {
         let copy = |at: At| {
             let server = &servers[place(at)];
             let url = format!("jdbc:postgresql://127.0.0.1:{}/postgres?user=postgres", server.port());
@@ -56,7 +62,7 @@ impl Copies {
         };
         let (own, other) = (&servers[place(at)], if at == At::North { At::South } else { At::North });
         let config = PostgresReplicaConfig::new(copy(at), vec![copy(other)], own.restart_command());
-        PostgresReplica::new(config.with_rebuild(own.rebuild_command())).unwrap()
+        config.with_rebuild(own.rebuild_command())
     }
 
     fn server(&self, at: At) -> &PostgresServer {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
