@@ -121,6 +121,12 @@ mod a_faulty_exposure_without_faults {
 }
 
 /// What installs on a node of the simulated world.
+mod the_fake_workload {
+    use ha_testkit::conformance::workload::FakeWorkloadFixture;
+
+    ha_testkit::conformance!(workload, FakeWorkloadFixture::new());
+}
+
 mod the_fake_provisioner {
     use ha_testkit::conformance::provisioner::FakeProvisionerFixture;
 

@@ -80,7 +80,7 @@ pub fn prove_with(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof,
 fn check(topology: &Topology, plan: &Plan) -> Result<(), Box<Counterexample>> {
     plan.check(topology).map_err(|bad| {
         let violation = Violation::new(Invariant::Order, bad.to_string());
-        Box::new(Counterexample { trace: Vec::new(), violation, faults: 0 })
+        Box::new(Counterexample { trace: Vec::new(), violation, faults: 0, at: None })
     })
 }
 
@@ -169,7 +169,7 @@ impl Explorer<'_> {
         let broken = self.broken(&state);
         self.found.push(Predecessor { from, event });
         if let Some(violation) = broken {
-            return Err(self.counterexample(number, None, violation));
+            return Err(self.counterexample((number, cursor), None, violation));
         }
         self.open.push_back((number, state));
         Ok(())
@@ -235,10 +235,11 @@ impl Explorer<'_> {
 
     /// Enters an outcome. An effect that cannot follow its state is a flaw of the plan.
     fn resolved(&mut self, number: usize, state: ExploredState, order: Order, is: OutcomeKind, event: Event) -> Step {
+        let cursor = state.run.cursor;
         let mut next = state;
         match next.run.resolve(self.law, order, is) {
             Ok(()) => self.visit(next, Some(number), event),
-            Err(rejected) => Err(self.counterexample(number, Some(event), illegal(order, rejected))),
+            Err(rejected) => Err(self.counterexample((number, cursor), Some(event), illegal(order, rejected))),
         }
     }
 
@@ -308,10 +309,11 @@ impl Explorer<'_> {
     }
 
     fn act(&mut self, number: usize, state: ExploredState, order: Order) -> Step {
+        let place = (number, state.run.cursor);
         if let (Action::Server(ServerAction::Stop), Some(node)) = (order.action(), order.node())
             && let Err(violation) = self.law.drained(&state.run.cluster, node)
         {
-            return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
+            return Err(self.counterexample(place, Some(Event::Acted(order)), violation));
         }
         let phase = self.phase(&state);
         let before = (phase != Phase::Quiet).then(|| state.run.clone());
@@ -319,7 +321,7 @@ impl Explorer<'_> {
         begun.run.begin_order(self.law, order);
         let mut done = begun.clone();
         if let Err(rejected) = done.run.resolve(self.law, order, OutcomeKind::Done) {
-            return Err(self.counterexample(number, Some(Event::Acted(order)), illegal(order, rejected)));
+            return Err(self.counterexample(place, Some(Event::Acted(order)), illegal(order, rejected)));
         }
         let lowers = before.and_then(|before| match phase {
             Phase::Shaken => self.lowered(&before, &done.run),
@@ -328,7 +330,7 @@ impl Explorer<'_> {
             Phase::Quiet => None,
         });
         if let Some(violation) = lowers {
-            return Err(self.counterexample(number, Some(Event::Acted(order)), violation));
+            return Err(self.counterexample(place, Some(Event::Acted(order)), violation));
         }
         if begun.faults_left > 0 && order.node().is_none_or(|node| self.is_one(node)) {
             self.step_faults(number, &begun, &done, order)?;
@@ -414,12 +416,19 @@ impl Explorer<'_> {
             return Ok(());
         }
         match refusal(self.topology, self.plan, &state.run) {
-            Some((order, violation)) => Err(self.counterexample(number, Some(Event::Refused(order)), violation)),
+            Some((order, violation)) => {
+                Err(self.counterexample((number, state.run.cursor), Some(Event::Refused(order)), violation))
+            }
             None => Ok(()),
         }
     }
 
-    fn counterexample(&self, number: usize, last: Option<Event>, violation: Violation) -> Box<Counterexample> {
+    fn counterexample(
+        &self,
+        (number, cursor): (usize, Cursor),
+        last: Option<Event>,
+        violation: Violation,
+    ) -> Box<Counterexample> {
         let mut events = Vec::new();
         events.extend(last);
         let mut at = Some(number);
@@ -429,7 +438,9 @@ impl Explorer<'_> {
         }
         events.reverse();
         let trace = events.iter().filter_map(|event| event.message(self.topology, self.plan)).collect();
-        Box::new(Counterexample { trace, violation, faults: events.iter().filter(|event| event.is_fault()).count() })
+        let faults = events.iter().filter(|event| event.is_fault()).count();
+        let at = Some((usize::from(cursor.stage), usize::from(cursor.step)));
+        Box::new(Counterexample { trace, violation, faults, at })
     }
 }
 

@@ -187,6 +187,8 @@ pub struct Counterexample {
     pub violation: Violation,
     /// How many of the events are faults.
     pub faults: usize,
+    /// The stage and the step, both from 0 on, at which the run is then; `None` for a plan that is none.
+    pub at: Option<(usize, usize)>,
 }
 
 impl fmt::Display for Counterexample {

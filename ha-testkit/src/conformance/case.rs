@@ -89,7 +89,7 @@ pub(super) use suite;
 
 /// Makes one test of every case of a suite, on the fixture that the expression gives.
 ///
-/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts`, `database`, `clone`, `provisioner`,
+/// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts`, `database`, `clone`, `provisioner`, `workload`,
 /// `fence`, `replica` and `site_switch`. Cases may be skipped for the reasons in `skips` only. When the last has ended it prints how
 /// many held and how many were skipped, and why; a test
 /// runner with a process for each test prints a line for each case instead. Once a module.
@@ -153,6 +153,9 @@ macro_rules! conformance {
     };
     (provisioner, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__provisioner_cases! { [($fixture) $skips] }
+    };
+    (workload, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__workload_cases! { [($fixture) $skips] }
     };
 }
 

@@ -1,7 +1,7 @@
 //! Conformance suites: what every backend must do, one named test for each sentence. For authors of a balancer backend.
 //!
 //! A backend conforms when [`conformance!`](crate::conformance!) passes on it: the suite `balancer`, and `membership` where
-//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `provisioner`; `database`, and `clone` where it
+//! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `provisioner`; `workload`; `database`, and `clone` where it
 //! can be cloned; for several sites `site_switch`, `fence` and `replica`. The suites are proven themselves:
 //! `tests/*_mutants.rs` run them on backends with one defect each, and fail if one survives.
 //!
@@ -81,6 +81,7 @@ pub mod site_switch;
 mod tally;
 mod verdict;
 mod wire;
+pub mod workload;
 
 pub use case::Case;
 pub use origins::Origins;

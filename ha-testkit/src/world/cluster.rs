@@ -110,6 +110,8 @@ impl World {
                 writer: WriterEpoch::new(u64::from(writes)),
                 seen_writer: WriterEpoch::new(u64::from(writer.is_some())),
                 work: if node.component(Role::Work).is_some() { Work::On } else { Work::None },
+                quiesced: false,
+                work_held: false,
                 domain: ServerDomain::Production,
                 passed: None,
                 applied: 0,

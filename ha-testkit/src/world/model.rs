@@ -102,6 +102,10 @@ pub(crate) struct FakeNode {
     pub(crate) writer: WriterEpoch,
     pub(crate) seen_writer: WriterEpoch,
     pub(crate) work: Work,
+    /// Whether it was asked to pull no more work.
+    pub(crate) quiesced: bool,
+    /// Whether a piece of its work stays in progress.
+    pub(crate) work_held: bool,
     pub(crate) domain: ServerDomain,
     pub(crate) passed: Option<(u64, Option<Generation>)>,
     pub(crate) applied: u32,

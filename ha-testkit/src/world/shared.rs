@@ -213,6 +213,9 @@ impl FakeWorkload {
             return Ok(Applied::AlreadySo);
         }
         self.world.reachable(&self.node, operation)?;
+        if fault.is_none() && self.world.node_is(&self.node, |node| node.quiesced != on) {
+            return Ok(Applied::AlreadySo);
+        }
         turned(&self.world, &self.node, on);
         answer_late(fault).await;
         after(fault, operation, &self.node).map(|()| Applied::Applied)
@@ -221,11 +224,21 @@ impl FakeWorkload {
 
 /// Lets a node pull work, or lets the work in progress end and pull no more.
 fn turned(world: &World, name: &str, on: bool) {
-    if on {
-        return world.with_node(name, |node| node.work = Work::On);
+    world.with_node(name, |node| {
+        node.quiesced = !on;
+        node.work = if on { Work::On } else { node.work };
+    });
+    if !on {
+        let name = name.to_string();
+        world.later(WORK_TIME, move |world| world.with_node(&name, ends));
     }
-    let name = name.to_string();
-    world.later(WORK_TIME, move |world| world.with_node(&name, |node| node.work = Work::Off));
+}
+
+/// Ends the work in progress of a node that was asked to pull no more, unless a piece of it stays.
+fn ends(node: &mut super::model::FakeNode) {
+    if node.quiesced && !node.work_held {
+        node.work = Work::Off;
+    }
 }
 
 #[async_trait]
@@ -250,6 +263,22 @@ impl Workload for FakeWorkload {
 }
 
 impl World {
+    /// Tells whether a node pulls work, and whether some is in progress after it was asked to stop, or is held there.
+    pub(crate) fn pulling(&self, node: &str) -> (bool, bool) {
+        let inner = self.lock();
+        inner.nodes.get(node).map_or((false, false), |node| {
+            (node.work == Work::On && !node.quiesced, node.work_held || (node.quiesced && node.work == Work::On))
+        })
+    }
+
+    /// Lets a piece of a node's work stay in progress, or end.
+    pub(crate) fn hold_work(&self, node: &str, held: bool) {
+        self.with_node(node, |node| {
+            node.work_held = held;
+            ends(node);
+        });
+    }
+
     fn set_of_the_writer(&self) -> Option<Generation> {
         let inner = self.lock();
         inner.nodes.values().find(|node| node.writer > WriterEpoch::default())?.generation.clone()
