@@ -82,9 +82,11 @@ async fn a_tomcat_is_known_by_its_process_and_not_by_what_its_scripts_and_its_pi
     let first = life(&host).await;
 
     // Without its pid file a second one would be started beside it, fail on the port, and be taken for a restart that went well.
-    std::fs::remove_file(home.path().join("tomcat.pid")).unwrap();
+    let (pid_file, aside) = (home.path().join("tomcat.pid"), home.path().join("tomcat.pid.aside"));
+    std::fs::rename(&pid_file, &aside).unwrap();
     assert_eq!(host.start(EPOCH, ServerDomain::Production).await.unwrap(), Applied::AlreadySo);
     assert_eq!(life(&host).await, first);
+    std::fs::rename(&aside, &pid_file).unwrap();
     // Two of a war are served side by side; what is in the folder is not yet served, and the test waits for it.
     for version in ["001", "002"] {
         let war = home.path().join(format!("webapps/stock##{version}.war"));
