@@ -22,13 +22,16 @@ PATH="$PATH:/usr/sbin:/usr/local/sbin"
 for dir in /usr/lib/postgresql/*/bin; do
     PATH="$PATH:$dir"
 done
-pairs="haproxy:haproxy rsync:rsync gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl postgresql:postgres mariadb-server:mariadbd mariadb-client:mariadb sqlite3:sqlite3"
+pairs="haproxy:haproxy rsync:rsync gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl postgresql:postgres mariadb-server:mariadbd mariadb-client:mariadb sqlite3:sqlite3 tomcat10-user:tomcat10-instance-create procps:ps"
 if [ "$long" = yes ]; then
     pairs="$pairs g++:c++"
 fi
 for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null 2>&1 || missing="$missing ${pair%%:*}"
 done
+# These bring no program of their own into the search path.
+[ -x /usr/share/tomcat10/bin/startup.sh ] || missing="$missing tomcat10"
+[ -e /usr/share/java/postgresql.jar ] || missing="$missing libpostgresql-jdbc-java"
 if [ -n "$missing" ]; then
     say "installing$missing"
     root=""
@@ -181,6 +184,19 @@ if [ "$long" = yes ]; then
             target/release/examples/upgrade_version $options --kill-controller
         done
     done
+
+    say "long: real Java servers, three times each"
+    cargo build --release --example tomcat
+    for job in patch update upgrade lose-active "patch --ssh"; do
+        for turn in 1 2 3; do
+            say "tomcat $job ($turn of 3)"
+            # shellcheck disable=SC2086 # a list of words
+            target/release/examples/tomcat $job
+        done
+    done
+
+    say "long: the whole real lab"
+    cargo run --release --example all_procedures
 
     say "long: migrations, 200 kills of the migrator and 50 of the server of each, every message and 200 bytes cut, 1,000,000 rows renamed"
     HA_DB_KILLS=200 HA_DB_SERVER_KILLS=50 HA_DB_CUT_EVERY=1 HA_DB_NET_CUTS=200 HA_DB_ROWS=1000000 \

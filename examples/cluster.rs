@@ -11,12 +11,13 @@ use ha_backends::rsync::{Rsync, RsyncConfig};
 use ha_core::state::{Generation, LeaseEpoch, MemberKind};
 use ha_core::topology::{Name, Topology};
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_lab::{HaProxySpec, Lab, ServerSpec, SshHost};
+use ha_lab::Lab;
+use ha_lab::load::Load;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::{Fallible, Front};
+use crate::{Balancing, Fallible, Front, Hosts, Server};
 
 /// The names of the nodes.
 pub const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
@@ -24,16 +25,21 @@ pub const NAMES: [&str; 3] = ["esb1", "esb2", "spare1"];
 const TREE: &str = "repository/shared";
 const SERVICES: [&str; 3] = ["orders", "billing", "stock"];
 
-/// Puts the set with the number in `HA_GENERATION` where the server finds it, staged and swapped; an old set just as well.
-const DEPLOY: &str = r#"#!/bin/sh
+/// Writes what puts the set with the number in `HA_GENERATION` where the server finds it, staged and swapped; an old set just as well.
+/// The sets are beside the home.
+pub fn deploy_script(tree: &str) -> String {
+    format!(
+        r#"#!/bin/sh
 set -e
 cd "$(dirname "$0")/.."
 rm -rf staged old
 cp -a "../sets/$HA_GENERATION" staged
-[ ! -e repository/shared ] || mv repository/shared old
-mv staged repository/shared
+[ ! -e {tree} ] || mv {tree} old
+mv staged {tree}
 rm -rf old
-"#;
+"#
+    )
+}
 
 /// How a cluster is built.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +47,8 @@ rm -rf old
 pub struct ClusterOptions {
     /// Each node is a host of its own, driven over ssh.
     pub ssh: bool,
-    /// HAProxy is in front, and not the embedded balancer.
-    pub haproxy: bool,
+    /// What is in front.
+    pub balancing: Balancing,
     /// rsync keeps the files in step, and no copies of this process.
     pub rsync: bool,
     /// The node that writes the shared files at first.
@@ -54,7 +60,7 @@ pub struct ClusterOptions {
 impl ClusterOptions {
     /// Everything on this machine; the active node writes.
     pub fn local() -> Self {
-        Self { ssh: false, haproxy: false, rsync: false, writer: "esb1", added: None }
+        Self { ssh: false, balancing: Balancing::Embedded, rsync: false, writer: "esb1", added: None }
     }
 
     /// With routes, or HAProxy's map, of all services but this one.
@@ -70,8 +76,7 @@ pub struct Cluster {
     lab: Lab,
     homes: Vec<CarbonHome>,
     balancer: Front,
-    hosts: Vec<SshHost>,
-    ssh_config: PathBuf,
+    hosts: Hosts,
     sharing: Sharing,
     options: ClusterOptions,
 }
@@ -112,29 +117,28 @@ impl Cluster {
         let lab = Lab::open(Relaunch::program()?)?;
         let homes = NAMES.map(|name| lab.carbon(&format!("{name}-home"), CarbonConfig::new(0, "4.2.0")));
         let homes: Vec<CarbonHome> = homes.into_iter().collect::<Result<_, _>>()?;
-        let hosts = if options.ssh { NAMES.to_vec() } else { Vec::new() };
-        let hosts: Vec<SshHost> = hosts.into_iter().map(|name| lab.ssh_host(name)).collect::<Result<_, _>>()?;
-        let ssh_config = lab.ssh_config(hosts.iter().map(SshHost::access))?;
-        let routes = lab.path().join("services.map");
-        if options.added.is_some() {
-            let known = ["Version"].iter().chain(&SERVICES).map(|service| format!("/services/{service} esb\n"));
-            std::fs::write(&routes, known.collect::<String>())?;
-        }
-        let balancer = if options.haproxy {
-            let server = |(name, home): (&str, &CarbonHome)| ServerSpec::new(name, home.port());
-            let servers = NAMES.into_iter().zip(&homes).map(server).map(|server| match server.name.as_str() {
-                "esb1" => server,
-                "esb2" => server.as_backup(),
-                _ => server.as_backup().held_out(),
-            });
-            let mut spec = HaProxySpec::new("esb", servers.collect()).with_master();
-            if options.added.is_some() {
-                let found = format!("path,map_beg({})", routes.display());
-                spec = spec
+        let hosts = Hosts::start(&lab, &NAMES, options.ssh)?;
+        let routes = |balancer: &str| lab.path().join(format!("services-{balancer}.map"));
+        let known = ["Version"].iter().chain(&SERVICES).map(|service| format!("/services/{service} esb\n"));
+        let known: String = known.collect();
+        let balancer = if options.balancing != Balancing::Embedded {
+            let server = |(place, home): (usize, &CarbonHome)| Server {
+                name: NAMES[place],
+                port: home.port(),
+                kind: if place == 0 { MemberKind::Primary } else { MemberKind::Backup },
+                held_out: place == 2,
+            };
+            let servers: Vec<Server> = homes.iter().enumerate().map(server).collect();
+            Front::haproxy(&lab, options.balancing, &servers, |name, spec| {
+                if options.added.is_none() {
+                    return Ok(spec);
+                }
+                std::fs::write(routes(name), &known)?;
+                let found = format!("path,map_beg({})", routes(name).display());
+                Ok(spec
                     .with_frontend_line(format!("http-request deny deny_status 404 unless {{ {found} -m found }}"))
-                    .with_frontend_line(format!("use_backend %[{found}]"));
-            }
-            Front::HaProxy(lab.haproxy("lb1", &spec)?)
+                    .with_frontend_line(format!("use_backend %[{found}]")))
+            })?
         } else {
             let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
             let mut embedded = EmbeddedBalancer::builder(Name::new("esb")?)
@@ -143,25 +147,25 @@ impl Cluster {
                 .with_member_held_out(Name::new("spare1")?, address(&homes[2]), MemberKind::Backup)
                 .with_check(Check::new("/services/Version"));
             if options.added.is_some() {
-                embedded = embedded.with_routes(&routes);
+                std::fs::write(routes("lb1"), &known)?;
+                embedded = embedded.with_routes(routes("lb1"));
             }
             let socket = lab.path().join("lb1.sock");
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
         };
         let sharing = if options.rsync { Sharing::Rsync } else { Sharing::Local };
-        let cluster = Self { lab, homes, balancer, hosts, ssh_config, sharing, options };
+        let cluster = Self { lab, homes, balancer, hosts, sharing, options };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.toml())?;
         cluster.make_set(1)?;
         for home in &cluster.homes {
             let script = home.path().join("bin/deploy.sh");
-            std::fs::write(&script, DEPLOY)?;
+            std::fs::write(&script, deploy_script(TREE))?;
             std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
             cluster.deploy(home, 1).await?;
         }
         for (place, home) in cluster.homes[..2].iter().enumerate() {
             let script = home.path().join("bin/wso2server.sh");
-            let mut command = cluster.command_on(place, &format!("{} start", script.display()));
-            command.status().await?;
+            cluster.hosts.command(place, &format!("{} start", script.display())).status().await?;
         }
         cluster.wait_until_served().await?;
         Ok(cluster)
@@ -183,8 +187,13 @@ impl Cluster {
     }
 
     /// Returns where consumers come in.
-    pub fn address(&self) -> SocketAddr {
-        self.balancer.address()
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.balancer.addresses()
+    }
+
+    /// Describes a load of so many requests a second on what is in front.
+    pub fn load(&self, per_second: u32) -> Load {
+        self.balancer.load(per_second)
     }
 
     /// Returns the topology.
@@ -261,7 +270,7 @@ impl Cluster {
         self.rsync()?.install(LeaseEpoch::new(1)).await?;
         let timer = |(place, home): (usize, &CarbonHome)| {
             let line = format!("while sleep 1; do {}/.ha-files/ha-files sync; done", home.path().display());
-            self.command_on(place, &line).stderr(std::process::Stdio::null()).spawn()
+            self.hosts.command(place, &line).stderr(std::process::Stdio::null()).spawn()
         };
         Ok(Schedule::Timers(self.homes.iter().enumerate().map(timer).collect::<Result<_, _>>()?))
     }
@@ -276,28 +285,10 @@ impl Cluster {
         if ended.success() { Ok(()) } else { Err(format!("the deployment of set {number}: {ended}").into()) }
     }
 
-    /// A line of shell on a node.
-    fn command_on(&self, place: usize, line: &str) -> Command {
-        let mut command = match self.hosts.get(place) {
-            None => {
-                let mut command = Command::new("sh");
-                command.arg("-c");
-                command
-            }
-            Some(host) => {
-                let mut command = Command::new("ssh");
-                command.arg("-F").arg(&self.ssh_config).arg(host.name());
-                command
-            }
-        };
-        command.arg(line).stdin(std::process::Stdio::null()).kill_on_drop(true);
-        command
-    }
-
     async fn wait_until_served(&self) -> Fallible<()> {
         let until = Instant::now() + Duration::from_secs(30);
         let passive = SocketAddr::from(([127, 0, 0, 1], self.homes[1].port()));
-        for address in [self.address(), passive] {
+        for address in self.addresses().into_iter().chain([passive]) {
             while !get(address, "/services/orders").await.is_some_and(|answer| answer.contains("orders g1")) {
                 if Instant::now() >= until {
                     return Err(format!("no server answered through {address} in 30 s").into());
@@ -309,17 +300,17 @@ impl Cluster {
     }
 
     fn toml(&self) -> String {
-        let balancer = self.balancer.settings();
-        let files = match (self.sharing, self.hosts.is_empty()) {
+        let balancers = self.balancer.to_toml();
+        let files = match (self.sharing, self.hosts.ssh_config()) {
             (Sharing::Local, _) => "backend = \"local\"\n".to_string(),
-            (Sharing::Rsync, true) => "backend = \"rsync\"\n".to_string(),
-            (Sharing::Rsync, false) => {
-                format!("backend = \"rsync\"\nrsh = [\"ssh\", \"-F\", \"{}\"]\n", self.ssh_config.display())
+            (Sharing::Rsync, None) => "backend = \"rsync\"\n".to_string(),
+            (Sharing::Rsync, Some(config)) => {
+                format!("backend = \"rsync\"\nrsh = [\"ssh\", \"-F\", \"{}\"]\n", config.display())
             }
         };
         let exposure = match self.options.added {
-            Some(_) if self.options.haproxy => {
-                let map = self.folder().join("services.map");
+            Some(_) if self.options.balancing != Balancing::Embedded => {
+                let map = self.folder().join("services-{balancer}.map");
                 format!("[exposure]\nbackend = \"haproxy\"\nmap = \"{}\"\n", map.display())
             }
             Some(_) => "[exposure]\nbackend = \"local\"\n".to_string(),
@@ -339,9 +330,7 @@ lease_ttl = "4s"
 [pool]
 name = "esb"
 serve = 1
-[[balancer]]
-name = "lb1"
-{balancer}
+{balancers}
 [files]
 tree = "{TREE}"
 writer = "{}"
@@ -349,14 +338,7 @@ writer = "{}"
             self.options.writer
         );
         for ((place, name), home) in NAMES.iter().enumerate().zip(&self.homes) {
-            let host = match self.hosts.get(place) {
-                None => "backend = \"local\"\n".to_string(),
-                Some(host) => format!(
-                    "backend = \"ssh\"\nhost = \"{}\"\nssh_config = \"{}\"\n",
-                    host.name(),
-                    self.ssh_config.display()
-                ),
-            };
+            let host = self.hosts.settings(place);
             text.push_str(&node_toml(name, *name == "spare1", &host, home));
         }
         text

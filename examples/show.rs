@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use ha_core::engine::Engine;
 use ha_core::procedure::Procedure;
 use ha_core::report::RunReport;
-use ha_lab::load::{LoadReport, RunningLoad, Snapshot};
+use ha_lab::load::{LoadReport, RunningLoad, Snapshot, ledger_begins};
 use serde_json::Value;
 
 use crate::Fallible;
@@ -54,6 +54,7 @@ impl Show {
         let planned = engine.plan(procedure).await?;
         self.line(planned.plan().to_text(engine.topology()).trim_end());
         self.line(&planned.proof().to_string());
+        ledger_begins(name);
         let mut run = engine.run(name.into(), planned).await?;
         while let Some(event) = run.next_event().await {
             self.event(&serde_json::to_value(&event)?);

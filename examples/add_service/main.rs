@@ -3,11 +3,11 @@
 //! balancer.
 //!
 //! ```text
-//! cargo run --release --example add_service -- [--haproxy] [--ssh] [--rsync] [--fail-test] [--kill-controller] [--requests N] [--out FOLDER]
+//! cargo run --release --example add_service -- [--haproxy] [--pair] [--ssh] [--rsync] [--fail-test] [--kill-controller] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! Without options nothing needs to be installed: the embedded balancer is in front, and the file sharing is that of this machine.
-//! With `--haproxy` HAProxy is, and its map exposes the service; with `--rsync` rsync shares the files; with `--ssh` each node is a host
+//! With `--haproxy` HAProxy is (with `--pair` two of them), and its map exposes the service; with `--rsync` rsync shares the files; with `--ssh` each node is a host
 //! of its own, and rsync goes over ssh. Consumers ask for the old services all the time, and, every 10 ms, for the new one too, which
 //! the balancer answers with 404 until its route is exposed.
 //!
@@ -26,12 +26,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use examples::cluster::{Cluster, ClusterOptions};
-use examples::{Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
+use examples::{Balancing, Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
 use ha_core::procedure::AddServiceRequest;
 use ha_core::state::{Generation, RouteKey, ServiceRoute};
 use ha_core::topology::Name;
 use ha_lab::fake_carbon;
-use ha_lab::load::{Class, Load};
+use ha_lab::load::Class;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -86,7 +86,8 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--ssh" => (options.cluster.ssh, options.cluster.rsync) = (true, true),
-            "--haproxy" => options.cluster.haproxy = true,
+            "--haproxy" => options.cluster.balancing = Balancing::HaProxy,
+            "--pair" => options.cluster.balancing = Balancing::Pair,
             "--rsync" => options.cluster.rsync = true,
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
@@ -96,7 +97,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--haproxy, --ssh, --rsync, --fail-test, --kill-controller, --requests N, --out FOLDER";
+                let known = "--haproxy, --pair, --ssh, --rsync, --fail-test, --kill-controller, --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }
@@ -115,12 +116,13 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     show.line(&format!(
         "load: {RATE} requests/s on an old service, and every 10 ms one on the new, /services/{SERVICE}"
     ));
-    let load = Load::new(cluster.address(), RATE)
+    let load = cluster
+        .load(RATE)
         .with_class(Class::new("/services/orders", "orders ", 49))
         .with_class(Class::new("/services/orders?ms=500", "orders ", 1))
         .start()?;
     let members = cluster.request_logs().into_iter().take(2).collect();
-    let consumer = Consumer::start(cluster.address(), SERVICE, format!("g{NEW}"), members);
+    let consumer = Consumer::start(cluster.addresses()[0], SERVICE, format!("g{NEW}"), members);
     sleep(Duration::from_secs(1)).await;
     let folder = cluster.folder().to_str().ok_or("the lab's folder is no text")?;
     let generation = cluster.generation(NEW).await?;

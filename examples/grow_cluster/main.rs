@@ -2,10 +2,11 @@
 //! to it; and the member that wrote them until then is retired, its installation removed.
 //!
 //! ```text
-//! cargo run --release --example grow_cluster -- [--haproxy] [--requests N] [--out FOLDER]
+//! cargo run --release --example grow_cluster -- [--haproxy] [--pair] [--requests N] [--out FOLDER]
 //! ```
 //!
-//! Needs nothing: the servers, the balancer in front and the file sharing are of this machine. With `--haproxy` HAProxy is in front.
+//! Needs nothing: the servers, the balancer in front and the file sharing are of this machine. With `--haproxy` HAProxy is in front,
+//! with `--pair` two of them.
 //! What is installed is said by commands of each node (`[node.provision]`): the release, and the digest of the configuration that all
 //! members share.
 //!
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use examples::cluster::{get, node_toml};
-use examples::{Fallible, Front, Server, Show, demonstration};
+use examples::{Balancing, Fallible, Front, Server, Show, demonstration};
 use ha_backends::local::{LocalFiles, LocalFilesConfig, generation_of};
 use ha_backends::sqlite::SqliteStore;
 use ha_core::engine::Engine;
@@ -30,7 +31,7 @@ use ha_core::state::{MemberKind, WriterEpoch};
 use ha_core::topology::Topology;
 use ha_lab::Lab;
 use ha_lab::fake_carbon::{self, CarbonConfig, CarbonHome, Relaunch};
-use ha_lab::load::{Class, Load};
+use ha_lab::load::Class;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
@@ -66,7 +67,7 @@ const REMOVE: &str = "#!/bin/sh\nrm -rf bin repository/conf/members.xml\n";
 
 #[derive(Clone, Debug)]
 struct Options {
-    haproxy: bool,
+    balancing: Balancing,
     requests: u64,
     out: PathBuf,
 }
@@ -78,18 +79,19 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
-    let mut options = Options { haproxy: false, requests: 0, out: "target/grow_cluster".into() };
+    let mut options = Options { balancing: Balancing::Embedded, requests: 0, out: "target/grow_cluster".into() };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--haproxy" => options.haproxy = true,
+            "--haproxy" => options.balancing = Balancing::HaProxy,
+            "--pair" => options.balancing = Balancing::Pair,
             "--requests" => {
                 let number = words.next().and_then(|number| number.parse().ok());
                 options.requests = number.ok_or("--requests needs a number")?;
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--haproxy, --requests N, --out FOLDER";
+                let known = "--haproxy, --pair, --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }
@@ -108,7 +110,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let files = LocalFiles::new(LocalFilesConfig::from_component(component, engine.topology())?);
     let sharing = tokio::spawn(async move { files.keep_in_step(Duration::from_millis(50)).await });
     show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 20 takes 50 ms"));
-    let load = Load::new(cluster.front.address(), RATE).with_class(Class::new("/orders", "orders ", 19));
+    let load = cluster.front.load(RATE).with_class(Class::new("/orders", "orders ", 19));
     let load = load.with_class(Class::new("/orders?ms=50", "orders ", 1)).start()?;
     sleep(Duration::from_secs(1)).await;
 
@@ -157,7 +159,7 @@ impl Cluster {
             held_out: place == 2,
         };
         let servers: Vec<Server> = homes.iter().enumerate().map(server).collect();
-        let front = Front::start(&lab, options.haproxy, &servers).await?;
+        let front = Front::start(&lab, options.balancing, &servers).await?;
         let packages = lab.path().join("packages");
         let topology = topology(&front, &homes, &packages);
         let cluster = Self { lab, homes, front, topology };
@@ -203,7 +205,7 @@ impl Cluster {
     async fn wait_until_served(&self) -> Fallible<()> {
         let until = Instant::now() + Duration::from_secs(30);
         let second = SocketAddr::from(([127, 0, 0, 1], self.homes[1].port()));
-        for address in [self.front.address(), second] {
+        for address in self.front.addresses().into_iter().chain([second]) {
             while get(address, "/services/Version").await.is_none() {
                 if Instant::now() >= until {
                     return Err("no server answered in 30 s".into());
@@ -247,11 +249,11 @@ fn copy(from: &Path, to: &Path) -> Fallible<()> {
 }
 
 fn topology(front: &Front, homes: &[CarbonHome], packages: &Path) -> String {
-    let balancer = front.settings();
+    let balancers = front.to_toml();
     let mut text = format!(
         "[cluster]\nname = \"demo\"\n[policy]\npeak_load = 1000\ndrain_deadline = \"20s\"\nready_deadline = \"30s\"\n\
          stop_deadline = \"30s\"\ncommand_deadline = \"30s\"\nsoak = \"1s\"\nlease_ttl = \"4s\"\n\
-         [pool]\nname = \"esb\"\nserve = 3\n[[balancer]]\nname = \"lb1\"\n{balancer}\
+         [pool]\nname = \"esb\"\nserve = 3\n{balancers}\
          [files]\nbackend = \"local\"\ntree = \"{TREE}\"\nwriter = \"esb1\"\n"
     );
     for (name, home) in NAMES.iter().zip(homes) {

@@ -32,7 +32,7 @@ use ha_core::procedure::{DrillRequest, FailBackRequest, SiteLossRequest};
 use ha_core::record::End;
 use ha_core::report::RunReport;
 use ha_lab::fake_carbon::{self, Answered as Reply, Asked, Business};
-use ha_lab::load::{Class, Load};
+use ha_lab::load::{Class, Load, ledger_begins};
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -126,6 +126,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
 
     show.line("north is lost, with its servers, its balancer and its database");
     let (lost_at, lost_after) = (Instant::now(), load.elapsed());
+    ledger_begins("site-loss-1");
     cluster.lose_north()?;
     sleep(Duration::from_secs(1)).await;
     let request = SiteLossRequest::of("north");

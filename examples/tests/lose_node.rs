@@ -8,7 +8,7 @@ use serde_json::json;
 
 #[test]
 fn a_member_lost_at_rest_costs_requests_only_until_the_balancer_has_seen_it_and_comes_back_without_a_loss() {
-    for options in [&[][..], &["--active-active"], &["--haproxy"]] {
+    for options in [&[][..], &["--active-active"], &["--pair", "--ssh"]] {
         let told = told::run("lose_node", options, 1_000);
         assert_eq!(told.code, Some(0), "{options:?}: {}", told.printed);
         assert_eq!((&told.report["outage"]["end"], &told.report["outage"]["open"]), (&json!("all-new"), &json!([])));

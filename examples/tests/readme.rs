@@ -21,6 +21,8 @@ fn each_option_of_the_readme_is_run() {
         include_str!("lose_node.rs"),
         include_str!("lose_site.rs"),
         include_str!("grow_cluster.rs"),
+        include_str!("tomcat.rs"),
+        include_str!("all_procedures.rs"),
     ]
     .concat();
     let options: Vec<&str> = readme.split("`--").skip(1).filter_map(|rest| rest.split([' ', '`']).next()).collect();

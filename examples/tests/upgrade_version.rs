@@ -34,8 +34,9 @@ fn an_upgrade_with_its_database_loses_no_request_and_no_row() {
 }
 
 #[test]
-fn an_upgrade_over_postgresql_behind_haproxy_loses_no_request_and_no_row() {
+fn an_upgrade_over_postgresql_behind_a_pair_of_haproxys_on_hosts_over_ssh_loses_no_request_and_no_row() {
     assert_upgraded(&run(&["--postgres", "--haproxy"]));
+    assert_upgraded(&run(&["--postgres", "--pair", "--ssh"]));
 }
 
 #[test]

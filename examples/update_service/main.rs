@@ -2,12 +2,14 @@
 //! others over the file sharing one after the other, each out of traffic and tested before it serves.
 //!
 //! ```text
-//! cargo run --release --example update_service -- [--ssh] [--haproxy] [--rsync] [--literal] [--fail-test] \
+//! cargo run --release --example update_service -- [--ssh] [--haproxy] [--pair] [--rsync] [--literal] [--fail-test] \
 //!     [--kill-controller] [--rounds N] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! The file sharing is that of this machine, which needs nothing; with `--rsync` rsync, started every second on each node;
 //! with `--ssh` each node is a host of its own, and rsync goes over ssh. Every answer carries the set that it came from.
+//!
+//! With `--haproxy` HAProxy is in front, with `--pair` two of them.
 //!
 //! With `--literal` the bullets of the published procedure are followed to the letter, and what breaks is counted. With
 //! `--fail-test` the set fails its test on the last node that serves. With `--kill-controller` the controller is killed with -9
@@ -23,11 +25,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use examples::cluster::{Cluster, ClusterOptions};
-use examples::{Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
+use examples::{Balancing, Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
 use ha_core::procedure::UpdateRequest;
 use ha_core::state::Generation;
 use ha_lab::fake_carbon;
-use ha_lab::load::{Class, Load};
+use ha_lab::load::Class;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -35,7 +37,7 @@ use tokio::time::sleep;
 #[derive(Clone, Debug)]
 struct Options {
     ssh: bool,
-    haproxy: bool,
+    balancing: Balancing,
     rsync: bool,
     literal: bool,
     fail_test: bool,
@@ -68,7 +70,7 @@ async fn update(folder: &str, number: &str, digest: &str) -> Fallible<()> {
 fn parse(arguments: &[String]) -> Fallible<Options> {
     let mut options = Options {
         ssh: false,
-        haproxy: false,
+        balancing: Balancing::Embedded,
         rsync: false,
         literal: false,
         fail_test: false,
@@ -85,7 +87,8 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         };
         match word.as_str() {
             "--ssh" => (options.ssh, options.rsync) = (true, true),
-            "--haproxy" => options.haproxy = true,
+            "--haproxy" => options.balancing = Balancing::HaProxy,
+            "--pair" => options.balancing = Balancing::Pair,
             "--rsync" => options.rsync = true,
             "--literal" => options.literal = true,
             "--fail-test" => options.fail_test = true,
@@ -94,7 +97,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--requests" => options.requests = number()?,
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --rsync, --literal, --fail-test, --kill-controller, --rounds N, \
+                let known = "--ssh, --haproxy, --pair, --rsync, --literal, --fail-test, --kill-controller, --rounds N, \
                              --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -107,7 +110,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let show = Show::new();
     show.line("starting the active, the passive and the spare server, the balancer in front, and the file sharing");
     let mut built = ClusterOptions::local();
-    (built.ssh, built.haproxy, built.rsync) = (options.ssh, options.haproxy, options.rsync);
+    (built.ssh, built.balancing, built.rsync) = (options.ssh, options.balancing, options.rsync);
     // The article lets the passive node be the manager.
     built.writer = if options.literal { "esb2" } else { built.writer };
     let cluster = Cluster::start(built).await?;
@@ -116,7 +119,8 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     }
     let schedule = cluster.share().await?;
     show.line(&format!("load: {RATE} requests/s on a deployed service, open loop, keep-alive, one in 50 takes 500 ms"));
-    let load = Load::new(cluster.address(), RATE)
+    let load = cluster
+        .load(RATE)
         .with_class(Class::new("/services/orders", "orders ", 49))
         .with_class(Class::new("/services/orders?ms=500", "orders ", 1))
         .start()?;

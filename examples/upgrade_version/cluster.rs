@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use examples::cluster::{NAMES, get, node_toml};
-use examples::{Fallible, Front, Server};
+use examples::orders::{Database, Kind, NEW, OLD, write_base};
+use examples::{Fallible, Front, Hosts, Server};
 use ha_core::state::MemberKind;
 use ha_core::topology::Topology;
 use ha_lab::Lab;
@@ -15,12 +16,11 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::Options;
-use crate::database::{Database, Kind, NEW, OLD};
-use crate::scripts;
 
 pub(crate) struct Cluster {
     pub(crate) database: Database,
-    front: Front,
+    pub(crate) front: Front,
+    hosts: Hosts,
     homes: Vec<CarbonHome>,
     /// Last: the others end before it.
     lab: Lab,
@@ -31,7 +31,7 @@ impl Cluster {
     pub(crate) async fn start(options: &Options) -> Fallible<Self> {
         let lab = Lab::open(Relaunch::program()?)?;
         let database = Database::start(&lab, options.kind)?;
-        let homes = NAMES.map(|name| lab.carbon(name, CarbonConfig::new(0, OLD)));
+        let homes = NAMES.map(|name| lab.carbon(&format!("{name}-home"), CarbonConfig::new(0, OLD)));
         let homes: Vec<CarbonHome> = homes.into_iter().collect::<Result<_, _>>()?;
         for home in &homes {
             std::fs::write(home.path().join("database"), &database.url)?;
@@ -43,14 +43,16 @@ impl Cluster {
             held_out: place == 2,
         };
         let servers: Vec<Server> = homes.iter().enumerate().map(server).collect();
-        let front = Front::start(&lab, options.haproxy, &servers).await?;
-        let cluster = Self { database, front, homes, lab };
+        let front = Front::start(&lab, options.balancing, &servers).await?;
+        let hosts = Hosts::start(&lab, &NAMES, options.ssh)?;
+        let cluster = Self { database, front, hosts, homes, lab };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.toml())?;
-        scripts::write_base(&cluster.scripts())?;
+        write_base(&cluster.scripts())?;
         cluster.database.migrate_base(&cluster.scripts()).await?;
         cluster.database.fill().await?;
-        for home in &cluster.homes[..2] {
-            cluster.run(home, "wso2server.sh", "start").await?;
+        for (place, home) in cluster.homes[..2].iter().enumerate() {
+            let script = home.path().join("bin/wso2server.sh");
+            cluster.hosts.command(place, &format!("{} start", script.display())).status().await?;
         }
         cluster.wait_until_served().await?;
         Ok(cluster)
@@ -72,11 +74,6 @@ impl Cluster {
         self.homes.iter().map(CarbonHome::request_log).collect()
     }
 
-    /// Returns where consumers come in.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.front.address()
-    }
-
     pub(crate) fn topology(&self) -> Fallible<Topology> {
         Ok(Topology::from_toml_str(&self.toml())?)
     }
@@ -92,7 +89,7 @@ impl Cluster {
     pub(crate) async fn wait_until_served(&self) -> Fallible<()> {
         let until = Instant::now() + Duration::from_secs(30);
         let passive = SocketAddr::from(([127, 0, 0, 1], self.homes[1].port()));
-        for address in [self.address(), passive] {
+        for address in self.front.addresses().into_iter().chain([passive]) {
             while get(address, "/orders").await.is_none() {
                 if Instant::now() >= until {
                     return Err(format!("no server answered through {address} in 30 s").into());
@@ -104,7 +101,7 @@ impl Cluster {
     }
 
     fn toml(&self) -> String {
-        let balancer = self.front.settings();
+        let balancers = self.front.to_toml();
         let mut text = format!(
             r#"[cluster]
 name = "upgrade-demo"
@@ -119,10 +116,7 @@ lease_ttl = "4s"
 [pool]
 name = "esb"
 serve = 1
-[[balancer]]
-name = "lb1"
-{balancer}
-[database]
+{balancers}[database]
 backend = "migrate"
 url = "{url}"
 clone_url = "{clone}"
@@ -138,8 +132,8 @@ base_version = "1"
             clone = self.database.clone_url,
             scripts = self.scripts().display(),
         );
-        for (name, home) in NAMES.iter().zip(&self.homes) {
-            text.push_str(&node_toml(name, *name == "spare1", "backend = \"local\"\n", home));
+        for (place, (name, home)) in NAMES.iter().zip(&self.homes).enumerate() {
+            text.push_str(&node_toml(name, *name == "spare1", &self.hosts.settings(place), home));
         }
         text
     }

@@ -3,12 +3,13 @@
 //! needed is removed when it is gone.
 //!
 //! ```text
-//! cargo run --release --example upgrade_version -- [--postgres] [--mariadb] [--haproxy] [--breaking [--window]] [--literal] \
+//! cargo run --release --example upgrade_version -- [--postgres] [--mariadb] [--haproxy] [--pair] [--ssh] [--breaking [--window]] [--literal] \
 //!     [--fail-test] [--kill-controller] [--requests N] [--out FOLDER]
 //! ```
 //!
 //! Without options nothing needs to be installed: the database is a SQLite file, the embedded balancer is in front. With `--postgres`
-//! or `--mariadb` a private server of that kind is started, and with `--haproxy` HAProxy.
+//! or `--mariadb` a private server of that kind is started, and with `--haproxy` HAProxy, with
+//! `--pair` two of them. With `--ssh` each server is on a host of its own, driven over ssh.
 //!
 //! With `--breaking` the script that removes the old column is not marked as a contraction: it is refused before anything is done. With
 //! `--breaking --window` the database may refuse writes for a minute: it is cloned, and the servers change to the clone, one after
@@ -21,35 +22,32 @@
 //! end says, or the plan was refused as `--breaking` asks for; 1 otherwise; 2 the demonstration itself could not be set up.
 
 mod cluster;
-mod database;
-mod scripts;
-mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use examples::{Controlled, Controller, Fallible, Resume, Show, as_controller, control, demonstration};
+use examples::orders::{self, Judged, Kind, NEW, OLD, Orders, Window};
+use examples::{Balancing, Controlled, Controller, Fallible, Resume, Show, as_controller, control, demonstration};
 use ha_backends::connect;
 use ha_backends::migrate::SessionRole;
 use ha_core::procedure::{PatchRequest, ReleaseFacts, UpgradeRequest};
 use ha_core::state::{Schema, SchemaRange};
 use ha_lab::fake_carbon::{self, Business};
-use ha_lab::load::{Class, Load, double_executions};
+use ha_lab::load::{Class, double_executions};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use cluster::Cluster;
-use database::{Kind, NEW, OLD, Orders};
-use window::Window;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     kind: Kind,
-    haproxy: bool,
+    balancing: Balancing,
+    ssh: bool,
     breaking: bool,
     window: bool,
     literal: bool,
@@ -66,7 +64,7 @@ const EVENTS: u64 = 35;
 static ORDERS: Mutex<Option<Arc<Orders>>> = Mutex::const_new(None);
 
 fn main() -> ExitCode {
-    fake_carbon::run_if_asked_with(Business::new(|asked| database::serve(&ORDERS, asked)));
+    fake_carbon::run_if_asked_with(Business::new(|asked| orders::serve(&ORDERS, asked)));
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [role, folder] = &arguments[..]
         && role == "controller"
@@ -79,7 +77,7 @@ fn main() -> ExitCode {
 /// What the controller does.
 async fn upgrade(folder: &str) -> Fallible<()> {
     let window = Window::read(folder.as_ref());
-    let script = |verb: &str| vec![if window.is_some() { window::SCRIPT } else { "bin/patch.sh" }.into(), verb.into()];
+    let script = |verb: &str| vec![if window.is_some() { orders::SCRIPT } else { "bin/patch.sh" }.into(), verb.into()];
     let change = PatchRequest::new(NEW, script("apply"), script("restore"))
         .with_facts(ReleaseFacts::new(OLD).with_schema(SchemaRange::OLD))
         .with_facts(ReleaseFacts::new(NEW).with_beside(OLD).with_schema(SchemaRange::NEW));
@@ -94,7 +92,8 @@ async fn upgrade(folder: &str) -> Fallible<()> {
 fn parse(arguments: &[String]) -> Fallible<Options> {
     let mut options = Options {
         kind: Kind::Sqlite,
-        haproxy: false,
+        balancing: Balancing::Embedded,
+        ssh: false,
         breaking: false,
         window: false,
         literal: false,
@@ -108,7 +107,9 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         match word.as_str() {
             "--postgres" => options.kind = Kind::Postgres,
             "--mariadb" => options.kind = Kind::MariaDb,
-            "--haproxy" => options.haproxy = true,
+            "--haproxy" => options.balancing = Balancing::HaProxy,
+            "--pair" => options.balancing = Balancing::Pair,
+            "--ssh" => options.ssh = true,
             "--breaking" => options.breaking = true,
             "--window" => options.window = true,
             "--literal" => options.literal = true,
@@ -120,7 +121,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--postgres, --mariadb, --haproxy, --breaking, --window, --literal, --fail-test, --kill-controller, \
+                let known = "--postgres, --mariadb, --haproxy, --pair, --ssh, --breaking, --window, --literal, --fail-test, --kill-controller, \
                              --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -139,10 +140,10 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     if options.fail_test {
         cluster.homes()[0].fail_test_of(NEW)?;
     }
-    scripts::write_upgrade(&cluster.scripts(), options.kind, options.breaking)?;
-    let load = Load::new(cluster.address(), RATE).with_class(Class::new("/orders", "orders ", 1));
+    orders::write_upgrade(&cluster.scripts(), options.kind, options.breaking)?;
+    let load = cluster.front.load(RATE).with_class(Class::new("/orders", "orders ", 1));
     let load = if options.window {
-        Window::declare(&cluster)?;
+        Window::declare(cluster.folder(), options.kind, cluster.homes())?;
         show.line(&format!(
             "load: {RATE} requests/s, every other one writes an order and reads it back, the rest reads an old one"
         ));
@@ -161,7 +162,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         let Controlled { report, killed, .. } = Controller::run(&["controller", folder], &show, &load, kill).await?;
         (report, killed)
     };
-    let ended_at = window::now_ms();
+    let ended_at = orders::now_ms();
     sleep(Duration::from_secs(1)).await;
     while load.snapshot().sent < options.requests {
         show.tick(&load.snapshot());
@@ -172,7 +173,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let schema = connect(&cluster.topology()?)?.database.ok_or("there is no database")?.schema().await?;
     let is_new = run["end"] == "all-new";
     let judged = match options.window {
-        true => Some(Window::judge(&cluster, &run, ended_at).await?),
+        true => Some(Window::judge(cluster.homes(), &cluster.database, &run, ended_at).await?),
         false => None,
     };
     let column = if is_new {
@@ -198,7 +199,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     show.run(&run);
     let told = json!({
         "load": load, "executed_twice": doubles, "schema": schema, "rows": rows, "wrong": wrong, "releases": releases,
-        "kills": u64::from(killed), "run": run, "window": judged.as_ref().map(window::Judged::to_json),
+        "kills": u64::from(killed), "run": run, "window": judged.as_ref().map(Judged::to_json),
     });
     std::fs::create_dir_all(&options.out)?;
     let written = options.out.join("report.json");
@@ -219,7 +220,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     };
     let is_open = run["open"].as_array().is_some_and(|open| !open.is_empty());
     let is_as_said = schema == end && releases[..2].iter().all(|release| release == members);
-    let is_in_window = judged.is_none_or(|judged| judged.is_good());
+    let is_in_window = judged.is_none_or(|judged: Judged| judged.is_good());
     Ok(is_ended && !is_open && is_as_said && is_in_window && wrong == 0 && load.counts.failures() == 0)
 }
 

@@ -6,12 +6,14 @@ pub mod fake_carbon;
 mod fault_proxy;
 mod haproxy;
 mod lab;
+mod life;
 pub mod load;
 mod machine;
 mod pause;
 mod port;
 mod scripted;
 mod ssh;
+mod tomcat;
 mod warden;
 
 pub use database::{DatabaseSpec, MariaDbServer, PausedServer, PostgresServer};
@@ -24,6 +26,7 @@ pub use pause::Paused;
 pub use port::ReservedPort;
 pub use scripted::{ScriptedAnswer, ScriptedSocket};
 pub use ssh::{SYSTEMCTL, SshAccess, SshHost, SshSpec, Tarpit, TarpitKind};
+pub use tomcat::{TomcatHome, TomcatRelease, write_war};
 pub use warden::Warded;
 
 /// Adds the hidden test that plays a role of this crate when a lab starts the test binary again. Once a test binary.

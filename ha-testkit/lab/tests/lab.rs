@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_lab::{HaProxySpec, Lab, ServerSpec};
+use ha_lab::{HaProxySpec, Lab, ServerSpec, TomcatRelease};
 
 ha_lab::roles!();
 
@@ -63,7 +63,7 @@ fn nothing_is_left_behind_after_kill_9_of_the_lab() {
         .unwrap();
     let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
     let lab = lines.map_while(Result::ok).find_map(|line| line.split("lab at ").nth(1).map(str::to_string)).unwrap();
-    assert!(processes(&lab) >= 3, "a server, a warden's HAProxy: {}", processes(&lab));
+    assert!(processes(&lab) >= 4, "servers, a Tomcat, a warden's HAProxy: {}", processes(&lab));
     victim.kill().unwrap();
     victim.wait().unwrap();
     wait_for("the end of all that the lab had started", || processes(&lab) == 0);
@@ -81,6 +81,8 @@ fn victim(_: &Path) {
     let servers = homes.iter().zip(["a", "b"]).map(|(home, name)| ServerSpec::new(name, home.port())).collect();
     let haproxy = lab.haproxy("lb1", &HaProxySpec::new("esb", servers)).unwrap();
     assert!(connects(haproxy.port()));
+    let tomcat = lab.tomcat("c", &TomcatRelease::new("1.0")).unwrap();
+    tomcat.start().unwrap();
     println!("lab at {}", lab.path().display());
     std::thread::sleep(Duration::from_secs(60));
 }

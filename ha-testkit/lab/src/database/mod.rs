@@ -98,7 +98,7 @@ impl Lab {
 }
 
 /// Runs a client or tool to its end and returns what it printed.
-fn output(command: &mut Command) -> io::Result<String> {
+pub(crate) fn output(command: &mut Command) -> io::Result<String> {
     let done = command.output()?;
     if done.status.success() {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
@@ -109,14 +109,14 @@ fn output(command: &mut Command) -> io::Result<String> {
 }
 
 /// Finds a program in the folders of system programs and the search path.
-fn program(name: &str, package: &str) -> io::Result<PathBuf> {
+pub(crate) fn program(name: &str, package: &str) -> io::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let beside = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     let mut files = std::env::split_paths(&path).chain(beside).map(|dir| dir.join(name));
     files.find(|file| file.is_file()).ok_or_else(|| not_installed(name, package))
 }
 
-fn not_installed(name: &str, package: &str) -> io::Error {
+pub(crate) fn not_installed(name: &str, package: &str) -> io::Error {
     let words = format!("{name} is not installed: RUNLEVEL=1 apt-get install {package}");
     io::Error::new(io::ErrorKind::NotFound, words)
 }

@@ -2,15 +2,12 @@ use std::fs;
 use std::io;
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::CarbonHome;
 use crate::Paused;
-
-/// How long a server may take to begin or to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::life::{PATIENCE, end, running, within};
 
 /// The running server, past its scripts.
 impl CarbonHome {
@@ -38,12 +35,7 @@ impl CarbonHome {
     /// Returns the process id of the running server; `None` when none runs. A process that is not this server does not
     /// count, whatever the pid file says.
     pub fn pid(&self) -> Option<u32> {
-        let pid_file = fs::read(self.path().join("wso2carbon.pid")).unwrap_or_default();
-        let digits: String = pid_file.iter().map(|byte| char::from(*byte)).take_while(char::is_ascii_digit).collect();
-        let command_line = fs::read(format!("/proc/{digits}/cmdline")).ok()?;
-        let identity = self.identity();
-        let own = command_line.split(|byte| *byte == 0).any(|word| word == identity.as_bytes());
-        own.then_some(()).and_then(|()| digits.parse().ok())
+        running(&self.path().join("wso2carbon.pid"), &self.identity())
     }
 
     /// Ends the running server with kill -9 and waits for its end; `false` when none runs.
@@ -72,36 +64,6 @@ impl CarbonHome {
     }
 
     fn signal(&self, signal: Signal) -> io::Result<bool> {
-        let Some(pid) = self.pid() else { return Ok(false) };
-        let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
-        match kill_process(process, signal) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::SRCH) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-        if within(PATIENCE, || has_ended(pid)) {
-            return Ok(true);
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {pid} does not end")))
-    }
-}
-
-/// Tells whether nothing is left of the process but what its parent has to reap: its ports are then closed.
-fn has_ended(pid: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    threads <= 1 && stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-}
-
-fn within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let until = Instant::now() + patience;
-    loop {
-        if holds() {
-            return true;
-        }
-        if Instant::now() >= until {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
+        self.pid().map_or(Ok(false), |pid| end(pid, signal))
     }
 }

@@ -199,7 +199,7 @@ impl CarbonHome {
 
 /// Writes a script that may be run at once. Another process writes the file: were it open for writing here, a thread
 /// that starts a process in that moment would hand it down, and running the script would fail (text file busy).
-fn script(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn script(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension("draft");
     fs::write(&draft, text)?;
     fs::set_permissions(&draft, fs::Permissions::from_mode(0o755))?;
@@ -209,7 +209,7 @@ fn script(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Quotes a word for sh.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 

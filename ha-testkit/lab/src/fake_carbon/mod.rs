@@ -9,6 +9,7 @@ mod server;
 
 pub use business::{Answered, Asked, Business};
 pub use home::{CarbonConfig, CarbonHome, Relaunch};
+pub(crate) use home::{quoted, script};
 
 use std::ffi::OsString;
 
@@ -34,6 +35,8 @@ pub fn run_if_asked_with(business: Business) {
         server::run(&argument("carbon.home="), business)
     } else if role == "warden" {
         crate::warden::warden()
+    } else if role == "reaper" {
+        crate::tomcat::reaper()
     } else if role == "guardian" {
         crate::ssh::guardian()
     } else {

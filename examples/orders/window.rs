@@ -4,39 +4,43 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use examples::Fallible;
+use ha_lab::fake_carbon::CarbonHome;
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
-use crate::database::Kind;
+use super::{Database, Kind};
+use crate::Fallible;
 
 /// What was declared.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
-    pub(crate) at_most: Duration,
+pub struct Window {
+    /// For how long at most writes may be refused.
+    pub at_most: Duration,
 }
 
 /// Installs a release on a server, and points it at the database that the release uses.
-pub(crate) const SCRIPT: &str = "bin/upgrade.sh";
+pub const SCRIPT: &str = "bin/upgrade.sh";
 /// When a server's writes were refused, a line each.
-pub(crate) const REFUSED: &str = "refused.log";
+pub(super) const REFUSED: &str = "refused.log";
 /// The orders that a server has written, a line each.
-pub(crate) const WRITTEN: &str = "written.log";
+pub(super) const WRITTEN: &str = "written.log";
 
 const AT_MOST: Duration = Duration::from_secs(60);
 const FILE: &str = "window";
 
 impl Window {
-    /// Declares it, and gives each server the script that points it at the clone.
-    pub(crate) fn declare(cluster: &Cluster) -> Fallible<()> {
-        std::fs::write(cluster.folder().join(FILE), AT_MOST.as_secs().to_string())?;
+    /// Declares it in the folder of a cluster, and gives each server the script that points it at the clone.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn declare(folder: &Path, kind: Kind, homes: &[CarbonHome]) -> Fallible<()> {
+        std::fs::write(folder.join(FILE), AT_MOST.as_secs().to_string())?;
         // User and password are the server's own.
-        let user = match cluster.database.kind {
+        let user = match kind {
             Kind::Sqlite => "",
             Kind::Postgres => "?user=postgres",
             Kind::MariaDb => "?user=root",
         };
-        for home in cluster.homes() {
+        for home in homes {
             let script = home.path().join(SCRIPT);
             std::fs::write(&script, script_of(user))?;
             std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
@@ -45,21 +49,24 @@ impl Window {
     }
 
     /// Reads what was declared, where something was.
-    pub(crate) fn read(folder: &Path) -> Option<Self> {
+    pub fn read(folder: &Path) -> Option<Self> {
         let seconds = std::fs::read_to_string(folder.join(FILE)).ok()?.parse().ok()?;
         Some(Self { at_most: Duration::from_secs(seconds) })
     }
 
     /// Holds what the servers have noted against the report of the run, and every order that was written against the database.
-    pub(crate) async fn judge(cluster: &Cluster, run: &Value, ended_at: u64) -> Fallible<Judged> {
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn judge(homes: &[CarbonHome], database: &Database, run: &Value, ended_at: u64) -> Fallible<Judged> {
         let lines = |file: &str| {
-            let of = |home: &ha_lab::fake_carbon::CarbonHome| std::fs::read_to_string(home.path().join(file));
-            let all: Vec<String> = cluster.homes().iter().filter_map(|home| of(home).ok()).collect();
+            let of = |home: &CarbonHome| std::fs::read_to_string(home.path().join(file));
+            let all: Vec<String> = homes.iter().filter_map(|home| of(home).ok()).collect();
             all.iter().flat_map(|text| text.lines()).filter_map(|line| line.parse::<i64>().ok()).collect::<Vec<_>>()
         };
         let refused = lines(REFUSED);
         let (first, last) = (refused.iter().min().copied(), refused.iter().max().copied());
-        let there = cluster.database.orders(run["end"] == "all-new").await?;
+        let there = database.orders(run["end"] == "all-new").await?;
         let written = lines(WRITTEN);
         Ok(Judged {
             refused: refused.len(),
@@ -74,7 +81,7 @@ impl Window {
 
 /// What was seen of a window.
 #[derive(Clone, Debug)]
-pub(crate) struct Judged {
+pub struct Judged {
     /// How many writes were refused, and how long after the first the last was.
     refused: usize,
     span_ms: i64,
@@ -88,13 +95,15 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    pub(crate) fn print(&self) {
+    /// Prints it.
+    pub fn print(&self) {
         println!("writes refused     {:>9} in {} ms, {} after the run", self.refused, self.span_ms, self.late);
         println!("orders written     {:>9}, {} of them lost", self.written, self.lost);
         println!("window             {:>9} ms of {} ms", self.window["used_ms"], self.window["at_most_ms"]);
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    /// Returns it for a report.
+    pub fn to_json(&self) -> Value {
         json!({
             "refused": self.refused, "span_ms": self.span_ms, "late": self.late, "written": self.written, "lost": self.lost,
             "reported": self.window,
@@ -102,7 +111,7 @@ impl Judged {
     }
 
     /// Tells whether writes were refused in the window only, and the window was kept.
-    pub(crate) fn is_good(&self) -> bool {
+    pub fn is_good(&self) -> bool {
         let of = |key: &str| self.window[key].as_i64();
         // Where another controller had brought the run to its end, this one knows no window.
         let used = of("used_ms").is_none_or(|used| self.span_ms <= used && Some(used) <= of("at_most_ms"));
@@ -111,7 +120,7 @@ impl Judged {
 }
 
 /// Milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,9 +5,8 @@
 
 use std::path::Path;
 
-use examples::Fallible;
-
-use crate::database::Kind;
+use super::Kind;
+use crate::Fallible;
 
 /// The table as the old release made it.
 const BASE: &str = "CREATE TABLE orders (id BIGINT PRIMARY KEY, amount INTEGER);\n";
@@ -58,13 +57,19 @@ SELECT count(*) FROM orders WHERE total IS NULL;
 ";
 
 /// Writes what the old release came with.
-pub(crate) fn write_base(folder: &Path) -> Fallible<()> {
+///
+/// # Errors
+/// What the file system says.
+pub fn write_base(folder: &Path) -> Fallible<()> {
     std::fs::create_dir_all(folder)?;
     Ok(std::fs::write(folder.join("V1__orders.sql"), BASE)?)
 }
 
 /// Adds what the new release comes with. Marked `breaking`, what removes the old column is to be run before the old release is gone.
-pub(crate) fn write_upgrade(folder: &Path, kind: Kind, breaking: bool) -> Fallible<()> {
+///
+/// # Errors
+/// What the file system says.
+pub fn write_upgrade(folder: &Path, kind: Kind, breaking: bool) -> Fallible<()> {
     let [expand, contract] = of(kind);
     let last = if breaking { "expand" } else { "contract" };
     for (phase, name, text) in [

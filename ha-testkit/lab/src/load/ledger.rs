@@ -1,0 +1,96 @@
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use super::client::Served;
+use super::tally::FailureKind;
+
+/// The environment variable that names the ledger: with it every request of every open-loop load of the process is written down.
+const LEDGER: &str = "HA_LEDGER";
+const NO_RUN: &str = "-";
+
+/// One request, as its client saw it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LedgerLine {
+    /// Its id, which the servers' logs have too.
+    pub id: String,
+    /// The run that had begun last when it was sent, as [`ledger_begins`] names it; empty before the first.
+    pub run: String,
+    /// The release, or set of files, that answered; empty where none did.
+    pub version: String,
+    /// Empty for a whole, right answer, else how it failed.
+    pub failure: String,
+}
+
+/// Reads a ledger: the file that `HA_LEDGER` names, to which loads of several processes may have written. A load without the variable
+/// writes none.
+///
+/// # Errors
+/// When it cannot be read, or a line is none of a ledger.
+///
+/// # Examples
+///
+/// ```
+/// use ha_lab::load::read_ledger;
+///
+/// let file = std::env::temp_dir().join(format!("ledger-{}.tsv", std::process::id()));
+/// std::fs::write(&file, "7-0-1\tpatch\t4.2.0\t\n7-0-2\tpatch\t\treset\n")?;
+/// let lines = read_ledger(&file)?;
+/// assert_eq!((lines[0].version.as_str(), lines[1].failure.as_str()), ("4.2.0", "reset"));
+/// # std::fs::remove_file(file)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn read_ledger(path: impl AsRef<Path>) -> io::Result<Vec<LedgerLine>> {
+    let wrong = |line: &str| io::Error::new(io::ErrorKind::InvalidData, format!("no line of a ledger: {line:?}"));
+    let parse = |line: &str| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [id, run, version, failure] = columns[..] else { return Err(wrong(line)) };
+        let run = if run == NO_RUN { "" } else { run };
+        let [id, run, version, failure] = [id, run, version, failure].map(String::from);
+        Ok(LedgerLine { id, run, version, failure })
+    };
+    std::fs::read_to_string(path)?.lines().map(parse).collect()
+}
+
+/// Says which run begins: requests that are sent from now on are of it.
+pub fn ledger_begins(run: &str) {
+    *RUN.lock().unwrap_or_else(PoisonError::into_inner) = run.replace(['\t', '\n'], " ");
+}
+
+static RUN: Mutex<String> = Mutex::new(String::new());
+
+/// The file, opened once. A ledger that cannot be opened is no ledger: who reads it misses the requests.
+static FILE: LazyLock<Option<Mutex<File>>> = LazyLock::new(|| {
+    let path = std::env::var_os(LEDGER)?;
+    let opened = File::options().create(true).append(true).open(path);
+    opened.ok().map(Mutex::new)
+});
+
+/// A request that was sent.
+pub(super) struct Entry {
+    id: String,
+    run: String,
+}
+
+impl Entry {
+    /// `None` where no ledger is kept.
+    pub(super) fn of(id: &str) -> Option<Self> {
+        FILE.as_ref()?;
+        let run = RUN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(Self { id: id.into(), run: if run.is_empty() { NO_RUN.into() } else { run } })
+    }
+
+    pub(super) fn ended(self, outcome: &Result<Served, FailureKind>) {
+        let (version, failure) = match outcome {
+            Ok(served) => (served.release.as_str(), String::new()),
+            Err(kind) => ("", kind.to_string()),
+        };
+        let line = format!("{}\t{}\t{version}\t{failure}\n", self.id, self.run);
+        if let Some(file) = FILE.as_ref() {
+            // One write a line: those of several processes do not mix.
+            let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
+        }
+    }
+}
