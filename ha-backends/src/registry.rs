@@ -67,6 +67,9 @@ const PROBE: &str = "probe";
 /// One of them: each has a driver.
 const MIGRATE: &str = "migrate-postgres, migrate-mariadb or migrate-sqlite";
 
+/// The commands, and one of the drivers.
+const QUERY: &str = "local and one of migrate-postgres, migrate-mariadb and migrate-sqlite";
+
 roles! {
     each {
         balancers: LoadBalancer, Balancer, with_balancer, "drives a balancer instance",
@@ -75,7 +78,7 @@ roles! {
             [("local", "local"), ("ssh", "ssh")];
         probes: Probe, Probe, with_probe, "probes a node",
             [("http", PROBE), ("tcp", PROBE), ("command", PROBE), ("log", PROBE)];
-        work: Workload, Work, with_work, "drives a node's pulled work", [];
+        work: Workload, Work, with_work, "drives a node's pulled work", [("command", "local"), ("query", QUERY)];
         fences: Fence, Fence, with_fence, "fences a site", [("command", "local")];
         replicas: Replica, Replica, with_replica, "drives a site's copy of the database",
             [("command", "local"), ("postgres", "migrate-postgres")];
@@ -162,12 +165,10 @@ impl Registry {
             });
             registry.factories.provision.insert("command", |part: Part<'_>| {
                 let config = ha_local::CommandProvisionerConfig::from_component(part.component)?;
-                let host = part.hosts.iter().find(|(name, _)| name == part.name).map(|(_, host)| host.clone());
-                // A host that could not be built is reported as such, and nothing is connected then.
-                let host = host.ok_or_else(|| refused("backend", "the settings of the node's host are refused"))?;
-                let provisioner = ha_local::CommandProvisioner::new(part.name, host, config);
+                let provisioner = ha_local::CommandProvisioner::new(part.name, own_host(part)?, config);
                 Ok(Arc::new(provisioner) as Arc<dyn Provisioner>)
             });
+            registry.factories.work.insert("command", |part: Part<'_>| work_by_commands(part, part.component));
             registry.factories.artifacts.insert(ha_local::NAME, |part: Part<'_>| {
                 let config = ha_local::LocalArtifactsConfig::from_component(part.component, part.topology)?;
                 Ok(Arc::new(ha_local::LocalArtifacts::new(config)) as Arc<dyn ArtifactStore>)
@@ -179,6 +180,11 @@ impl Registry {
             let database = ha_migrate::ConfiguredDatabase::new(config).map_err(|error| refused("url", error))?;
             Ok(Arc::new(database) as Arc<dyn Database>)
         });
+        #[cfg(all(
+            feature = "local",
+            any(feature = "migrate-mariadb", feature = "migrate-postgres", feature = "migrate-sqlite")
+        ))]
+        registry.factories.work.insert("query", counted_work);
         #[cfg(feature = "migrate-postgres")]
         registry.factories.replicas.insert("postgres", |part: Part<'_>| {
             let config = ha_migrate::PostgresReplicaConfig::from_component(part.component, part.topology, part.name)?;
@@ -250,6 +256,39 @@ impl Registry {
 /// ```
 pub fn connect(topology: &Topology) -> Result<Backends, ConnectErrors> {
     Registry::builtin().connect(topology)
+}
+
+/// Finds the host of the node that a part belongs to. One that could not be built is reported as such, and nothing is connected then.
+#[cfg(feature = "local")]
+fn own_host(part: Part<'_>) -> Result<Arc<dyn Host>, SettingErrors> {
+    let host = part.hosts.iter().find(|(name, _)| name == part.name).map(|(_, host)| host.clone());
+    host.ok_or_else(|| refused("backend", "the settings of the node's host are refused"))
+}
+
+/// Builds the work of a node by commands of its host.
+#[cfg(feature = "local")]
+fn work_by_commands(part: Part<'_>, component: &Component) -> Result<Arc<dyn Workload>, SettingErrors> {
+    let config = ha_local::CommandWorkloadConfig::from_component(component)?;
+    Ok(Arc::new(ha_local::CommandWorkload::new(part.name, own_host(part)?, config)))
+}
+
+/// Builds the same, where a query counts what is left: the settings of the query are told apart by their keys.
+#[cfg(all(
+    feature = "local",
+    any(feature = "migrate-mariadb", feature = "migrate-postgres", feature = "migrate-sqlite")
+))]
+fn counted_work(part: Part<'_>) -> Result<Arc<dyn Workload>, SettingErrors> {
+    let (mut query, mut commands) = (part.component.clone(), part.component.clone());
+    query.settings.retain(|key, _| ha_migrate::LeftQueryConfig::KEYS.contains(&key.as_str()));
+    commands.settings.retain(|key, _| !ha_migrate::LeftQueryConfig::KEYS.contains(&key.as_str()));
+    let left = ha_migrate::LeftQueryConfig::from_component(&query);
+    let (inner, left) = match (work_by_commands(part, &commands), left) {
+        (Ok(inner), Ok(left)) => (inner, left),
+        (Err(wrong), Err(too)) => return Err(wrong.with(too)),
+        (Err(wrong), Ok(_)) | (Ok(_), Err(wrong)) => return Err(wrong),
+    };
+    let counted = ha_migrate::CountedWorkload::new(part.name, inner, left);
+    Ok(Arc::new(counted.map_err(|error| refused("url", error))?))
 }
 
 /// Builds the file sharing that a component declares over the hosts that there are.

@@ -212,9 +212,9 @@ async fn backends_of_others_are_named_in_toml_and_connected_like_ours() {
     let misspelt = OF_OTHERS.replace("address =", "adress =").replace("my-work", "my-works");
     let found = fakes(&world).connect(&topology(&misspelt)).unwrap_err().to_string();
     assert!(found.contains("line 15: balancer lb1.adress: is unknown: did you mean address?"), "{found}");
-    assert!(
-        found.contains("line 21: node esb1.work.backend: no backend \"my-works\" is known here; give one of my-work")
-    );
+    assert!(found.contains(
+        "line 21: node esb1.work.backend: no backend \"my-works\" is known here; give one of command, my-work"
+    ));
 }
 
 const SHARED: &str = r#"[files]
@@ -312,4 +312,38 @@ fn where_a_topology_is_written_is_no_part_of_what_it_is() {
     assert_eq!(line(&here).map(|line| line + 3), line(&below));
     assert_eq!(here, below);
     assert_eq!(Plan::digest_of(&here), Plan::digest_of(&below));
+}
+
+/// The good topology with pulled work on its first node.
+fn pulling(work: &str) -> Topology {
+    topology(&GOOD.replacen("[[node]]\nname = \"esb2\"", &format!("[node.work]\n{work}\n[[node]]\nname = \"esb2\""), 1))
+}
+
+const COMMANDS: &str =
+    "status = [\"bin/work\", \"status\"]\nquiesce = [\"bin/work\", \"pause\"]\nresume = [\"bin/work\", \"go-on\"]";
+
+#[test]
+fn pulled_work_is_driven_by_commands_of_the_node_s_host() {
+    let backends = connect(&pulling(&format!("backend = \"command\"\n{COMMANDS}"))).unwrap();
+    assert_eq!(backends.work.iter().map(|(node, _)| node.as_str()).collect::<Vec<_>>(), ["esb1"]);
+    let wrong = connect(&pulling(&format!("backend = \"command\"\n{COMMANDS}\nlefts = [\"x\"]"))).unwrap_err();
+    let wrong: Vec<String> = wrong.errors().iter().map(ToString::to_string).collect();
+    assert!(wrong.len() == 1 && wrong[0].contains("node esb1.work.lefts: is unknown: did you mean left?"), "{wrong:?}");
+}
+
+#[cfg(feature = "migrate-sqlite")]
+#[test]
+fn what_is_left_of_pulled_work_is_counted_by_a_query_beside_the_commands() {
+    let query = "url = \"jdbc:sqlite:/var/lib/work.db\"\nquery = \"SELECT count(*) FROM work\"";
+    let backends = connect(&pulling(&format!("backend = \"query\"\n{COMMANDS}\n{query}"))).unwrap();
+    assert_eq!(backends.work.len(), 1);
+    let wrong = connect(&pulling(
+        "backend = \"query\"\nurl = \"jdbc:sqlite:/x\"\nquery = \"DELETE FROM work\"\ncolour = \"blue\"",
+    ));
+    let wrong: Vec<String> = wrong.unwrap_err().errors().iter().map(ToString::to_string).collect();
+    for part in
+        ["esb1.work.status: is missing", "esb1.work.quiesce: is missing", "esb1.work.query: give", "esb1.work.colour"]
+    {
+        assert!(wrong.iter().any(|line| line.contains(part)), "{part}: {wrong:?}");
+    }
 }

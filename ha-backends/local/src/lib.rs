@@ -18,6 +18,7 @@ mod runner;
 mod site;
 mod unit;
 mod wire;
+mod work;
 
 pub use artifacts::{LocalArtifacts, LocalArtifactsConfig};
 pub use balancer::LocalBalancer;
@@ -32,6 +33,7 @@ pub use site::{
     CommandFence, CommandFenceConfig, CommandReplica, CommandReplicaConfig, CommandSwitch, CommandSwitchConfig,
     LocalSwitch,
 };
+pub use work::{CommandWorkload, CommandWorkloadConfig};
 
 /// The backends' name in a topology.
 pub const NAME: &str = "local";

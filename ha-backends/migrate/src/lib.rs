@@ -30,6 +30,7 @@ pub mod script;
 mod secret;
 mod session;
 pub mod split;
+mod work;
 
 pub use backend::MigrateBackend;
 pub use catalog::{COUNT_LIMIT, Catalog, ColumnStats, IndexStats, TableStats, read_catalog};
@@ -62,6 +63,7 @@ pub use session::{
     Cancel, Connect, DbError, DbErrorKind, Done, Limits, Rows, Server, ServerCapabilities, ServerVersion, Session,
     SessionId, SessionRole, Tls, identify,
 };
+pub use work::{CountedWorkload, LeftQueryConfig};
 
 /// The backend's name in a topology.
 pub const NAME: &str = "migrate";

@@ -59,6 +59,13 @@ impl SettingErrors {
     pub fn errors(&self) -> &[SettingError] {
         &self.errors
     }
+
+    /// Adds what another reader of the same component has found wrong.
+    #[must_use]
+    pub fn with(mut self, others: Self) -> Self {
+        self.errors.extend(others.errors);
+        self
+    }
 }
 
 impl From<SettingError> for SettingErrors {

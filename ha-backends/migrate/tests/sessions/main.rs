@@ -12,6 +12,7 @@ mod settings;
 #[cfg(feature = "tls")]
 mod tls;
 mod values;
+mod work;
 mod world;
 
 ha_lab::roles!();
