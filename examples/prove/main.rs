@@ -1,5 +1,5 @@
 //! The proofs: each procedure's plan with what was explored to know that it holds, and for each literal reading of the
-//! procedures the shortest way to harm.
+//! procedures the shortest way to harm and the smallest change of the plan that makes it provable.
 //!
 //! ```text
 //! cargo run --release --example prove
@@ -10,6 +10,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use ha_core::procedure::remedy_for;
 use ha_core::safety::{margins, prove, prove_with};
 use ha_testkit::golden::{Case, Expected, SPARES, SparesNeeded, cases, recoveries, spares_needed};
 
@@ -61,7 +62,7 @@ fn tell_case(case: &Case) -> bool {
             case.expected == Expected::Proven
         }
         Err(counterexample) => {
-            println!("REFUSED: {counterexample}");
+            println!("REFUSED: {counterexample}remedy: {}\n", remedy_for(case.topology(), &case.plan, &counterexample));
             matches!(case.expected, Expected::Refused(invariant, _) if invariant == counterexample.violation.invariant)
         }
     }

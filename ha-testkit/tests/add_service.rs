@@ -187,5 +187,5 @@ async fn what_is_missing_to_prove_an_added_service_is_named_as_for_an_update() {
     else {
         panic!("two of 750 cannot be changed one after another");
     };
-    assert!(remedy.contains("add one spare of capacity 750"), "{remedy}");
+    assert!(remedy.to_string().contains("add one spare of capacity 750"), "{remedy}");
 }

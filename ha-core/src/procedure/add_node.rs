@@ -51,8 +51,8 @@ impl Procedure for AddNodeRequest {
         let admits = is_admitted_as_spare(seen.topology, seen.state, node);
         self.check(seen, node, admits)?;
         let like = self.like(seen, node, to)?;
-        let remedy = "the node stays held out; bring what is named above into order, then plan again";
-        Ok(Proposal::one(self.plan(seen, node, (to, like), admits), remedy))
+        let advice = "the node stays held out; bring what is named above into order, then plan again";
+        Ok(Proposal::one(self.plan(seen, node, (to, like), admits), advice))
     }
 }
 

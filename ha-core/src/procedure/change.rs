@@ -1,7 +1,5 @@
-use std::rc::Rc;
 use std::time::Duration;
 
-use super::remedy::remedy;
 use super::step::{home_serves, is_admitted_as_spare, reload_exposure, renewal, step};
 use super::{PlanError, Proposal, Snapshot};
 use crate::action::{
@@ -55,14 +53,12 @@ impl<'a> Change<'a> {
         home_serves(Snapshot::new(self.topology, self.start, &self.facts))?;
         self.check_start()?;
         let sets = self.sets_of_spares();
-        let change = Rc::new(self);
-        let to_plan = Rc::clone(&change);
-        let plans = sets.into_iter().map(move |set| to_plan.plan(&set));
-        Ok(Proposal::with_remedy(plans, move || remedy(&change)))
+        let plans = sets.into_iter().map(move |set| self.plan(&set));
+        Ok(Proposal::new(plans, "what is in the way is named above"))
     }
 
     /// Lists the sets of declared spares that are tried: none, each alone, the smallest first, then the largest together.
-    pub(super) fn sets_of_spares(&self) -> Vec<Vec<NodeIx>> {
+    fn sets_of_spares(&self) -> Vec<Vec<NodeIx>> {
         let mut spares: Vec<_> = self.topology.spares().filter(|(index, _)| self.is_usable_spare(*index)).collect();
         spares.sort_by_key(|(_, node)| node.ports.iter().map(|port| port.capacity).max());
         let spares: Vec<NodeIx> = spares.into_iter().map(|(spare, _)| spare).collect();
@@ -80,7 +76,7 @@ impl<'a> Change<'a> {
         Law::new(self.topology, &self.facts)
     }
 
-    pub(super) fn check_start(&self) -> Result<(), PlanError> {
+    fn check_start(&self) -> Result<(), PlanError> {
         let not_ready = |node: NodeIx, what: String, fix: &str| PlanError::NotReady {
             node: self.topology.node(node).name.to_string(),
             what,
@@ -163,7 +159,7 @@ impl<'a> Change<'a> {
         self.stage(name, Vec::new(), [SchemaAction::Migrate { to }.into()])
     }
 
-    pub(super) fn plan(&self, spares: &[NodeIx]) -> Plan {
+    fn plan(&self, spares: &[NodeIx]) -> Plan {
         let mut stages = Vec::new();
         let mut state = self.start.clone();
         for spare in spares {

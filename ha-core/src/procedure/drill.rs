@@ -93,7 +93,7 @@ impl Procedure for DrillRequest {
         }
         draft.ends = Ends::new(format!("drilled: site {} stands by as before", self.site), "as before");
         draft.windows.push(reload_exposure());
-        let remedy = "bring what is named above into order, then drill again";
-        Ok(Proposal::new(std::iter::once(Plan::from(draft)), remedy))
+        let advice = "bring what is named above into order, then drill again";
+        Ok(Proposal::new(std::iter::once(Plan::from(draft)), advice))
     }
 }

@@ -1,3 +1,4 @@
+use super::Remedy;
 use crate::law::Violation;
 use crate::plan::Plan;
 use crate::safety::Counterexample;
@@ -13,7 +14,7 @@ use crate::topology::FileSharing;
 /// fn advice(error: &PlanError) -> Vec<String> {
 ///     match error {
 ///         PlanError::Missing(lines) => lines.clone(),
-///         PlanError::Unprovable { remedy, .. } => vec![remedy.clone()],
+///         PlanError::Unprovable { remedy, .. } => vec![remedy.to_string()],
 ///         other => vec![other.to_string()],
 ///     }
 /// }
@@ -80,8 +81,8 @@ pub enum PlanError {
         plan: Box<Plan>,
         /// The shortest way to a broken law.
         counterexample: Box<Counterexample>,
-        /// The smallest thing that would help.
-        remedy: String,
+        /// The smallest change that was found to make it provable; or none, and why.
+        remedy: Box<Remedy>,
     },
 }
 

@@ -101,8 +101,8 @@ impl Procedure for FailBackRequest {
             format!("served by site {back} again: site {was} stands by"),
             &format!("as before: site {was} serves"),
         );
-        let remedy = "bring what is named above into order, then plan again; the other site goes on serving";
-        Ok(Proposal::new(std::iter::once(Plan::from(draft)), remedy))
+        let advice = "bring what is named above into order, then plan again; the other site goes on serving";
+        Ok(Proposal::new(std::iter::once(Plan::from(draft)), advice))
     }
 }
 

@@ -61,7 +61,7 @@ impl Procedure for HandOverRequest {
         let start = without_what_is_gone(seen, next);
         let seen = Snapshot { state: &start, ..seen };
         if let Some(plan) = release_residue(seen, next) {
-            return Ok(Proposal::one(plan, REMEDY));
+            return Ok(Proposal::one(plan, ADVICE));
         }
         may_write(seen, next)?;
         let unreached = unreached_writer(seen)?;
@@ -96,11 +96,11 @@ impl Procedure for HandOverRequest {
         if !old.is_some_and(able) {
             draft.point_of_no_return = 0;
         }
-        Ok(Proposal::one(Plan::from(draft), REMEDY))
+        Ok(Proposal::one(Plan::from(draft), ADVICE))
     }
 }
 
-const REMEDY: &str = "bring what is named above into order, then plan again";
+const ADVICE: &str = "bring what is named above into order, then plan again";
 
 /// Plans the end of a hand-over that was left half done: the node writes already, and syncs that were held for it are still held.
 fn release_residue(seen: Snapshot<'_>, writer: NodeIx) -> Option<Plan> {

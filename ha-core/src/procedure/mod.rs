@@ -34,6 +34,7 @@ pub use planned::Planned;
 pub use propose::{Procedure, Proposal, Snapshot, plan};
 pub(crate) use recover::carry_on;
 pub use rejoin::RejoinRequest;
+pub use remedy::{Amended, Amendment, Remedy, remedy_for};
 pub use request::{AddServiceRequest, PatchRequest, ReleaseFacts, UpdateRequest, UpgradeRequest};
 pub use retire_node::RetireNodeRequest;
 pub(crate) use site::is_change_of_sites;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::recover::{Aim, Recovery};
+use super::recover::{Aim, Lineup, Recovery};
 use super::step::home_serves;
 use super::{PlanError, Procedure, Proposal, Snapshot};
 use crate::action::KnownGood;
@@ -70,11 +70,13 @@ impl Procedure for OutageRequest {
             aim: Aim::GoBack,
             windows: &[],
         };
-        let drafts = recovery.drafts();
+        let mut drafts = recovery.drafts();
+        let mut advice = "repair what is named above";
         if drafts.is_empty() {
-            let what = "what is left does not carry what is required after a loss, with every usable spare: start the servers \
-                        that are stopped, bring a spare, or lower what is required after a loss (pool.survive_one)";
-            return Err(PlanError::Incomplete(what.into()));
+            // What is left does not carry what it must, whoever is brought: the proof says where, and what would help is searched.
+            drafts.push(recovery.draft(&Lineup::default()));
+            advice = "what is left does not carry what is required after a loss, with every usable spare: start the servers that \
+                      are stopped, or lower what is required after a loss (pool.survive_one)";
         }
         let still = stands_still(seen.topology, &start);
         let plans: Vec<Plan> = drafts
@@ -86,8 +88,7 @@ impl Procedure for OutageRequest {
                 Plan::from(draft)
             })
             .collect();
-        let remedy = "repair what is named above, or bring a spare (node.spare = true) as the members are now";
-        Ok(Proposal::new(plans.into_iter(), remedy))
+        Ok(Proposal::new(plans.into_iter(), advice))
     }
 }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::iter;
 
-use super::{PlanError, Planned};
+use super::{PlanError, Planned, remedy};
 use crate::plan::Plan;
 use crate::safety::prove;
 use crate::state::{CloneStage, ClusterState, Facts, ServiceRoute, Source};
@@ -80,6 +80,20 @@ pub trait Procedure: fmt::Debug + Send + Sync {
     }
 }
 
+/// A plan that is there already, as one that was changed by hand or by a [`Remedy`](super::Remedy): it proposes itself. A run refuses it
+/// where the cluster is not found as the plan begins.
+impl Procedure for Plan {
+    fn propose<'a>(&'a self, _: Snapshot<'a>) -> Result<Proposal<'a>, PlanError> {
+        let mut proposal = Proposal::one(self.clone(), "change the plan, or plan again by a procedure");
+        proposal.advice.by_hand = true;
+        Ok(proposal)
+    }
+
+    fn route(&self) -> Option<&ServiceRoute> {
+        self.facts().service.as_ref().map(|service| &service.route)
+    }
+}
+
 /// What a procedure proposes.
 ///
 /// # Examples
@@ -94,8 +108,15 @@ pub trait Procedure: fmt::Debug + Send + Sync {
 /// }
 /// ```
 pub struct Proposal<'a> {
-    plans: Box<dyn Iterator<Item = Plan> + 'a>,
-    remedy: Box<dyn FnOnce() -> String + 'a>,
+    pub(super) plans: Box<dyn Iterator<Item = Plan> + 'a>,
+    advice: Advice,
+}
+
+/// What is said where no remedy is found.
+pub(super) struct Advice {
+    pub(super) text: String,
+    /// Whether the plan was there before: it is looked at more closely than what a procedure makes.
+    pub(super) by_hand: bool,
 }
 
 impl fmt::Debug for Proposal<'_> {
@@ -105,20 +126,15 @@ impl fmt::Debug for Proposal<'_> {
 }
 
 impl<'a> Proposal<'a> {
-    /// Proposes plans, cheapest first, and says what would help where none of them can be proven.
-    pub fn new(plans: impl Iterator<Item = Plan> + 'a, remedy: impl Into<String>) -> Self {
-        let remedy = remedy.into();
-        Self::with_remedy(plans, move || remedy)
-    }
-
-    /// The same, where finding out what would help takes time: `remedy` is only called when none of the plans can be proven.
-    pub fn with_remedy(plans: impl Iterator<Item = Plan> + 'a, remedy: impl FnOnce() -> String + 'a) -> Self {
-        Self { plans: Box::new(plans), remedy: Box::new(remedy) }
+    /// Proposes plans, cheapest first. Where none of them can be proven a [`Remedy`](super::Remedy) is searched; `advice` is what is
+    /// said where there is none.
+    pub fn new(plans: impl Iterator<Item = Plan> + 'a, advice: impl Into<String>) -> Self {
+        Self { plans: Box::new(plans), advice: Advice { text: advice.into(), by_hand: false } }
     }
 
     /// Proposes one plan.
-    pub fn one(plan: impl Into<Plan>, remedy: impl Into<String>) -> Self {
-        Self::new(iter::once(plan.into()), remedy)
+    pub fn one(plan: impl Into<Plan>, advice: impl Into<String>) -> Self {
+        Self::new(iter::once(plan.into()), advice)
     }
 }
 
@@ -145,7 +161,7 @@ impl<'a> Proposal<'a> {
 /// ```
 pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, PlanError> {
     one_database(seen.state)?;
-    let Proposal { plans, remedy } = procedure.propose(seen)?;
+    let Proposal { plans, advice } = procedure.propose(seen)?;
     let mut refused = None;
     for plan in plans {
         match prove(seen.topology, &plan) {
@@ -154,7 +170,10 @@ pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, Pl
         }
     }
     match refused {
-        Some((plan, counterexample)) => Err(PlanError::Unprovable { plan, counterexample, remedy: remedy() }),
+        Some((plan, counterexample)) => {
+            let remedy = remedy::for_procedure(procedure, seen, (&plan, &counterexample), &advice);
+            Err(PlanError::Unprovable { plan, counterexample, remedy: Box::new(remedy) })
+        }
         None => Err(PlanError::Incomplete(format!("{procedure:?} proposes no plan"))),
     }
 }

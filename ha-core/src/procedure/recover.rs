@@ -133,7 +133,7 @@ pub(super) struct Recovery<'a> {
 
 /// Who stands by and who stands in when the recovery has ended.
 #[derive(Clone, Debug, Default)]
-struct Lineup {
+pub(super) struct Lineup {
     /// The members that are ready and out of traffic.
     standby: Vec<NodeIx>,
     /// The spares in the places of lost members.
@@ -185,7 +185,7 @@ impl Recovery<'_> {
         ends
     }
 
-    fn draft(&self, lineup: &Lineup) -> Draft {
+    pub(super) fn draft(&self, lineup: &Lineup) -> Draft {
         let goal = match self.aim {
             Aim::Finish(to) => Goal::of_release(to),
             Aim::GoBack => Goal::unchanged(),

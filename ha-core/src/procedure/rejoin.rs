@@ -69,8 +69,8 @@ impl Procedure for RejoinRequest {
             .flat_map(|spares| ways.iter().map(move |stands_by| (spares, *stands_by)))
             .map(|(spares, stands_by)| self.plan(seen, node, to, (stands_by, !all_serve), spares))
             .collect();
-        let remedy = "the node stays held out; bring what is named above into order, then plan again";
-        Ok(Proposal::new(plans.into_iter(), remedy))
+        let advice = "the node stays held out; bring what is named above into order, then plan again";
+        Ok(Proposal::new(plans.into_iter(), advice))
     }
 }
 

@@ -97,9 +97,8 @@ impl Procedure for RetireNodeRequest {
             sets.push(waiting);
         }
         let plans: Vec<Plan> = sets.iter().map(|admitted| self.plan(seen, node, heirs, admitted)).collect();
-        let remedy = "add a node that carries as much first (AddNodeRequest), or lower what is required (pool.peak_load, \
-                      pool.survive_one)";
-        Ok(Proposal::new(plans.into_iter(), remedy))
+        let advice = "what is left must carry what is required (pool.peak_load, pool.survive_one)";
+        Ok(Proposal::new(plans.into_iter(), advice))
     }
 }
 

@@ -105,8 +105,8 @@ impl Procedure for SiteLossRequest {
             ),
             "as found",
         );
-        let remedy = "bring what is named above into order; consumers are served by nobody meanwhile";
-        Ok(Proposal::new(std::iter::once(Plan::from(draft)), remedy))
+        let advice = "bring what is named above into order; consumers are served by nobody meanwhile";
+        Ok(Proposal::new(std::iter::once(Plan::from(draft)), advice))
     }
 }
 

@@ -78,18 +78,26 @@ impl Topology {
         role.is_none_or(|role| role == SiteRole::Serving)
     }
 
-    /// Returns the topology with one spare more, in every pool and in a failure domain of its own; `capacities` has one entry a
-    /// pool. `None` where there is no node to take the rest from.
-    pub(crate) fn with_spare(&self, name: Name, capacities: &[u64]) -> Option<(Self, NodeIx)> {
+    /// Returns the topology with one host more, in every pool of the site that serves at rest and in a failure domain of its own: a
+    /// spare, or a member, which serves where all of a pool do; `capacities` has one entry a pool. `None` where there is no node to
+    /// take the rest from.
+    pub(crate) fn with_host(&self, name: Name, capacities: &[u64], spare: bool) -> Option<(Self, NodeIx)> {
         let like = self.members().map(|(_, node)| node).next()?;
         let mut next = self.clone();
         let domain = DomainIx::new(next.domains.len());
         next.domains.push(name.clone());
-        let port =
-            |(pool, capacity): (u8, &u64)| Port { pool: PoolIx::new(pool), member: name.clone(), capacity: *capacity };
-        let ports = (0..).zip(capacities).map(port).collect();
+        let of_site = |pool: &PoolIx| self.pool(*pool).site == like.site;
+        let pools = (0..).map(PoolIx::new).zip(capacities).filter(|(pool, _)| of_site(pool));
+        let port = |(pool, capacity): (PoolIx, &u64)| Port { pool, member: name.clone(), capacity: *capacity };
+        let ports: Vec<Port> = pools.map(port).collect();
+        for port in ports.iter().filter(|_| !spare) {
+            let all = self.members_of(port.pool).count();
+            let pool = &mut next.pools[port.pool.index()];
+            pool.serve += u16::from(usize::from(pool.serve) >= all);
+        }
         let (site, components) = (like.site, like.components.clone());
-        let (warm_up, spare) = (Permille::WHOLE, true);
+        // A spare is brought and tested before anything changes, so that it is warm then.
+        let warm_up = if spare { Permille::WHOLE } else { like.warm_up };
         next.nodes.push(Node { name: name.clone(), ports, warm_up, site, domain, spare, components, stands_for: 1 });
         next.members = Members::new(&next.pools, &next.nodes);
         Some((next, NodeIx::new(self.nodes.len())))
