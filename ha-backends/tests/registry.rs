@@ -212,9 +212,9 @@ async fn backends_of_others_are_named_in_toml_and_connected_like_ours() {
     let misspelt = OF_OTHERS.replace("address =", "adress =").replace("my-work", "my-works");
     let found = fakes(&world).connect(&topology(&misspelt)).unwrap_err().to_string();
     assert!(found.contains("line 15: balancer lb1.adress: is unknown: did you mean address?"), "{found}");
-    assert!(
-        found.contains("line 21: node esb1.work.backend: no backend \"my-works\" is known here; give one of my-work")
-    );
+    assert!(found.contains(
+        "line 21: node esb1.work.backend: no backend \"my-works\" is known here; give one of command, my-work"
+    ));
 }
 
 const SHARED: &str = r#"[files]

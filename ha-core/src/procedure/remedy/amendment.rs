@@ -82,6 +82,15 @@ impl Amendment {
         matches!(self, Self::Spare { .. } | Self::Member { .. })
     }
 
+    /// Returns what a host carries in each pool.
+    pub(super) fn capacities(&self) -> Option<&[u64]> {
+        if let Self::Spare { capacities, .. } | Self::Member { capacities, .. } = self {
+            Some(capacities)
+        } else {
+            None
+        }
+    }
+
     /// Changes what is declared and seen; `None` for a change of a plan.
     pub(super) fn apply(&self, to: &mut Amended) -> Option<()> {
         match self {

@@ -220,10 +220,7 @@ fn with_spares_and_changes(topology: &Topology, (plan, refused): (&Plan, &Counte
             hosts(topology, (count, true), capacities).into_iter().chain(brought.clone()).chain(rest.clone()).collect()
         };
         let holds = |made: &[Amendment]| {
-            let capacities = made.iter().find_map(|one| match one {
-                Amendment::Spare { capacities, .. } => Some(capacities.clone()),
-                _ => None,
-            });
+            let capacities = made.iter().find_map(|one| one.capacities().map(<[u64]>::to_vec));
             capacities.is_some_and(|capacities| proves(topology, plan, &of(&capacities)))
         };
         let least = with_hosts(topology, &[], (count, true), holds)?;
