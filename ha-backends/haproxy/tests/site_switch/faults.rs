@@ -91,7 +91,7 @@ async fn a_hold_waits_for_a_request_that_no_server_was_chosen_for_yet() {
     let gave_up = hold(&front.switch()).await.unwrap_err();
     assert_eq!((gave_up.kind(), gave_up.effect()), (ErrorKind::Timeout, Effect::None), "{gave_up}");
     assert_eq!(front.switch().consumers().await.unwrap(), to("north"));
-    assert_eq!(hold(&fake(ALONE).switch()).await.unwrap(), Applied::Applied);
+    assert_eq!(lead(&fake(ALONE).switch(), Consumers::Held).await.unwrap(), Applied::Applied);
 }
 
 /// Before 2.5 an older worker that is asked lists none of its servers.
@@ -103,7 +103,10 @@ async fn older_workers_that_do_not_tell_what_they_do_are_not_taken_for_idle() {
     assert_eq!((refused.kind(), refused.effect()), (ErrorKind::Unsupported, Effect::None), "{refused}");
     assert!(refused.to_string().contains("[5]"), "{refused}");
     assert_eq!(front.written(), "site north\n");
-    assert_eq!(hold(&fake(Says { version: "2.4.0", ..ALONE }).switch()).await.unwrap(), Applied::Applied);
+    assert_eq!(
+        lead(&fake(Says { version: "2.4.0", ..ALONE }).switch(), Consumers::Held).await.unwrap(),
+        Applied::Applied
+    );
 }
 
 /// What is read from a map is somebody's text: only a site's name becomes part of a command.

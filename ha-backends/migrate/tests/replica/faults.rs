@@ -113,7 +113,7 @@ async fn a_rebuild_that_does_not_say_whom_to_follow_is_followed_by_that() {
         config.rebuild[1] = format!("{}.silent", config.rebuild[1]);
         std::fs::write(&config.rebuild[1], silent).unwrap();
     });
-    let follow = || FollowReplica::new("south").discarding();
+    let follow = || FollowReplica::new("south").discarding().with_deadline(Duration::from_secs(60));
     assert_eq!(north.follow(LEASE, follow()).await.unwrap(), Applied::Applied);
     assert_eq!(north.follow(LEASE, follow()).await.unwrap(), Applied::AlreadySo);
 }
