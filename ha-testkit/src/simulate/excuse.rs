@@ -66,7 +66,7 @@ impl Floors {
                 let kept = seen.short.as_ref().is_none_or(|short| self.are_kept(&short.sum, short.has));
                 (*after..*after + within).contains(&seen.at) && kept
             }
-            FaultAt::Abort { .. }
+            FaultAt::Asked { .. }
             | FaultAt::Death { .. }
             | FaultAt::Call { .. }
             | FaultAt::Return { .. }
@@ -84,7 +84,7 @@ pub(super) fn lost_without_excuse(served: &Served, faults: &[FaultAt]) -> Option
             served.reasons.keys().all(of_it) && last < *after + REACTION
         }
         FaultAt::Forget { after, .. } => first + LONGEST_REQUEST >= *after && last < *after + EXPOSURE,
-        FaultAt::Abort { .. }
+        FaultAt::Asked { .. }
         | FaultAt::Death { .. }
         | FaultAt::Call { .. }
         | FaultAt::Return { .. }

@@ -276,7 +276,7 @@ fn is_met(world: &World, fault: &FaultAt, took: Duration, came: Option<Duration>
         FaultAt::Loss { after, .. }
         | FaultAt::Forget { after, .. }
         | FaultAt::Return { after, .. }
-        | FaultAt::Abort { after } => *after < took,
+        | FaultAt::Asked { after, .. } => *after < took,
         FaultAt::LossOnceSurvived { .. } => came.is_some(),
         FaultAt::Death { .. } => controller.is_dead(),
         FaultAt::Call { operation, name, fault, .. } => {
