@@ -99,7 +99,7 @@ if [ "$long" = yes ]; then
     say "long: nodes that are alike counted, against every state, 7,500 plans"
     HA_CLASSES=300 cargo test --profile long -p ha-testkit --all-features --test by_class -- --nocapture
 
-    say "long: every single call fails, 20,000 runs; a rollback asked for beside a fault, 10,000 runs"
+    say "long: every single call fails, 20,000 runs; what a person asks for beside a fault, 10,000 runs"
     HA_CALLS=20000 HA_ABORTS=10000 cargo test --profile long -p ha-testkit --all-features --test single_calls -- --nocapture
 
     say "long: simulated runs under any single fault, at least 10,000"

@@ -7,7 +7,7 @@ use ha_backends::sqlite::SqliteStore;
 use ha_core::engine::{Engine, RunError, RunHandle};
 use ha_core::journal::{Journal, LeaseError};
 use ha_core::procedure::Procedure;
-use ha_core::record::{End, RunId};
+use ha_core::record::{End, Operator, RunId};
 use ha_core::topology::Topology;
 use tokio::time::sleep;
 
@@ -41,7 +41,7 @@ pub async fn control(folder: &Path, run: &str, procedure: &dyn Procedure, how: R
         match resume(&engine, &run).await {
             Ok(handle) => {
                 if how == Resume::RollBack {
-                    handle.abort();
+                    handle.roll_back(Operator::new("controller", "it was told to")).await?;
                 }
                 handle
             }

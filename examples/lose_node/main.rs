@@ -47,8 +47,14 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[String]) -> Fallible<Options> {
-    let mut options =
-        Options { active_active: false, balancing: Balancing::Embedded, ssh: false, stay_down: false, requests: 0, out: "target/lose_node".into() };
+    let mut options = Options {
+        active_active: false,
+        balancing: Balancing::Embedded,
+        ssh: false,
+        stay_down: false,
+        requests: 0,
+        out: "target/lose_node".into(),
+    };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {

@@ -125,7 +125,10 @@ impl Cluster {
         std::fs::create_dir_all(&folder)?;
         for number in number.saturating_sub(1).max(1)..=number {
             let (version, page) = (format!("{number:03}"), STOCK.replace("GENERATION", &format!("g{number}")));
-            write_war(&folder.join(format!("stock##{version}.war")), &[("version.txt", &version), ("index.jsp", &page)])?;
+            write_war(
+                &folder.join(format!("stock##{version}.war")),
+                &[("version.txt", &version), ("index.jsp", &page)],
+            )?;
         }
         std::fs::write(folder.join(".ha-generation"), number.to_string())?;
         Ok(folder)

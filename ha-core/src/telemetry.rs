@@ -22,6 +22,7 @@
 //! | `run event` (debug) | `event`, `detail` | with each [`Event`](crate::report::Event) of a run, also where its reader missed it |
 //! | `monitor event` (debug) | `event`, `detail` | with each [`MonitorEvent`](crate::engine::MonitorEvent), also where its reader missed it |
 //! | `lease not released, it ends by itself` (warn) | `error` | at the end of a run |
+//! | `what people ask of the run cannot be read, it is tried again` (warn) | `error` | while a run lasts, every 250 ms |
 //! | `its supervisor kills it before stop_deadline` (warn) | `target`, `budget_ms`, `stop_deadline_ms` | as a plan is made |
 //! | `a look at a node ended unexpectedly` (warn) | `error` | as a plan is made |
 //! | `the step failed, and its effect is there` (debug) | `error` | a step on the clone of a database was answered with a failure, and is done |
@@ -164,6 +165,7 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::DEBUG, RUN_EVENT, &[EVENT, DETAIL]),
     event(Level::DEBUG, MONITOR_EVENT, &[EVENT, DETAIL]),
     event(Level::WARN, "lease not released, it ends by itself", &[ERROR]),
+    event(Level::WARN, "what people ask of the run cannot be read, it is tried again", &[ERROR]),
     event(Level::WARN, "its supervisor kills it before stop_deadline", &[TARGET, BUDGET_MS, STOP_DEADLINE_MS]),
     event(Level::WARN, "a look at a node ended unexpectedly", &[ERROR]),
     event(Level::DEBUG, "the step failed, and its effect is there", &[ERROR]),

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::time::Duration;
+
+use ha_core::plan::Plan;
 use ha_core::topology::{
-    Component, Name, Node, NodeSpec, Permille, PoolSpec, PortSpec, SiteRole, Topology, TopologyBuilder, TopologyError,
+    ApprovalPoint, Component, Name, Node, NodeSpec, OnNoApproval, Permille, PoolSpec, PortSpec, SiteRole, Topology,
+    TopologyBuilder, TopologyError,
 };
 
 const TWO_POOLS: &str = r#"[cluster]
@@ -262,5 +266,40 @@ fn a_component_that_is_missing_or_misspelt_is_reported_with_its_line_and_key() {
         assert!(ONE_POOL.contains(from), "{from}");
         let error = Topology::from_toml_str(&ONE_POOL.replacen(from, to, 1)).unwrap_err().to_string();
         assert!(error.contains(expected), "{to}: {error}");
+    }
+}
+
+#[test]
+fn what_is_to_be_approved_is_read_and_what_nobody_could_approve_is_refused() {
+    let policy = |lines: &str| ONE_POOL.replacen("[pool]\n", &format!("{lines}\n[pool]\n"), 1);
+    let text = policy(
+        "approve = [\"site-change\", \"start\"]\napprovers = [\"anna\"]\napprove_within = \"10m\"\non_no_approval = \"hold\"",
+    );
+    let read = Topology::from_toml_str(&text).unwrap();
+    let policy_read = read.policy();
+    assert_eq!(policy_read.approve, [ApprovalPoint::SiteChange, ApprovalPoint::Start]);
+    assert_eq!(
+        (policy_read.approvers.as_slice(), policy_read.on_no_approval),
+        (&["anna".to_string()][..], OnNoApproval::Hold)
+    );
+    assert_eq!(policy_read.approve_within, Duration::from_secs(600));
+    // A journal of a run that began without it is still one of this topology.
+    let before = Topology::from_toml_str(ONE_POOL).unwrap();
+    assert_eq!(Plan::digest_of(&read), Plan::digest_of(&before));
+    let cases = [
+        (
+            "approve = [\"sometimes\"]",
+            "policy.approve: \"sometimes\" is unknown; give some of \"start\", \"site-change\"",
+        ),
+        ("approve = [\"start\", \"start\"]", "policy.approve: start is named twice"),
+        ("approve = \"start\"", "policy.approve"),
+        ("approvers = [\"anna\"]", "policy.approvers: nothing is to be approved"),
+        ("approve = [\"start\"]\napprovers = [\" \"]", "policy.approvers: a name is empty"),
+        ("approve = [\"start\"]\napprove_within = \"0s\"", "policy.approve_within: at 0 nobody could approve"),
+        ("on_no_approval = \"wait\"", "policy.on_no_approval: \"wait\" is unknown"),
+    ];
+    for (lines, expected) in cases {
+        let error = Topology::from_toml_str(&policy(lines)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{lines}: {error}");
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ha_core::procedure::{AddServiceRequest, PlanError};
-use ha_core::record::{End, Why};
+use ha_core::record::{End, Operator, Why};
 use ha_core::report::RunReport;
 use ha_core::state::{Route, RouteKey, ServiceRoute};
 use ha_core::topology::Name;
@@ -88,8 +88,7 @@ async fn a_service_that_a_member_fails_to_deploy_is_taken_from_it_alone_and_the_
 async fn a_service_that_was_taken_from_a_member_is_taken_from_all_when_a_person_says_so() {
     let world = shapes()[0].world().unwrap();
     withdrawn(&world, "esb1").await;
-    let resumed = world.engine().resume("add".into()).await.unwrap();
-    resumed.abort();
+    let resumed = world.engine().roll_back("add".into(), Operator::new("anna", "no more of it")).await.unwrap();
     let report = resumed.wait().await.unwrap();
     assert_eq!((report.end, world.route()), (End::AllOld, Route::Dark), "{report}");
     assert!(generations(&world).iter().all(|set| *set == Some(1)) && report.open.is_empty(), "{report}");

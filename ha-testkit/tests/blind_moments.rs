@@ -12,9 +12,9 @@ use ha_core::backend::{
     ObserveFileSync, ReleaseFiles, Shared, StepError,
 };
 use ha_core::engine::{Engine, RunError};
-use ha_core::journal::{Journal, JournalError, MemoryStore};
+use ha_core::journal::{Journal, JournalError, MemoryStore, Requests};
 use ha_core::procedure::Procedure;
-use ha_core::record::{Entry, Record, RunId};
+use ha_core::record::{Entry, Record, Request, RunId};
 use ha_core::report::Event;
 use ha_core::state::{LeaseEpoch, Schema, SchemaChange};
 use ha_core::topology::Name;
@@ -130,6 +130,17 @@ async fn the_loss_of_the_active_node_is_noticed_while_its_file_sync_is_being_hel
 #[derive(Debug)]
 struct FullJournal {
     store: Arc<MemoryStore>,
+}
+
+#[async_trait]
+impl Requests for FullJournal {
+    async fn put(&self, run: &RunId, request: Request) -> Result<u64, JournalError> {
+        self.store.put(run, request).await
+    }
+
+    async fn requests(&self, run: &RunId, after: u64) -> Result<Vec<(u64, Request)>, JournalError> {
+        self.store.requests(run, after).await
+    }
 }
 
 #[async_trait]

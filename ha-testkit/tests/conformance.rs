@@ -14,6 +14,13 @@ mod rows_of_the_fake {
     ha_testkit::conformance!(membership, FakeMembershipFixture::new());
 }
 
+/// What people ask of runs, in memory.
+mod requests_in_memory {
+    use ha_testkit::conformance::requests::MemoryFixture;
+
+    ha_testkit::conformance!(requests, MemoryFixture::new());
+}
+
 /// Wrappers conform when nothing is planned.
 mod a_faulty_balancer_without_faults {
     use std::sync::Arc;

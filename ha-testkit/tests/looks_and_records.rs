@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{Admin, Probe, Ready, StepError};
-use ha_core::journal::{Journal, JournalError, MemoryStore};
-use ha_core::record::{End, Entry, Record, RunId};
+use ha_core::journal::{Journal, JournalError, MemoryStore, Requests};
+use ha_core::record::{End, Entry, Operator, Record, Request, RunId};
 use ha_core::report::Event;
 use ha_testkit::world::{Controller, World};
 use tokio::time::{Instant, sleep};
@@ -85,7 +85,7 @@ async fn a_node_that_an_order_changes_is_left_alone_by_looks_at_the_cluster() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_fell_sick_while_it_was_taken_out_does_not_come_back_unseen_when_the_run_is_aborted() {
+async fn a_node_that_fell_sick_while_it_was_taken_out_does_not_come_back_unseen_when_the_run_is_rolled_back() {
     let world = World::active_passive();
     let probe = Watched::new(&world, "esb1", Duration::ZERO);
     let engine = world.builder(&Controller::new()).with_probe("esb1", probe.clone()).build().unwrap();
@@ -97,7 +97,7 @@ async fn a_node_that_fell_sick_while_it_was_taken_out_does_not_come_back_unseen_
         match event {
             Event::StepStarted { action: verb, target: node, .. } if node == "esb1" && verb == "take out" => {
                 probe.is_sick.store(true, Ordering::Relaxed);
-                run.abort();
+                run.roll_back(Operator::new("anna", "it is sick")).await.unwrap();
             }
             Event::StepEnded { action: verb, target: node, .. } if node == "esb1" && verb == "take out" => {
                 is_out = true
@@ -138,6 +138,17 @@ async fn an_outcome_is_recorded_soon_after_its_step_however_long_the_look_behind
 /// A journal that keeps what it was given together.
 #[derive(Debug, Default)]
 struct Together(MemoryStore, Mutex<Vec<Vec<Entry>>>);
+
+#[async_trait]
+impl Requests for Together {
+    async fn put(&self, run: &RunId, request: Request) -> Result<u64, JournalError> {
+        self.0.put(run, request).await
+    }
+
+    async fn requests(&self, run: &RunId, after: u64) -> Result<Vec<(u64, Request)>, JournalError> {
+        self.0.requests(run, after).await
+    }
+}
 
 #[async_trait]
 impl Journal for Together {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::Admin;
 use ha_core::engine::{RunError, RunHandle};
-use ha_core::journal::{Journal, JournalError, MemoryStore};
+use ha_core::journal::{Journal, JournalError, MemoryStore, Requests};
 use ha_core::procedure::PlanError;
-use ha_core::record::{End, Entry, RunId, Why};
+use ha_core::record::{End, Entry, Operator, Request, RunId, Why};
 use ha_core::report::{Event, RunReport};
 use ha_testkit::world::{Controller, Fault, Operation, Served, Shape, World};
 use tokio::time::{Instant, sleep};
@@ -176,6 +176,17 @@ async fn a_release_that_somebody_else_installs_before_the_start_does_not_pass_th
 /// Takes ten seconds for a first entry.
 #[derive(Debug)]
 struct Slow(MemoryStore);
+
+#[async_trait]
+impl Requests for Slow {
+    async fn put(&self, run: &RunId, request: Request) -> Result<u64, JournalError> {
+        self.0.put(run, request).await
+    }
+
+    async fn requests(&self, run: &RunId, after: u64) -> Result<Vec<(u64, Request)>, JournalError> {
+        self.0.requests(run, after).await
+    }
+}
 
 #[async_trait]
 impl Journal for Slow {
@@ -449,14 +460,14 @@ async fn a_second_controller_is_refused_with_the_name_of_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_abort_leads_back_to_all_old() {
+async fn a_rollback_that_is_asked_for_leads_back_to_all_old() {
     let world = World::active_passive();
     let engine = world.engine();
     let planned = engine.plan(&world.patch_to("2.0")).await.unwrap();
     let clients = world.clients();
     let run = engine.run("patch-1".into(), planned).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    run.abort();
+    run.roll_back(Operator::new("anna", "a test")).await.unwrap();
     assert_eq!(run.wait().await.unwrap().end, End::AllOld);
     assert_eq!(clients.stop().await.lost, 0);
     assert_at_rest(&world, "1.0");

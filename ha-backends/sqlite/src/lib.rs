@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod holder;
+mod requests;
 mod schema;
 mod store;
 

@@ -39,8 +39,21 @@ pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
     }
     // Apart from the lease, so that a library that does not know it is not refused: it leaves an older epoch here.
     connection.execute_batch(HOLDERS).map_err(broken)?;
+    // Likewise: a library that does not know requests leaves them here for one that does.
+    connection.execute_batch(REQUESTS).map_err(broken)?;
     Ok(connection)
 }
+
+const REQUESTS: &str = "
+CREATE TABLE IF NOT EXISTS requests (
+    run TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    format INTEGER NOT NULL,
+    request TEXT NOT NULL,
+    sha256 BLOB NOT NULL,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+";
 
 const HOLDERS: &str = "
 CREATE TABLE IF NOT EXISTS lease_holders (

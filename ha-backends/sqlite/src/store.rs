@@ -15,7 +15,7 @@ use crate::holder::Holder;
 use crate::schema;
 
 /// The name of this backend in spans.
-const NAME: &str = "sqlite";
+pub(crate) const NAME: &str = "sqlite";
 
 /// Keeps journal and lease in one SQLite file.
 ///
@@ -47,8 +47,8 @@ pub struct SqliteStore {
 }
 
 #[derive(Debug)]
-struct Inner {
-    connection: Connection,
+pub(crate) struct Inner {
+    pub(crate) connection: Connection,
     failed: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl SqliteStore {
         Ok(Self { inner: Arc::new(Mutex::new(Inner { connection, failed: None })) })
     }
 
-    async fn with<T: Send + 'static>(
+    pub(crate) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Inner) -> T + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
@@ -327,7 +327,7 @@ fn has_ended(
     Ok(holder.zip(observer).is_some_and(|(holder, observer)| holder.has_ended(observer)))
 }
 
-fn broken(error: impl ToString) -> JournalError {
+pub(crate) fn broken(error: impl ToString) -> JournalError {
     JournalError::Broken { what: error.to_string() }
 }
 
@@ -339,11 +339,11 @@ fn number(epoch: LeaseEpoch) -> i64 {
     signed(epoch.number())
 }
 
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 

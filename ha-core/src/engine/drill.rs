@@ -62,6 +62,9 @@ fn measured(entries: &[Entry]) -> Option<Drill> {
             | Record::Outcome { .. }
             | Record::DomainLost { .. }
             | Record::Replanned { .. }
+            | Record::Requested { .. }
+            | Record::ApprovalAsked { .. }
+            | Record::Continued { .. }
             | Record::Closed { .. } => {}
         }
     }

@@ -2,7 +2,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
@@ -11,6 +10,7 @@ use super::build::Shared;
 use super::error::RunError;
 use super::events::Events;
 use super::lease::HeldLease;
+use super::mailbox::Mailbox;
 use super::observe::observe_hosts;
 use super::on::{Executor, Outcome};
 use super::watch::watch;
@@ -21,7 +21,7 @@ use crate::machine::{Command, Input, RunMachine, Ticket};
 use crate::plan::Plan;
 use crate::procedure::{Planned, carry_on};
 use crate::record::{End, Entry, Mode, OutcomeKind, Record, RunId};
-use crate::report::{Event, ReportBuilder, RunReport};
+use crate::report::{AskedFor, Event, ReportBuilder, RunReport};
 use crate::state::{MemberState, Observation, Target, Traffic};
 use crate::telemetry;
 use crate::topology::{BalancerIx, NodeIx};
@@ -58,10 +58,7 @@ enum Ended {
 }
 
 impl Drive {
-    pub(super) async fn drive_to_end(
-        mut self,
-        mut aborted: mpsc::UnboundedReceiver<()>,
-    ) -> Result<RunReport, RunError> {
+    pub(super) async fn drive_to_end(mut self, mut mailbox: Mailbox) -> Result<RunReport, RunError> {
         let mut tasks: JoinSet<Ended> = JoinSet::new();
         let mut unrecorded: Option<JournalError> = None;
         loop {
@@ -118,10 +115,15 @@ impl Drive {
                 return Err(self.interrupt(source).await);
             }
             let wake = self.machine.poll_timeout();
+            if wake.is_none() && tasks.is_empty() {
+                return Err(RunError::Died("the run waits for nothing".into()));
+            }
             let woken = self.began + wake.unwrap_or_default();
             tokio::select! {
                 biased;
-                Some(()) = aborted.recv() => self.machine.handle(self.began.elapsed(), Input::Abort),
+                Some((number, request)) = mailbox.next() => {
+                    self.machine.handle(self.began.elapsed(), Input::Requested { number, request });
+                }
                 Some(joined) = tasks.join_next() => match joined {
                     Ok(Ended::Observed(seen)) => self.seen(self.began.elapsed(), seen),
                     Ok(Ended::Watched(balancer, members)) => {
@@ -138,7 +140,6 @@ impl Drive {
                     Err(error) => return Err(RunError::Died(error.to_string())),
                 },
                 () = sleep_until(woken), if wake.is_some() => {}
-                else => return Err(RunError::Died("the run waits for nothing".into())),
             }
         }
     }
@@ -269,6 +270,20 @@ impl Drive {
                 back: plan.goes_back(),
                 text: plan.to_text(&topology),
             }),
+            Record::Requested { request, refused, .. } => {
+                let AskedFor { by, reason, what, step, refused, .. } = AskedFor::new(request, refused.as_deref());
+                self.emit(Event::Requested { by, reason, what, step, refused });
+            }
+            Record::ApprovalAsked { approval } => self.emit(Event::ApprovalAsked {
+                point: approval.point,
+                step: format!("{}.{}", approval.stage + 1, approval.step + 1),
+                plan: approval.plan.to_string(),
+                fingerprint: approval.fingerprint.to_string(),
+                differs: approval.differs.clone(),
+                until_unix_ms: approval.until_unix_ms,
+                then: approval.then,
+            }),
+            Record::Continued { message } => self.emit(Event::Continued { message: message.clone() }),
             Record::Closed { end, open } => {
                 self.emit(Event::Closed { end: *end, message: end.message(self.plan.ends()), open: open.clone() });
             }
@@ -312,8 +327,11 @@ fn work_id(run: &RunId, sequence: u64) -> Option<WorkId> {
     plain.or_else(|| WorkId::new(&format!("{}.{sequence}", ContentDigest::of(run.as_str().as_bytes()))).ok())
 }
 
-#[allow(clippy::disallowed_methods, reason = "the one place where wall-clock time enters, for people to read")]
-fn unix_ms() -> u64 {
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where wall-clock time enters: what people read, and what they say it is to last"
+)]
+pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -116,6 +116,16 @@ pub enum RunError {
         /// That run.
         run: RunId,
     },
+    /// What a person asks cannot be done with this run as it stands. Nothing was changed.
+    #[error("run {run}: {what} is refused: {why}")]
+    Refused {
+        /// The run.
+        run: RunId,
+        /// What was asked, as `skip`.
+        what: &'static str,
+        /// Why not, and what to do instead.
+        why: String,
+    },
     /// The run has ended already. Nothing was changed.
     #[error("run {run} has ended already: {end}")]
     Ended {

@@ -17,8 +17,10 @@ mod drill;
 mod drive;
 mod error;
 mod events;
-
+mod go_on;
+mod hands;
 mod lease;
+mod mailbox;
 mod monitor;
 mod observe;
 mod on;
@@ -31,7 +33,9 @@ pub use crate::machine::monitor::{Loss, MonitorEvent, MonitorPolicy, OnLoss, Saw
 pub use crate::report::Event;
 pub use build::{Engine, EngineBuilder};
 
+pub use crate::machine::Paused;
 pub use error::{BuildError, RunError};
+pub use hands::{Answer, Asked, RunStatus};
 pub use monitor::MonitorHandle;
 pub use observe::Observed;
 pub use rotate::rotate;

@@ -2,27 +2,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::build::Engine;
-use super::drive::Drive;
+use super::drive::{Drive, unix_ms};
 use super::error::RunError;
 use super::events::{EVENTS, Events};
+use super::hands::Asked;
 use super::lease::HeldLease;
+use super::mailbox::Mailbox;
 use super::observe::observe;
 use super::on::{READ_AGAIN, compare_scripts};
 use super::stale::{Compared, compare};
 use crate::action::Order;
 use crate::journal::cluster_of;
-use crate::machine::{RunMachine, RunState, Turn, fold};
+use crate::machine::{Hands, Input, RunMachine, RunState};
 use crate::plan::Plan;
 use crate::procedure::Planned;
-use crate::record::{Cursor, End, Entry, Mode, Record, RunId, Why};
+use crate::record::{Ask, Entry, Operator, Record, RunId};
 use crate::report::{Event, ReportBuilder, RunReport};
-use crate::safety::{Proof, prove};
+use crate::safety::Proof;
 use crate::state::Observation;
 use crate::telemetry;
 
@@ -32,13 +34,14 @@ use crate::telemetry;
 ///
 /// ```
 /// use ha_core::engine::{RunError, RunHandle};
+/// use ha_core::record::Operator;
 /// use ha_core::report::{Event, RunReport};
 ///
 /// /// Follows a run, and asks for its rollback as soon as a node is lost.
 /// async fn follow(mut run: RunHandle) -> Result<RunReport, RunError> {
 ///     while let Some(event) = run.next_event().await {
-///         if let Event::DomainLost { .. } = event {
-///             run.abort();
+///         if let Event::DomainLost { domain } = event {
+///             run.roll_back(Operator::new("night shift", format!("{domain} is lost"))).await?;
 ///         }
 ///     }
 ///     run.wait().await
@@ -46,8 +49,10 @@ use crate::telemetry;
 /// ```
 #[derive(Debug)]
 pub struct RunHandle {
+    engine: Engine,
+    run: RunId,
     events: mpsc::Receiver<Event>,
-    abort: mpsc::UnboundedSender<()>,
+    wake: Arc<Notify>,
     task: JoinHandle<Result<RunReport, RunError>>,
 }
 
@@ -61,11 +66,34 @@ impl RunHandle {
         self.events.recv().await
     }
 
-    /// Asks for the rollback: the step under way is ended, then the recorded steps are compensated. Past the point of
-    /// no return nothing happens.
-    pub fn abort(&self) {
-        // A run that has ended has nobody to ask.
-        let _ = self.abort.send(());
+    /// Returns the name of the run.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Asks something of the run: [`Engine::ask`], and its controller looks at once.
+    ///
+    /// # Errors
+    /// As for [`Engine::ask`].
+    /// # Cancel safety
+    /// As for [`Engine::ask`].
+    pub async fn ask(&self, by: Operator, what: Ask) -> Result<Asked, RunError> {
+        let asked = self.engine.ask(&self.run, by, what).await;
+        self.wake.notify_one();
+        asked
+    }
+
+    /// Asks for the rollback: the step under way is ended, then the recorded steps are compensated. Past the point of no return
+    /// the run refuses it; [`Engine::answer`] says so.
+    ///
+    /// # Idempotency
+    /// Asked twice, it is rolled back once.
+    /// # Errors
+    /// As for [`Engine::ask`].
+    /// # Cancel safety
+    /// As for [`Engine::ask`].
+    pub async fn roll_back(&self, by: Operator) -> Result<Asked, RunError> {
+        self.ask(by, Ask::RollBack).await
     }
 
     /// Waits for the end of the run.
@@ -105,6 +133,11 @@ impl Engine {
         if !plan.is_for(&self.shared.topology) {
             return Err(RunError::OtherTopology);
         }
+        if let Some(point) = plan.lacks_approval(&self.shared.topology) {
+            return Err(RunError::StalePlan(format!(
+                "policy.approve asks for an approval ({point}) that the plan has not"
+            )));
+        }
         let lease = HeldLease::take(&self.shared).await?;
         let seen = match self.prepare(&run, &plan).await {
             Ok(seen) => seen,
@@ -115,61 +148,8 @@ impl Engine {
         };
         let state = RunState::of(&plan);
         let record = Record::Opened { plan: Box::new(plan.clone()) };
-        self.spawn(run, plan, (Some(proof), Some(seen)), state, lease, record, &[]).await
-    }
-
-    /// Goes on with a recorded run, wherever its controller left it: a run that needs an operator is taken back from
-    /// in place, or forward past the point of no return, or, where the change was taken from a node that did not take it
-    /// ([`Why::Withdrawn`]), forward from that node on.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run), and [`RunError::Fold`] when the records do not make a run, [`RunError::Ended`] when it is
-    /// all new or all old already. Nothing was changed in any of these cases.
-    pub async fn resume(&self, run: RunId) -> Result<RunHandle, RunError> {
-        let span = telemetry::run_span(&run);
-        self.take_over(run, &span).instrument(span.clone()).await
-    }
-
-    async fn take_over(&self, run: RunId, span: &Span) -> Result<RunHandle, RunError> {
-        let lease = HeldLease::take(&self.shared).await?;
-        let entries = match self.shared.journal.read(&run).await {
-            Ok(entries) => entries,
-            Err(error) => {
-                lease.release().await;
-                return Err(error.into());
-            }
-        };
-        let folded = match fold(&self.shared.topology, &entries) {
-            Ok(folded) => folded,
-            Err(source) => {
-                lease.release().await;
-                return Err(RunError::Fold { run, source });
-            }
-        };
-        telemetry::name_plan(span, folded.plan.procedure(), folded.plan.digest().short());
-        let mut state = folded.state;
-        match folded.end {
-            Some(end @ (End::AllNew | End::AllOld)) => {
-                lease.release().await;
-                return Err(RunError::Ended { run, end });
-            }
-            Some(End::NeedsOperator(why)) => {
-                let past = usize::from(state.cursor.stage) >= folded.plan.point_of_no_return;
-                let at = Cursor { phase: 0, attempt: 0, ..state.cursor };
-                let at = match (why == Why::Withdrawn, past) {
-                    (true, _) => Cursor { mode: Mode::Forward, step: 0, ..at },
-                    (false, true) => Cursor { mode: Mode::Forward, ..at },
-                    (false, false) => Cursor { mode: Mode::Compensating, ..at },
-                };
-                state.cluster.set_losses(folded.plan.start.lost());
-                state.enter(at, Turn::StepFailed);
-            }
-            None => {}
-        }
-        let record = Record::TakenOver { owner: self.shared.owner.clone(), at: state.cursor };
-        // The proof is not recorded: it is found again. A plan of an earlier version of the law may have none any more.
-        let proof = prove(&self.shared.topology, &folded.plan).ok();
-        self.spawn(run, folded.plan, (proof, None), state, lease, record, &entries).await
+        let begun = Begun { plan, state, hands: Hands::default(), proof: Some(proof), seen: Some(seen) };
+        self.spawn(run, begun, lease, vec![record], &[]).await
     }
 
     /// Makes sure that the run may begin; returns the state of the cluster.
@@ -192,20 +172,17 @@ impl Engine {
         }
     }
 
-    /// Begins to drive a run, after what was recorded of it `earlier`.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one run, put together in one place")]
-    async fn spawn(
+    /// Begins to drive a run with the records `first`, after what was recorded of it `earlier`.
+    pub(super) async fn spawn(
         &self,
         run: RunId,
-        plan: Plan,
-        (proof, seen): (Option<Proof>, Option<Observation>),
-        state: RunState,
+        begun: Begun,
         lease: HeldLease,
-        first: Record,
+        mut first: Vec<Record>,
         earlier: &[Entry],
     ) -> Result<RunHandle, RunError> {
+        let Begun { plan, state, mut hands, proof, seen } = begun;
         let (events, receiver) = mpsc::channel(EVENTS);
-        let (abort, aborted) = mpsc::unbounded_channel();
         let plan = Arc::new(plan);
         let reached_otherwise = plan.reach.differences(&self.shared.topology);
         let mut report = ReportBuilder::new(&run, &plan, proof, &reached_otherwise);
@@ -216,11 +193,23 @@ impl Engine {
             Some((*order, entry.sequence))
         });
         let intents: BTreeMap<Order, u64> = intents.collect();
+        // What was asked while nobody drove the run comes before all else. A run that had ended was gone on with by somebody who
+        // knew that: what came too late for its end was asked of another situation.
+        let mut waiting = self.shared.journal.requests(&run, hands.last_request()).await?;
+        if matches!(earlier.last().map(|entry| &entry.record), Some(Record::Closed { .. })) {
+            for (number, request) in std::mem::take(&mut waiting) {
+                let refused = Some("it came when the run had ended for a person: ask again".into());
+                let late = Record::Requested { number: Some(number), request, refused };
+                hands.on(&late);
+                first.push(late);
+            }
+        }
+        let machine = RunMachine::new(self.shared.topology.clone(), plan.clone(), state).with_hands(hands, unix_ms());
         let mut drive = Drive {
-            machine: RunMachine::new(self.shared.topology.clone(), plan.clone(), state),
+            machine,
             shared: self.shared.clone(),
             plan,
-            run,
+            run: run.clone(),
             lease,
             next_sequence,
             events: Events::new(events, |events| Event::Missed { events }),
@@ -233,7 +222,7 @@ impl Engine {
             gone: BTreeSet::new(),
             start_took: None,
         };
-        drive.record(vec![first]).await?;
+        drive.record(first).await?;
         let opened = Event::Opened {
             run: drive.run.to_string(),
             epoch: drive.lease.epoch().number(),
@@ -245,7 +234,23 @@ impl Engine {
             // It was seen before the plan was recorded, which may have taken long.
             drive.seen(Duration::ZERO, seen);
         }
-        let task = tokio::spawn(drive.drive_to_end(aborted).in_current_span());
-        Ok(RunHandle { events: receiver, abort, task })
+        for (number, request) in waiting {
+            drive.machine.handle(Duration::ZERO, Input::Requested { number, request });
+        }
+        let wake = Arc::new(Notify::new());
+        let after = drive.machine.hands().last_request();
+        let mailbox = Mailbox::open(self.shared.clone(), run.clone(), after, wake.clone());
+        let task = tokio::spawn(drive.drive_to_end(mailbox).in_current_span());
+        Ok(RunHandle { engine: self.clone(), run, events: receiver, wake, task })
     }
+}
+
+/// A run that is about to be driven.
+pub(super) struct Begun {
+    pub(super) plan: Plan,
+    pub(super) state: RunState,
+    pub(super) hands: Hands,
+    pub(super) proof: Option<Proof>,
+    /// The cluster, where it was looked at.
+    pub(super) seen: Option<Observation>,
 }

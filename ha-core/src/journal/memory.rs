@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Journal, JournalError, Lease, LeaseError, check_next, cluster_of, is_open};
-use crate::record::{Entry, RunId};
+use super::{Journal, JournalError, Lease, LeaseError, Requests, check_next, cluster_of, is_open};
+use crate::record::{Entry, Request, RunId};
 use crate::state::LeaseEpoch;
 
 /// Keeps journal and lease in memory: for tests, and for runs that need not survive their process.
@@ -22,6 +22,7 @@ struct Inner {
     order: Vec<RunId>,
     runs: BTreeMap<RunId, Vec<Entry>>,
     leases: BTreeMap<String, Held>,
+    requests: BTreeMap<RunId, Vec<Request>>,
 }
 
 #[derive(Debug)]
@@ -90,6 +91,22 @@ impl Journal for MemoryStore {
             of_cluster && is_open(entries.iter())
         };
         Ok(inner.order.iter().filter(is_wanted).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Requests for MemoryStore {
+    async fn put(&self, run: &RunId, request: Request) -> Result<u64, JournalError> {
+        let mut inner = self.lock();
+        let known = inner.requests.entry(run.clone()).or_default();
+        known.push(request);
+        Ok(known.len() as u64)
+    }
+
+    async fn requests(&self, run: &RunId, after: u64) -> Result<Vec<(u64, Request)>, JournalError> {
+        let inner = self.lock();
+        let known = inner.requests.get(run).map_or(&[][..], Vec::as_slice);
+        Ok((1..).zip(known.iter().cloned()).filter(|(number, _)| *number > after).collect())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Where a run is written down, and who may run: the [`Journal`] and [`Lease`] traits, and an in-memory pair.
 
 mod memory;
+mod requests;
 
 pub use memory::MemoryStore;
+pub use requests::Requests;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::{Entry, Record, RunId};
 use crate::state::LeaseEpoch;
 
-/// Appends records durably. One journal holds many runs.
+/// Appends records durably. One journal holds many runs, and beside their records what people ask of them ([`Requests`]).
 ///
 /// # Examples
 ///
@@ -35,7 +37,7 @@ use crate::state::LeaseEpoch;
 /// # }).unwrap();
 /// ```
 #[async_trait]
-pub trait Journal: Debug + Send + Sync + 'static {
+pub trait Journal: Requests {
     /// Appends `entries` to `run`, all of them or none; when this returns, they survive a power cut.
     ///
     /// Their sequence numbers are the next ones of the run, from 0 on; their epoch is the writer's. Without entries nothing is
@@ -98,6 +100,9 @@ pub fn cluster_of(entry: &Entry) -> Option<&str> {
         | Record::Outcome { .. }
         | Record::DomainLost { .. }
         | Record::Replanned { .. }
+        | Record::Requested { .. }
+        | Record::ApprovalAsked { .. }
+        | Record::Continued { .. }
         | Record::Closed { .. } => None,
     }
 }

@@ -175,7 +175,8 @@ fn end_forward(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
     })
 }
 
-fn after(plan: &Plan, cursor: Cursor) -> Cursor {
+/// Returns the place behind a step.
+pub(super) fn after(plan: &Plan, cursor: Cursor) -> Cursor {
     let steps = plan.stages.get(usize::from(cursor.stage)).map_or(0, |stage| stage.steps.len());
     let last_stage = usize::from(cursor.stage) + 1 >= plan.stages.len();
     if usize::from(cursor.step) + 1 < steps || last_stage {

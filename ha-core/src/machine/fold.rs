@@ -1,9 +1,9 @@
-use super::RunState;
 use super::decide::Turn;
+use super::{Hands, RunState};
 use crate::action::Order;
 use crate::law::Law;
 use crate::plan::{BadPlan, PLAN_FORMAT, Plan};
-use crate::record::{Cursor, End, Entry, Mode, OutcomeKind, Record};
+use crate::record::{Ask, Cursor, End, Entry, Mode, OutcomeKind, Record, Why};
 use crate::state::LeaseEpoch;
 use crate::topology::{NodeIx, Topology};
 
@@ -21,6 +21,8 @@ pub struct Folded {
     pub epoch: LeaseEpoch,
     /// How the run ended, if it has.
     pub end: Option<End>,
+    /// What people have asked of it.
+    pub hands: Hands,
 }
 
 /// Refuses records that do not make a run.
@@ -67,7 +69,7 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     let nodes = topology.nodes().count();
     let known = |node: NodeIx| node.index() < nodes;
     let mut state = RunState::of(&plan);
-    let mut end = None;
+    let (mut end, mut hands) = (None, Hands::default());
     for (entry, number) in entries.iter().zip(0..) {
         let does_not_fit = FoldError::DoesNotFit { sequence: entry.sequence };
         // Entries are numbered without a gap: one that is missing may be the outcome of a step.
@@ -78,8 +80,24 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
             if order.node().is_none_or(known) { Ok(()) } else { Err(does_not_fit.clone()) }
         };
         let law = Law::new(topology, &plan.facts);
+        hands.on(&entry.record);
         match &entry.record {
-            Record::Opened { .. } => {}
+            Record::Opened { .. } | Record::ApprovalAsked { .. } | Record::Continued { .. } => {}
+            Record::Requested { request, refused, .. } => {
+                let asked_at = request.what.step().filter(|_| refused.is_none() && end.is_some());
+                match (&request.what, asked_at) {
+                    (Ask::Retry { .. }, Some(place)) if place == (state.cursor.stage, state.cursor.step) => {
+                        let withdrawn = end.take() == Some(End::NeedsOperator(Why::Withdrawn));
+                        state.try_again(&plan, withdrawn);
+                    }
+                    (Ask::Skip { holds, .. }, Some(place)) if place == (state.cursor.stage, state.cursor.step) => {
+                        end = None;
+                        state.skip(law, &plan, *holds);
+                    }
+                    (Ask::Retry { .. } | Ask::Skip { .. }, Some(_)) => return Err(does_not_fit),
+                    (_, _) => {}
+                }
+            }
             Record::Replanned { plan: anew } => {
                 plan = readable(topology, anew, entry.sequence)?;
                 state = RunState::of(&plan);
@@ -123,7 +141,7 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
     }
     state.mark_unknown();
     let epoch = entries.iter().map(|entry| entry.epoch).max().unwrap_or(first.epoch);
-    Ok(Folded { plan, state, next_sequence: entries.len() as u64, epoch, end })
+    Ok(Folded { plan, state, next_sequence: entries.len() as u64, epoch, end, hands })
 }
 
 /// Returns a recorded plan, where it is one of this topology.

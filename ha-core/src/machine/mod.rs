@@ -7,7 +7,9 @@
 //! May change in any minor version: [what is stable](crate#what-is-stable).
 
 mod decide;
+mod fingerprint;
 mod fold;
+mod hands;
 pub mod monitor;
 pub mod rotation;
 mod run;
@@ -20,8 +22,10 @@ mod words;
 pub(crate) use decide::without_what_leaves;
 pub use decide::{Decision, Turn, decide, has_failed, newly_lost, refusal};
 pub use fold::{FoldError, Folded, fold};
+pub use hands::{Hands, Paused};
 pub(crate) use run::GUARD_INTERVAL;
 pub use run::RunMachine;
 pub use run_state::RunState;
 pub use targets::{Progress, Targets};
+pub(crate) use unread::unread;
 pub use words::{Command, Input, Ticket};

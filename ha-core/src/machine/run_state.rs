@@ -1,5 +1,5 @@
 use super::Targets;
-use super::decide::Turn;
+use super::decide::{Turn, after};
 use super::targets::Progress;
 use crate::action::{Action, Desired, Order, TrafficAction};
 use crate::law::Law;
@@ -112,6 +112,79 @@ impl RunState {
             Mode::Reacting | Mode::Ended(_) => {}
         }
         self.cursor = to;
+    }
+
+    /// Goes on, after the run ended for a person, at the step where it ended and in the direction that it had: what is done there
+    /// stays done, what did not happen is tried again. A stage that was taken back begins anew.
+    /// What was lost since the plan was made is looked for anew.
+    pub fn try_again(&mut self, plan: &Plan, withdrawn: bool) {
+        self.cluster.set_losses(plan.start.lost());
+        let Cursor { stage, step, phase, .. } = self.cursor;
+        self.mark_unknown();
+        if withdrawn || !self.targets.goes_back() {
+            let step = if withdrawn { 0 } else { step };
+            let to = Cursor { stage, step, phase: 0, attempt: 0, mode: Mode::Forward };
+            if withdrawn {
+                return self.enter(to, Turn::StepFailed);
+            }
+            self.targets.retry_all();
+            self.enter(to, Turn::Retry);
+        } else {
+            self.targets.retry_all();
+            self.enter(Cursor { stage, step, phase, attempt: 0, mode: Mode::Compensating }, Turn::Retry);
+        }
+    }
+
+    /// Goes on behind the step where the run ended for a person. Where what it was to bring about `holds`, it counts as done: what
+    /// it lends is lent, what it desires is desired, and a rollback takes it back.
+    pub fn skip(&mut self, law: Law<'_>, plan: &Plan, holds: bool) {
+        self.cluster.set_losses(plan.start.lost());
+        self.cursor = Cursor { phase: 0, attempt: 0, mode: Mode::Forward, ..self.cursor };
+        let place = (usize::from(self.cursor.stage), usize::from(self.cursor.step));
+        let orders: Vec<Order> = match (plan.stages.get(place.0), plan.step(place.0, place.1)) {
+            (Some(stage), Some(step)) if holds => stage.orders(step.action).collect(),
+            (_, _) => Vec::new(),
+        };
+        for order in orders {
+            self.begin_order(law, order);
+            // It holds: where the records do not tell how it came about, the look before the run goes on does.
+            let _ = self.resolve(law, order, OutcomeKind::Done);
+        }
+        self.enter(after(plan, self.cursor), Turn::StepFailed);
+    }
+
+    /// Tells whether the run can turn back from here: it is before its plan's point of no return, or right at it, where nothing
+    /// that comes behind it has begun.
+    pub fn may_return(&self, plan: &Plan) -> bool {
+        let Cursor { stage, step, .. } = self.cursor;
+        let at = usize::from(stage).cmp(&plan.point_of_no_return);
+        let untouched = step == 0 && !self.targets.has_begun_any((stage, step));
+        // What a plan that carries a run on had found done is not in it.
+        at.is_lt() || (at.is_eq() && untouched && plan.carries_on.is_none())
+    }
+
+    /// Says why the run cannot go back any more; `None` where it can, or does.
+    pub fn no_way_back(&self, plan: &Plan) -> Option<String> {
+        let returns = match plan.carries_on() {
+            Some(carried) => carried.back || !carried.forward_only,
+            None => self.targets.goes_back() || self.may_return(plan),
+        };
+        let stage = usize::from(self.cursor.stage);
+        let name = plan.stages.get(stage).map_or("its end", |stage| stage.name.as_str());
+        let refused = || {
+            format!(
+                "it is past its point of no return (stage {}, {name}) and only goes forward: pause it, or abort it and decide",
+                stage + 1
+            )
+        };
+        (!returns).then(refused)
+    }
+
+    /// Tells whether what a step is to bring about holds on all its targets.
+    pub fn holds(&self, law: Law<'_>, plan: &Plan, (stage, step): (u16, u16)) -> bool {
+        let stage = plan.stages.get(usize::from(stage));
+        let step = stage.and_then(|stage| Some((stage, stage.steps.get(usize::from(step))?)));
+        step.is_some_and(|(stage, step)| stage.orders(step.action).all(|order| order.holds(law, &self.cluster)))
     }
 
     /// Tells whether an order is done already: its effect holds, its loans are repaid, and what it desires of the balancers is

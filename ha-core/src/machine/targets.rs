@@ -212,6 +212,11 @@ impl Targets {
         self.begun_at == place && (self.all_begun || self.begun.binary_search(&order).is_ok())
     }
 
+    /// Tells whether any order of a step has begun.
+    pub(super) fn has_begun_any(&self, place: Place) -> bool {
+        self.begun_at == place && (self.all_begun || !self.begun.is_empty())
+    }
+
     /// Tells whether an order of a step that is compensated had begun.
     pub(super) fn is_recorded(&self, place: Place, order: Order) -> bool {
         match self.back {
@@ -277,6 +282,16 @@ impl Targets {
     /// Lets what did not happen be tried again.
     pub(super) fn retry(&mut self) {
         self.steps.retain(|(.., progress)| !matches!(progress, Progress::NotDone { .. }));
+    }
+
+    /// Lets what did not happen be tried again, and what nobody could find out be looked at again.
+    pub(super) fn retry_all(&mut self) {
+        self.retry();
+        for (.., progress) in &mut self.steps {
+            if let Progress::Unknown { looks } = progress {
+                *looks = 0;
+            }
+        }
     }
 
     /// Marks as unknown what was in flight when its controller died.

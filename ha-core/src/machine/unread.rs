@@ -5,7 +5,7 @@ use crate::topology::Topology;
 
 /// Lists what cannot be read, and could be when the plan was made, for people. What an order in flight changes is its own to
 /// read, and of a lost failure domain nothing is expected.
-pub(super) fn unread(topology: &Topology, plan: &Plan, run: &RunState) -> Vec<String> {
+pub(crate) fn unread(topology: &Topology, plan: &Plan, run: &RunState) -> Vec<String> {
     let mut found = Vec::new();
     for (index, node) in topology.nodes().filter(|(_, node)| !run.cluster.is_lost(node.domain)) {
         let (before, now) = (plan.start.node(index), run.cluster.node(index));

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::action::Order;
 use crate::plan::Plan;
-use crate::record::{End, Evidence, OutcomeKind, Record};
+use crate::record::{End, Evidence, OutcomeKind, Record, Request};
 use crate::state::{MemberState, Observation};
 use crate::topology::BalancerIx;
 
@@ -83,6 +83,11 @@ pub enum Input {
     NotRecorded,
     /// The proven plan with which the run goes on; where there is none, and a person has to decide, what is in the way.
     Replanned(Result<Arc<Plan>, String>),
-    /// A person wants the run rolled back.
-    Abort,
+    /// A person asks something of the run.
+    Requested {
+        /// The number of the request; one that is not above the last one is ignored.
+        number: u64,
+        /// What.
+        request: Request,
+    },
 }

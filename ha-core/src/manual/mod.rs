@@ -6,6 +6,9 @@ pub mod cluster_toml {}
 #[doc = include_str!("watching.md")]
 pub mod watching {}
 
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
 #[doc = include_str!("beside_the_proof.md")]
 pub mod beside_the_proof {}
 

@@ -1,4 +1,4 @@
-use super::{PLAN_FORMAT, Plan, Stage, Step};
+use super::{PLAN_FORMAT, Plan, PlanApproval, Stage, Step};
 use crate::law::{self, Law, Phase};
 use crate::topology::Topology;
 
@@ -47,6 +47,9 @@ impl Plan {
         demand(claims, "the plan's phase asks less than the law does where no failure domain is lost at its start")?;
         demand(self.point_of_no_return <= self.stages.len(), "the point of no return is behind the last stage")?;
         demand(self.stages.len() < usize::from(u16::MAX), "the plan has more than 65,534 stages")?;
+        let there =
+            |one: &PlanApproval| self.step(one.stage.into(), one.step.into()).is_some() && !one.within.is_zero();
+        demand(self.approvals.iter().all(there), "an approval is before no step, or nobody could give it in time")?;
         self.stages.iter().enumerate().try_for_each(|(at, stage)| check_stage(topology, at + 1, stage))
     }
 }

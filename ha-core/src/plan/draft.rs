@@ -1,4 +1,6 @@
-use super::{CarriesOn, ChangeCommands, DegradedWindow, Digest, Ends, Goal, PLAN_FORMAT, Plan, Reach, Stage};
+use super::{
+    CarriesOn, ChangeCommands, DegradedWindow, Digest, Ends, Goal, PLAN_FORMAT, Plan, PlanApproval, Reach, Stage,
+};
 use crate::action::KnownGood;
 use crate::law::Phase;
 use crate::state::{ClusterState, Facts};
@@ -56,6 +58,8 @@ pub struct Draft {
     pub point_of_no_return: usize,
     /// Where full service cannot be promised: what is not declared here is refused.
     pub windows: Vec<DegradedWindow>,
+    /// Where the run waits for a person's approval. Planning fills it in as the policy of the topology says.
+    pub approvals: Vec<PlanApproval>,
 }
 
 impl Draft {
@@ -84,6 +88,7 @@ impl Draft {
             stages: Vec::new(),
             point_of_no_return: usize::MAX,
             windows: Vec::new(),
+            approvals: Vec::new(),
         }
     }
 
@@ -129,6 +134,7 @@ impl From<Draft> for Plan {
             stages,
             point_of_no_return,
             windows,
+            approvals,
         } = draft;
         let point_of_no_return = point_of_no_return.min(stages.len());
         Self {
@@ -148,6 +154,7 @@ impl From<Draft> for Plan {
             stages,
             point_of_no_return,
             windows,
+            approvals,
         }
     }
 }
@@ -171,6 +178,7 @@ impl From<Plan> for Draft {
             stages,
             point_of_no_return,
             windows,
+            approvals,
         } = plan;
         Self {
             procedure,
@@ -188,6 +196,7 @@ impl From<Plan> for Draft {
             stages,
             point_of_no_return,
             windows,
+            approvals,
         }
     }
 }

@@ -50,6 +50,9 @@ impl Plan {
         }
         let _ = writeln!(text, "  subgraph stage{}[\"stage {}: {}\"]", number + 1, number + 1, escaped(&stage.name));
         for (index, step) in stage.steps.iter().enumerate() {
+            if let Some(approval) = self.approval_at(number, index) {
+                let _ = writeln!(text, "    {}{{{{\"{}\"}}}}", asks(number, index), escaped(&approval.message()));
+            }
             let targets: Vec<String> =
                 stage.orders(step.action).map(|order| escaped(&order.target_name(topology))).collect();
             let (what, id) = (escaped(&step.action.what(&self.facts)), id(number, index));
@@ -74,6 +77,9 @@ impl Plan {
                 go(text, "noreturn".into());
             }
             for index in 0..stage.steps.len().max(1) {
+                if self.approval_at(number, index).is_some() {
+                    go(text, asks(number, index));
+                }
                 go(text, id(number, index));
             }
         }
@@ -152,6 +158,11 @@ fn limits(step: &Step) -> String {
 
 fn id(stage: usize, step: usize) -> String {
     format!("step{}x{}", stage + 1, step + 1)
+}
+
+/// Names the wait for an approval before a step.
+fn asks(stage: usize, step: usize) -> String {
+    format!("asks{}x{}", stage + 1, step + 1)
 }
 
 /// Makes any text safe inside a quoted Mermaid label: whatever Mermaid, Markdown or HTML would read as more than text becomes an
@@ -259,7 +270,7 @@ mod tests {
             "nothing of a name is outside of a label: {line}"
         );
         if let Some(label) = parts.get(1) {
-            let ours = ["subgraph", "noreturn", "begin", "reached", "back([", "undo", "window"];
+            let ours = ["subgraph", "noreturn", "begin", "reached", "back([", "undo", "window", "asks"];
             let colons = ours.iter().any(|ours| line.contains(ours));
             let text = label.replace("<br/>", "").replacen(": ", "", usize::from(colons));
             // Mermaid takes no empty label, and reads one that begins as a list does as a list.

@@ -1,5 +1,6 @@
 //! Plans as data: stages of steps, where they start from, their digest, and their rendering.
 
+mod approval;
 mod check;
 mod digest;
 mod draft;
@@ -9,6 +10,7 @@ mod reach;
 mod render;
 mod window;
 
+pub use approval::PlanApproval;
 pub use check::BadPlan;
 pub use digest::Digest;
 pub use draft::Draft;

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Degraded, DegradedWindow, Digest, Reach};
+use super::{Degraded, DegradedWindow, Digest, PlanApproval, Reach};
 use crate::action::{Action, KnownGood, Order};
 use crate::law::Phase;
 use crate::state::{ClusterState, Facts, GenerationId, ReleaseId, Route, Schema};
 use crate::topology::{Name, NodeIx, Policy, SiteIx};
 
 /// The format of plans that this library writes; a plan of a later format is refused.
-pub const PLAN_FORMAT: u32 = 6;
+pub const PLAN_FORMAT: u32 = 7;
 
 /// What a run will do, as data: nothing in it is code, so that another controller can go on with it. Made from a
 /// [`Draft`](crate::plan::Draft). Its JSON Schema is published as `schema/plan.json`.
@@ -71,6 +71,9 @@ pub struct Plan {
     pub(crate) point_of_no_return: usize,
     /// Where full service is not promised.
     pub(crate) windows: Vec<DegradedWindow>,
+    /// Where the run waits for a person's approval; left out where it does nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) approvals: Vec<PlanApproval>,
 }
 
 impl Plan {

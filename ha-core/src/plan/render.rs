@@ -29,6 +29,9 @@ impl Plan {
             let nodes = if nodes.is_empty() { String::new() } else { format!(" [{}]", nodes.join(", ")) };
             let _ = writeln!(text, "  {}. {}{nodes}", number + 1, stage.name);
             for (index, step) in stage.steps.iter().enumerate() {
+                if let Some(approval) = self.approval_at(number, index) {
+                    let _ = writeln!(text, "     -- {} --", approval.message());
+                }
                 let what = step.action.what(&self.facts);
                 let _ = writeln!(text, "     {}.{} {what}, at most {:?}", number + 1, index + 1, step.deadline);
             }

@@ -164,6 +164,7 @@ pub fn plan(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<Planned, Pl
     let Proposal { plans, advice } = procedure.propose(seen)?;
     let mut refused = None;
     for plan in plans {
+        let plan = plan.with_approvals(seen.topology);
         match prove(seen.topology, &plan) {
             Ok(proof) => return Ok(Planned::new(plan, proof)),
             Err(counterexample) => refused = Some((Box::new(plan), counterexample)),

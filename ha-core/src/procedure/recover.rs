@@ -66,7 +66,7 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
         carried.forward_only = forward_only;
         draft.carries_on = Some(Box::new(carried));
         draft.ends = recovery(aim).ends(plan);
-        Plan::from(draft)
+        Plan::from(draft).with_approvals(topology)
     };
     let mut refused =
         String::from("what is left does not carry what is required after a loss, with every usable spare");

@@ -374,7 +374,7 @@ pub(super) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
         draft.ends = plan.ends.clone();
         draft.carries_on =
             Some(Box::new(CarriesOn { forward_only: !is_back, ..CarriesOn::new(plan.configured().clone(), is_back) }));
-        let next = Plan::from(draft);
+        let next = Plan::from(draft).with_approvals(topology);
         match prove(topology, &next) {
             Ok(proof) => return Ok(Planned::new(next, proof)),
             Err(counterexample) => refused = counterexample.violation.to_string(),

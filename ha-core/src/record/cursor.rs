@@ -106,6 +106,10 @@ pub enum Why {
     LoansOpen,
     /// A balancer forgot what the run had said, and could not be told again.
     BalancerLostState,
+    /// A person stopped the run, or left it paused for longer than was said.
+    Stopped,
+    /// Nobody approved what the plan says is to be approved.
+    NotApproved,
 }
 
 impl End {
@@ -137,6 +141,12 @@ impl fmt::Display for End {
                          and resume, or resume and roll back"
                     }
                     Why::LoansOpen => "loans are still open; repay them by hand",
+                    Why::Stopped => {
+                        "a person stopped it; resume or roll back takes it back where it can, retry goes on from here"
+                    }
+                    Why::NotApproved => {
+                        "nobody approved the next step in time; retry asks again, roll back takes it back"
+                    }
                     Why::BalancerLostState => "a balancer lost its runtime state; hold them out by hand, then resume",
                 };
                 write!(f, "needs an operator: {reason}")

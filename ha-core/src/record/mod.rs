@@ -2,9 +2,11 @@
 
 mod cursor;
 mod evidence;
+mod request;
 
 pub use cursor::{Cursor, End, Mode, Why};
 pub use evidence::Evidence;
+pub use request::{ApprovalAsk, Ask, Operator, Request};
 
 use std::fmt;
 
@@ -16,7 +18,7 @@ use crate::state::LeaseEpoch;
 use crate::topology::DomainIx;
 
 /// The format of entries that this library writes; a later one is refused when it is read.
-pub const RECORD_FORMAT: u32 = 4;
+pub const RECORD_FORMAT: u32 = 5;
 
 /// Names a run. Chosen by the caller, or made from the plan and the time: starting the same run twice is one run.
 ///
@@ -150,6 +152,25 @@ pub enum Record {
         /// The plan.
         plan: Box<Plan>,
     },
+    /// A person asked something of the run, and the run takes it, or says why not.
+    Requested {
+        /// Its number among the requests to this run; `None` for one that came with a controller that took the run over.
+        number: Option<u64>,
+        /// The request.
+        request: Request,
+        /// Why it is refused; `None` where it is taken.
+        refused: Option<String>,
+    },
+    /// The run waits for a person's approval, or asks for it again.
+    ApprovalAsked {
+        /// What is to be approved.
+        approval: Box<ApprovalAsk>,
+    },
+    /// A pause ended by itself.
+    Continued {
+        /// Why.
+        message: String,
+    },
     /// The run ended.
     Closed {
         /// How.
@@ -167,7 +188,12 @@ impl Record {
             Self::Opened { .. } | Self::TakenOver { .. } | Self::Intent { .. } | Self::Replanned { .. } => Some(true),
             Self::Closed { end: End::AllNew | End::AllOld, .. } => Some(false),
             Self::Closed { end: End::NeedsOperator(_), .. } => Some(true),
-            Self::Turned { .. } | Self::Outcome { .. } | Self::DomainLost { .. } => None,
+            Self::Turned { .. }
+            | Self::Outcome { .. }
+            | Self::DomainLost { .. }
+            | Self::Requested { .. }
+            | Self::ApprovalAsked { .. }
+            | Self::Continued { .. } => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use crate::record::{End, Evidence, OutcomeKind};
+use crate::topology::{ApprovalPoint, OnNoApproval};
 
 /// What a run tells while it lasts. Stable names; new kinds may come.
 ///
@@ -96,6 +97,41 @@ pub enum Event {
         /// The plan, for people.
         text: String,
     },
+    /// A person asked something of the run, which takes it or refuses it; recorded.
+    Requested {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// What, as `pause` or `roll-back`.
+        what: String,
+        /// The step that it is about, as the plan's text counts it: `3.1`.
+        step: Option<String>,
+        /// Why it is refused; `null` where it is taken.
+        refused: Option<String>,
+    },
+    /// The run waits for a person's approval, or asks for it again.
+    ApprovalAsked {
+        /// Why there.
+        point: ApprovalPoint,
+        /// The step that waits, as the plan's text counts it: `3.1`.
+        step: String,
+        /// The digest of the plan.
+        plan: String,
+        /// The digest of the facts that an approval is bound to.
+        fingerprint: String,
+        /// Where it is asked again: why the approval before does not count, and what differs.
+        differs: Vec<String>,
+        /// Until when the run waits, in milliseconds since 1970.
+        until_unix_ms: u64,
+        /// What follows then.
+        then: OnNoApproval,
+    },
+    /// A pause ended by itself.
+    Continued {
+        /// Why.
+        message: String,
+    },
     /// The journal failed: what had begun was brought to its end, nothing new was begun. The last event.
     Interrupted {
         /// What the journal said.
@@ -134,6 +170,9 @@ impl Event {
             Self::BalancerGone { .. } => "balancer-gone",
             Self::BalancerBack { .. } => "balancer-back",
             Self::Replanned { .. } => "replanned",
+            Self::Requested { .. } => "requested",
+            Self::ApprovalAsked { .. } => "approval-asked",
+            Self::Continued { .. } => "continued",
             Self::Interrupted { .. } => "interrupted",
             Self::Missed { .. } => "missed",
             Self::Closed { .. } => "closed",

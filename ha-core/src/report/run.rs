@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Event;
+use super::{AskedFor, Event};
 use crate::action::{CloneAction, Order, SiteAction};
 use crate::plan::{Degraded, Plan};
 use crate::record::{End, Entry, Evidence, OutcomeKind, Record, RunId};
@@ -40,7 +40,8 @@ pub struct RunReport {
     pub goal: String,
     /// The digest of the plan that it began with.
     pub plan: String,
-    /// The proof of the plan, found again where the run was resumed; `None` where the plan is of an earlier version of the law,
+    /// The proof of the plan, found again where the run was resumed (where a step was tried again or left out, of the rest of the
+    /// plan from how the cluster was); `None` where the plan is of an earlier version of the law,
     /// which this one does not hold.
     pub proof: Option<Proof>,
     /// The plans with which the run went on after losses, in their order.
@@ -64,6 +65,9 @@ pub struct RunReport {
     /// declared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<WindowUse>,
+    /// What people asked of the run, and what it said to each, in that order: who approved, paused, skipped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<AskedFor>,
     /// Each step, in the order of their ends; those of earlier controllers, as the journal has them, among them.
     pub steps: Vec<StepTiming>,
     /// Milliseconds from the first record to the last; over several controllers by their machines' clocks.
@@ -160,6 +164,7 @@ impl ReportBuilder {
                 lowest_margin: None,
                 pools: Vec::new(),
                 windows: windows_of(plan),
+                requests: Vec::new(),
                 steps: Vec::new(),
                 took_ms: 0,
             },
@@ -198,6 +203,9 @@ impl ReportBuilder {
                 | Record::TakenOver { .. }
                 | Record::Turned { .. }
                 | Record::DomainLost { .. }
+                | Record::Requested { .. }
+                | Record::ApprovalAsked { .. }
+                | Record::Continued { .. }
                 | Record::Closed { .. } => {}
             }
         }
@@ -209,7 +217,7 @@ impl ReportBuilder {
         self.earlier = Duration::from_millis(lasted);
     }
 
-    /// Notes when a record was written, of those that begin or end a window.
+    /// Notes when a record was written, of those that begin or end a window, and what people asked.
     pub(crate) fn recorded(&mut self, record: &Record, unix_ms: u64) {
         match record {
             // A plan that leaves a window in which no site serves begins in it.
@@ -227,7 +235,12 @@ impl ReportBuilder {
                 ..
             }
             | Record::Closed { .. } => self.end_windows(unix_ms),
-            Record::TakenOver { .. }
+            Record::Requested { request, refused, .. } => {
+                self.report.requests.push(AskedFor::new(request, refused.as_deref()));
+            }
+            Record::ApprovalAsked { .. }
+            | Record::Continued { .. }
+            | Record::TakenOver { .. }
             | Record::Turned { .. }
             | Record::Intent { .. }
             | Record::Outcome { .. }
@@ -346,6 +359,9 @@ impl fmt::Display for RunReport {
         }
         for note in &self.notes {
             writeln!(f, "  {note}")?;
+        }
+        for asked in &self.requests {
+            writeln!(f, "  asked by {asked}")?;
         }
         for step in &self.steps {
             writeln!(

@@ -92,7 +92,35 @@ fn explore_in_order(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proo
     })
 }
 
+/// How many states are visited at most where a plan is proven from its middle on.
+const MOST_STATES: usize = 1_000_000;
+
+/// Proves the rest of a plan from a state of its run on, state by state, against every single fault; `None` where there are too
+/// many states for that.
+///
+/// # Errors
+/// As for [`prove`].
+pub(crate) fn prove_rest(
+    topology: &Topology,
+    plan: &Plan,
+    from: &RunState,
+) -> Result<Option<Proof>, Box<Counterexample>> {
+    check(topology, plan)?;
+    explore_from(topology, plan, from.clone(), 1, MOST_STATES)
+}
+
 fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Counterexample>> {
+    let proof = explore_from(topology, plan, RunState::of(plan), faults, usize::MAX)?;
+    Ok(proof.unwrap_or_else(|| Proof::begin(topology, plan, faults)))
+}
+
+fn explore_from(
+    topology: &Topology,
+    plan: &Plan,
+    run: RunState,
+    faults: u8,
+    most: usize,
+) -> Result<Option<Proof>, Box<Counterexample>> {
     let mut explorer = Explorer {
         topology,
         plan,
@@ -106,13 +134,16 @@ fn explore(topology: &Topology, plan: &Plan, faults: u8) -> Result<Proof, Box<Co
         nodes_of: topology.domains().map(|domain| topology.nodes_of(domain).collect()).collect(),
         proof: Proof::begin(topology, plan, faults),
     };
-    let start = ExploredState { run: RunState::of(plan), faults_left: faults, back: false };
+    let start = ExploredState { run, faults_left: faults, back: false };
     explorer.visit(start, None, Event::Begun)?;
     while let Some((number, state)) = explorer.open.pop_front() {
         explorer.follow(number, state)?;
+        if explorer.found.len() > most {
+            return Ok(None);
+        }
     }
     explorer.proof.states = explorer.found.len();
-    Ok(explorer.proof)
+    Ok(Some(explorer.proof))
 }
 
 /// A state of the product that is explored: the cluster, the place in the plan, the faults that may still come, and

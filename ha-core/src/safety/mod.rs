@@ -13,6 +13,7 @@ mod explore;
 mod table;
 mod verdict;
 
+pub(crate) use explore::prove_rest;
 pub use explore::{prove, prove_with};
 pub use table::margins;
 pub use verdict::{Counterexample, Margin, Method, PoolMargins, Proof};

@@ -92,10 +92,31 @@ impl Draft {
             ("soak", policy.soak),
             ("lease_ttl", policy.lease_ttl),
             ("lost_after", policy.lost_after),
+            ("approve_within", policy.approve_within),
         ] {
             if duration > LONGEST {
                 findings.add(0, format!("policy.{key}"), "is longer than a day", "give at most \"24h\"");
             }
+        }
+        if policy.approve_within.is_zero() && !policy.approve.is_empty() {
+            findings.add(
+                0,
+                "policy.approve_within",
+                "at 0 nobody could approve",
+                "give how long a run waits, as \"1h\"",
+            );
+        }
+        if policy.approve.is_empty() && !policy.approvers.is_empty() {
+            let fix = "say with policy.approve what they approve, or leave approvers out";
+            findings.add(0, "policy.approvers", "nothing is to be approved", fix);
+        }
+        if policy.approvers.iter().any(|name| name.trim().is_empty()) {
+            findings.add(
+                0,
+                "policy.approvers",
+                "a name is empty",
+                "name the people, as they give their name when they approve",
+            );
         }
         let nothing = Some(Permille::new(0));
         if self.policy.policy.canary == nothing {

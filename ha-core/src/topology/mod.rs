@@ -27,7 +27,8 @@ pub use diagnostic::{Diagnostic, TopologyError};
 pub use index::{BalancerIx, DomainIx, MemberIx, NodeIx, PoolIx, SiteIx};
 pub use members::{Entrance, MemberLayout, Seat};
 pub use model::{
-    AfterLoss, Balancer, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology,
+    AfterLoss, ApprovalPoint, Balancer, Node, OnDrainDeadline, OnNoApproval, Permille, Policy, Pool, Port, Setting,
+    SiteRole, SiteSpec, Topology,
 };
 pub use name::{InvalidName, Name};
 pub(crate) use settings::climbs;

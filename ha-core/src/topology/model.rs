@@ -305,6 +305,90 @@ pub enum AfterLoss {
     Finish,
 }
 
+/// Where a run waits for a person's approval: nothing of what comes there has begun.
+///
+/// # Examples
+///
+/// ```
+/// use ha_core::topology::ApprovalPoint;
+///
+/// assert_eq!(ApprovalPoint::from_name("point-of-no-return"), Some(ApprovalPoint::PointOfNoReturn));
+/// assert_eq!(ApprovalPoint::SiteChange.to_string(), "site-change");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ApprovalPoint {
+    /// Before the first step of every run.
+    Start,
+    /// Before the first step of a run that leads consumers to another site: after the loss of one, and back again.
+    SiteChange,
+    /// Before the first step from which on the run goes forward only.
+    PointOfNoReturn,
+    /// Before a run goes on with a plan that was made after the loss of a failure domain; traffic was secured by then.
+    AfterLoss,
+}
+
+impl ApprovalPoint {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Start, Self::SiteChange, Self::PointOfNoReturn, Self::AfterLoss];
+
+    /// Returns the point with this name, as `cluster.toml` has it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|point| point.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::SiteChange => "site-change",
+            Self::PointOfNoReturn => "point-of-no-return",
+            Self::AfterLoss => "after-loss",
+        }
+    }
+}
+
+impl fmt::Display for ApprovalPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What follows when nobody approves in time.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::topology::{ApprovalPoint, OnNoApproval, Policy};
+///
+/// let policy = Policy::default()
+///     .with_approvals([ApprovalPoint::PointOfNoReturn], ["anna"])
+///     .with_approve_within(Duration::from_secs(600), OnNoApproval::Hold);
+/// assert_eq!(policy.approvers, ["anna"]);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OnNoApproval {
+    /// The recorded steps are compensated; where there is no way back, the run is held.
+    #[default]
+    RollBack,
+    /// The run ends for a person to decide.
+    Hold,
+}
+
+impl fmt::Display for OnNoApproval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RollBack => "roll back",
+            Self::Hold => "hold",
+        })
+    }
+}
+
 /// How long things may take, and what happens when they take longer. What a pool has to carry is declared in [`Pool`].
 ///
 /// # Examples
@@ -367,4 +451,17 @@ pub struct Policy {
     /// the other answer.
     #[serde(skip)]
     pub after_loss: AfterLoss,
+    /// Where a run waits for a person's approval. Default: nowhere. A plan says itself where it does, and for how long; so these
+    /// four are no part of a topology's digest.
+    #[serde(skip)]
+    pub approve: Vec<ApprovalPoint>,
+    /// Who may approve, by name. Default empty: whoever can write to the store. Asked for when somebody approves, not planned.
+    #[serde(skip)]
+    pub approvers: Vec<String>,
+    /// How long a run waits for an approval. Default 1 h.
+    #[serde(skip)]
+    pub approve_within: Duration,
+    /// What follows when nobody has approved by then. Default `roll-back`.
+    #[serde(skip)]
+    pub on_no_approval: OnNoApproval,
 }

@@ -7,7 +7,8 @@ use super::draft::{Draft, PolicyDraft};
 use super::reader::{Findings, Reader};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, PortSpec, SiteDraft};
 use super::{
-    AfterLoss, Component, FileSharing, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError,
+    AfterLoss, ApprovalPoint, Component, FileSharing, OnDrainDeadline, OnNoApproval, Owner, Policy, Role, SiteRole,
+    Topology, TopologyError,
 };
 
 impl Topology {
@@ -158,6 +159,15 @@ fn read_policy(policy: &Reader<'_, '_>) -> PolicyDraft {
             None
         }
     });
+    let on_no_approval = policy.text("on_no_approval").and_then(|text| match text.value.as_str() {
+        "roll-back" => Some(OnNoApproval::RollBack),
+        "hold" => Some(OnNoApproval::Hold),
+        other => {
+            let fix = "give \"roll-back\" or \"hold\"";
+            policy.wrong(text.line, "on_no_approval", format!("{other:?} is unknown"), fix);
+            None
+        }
+    });
     let lease_ttl = policy.duration("lease_ttl");
     let drain_deadline = duration("drain_deadline", defaults.drain_deadline);
     let read = PolicyDraft {
@@ -181,10 +191,34 @@ fn read_policy(policy: &Reader<'_, '_>) -> PolicyDraft {
             lease_ttl: lease_ttl.map_or(defaults.lease_ttl, |ttl| ttl.value),
             lost_after: duration("lost_after", defaults.lost_after),
             after_loss: after_loss.unwrap_or(defaults.after_loss),
+            approve: read_approvals(policy),
+            approvers: policy
+                .texts("approvers")
+                .map_or_else(Vec::new, |names| names.value.into_iter().map(|name| name.value).collect()),
+            approve_within: duration("approve_within", defaults.approve_within),
+            on_no_approval: on_no_approval.unwrap_or(defaults.on_no_approval),
         },
     };
     policy.finish();
     read
+}
+
+fn read_approvals(policy: &Reader<'_, '_>) -> Vec<ApprovalPoint> {
+    let mut points = Vec::new();
+    for name in policy.texts("approve").into_iter().flat_map(|names| names.value) {
+        match ApprovalPoint::from_name(&name.value) {
+            Some(point) if points.contains(&point) => {
+                policy.wrong(name.line, "approve", format!("{point} is named twice"), "name it once");
+            }
+            Some(point) => points.push(point),
+            None => {
+                let known: Vec<String> = ApprovalPoint::ALL.iter().map(|point| format!("\"{point}\"")).collect();
+                let fix = format!("give some of {}", known.join(", "));
+                policy.wrong(name.line, "approve", format!("{:?} is unknown", name.value), fix);
+            }
+        }
+    }
+    points
 }
 
 fn read_balancer(reader: &Reader<'_, '_>) -> BalancerDraft {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{AfterLoss, OnDrainDeadline, Permille, Policy};
+use super::{AfterLoss, ApprovalPoint, OnDrainDeadline, OnNoApproval, Permille, Policy};
 
 const fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -23,6 +23,10 @@ impl Default for Policy {
             lease_ttl: seconds(30),
             lost_after: seconds(2),
             after_loss: AfterLoss::Hold,
+            approve: Vec::new(),
+            approvers: Vec::new(),
+            approve_within: seconds(3_600),
+            on_no_approval: OnNoApproval::RollBack,
         }
     }
 }
@@ -116,6 +120,25 @@ impl Policy {
     #[must_use]
     pub fn with_after_loss(mut self, after_loss: AfterLoss) -> Self {
         self.after_loss = after_loss;
+        self
+    }
+
+    /// Sets where a run waits for an approval, and who may give it; nobody named: whoever can write to the store.
+    #[must_use]
+    pub fn with_approvals(
+        mut self,
+        points: impl IntoIterator<Item = ApprovalPoint>,
+        approvers: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.approve = points.into_iter().collect();
+        self.approvers = approvers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets how long a run waits for an approval, and what follows then.
+    #[must_use]
+    pub fn with_approve_within(mut self, within: Duration, then: OnNoApproval) -> Self {
+        (self.approve_within, self.on_no_approval) = (within, then);
         self
     }
 }

@@ -3,7 +3,7 @@
 use ha_core::action::{Desired, Order, SchemaAction, ServerAction, TrafficAction};
 use ha_core::machine::{FoldError, Folded, Progress, fold};
 use ha_core::plan::{Draft, Goal, Plan, Stage, Step};
-use ha_core::record::{Cursor, End, Entry, Evidence, Mode, OutcomeKind, Record, Why};
+use ha_core::record::{Ask, Cursor, End, Entry, Evidence, Mode, Operator, OutcomeKind, Record, Request, Why};
 use ha_core::state::{LeaseEpoch, Process, Schema};
 
 use crate::cluster::{Cluster, builder, fake, node};
@@ -230,6 +230,60 @@ fn records_that_make_no_run_are_refused_with_the_entry() {
         *known = known.map(|known| known.with_files(known.generation, Some(far)));
     };
     assert_eq!(with(&unknown), does_not_fit);
+}
+
+fn requested(number: u64, what: Ask, refused: Option<&str>) -> Record {
+    let request = Request::new(Operator::new("anna", "ticket 4711"), what, 0);
+    Record::Requested { number: Some(number), request, refused: refused.map(Into::into) }
+}
+
+/// "pause (a recorded fact, so that another controller that takes over finds it paused)".
+#[test]
+fn what_people_asked_is_found_again_by_the_next_controller() {
+    let pause = Ask::Pause { until_unix_ms: 7 };
+    let run = Recorded::new().then(requested(1, pause.clone(), None));
+    let run = run.then(Record::TakenOver { owner: "b".into(), at: Cursor::START });
+    let hands = run.fold().hands;
+    assert_eq!((hands.paused().map(|paused| paused.until_unix_ms), hands.last_request()), (Some(7), 1));
+    let run = run.then(requested(2, Ask::RollBack, Some("it is past its point of no return")));
+    assert!(run.fold().hands.paused().is_some(), "what is refused changes nothing");
+    assert_eq!(run.fold().hands.last_request(), 2, "and is not asked again");
+    for ends in [requested(3, Ask::Continue, None), requested(3, Ask::RollBack, None), requested(3, Ask::Abort, None)] {
+        let mut run = Recorded::new().then(requested(1, pause.clone(), None));
+        run = run.then(ends);
+        assert!(run.fold().hands.paused().is_none());
+    }
+    let closed = run.then(closed(End::NeedsOperator(Why::Stopped)));
+    assert_eq!((closed.fold().hands.paused(), closed.fold().hands.last_request()), (None, 2));
+}
+
+/// "retry a step (after a run that needs an operator: the failed step is tried again)".
+#[test]
+fn a_retry_keeps_what_is_done_of_its_step_and_a_skip_goes_on_behind_it() {
+    let held = || {
+        let run = Recorded::new();
+        let (one, two) = (run.out("esb1"), run.out("esb2"));
+        let run = run.intent(one, 0).intent(two, 0).outcome(one, OutcomeKind::Done).outcome(two, OutcomeKind::NotDone);
+        (run.then(closed(End::NeedsOperator(Why::Held))), one, two)
+    };
+    let (run, one, two) = held();
+    let folded = run.then(requested(1, Ask::Retry { stage: 0, step: 0 }, None)).fold();
+    assert_eq!((folded.end, folded.state.cursor), (None, Cursor::START));
+    let targets = &folded.state.targets;
+    assert_eq!((targets.progress(one), targets.progress(two)), (Progress::Done, Progress::Idle));
+    for holds in [false, true] {
+        let (run, _, two) = held();
+        let folded = run.then(requested(1, Ask::Skip { stage: 0, step: 0, holds }, None)).fold();
+        assert_eq!((folded.end, folded.state.cursor), (None, Cursor { step: 1, ..Cursor::START }));
+        // Somebody has taken it out: it is held out from now on.
+        let wanted = if holds { Desired::Out } else { Desired::Unchanged };
+        assert_eq!(folded.state.targets.desired(two.node().unwrap()), wanted, "{holds}");
+    }
+    // One that is about another step is no record of this run.
+    let (run, ..) = held();
+    let sequence = run.entries.len() as u64;
+    let wrong = run.then(requested(1, Ask::Skip { stage: 0, step: 2, holds: true }, None));
+    assert_eq!(wrong.refused(), Some(FoldError::DoesNotFit { sequence }));
 }
 
 /// What the cluster shares has no node, and fits every topology.

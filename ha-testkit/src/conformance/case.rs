@@ -90,7 +90,7 @@ pub(super) use suite;
 /// Makes one test of every case of a suite, on the fixture that the expression gives.
 ///
 /// The suites are `balancer`, `membership`, `host`, `probe`, `files`, `exposure`, `artifacts`, `database`, `clone`, `provisioner`, `workload`,
-/// `fence`, `replica` and `site_switch`. Cases may be skipped for the reasons in `skips` only. When the last has ended it prints how
+/// `fence`, `replica`, `site_switch` and `requests`. Cases may be skipped for the reasons in `skips` only. When the last has ended it prints how
 /// many held and how many were skipped, and why; a test
 /// runner with a process for each test prints a line for each case instead. Once a module.
 ///
@@ -150,6 +150,9 @@ macro_rules! conformance {
     };
     (site_switch, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__site_switch_cases! { [($fixture) $skips] }
+    };
+    (requests, $fixture:expr, skips = $skips:tt $(,)?) => {
+        $crate::__requests_cases! { [($fixture) $skips] }
     };
     (provisioner, $fixture:expr, skips = $skips:tt $(,)?) => {
         $crate::__provisioner_cases! { [($fixture) $skips] }

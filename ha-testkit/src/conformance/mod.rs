@@ -2,7 +2,7 @@
 //!
 //! A backend conforms when [`conformance!`](crate::conformance!) passes on it: the suite `balancer`, and `membership` where
 //! it adds and removes members; `host`; `probe`; `files`; `exposure`; `artifacts`; `provisioner`; `workload`; `database`, and `clone` where it
-//! can be cloned; for several sites `site_switch`, `fence` and `replica`. The suites are proven themselves:
+//! can be cloned; for several sites `site_switch`, `fence` and `replica`; for a journal `requests`. The suites are proven themselves:
 //! `tests/*_mutants.rs` run them on backends with one defect each, and fail if one survives.
 //!
 //! # What to write
@@ -77,6 +77,7 @@ mod patience;
 pub mod probe;
 pub mod provisioner;
 pub mod replica;
+pub mod requests;
 pub mod site_switch;
 mod tally;
 mod verdict;

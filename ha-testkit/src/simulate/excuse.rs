@@ -68,7 +68,7 @@ impl Floors {
                 let kept = seen.short.as_ref().is_none_or(|short| self.are_kept(&short.sum, short.has));
                 (*after..*after + within).contains(&seen.at) && kept
             }
-            FaultAt::Abort { .. }
+            FaultAt::Asked { .. }
             | FaultAt::Death { .. }
             | FaultAt::Call { .. }
             | FaultAt::Return { .. }
@@ -94,7 +94,7 @@ pub(super) fn lost_without_excuse(served: &Served, faults: &[FaultAt]) -> Option
             let until = if only { Some(*after) } else { time.map(|time| *after + time + EXPOSURE) };
             began.is_some_and(|began| first + LONGEST_REQUEST >= began) && until.is_some_and(|until| last <= until)
         }
-        FaultAt::Abort { .. }
+        FaultAt::Asked { .. }
         | FaultAt::Death { .. }
         | FaultAt::Call { .. }
         | FaultAt::Return { .. }

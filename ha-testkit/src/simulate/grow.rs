@@ -16,7 +16,7 @@ use super::required::Required;
 use super::run::simulate_judged;
 use super::scenario::{FAULTS, add_surroundings, all_serve};
 use super::watch::{Sum, all_sums};
-use super::{FaultAt, Outcome, Random};
+use super::{Asks, FaultAt, Outcome, Random};
 use crate::world::{Controller, Operation, Shape, World};
 
 /// What is simulated: a cluster whose members or whose writer change, and what goes wrong in that.
@@ -220,7 +220,7 @@ fn fault(random: &mut Random, shape: &Shape, node: &str, procedure: Grow) -> Fau
         0 => FaultAt::Loss { after, node: any },
         1 => FaultAt::Forget { after, balancer },
         2 => FaultAt::Death { after },
-        3 => FaultAt::Abort { after },
+        3 => FaultAt::Asked { after, what: Asks::RollBack },
         _ => {
             let of_node = |operation| (operation, node.to_string());
             let mut operations = Vec::new();

@@ -277,7 +277,7 @@ fn is_met(world: &World, fault: &FaultAt, took: Duration, came: Option<Duration>
         | FaultAt::Forget { after, .. }
         | FaultAt::BalancerGone { after, .. }
         | FaultAt::Return { after, .. }
-        | FaultAt::Abort { after } => *after < took,
+        | FaultAt::Asked { after, .. } => *after < took,
         FaultAt::LossOnceSurvived { .. } => came.is_some(),
         FaultAt::Death { .. } => controller.is_dead(),
         FaultAt::Call { operation, name, fault, .. } => {

@@ -3,6 +3,7 @@
 //! Each seed makes a cluster, a procedure and faults of its own; what the law promises is watched from outside, on the
 //! world's own state and by simulated clients, and never through the model that the proof used.
 
+mod asks;
 mod blind;
 mod excuse;
 mod grow;
@@ -24,6 +25,6 @@ pub use loss_scenario::{LossScenario, Return};
 pub use mutate::{Mutant, mutants};
 pub use random::Random;
 pub use run::{Outcome, simulate, simulate_death, simulate_plan};
-pub use scenario::{FaultAt, Procedure, Scenario};
+pub use scenario::{Asks, FaultAt, Procedure, Scenario};
 pub use site::{SiteOutcome, SiteProcedure, SiteScenario, simulate_site};
 pub use watch::Broken;

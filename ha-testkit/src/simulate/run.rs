@@ -8,8 +8,9 @@ use ha_core::procedure::{PlanError, Planned};
 use ha_core::record::{End, Entry};
 use ha_core::safety::Counterexample;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
+use super::asks::Operators;
 use super::blind::Before;
 use super::excuse::{Floors, REACTION, UNSEEN, later, lost_without_excuse};
 use super::watch::{Seen, Watch, short_after_loss, sums};
@@ -197,20 +198,19 @@ pub(super) async fn run_to_its_end(
     meanwhile: &impl AsyncFn(&World),
 ) -> Result<Ended, RunError> {
     let first = world.engine_of(controller);
-    let asked =
-        faults.iter().filter_map(|fault| if let FaultAt::Abort { after } = fault { Some(*after) } else { None });
-    let asked: Vec<Duration> = asked.collect();
-    let running = tokio::spawn(async move { asked_back(first.run("run".into(), planned).await?, asked).await });
-    loop {
+    let operator = Operators::follow(world, faults);
+    let running = tokio::spawn(async move { ended(first.run("run".into(), planned).await?).await });
+    let end = loop {
         if controller.is_dead() {
             meanwhile(world).await;
-            return take_over(&world.engine(), "run").await;
+            break take_over(&world.engine(), "run").await;
         }
         if running.is_finished() {
-            return running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
+            break running.await.unwrap_or_else(|error| Err(RunError::Died(error.to_string())));
         }
         sleep(Duration::from_millis(100)).await;
-    }
+    };
+    operator.go_on(world, end).await
 }
 
 pub(super) fn schedule(
@@ -239,8 +239,8 @@ pub(super) fn schedule(
             let controller = controller.clone();
             later(world, after, async move |_| controller.kill())
         }
-        // The handle of the run asks; and whoever watches what follows a loss knows when one more is survived.
-        FaultAt::Abort { .. } | FaultAt::LossOnceSurvived { .. } => return None,
+        // Somebody else asks; and whoever watches what follows a loss knows when one more is survived.
+        FaultAt::Asked { .. } | FaultAt::LossOnceSurvived { .. } => return None,
         FaultAt::Call { operation, name, skip, fault } => {
             world.plan_fault_after(operation, &name, skip, fault);
             return None;
@@ -251,28 +251,13 @@ pub(super) fn schedule(
 /// How a run ended, and what it left open.
 pub(super) type Ended = (End, Vec<String>);
 
-async fn ended(run: RunHandle) -> Result<Ended, RunError> {
+pub(super) async fn ended(run: RunHandle) -> Result<Ended, RunError> {
     let report = run.wait().await?;
     Ok((report.end, report.open))
 }
 
-/// Follows a run to its end, and asks for its rollback at these moments.
-async fn asked_back(mut run: RunHandle, asked: Vec<Duration>) -> Result<Ended, RunError> {
-    let began = Instant::now();
-    for after in asked {
-        loop {
-            tokio::select! {
-                biased;
-                () = sleep_until(began + after) => break run.abort(),
-                event = run.next_event() => if event.is_none() { break },
-            }
-        }
-    }
-    ended(run).await
-}
-
 /// Lets another controller go on once the dead one's lease has run out.
-async fn take_over(engine: &Engine, run: &str) -> Result<Ended, RunError> {
+pub(super) async fn take_over(engine: &Engine, run: &str) -> Result<Ended, RunError> {
     loop {
         match engine.resume(run.into()).await {
             Ok(handle) => return ended(handle).await,

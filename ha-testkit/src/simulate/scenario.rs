@@ -58,6 +58,26 @@ impl Procedure {
     }
 }
 
+/// What a person does with a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Asks {
+    /// Asks for the rollback.
+    RollBack,
+    /// Pauses it for so long.
+    Pause {
+        /// How long.
+        lasts: Duration,
+    },
+    /// Stops it, and has the step at which it stopped tried again; where that is refused, resumes it.
+    AbortAndRetry,
+    /// Approves from then on whatever it waits for, so long after it is asked.
+    Approve {
+        /// How long after.
+        within: Duration,
+    },
+}
+
 /// One fault.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -100,11 +120,12 @@ pub enum FaultAt {
         /// How long it is gone; for good without.
         time: Option<Duration>,
     },
-    /// A person asks for the rollback: no fault, and it may come together with one. Who takes a dead controller's run over was
-    /// not asked.
-    Abort {
+    /// A person asks something of the run, from a process of his own: no fault, and it may come together with one.
+    Asked {
         /// When, after the run began.
         after: Duration,
+        /// What.
+        what: Asks,
     },
     /// The controller is killed; another one goes on when the lease has run out.
     Death {
@@ -133,7 +154,7 @@ impl FaultAt {
             Self::Loss { .. }
             | Self::LossOnceSurvived { .. }
             | Self::Return { .. }
-            | Self::Abort { .. }
+            | Self::Asked { .. }
             | Self::Death { .. }
             | Self::Call { .. } => None,
         }

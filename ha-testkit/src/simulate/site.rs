@@ -243,7 +243,7 @@ fn is_met(world: &World, fault: &FaultAt, took: Duration, controller: &Controlle
         | FaultAt::Forget { after, .. }
         | FaultAt::BalancerGone { after, .. }
         | FaultAt::Return { after, .. }
-        | FaultAt::Abort { after } => *after < took,
+        | FaultAt::Asked { after, .. } => *after < took,
         FaultAt::Death { .. } => controller.is_dead(),
         FaultAt::Call { operation, name, fault, .. } => {
             world.fired().iter().any(|(of, on, how)| (of, on, how) == (operation, name, fault))

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::action::Order;
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore};
-use ha_core::record::{Entry, Record, RunId};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore, Requests};
+use ha_core::record::{Entry, Record, Request, RunId};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Topology;
 use tokio::time::sleep;
@@ -193,6 +193,19 @@ impl Journal for ReachedStore {
 
     async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
         self.store.open_runs(cluster).await
+    }
+}
+
+#[async_trait]
+impl Requests for ReachedStore {
+    async fn put(&self, run: &RunId, request: Request) -> Result<u64, JournalError> {
+        self.lives()?;
+        self.store.put(run, request).await
+    }
+
+    async fn requests(&self, run: &RunId, after: u64) -> Result<Vec<(u64, Request)>, JournalError> {
+        self.lives()?;
+        self.store.requests(run, after).await
     }
 }
 

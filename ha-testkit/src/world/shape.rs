@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use ha_core::backend::FenceLevel;
 use ha_core::topology::{
-    AfterLoss, Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Setting, SiteRole, Topology, TopologyBuilder,
-    TopologyError,
+    AfterLoss, ApprovalPoint, Component, Name, NodeSpec, OnNoApproval, Policy, PoolSpec, PortSpec, Setting, SiteRole,
+    Topology, TopologyBuilder, TopologyError,
 };
 
 use super::World;
@@ -60,6 +60,8 @@ pub struct Shape {
     pub fence_level: FenceLevel,
     /// What becomes of a change that meets a loss, where not enough is left to finish or undo it under the law.
     pub after_loss: AfterLoss,
+    /// Where a run waits for an approval: for a minute, then it rolls back.
+    pub approve: Vec<ApprovalPoint>,
 }
 
 impl Shape {
@@ -84,6 +86,7 @@ impl Shape {
             recovery: None,
             fence_level: FenceLevel::Database,
             after_loss: AfterLoss::Hold,
+            approve: Vec::new(),
         }
     }
 
@@ -192,6 +195,13 @@ impl Shape {
         self
     }
 
+    /// Lets a run wait there for an approval: for a minute, then it rolls back.
+    #[must_use]
+    pub fn with_approvals(mut self, points: impl IntoIterator<Item = ApprovalPoint>) -> Self {
+        self.approve = points.into_iter().collect();
+        self
+    }
+
     /// Declares this shape. Members are `esb1` and so on, spares `spare1`, balancers `lb1`, the pool `esb`.
     ///
     /// # Errors
@@ -201,6 +211,8 @@ impl Shape {
         let policy = Policy::default()
             .with_soak(seconds(2))
             .with_after_loss(self.after_loss)
+            .with_approvals(self.approve.iter().copied(), [""; 0])
+            .with_approve_within(seconds(60), OnNoApproval::RollBack)
             .with_drain_deadline(seconds(10))
             .with_ready_deadline(seconds(30))
             .with_stop_deadline(seconds(30))

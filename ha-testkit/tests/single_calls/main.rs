@@ -3,7 +3,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod abort;
+mod asked;
 mod cases;
 mod every;
 mod tally;

@@ -139,9 +139,9 @@ impl RunMachine {
         let at_rest = !self.run.targets.has_step_in_flight();
         match (self.replanning, decision) {
             (Replanning::Asked { .. } | Replanning::Refused, _) => None,
-            (Replanning::No, Decision::End(End::NeedsOperator(Why::DomainLost(_)))) => Some(self.asked_back),
+            (Replanning::No, Decision::End(End::NeedsOperator(Why::DomainLost(_)))) => Some(self.hands.asked_back),
             (Replanning::No, Decision::End(End::NeedsOperator(Why::PastReturn))) if finishes => Some(true),
-            (Replanning::No, _) if self.abort && finishes && at_rest => Some(true),
+            (Replanning::No, _) if self.hands.back && finishes && at_rest => Some(true),
             (Replanning::No, _) => None,
         }
     }
@@ -150,7 +150,6 @@ impl RunMachine {
     fn carry_on(&mut self, plan: Arc<Plan>) {
         self.record(Record::Replanned { plan: Box::new((*plan).clone()) });
         self.run = RunState::of(&plan);
-        self.abort &= !plan.goes_back();
         (self.plan, self.replanning) = (plan, Replanning::No);
         self.gated.clear();
         self.dead_since.fill(None);

@@ -1,3 +1,4 @@
+mod hands;
 mod loss;
 mod window;
 
@@ -5,17 +6,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hands::Approval;
 use loss::Replanning;
 
 use super::RunState;
 use super::decide::{Decision, Turn, decide};
+use super::hands::Hands;
 use super::unread::unread;
 use super::watch::Watches;
 use super::words::{Command, Input, Ticket};
 use crate::action::{Action, At, Order, ServerAction, TrafficAction};
 use crate::law::Law;
-use crate::plan::Plan;
-use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record};
+use crate::plan::{Degraded, Plan};
+use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record, Why};
 use crate::state::{CloneFacts, CloneStage, Target};
 use crate::topology::{NodeIx, PoolIx, Topology};
 
@@ -43,13 +46,13 @@ pub struct RunMachine {
     down_since: Vec<Option<Duration>>,
     /// Since when something cannot be read that could be when the plan was made.
     unread_since: Option<Duration>,
-    /// Since when the database may refuse writes, as far as this controller knows.
-    refusing_since: Option<Duration>,
+    /// Since when each declared window is open, as far as this controller knows.
+    open_since: Vec<(Degraded, Duration)>,
     /// Nodes whose gate has passed, and to which nothing was done since.
     gated: BTreeSet<NodeIx>,
-    abort: bool,
-    /// Whether a person has asked for the rollback at any time: then nothing is finished.
-    asked_back: bool,
+    hands: Hands,
+    /// What people count as the time at 0 of the machine's.
+    unix_ms_at_start: u64,
     replanning: Replanning,
     closed: bool,
     /// Whether a record could not be written: nothing is given out any more.
@@ -93,14 +96,26 @@ impl RunMachine {
             down_since: dead_since.clone(),
             dead_since,
             unread_since: None,
-            refusing_since: None,
+            open_since: Vec::new(),
             gated: BTreeSet::new(),
-            abort: false,
-            asked_back: false,
+            hands: Hands::default(),
+            unix_ms_at_start: 0,
             replanning: Replanning::No,
             closed,
             unrecorded: false,
         }
+    }
+
+    /// Begins with what people have asked of the run before, at a time that people count as `unix_ms`.
+    #[must_use]
+    pub fn with_hands(mut self, hands: Hands, unix_ms: u64) -> Self {
+        (self.hands, self.unix_ms_at_start) = (hands, unix_ms);
+        self
+    }
+
+    /// Returns what people have asked of the run.
+    pub fn hands(&self) -> &Hands {
+        &self.hands
     }
 
     /// Returns where the run is, as far as it knows.
@@ -195,14 +210,14 @@ impl RunMachine {
                 }
             }
             Input::Replanned(plan) => self.replanned(plan),
-            Input::Abort => (self.abort, self.asked_back) = (true, true),
+            Input::Requested { number, request } => self.requested(now, number, request),
         }
     }
 
     /// Returns the next thing to do at `now`, or `None` until something happens.
     pub fn poll_command(&mut self, now: Duration) -> Option<Command> {
         self.expire(now);
-        self.note_window(now);
+        self.note_windows(now);
         loop {
             if self.recording || self.unrecorded {
                 return None;
@@ -233,6 +248,7 @@ impl RunMachine {
             if self.is_suspicious(now) && !self.reasserts() {
                 return if unseen { self.watches.missing() } else { self.write() };
             }
+            self.end_pause_if_late(now);
             self.turn_back_if_asked();
             self.turn_back_if_late(now);
             let decision = decide(&self.topology, &self.plan, &self.run);
@@ -247,8 +263,23 @@ impl RunMachine {
             {
                 continue;
             }
+            if self.stop_if_asked(now, decision) {
+                continue;
+            }
+            if self.is_held_back(decision) {
+                return self.write();
+            }
             if let Some(back) = self.carries_on_instead(decision) {
                 return self.ask_for_a_plan(now, back);
+            }
+            match self.approval_for(now, decision) {
+                Approval::Given => {}
+                Approval::Waits => return self.write(),
+                Approval::Turned => continue,
+                Approval::Missed => {
+                    self.hold(Why::NotApproved);
+                    continue;
+                }
             }
             match decision {
                 Decision::Await => return self.write(),
@@ -412,21 +443,8 @@ impl RunMachine {
         }
     }
 
-    fn turn_back_if_asked(&mut self) {
-        let cursor = self.run.cursor;
-        let can_turn = matches!(cursor.mode, Mode::Forward | Mode::Withdrawing);
-        if !self.abort || self.run.targets.has_step_in_flight() || !can_turn {
-            return;
-        }
-        if usize::from(cursor.stage) < self.plan.point_of_no_return {
-            self.abort = false;
-            let to = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..cursor };
-            self.record(Record::Turned { to, message: "a person asked for the rollback: rolling back".into() });
-            self.run.enter(to, Turn::StepFailed);
-        }
-    }
-
     fn record(&mut self, record: Record) {
+        self.hands.on(&record);
         self.unwritten.push(record);
     }
 

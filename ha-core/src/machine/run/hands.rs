@@ -1,0 +1,206 @@
+//! What a run does about what people ask: it pauses, stops, turns back, and waits for approvals. Traffic comes first: what a
+//! balancer lost is re-applied, and a loss is reacted to, whatever was asked.
+
+use std::time::Duration;
+
+use super::super::decide::{Decision, Turn};
+use super::super::fingerprint::{differences, facts};
+use super::{RunMachine, is_reassert};
+use crate::plan::PlanApproval;
+use crate::record::{ApprovalAsk, Ask, Cursor, End, Mode, Record, Request, Why};
+use crate::topology::OnNoApproval;
+
+/// What follows where a step may need an approval.
+pub(super) enum Approval {
+    /// It needs none, or has it.
+    Given,
+    /// The run waits.
+    Waits,
+    /// Nobody gave it in time: the run has turned.
+    Turned,
+    /// Nobody gave it in time, and there is no way back, or none is wanted.
+    Missed,
+}
+
+impl RunMachine {
+    /// Takes a request, or refuses it: either is recorded, once.
+    pub(super) fn requested(&mut self, now: Duration, number: u64, request: Request) {
+        if self.closed || number <= self.hands.last_request() {
+            return;
+        }
+        let refused = self.refusal_of(now, &request);
+        self.record(Record::Requested { number: Some(number), request, refused });
+    }
+
+    /// Says why a request cannot be taken.
+    fn refusal_of(&self, now: Duration, request: &Request) -> Option<String> {
+        match &request.what {
+            Ask::Pause { until_unix_ms } if *until_unix_ms <= self.unix_ms(now) => {
+                Some("the end of the pause is past: give a later one".into())
+            }
+            Ask::Pause { .. } => self.used_up(now).map(|window| {
+                format!(
+                    "the declared window is used up ({}, at most {:?}): the run goes on until it is closed",
+                    window.what, window.at_most
+                )
+            }),
+            Ask::RollBack => self.run.no_way_back(&self.plan),
+            Ask::Approve { stage, step, plan, fingerprint, until_unix_ms } => {
+                let Some(asked) = self.hands.asked() else {
+                    return Some("the run waits for no approval".into());
+                };
+                let approvers = &self.topology.policy().approvers;
+                if (asked.stage, asked.step, &asked.plan) != (*stage, *step, plan) {
+                    let (stage, step) = (asked.stage + 1, asked.step + 1);
+                    Some(format!(
+                        "the run waits for the approval of another step ({stage}.{step} of plan {})",
+                        asked.plan.short()
+                    ))
+                } else if asked.fingerprint != *fingerprint {
+                    Some("the facts have changed since it was asked for: read what differs, and approve again".into())
+                } else if *until_unix_ms <= self.unix_ms(now) {
+                    Some("the approval has expired already: give a later time".into())
+                } else if !approvers.is_empty() && !approvers.contains(&request.by.name) {
+                    Some(format!("{} may not approve; these may: {}", request.by.name, approvers.join(", ")))
+                } else {
+                    None
+                }
+            }
+            Ask::Continue | Ask::Abort => None,
+            Ask::Retry { .. } | Ask::Skip { .. } => {
+                Some("the run is under way: abort it, and give this once it has ended for a person".into())
+            }
+        }
+    }
+
+    /// Returns the time as people count it.
+    pub(super) fn unix_ms(&self, now: Duration) -> u64 {
+        self.unix_ms_at_start.saturating_add(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Ends a pause that a declared window does not allow any more.
+    pub(super) fn end_pause_if_late(&mut self, now: Duration) {
+        if self.hands.paused().is_none() {
+            return;
+        }
+        let message = self.used_up(now).map(|window| {
+            format!(
+                "the pause is over, since the declared window is used up: {}, at most {:?}",
+                window.what, window.at_most
+            )
+        });
+        if let Some(message) = message {
+            self.record(Record::Continued { message });
+        }
+    }
+
+    /// Tells whether a decision waits, since the run is paused or about to stop: nothing new begins. Outcomes are still found out.
+    pub(super) fn is_held_back(&self, decision: Decision) -> bool {
+        let goes_on = match decision {
+            Decision::Look(_) | Decision::Await | Decision::Move(_, Turn::DomainLost | Turn::NextStep) => true,
+            Decision::Act(_) => is_reassert(decision) || self.run.cursor.mode == Mode::Reacting,
+            Decision::Move(..) | Decision::End(_) => false,
+        };
+        (self.hands.paused().is_some() || self.hands.stop) && !goes_on
+    }
+
+    /// Ends a run that a person stopped, or left paused for longer than was said, once what is under way has ended; tells whether
+    /// it has.
+    pub(super) fn stop_if_asked(&mut self, now: Duration, decision: Decision) -> bool {
+        let left = self.hands.paused().is_some_and(|paused| paused.until_unix_ms <= self.unix_ms(now));
+        let wanted = self.hands.stop || left;
+        if !wanted || self.run.targets.has_step_in_flight() || !self.is_held_back(decision) {
+            return false;
+        }
+        if left {
+            let message = "the pause has lasted for as long as was said, and nobody has continued the run: it is held";
+            self.record(Record::Continued { message: message.into() });
+        }
+        match decision {
+            Decision::End(end) => self.close(end),
+            Decision::Act(_) | Decision::Look(_) | Decision::Await | Decision::Move(..) => self.hold(Why::Stopped),
+        }
+        true
+    }
+
+    /// Ends the run for a person, here. That the step before is done shows in the records only once this one begins.
+    pub(super) fn hold(&mut self, why: Why) {
+        let Cursor { stage, step, mode, .. } = self.run.cursor;
+        if mode == Mode::Forward && !self.run.targets.has_begun_any((stage, step)) {
+            let message = format!("held before step {}.{}, of which nothing has begun", stage + 1, step + 1);
+            self.record(Record::Turned { to: self.run.cursor, message });
+        }
+        self.close(End::NeedsOperator(why));
+    }
+
+    /// Turns back when a person asked for it, once nothing is in flight.
+    pub(super) fn turn_back_if_asked(&mut self) {
+        let can_turn = matches!(self.run.cursor.mode, Mode::Forward | Mode::Withdrawing);
+        if !self.hands.back || self.run.targets.has_step_in_flight() || !can_turn || !self.run.may_return(&self.plan) {
+            return;
+        }
+        self.turn_back("a person asked for the rollback: rolling back".into());
+    }
+
+    /// Goes back from here.
+    pub(super) fn turn_back(&mut self, message: String) {
+        let to = Cursor { mode: Mode::Compensating, phase: 0, attempt: 0, ..self.run.cursor };
+        self.record(Record::Turned { to, message });
+        self.run.enter(to, Turn::StepFailed);
+    }
+
+    /// Finds out whether what comes next may begin: asks for the approval that it needs, and asks anew where the facts are other
+    /// ones than those that were asked for, or the approval has expired.
+    pub(super) fn approval_for(&mut self, now: Duration, decision: Decision) -> Approval {
+        let Cursor { stage, step, mode, .. } = self.run.cursor;
+        let is_step = matches!(decision, Decision::Act(_)) && !is_reassert(decision) && mode == Mode::Forward;
+        if !is_step || self.run.targets.has_begun_any((stage, step)) {
+            return Approval::Given;
+        }
+        let Some(needed) = self.plan.approval_before(stage, step).copied() else { return Approval::Given };
+        let now_seen = facts(&self.topology, &self.plan, &self.run.cluster);
+        let Some(asked) = self.hands.asked().filter(|asked| (asked.stage, asked.step) == (stage, step)) else {
+            self.ask(now, &needed, now_seen, None);
+            return Approval::Waits;
+        };
+        let (until, then) = (asked.until_unix_ms, asked.then);
+        let differs = differences(&asked.facts, &now_seen);
+        let unix_ms = self.unix_ms(now);
+        let expired = self.hands.approved().filter(|approved| approved.until_unix_ms <= unix_ms);
+        let expired = expired.map(|approved| format!("the approval of {} has expired", approved.by));
+        if differs.is_empty() && expired.is_none() && self.hands.approved().is_some() {
+            return Approval::Given;
+        }
+        if until <= unix_ms {
+            return self.nobody_approved(&needed, then);
+        }
+        if !differs.is_empty() || expired.is_some() {
+            self.ask(now, &needed, now_seen, Some((until, expired.into_iter().chain(differs).collect())));
+        }
+        Approval::Waits
+    }
+
+    /// Asks for an approval; `again` with the deadline of the first time, and with why.
+    fn ask(&mut self, now: Duration, needed: &PlanApproval, facts: Vec<String>, again: Option<(u64, Vec<String>)>) {
+        let (until, differs) = again.unwrap_or_else(|| (self.unix_ms(now.saturating_add(needed.within)), Vec::new()));
+        let mut approval = ApprovalAsk::new(self.plan.digest(), needed, facts, until);
+        approval.differs = differs;
+        self.record(Record::ApprovalAsked { approval: Box::new(approval) });
+    }
+
+    fn nobody_approved(&mut self, needed: &PlanApproval, then: OnNoApproval) -> Approval {
+        match then {
+            OnNoApproval::RollBack if self.plan.carries_on().is_none() && self.run.may_return(&self.plan) => {
+                let message =
+                    format!("nobody approved in time what was to be approved ({}): rolling back", needed.point);
+                self.turn_back(message);
+                Approval::Turned
+            }
+            OnNoApproval::RollBack if !self.hands.back && self.plan.carries_on().is_some() => {
+                self.hands.back = true;
+                Approval::Turned
+            }
+            OnNoApproval::RollBack | OnNoApproval::Hold => Approval::Missed,
+        }
+    }
+}
