@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use ha_core::backend::{
     AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations,
-    Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence, SetAdmin,
+    Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence, SetAdmin,
     SetWeight, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Instance,
-    LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
     look_by_parts,
 };
 use ha_core::state::LeaseEpoch;

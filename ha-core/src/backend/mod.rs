@@ -27,7 +27,7 @@ mod workload;
 pub use artifact::{ArtifactStore, Kept, ObserveArtifactStore, PruneArtifacts, PutArtifact};
 pub use balancer::{
     AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, Counters, CutConsent,
-    Expectations, Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer,
+    Expectations, Health, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, Membership, ObserveBalancer,
     Quiescence, SetAdmin, SetWeight, Weight, look_by_parts,
 };
 pub use clone::{CloneDatabase, Cloned, TakeCloneStep};

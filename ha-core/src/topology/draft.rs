@@ -9,7 +9,7 @@ use super::members::Members;
 use super::reader::{At, Findings, LONGEST, MISSING};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
 use super::{
-    Balancer, DomainIx, FileSharing, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology,
+    Balancer, DomainIx, Expect, FileSharing, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,7 @@ pub(super) struct Draft {
     pub(super) components: Components,
     pub(super) sharing: FileSharing,
     pub(super) sites: Vec<SiteDraft>,
+    pub(super) expect: Expect,
 }
 
 /// The policy, and what it says for the pools that do not say it themselves.
@@ -61,10 +62,10 @@ impl Draft {
             return None;
         }
         let members = Members::new(&pools, &nodes);
-        let (name, policy, components, sharing) =
-            (name?, self.policy.policy.clone(), self.components.clone(), self.sharing);
+        let (name, policy, components, sharing, expect) =
+            (name?, self.policy.policy.clone(), self.components.clone(), self.sharing, self.expect.clone());
         let mut topology =
-            Topology { name, policy, pools, balancers, nodes, domains, components, sharing, sites, members };
+            Topology { name, policy, pools, balancers, nodes, domains, components, sharing, sites, expect, members };
         at_rest::check_serve(&topology, &lines, findings, &self.pools);
         if !findings.has("pool") && !findings.has("policy") {
             self.share_defaults(&mut topology);
@@ -267,7 +268,9 @@ impl Draft {
             }
             let warm_up = draft.warm_up.as_ref().map_or(Permille::WHOLE, |share| share.value);
             let (components, spare) = (draft.components.clone(), draft.spare);
-            nodes.push(Node { name, ports, warm_up, site, domain, spare, components, stands_for: 1 });
+            let mut expect = draft.expect.clone();
+            expect.or(&self.expect);
+            nodes.push(Node { name, ports, warm_up, site, domain, spare, components, expect, stands_for: 1 });
         }
         Some((nodes, domains))
     }

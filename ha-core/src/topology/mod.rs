@@ -8,6 +8,7 @@ mod builder;
 mod component;
 mod diagnostic;
 mod draft;
+mod expect;
 mod index;
 mod members;
 mod model;
@@ -24,6 +25,7 @@ mod spec;
 pub use builder::TopologyBuilder;
 pub use component::{Component, Declared, Owner, Role};
 pub use diagnostic::{Diagnostic, TopologyError};
+pub use expect::{Expect, InvalidJavaRange, JavaRange};
 pub use index::{BalancerIx, DomainIx, MemberIx, NodeIx, PoolIx, SiteIx};
 pub use members::{Entrance, MemberLayout, Seat};
 pub use model::{

@@ -7,7 +7,7 @@ use super::draft::{Draft, PolicyDraft};
 use super::reader::{Findings, Reader};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, PortSpec, SiteDraft};
 use super::{
-    AfterLoss, Component, FileSharing, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError,
+    AfterLoss, Component, Expect, FileSharing, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError,
 };
 
 impl Topology {
@@ -93,6 +93,7 @@ fn read(root: &Reader<'_, '_>) -> Draft {
     root.require("balancer");
     let balancers = root.tables("balancer");
     let policy = root.required_table("policy");
+    let expect = Expect::read(root, true);
     root.finish();
     Draft {
         name,
@@ -103,6 +104,7 @@ fn read(root: &Reader<'_, '_>) -> Draft {
         components,
         sharing: FileSharing::declared(root),
         sites: sites.iter().map(read_site).collect(),
+        expect,
     }
 }
 
@@ -289,6 +291,7 @@ fn read_node(reader: &Reader<'_, '_>) -> NodeSpec {
         domain: reader.text("domain"),
         site: reader.text("site"),
         spare: reader.flag("spare").is_some_and(|spare| spare.value),
+        expect: Expect::read(reader, false),
         components: read_components(reader, Owner::Node),
     };
     reader.finish();

@@ -1,6 +1,6 @@
 use super::component::Components;
 use super::reader::At;
-use super::{Permille, SiteRole};
+use super::{Expect, Permille, SiteRole};
 
 /// Declares a pool, for [`Topology::builder`](super::Topology::builder). What it means: [`Pool`](super::Pool).
 ///
@@ -106,6 +106,7 @@ pub struct NodeSpec {
     pub(super) domain: Option<At<String>>,
     pub(super) site: Option<At<String>>,
     pub(super) spare: bool,
+    pub(super) expect: Expect,
     pub(super) components: Components,
 }
 
@@ -149,6 +150,13 @@ impl NodeSpec {
     #[must_use]
     pub fn with_site(mut self, site: impl Into<String>) -> Self {
         self.site = Some(At::unlined(site.into()));
+        self
+    }
+
+    /// Says what the doctor holds it against. What it does not say comes from the cluster.
+    #[must_use]
+    pub fn with_expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
         self
     }
 
