@@ -1,10 +1,11 @@
 use super::{Check, Finding, Seen, Severity, Verdict, View, pool_place};
 use crate::law::Law;
-use crate::state::{Process, Traffic};
+use crate::state::{Facts, Process, Schema, SchemaRange, Traffic};
 use crate::topology::{Permille, PoolIx};
 
 pub(super) fn now(seen: &Seen<'_>) -> Verdict {
-    let (law, state) = (Law::new(seen.topology, &seen.observed.facts), &seen.observed.state);
+    let (facts, state) = (facts(seen), &seen.observed.state);
+    let law = Law::new(seen.topology, &facts);
     let short = |(index, pool): (PoolIx, &crate::topology::Pool)| {
         let (has, required) = (law.capacity(state, index), pool.required_now());
         let message = format!("{has} serves, {required} is required now");
@@ -15,7 +16,8 @@ pub(super) fn now(seen: &Seen<'_>) -> Verdict {
 }
 
 pub(super) fn after_loss(seen: &Seen<'_>) -> Verdict {
-    let (law, state) = (Law::new(seen.topology, &seen.observed.facts), &seen.observed.state);
+    let (facts, state) = (facts(seen), &seen.observed.state);
+    let law = Law::new(seen.topology, &facts);
     let short = |(index, pool): (PoolIx, &crate::topology::Pool)| {
         let (left, domain) = law.worst_loss(state, index)?;
         let required = pool.required_after_loss();
@@ -25,6 +27,18 @@ pub(super) fn after_loss(seen: &Seen<'_>) -> Verdict {
         (left < required).then(|| finding(seen, index, Check::CapacityAfterLoss, message, fix))
     };
     Verdict::made(law.required_pools(state).filter_map(short).collect())
+}
+
+/// Returns what the law is asked with. Which schema a release can use is declared with a change only: at rest what passes its test
+/// can use the one that is there.
+fn facts(seen: &Seen<'_>) -> Facts {
+    let mut facts = seen.observed.facts.clone();
+    let undeclared = facts.releases.iter().filter(|(_, range)| range.is_none()).map(|(name, _)| name.to_string());
+    let ids: Vec<_> = undeclared.collect::<Vec<_>>().iter().filter_map(|name| facts.releases.id(name)).collect();
+    for id in ids {
+        facts.releases.declare_schema(id, SchemaRange::new(Schema::Base, Schema::Contracted));
+    }
+    facts
 }
 
 /// Says what is short in a pool, with how each of its members is. What could not be read may be the reason.

@@ -128,6 +128,13 @@ pub(super) fn clone(seen: &Seen<'_>) -> Verdict {
     if seen.topology.database().is_none() {
         return Verdict::not_needed(NO_DATABASE);
     }
+    if seen.observed.facts.clone.is_none() {
+        let note = seen.observed.notes.iter().find(|note| note.starts_with("the clone of the database "));
+        return match note {
+            Some(why) => Verdict::made(vec![not_checked(Check::CloneLeft, Place::Cluster, why.clone())]),
+            None => Verdict::not_needed("no clone of the database is declared"),
+        };
+    }
     let copies = seen.observed.state.copies;
     let found = |severity, message: String, fix: &str| {
         Verdict::made(vec![Finding::new(Check::CloneLeft, severity, Place::Cluster, message, fix)])
