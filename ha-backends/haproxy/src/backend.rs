@@ -305,6 +305,10 @@ impl ObserveBalancer for HaProxy {
         answer.instrument(self.call("config_findings", &expect.pool)).await
     }
 
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        self.declared.check_of(member).instrument(self.call("check_of", member)).await
+    }
+
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         async {
             let target = member.to_string();

@@ -178,6 +178,18 @@ impl ObserveBalancer for LocalBalancer {
         async { Ok(Vec::new()) }.instrument(self.call("config_findings", &expect.pool)).await
     }
 
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        async {
+            let request = Request::CheckOf { pool: member.pool.to_string(), member: member.member.to_string() };
+            match self.ask("check_of", member.to_string(), request).await? {
+                Reply::CheckOf(check) => Ok(check),
+                _ => Err(unexpected("check_of", member.to_string(), false)),
+            }
+        }
+        .instrument(self.call("check_of", member))
+        .await
+    }
+
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {
         async {
             let request = Request::Quiescence { pool: member.pool.to_string(), member: member.member.to_string() };
