@@ -24,6 +24,7 @@ fn expect() -> Expect {
     Expect::new()
         .with_java("11-21".parse().unwrap())
         .with_secrets([SECRET])
+        .with_locks([".ha-step.held"])
         .with_check_path("/services/Version")
         .with_check_port(8280)
 }
@@ -169,6 +170,7 @@ async fn world_with(check: Check) -> World {
             sleep(Duration::from_secs(20)).await;
         }
         Check::RunOpen => opened(&world).await,
+        Check::LockLeft => world.set_answer("esb2", "ls", Ran::new(Ended::Exited(0), ".ha-step.held\n", "")),
         Check::ClockSkew => world.set_clock("esb2", Some(-2_500)),
         Check::DiskFull => world.set_answer("esb2", "df", disk(40_000)),
         Check::JavaRange => {
@@ -227,6 +229,7 @@ fn expected(check: Check) -> (Severity, Place, &'static [Check]) {
         Check::LeaseHeld => (S::Warning, Place::Cluster, &[]),
         Check::RunOpen => (S::Warning, Place::Run { run: "patch-1".into() }, &[]),
         Check::DrillOld => (S::Warning, Place::Cluster, &[]),
+        Check::LockLeft => (S::Warning, Place::File { node: "esb2".into(), path: ".ha-step.held".into() }, &[]),
         Check::ClockSkew => (S::Warning, Place::Cluster, &[]),
         Check::DiskFull => (S::Warning, node("esb2"), &[]),
         Check::JavaRange => (S::Danger, node("esb2"), &[]),
@@ -381,4 +384,11 @@ async fn the_worst_is_told_first() {
     assert_eq!(severities, [Severity::Danger, Severity::Warning, Severity::NotChecked]);
     assert_eq!(diagnosis.worst(), Some(Severity::Danger));
     assert!(diagnosis.to_string().starts_with("cluster orders: 1 danger, 1 warning, 1 not checked, 0 advice, "));
+}
+
+#[test]
+fn the_manual_lists_each_check_once() {
+    let page = include_str!("../../ha-core/src/manual/doctor.md");
+    let listed: Vec<Check> = page.lines().filter_map(|line| line.split('`').nth(1)?.parse().ok()).collect();
+    assert_eq!(listed, Check::ALL);
 }

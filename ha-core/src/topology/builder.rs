@@ -55,6 +55,14 @@ impl TopologyBuilder {
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.draft.policy.policy = policy;
+        self.draft.policy.given = vec!["ready_deadline", "stop_deadline"];
+        self
+    }
+
+    /// Names the profile of the product of each node that has none itself. Default: none.
+    #[must_use]
+    pub fn profile(mut self, profile: impl Into<String>) -> Self {
+        self.draft.profile = Some(At::unlined(profile.into()));
         self
     }
 

@@ -31,6 +31,8 @@ pub struct Expect {
     pub java_command: Vec<String>,
     /// The files, below the server's home or absolute, that are to be the same on all nodes. Default: none.
     pub secrets: Vec<String>,
+    /// The files, below the server's home or absolute, that are not to be there at rest. Default: none.
+    pub locks: Vec<String>,
     /// The path that the balancers are to ask. Default: that of the node's probe, where it has a `url`.
     pub check_path: Option<String>,
     /// The port that the balancers are to ask. Default: that to which they send the requests.
@@ -69,6 +71,13 @@ impl Expect {
     #[must_use]
     pub fn with_secrets<S: Into<String>>(mut self, files: impl IntoIterator<Item = S>) -> Self {
         self.secrets = files.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the files that are not to be there at rest.
+    #[must_use]
+    pub fn with_locks<S: Into<String>>(mut self, files: impl IntoIterator<Item = S>) -> Self {
+        self.locks = files.into_iter().map(Into::into).collect();
         self
     }
 
@@ -165,6 +174,7 @@ impl Expect {
             java,
             java_command: texts("java_command"),
             secrets: texts("secrets"),
+            locks: texts("locks"),
             check_path: table.text("check_path").map(|path| path.value),
             check_port,
             stop_budget: table.duration("stop_budget").map(|budget| budget.value),
@@ -180,9 +190,29 @@ impl Expect {
         read
     }
 
+    /// Lists what it says and `before` did not, as it would be written in `cluster.toml`.
+    pub(super) fn beside(&self, before: &Self) -> Vec<(&'static str, String)> {
+        let quoted = |text: Option<String>| text.map(|text| format!("{text:?}"));
+        let list = |list: &[String]| (!list.is_empty()).then(|| format!("{list:?}"));
+        let of = |expect: &Self| {
+            [
+                ("java", quoted(expect.java.map(|range| range.to_string()))),
+                ("java_command", list(&expect.java_command)),
+                ("secrets", list(&expect.secrets)),
+                ("locks", list(&expect.locks)),
+                ("check_path", quoted(expect.check_path.clone())),
+                ("check_port", expect.check_port.map(|port| port.to_string())),
+                ("stop_budget", quoted(expect.stop_budget.map(|budget| format!("{}s", budget.as_secs())))),
+                ("free_disk", expect.free_disk.map(|share| share.to_string())),
+            ]
+        };
+        let new = of(self).into_iter().zip(of(before)).filter(|((_, now), (_, before))| now != before);
+        new.filter_map(|((key, now), _)| Some((key, now?))).collect()
+    }
+
     /// Takes from `other` what it does not say itself.
     pub(super) fn or(&mut self, other: &Self) {
-        let Self { java, java_command, secrets, check_path, check_port, stop_budget, free_disk, clock_skew, drill_days } =
+        let Self { java, java_command, secrets, locks, check_path, check_port, stop_budget, free_disk, clock_skew, drill_days } =
             self;
         *java = java.or(other.java);
         if java_command.is_empty() {
@@ -190,6 +220,9 @@ impl Expect {
         }
         if secrets.is_empty() {
             secrets.clone_from(&other.secrets);
+        }
+        if locks.is_empty() {
+            locks.clone_from(&other.locks);
         }
         if check_path.is_none() {
             check_path.clone_from(&other.check_path);

@@ -15,6 +15,7 @@ mod model;
 mod name;
 mod parse;
 mod policy;
+mod profile;
 mod query;
 mod reader;
 mod resolve;
@@ -33,6 +34,7 @@ pub use model::{
 };
 pub use name::{InvalidName, Name};
 pub(crate) use settings::climbs;
+pub use profile::{FilledIn, ToolEnd, UpdateTool, profiles, update_tool};
 pub use settings::{Reported, SettingError, SettingErrors, Settings};
 pub use sharing::FileSharing;
 pub use spec::{NodeSpec, PoolSpec, PortSpec};

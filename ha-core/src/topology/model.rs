@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::component::Components;
 use super::members::Members;
-use super::{BalancerIx, DomainIx, Expect, FileSharing, Name, PoolIx, SiteIx};
+use super::{BalancerIx, DomainIx, Expect, FileSharing, FilledIn, Name, PoolIx, SiteIx};
 
 /// The declared cluster: read with [`Topology::from_toml_str`], or put together with [`Topology::builder`]. Always valid.
 ///
@@ -38,6 +38,9 @@ pub struct Topology {
     /// What the cluster as a whole is held against by the doctor. No plan depends on it.
     #[serde(skip)]
     pub(crate) expect: Expect,
+    /// What its profiles have filled in.
+    #[serde(skip)]
+    pub(crate) filled_in: Vec<FilledIn>,
     /// What follows from the above: where the members are.
     #[serde(skip)]
     pub(super) members: Members,

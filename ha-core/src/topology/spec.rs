@@ -107,6 +107,9 @@ pub struct NodeSpec {
     pub(super) site: Option<At<String>>,
     pub(super) spare: bool,
     pub(super) expect: Expect,
+    pub(super) profile: Option<At<String>>,
+    pub(super) address: Option<String>,
+    pub(super) offset: Option<u16>,
     pub(super) components: Components,
 }
 
@@ -150,6 +153,27 @@ impl NodeSpec {
     #[must_use]
     pub fn with_site(mut self, site: impl Into<String>) -> Self {
         self.site = Some(At::unlined(site.into()));
+        self
+    }
+
+    /// Names the profile of its product, which fills in what is not said here. Default: the cluster's.
+    #[must_use]
+    pub fn with_profile(mut self, profile: impl Into<String>) -> Self {
+        self.profile = Some(At::unlined(profile.into()));
+        self
+    }
+
+    /// Says where its profile finds its ports. Default: the address of its host.
+    #[must_use]
+    pub fn with_address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// Says by how much all its ports are shifted. Default: as its profile says.
+    #[must_use]
+    pub fn with_offset(mut self, offset: u16) -> Self {
+        self.offset = Some(offset);
         self
     }
 

@@ -87,7 +87,6 @@ mod tests {
             ("option httpchk GET /x\n http-check connect port 9201 ssl", "check", asks(9201, "/x")),
             ("option httpchk GET /x\n http-check send meth GET", "check", asks(8280, "/x")),
             ("option httpchk GET ${PAGE}", "check", MemberCheck::Asks { port: Some(8280), path: None }),
-            ("option httpchk GET /x\n no option httpchk", "check", connects(Some(8280))),
         ] {
             let text = format!("backend esb\n {backend}\n server esb1 10.0.0.1:8280 {server}\n");
             assert_eq!(member_check(&text, "esb", "esb1"), Some(expected), "{backend}: {server}");

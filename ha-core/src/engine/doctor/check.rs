@@ -59,6 +59,8 @@ pub enum Check {
     LeaseHeld,
     /// No earlier run is open.
     RunOpen,
+    /// No lock of a tool or a person is left on a machine.
+    LockLeft,
     /// The last drill is not old.
     DrillOld,
     /// The machines' clocks agree.
@@ -89,7 +91,7 @@ pub enum Check {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::CapacityNow,
         Self::CapacityAfterLoss,
         Self::CapacityDeclared,
@@ -111,6 +113,7 @@ impl Check {
         Self::WorkPaused,
         Self::LeaseHeld,
         Self::RunOpen,
+        Self::LockLeft,
         Self::DrillOld,
         Self::ClockSkew,
         Self::DiskFull,
@@ -150,6 +153,7 @@ impl Check {
             Self::WorkPaused => "work-paused",
             Self::LeaseHeld => "lease-held",
             Self::RunOpen => "run-open",
+            Self::LockLeft => "lock-left",
             Self::DrillOld => "drill-old",
             Self::ClockSkew => "clock-skew",
             Self::DiskFull => "disk-full",

@@ -50,6 +50,8 @@ pub(super) struct SeenHost {
     pub(super) disk: Read<Disk>,
     /// The major version of its Java; `None` where none is expected.
     pub(super) java: Option<Read<u16>>,
+    /// The files that are there and should not be.
+    pub(super) locks: Read<Vec<String>>,
     /// The digest of each secret file that could be read.
     pub(super) secrets: Read<BTreeMap<String, String>>,
 }
@@ -163,6 +165,7 @@ impl SeenHost {
             stop_budget: Err(why()),
             disk: Err(why()),
             java: None,
+            locks: Err(why()),
             secrets: Err(why()),
         }
     }
@@ -192,10 +195,21 @@ async fn look_at_host(host: &dyn ObserveHost, expect: &Expect) -> SeenHost {
         // It ends with 1 when a file is missing, and tells the others all the same.
         ask(host, &command).await.map(|ran| answer::digests(&ran.stdout))
     };
+    let locks = async {
+        if expect.locks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let files = expect.locks.iter().cloned();
+        let command: Vec<String> = ["ls".into(), "-1d".into(), "--".into()].into_iter().chain(files).collect();
+        // What is not there is told on standard error.
+        let ran = ask(host, &command).await?;
+        let is_one = |line: &&str| expect.locks.iter().any(|lock| lock == line);
+        Ok(ran.stdout.lines().filter(is_one).map(String::from).collect())
+    };
     let (identity, installed, stop_budget) = (read(host.identify()), read(host.installed()), read(host.stop_budget()));
-    let (identity, installed, stop_budget, disk, java, secrets) =
-        tokio::join!(identity, installed, stop_budget, disk, java, secrets);
-    SeenHost { identity, installed, stop_budget, disk, java, secrets }
+    let (identity, installed, stop_budget, disk, java, locks, secrets) =
+        tokio::join!(identity, installed, stop_budget, disk, java, locks, secrets);
+    SeenHost { identity, installed, stop_budget, disk, java, locks, secrets }
 }
 
 async fn ask(host: &dyn ObserveHost, argv: &[String]) -> Read<Ran> {

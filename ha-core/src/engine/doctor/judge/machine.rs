@@ -115,6 +115,22 @@ pub(super) fn secrets(view: &View<'_>) -> Verdict {
     if any { Verdict::made(findings) } else { Verdict::not_needed("no secrets are named: do it in [expect], or by a profile") }
 }
 
+pub(super) fn locks(view: &View<'_>) -> Verdict {
+    let (check, mut findings, mut any) = (Check::LockLeft, Vec::new(), false);
+    for (node, host) in view.hosts().filter(|(node, _)| !node.expect.locks.is_empty()) {
+        any = true;
+        match &host.locks {
+            Err(why) => findings.push(not_checked(check, node_place(node), why.clone())),
+            Ok(locks) => findings.extend(locks.iter().map(|path| {
+                let place = Place::File { node: node.name.to_string(), path: path.clone() };
+                let fix = "find out who left it: finish or undo that work, and remove the file where nobody does";
+                Finding::new(check, Severity::Warning, place, "it is there, and should not be at rest", fix)
+            })),
+        }
+    }
+    if any { Verdict::made(findings) } else { Verdict::not_needed("no locks are named: do it in [expect], or by a profile") }
+}
+
 pub(super) fn stop(view: &View<'_>) -> Verdict {
     let (check, policy) = (Check::StopBudget, view.topology.policy());
     let judged = |(node, host): (&Node, &SeenHost)| {

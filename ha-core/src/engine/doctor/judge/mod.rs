@@ -96,6 +96,7 @@ impl View<'_> {
             Check::WorkPaused => self.with_state(check, shared::work),
             Check::LeaseHeld => run::lease(self),
             Check::RunOpen => run::open(self),
+            Check::LockLeft => machine::locks(self),
             Check::DrillOld => self.with_state(check, run::drill),
             Check::ClockSkew => machine::clock(self),
             Check::DiskFull => machine::disk(self),
