@@ -122,7 +122,8 @@ async fn a_real_cluster_is_looked_at_and_each_of_its_faults_is_found() {
 
     // What people leave behind.
     std::fs::write(site.homes[1].path().join(SECRET), "another key").unwrap();
-    std::fs::write(site.homes[0].path().join("bin/java"), "#!/bin/sh\necho 'java version \"1.8.0_402\"' >&2\n").unwrap();
+    std::fs::write(site.homes[0].path().join("bin/java"), "#!/bin/sh\necho 'java version \"1.8.0_402\"' >&2\n")
+        .unwrap();
     std::fs::write(site.homes[0].path().join("bin/version.txt"), "4.2.1\n").unwrap();
     let topology = engine.topology().clone();
     let backends = connect(&topology).unwrap();

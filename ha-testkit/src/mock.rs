@@ -8,8 +8,8 @@ use async_trait::async_trait;
 // mockall's own code has a name `Expectations`.
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, Expectations as Expected, ExposeRoute,
-    Exposure, HideRoute, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, ObserveExposure,
-    Quiescence, RouteOn, SetAdmin, SetWeight, StepError,
+    Exposure, HideRoute, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer,
+    ObserveExposure, Quiescence, RouteOn, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::{LeaseEpoch, RouteKey};
 use ha_core::topology::Name;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::engine::RunError;
-use ha_core::journal::{Lease, LeaseError, LeaseHolder, ObserveLease, MemoryStore};
+use ha_core::journal::{Lease, LeaseError, LeaseHolder, MemoryStore, ObserveLease};
 use ha_core::record::End;
 use ha_core::report::Event;
 use ha_core::state::LeaseEpoch;

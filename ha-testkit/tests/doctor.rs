@@ -15,7 +15,9 @@ use ha_core::procedure::{DrillRequest, ReleaseFacts};
 use ha_core::record::{End, Entry, Record};
 use ha_core::state::{Schema, SchemaRange};
 use ha_core::topology::{Expect, Name, SiteRole, Topology};
-use ha_testkit::world::{Controller, FakeBalancer, FakeDatabase, FakeFiles, FakeWorkload, Fault, Operation, Shape, World};
+use ha_testkit::world::{
+    Controller, FakeBalancer, FakeDatabase, FakeFiles, FakeWorkload, Fault, Operation, Shape, World,
+};
 use tokio::time::sleep;
 
 const SECRET: &str = "conf/wso2carbon.jks";
@@ -189,7 +191,10 @@ async fn world_with(check: Check) -> World {
             world.set_config_finding("lb1", ConfigFinding::danger(message).with_rule(ConfigFinding::LEFT_OUT));
         }
         Check::BalancerConfig => {
-            world.set_config_finding("lb1", ConfigFinding::danger("retries 3 sends a request twice").with_rule("retries"));
+            world.set_config_finding(
+                "lb1",
+                ConfigFinding::danger("retries 3 sends a request twice").with_rule("retries"),
+            );
         }
         Check::Unread => world.set_lasting_fault(Operation::Shared, "esb1", Fault::Unreachable),
         Check::Observation => world.set_lasting_fault(Operation::Review, "database", Fault::Unreachable),

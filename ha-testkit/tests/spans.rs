@@ -15,7 +15,7 @@ use ha_core::backend::{
     Applied, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, SetAdmin, StepError,
 };
 use ha_core::engine::{Engine, MonitorEvent, MonitorPolicy};
-use ha_core::journal::{Lease, LeaseError, LeaseHolder, ObserveLease, MemoryStore};
+use ha_core::journal::{Lease, LeaseError, LeaseHolder, MemoryStore, ObserveLease};
 use ha_core::procedure::Planned;
 use ha_core::record::End;
 use ha_core::report::RunReport;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use ha_core::backend::{
     AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations,
-    Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence, SetAdmin,
-    SetWeight, StepError, Weight,
+    Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence,
+    SetAdmin, SetWeight, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span_of_instance;

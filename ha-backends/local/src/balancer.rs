@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Instance,
-    LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
-    look_by_parts,
+    LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight,
+    StepError, look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span_of_instance;

@@ -166,8 +166,7 @@ pub(super) fn expectations(topology: &Topology, index: PoolIx, balancer: Balance
     let (pool, policy) = (topology.pool(index), topology.policy());
     let spares = topology.spares().filter_map(|(_, node)| Some(node.port(index)?.member.clone())).collect();
     let members = topology.nodes().filter_map(|(_, node)| Some(node.port(index)?.member.clone()));
-    let beside =
-        topology.pools().filter(|(other, declared)| *other != index && declared.balancers.contains(&balancer));
+    let beside = topology.pools().filter(|(other, declared)| *other != index && declared.balancers.contains(&balancer));
     Expectations::new(pool.backend.clone(), policy.longest_request)
         .with_canary(policy.canary)
         .with_spares(spares)

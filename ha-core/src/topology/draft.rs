@@ -9,7 +9,8 @@ use super::members::Members;
 use super::reader::{At, Findings, LONGEST, MISSING};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
 use super::{
-    Balancer, DomainIx, Expect, FileSharing, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology,
+    Balancer, DomainIx, Expect, FileSharing, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec,
+    Topology,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -68,8 +69,20 @@ impl Draft {
         let members = Members::new(&pools, &nodes);
         let (name, policy, components, sharing, expect) =
             (name?, self.policy.policy.clone(), self.components.clone(), self.sharing, self.expect.clone());
-        let mut topology =
-            Topology { name, policy, pools, balancers, nodes, domains, components, sharing, sites, expect, filled_in, members };
+        let mut topology = Topology {
+            name,
+            policy,
+            pools,
+            balancers,
+            nodes,
+            domains,
+            components,
+            sharing,
+            sites,
+            expect,
+            filled_in,
+            members,
+        };
         at_rest::check_serve(&topology, &lines, findings, &self.pools);
         if !findings.has("pool") && !findings.has("policy") {
             self.share_defaults(&mut topology);

@@ -212,8 +212,18 @@ impl Expect {
 
     /// Takes from `other` what it does not say itself.
     pub(super) fn or(&mut self, other: &Self) {
-        let Self { java, java_command, secrets, locks, check_path, check_port, stop_budget, free_disk, clock_skew, drill_days } =
-            self;
+        let Self {
+            java,
+            java_command,
+            secrets,
+            locks,
+            check_path,
+            check_port,
+            stop_budget,
+            free_disk,
+            clock_skew,
+            drill_days,
+        } = self;
         *java = java.or(other.java);
         if java_command.is_empty() {
             java_command.clone_from(&other.java_command);

@@ -33,8 +33,8 @@ pub use model::{
     AfterLoss, Balancer, Node, OnDrainDeadline, Permille, Policy, Pool, Port, Setting, SiteRole, SiteSpec, Topology,
 };
 pub use name::{InvalidName, Name};
-pub(crate) use settings::climbs;
 pub use profile::{FilledIn, ToolEnd, UpdateTool, profiles, update_tool};
+pub(crate) use settings::climbs;
 pub use settings::{Reported, SettingError, SettingErrors, Settings};
 pub use sharing::FileSharing;
 pub use spec::{NodeSpec, PoolSpec, PortSpec};

@@ -1,7 +1,7 @@
 use super::members::{Entrance, MemberLayout, Members, Seat};
 use super::{
-    Balancer, BalancerIx, DomainIx, Expect, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, Role, SiteIx,
-    SiteRole, SiteSpec, Topology,
+    Balancer, BalancerIx, DomainIx, Expect, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, Role,
+    SiteIx, SiteRole, SiteSpec, Topology,
 };
 
 impl Topology {

@@ -15,7 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Instance,
-    LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight,
+    StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;

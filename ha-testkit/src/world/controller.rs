@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::action::Order;
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError, LeaseHolder, ObserveLease, MemoryStore};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, LeaseHolder, MemoryStore, ObserveLease};
 use ha_core::record::{Entry, Record, RunId};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Topology;

@@ -82,6 +82,7 @@ impl World {
     }
 }
 
-const DISK: &str = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 40000000 10000000 30000000 25% /\n";
+const DISK: &str =
+    "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 40000000 10000000 30000000 25% /\n";
 const JAVA: &str = "openjdk version \"17.0.12\" 2024-07-16\n";
 const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

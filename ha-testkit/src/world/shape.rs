@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use ha_core::backend::FenceLevel;
 use ha_core::topology::{
-    AfterLoss, Component, Expect, Name, NodeSpec, Policy, PoolSpec, PortSpec, Setting, SiteRole, Topology, TopologyBuilder,
-    TopologyError,
+    AfterLoss, Component, Expect, Name, NodeSpec, Policy, PoolSpec, PortSpec, Setting, SiteRole, Topology,
+    TopologyBuilder, TopologyError,
 };
 
 use super::World;

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, Counters, Effect,
-    ErrorKind, Expectations, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence,
-    SetAdmin, SetWeight, StepError, Weight,
+    ErrorKind, Expectations, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer,
+    Quiescence, SetAdmin, SetWeight, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;

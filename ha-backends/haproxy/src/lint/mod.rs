@@ -9,8 +9,8 @@ mod server;
 mod warning;
 mod words;
 
-pub use expect::LintExpectations;
 pub(crate) use check::member_check;
+pub use expect::LintExpectations;
 pub use facts::{Checks, PoolFacts, ServerFacts, pool_facts};
 pub use warning::{Severity, Warning};
 

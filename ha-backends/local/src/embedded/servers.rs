@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::{fmt, io};
 
-use ha_core::backend::{Admin, Applied, Counters, ErrorKind, Health, Instance, Member, MemberCheck, Quiescence, Weight};
+use ha_core::backend::{
+    Admin, Applied, Counters, ErrorKind, Health, Instance, Member, MemberCheck, Quiescence, Weight,
+};
 use ha_core::state::{MemberKind, RouteKey};
 use ha_core::topology::Name;
 use tokio::sync::watch;
@@ -108,7 +110,8 @@ impl Servers {
     pub(super) fn new(pool: Name) -> Self {
         let generation = u64::from(std::process::id()) << 20 | NEXT.fetch_add(1, Ordering::Relaxed);
         let (began, epoch) = (Instant::now(), KeptEpoch::default());
-        let inner = Inner { began, servers: Vec::new(), epoch, routes: None, sites: None, check_path: None, generation };
+        let inner =
+            Inner { began, servers: Vec::new(), epoch, routes: None, sites: None, check_path: None, generation };
         Self { pools: vec![pool], inner: Mutex::new(inner) }
     }
 

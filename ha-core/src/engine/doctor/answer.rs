@@ -45,7 +45,8 @@ mod tests {
     #[test]
     fn df_is_read_whatever_its_names_are() {
         let header = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
-        let of = |line: &str| disk(&format!("{header}{line}\n")).map(|disk| (disk.mount, disk.total_kib, disk.free_kib));
+        let of =
+            |line: &str| disk(&format!("{header}{line}\n")).map(|disk| (disk.mount, disk.total_kib, disk.free_kib));
         assert_eq!(of("/dev/sda1 1000 750 250 75% /srv"), Some(("/srv".into(), 1000, 250)));
         assert_eq!(of("nas:/a b 1000 750 250 75% /mnt/c d"), Some(("/mnt/c d".into(), 1000, 250)));
         assert_eq!(of("tmpfs 0 0 0 - /run"), None);

@@ -165,7 +165,9 @@ impl Draft {
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
             let own = known(findings, &format!("{}.profile", node.path), node.profile.as_ref());
-            let Some((name, profile)) = own.or(if node.profile.is_none() { of_cluster } else { None }) else { continue };
+            let Some((name, profile)) = own.or(if node.profile.is_none() { of_cluster } else { None }) else {
+                continue;
+            };
             used.insert(name);
             let place = place(profile, &node.components, node.address.as_deref(), node.offset);
             let called = node.name.as_ref().map_or_else(|| node.path.clone(), |name| format!("node {}", name.value));
@@ -199,8 +201,7 @@ impl Draft {
     fn fill_in_policy(&mut self, used: &BTreeSet<&'static str>, filled: &mut Vec<FilledIn>) {
         let given = self.policy.given.clone();
         let policy = &mut self.policy.policy;
-        for (key, own) in
-            [("ready_deadline", &mut policy.ready_deadline), ("stop_deadline", &mut policy.stop_deadline)]
+        for (key, own) in [("ready_deadline", &mut policy.ready_deadline), ("stop_deadline", &mut policy.stop_deadline)]
         {
             let times = used.iter().filter_map(|name| {
                 let text = KNOWN.get(name)?.policy.get(key)?;
@@ -320,7 +321,10 @@ mod tests {
             let profile: Profile = toml::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(!profile.title.is_empty() && KNOWN.contains_key(name), "{name}");
             for (key, text) in &profile.policy {
-                assert!(["ready_deadline", "stop_deadline"].contains(&key.as_str()) && duration(text).is_some(), "{name}");
+                assert!(
+                    ["ready_deadline", "stop_deadline"].contains(&key.as_str()) && duration(text).is_some(),
+                    "{name}"
+                );
             }
             for value in profile.host.values().chain(profile.probe.values().flat_map(BTreeMap::values)) {
                 assert!(place.setting(value).is_some(), "{name}: {value:?}");
@@ -338,5 +342,85 @@ mod tests {
         for unknown in ["{home}/x", "{colour}", "{65530}", "{"] {
             assert_eq!(place.text(unknown), None, "{unknown}");
         }
+    }
+
+    const MI: &str = r#"[cluster]
+name = "orders"
+profile = "wso2-mi-4"
+[policy]
+peak_load = 1000
+stop_deadline = "90s"
+[pool]
+name = "mi"
+serve = 1
+[[balancer]]
+name = "lb1"
+backend = "haproxy"
+[files]
+backend = "rsync"
+[expect]
+java = "17"
+[[node]]
+name = "mi1"
+capacity = 1000
+host = { backend = "ssh", host = "wso2@10.0.0.1", home = "/opt/mi" }
+probe = { backend = "http", ports = ["10.0.0.1:9999"] }
+[[node]]
+name = "mi2"
+capacity = 1000
+offset = 12
+address = "mi2.example"
+host = { backend = "local", home = "/opt/mi", unit = "mi.service" }
+probe = { backend = "http", release_header = "x-release" }
+"#;
+
+    fn setting(topology: &Topology, node: &str, role: Role, key: &str) -> Option<String> {
+        let node = topology.node(topology.find(node).unwrap());
+        node.component(role).unwrap().settings.get(key).map(written)
+    }
+
+    #[test]
+    fn what_the_file_says_itself_wins_and_the_rest_is_filled_in_and_told() {
+        let topology = Topology::from_toml_str(MI).unwrap();
+        let of = |node, role, key| setting(&topology, node, role, key);
+        assert_eq!(of("mi1", Role::Host, "identity").as_deref(), Some("\"-Dcarbon.home=/opt/mi\""));
+        assert_eq!(of("mi1", Role::Probe, "url").as_deref(), Some("\"http://10.0.0.1:9201/healthz\""));
+        assert_eq!(of("mi1", Role::Probe, "ports").as_deref(), Some("[\"10.0.0.1:9999\"]"));
+        // A unit leaves nothing for scripts to say.
+        assert_eq!((of("mi2", Role::Host, "start"), of("mi2", Role::Host, "pid_file")), (None, None));
+        assert!(of("mi2", Role::Host, "version").is_some());
+        assert_eq!(of("mi2", Role::Probe, "url").as_deref(), Some("\"http://mi2.example:9203/healthz\""));
+        assert_eq!(of("mi2", Role::Probe, "release_json"), None);
+        let files = topology.files().unwrap();
+        assert!(files.settings.contains_key("tree") && files.settings.contains_key("local_only"));
+        let policy = topology.policy();
+        assert_eq!((policy.ready_deadline.as_secs(), policy.stop_deadline.as_secs()), (120, 90));
+        let expect = &topology.node(topology.find("mi2").unwrap()).expect;
+        assert_eq!((expect.java.unwrap().to_string(), expect.check_port), ("17".into(), Some(9203)));
+
+        let told = |key: &str| topology.filled_in().iter().filter(|filled| filled.key == key).count();
+        for (key, count) in [
+            ("policy.ready_deadline", 1),
+            ("policy.stop_deadline", 0),
+            ("node mi1.host.start", 1),
+            ("node mi2.host.start", 0),
+            ("node mi1.probe.ports", 0),
+            ("node mi1.expect.java", 0),
+            ("node mi2.expect.check_port", 1),
+            ("files.local_only", 1),
+        ] {
+            assert_eq!(told(key), count, "{key}: {:?}", topology.filled_in());
+        }
+        assert!(topology.filled_in().iter().all(|filled| filled.from == "profile wso2-mi-4"));
+    }
+
+    #[test]
+    fn without_a_profile_nothing_is_filled_in_and_an_unknown_one_is_told_with_those_that_are_known() {
+        let plain = Topology::from_toml_str(&MI.replace("profile = \"wso2-mi-4\"\n", "")).unwrap();
+        assert!(plain.filled_in().is_empty() && plain.policy().ready_deadline.as_secs() == 300);
+        let refused = Topology::from_toml_str(&MI.replace("wso2-mi-4", "wso2-mi-5")).unwrap_err();
+        let found = &refused.diagnostics()[0];
+        assert_eq!((found.line, found.key.as_str()), (3, "cluster.profile"), "{refused}");
+        assert!(KNOWN.keys().all(|name| found.fix.contains(name)), "{found}");
     }
 }

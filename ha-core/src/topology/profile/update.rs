@@ -92,7 +92,11 @@ impl UpdateTool {
     /// Returns the `restore` command of a change, which lifts a hold as well; `None` where the tool cannot undo its work.
     pub fn restore(&self, script: &str) -> Option<Vec<String>> {
         // That it has undone its work is what was asked for.
-        let wanted = |tool: &Self| Self { done: [&tool.done[..], &tool.undone[..]].concat(), undone: Vec::new(), ..tool.clone() };
+        let wanted = |tool: &Self| Self {
+            done: [&tool.done[..], &tool.undone[..]].concat(),
+            undone: Vec::new(),
+            ..tool.clone()
+        };
         self.revert.as_ref().map(|words| wanted(self).command(script, &["--resume"], words))
     }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Check, Finding, Severity, Verdict, View, balancer_place, member_place, not_checked,
-};
+use super::{Check, Finding, Severity, Verdict, View, balancer_place, member_place, not_checked};
 use crate::backend::{ConfigFinding, MemberCheck};
 use crate::engine::doctor::look::SeenMember;
 use crate::topology::{BalancerIx, Node, Role, Setting};
@@ -45,9 +43,8 @@ pub(super) fn target(view: &View<'_>) -> Verdict {
         for (member, _, balancer) in view.topology.memberships(index) {
             let Some(seen) = view.look.members.get(&member) else { continue };
             let place = member_place(view.topology, index, member);
-            let found = |severity, message: String, fix: &str| {
-                Finding::new(check, severity, place.clone(), message, fix)
-            };
+            let found =
+                |severity, message: String, fix: &str| Finding::new(check, severity, place.clone(), message, fix);
             match &seen.check {
                 // One line a balancer is enough.
                 Err(why) if blind.insert(balancer) => {
@@ -85,7 +82,11 @@ fn judged(how: &MemberCheck, target: &Target) -> Option<(Severity, String, &'sta
         }
         MemberCheck::Connects { port } => wrong_port(port).map(on_port).or_else(|| {
             let message = "the balancer only connects to it, which a frozen server allows".into();
-            Some((Severity::Warning, message, "ask for a page that a healthy server alone answers (HAProxy: option httpchk)"))
+            Some((
+                Severity::Warning,
+                message,
+                "ask for a page that a healthy server alone answers (HAProxy: option httpchk)",
+            ))
         }),
         MemberCheck::Asks { port, path } => wrong_port(port).map(on_port).or_else(|| match (path, &target.path) {
             (Some(path), Some(wanted)) if path != wanted => {
@@ -94,7 +95,11 @@ fn judged(how: &MemberCheck, target: &Target) -> Option<(Severity, String, &'sta
                     false => (Severity::Advice, "its own probe asks for"),
                 };
                 let message = format!("the balancer asks for {path}, {by} {wanted}");
-                Some((severity, message, "ask for the page that tells whether it can serve, or say check_path in [expect]"))
+                Some((
+                    severity,
+                    message,
+                    "ask for the page that tells whether it can serve, or say check_path in [expect]",
+                ))
             }
             (None, _) => Some((
                 Severity::NotChecked,

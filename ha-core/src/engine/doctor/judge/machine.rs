@@ -1,9 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{
-    Check, Finding, Place, Severity, Verdict, View, listed, node_place, not_checked, place_of,
-};
+use super::{Check, Finding, Place, Severity, Verdict, View, listed, node_place, not_checked, place_of};
 use crate::engine::doctor::answer::Disk;
 use crate::engine::doctor::look::SeenHost;
 use crate::topology::{Node, Permille};
@@ -52,7 +50,8 @@ pub(super) fn disk(view: &View<'_>) -> Verdict {
         if *free_kib >= wanted.of(*total_kib) {
             return None;
         }
-        let severity = if *free_kib < NEARLY_FULL.of(wanted.of(*total_kib)) { Severity::Danger } else { Severity::Warning };
+        let severity =
+            if *free_kib < NEARLY_FULL.of(wanted.of(*total_kib)) { Severity::Danger } else { Severity::Warning };
         let percent = free_kib.saturating_mul(100) / (*total_kib).max(1);
         let message = format!("{percent} % of {mount} is free, {wanted} is wanted");
         let fix = "make space: a patch, a backup or a log that finds none leaves half of it behind";
@@ -78,7 +77,11 @@ pub(super) fn java(view: &View<'_>) -> Verdict {
             Err(why) => findings.push(not_checked(check, node_place(node), why.clone())),
         }
     }
-    if any { Verdict::made(findings) } else { Verdict::not_needed("no java is expected: say it in [expect], or by a profile") }
+    if any {
+        Verdict::made(findings)
+    } else {
+        Verdict::not_needed("no java is expected: say it in [expect], or by a profile")
+    }
 }
 
 /// What the files hold never leaves their machines, and their digests are not told: of a short secret a digest is as good as the
@@ -109,10 +112,15 @@ pub(super) fn secrets(view: &View<'_>) -> Verdict {
     for (path, groups) in by_file.iter().filter(|(_, groups)| groups.len() > 1) {
         let message = format!("{path} is not the same on all nodes: what one has signed or encrypted another refuses");
         let alike = groups.values().map(|nodes| format!("alike: {}", listed(nodes.iter().copied())));
-        let finding = Finding::new(check, Severity::Danger, Place::Cluster, message, "copy it from the node whose file is right");
+        let finding =
+            Finding::new(check, Severity::Danger, Place::Cluster, message, "copy it from the node whose file is right");
         findings.push(finding.with_all_evidence(alike));
     }
-    if any { Verdict::made(findings) } else { Verdict::not_needed("no secrets are named: do it in [expect], or by a profile") }
+    if any {
+        Verdict::made(findings)
+    } else {
+        Verdict::not_needed("no secrets are named: do it in [expect], or by a profile")
+    }
 }
 
 pub(super) fn locks(view: &View<'_>) -> Verdict {
@@ -128,7 +136,11 @@ pub(super) fn locks(view: &View<'_>) -> Verdict {
             })),
         }
     }
-    if any { Verdict::made(findings) } else { Verdict::not_needed("no locks are named: do it in [expect], or by a profile") }
+    if any {
+        Verdict::made(findings)
+    } else {
+        Verdict::not_needed("no locks are named: do it in [expect], or by a profile")
+    }
 }
 
 pub(super) fn stop(view: &View<'_>) -> Verdict {

@@ -12,7 +12,8 @@ fn is_alive(holder: &LeaseHolder, ttl: Duration) -> bool {
 
 pub(super) fn lease(view: &View<'_>) -> Verdict {
     let (check, ttl) = (Check::LeaseHeld, view.topology.policy().lease_ttl);
-    let found = |severity, message: String, fix: &str| vec![Finding::new(check, severity, Place::Cluster, message, fix)];
+    let found =
+        |severity, message: String, fix: &str| vec![Finding::new(check, severity, Place::Cluster, message, fix)];
     Verdict::made(match &view.look.lease {
         Err(why) => vec![not_checked(check, Place::Cluster, why.clone())],
         Ok(None) => Vec::new(),
@@ -27,7 +28,9 @@ pub(super) fn lease(view: &View<'_>) -> Verdict {
                 ),
                 (false, false) => found(
                     Severity::Warning,
-                    format!("{of} holds the lease for {left} more, and has not renewed it in time: it is dead, or stuck"),
+                    format!(
+                        "{of} holds the lease for {left} more, and has not renewed it in time: it is dead, or stuck"
+                    ),
                     "look whether it lives; otherwise wait until the lease has run out, then resume its run",
                 ),
                 (false, true) => found(

@@ -14,7 +14,11 @@ pub(super) fn files(seen: &Seen<'_>) -> Verdict {
     }
     let check = Check::FilesApart;
     let Some(writer) = writing_node(&seen.observed.state) else {
-        return Verdict::made(vec![not_checked(check, Place::Cluster, "no node is the writer: there is nothing to compare with")]);
+        return Verdict::made(vec![not_checked(
+            check,
+            Place::Cluster,
+            "no node is the writer: there is nothing to compare with",
+        )]);
     };
     let generations = &seen.observed.facts.generations;
     let of = |generation| match generations.get(generation) {
@@ -40,8 +44,16 @@ pub(super) fn files(seen: &Seen<'_>) -> Verdict {
             // That it is held is told of its own.
             (Sync::Held, _) => continue,
             (Sync::Active | Sync::None, Some(generation)) => {
-                let message = format!("it has {}, the writer {name} has {}", of(generation), of_writer.map_or("half a set".into(), of));
-                (Severity::Warning, message, "wait for the next run of the file sync; if that has passed, look at its log")
+                let message = format!(
+                    "it has {}, the writer {name} has {}",
+                    of(generation),
+                    of_writer.map_or("half a set".into(), of)
+                );
+                (
+                    Severity::Warning,
+                    message,
+                    "wait for the next run of the file sync; if that has passed, look at its log",
+                )
             }
         };
         findings.push(Finding::new(check, severity, node_place(node), message, fix));
@@ -61,15 +73,19 @@ pub(super) fn writer(seen: &Seen<'_>) -> Verdict {
         [] if !everywhere => None,
         [] => Some(("no node may write shared files".to_string(), "hand the writer to one of them")),
         [(_, one)] if one.writer < state.writer_epoch => Some((
-            format!("{} writes with epoch {}, and {} was seen", names.join(""), one.writer.number(), state.writer_epoch.number()),
+            format!(
+                "{} writes with epoch {}, and {} was seen",
+                names.join(""),
+                one.writer.number(),
+                state.writer_epoch.number()
+            ),
             "hand the writer over anew: an older one has come back",
         )),
         [_] => None,
         [_, _, ..] => Some((format!("{} may all write shared files", names.join(", ")), "leave it to one of them")),
     };
-    let finding = finding.map(|(message, fix)| {
-        Finding::new(Check::OneWriter, Severity::Danger, Place::Cluster, message, fix)
-    });
+    let finding =
+        finding.map(|(message, fix)| Finding::new(Check::OneWriter, Severity::Danger, Place::Cluster, message, fix));
     Verdict::Made { findings: finding.into_iter().collect(), everywhere }
 }
 

@@ -37,9 +37,8 @@ pub(super) fn role(seen: &Seen<'_>) -> Verdict {
 }
 
 pub(super) fn replica(seen: &Seen<'_>) -> Verdict {
-    let stands_by = |site: &crate::topology::SiteSpec| {
-        site.role != SiteRole::Serving && site.component(Role::Replica).is_some()
-    };
+    let stands_by =
+        |site: &crate::topology::SiteSpec| site.role != SiteRole::Serving && site.component(Role::Replica).is_some();
     let (check, mut findings, mut any) = (Check::ReplicaBehind, Vec::new(), false);
     for (declared, facts) in seen.topology.sites().iter().zip(&seen.observed.facts.sites) {
         if !stands_by(declared) {

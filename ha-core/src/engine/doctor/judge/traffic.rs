@@ -37,10 +37,13 @@ pub(super) fn down(seen: &Seen<'_>) -> Verdict {
             }
             let read = seen.look.members.get(&member).and_then(|seen| seen.member.as_ref().ok());
             let (message, fix) = match read {
-                Some(found) if found.weight.number() == 0 => ("it has weight 0, and is given no requests", "set its weight"),
-                Some(found) if found.inherited => {
-                    ("it is held out by what it tracks, or by its agent", "look at the server that it follows, or at the agent")
+                Some(found) if found.weight.number() == 0 => {
+                    ("it has weight 0, and is given no requests", "set its weight")
                 }
+                Some(found) if found.inherited => (
+                    "it is held out by what it tracks, or by its agent",
+                    "look at the server that it follows, or at the agent",
+                ),
                 Some(_) | None => (
                     "the balancer calls it down, and the server itself answers that it is ready",
                     "look at the balancer's check, and at what lies between the two",

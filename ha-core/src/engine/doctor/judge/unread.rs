@@ -1,5 +1,6 @@
 use super::{
-    Check, Finding, Place, Seen, Severity, Verdict, balancer_place, is_about, node_place, not_checked, place_of, server, traffic,
+    Check, Finding, Place, Seen, Severity, Verdict, balancer_place, is_about, node_place, not_checked, place_of,
+    server, traffic,
 };
 use crate::engine::on::CUT_SHORT;
 use crate::state::{Process, Sync, Traffic, Work};
@@ -28,7 +29,8 @@ pub(super) fn unread(seen: &Seen<'_>) -> Verdict {
         }
     }
     for (index, balancer) in seen.topology.balancers() {
-        let unread = |seat: &&crate::topology::Seat| seen.observed.state.member(seat.member).traffic == Traffic::Unknown;
+        let unread =
+            |seat: &&crate::topology::Seat| seen.observed.state.member(seat.member).traffic == Traffic::Unknown;
         let count = seen.topology.seats_on(index).filter(unread).count();
         if count > 0 {
             let all = seen.topology.seats_on(index).count();
