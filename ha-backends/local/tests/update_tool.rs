@@ -106,7 +106,7 @@ fn the_script_reads_every_exit_code_as_the_data_says() {
         let tool = tool(profile);
         for code in [0_u8, 1, 2, 3, 4, 6, 127] {
             let home = Home::new();
-            home.end_with(&[&code.to_string(); 4]);
+            home.end_with(&[code.to_string().as_str(); 4]);
             let (ended, said) = (home.code(&tool.apply("./ha-step")), home.said());
             let runs = said.iter().filter(|line| line.starts_with("tool")).count();
             let expected = match tool.read(code) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -15,6 +15,7 @@ use crate::backend::{
 };
 use crate::engine::beforehand::missing;
 use crate::engine::build::{Engine, Shared};
+use crate::engine::drive::unix_ms;
 use crate::engine::observe::{Observed, expectations};
 use crate::engine::on::{READ_LIMIT, observe_schema};
 use crate::journal::{LeaseHolder, ObserveLease};
@@ -89,9 +90,14 @@ struct Eyes {
 
 impl Eyes {
     fn of(shared: &Shared) -> Self {
-        let hosts = shared.hosts.iter().map(|host| -> Arc<dyn ObserveHost> { host.clone() }).collect();
-        let balancers = shared.balancers.iter().map(|balancer| -> Arc<dyn ObserveBalancer> { balancer.clone() });
-        Self { hosts, balancers: balancers.collect(), lease: shared.lease.clone() }
+        let mut eyes = Self { hosts: Vec::new(), balancers: Vec::new(), lease: shared.lease.clone() };
+        for host in &shared.hosts {
+            eyes.hosts.push(host.clone());
+        }
+        for balancer in &shared.balancers {
+            eyes.balancers.push(balancer.clone());
+        }
+        eyes
     }
 }
 
@@ -108,9 +114,8 @@ pub(super) async fn look(engine: &Engine) -> Look {
         timeout(READ_LIMIT, eyes.lease.holder(cluster)),
         timeout(READ_LIMIT * 2, open_runs(shared)),
     );
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Look {
-        at_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+        at_unix_ms: unix_ms(),
         observed: observed.map_err(|error| error.to_string()),
         schema: match schema {
             (Some(schema), None) => Ok(schema),

@@ -223,8 +223,23 @@ impl Draft {
             "local" => &["tree"],
             _ => &[],
         };
-        let values = profile.files.iter().filter(|(key, _)| known.contains(&key.as_str()));
-        let values: Values = values.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let tree = match files.settings.get("tree").or(profile.files.get("tree")) {
+            Some(Setting::Text(tree)) => tree.trim_end_matches('/').to_string(),
+            Some(Setting::Integer(_) | Setting::Flag(_) | Setting::List(_)) | None => return,
+        };
+        let mut values = profile.files.clone();
+        values.retain(|key, _| known.contains(&key.as_str()));
+        // What is local is listed below the home, and asked for below the tree.
+        if let Some(Setting::List(local)) = values.get_mut("local_only") {
+            let below = |path: &String| match tree.as_str() {
+                "." => Some(path.clone()),
+                tree => path.strip_prefix(tree)?.strip_prefix('/').map(String::from),
+            };
+            *local = local.iter().filter_map(below).collect();
+            if local.is_empty() {
+                values.remove("local_only");
+            }
+        }
         let place = Place { home: None, address: None, offset: 0 };
         settle(&mut self.components, Role::Files, &values, &place, &mut |key, value| {
             filled.push(FilledIn { key, value, from: format!("profile {name}") });
@@ -392,7 +407,7 @@ probe = { backend = "http", release_header = "x-release" }
         assert_eq!(of("mi2", Role::Probe, "url").as_deref(), Some("\"http://mi2.example:9203/healthz\""));
         assert_eq!(of("mi2", Role::Probe, "release_json"), None);
         let files = topology.files().unwrap();
-        assert!(files.settings.contains_key("tree") && files.settings.contains_key("local_only"));
+        assert!(files.settings.contains_key("tree") && !files.settings.contains_key("local_only"), "none is below it");
         let policy = topology.policy();
         assert_eq!((policy.ready_deadline.as_secs(), policy.stop_deadline.as_secs()), (120, 90));
         let expect = &topology.node(topology.find("mi2").unwrap()).expect;
@@ -407,11 +422,22 @@ probe = { backend = "http", release_header = "x-release" }
             ("node mi1.probe.ports", 0),
             ("node mi1.expect.java", 0),
             ("node mi2.expect.check_port", 1),
-            ("files.local_only", 1),
+            ("files.tree", 1),
         ] {
             assert_eq!(told(key), count, "{key}: {:?}", topology.filled_in());
         }
         assert!(topology.filled_in().iter().all(|filled| filled.from == "profile wso2-mi-4"));
+    }
+
+    #[test]
+    fn what_is_local_to_a_node_and_below_the_tree_is_never_synced() {
+        let tree = |tree: &str| {
+            let text = MI.replace("backend = \"rsync\"", &format!("backend = \"rsync\"\ntree = \"{tree}\""));
+            let topology = Topology::from_toml_str(&text).unwrap();
+            topology.files().unwrap().settings.get("local_only").map(written)
+        };
+        assert_eq!(tree("repository").as_deref(), Some("[\"database\", \"logs\"]"));
+        assert_eq!((tree("repository/deployment/server"), tree("repo")), (None, None));
     }
 
     #[test]
