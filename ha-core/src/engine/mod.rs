@@ -13,6 +13,7 @@
 mod beforehand;
 mod build;
 mod clock;
+mod doctor;
 mod drill;
 mod drive;
 mod error;
@@ -32,6 +33,7 @@ mod watch;
 pub use crate::machine::monitor::{Loss, MonitorEvent, MonitorPolicy, OnLoss, Saw, Testimony};
 pub use crate::report::Event;
 pub use build::{Engine, EngineBuilder};
+pub use doctor::{Check, Diagnosis, Finding, NotNeeded, Place, Severity, UnknownCheck};
 
 pub use crate::machine::Paused;
 pub use error::{BuildError, RunError};

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Journal, JournalError, Lease, LeaseError, Requests, check_next, cluster_of, is_open};
+use super::{
+    Journal, JournalError, Lease, LeaseError, LeaseHolder, ObserveLease, Requests, check_next, cluster_of, is_open,
+};
 use crate::record::{Entry, Request, RunId};
 use crate::state::LeaseEpoch;
 
@@ -107,6 +109,17 @@ impl Requests for MemoryStore {
         let inner = self.lock();
         let known = inner.requests.get(run).map_or(&[][..], Vec::as_slice);
         Ok((1..).zip(known.iter().cloned()).filter(|(number, _)| *number > after).collect())
+    }
+}
+
+#[async_trait]
+impl ObserveLease for MemoryStore {
+    async fn holder(&self, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError> {
+        let now = (self.clock)();
+        let inner = self.lock();
+        let held = inner.leases.get(cluster).and_then(|held| Some((held, held.until?)));
+        let held = held.filter(|(_, until)| *until > now);
+        Ok(held.map(|(held, until)| LeaseHolder::new(&held.owner, held.epoch, until - now)))
     }
 }
 

@@ -8,12 +8,14 @@ mod builder;
 mod component;
 mod diagnostic;
 mod draft;
+mod expect;
 mod index;
 mod members;
 mod model;
 mod name;
 mod parse;
 mod policy;
+mod profile;
 mod query;
 mod reader;
 mod resolve;
@@ -24,6 +26,7 @@ mod spec;
 pub use builder::TopologyBuilder;
 pub use component::{Component, Declared, Owner, Role};
 pub use diagnostic::{Diagnostic, TopologyError};
+pub use expect::{Expect, InvalidJavaRange, JavaRange};
 pub use index::{BalancerIx, DomainIx, MemberIx, NodeIx, PoolIx, SiteIx};
 pub use members::{Entrance, MemberLayout, Seat};
 pub use model::{
@@ -31,6 +34,7 @@ pub use model::{
     SiteRole, SiteSpec, Topology,
 };
 pub use name::{InvalidName, Name};
+pub use profile::{FilledIn, ToolEnd, UpdateTool, profiles, update_tool};
 pub(crate) use settings::climbs;
 pub use settings::{Reported, SettingError, SettingErrors, Settings};
 pub use sharing::FileSharing;

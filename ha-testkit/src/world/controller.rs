@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::action::Order;
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore, Requests};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, LeaseHolder, MemoryStore, ObserveLease, Requests};
 use ha_core::record::{Entry, Record, Request, RunId};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Topology;
@@ -206,6 +206,13 @@ impl Requests for ReachedStore {
     async fn requests(&self, run: &RunId, after: u64) -> Result<Vec<(u64, Request)>, JournalError> {
         self.lives()?;
         self.store.requests(run, after).await
+    }
+}
+
+#[async_trait]
+impl ObserveLease for ReachedStore {
+    async fn holder(&self, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError> {
+        self.store.holder(cluster).await
     }
 }
 

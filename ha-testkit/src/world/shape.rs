@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use ha_core::backend::FenceLevel;
 use ha_core::topology::{
-    AfterLoss, ApprovalPoint, Component, Name, NodeSpec, OnNoApproval, Policy, PoolSpec, PortSpec, Setting, SiteRole,
-    Topology, TopologyBuilder, TopologyError,
+    AfterLoss, ApprovalPoint, Component, Expect, Name, NodeSpec, OnNoApproval, Policy, PoolSpec, PortSpec, Setting,
+    SiteRole, Topology, TopologyBuilder, TopologyError,
 };
 
 use super::World;
@@ -62,6 +62,8 @@ pub struct Shape {
     pub after_loss: AfterLoss,
     /// Where a run waits for an approval: for a minute, then it rolls back.
     pub approve: Vec<ApprovalPoint>,
+    /// What the doctor holds it against.
+    pub expect: Expect,
 }
 
 impl Shape {
@@ -87,6 +89,7 @@ impl Shape {
             fence_level: FenceLevel::Database,
             after_loss: AfterLoss::Hold,
             approve: Vec::new(),
+            expect: Expect::new(),
         }
     }
 
@@ -202,6 +205,13 @@ impl Shape {
         self
     }
 
+    /// Says what the doctor holds it against.
+    #[must_use]
+    pub fn with_expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
+
     /// Declares this shape. Members are `esb1` and so on, spares `spare1`, balancers `lb1`, the pool `esb`.
     ///
     /// # Errors
@@ -219,7 +229,7 @@ impl Shape {
             .with_command_deadline(seconds(30))
             .with_migrate_deadline(seconds(30));
         let serve = u16::try_from(self.serve).unwrap_or(u16::MAX);
-        let mut builder = Topology::builder("orders").policy(policy);
+        let mut builder = Topology::builder("orders").policy(policy).expect(self.expect.clone());
         for place in self.places() {
             builder = self.declare_site(builder, &place, serve);
         }
