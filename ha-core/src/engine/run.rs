@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::build::Engine;
-use super::drive::Drive;
+use super::drive::{Drive, wall_clock_ms};
 use super::error::RunError;
 use super::events::{EVENTS, Events};
 use super::lease::HeldLease;
@@ -208,8 +208,12 @@ impl Engine {
         let (abort, aborted) = mpsc::unbounded_channel();
         let plan = Arc::new(plan);
         let reached_otherwise = plan.reach.differences(&self.shared.topology);
-        let mut report = ReportBuilder::new(&run, &plan, proof, &reached_otherwise);
-        report.take_in(&self.shared.topology, earlier);
+        let mut report = ReportBuilder::new(&run, &plan, proof.clone(), &reached_otherwise);
+        if !earlier.is_empty() {
+            let proof_of = |of: &Plan| proof.clone().filter(|proof| proof.plan == of.digest());
+            let taken = report.take_in(&self.shared.topology, earlier, proof_of);
+            taken.map_err(|source| RunError::Fold { run: run.clone(), source })?;
+        }
         let next_sequence = earlier.last().map_or(0, |entry| entry.sequence + 1);
         let intents = earlier.iter().filter_map(|entry| {
             let Record::Intent { order, .. } = &entry.record else { return None };
@@ -226,6 +230,7 @@ impl Engine {
             events: Events::new(events, |events| Event::Missed { events }),
             report,
             began: Instant::now(),
+            began_unix_ms: wall_clock_ms().max(earlier.last().map_or(0, |entry| entry.unix_ms)),
             started: BTreeMap::new(),
             ended: BTreeMap::new(),
             intents,
