@@ -5,6 +5,8 @@ mod child;
 pub mod cluster;
 mod control;
 mod front;
+/// The files that an example leaves.
+pub mod page;
 mod play;
 mod seen;
 mod show;

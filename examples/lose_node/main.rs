@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use examples::cluster::{get, node_toml};
-use examples::{Fallible, Front, Server, Show, demonstration};
+use examples::{Fallible, Front, Server, Show, demonstration, page};
 use ha_backends::sqlite::SqliteStore;
 use ha_core::backend::{Admin, Health, MemberRef};
 use ha_core::engine::{Engine, MonitorEvent, MonitorPolicy, OnLoss};
@@ -103,12 +103,13 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     sleep(Duration::from_secs(1)).await;
 
     let mut ended = outage.end == End::AllNew && outage.open.is_empty() && cluster.homes[2].pid().is_some();
-    let back_from = load.elapsed();
+    let (back_from, mut back) = (load.elapsed(), None);
     if !options.stay_down {
         show.line("somebody has repaired esb1: it is brought back, tested before any balancer gives it anything");
         let rejoin = show.play(&engine, Some(&load), "rejoin-1", &RejoinRequest::of("esb1")).await?;
         monitor.take_back("esb1");
         ended &= rejoin.end == End::AllNew && rejoin.open.is_empty();
+        back = Some(rejoin);
         ended &= cluster.homes[0].pid().is_some() && cluster.homes[2].pid().is_none();
     }
     sleep(Duration::from_secs(1)).await;
@@ -132,10 +133,8 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
         at + CLOCKS < killed || at > seen + CLOCKS
     };
     let failures = [report.first_failure_ms, report.last_failure_ms];
-    std::fs::create_dir_all(&options.out)?;
-    let told = serde_json::json!({ "outage": outage, "load": report });
-    std::fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&told)?)?;
-    show.line(&format!("report: {}", options.out.join("report.json").display()));
+    let told = serde_json::json!({ "outage": outage, "rejoin": back, "load": report });
+    page::write(&options.out, &show, &told, &[("report", "/outage"), ("rejoin", "/rejoin")], &[("esb", &report)])?;
     Ok(ended && !after && !failures.iter().flatten().any(outside))
 }
 
