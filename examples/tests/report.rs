@@ -111,9 +111,7 @@ async fn the_page_of_a_report_is_read_clicked_and_printed_in_a_browser() {
     browser.look("document.activeElement.blur(); window.getSelection().removeAllRanges(); window.scrollTo(0, 0)");
     browser.click("h1");
     for _ in 0..40 {
-        if browser.look("return document.activeElement.matches('#records ~ details summary')")
-            == json!(true)
-        {
+        if browser.look("return document.activeElement.matches('#records ~ details summary')") == json!(true) {
             break;
         }
         browser.press(TAB);

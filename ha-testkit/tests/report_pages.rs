@@ -150,6 +150,7 @@ async fn a_rollback_is_marked_in_the_timeline_with_its_reason() {
     let turn = report.records.iter().find(|record| record.is_turn()).unwrap();
     assert!(page.contains("<ol class=\"turns\">") && page.contains(&turn.message.replace('\'', "&#39;")), "{turn:?}");
     assert!(page.contains("back done") && page.contains("not-done"), "{report}");
+    assert!(!page.contains("width=\"0.00%\" height=\"18\""), "a step that failed at once is seen, too");
 }
 
 #[tokio::test(start_paused = true)]

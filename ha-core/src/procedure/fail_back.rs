@@ -99,7 +99,7 @@ impl Procedure for FailBackRequest {
         let (back, was) = (&topology.site(to).name, &topology.site(from).name);
         draft.ends = Ends::new(
             format!("served by site {back} again: site {was} stands by"),
-            &format!("as before: site {was} serves"),
+            format!("as before: site {was} serves"),
         );
         let remedy = "bring what is named above into order, then plan again; the other site goes on serving";
         Ok(Proposal::new(std::iter::once(Plan::from(draft)), remedy))

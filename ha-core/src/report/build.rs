@@ -107,10 +107,10 @@ impl ReportBuilder {
             Record::Opened { .. } => self.begin_window(Degraded::NoSite, unix_ms),
             Record::Intent { order, at } => {
                 self.began.insert(*order, (unix_ms, at.mode != Mode::Forward));
-                match order {
-                    Order::Clone(CloneAction(CloneStep::Freeze)) => self.begin_window(Degraded::WritesRefused, unix_ms),
-                    Order::Site(SiteAction::Hold { .. }) => self.begin_window(Degraded::ConsumersWait, unix_ms),
-                    _ => {}
+                if let Order::Clone(CloneAction(CloneStep::Freeze)) = order {
+                    self.begin_window(Degraded::WritesRefused, unix_ms);
+                } else if let Order::Site(SiteAction::Hold { .. }) = order {
+                    self.begin_window(Degraded::ConsumersWait, unix_ms);
                 }
             }
             Record::Outcome {

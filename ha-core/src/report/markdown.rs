@@ -2,8 +2,8 @@ use std::fmt::Write as _;
 
 use super::chain::outcome;
 use super::wording::{at, counted, grouped, lasted, margin, utc};
-use super::{RunReport, Traffic};
-use crate::record::{Evidence, OutcomeKind};
+use super::{RunReport, StepTiming, Traffic};
+use crate::record::{End, OutcomeKind};
 
 /// How many of the slowest steps are listed.
 const SLOWEST: usize = 3;
@@ -76,7 +76,7 @@ impl RunReport {
 
     /// Tells whether a person has to look after the run.
     pub(super) fn needs_a_person(&self) -> bool {
-        !self.ended || matches!(self.end, crate::record::End::NeedsOperator(_))
+        !self.ended || matches!(self.end, End::NeedsOperator(_))
     }
 
     fn counts(&self) -> String {
@@ -115,11 +115,7 @@ impl RunReport {
     }
 
     fn drains_for_people(&self) -> String {
-        let drains = self.steps.iter().filter_map(|step| match step.evidence {
-            Evidence::OutOfTraffic { cut_requests, .. } => Some(cut_requests),
-            _ => None,
-        });
-        let drains: Vec<u64> = drains.collect();
+        let drains: Vec<u64> = self.steps.iter().filter_map(StepTiming::cut_requests).collect();
         format!("{} in {}", grouped(drains.iter().sum()), counted(drains.len(), "drain", "drains"))
     }
 

@@ -236,6 +236,13 @@ pub struct StepTiming {
     pub took_ms: u64,
 }
 
+impl StepTiming {
+    /// Returns how many requests were cut by a step that took a node out of traffic; `None` of every other step.
+    pub fn cut_requests(&self) -> Option<u64> {
+        if let Evidence::OutOfTraffic { cut_requests, .. } = self.evidence { Some(cut_requests) } else { None }
+    }
+}
+
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let to = if self.goal.is_empty() { "" } else { " to " };

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::chain::outcome;
 use super::wording::{at, grouped, lasted, margin, utc};
 use super::{RunReport, StepTiming, Traffic};
-use crate::record::{End, Evidence, OutcomeKind};
+use crate::record::{End, OutcomeKind};
 use pools::{Pool, pools};
 use scale::{Scale, Tick};
 use timeline::{Lane, Mark, lanes, marks};
@@ -184,16 +184,9 @@ fn step(told: &StepTiming) -> Step<'_> {
 }
 
 fn drain(step: &StepTiming) -> Option<Drain<'_>> {
-    match step.evidence {
-        Evidence::OutOfTraffic { cut_requests, .. } => Some(Drain {
-            start: at(step.start_ms),
-            took: lasted(step.took_ms),
-            node: &step.target,
-            cut: cut_requests,
-            message: &step.message,
-        }),
-        _ => None,
-    }
+    let (start, took) = (at(step.start_ms), lasted(step.took_ms));
+    let drain = |cut| Drain { start, took, node: &step.target, cut, message: &step.message };
+    step.cut_requests().map(drain)
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -6,6 +6,7 @@ use crate::record::OutcomeKind;
 /// How many targets are shown at once; the others are folded away.
 const MOST_LANES: usize = 40;
 const ROW_PX: usize = 22;
+const LEAST_WIDTH: f64 = 0.2;
 /// Steps that follow each other within this time are in one row: an end may be told a little late.
 const TOUCHING_MS: u64 = 5;
 
@@ -78,6 +79,8 @@ impl Lane {
         });
         self.ends[row] = end;
         let (x, width) = scale.span(step.start_ms.into(), end.into());
+        // What took no time is not drawn at all without a width.
+        let width = Percent(width.0.max(LEAST_WIDTH));
         let (outcome, sign) = match step.outcome {
             OutcomeKind::Done => ("done", ""),
             OutcomeKind::NotDone => ("not-done", "\u{2715} "),
