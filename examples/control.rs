@@ -8,6 +8,7 @@ use ha_core::engine::{Engine, RunError, RunHandle};
 use ha_core::journal::{Journal, LeaseError};
 use ha_core::procedure::Procedure;
 use ha_core::record::{End, Operator, RunId};
+use ha_core::report::RunReport;
 use ha_core::topology::Topology;
 use tokio::time::sleep;
 
@@ -34,7 +35,7 @@ pub async fn control(folder: &Path, run: &str, procedure: &dyn Procedure, how: R
     let is_recorded = store.runs().await?.contains(&run);
     let engine = connect(&topology)?
         .engine(topology)
-        .with_store(store.clone(), store)
+        .with_store(store.clone(), store.clone())
         .with_owner(format!("controller {}", std::process::id()))
         .build()?;
     let mut handle = if is_recorded {
@@ -46,10 +47,9 @@ pub async fn control(folder: &Path, run: &str, procedure: &dyn Procedure, how: R
                 handle
             }
             // Another controller has brought it to its end, and only its last words are missing.
-            Err(RunError::Ended { end, .. }) => {
-                // The ledger is empty at these ends (I11); at any other nothing is said of it.
-                let open = matches!(end, End::AllNew | End::AllOld).then(Vec::<String>::new);
-                println!("{}", serde_json::json!({ "event": "report", "report": { "end": end, "open": open } }));
+            Err(RunError::Ended { .. }) => {
+                let report = RunReport::from_entries(engine.topology(), &run, &store.read(&run).await?)?;
+                println!("{}", serde_json::json!({ "event": "report", "report": report }));
                 return Ok(());
             }
             Err(error) => return Err(error.into()),

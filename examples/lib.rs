@@ -8,6 +8,8 @@ mod front;
 mod hosts;
 mod loss;
 pub mod orders;
+/// The files that an example leaves.
+pub mod page;
 mod play;
 mod seen;
 mod show;

@@ -4,7 +4,7 @@ use ha_lab::load::{LoadReport, double_executions, untested_answers};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NAMES};
-use crate::{Fallible, Show};
+use crate::{Fallible, Show, page};
 
 /// What was seen of a cluster that shares files, at the end.
 pub struct Seen {
@@ -61,11 +61,11 @@ impl Seen {
         }
     }
 
-    /// Writes it as `report.json` into a folder, with what else is to be told under its keys.
+    /// Writes it as `report.json` into a folder, with what else is to be told under its keys, and the page of the run at `run` there.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, out: &Path, show: &Show, also: [(&str, Value); 2]) -> Fallible<()> {
+    pub fn write(&self, out: &Path, show: &Show, run: &str, also: [(&str, Value); 2]) -> Fallible<()> {
         let mut told = json!({
             "load": self.load, "untested": self.untested, "executed_twice": self.doubles, "sets": self.sets,
             "held": self.held, "kills": self.kills,
@@ -73,10 +73,7 @@ impl Seen {
         for (key, value) in also {
             told[key] = value;
         }
-        std::fs::create_dir_all(out)?;
-        let written = out.join("report.json");
-        std::fs::write(&written, serde_json::to_vec_pretty(&told)?)?;
-        show.line(&format!("report: {}", written.display()));
+        page::write(out, show, &told, &[("report", run)], &[("esb", &self.load)])?;
         Ok(())
     }
 }

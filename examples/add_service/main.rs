@@ -155,7 +155,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     println!("  missed afterwards{missed:>9}");
     show.run(&run);
     let new = json!({ "asked": asked, "answered": answered, "before_all_tests": early, "missed_afterwards": missed });
-    seen.write(&options.out, &show, [("run", run.clone()), ("new_service", new)])?;
+    seen.write(&options.out, &show, "/run", [("run", run.clone()), ("new_service", new)])?;
     Ok(withdrawn == options.fail_test && is_as_it_should_be(&options, &run, &answers, &seen))
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use examples::cluster::{get, node_toml};
-use examples::{Balancing, Fallible, Front, Server, Show, demonstration};
+use examples::{Balancing, Fallible, Front, Server, Show, demonstration, page};
 use ha_backends::local::{LocalFiles, LocalFilesConfig, generation_of};
 use ha_backends::sqlite::SqliteStore;
 use ha_core::engine::Engine;
@@ -133,10 +133,9 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     show.counts(&report, 0);
     let as_asked = runs.iter().all(|run| run.end == End::AllNew && run.open.is_empty());
     let ended = as_asked && report.counts.failures() == 0 && cluster.is_grown(&engine, &show).await?;
-    std::fs::create_dir_all(&options.out)?;
     let told = serde_json::json!({ "runs": runs, "load": report });
-    std::fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&told)?)?;
-    show.line(&format!("report: {}", options.out.join("report.json").display()));
+    let pages = [("add", "/runs/0"), ("hand_over", "/runs/1"), ("retire", "/runs/2")];
+    page::write(&options.out, &show, &told, &pages, &[("esb", &report)])?;
     Ok(ended)
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use examples::cluster::{get, node_toml};
-use examples::{Balancing, Fallible, Front, Hosts, Loss, Server, Show, demonstration};
+use examples::{Balancing, Fallible, Front, Hosts, Loss, Server, Show, demonstration, page};
 use ha_backends::sqlite::SqliteStore;
 use ha_core::state::MemberKind;
 use ha_core::topology::Topology;
@@ -99,10 +99,8 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     show.line("");
     show.counts(&report, 0);
     loss.print(&report);
-    std::fs::create_dir_all(&options.out)?;
     let told = serde_json::json!({ "outage": loss.outage, "rejoin": loss.rejoin, "load": report });
-    std::fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&told)?)?;
-    show.line(&format!("report: {}", options.out.join("report.json").display()));
+    page::write(&options.out, &show, &told, &[("report", "/outage"), ("rejoin", "/rejoin")], &[("esb", &report)])?;
     Ok(loss.is_as_said(&report) && stands_in && is_back)
 }
 

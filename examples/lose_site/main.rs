@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use examples::{Fallible, Show, demonstration};
+use examples::{Fallible, Show, demonstration, page};
 use ha_backends::migrate::Session;
 use ha_backends::sqlite::SqliteStore;
 use ha_core::backend::ReplicaRole;
@@ -186,10 +186,9 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let failures = [report.first_failure_ms, report.last_failure_ms];
     let runs = [("drill", &drill), ("site loss", &loss), ("fail back", &back)];
     let ended = runs.iter().all(|(_, run)| run.end == End::AllNew && run.open.is_empty());
-    std::fs::create_dir_all(&options.out)?;
     let told = json!({ "drill": drill, "site_loss": loss, "fail_back": back, "load": report });
-    std::fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&told)?)?;
-    show.line(&format!("report: {}", options.out.join("report.json").display()));
+    let pages = [("drill", "/drill"), ("report", "/site_loss"), ("fail_back", "/fail_back")];
+    page::write(&options.out, &show, &told, &pages, &[("front", &report)])?;
     let in_window = !failures.iter().flatten().any(|at| outside(*at));
     Ok(ended && in_window && used <= window && later.is_empty() && at_once == 0 && failed_back == 0 && refused)
 }

@@ -189,11 +189,10 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         Some(console) => vec![("esb", &report), ("mgmt", console)],
         None => vec![("esb", &report)],
     };
-    let written = report::write(&show, &options.out, &cluster, &run, &pools, doubles)?;
+    report::write(&show, &options.out, &cluster, &run, &pools, doubles)?;
     if let Some(outage) = &outage {
         report::outage(outage, &report);
     }
-    show.line(&format!("report: {}", written.display()));
     Ok(match &outage {
         Some(outage) => survived(&cluster, outage, &run, &report),
         None if options.kill.is_some() => {

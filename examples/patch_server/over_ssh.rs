@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use examples::{Fallible, Followed, Show};
+use examples::{Fallible, Followed, Show, page};
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_lab::load::{Class, Load};
 use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
@@ -75,15 +75,12 @@ pub(crate) async fn run(options: &Options, show: &Show) -> Fallible<bool> {
     );
     let last = format!("4.2.{}", 2 * TURNS);
     let releases: Vec<String> = cluster.homes.iter().map(CarbonHome::release).collect();
-    std::fs::create_dir_all(&options.out)?;
     let costs = |costs: &[Cost]| costs.iter().map(|cost| cost.to_json()).collect::<Vec<_>>();
-    let written = options.out.join("report.json");
     let told = serde_json::json!({
         "run": report, "load": load, "member_releases": releases,
         "engine": costs(&engines), "floor": costs(&floors), "wall_ratio": ratio,
     });
-    std::fs::write(&written, serde_json::to_vec_pretty(&told)?)?;
-    show.line(&format!("report: {}", written.display()));
+    page::write(&options.out, show, &told, &[("report", "/run")], &[("esb", &load)])?;
     Ok(load.counts.failures() == 0 && report["end"] == "all-new" && releases.iter().all(|release| *release == last))
 }
 
@@ -143,9 +140,8 @@ pub(crate) async fn lose_host(options: &Options, show: &Show) -> Fallible<bool> 
     let mut living = cluster.homes.iter().enumerate().filter(|(place, _)| *place != victim);
     let whole = living.all(|(_, home)| home.release() == release);
     let repaid = report["open"].as_array().is_some_and(Vec::is_empty);
-    std::fs::create_dir_all(&options.out)?;
     let told = serde_json::json!({ "run": report, "load": load });
-    std::fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&told)?)?;
+    page::write(&options.out, show, &told, &[("report", "/run")], &[("esb", &load)])?;
     let failures = [load.first_failure_ms, load.last_failure_ms];
     Ok(matches!(end, "all-new" | "all-old") && repaid && whole && !failures.iter().flatten().any(outside))
 }

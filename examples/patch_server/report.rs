@@ -1,7 +1,6 @@
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use examples::{Fallible, Show};
+use examples::{Fallible, Show, page};
 use ha_lab::load::LoadReport;
 use serde_json::{Value, json};
 
@@ -18,7 +17,7 @@ pub(crate) fn outage(outage: &Outage, load: &LoadReport) {
     }
 }
 
-/// Prints the table and writes `report.json` into `folder`; returns where.
+/// Prints the table and writes `report.json` and the page of the run into `folder`.
 pub(crate) fn write(
     show: &Show,
     folder: &Path,
@@ -26,7 +25,7 @@ pub(crate) fn write(
     run: &Value,
     pools: &[(&str, &LoadReport)],
     doubles: u64,
-) -> Fallible<PathBuf> {
+) -> Fallible<()> {
     let [(_, load), ..] = pools else { return Err("there is no load".into()) };
     show.line("");
     for (pool, load) in pools.iter().filter(|_| pools.len() > 1) {
@@ -41,7 +40,6 @@ pub(crate) fn write(
         println!("  in pool {:<8} {:>9}", pool["pool"].as_str().unwrap_or(""), pool["lowest"]);
     }
     show.run(run);
-    fs::create_dir_all(folder)?;
     let releases: Vec<String> = cluster.members().iter().map(|member| member.release()).collect();
     let by_pool: Value = pools.iter().map(|(pool, load)| ((*pool).to_string(), json!(load))).collect();
     let report = json!({
@@ -51,7 +49,5 @@ pub(crate) fn write(
         "executed_twice": doubles,
         "member_releases": releases,
     });
-    let path = folder.join("report.json");
-    fs::write(&path, serde_json::to_vec_pretty(&report)?)?;
-    Ok(path)
+    page::write(folder, show, &report, &[("report", "/run")], pools)
 }

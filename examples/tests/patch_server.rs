@@ -19,6 +19,7 @@ fn assert_patched(told: &Told, end: &str, release: &str) {
     assert_eq!(told.report["run"]["open"], serde_json::json!([]));
     assert_eq!(told.report["member_releases"], serde_json::json!([release, release]));
     assert!(told.printed.contains("proof: plan "), "the proof is printed before the first step");
+    assert!(told.printed.contains("/report.html\n"), "a page is written: {}", told.printed);
 }
 
 #[test]

@@ -160,7 +160,8 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     if let Some(run) = runs.last() {
         show.run(run);
     }
-    seen.write(&options.out, &show, [("runs", json!(runs)), ("rounds", json!(options.rounds))])?;
+    let last = format!("/runs/{}", runs.len().saturating_sub(1));
+    seen.write(&options.out, &show, &last, [("runs", json!(runs)), ("rounds", json!(options.rounds))])?;
     Ok(is_as_it_should_be(&options, &runs, &seen))
 }
 

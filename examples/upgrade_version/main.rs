@@ -29,7 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use examples::orders::{self, Judged, Kind, NEW, OLD, Orders, Window};
-use examples::{Balancing, Controlled, Controller, Fallible, Resume, Show, as_controller, control, demonstration};
+use examples::{
+    Balancing, Controlled, Controller, Fallible, Resume, Show, as_controller, control, demonstration, page,
+};
 use ha_backends::connect;
 use ha_backends::migrate::SessionRole;
 use ha_core::procedure::{PatchRequest, ReleaseFacts, UpgradeRequest};
@@ -201,10 +203,7 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
         "load": load, "executed_twice": doubles, "schema": schema, "rows": rows, "wrong": wrong, "releases": releases,
         "kills": u64::from(killed), "run": run, "window": judged.as_ref().map(Judged::to_json),
     });
-    std::fs::create_dir_all(&options.out)?;
-    let written = options.out.join("report.json");
-    std::fs::write(&written, serde_json::to_vec_pretty(&told)?)?;
-    show.line(&format!("report: {}", written.display()));
+    page::write(&options.out, &show, &told, &[("report", "/run")], &[("esb", &load)])?;
     let (end, members) = if options.breaking {
         // Nothing is run on the database itself.
         (Schema::Base, if is_new { NEW } else { OLD })

@@ -37,6 +37,8 @@ pub(super) struct Drive {
     pub(super) events: Events<Event>,
     pub(super) report: ReportBuilder,
     pub(super) began: Instant,
+    /// The wall-clock time of `began`, in milliseconds since 1970, and never before the last entry of an earlier controller.
+    pub(super) began_unix_ms: u64,
     pub(super) started: BTreeMap<Order, Instant>,
     /// When orders were seen to end: at most the guard's interval before that is recorded.
     pub(super) ended: BTreeMap<Order, Instant>,
@@ -73,6 +75,7 @@ impl Drive {
                             }
                         };
                         self.machine.handle(self.began.elapsed(), input);
+                        self.report.lent(&self.machine.open_loans());
                     }
                     Command::Observe => {
                         let (shared, plan) = (self.shared.clone(), self.plan.clone());
@@ -129,7 +132,7 @@ impl Drive {
                     Ok(Ended::Watched(balancer, members)) => {
                         self.note_gone(balancer, &members);
                         self.machine.handle(self.began.elapsed(), Input::Watched { balancer, members });
-                        self.note_margins();
+                        self.note_capacities();
                     }
                     Ok(Ended::Order(order, ticket, (outcome, evidence))) => {
                         self.ended.insert(order, Instant::now());
@@ -184,12 +187,13 @@ impl Drive {
     }
 
     pub(super) async fn record(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
-        let (epoch, now) = (self.lease.epoch(), unix_ms());
-        let entries = (self.next_sequence..).zip(&records);
-        let entries = entries.map(|(sequence, record)| Entry::new(sequence, epoch, now, record.clone())).collect();
-        self.shared.journal.append(&self.run, entries).await?;
-        for record in &records {
-            self.report.recorded(record, now);
+        let (epoch, now) = (self.lease.epoch(), self.unix_ms());
+        let entries = (self.next_sequence..).zip(records);
+        let entries: Vec<Entry> = entries.map(|(sequence, record)| Entry::new(sequence, epoch, now, record)).collect();
+        self.shared.journal.append(&self.run, entries.clone()).await?;
+        for entry in &entries {
+            let record = &entry.record;
+            self.report.recorded(&self.shared.topology, entry);
             if let Record::Intent { order, .. } = record {
                 self.intents.insert(*order, self.next_sequence);
             }
@@ -204,6 +208,7 @@ impl Drive {
         let (any, gone) = (!members.is_empty(), members.iter().all(|member| member.traffic == Traffic::Gone));
         let name = self.shared.topology.balancer(balancer).name.to_string();
         if any && gone && self.gone.insert(balancer) {
+            self.report.note(format!("the process of balancer {name} was gone: find out why"));
             self.emit(Event::BalancerGone { balancer: name });
         } else if !gone
             && members.iter().all(|member| member.traffic != Traffic::Unknown)
@@ -216,17 +221,22 @@ impl Drive {
     /// Takes in the state of the cluster at `at`.
     pub(super) fn seen(&mut self, at: Duration, seen: Observation) {
         self.machine.handle(at, Input::Observed(seen));
-        if let Some(margin) = self.note_margins() {
+        if let Some(margin) = self.note_capacities() {
             self.emit(Event::Observed { margin });
         }
     }
 
-    /// Notes each pool's margin in the report, and returns the lowest.
-    fn note_margins(&mut self) -> Option<i64> {
-        let topology = &self.shared.topology;
-        let clip = |margin: i128| i64::try_from(margin).unwrap_or(if margin < 0 { i64::MIN } else { i64::MAX });
-        let margins = self.machine.margins().map(|(pool, margin)| (&topology.pool(pool).name, clip(margin)));
-        self.report.margins(margins)
+    /// Notes in the report what serves in each pool, and returns the lowest margin.
+    fn note_capacities(&mut self) -> Option<i64> {
+        let (now, topology) = (self.unix_ms(), &self.shared.topology);
+        let pools = self.machine.capacities();
+        self.report
+            .capacities(now, pools.map(|(pool, serving, required)| (&topology.pool(pool).name, serving, required)))
+    }
+
+    /// Returns the time in milliseconds since 1970. It never goes back in a run, whatever is done to the machine's clock meanwhile.
+    fn unix_ms(&self) -> u64 {
+        self.began_unix_ms.saturating_add(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     fn emit_of(&mut self, record: &Record) {
@@ -252,6 +262,7 @@ impl Drive {
                         self.start_took = Some(took);
                     }
                 }
+                self.report.ended(&topology, *order, *result, evidence, took);
                 self.emit(Event::StepEnded {
                     target: self.target(*order),
                     action: order.name().into(),
@@ -292,7 +303,6 @@ impl Drive {
 
     pub(super) fn emit(&mut self, event: Event) {
         tracing::debug!(event = event.kind(), detail = serde_json::to_string(&event).unwrap_or_default(), "run event");
-        self.report.event(&event);
         self.events.send(event);
     }
 
@@ -315,7 +325,7 @@ impl Drive {
 
     async fn close(self, end: End) -> RunReport {
         let open = (self.machine.open_loans(), self.machine.left_behind());
-        let report = self.report.finish(end, end.message(self.plan.ends()), open, self.began.elapsed());
+        let report = self.report.finish(Some(end), end.message(self.plan.ends()), open);
         self.lease.release().await;
         report
     }

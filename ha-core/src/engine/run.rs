@@ -185,8 +185,12 @@ impl Engine {
         let (events, receiver) = mpsc::channel(EVENTS);
         let plan = Arc::new(plan);
         let reached_otherwise = plan.reach.differences(&self.shared.topology);
-        let mut report = ReportBuilder::new(&run, &plan, proof, &reached_otherwise);
-        report.take_in(&self.shared.topology, earlier);
+        let mut report = ReportBuilder::new(&run, &plan, proof.clone(), &reached_otherwise);
+        if !earlier.is_empty() {
+            let proof_of = |of: &Plan| proof.clone().filter(|proof| proof.plan == of.digest());
+            let taken = report.take_in(&self.shared.topology, earlier, proof_of);
+            taken.map_err(|source| RunError::Fold { run: run.clone(), source })?;
+        }
         let next_sequence = earlier.last().map_or(0, |entry| entry.sequence + 1);
         let intents = earlier.iter().filter_map(|entry| {
             let Record::Intent { order, .. } = &entry.record else { return None };
@@ -215,6 +219,7 @@ impl Engine {
             events: Events::new(events, |events| Event::Missed { events }),
             report,
             began: Instant::now(),
+            began_unix_ms: unix_ms().max(earlier.last().map_or(0, |entry| entry.unix_ms)),
             started: BTreeMap::new(),
             ended: BTreeMap::new(),
             intents,

@@ -63,6 +63,15 @@ pub enum FoldError {
 /// # Errors
 /// [`FoldError`]; nothing was changed.
 pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError> {
+    fold_with(topology, entries, |_, _, _| {})
+}
+
+/// The same, and shows the state after each entry.
+pub(crate) fn fold_with(
+    topology: &Topology,
+    entries: &[Entry],
+    mut after: impl FnMut(Law<'_>, &RunState, &Entry),
+) -> Result<Folded, FoldError> {
     let first = entries.first().ok_or(FoldError::NoSuchRun)?;
     let Record::Opened { plan } = &first.record else { return Err(FoldError::NotOpened) };
     let mut plan = readable(topology, plan, first.sequence)?;
@@ -138,6 +147,7 @@ pub fn fold(topology: &Topology, entries: &[Entry]) -> Result<Folded, FoldError>
                 state.cursor.mode = Mode::Ended(*how);
             }
         }
+        after(Law::new(topology, &plan.facts), &state, entry);
     }
     state.mark_unknown();
     let epoch = entries.iter().map(|entry| entry.epoch).max().unwrap_or(first.epoch);

@@ -21,10 +21,11 @@ mod words;
 
 pub(crate) use decide::without_what_leaves;
 pub use decide::{Decision, Turn, decide, has_failed, newly_lost, refusal};
+pub(crate) use fold::fold_with;
 pub use fold::{FoldError, Folded, fold};
 pub use hands::{Hands, Paused};
-pub(crate) use run::GUARD_INTERVAL;
 pub use run::RunMachine;
+pub(crate) use run::{GUARD_INTERVAL, left_behind};
 pub use run_state::RunState;
 pub use targets::{Progress, Targets};
 pub(crate) use unread::unread;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::record::Request;
 
@@ -17,7 +17,7 @@ use crate::record::Request;
 ///     approved.map(ToString::to_string)
 /// }
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AskedFor {
@@ -28,7 +28,7 @@ pub struct AskedFor {
     /// What, as `pause` or `roll-back`.
     pub what: String,
     /// The step that it is about, as the plan's text counts it: `3.1`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
     /// Why it was refused; `null` where it was taken.
     pub refused: Option<String>,

@@ -1,18 +1,18 @@
-use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{AskedFor, Event};
-use crate::action::{CloneAction, Order, SiteAction};
-use crate::plan::{Degraded, Plan};
-use crate::record::{End, Entry, Evidence, OutcomeKind, Record, RunId};
+use super::{AskedFor, ChainedRecord};
+use crate::plan::{Degraded, DegradedWindow};
+use crate::record::{End, Evidence, OutcomeKind, RunId};
 use crate::safety::Proof;
-use crate::state::CloneStep;
-use crate::topology::{Name, Topology};
+use crate::state::Target;
 
-/// The evidence of a run.
+/// The evidence of a run: what [`wait`](crate::engine::RunHandle::wait) returns, or made of what the journal holds
+/// ([`from_entries`](Self::from_entries)). Rendered as text (`Display`), as JSON (serde, `schema/report.json`), as Markdown
+/// ([`to_markdown`](Self::to_markdown)) and, with the feature `html`, as a page (`to_html`).
+///
+/// All times in it are milliseconds from its first record on, by the clocks of the controllers' machines.
 ///
 /// # Examples
 ///
@@ -28,12 +28,14 @@ use crate::topology::{Name, Topology};
 ///     !report.open.is_empty() || matches!(report.end, End::NeedsOperator(_))
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RunReport {
     /// The run.
     pub run: RunId,
+    /// The cluster.
+    pub cluster: String,
     /// The procedure, as `patch`.
     pub procedure: String,
     /// What the members were to have, as text.
@@ -48,34 +50,47 @@ pub struct RunReport {
     pub replanned: Vec<Replan>,
     /// What was reached by other settings than when the plan was made, as `node esb1.host`.
     pub reached_otherwise: Vec<String>,
-    /// How it ended.
+    /// Whether it has ended. `false` only in a report that was made of the journal of a run that has not: a controller may be at
+    /// it, or it waits to be resumed.
+    pub ended: bool,
+    /// How it ended; of a run that has not, that nobody knows what is in flight.
     pub end: End,
     /// How it ended, for people.
     pub end_message: String,
     /// Loans that are still open; empty unless it needs an operator.
     pub open: Vec<String>,
     /// What the run leaves for an operator to do in his own time.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// The lowest serving capacity seen above what was required, in any pool; `None` when the cluster was never looked at.
+    /// The lowest serving capacity seen above what was required, in any pool; `None` when the cluster was never looked at. Looks are
+    /// not recorded: only those of the last controller are in the report, and none in one that was made of the journal.
     pub lowest_margin: Option<i64>,
-    /// The same for each pool.
+    /// The same for each pool, and its capacity over time.
     pub pools: Vec<PoolMargin>,
     /// How long each window lasted in which the database refused writes, no site served or consumers waited, of those that the plan
     /// declared.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<WindowUse>,
     /// What people asked of the run, and what it said to each, in that order: who approved, paused, skipped.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<AskedFor>,
+    /// The windows that the plan declared and whose use is not measured: what they allow is a risk, and mostly does not happen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmeasured_windows: Vec<DegradedWindow>,
+    /// What was lent in the run, in the order in which it was.
+    pub loans: Vec<LoanSpan>,
     /// Each step, in the order of their ends; those of earlier controllers, as the journal has them, among them.
     pub steps: Vec<StepTiming>,
+    /// When its first record was written, in milliseconds since 1970.
+    pub began_unix_ms: u64,
     /// Milliseconds from the first record to the last; over several controllers by their machines' clocks.
     pub took_ms: u64,
+    /// What was recorded, each with the hash that binds it to all before it: [`verify`](Self::verify) holds a journal against them.
+    pub records: Vec<ChainedRecord>,
 }
 
 /// A plan with which a run went on after the loss of a failure domain.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Replan {
@@ -88,7 +103,7 @@ pub struct Replan {
 }
 
 /// What a run has seen of one pool.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PoolMargin {
@@ -96,10 +111,40 @@ pub struct PoolMargin {
     pub pool: String,
     /// The lowest serving capacity seen above what was required.
     pub lowest: i64,
+    /// Its capacity over time: one entry for each change that a look of the guard has seen. Of a run with more than 4,096 changes,
+    /// of two neighbours the one with the lower margin.
+    pub capacity: Vec<Capacity>,
+}
+
+/// The serving capacity of a pool from a moment on, as the guard saw it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Capacity {
+    /// From when on.
+    pub at_ms: u64,
+    /// What serves, in the unit of the load; `None` while something could not be read.
+    pub serving: Option<u64>,
+    /// What was required.
+    pub required: u64,
+}
+
+/// Something that a run has changed for a time, and has to give back: a node out of traffic, a server that is stopped, a spare that
+/// runs, a file sync that is held.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct LoanSpan {
+    /// What, as text.
+    pub what: String,
+    /// Since when.
+    pub opened_ms: u64,
+    /// Until when; `None` while it is open.
+    pub repaid_ms: Option<u64>,
 }
 
 /// A window that a plan declared, and how much of it was used.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct WindowUse {
@@ -118,214 +163,88 @@ impl WindowUse {
     }
 }
 
+/// What a step acts on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Resource {
+    /// A node's server.
+    Server,
+    /// A node's traffic.
+    Traffic,
+    /// The work that a node pulls.
+    Work,
+    /// A node's shared files.
+    Files,
+    /// The shared database.
+    Database,
+    /// The route of a service.
+    Exposure,
+    /// A site.
+    Site,
+}
+
+impl Resource {
+    /// Names it, as its JSON does.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Traffic => "traffic",
+            Self::Work => "work",
+            Self::Files => "files",
+            Self::Database => "database",
+            Self::Exposure => "exposure",
+            Self::Site => "site",
+        }
+    }
+}
+
+impl From<Target> for Resource {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Server(_) => Self::Server,
+            Target::Traffic(_) => Self::Traffic,
+            Target::Work(_) => Self::Work,
+            Target::Files(_) => Self::Files,
+            Target::Database => Self::Database,
+            Target::Exposure => Self::Exposure,
+            Target::Site(_) => Self::Site,
+        }
+    }
+}
+
 /// One step of a run.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StepTiming {
     /// The node, `database` or `exposure`.
     pub target: String,
+    /// What of it was acted on.
+    pub resource: Resource,
     /// What was done.
     pub action: String,
+    /// Whether it belongs to a rollback or to the reaction to a loss.
+    pub compensating: bool,
     /// What came of it.
     pub outcome: OutcomeKind,
     /// What was seen.
     pub evidence: Evidence,
     /// The same for people.
     pub message: String,
-    /// Milliseconds from its intent to its outcome.
+    /// When its intent was recorded.
+    pub start_ms: u64,
+    /// Milliseconds from its intent to its outcome. Of steps that are known from the journal, to the record of its outcome, which may
+    /// be up to 250 ms later.
     pub took_ms: u64,
 }
 
-#[derive(Debug)]
-pub(crate) struct ReportBuilder {
-    report: RunReport,
-    /// How long the run had lasted when this controller took it over.
-    earlier: Duration,
-    /// The windows that are open, each with the time at which it began.
-    open_windows: Vec<(Degraded, u64)>,
-}
-
-impl ReportBuilder {
-    pub(crate) fn new(run: &RunId, plan: &Plan, proof: Option<Proof>, reached_otherwise: &[String]) -> Self {
-        Self {
-            report: RunReport {
-                run: run.clone(),
-                procedure: plan.procedure.clone(),
-                goal: plan.goal_message(),
-                plan: plan.digest().to_string(),
-                proof,
-                replanned: Vec::new(),
-                reached_otherwise: reached_otherwise.to_vec(),
-                end: End::AllOld,
-                end_message: String::new(),
-                open: Vec::new(),
-                notes: Vec::new(),
-                lowest_margin: None,
-                pools: Vec::new(),
-                windows: windows_of(plan),
-                requests: Vec::new(),
-                steps: Vec::new(),
-                took_ms: 0,
-            },
-            earlier: Duration::ZERO,
-            open_windows: Vec::new(),
-        }
+impl StepTiming {
+    /// Returns how many requests were cut by a step that took a node out of traffic; `None` of every other step.
+    pub fn cut_requests(&self) -> Option<u64> {
+        if let Evidence::OutOfTraffic { cut_requests, .. } = self.evidence { Some(cut_requests) } else { None }
     }
-
-    /// Takes in the steps that earlier controllers have recorded, which this one takes over now.
-    pub(crate) fn take_in(&mut self, topology: &Topology, entries: &[Entry]) {
-        let mut began: BTreeMap<Order, u64> = BTreeMap::new();
-        for entry in entries {
-            self.recorded(&entry.record, entry.unix_ms);
-            match &entry.record {
-                Record::Intent { order, .. } => {
-                    began.insert(*order, entry.unix_ms);
-                }
-                Record::Outcome { order, result, evidence } => {
-                    let took_ms = entry.unix_ms.saturating_sub(began.get(order).copied().unwrap_or(entry.unix_ms));
-                    self.report.steps.push(StepTiming {
-                        target: order.target_name(topology),
-                        action: order.name().into(),
-                        outcome: *result,
-                        evidence: evidence.clone(),
-                        message: evidence.to_string(),
-                        took_ms,
-                    });
-                }
-                // What was found again is the proof of the last plan.
-                Record::Replanned { plan } => {
-                    let last = self.report.plan == plan.digest().to_string();
-                    let proof = if last { self.report.proof.take() } else { None };
-                    self.replanned(plan, proof);
-                }
-                Record::Opened { .. }
-                | Record::TakenOver { .. }
-                | Record::Turned { .. }
-                | Record::DomainLost { .. }
-                | Record::Requested { .. }
-                | Record::ApprovalAsked { .. }
-                | Record::Continued { .. }
-                | Record::Closed { .. } => {}
-            }
-        }
-        if let Some(Record::Opened { plan }) = entries.first().map(|entry| &entry.record) {
-            (self.report.plan, self.report.goal) = (plan.digest().to_string(), plan.goal_message());
-        }
-        let (first, last) = (entries.first(), entries.last());
-        let lasted = first.zip(last).map_or(0, |(first, last)| last.unix_ms.saturating_sub(first.unix_ms));
-        self.earlier = Duration::from_millis(lasted);
-    }
-
-    /// Notes when a record was written, of those that begin or end a window, and what people asked.
-    pub(crate) fn recorded(&mut self, record: &Record, unix_ms: u64) {
-        match record {
-            // A plan that leaves a window in which no site serves begins in it.
-            Record::Opened { .. } => self.begin_window(Degraded::NoSite, unix_ms),
-            Record::Intent { order: Order::Clone(CloneAction(CloneStep::Freeze)), .. } => {
-                self.begin_window(Degraded::WritesRefused, unix_ms);
-            }
-            Record::Intent { order: Order::Site(SiteAction::Hold { .. }), .. } => {
-                self.begin_window(Degraded::ConsumersWait, unix_ms);
-            }
-            Record::Outcome {
-                order:
-                    Order::Clone(CloneAction(CloneStep::Thaw | CloneStep::Open)) | Order::Site(SiteAction::Open { .. }),
-                result: OutcomeKind::Done,
-                ..
-            }
-            | Record::Closed { .. } => self.end_windows(unix_ms),
-            Record::Requested { request, refused, .. } => {
-                self.report.requests.push(AskedFor::new(request, refused.as_deref()));
-            }
-            Record::ApprovalAsked { .. }
-            | Record::Continued { .. }
-            | Record::TakenOver { .. }
-            | Record::Turned { .. }
-            | Record::Intent { .. }
-            | Record::Outcome { .. }
-            | Record::DomainLost { .. }
-            | Record::Replanned { .. } => {}
-        }
-    }
-
-    fn begin_window(&mut self, what: Degraded, unix_ms: u64) {
-        let is_declared = self.report.windows.iter().any(|window| window.what == what);
-        if is_declared && !self.open_windows.iter().any(|(known, _)| *known == what) {
-            self.open_windows.push((what, unix_ms));
-        }
-    }
-
-    fn end_windows(&mut self, unix_ms: u64) {
-        for (what, since) in self.open_windows.drain(..) {
-            if let Some(window) = self.report.windows.iter_mut().find(|window| window.what == what) {
-                window.used_ms = window.used_ms.saturating_add(unix_ms.saturating_sub(since));
-            }
-        }
-    }
-
-    /// Notes that the run goes on with another plan.
-    pub(crate) fn replanned(&mut self, plan: &Plan, proof: Option<Proof>) {
-        self.report.replanned.push(Replan { plan: plan.digest().to_string(), back: plan.goes_back(), proof });
-    }
-
-    /// Notes each pool's margin, and returns the lowest.
-    pub(crate) fn margins<'a>(&mut self, margins: impl Iterator<Item = (&'a Name, i64)>) -> Option<i64> {
-        let mut lowest: Option<i64> = None;
-        for (pool, margin) in margins {
-            lowest = Some(lowest.map_or(margin, |least| least.min(margin)));
-            match self.report.pools.iter_mut().find(|known| known.pool == pool.as_str()) {
-                Some(known) => known.lowest = known.lowest.min(margin),
-                None => self.report.pools.push(PoolMargin { pool: pool.to_string(), lowest: margin }),
-            }
-        }
-        let least = self.report.lowest_margin.into_iter().chain(lowest).min();
-        self.report.lowest_margin = least;
-        lowest
-    }
-
-    pub(crate) fn event(&mut self, event: &Event) {
-        if let Event::BalancerGone { balancer } = event {
-            self.report.notes.push(format!("the process of balancer {balancer} was gone: find out why"));
-        }
-        if let Event::StepEnded { target, action, outcome, evidence, message, took_ms } = event {
-            self.report.steps.push(StepTiming {
-                target: target.clone(),
-                action: action.clone(),
-                outcome: *outcome,
-                evidence: evidence.clone(),
-                message: message.clone(),
-                took_ms: *took_ms,
-            });
-        }
-    }
-
-    pub(crate) fn finish(
-        mut self,
-        end: End,
-        message: String,
-        (open, notes): (Vec<String>, Vec<String>),
-        took: Duration,
-    ) -> RunReport {
-        self.report.notes.extend(notes);
-        self.report.end = end;
-        self.report.end_message = message;
-        self.report.open = open;
-        let took = self.earlier.saturating_add(took);
-        self.report.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.report
-    }
-}
-
-/// Lists the windows of a plan whose use is measured.
-fn windows_of(plan: &Plan) -> Vec<WindowUse> {
-    let is_measured = |what: Degraded| match what {
-        Degraded::WritesRefused | Degraded::NoSite | Degraded::ConsumersWait => true,
-        Degraded::ReloadExposure | Degraded::OneMoreFailure | Degraded::PulledWork => false,
-    };
-    let measured = plan.windows.iter().filter(|window| is_measured(window.what));
-    let at_most = |at_most: Duration| u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX);
-    measured.map(|window| WindowUse { what: window.what, at_most_ms: at_most(window.at_most), used_ms: 0 }).collect()
 }
 
 impl fmt::Display for RunReport {

@@ -293,6 +293,9 @@ fn described(entries: &[Entry]) -> Vec<String> {
         | Record::Intent { .. }
         | Record::Outcome { .. }
         | Record::DomainLost { .. }
+        | Record::Requested { .. }
+        | Record::ApprovalAsked { .. }
+        | Record::Continued { .. }
         | Record::Replanned { .. } => None,
     });
     match closed {

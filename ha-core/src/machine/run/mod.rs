@@ -19,7 +19,7 @@ use crate::action::{Action, At, Order, ServerAction, TrafficAction};
 use crate::law::Law;
 use crate::plan::{Degraded, Plan};
 use crate::record::{Cursor, End, Evidence, Mode, OutcomeKind, Record, Why};
-use crate::state::{CloneFacts, CloneStage, Target};
+use crate::state::{CloneFacts, CloneStage, ClusterState, Target};
 use crate::topology::{NodeIx, PoolIx, Topology};
 
 /// Runs one plan: the decision core with tickets, deadlines and the order of records around it. Sans I/O.
@@ -135,16 +135,7 @@ impl RunMachine {
 
     /// Lists what the run leaves for an operator to do in his own time, for people.
     pub fn left_behind(&self) -> Vec<String> {
-        let clone = self.plan.facts.clone.as_ref().filter(|clone| clone.release.is_some());
-        let opened = clone.filter(|_| self.run.cluster.copies.clone == CloneStage::Open);
-        let note = |clone: &CloneFacts| {
-            format!(
-                "the database is {} now: once this run has ended, set url of [database] to it, and remove clone_url; the one before \
-                 it is kept and refuses writes, drop it when it is not needed any more",
-                clone.url
-            )
-        };
-        opened.map(note).into_iter().collect()
+        left_behind(&self.plan, &self.run.cluster)
     }
 
     /// Lists the orders of which nobody knows whether they happened, for people.
@@ -453,15 +444,29 @@ impl RunMachine {
         Ticket(self.next_ticket)
     }
 
-    /// Lists how far each pool's serving capacity is above what is required now; nothing while something cannot be read.
-    pub fn margins(&self) -> impl Iterator<Item = (PoolIx, i128)> {
+    /// Lists for each pool what serves now and what is required; nothing while something cannot be read.
+    pub fn capacities(&self) -> impl Iterator<Item = (PoolIx, u64, u64)> {
         let read = self.unread_since.is_none();
         let lost = !self.run.cluster.lost().is_empty();
         self.topology.pools().filter(move |_| read).map(move |(index, pool)| {
             let required = if lost { pool.required_after_loss() } else { pool.required_now() };
-            (index, i128::from(self.law().capacity(&self.run.cluster, index)) - i128::from(required))
+            (index, self.law().capacity(&self.run.cluster, index), required)
         })
     }
+}
+
+/// Lists what a run of this plan that left the cluster so leaves for an operator to do in his own time, for people.
+pub(crate) fn left_behind(plan: &Plan, cluster: &ClusterState) -> Vec<String> {
+    let clone = plan.facts.clone.as_ref().filter(|clone| clone.release.is_some());
+    let opened = clone.filter(|_| cluster.copies.clone == CloneStage::Open);
+    let note = |clone: &CloneFacts| {
+        format!(
+            "the database is {} now: once this run has ended, set url of [database] to it, and remove clone_url; the one before \
+             it is kept and refuses writes, drop it when it is not needed any more",
+            clone.url
+        )
+    };
+    opened.map(note).into_iter().collect()
 }
 
 fn is_reassert(decision: Decision) -> bool {

@@ -24,5 +24,5 @@ pub use ledger::{LedgerLine, ledger_begins, read_ledger};
 pub use request_log::RequestLog;
 pub use running::RunningLoad;
 pub use saturate::Saturate;
-pub use tally::{FailureKind, LoadReport, Snapshot};
+pub use tally::{Bucket, FailureKind, LoadReport, Series, Snapshot};
 pub use untested::untested_answers;

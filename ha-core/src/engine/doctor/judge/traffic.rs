@@ -13,6 +13,7 @@ pub(super) fn drained(seen: &Seen<'_>) -> Verdict {
                 Traffic::Out => "it is in maintenance, and should be in traffic at rest",
                 Traffic::Draining { in_flight: true } => "it is held out, with requests in flight",
                 Traffic::Draining { in_flight: false } => "it is held out of traffic, and should be in at rest",
+                Traffic::Gone => "its balancer is gone: no process is there",
                 Traffic::In | Traffic::Backup | Traffic::Down | Traffic::Unknown => continue,
             };
             let fix = if runs.is_empty() {
