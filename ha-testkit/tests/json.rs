@@ -10,6 +10,7 @@ use ha_core::plan::{CarriesOn, Draft, Plan};
 use ha_core::record::{End, Evidence, OutcomeKind, Why};
 use ha_core::report::{Event, RunReport};
 use ha_core::state::{Copies, Generation, Route, Schema, Site, Sync, Work};
+use ha_core::topology::{ApprovalPoint, OnNoApproval};
 use ha_testkit::world::{Shape, World};
 use serde_json::{Map, Value, json, to_value};
 
@@ -81,6 +82,30 @@ fn every_event() -> Vec<Event> {
         Event::DomainLost { domain: text() },
         Event::Replanned { plan: text(), back: false, text: text() },
         Event::Interrupted { reason: text(), open: vec![text()], unknown: Vec::new() },
+        Event::Requested {
+            by: "anna".into(),
+            reason: "ticket 4711".into(),
+            what: "approve".into(),
+            step: Some("3.1".into()),
+            refused: None,
+        },
+        Event::Requested {
+            by: "anna".into(),
+            reason: String::new(),
+            what: "pause".into(),
+            step: None,
+            refused: Some("the end of the pause is past".into()),
+        },
+        Event::ApprovalAsked {
+            point: ApprovalPoint::PointOfNoReturn,
+            step: "3.1".into(),
+            plan: "0a".into(),
+            fingerprint: "0b".into(),
+            differs: vec!["now: esb1: the server is sick".into()],
+            until_unix_ms: 1,
+            then: OnNoApproval::RollBack,
+        },
+        Event::Continued { message: "a window is used up".into() },
         Event::Missed { events: 3 },
     ];
     ended.chain(others).chain(closed).collect()

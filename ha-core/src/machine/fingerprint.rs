@@ -44,7 +44,9 @@ pub(super) fn facts(topology: &Topology, plan: &Plan, state: &ClusterState) -> V
         for (member, port, balancer) in topology.memberships(index) {
             let traffic = match state.member(member).traffic {
                 Traffic::Draining { .. } => "Draining".into(),
-                traffic => format!("{traffic:?}"),
+                traffic @ (Traffic::Out | Traffic::Backup | Traffic::In | Traffic::Unknown | Traffic::Down) => {
+                    format!("{traffic:?}")
+                }
             };
             let (balancer, pool) = (&topology.balancer(balancer).name, &topology.pool(port.pool).name);
             lines.push(format!("{name}: {traffic} on {balancer} in pool {pool}"));
