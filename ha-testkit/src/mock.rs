@@ -8,8 +8,8 @@ use async_trait::async_trait;
 // mockall's own code has a name `Expectations`.
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, Expectations as Expected, ExposeRoute,
-    Exposure, HideRoute, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, ObserveExposure,
-    Quiescence, RouteOn, SetAdmin, SetWeight, StepError,
+    Exposure, HideRoute, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer,
+    ObserveExposure, Quiescence, RouteOn, SetAdmin, SetWeight, StepError,
 };
 use ha_core::state::{LeaseEpoch, RouteKey};
 use ha_core::topology::Name;
@@ -26,6 +26,7 @@ mockall::mock! {
         async fn look(&self, member: &MemberRef) -> Result<MemberSnapshot, StepError>;
         async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError>;
         async fn config_findings(&self, expect: &Expected) -> Result<Vec<ConfigFinding>, StepError>;
+        async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError>;
         async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError>;
     }
 

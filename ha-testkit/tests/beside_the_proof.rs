@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::engine::RunError;
-use ha_core::journal::{Lease, LeaseError, MemoryStore};
+use ha_core::journal::{Lease, LeaseError, LeaseHolder, MemoryStore, ObserveLease};
 use ha_core::record::End;
 use ha_core::report::Event;
 use ha_core::state::LeaseEpoch;
@@ -20,6 +20,13 @@ use tokio::time::{Instant, sleep};
 struct Unrenewed {
     store: Arc<MemoryStore>,
     from: Instant,
+}
+
+#[async_trait]
+impl ObserveLease for Unrenewed {
+    async fn holder(&self, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError> {
+        self.store.holder(cluster).await
+    }
 }
 
 #[async_trait]

@@ -15,7 +15,7 @@ use ha_core::backend::{
     Applied, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, SetAdmin, StepError,
 };
 use ha_core::engine::{Engine, MonitorEvent, MonitorPolicy};
-use ha_core::journal::{Lease, LeaseError, MemoryStore};
+use ha_core::journal::{Lease, LeaseError, LeaseHolder, MemoryStore, ObserveLease};
 use ha_core::procedure::Planned;
 use ha_core::record::End;
 use ha_core::report::RunReport;
@@ -154,7 +154,7 @@ fn reached(call: &'static str) {
 struct Loud(FakeBalancer);
 
 ha_core::forward! {
-    impl ObserveBalancer for Loud, |this| this.0 => capabilities, identify, config_findings, quiescence;
+    impl ObserveBalancer for Loud, |this| this.0 => capabilities, identify, config_findings, check_of, quiescence;
 
     async fn members(&self, pool: &Name) -> Result<Vec<(Name, Member)>, StepError> {
         reached("members");
@@ -186,6 +186,13 @@ ha_core::forward! {
 struct LoudLease {
     store: Arc<MemoryStore>,
     sticks: bool,
+}
+
+#[async_trait]
+impl ObserveLease for LoudLease {
+    async fn holder(&self, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError> {
+        self.store.holder(cluster).await
+    }
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, Counters, ErrorKind, Expectations,
-    Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin,
+    Health, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin,
     SetWeight, StepError, Weight, look_by_parts,
 };
 use ha_core::state::{LeaseEpoch, MemberKind};
@@ -147,6 +147,10 @@ impl ObserveBalancer for TableBalancer {
 
     async fn config_findings(&self, _expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         Ok(Vec::new())
+    }
+
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        self.read("check of", member).map(|_| MemberCheck::None)
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

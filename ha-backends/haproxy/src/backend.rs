@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use ha_core::backend::{
     AddMember, Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations,
-    Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence, SetAdmin,
-    SetWeight, StepError, Weight,
+    Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, Membership, ObserveBalancer, Quiescence,
+    SetAdmin, SetWeight, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span_of_instance;
@@ -303,6 +303,10 @@ impl ObserveBalancer for HaProxy {
             Ok(linted.findings.into_iter().chain(running).collect())
         };
         answer.instrument(self.call("config_findings", &expect.pool)).await
+    }
+
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        self.declared.check_of(member).instrument(self.call("check_of", member)).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ha_core::backend::{ConfigFinding, ErrorKind, Expectations, StepError};
+use ha_core::backend::{ConfigFinding, ErrorKind, Expectations, MemberCheck, MemberRef, StepError};
 use ha_core::topology::{Name, Permille};
 
 use crate::config::HaProxyConfig;
 use crate::left_out::RULE;
-use crate::lint::{LintExpectations, PoolFacts, Severity, Warning, lint, pool_facts};
+use crate::lint::{LintExpectations, PoolFacts, Severity, Warning, lint, member_check, pool_facts};
 use crate::sources::Sources;
 
 /// A server of another backend: the section and the keyword under which the lint tells it.
@@ -98,15 +98,26 @@ impl Declared {
             let (file, line) = sources.place(warning.line);
             warning.line = line;
             let message = format!("{file}: {warning}");
-            if warning.severity == Severity::Danger {
-                ConfigFinding::danger(message)
-            } else {
-                ConfigFinding::advice(message)
-            }
+            let found = match warning.severity {
+                Severity::Danger => ConfigFinding::danger(message),
+                Severity::Advice => ConfigFinding::advice(message),
+            };
+            found.with_rule(warning.rule)
         };
         let findings = warnings.into_iter().map(finding).collect();
         let facts = pool_facts(&sources.text, expect.pool.as_str());
         Ok(Linted { findings, left_out, facts: facts.map(|facts| (sources.names(), facts)) })
+    }
+
+    /// Reads how a server is checked. The socket shows the port of a check, and not what it asks.
+    pub(crate) async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        let error = |kind, why: String| StepError::new(kind, "check_of", member.to_string()).with_context(why);
+        let Some(sources) = self.sources("check_of").await? else {
+            let why = "only its configuration says how it checks: name that as config_file".into();
+            return Err(error(ErrorKind::Unsupported, why).without_effect());
+        };
+        let missing = || error(ErrorKind::NotFound, format!("{} has no such server", sources.names())).without_effect();
+        member_check(&sources.text, member.pool.as_str(), member.member.as_str()).ok_or_else(missing)
     }
 
     async fn sources(&self, operation: &'static str) -> Result<Option<Sources>, StepError> {

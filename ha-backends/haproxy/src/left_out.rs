@@ -1,6 +1,8 @@
 //! Servers of other backends that are, or may be, the same servers as the members of a pool: whoever drains the pool does not
 //! drain those, and what they carry is lost with the server.
 
+use ha_core::backend::ConfigFinding;
+
 /// Why a server of another backend may be a member of the pool.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Same {
@@ -35,7 +37,7 @@ impl Same {
     }
 }
 
-pub(crate) const RULE: &str = "left-out";
+pub(crate) const RULE: &str = ConfigFinding::LEFT_OUT;
 pub(crate) const FIX: &str =
     "declare it as a [[pool]] of the node, or accept = [\"left-out\"] where it carries nothing";
 

@@ -53,7 +53,8 @@ fn left_out(states: &[ServerState], expect: &Expectations, reported: &[LeftOut])
         let (found, member) = same(Known { name: &state.name, address: &written(state) }, &members)?;
         let (fix, rule) = (left_out::FIX, left_out::RULE);
         let message = format!("backend {}: {}; {fix} [{rule}]", state.backend, found.message(&state.name, member));
-        Some(if found.is_danger() { ConfigFinding::danger(message) } else { ConfigFinding::advice(message) })
+        let finding = if found.is_danger() { ConfigFinding::danger(message) } else { ConfigFinding::advice(message) };
+        Some(finding.with_rule(rule))
     };
     others.filter_map(finding).collect()
 }
@@ -73,7 +74,8 @@ fn twice(own: &[&ServerState]) -> Vec<ConfigFinding> {
                 "backend {}: servers {} and {} are both {address}: one server entered twice; enter it once, or put one entry \
                  into maintenance [{TWICE}]",
                 state.backend, first.name, state.name
-            )));
+            ))
+            .with_rule(TWICE));
         }
     }
     found

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Instance,
-    LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
-    look_by_parts,
+    LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight,
+    StepError, look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span_of_instance;
@@ -176,6 +176,18 @@ impl ObserveBalancer for LocalBalancer {
 
     async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         async { Ok(Vec::new()) }.instrument(self.call("config_findings", &expect.pool)).await
+    }
+
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        async {
+            let request = Request::CheckOf { pool: member.pool.to_string(), member: member.member.to_string() };
+            match self.ask("check_of", member.to_string(), request).await? {
+                Reply::CheckOf(check) => Ok(check),
+                _ => Err(unexpected("check_of", member.to_string(), false)),
+            }
+        }
+        .instrument(self.call("check_of", member))
+        .await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

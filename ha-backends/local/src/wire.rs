@@ -1,4 +1,4 @@
-use ha_core::backend::{Admin, Applied, Consumers, ErrorKind, Instance, Member, Quiescence, Weight};
+use ha_core::backend::{Admin, Applied, Consumers, ErrorKind, Instance, Member, MemberCheck, Quiescence, Weight};
 use ha_core::state::RouteKey;
 use ha_core::topology::Name;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ pub(crate) enum Request {
     Identify,
     Member { pool: String, member: String },
     Members { pool: String },
+    CheckOf { pool: String, member: String },
     Quiescence { pool: String, member: String },
     SetAdmin { pool: String, member: String, admin: Admin, epoch: u64 },
     SetWeight { pool: String, member: String, weight: Weight, epoch: u64 },
@@ -45,6 +46,7 @@ impl Request {
             Self::Identify
             | Self::Member { .. }
             | Self::Members { .. }
+            | Self::CheckOf { .. }
             | Self::Quiescence { .. }
             | Self::Route { .. }
             | Self::Led => None,
@@ -63,6 +65,7 @@ pub(crate) enum Reply {
     Instance(Instance),
     Member(Member),
     Members(Vec<(Name, Member)>),
+    CheckOf(MemberCheck),
     Quiescence(Quiescence),
     Applied(Applied),
     Route {

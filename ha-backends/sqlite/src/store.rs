@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError, check_next, cluster_of};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, LeaseHolder, ObserveLease, check_next, cluster_of};
 use ha_core::record::{Entry, RECORD_FORMAT, Record, RunId};
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span;
@@ -134,6 +134,20 @@ impl Journal for SqliteStore {
             .unwrap_or_else(|error| Err(broken(error)))
         }
         .instrument(call_span(NAME, "open_runs", cluster))
+        .await
+    }
+}
+
+#[async_trait]
+impl ObserveLease for SqliteStore {
+    async fn holder(&self, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError> {
+        async {
+            let cluster = cluster.to_string();
+            self.with(move |inner| holder(&inner.connection, &cluster))
+                .await
+                .unwrap_or_else(|error| Err(lease_broken(error)))
+        }
+        .instrument(call_span(NAME, "holder", cluster))
         .await
     }
 }
@@ -281,12 +295,7 @@ fn read(connection: &Connection, run: &RunId) -> Result<Vec<Entry>, JournalError
 
 fn acquire(connection: &mut Connection, cluster: &str, owner: &str, ttl: Duration) -> Result<LeaseEpoch, LeaseError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(lease_broken)?;
-    let held: Option<(i64, String, i64)> = transaction
-        .query_row("SELECT epoch, owner, until_ms FROM leases WHERE cluster = ?1", [cluster], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()
-        .map_err(lease_broken)?;
+    let held = held(&transaction, cluster)?;
     let (now, this) = (unix_ms(), Holder::this());
     if let Some((epoch, owner, until)) = &held
         && *until > now
@@ -313,16 +322,36 @@ fn acquire(connection: &mut Connection, cluster: &str, owner: &str, ttl: Duratio
     Ok(LeaseEpoch::new(unsigned(epoch)))
 }
 
+/// Reads epoch, owner and end of the last lease of a cluster.
+fn held(connection: &Connection, cluster: &str) -> Result<Option<(i64, String, i64)>, LeaseError> {
+    connection
+        .query_row("SELECT epoch, owner, until_ms FROM leases WHERE cluster = ?1", [cluster], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()
+        .map_err(lease_broken)
+}
+
+fn holder(connection: &Connection, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError> {
+    let now = unix_ms();
+    let Some((epoch, owner, until)) = held(connection, cluster)?.filter(|(.., until)| *until > now) else {
+        return Ok(None);
+    };
+    let has_ended = has_ended(connection, cluster, epoch, Holder::this().as_ref())?;
+    let (epoch, left) = (LeaseEpoch::new(unsigned(epoch)), Duration::from_millis(unsigned(until - now)));
+    Ok(Some(LeaseHolder::new(owner, epoch, left).with_ended(has_ended)))
+}
+
 /// Tells whether the process that took the lease at this epoch has ended for certain.
 fn has_ended(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     cluster: &str,
     epoch: i64,
     observer: Option<&Holder>,
 ) -> Result<bool, LeaseError> {
     let select = "SELECT holder FROM lease_holders WHERE cluster = ?1 AND epoch = ?2";
     let text: Option<String> =
-        transaction.query_row(select, params![cluster, epoch], |row| row.get(0)).optional().map_err(lease_broken)?;
+        connection.query_row(select, params![cluster, epoch], |row| row.get(0)).optional().map_err(lease_broken)?;
     let holder = text.as_deref().and_then(Holder::parse);
     Ok(holder.zip(observer).is_some_and(|(holder, observer)| holder.has_ended(observer)))
 }

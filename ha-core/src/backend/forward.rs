@@ -34,7 +34,7 @@ macro_rules! forward {
 #[macro_export]
 macro_rules! __forward {
     (impl $generics:tt ObserveBalancer for $wrapper:ty, |$this:ident| $inner:expr $(;)?) => {
-        $crate::__forward! { @method [ObserveBalancer $generics [$wrapper] $this [$inner]] [] capabilities identify member look members config_findings quiescence }
+        $crate::__forward! { @method [ObserveBalancer $generics [$wrapper] $this [$inner]] [] capabilities identify member look members config_findings check_of quiescence }
     };
     (impl $generics:tt LoadBalancer for $wrapper:ty, |$this:ident| $inner:expr $(;)?) => {
         $crate::__forward! { @method [LoadBalancer $generics [$wrapper] $this [$inner]] [] set_admin set_weight close_sessions }
@@ -68,6 +68,10 @@ macro_rules! __forward {
     (@method [ObserveBalancer $($of:tt)*] $done:tt config_findings $($rest:ident)*) => {
         $crate::__forward! { @done [ObserveBalancer $($of)*] $done
             [async fn config_findings(expect: &$crate::backend::Expectations) -> Result<Vec<$crate::backend::ConfigFinding>, $crate::backend::StepError>] $($rest)* }
+    };
+    (@method [ObserveBalancer $($of:tt)*] $done:tt check_of $($rest:ident)*) => {
+        $crate::__forward! { @done [ObserveBalancer $($of)*] $done
+            [async fn check_of(member: &$crate::backend::MemberRef) -> Result<$crate::backend::MemberCheck, $crate::backend::StepError>] $($rest)* }
     };
     (@method [ObserveBalancer $($of:tt)*] $done:tt quiescence $($rest:ident)*) => {
         $crate::__forward! { @done [ObserveBalancer $($of)*] $done

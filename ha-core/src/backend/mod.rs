@@ -27,8 +27,8 @@ mod workload;
 pub use artifact::{ArtifactStore, Kept, ObserveArtifactStore, PruneArtifacts, PutArtifact};
 pub use balancer::{
     AddMember, Admin, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, Counters, CutConsent,
-    Expectations, Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, Membership, ObserveBalancer,
-    Quiescence, SetAdmin, SetWeight, Weight, look_by_parts,
+    Expectations, Health, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, Membership,
+    ObserveBalancer, Quiescence, SetAdmin, SetWeight, Weight, look_by_parts,
 };
 pub use clone::{CloneDatabase, Cloned, TakeCloneStep};
 pub use database::{ContractPermit, Database, Migrate, ObserveDatabase};

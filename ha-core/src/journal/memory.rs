@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Journal, JournalError, Lease, LeaseError, check_next, cluster_of, is_open};
+use super::{Journal, JournalError, Lease, LeaseError, LeaseHolder, ObserveLease, check_next, cluster_of, is_open};
 use crate::record::{Entry, RunId};
 use crate::state::LeaseEpoch;
 
@@ -90,6 +90,17 @@ impl Journal for MemoryStore {
             of_cluster && is_open(entries.iter())
         };
         Ok(inner.order.iter().filter(is_wanted).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl ObserveLease for MemoryStore {
+    async fn holder(&self, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError> {
+        let now = (self.clock)();
+        let inner = self.lock();
+        let held = inner.leases.get(cluster).and_then(|held| Some((held, held.until?)));
+        let held = held.filter(|(_, until)| *until > now);
+        Ok(held.map(|(held, until)| LeaseHolder::new(&held.owner, held.epoch, until - now)))
     }
 }
 

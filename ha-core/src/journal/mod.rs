@@ -155,6 +155,72 @@ pub fn check_next(run: &RunId, last: Option<(u64, LeaseEpoch)>, entries: &[Entry
     Ok(())
 }
 
+/// Who holds a lease.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::journal::LeaseHolder;
+/// use ha_core::state::LeaseEpoch;
+///
+/// let holder = LeaseHolder::new("deploy-1", LeaseEpoch::new(7), Duration::from_secs(4));
+/// assert!(!holder.has_ended);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LeaseHolder {
+    /// The controller.
+    pub owner: String,
+    /// Its epoch.
+    pub epoch: LeaseEpoch,
+    /// How long the lease lasts unless it is renewed.
+    pub left: Duration,
+    /// Whether the store knows for certain that the controller's process has ended. The next one gets the lease at once then.
+    pub has_ended: bool,
+}
+
+impl LeaseHolder {
+    /// Describes a holder whose process may live.
+    pub fn new(owner: impl Into<String>, epoch: LeaseEpoch, left: Duration) -> Self {
+        Self { owner: owner.into(), epoch, left, has_ended: false }
+    }
+
+    /// Says whether its process has ended for certain.
+    #[must_use]
+    pub fn with_ended(mut self, has_ended: bool) -> Self {
+        self.has_ended = has_ended;
+        self
+    }
+}
+
+/// Reads who may act.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ha_core::journal::{Lease, MemoryStore, ObserveLease};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let store = MemoryStore::new();
+/// assert_eq!(store.holder("orders").await?, None);
+/// store.acquire("orders", "deploy-1", Duration::from_secs(30)).await?;
+/// assert!(store.holder("orders").await?.is_some_and(|holder| holder.owner == "deploy-1"));
+/// # Ok::<(), ha_core::journal::LeaseError>(())
+/// # }).unwrap();
+/// ```
+#[async_trait]
+pub trait ObserveLease: Debug + Send + Sync + 'static {
+    /// Reads who holds the lease of `cluster`; `None` where it was given back, has run out, or was never taken.
+    ///
+    /// # Errors
+    /// [`LeaseError::Broken`].
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn holder(&self, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError>;
+}
+
 /// Says who may act: one holder at a time, each with a higher epoch than all before.
 ///
 /// # Examples
@@ -173,7 +239,7 @@ pub fn check_next(run: &RunId, last: Option<(u64, LeaseEpoch)>, entries: &[Entry
 /// # }).unwrap();
 /// ```
 #[async_trait]
-pub trait Lease: Debug + Send + Sync + 'static {
+pub trait Lease: ObserveLease {
     /// Takes the lease of `cluster` for `ttl`, with an epoch higher than any before.
     ///
     /// # Errors

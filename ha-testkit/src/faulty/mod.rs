@@ -15,7 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Instance,
-    LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight, StepError,
+    LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin, SetWeight,
+    StepError,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -35,6 +36,8 @@ pub enum BalancerCall {
     Members,
     /// `config_findings`.
     ConfigFindings,
+    /// [`ObserveBalancer::check_of`].
+    CheckOf,
     /// `quiescence`.
     Quiescence,
     /// `set_admin`.
@@ -201,6 +204,7 @@ fn named(call: BalancerCall) -> (&'static str, bool) {
         BalancerCall::Look => ("look", true),
         BalancerCall::Members => ("members", true),
         BalancerCall::ConfigFindings => ("config_findings", true),
+        BalancerCall::CheckOf => ("check_of", true),
         BalancerCall::Quiescence => ("quiescence", true),
         BalancerCall::SetAdmin => ("set_admin", false),
         BalancerCall::SetWeight => ("set_weight", false),
@@ -233,6 +237,10 @@ impl<B: ObserveBalancer> ObserveBalancer for FaultyBalancer<B> {
 
     async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         self.through(BalancerCall::ConfigFindings, expect.pool.to_string(), self.inner.config_findings(expect)).await
+    }
+
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        self.through(BalancerCall::CheckOf, member.to_string(), self.inner.check_of(member)).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, Counters, ErrorKind, Expectations,
-    Health, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence, SetAdmin,
-    SetWeight, StepError, look_by_parts,
+    Health, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence,
+    SetAdmin, SetWeight, StepError, look_by_parts,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -175,7 +175,17 @@ impl ObserveBalancer for FakeBalancer {
 
     async fn config_findings(&self, _expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         self.world.balancer_answers(&self.name, "config_findings")?;
-        Ok(Vec::new())
+        Ok(self.world.lock().health.config_findings.get(&self.name).cloned().unwrap_or_default())
+    }
+
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        self.world.balancer_answers(&self.name, "check_of")?;
+        let node = self.with_member("check_of", member, |fake| fake.node.clone())?;
+        self.world
+            .lock()
+            .health
+            .check(&self.name, &node)
+            .ok_or_else(|| StepError::new(ErrorKind::Unsupported, "check_of", member.to_string()).without_effect())
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

@@ -17,6 +17,7 @@ use super::clone::{FakeCopies, FakeTable};
 use super::controller::ReachedStore;
 use super::database::FakeScripts;
 use super::exposure::Routes;
+use super::health::Health;
 use super::model::{FakeNode, Inner, Life, Members, members_of_pool, runs_at_rest};
 use super::site::Sites;
 use super::{
@@ -80,6 +81,7 @@ impl World {
             routes: BTreeMap::new(),
             artifacts: Artifacts::of(&topology),
             sites: Sites::of(&topology),
+            health: Health::default(),
             deployed: Vec::new(),
         };
         let now = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::action::Order;
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, LeaseHolder, MemoryStore, ObserveLease};
 use ha_core::record::{Entry, Record, RunId};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Topology;
@@ -193,6 +193,13 @@ impl Journal for ReachedStore {
 
     async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
         self.store.open_runs(cluster).await
+    }
+}
+
+#[async_trait]
+impl ObserveLease for ReachedStore {
+    async fn holder(&self, cluster: &str) -> Result<Option<LeaseHolder>, LeaseError> {
+        self.store.holder(cluster).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ha_core::backend::{Admin, Effect, ErrorKind, StepError};
-use ha_core::state::{Generation, MemberKind};
+use ha_core::state::{Generation, MemberKind, WriterEpoch};
 use ha_core::topology::Role;
 use tokio::time::{Instant, sleep};
 
@@ -277,6 +277,11 @@ impl World {
     /// Lets somebody put another set of shared files on a node by hand.
     pub fn put_files(&self, node: &str, sequence: u64) {
         self.change(node, |node| node.generation = Some(Generation::new(sequence, format!("g{sequence}"))));
+    }
+
+    /// Lets somebody make a node a writer of shared files by hand, whoever else is one.
+    pub fn make_writer(&self, node: &str) {
+        self.change(node, |node| node.writer = WriterEpoch::new(1));
     }
 
     /// Lets the supervisor of a node's server kill it so long after it was asked to stop.

@@ -83,7 +83,8 @@ impl ObserveHost for FakeHost {
     }
 
     async fn identify(&self) -> Result<HostIdentity, StepError> {
-        self.with("identify", |_| HostIdentity::new(self.node.as_str(), "1").with_clock_ahead_ms(0)).await
+        self.with("identify", |_| ()).await?;
+        Ok(self.world.lock().health.identity(&self.node))
     }
 
     async fn process(&self) -> Result<ServerProcess, StepError> {
@@ -127,6 +128,9 @@ impl ObserveHost for FakeHost {
     async fn ask(&self, command: RunCommand) -> Result<Ran, StepError> {
         let program = command.argv.first().cloned().unwrap_or_default();
         self.with("ask", |_| ()).await?;
+        if let Some(answer) = self.world.lock().health.answer(&self.node, &command) {
+            return Ok(answer);
+        }
         let missing = StepError::new(ErrorKind::NotFound, "ask", self.node.as_str()).without_effect();
         Err(missing.with_context(format!("a simulated host has no program {program}")))
     }

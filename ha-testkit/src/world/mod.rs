@@ -30,6 +30,7 @@ mod controller;
 pub(crate) mod database;
 mod exposure;
 mod fault;
+mod health;
 mod host;
 mod membership;
 pub(crate) mod model;

@@ -11,6 +11,7 @@ use super::artifact::Artifacts;
 use super::clone::FakeCopies;
 use super::database::FakeScripts;
 use super::exposure::Routes;
+use super::health::Health;
 use super::site::Sites;
 use super::{Fault, Operation};
 
@@ -43,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) routes: BTreeMap<String, Routes>,
     pub(crate) artifacts: Artifacts,
     pub(crate) sites: Sites,
+    /// What only a doctor asks.
+    pub(crate) health: Health,
     /// The deployments that were carried out: node, set, and where the artifact store had it for them.
     pub(crate) deployed: Vec<(String, u64, Option<String>)>,
 }

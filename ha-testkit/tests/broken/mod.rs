@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, Completeness, ConfigFinding, Counters, Effect,
-    ErrorKind, Expectations, Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Quiescence,
-    SetAdmin, SetWeight, StepError, Weight,
+    ErrorKind, Expectations, Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer,
+    Quiescence, SetAdmin, SetWeight, StepError, Weight,
 };
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::Name;
@@ -269,6 +269,10 @@ impl ObserveBalancer for Broken {
             }
         }
         self.inner.config_findings(expect).await
+    }
+
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError> {
+        self.inner.check_of(member).await
     }
 
     async fn quiescence(&self, member: &MemberRef) -> Result<Quiescence, StepError> {

@@ -1,5 +1,6 @@
 //! Reads a `haproxy.cfg` for what makes a change of a server lose requests. Pure: no file is opened here.
 
+mod check;
 mod expect;
 mod facts;
 mod model;
@@ -8,6 +9,7 @@ mod server;
 mod warning;
 mod words;
 
+pub(crate) use check::member_check;
 pub use expect::LintExpectations;
 pub use facts::{Checks, PoolFacts, ServerFacts, pool_facts};
 pub use warning::{Severity, Warning};

@@ -47,6 +47,7 @@ fn decide(line: &str, servers: &Servers) -> Result<Reply, Refusal> {
         Request::Identify => Ok(Reply::Instance(servers.identify())),
         Request::Member { pool, member } => servers.member(&pool, &member).map(Reply::Member),
         Request::Members { pool } => servers.members(&pool).map(Reply::Members),
+        Request::CheckOf { pool, member } => servers.check_of(&pool, &member).map(Reply::CheckOf),
         Request::Quiescence { pool, member } => servers.quiescence(&pool, &member).map(Reply::Quiescence),
         Request::SetAdmin { pool, member, admin, epoch } => {
             servers.set_admin(&pool, &member, admin, epoch).map(Reply::Applied)

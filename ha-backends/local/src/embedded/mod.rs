@@ -190,7 +190,7 @@ impl EmbeddedBuilder {
         if let Some(file) = self.sites {
             self.servers.set_sites(file)?;
         }
-        self.servers.set_checked(self.check.is_some());
+        self.servers.set_check(self.check.as_ref().map(|check| check.path.as_str()));
         let servers = Arc::new(self.servers);
         if let Some(check) = self.check {
             for server in 0..servers.len() {

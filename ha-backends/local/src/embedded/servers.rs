@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::{fmt, io};
 
-use ha_core::backend::{Admin, Applied, Counters, ErrorKind, Health, Instance, Member, Quiescence, Weight};
+use ha_core::backend::{
+    Admin, Applied, Counters, ErrorKind, Health, Instance, Member, MemberCheck, Quiescence, Weight,
+};
 use ha_core::state::{MemberKind, RouteKey};
 use ha_core::topology::Name;
 use tokio::sync::watch;
@@ -30,6 +32,8 @@ struct Inner {
     routes: Option<Routes>,
     /// Which of the other pools the first pool's clients are led to.
     sites: Option<Sites>,
+    /// What every server is asked for, where it is checked.
+    check_path: Option<String>,
     generation: u64,
 }
 
@@ -106,7 +110,8 @@ impl Servers {
     pub(super) fn new(pool: Name) -> Self {
         let generation = u64::from(std::process::id()) << 20 | NEXT.fetch_add(1, Ordering::Relaxed);
         let (began, epoch) = (Instant::now(), KeptEpoch::default());
-        let inner = Inner { began, servers: Vec::new(), epoch, routes: None, sites: None, generation };
+        let inner =
+            Inner { began, servers: Vec::new(), epoch, routes: None, sites: None, check_path: None, generation };
         Self { pools: vec![pool], inner: Mutex::new(inner) }
     }
 
@@ -139,10 +144,20 @@ impl Servers {
         self.lock().servers.push(server);
     }
 
-    pub(super) fn set_checked(&mut self, checked: bool) {
-        for server in &mut self.lock().servers {
-            server.checked = checked;
+    /// Lets every server be asked for a path; `None` for no checks.
+    pub(super) fn set_check(&mut self, path: Option<&str>) {
+        let mut inner = self.lock();
+        inner.check_path = path.map(String::from);
+        for server in &mut inner.servers {
+            server.checked = path.is_some();
         }
+    }
+
+    pub(super) fn check_of(&self, pool: &str, member: &str) -> Result<MemberCheck, Refusal> {
+        let mut inner = self.lock();
+        let port = self.find(&mut inner, pool, member)?.address.port();
+        let asks = |path: String| MemberCheck::Asks { port: Some(port), path: Some(path) };
+        Ok(inner.check_path.clone().map_or(MemberCheck::None, asks))
     }
 
     /// Begins with the epoch that was seen before a restart, and keeps higher ones.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ha_core::backend::{
     Admin, Applied, BalancerCapabilities, CloseSessions, Closed, ConfigFinding, ErrorKind, Expectations, Health,
-    Instance, LoadBalancer, Member, MemberRef, MemberSnapshot, ObserveBalancer, Probe, Quiescence, Ready, SetAdmin,
-    SetWeight, StepError, look_by_parts,
+    Instance, LoadBalancer, Member, MemberCheck, MemberRef, MemberSnapshot, ObserveBalancer, Probe, Quiescence, Ready,
+    SetAdmin, SetWeight, StepError, look_by_parts,
 };
 use ha_core::engine::{Engine, RunError};
 use ha_core::journal::MemoryStore;
@@ -63,6 +63,10 @@ impl ObserveBalancer for Obedient {
 
     async fn config_findings(&self, _: &Expectations) -> Result<Vec<ConfigFinding>, StepError> {
         Ok(Vec::new())
+    }
+
+    async fn check_of(&self, _: &MemberRef) -> Result<MemberCheck, StepError> {
+        Self::unsupported("check of")
     }
 
     async fn quiescence(&self, _: &MemberRef) -> Result<Quiescence, StepError> {

@@ -86,16 +86,28 @@ pub struct ConfigFinding {
     pub is_danger: bool,
     /// Where it is, why it endangers a change, and what to do.
     pub message: String,
+    /// The stable name of what found it, as `left-out`; `None` where it has none.
+    pub rule: Option<Box<str>>,
 }
 
 impl ConfigFinding {
+    /// What finds a backend that sends requests to a member and that no pool declares: the member is not drained there.
+    pub const LEFT_OUT: &str = "left-out";
+
     /// Says that requests can be lost.
     pub fn danger(message: impl Into<String>) -> Self {
-        Self { is_danger: true, message: message.into() }
+        Self { is_danger: true, message: message.into(), rule: None }
     }
 
     /// Says what would be wiser.
     pub fn advice(message: impl Into<String>) -> Self {
-        Self { is_danger: false, message: message.into() }
+        Self { is_danger: false, message: message.into(), rule: None }
+    }
+
+    /// Names what found it.
+    #[must_use]
+    pub fn with_rule(mut self, rule: impl Into<Box<str>>) -> Self {
+        self.rule = Some(rule.into());
+        self
     }
 }

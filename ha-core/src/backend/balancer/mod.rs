@@ -7,11 +7,13 @@ use super::{Applied, StepError};
 use crate::state::LeaseEpoch;
 use crate::topology::Name;
 
+mod check;
 mod config_finding;
 mod member;
 mod reading;
 mod request;
 
+pub use check::MemberCheck;
 pub use config_finding::{ConfigFinding, Expectations};
 pub use member::{Admin, Counters, Health, Member, MemberRef, Weight};
 pub use reading::{BalancerCapabilities, Completeness, Instance, MemberSnapshot, Quiescence};
@@ -78,6 +80,14 @@ pub trait ObserveBalancer: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Cancel safe: it only reads.
     async fn config_findings(&self, expect: &Expectations) -> Result<Vec<ConfigFinding>, StepError>;
+
+    /// Reads how the balancer finds out whether a member is well, as its configuration says.
+    ///
+    /// # Errors
+    /// `Unsupported` where that cannot be seen from here and was not declared; otherwise as [`member`](Self::member).
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    async fn check_of(&self, member: &MemberRef) -> Result<MemberCheck, StepError>;
 
     /// Reads what still runs on a member.
     ///

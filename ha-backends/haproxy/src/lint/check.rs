@@ -1,0 +1,112 @@
+//! What HAProxy asks a server to see whether it is well: port and page, which its socket does not tell.
+
+use ha_core::backend::MemberCheck;
+
+use super::facts::{Checks, check_option, checks, is_pool};
+use super::model::{Config, Found, Proxy};
+use super::server::{Server, budget};
+
+/// Reads how HAProxy checks a server; `None` where the file has no such backend, or no such server in it.
+pub(crate) fn member_check(text: &str, pool: &str, server: &str) -> Option<MemberCheck> {
+    let config = Config::parse(text);
+    let proxies = config.proxies();
+    let proxy = proxies.iter().find(|proxy| is_pool(proxy) && proxy.section.name() == pool)?;
+    let mut budget = budget();
+    let found = proxy.servers.iter().find(|found| found.names(&mut budget).iter().any(|name| name == server))?;
+    let other = |what: String| MemberCheck::Other { what };
+    if let Some(track) = found.param("track") {
+        return Some(other(format!("it follows the state of {}", track.value)));
+    }
+    if let Some(addr) = found.param("addr") {
+        return Some(other(format!("it checks the address {} instead of the server's", addr.value)));
+    }
+    let (chosen, option) = check_option(proxy);
+    let port = check_port(proxy, found);
+    Some(match checks(chosen, found) {
+        Checks::None => MemberCheck::None,
+        Checks::Tcp => MemberCheck::Connects { port },
+        Checks::Http => MemberCheck::Asks { port, path: option.and_then(|option| check_path(proxy, option)) },
+        Checks::Other if !found.has("check") => other("an agent says how it is".into()),
+        Checks::Other => other(match option.map(|found| found.line.word(1)) {
+            Some(name) => format!("option {name}"),
+            None => "a TLS handshake".into(),
+        }),
+    })
+}
+
+/// Returns the port that is checked: that of the server's line, or of the check's own connection, or the server's.
+fn check_port(proxy: &Proxy<'_>, server: &Server<'_>) -> Option<u16> {
+    if let Some(port) = server.param("port") {
+        return port.value.parse().ok();
+    }
+    let connects = ["http-check", "tcp-check"].into_iter().find_map(|check| proxy.last(&[check, "connect"]));
+    match connects.and_then(|found| found.line.after("port")) {
+        Some(port) => port.parse().ok(),
+        None => server.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()),
+    }
+}
+
+/// Returns the path that `option httpchk` or `http-check send` asks for; what has a variable is not told.
+fn check_path(proxy: &Proxy<'_>, option: Found<'_>) -> Option<String> {
+    let words = &option.line.words;
+    let send = proxy.last(&["http-check", "send"]);
+    let path = match send.map(|found| (found.line.after("uri"), found.line.after("uri-lf"))) {
+        Some((_, Some(_))) => return None,
+        Some((Some(uri), None)) => uri,
+        Some((None, None)) | None => match words.len() {
+            0..=2 => "/",
+            3 => option.line.word(2),
+            _ => option.line.word(3),
+        },
+    };
+    (!path.contains(['$', '%'])).then(|| path.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(port: u16, path: &str) -> MemberCheck {
+        MemberCheck::Asks { port: Some(port), path: Some(path.into()) }
+    }
+
+    #[test]
+    fn the_port_and_the_page_are_those_that_haproxy_asks() {
+        let connects = |port| MemberCheck::Connects { port };
+        for (backend, server, expected) in [
+            ("", "", MemberCheck::None),
+            ("", "check", connects(Some(8280))),
+            ("", "check port 9201", connects(Some(9201))),
+            ("", "check port ${PORT}", connects(None)),
+            ("option httpchk", "", MemberCheck::None),
+            ("option httpchk", "check", asks(8280, "/")),
+            ("option httpchk /healthz", "check", asks(8280, "/healthz")),
+            ("option httpchk GET /healthz", "check port 9201", asks(9201, "/healthz")),
+            ("option httpchk GET /healthz HTTP/1.1", "check ssl", asks(8280, "/healthz")),
+            ("option httpchk\n http-check send meth GET uri /ready?x=1", "check", asks(8280, "/ready?x=1")),
+            ("option httpchk GET /x\n http-check connect port 9201 ssl", "check", asks(9201, "/x")),
+            ("option httpchk GET /x\n http-check send meth GET", "check", asks(8280, "/x")),
+            ("option httpchk GET ${PAGE}", "check", MemberCheck::Asks { port: Some(8280), path: None }),
+        ] {
+            let text = format!("backend esb\n {backend}\n server esb1 10.0.0.1:8280 {server}\n");
+            assert_eq!(member_check(&text, "esb", "esb1"), Some(expected), "{backend}: {server}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_check_of_the_server_itself_is_told_as_such() {
+        for (server, what) in [
+            ("track other/esb1", "it follows the state of other/esb1"),
+            ("check addr 10.0.0.9", "it checks the address 10.0.0.9 instead of the server's"),
+            ("agent-check agent-port 99", "an agent says how it is"),
+            ("check ssl", "a TLS handshake"),
+        ] {
+            let text = format!("backend esb\n server esb1 10.0.0.1:8280 {server}\n");
+            let expected = MemberCheck::Other { what: what.into() };
+            assert_eq!(member_check(&text, "esb", "esb1"), Some(expected), "{server}");
+        }
+        let text = "backend esb\n option mysql-check\n server-template esb 1-2 10.0.0.1:8280 check\n";
+        assert_eq!(member_check(text, "esb", "esb2"), Some(MemberCheck::Other { what: "option mysql-check".into() }));
+        assert_eq!((member_check(text, "esb", "esb3"), member_check(text, "mgmt", "esb1")), (None, None));
+    }
+}
