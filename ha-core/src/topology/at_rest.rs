@@ -35,9 +35,8 @@ pub(super) fn check_law(topology: &Topology, findings: &Findings<'_>, specs: &[P
             let message = format!("{prefix}at rest the law is broken: {has} can serve, {required} is required now");
             findings.add(line, format!("{key}.peak_load"), message, fix);
         }
-        let losses = topology.domains().map(|domain| (carried(topology, index, Some(domain), false), domain));
         let required = pool.required_after_loss();
-        if let Some((has, domain)) = losses.min().filter(|(has, _)| *has < required) {
+        if let Some((has, domain)) = topology.least_after_loss(index).filter(|(has, _)| *has < required) {
             let name = topology.domain_name(domain);
             let message = format!(
                 "{prefix}at rest the law is broken: if {name} is lost {has} is left, {required} is required then"
@@ -46,6 +45,13 @@ pub(super) fn check_law(topology: &Topology, findings: &Findings<'_>, specs: &[P
             let fix = format!("add a member of capacity {missing} outside {name}, or lower {key}.peak_load");
             findings.add(line, format!("{key}.survive_one"), message, fix);
         }
+    }
+}
+
+impl Topology {
+    /// Returns what is left of a pool at rest when the failure domain is lost whose loss leaves the least.
+    pub(crate) fn least_after_loss(&self, pool: PoolIx) -> Option<(u64, DomainIx)> {
+        self.domains().map(|domain| (carried(self, pool, Some(domain), false), domain)).min()
     }
 }
 

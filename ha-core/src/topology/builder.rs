@@ -2,7 +2,7 @@ use super::component::Components;
 use super::draft::Draft;
 use super::reader::{At, Findings};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
-use super::{Component, Policy, Role, SiteRole, Topology, TopologyError};
+use super::{Component, Expect, Policy, Role, SiteRole, Topology, TopologyError};
 
 /// Puts a topology together; begun with [`Topology::builder`].
 ///
@@ -55,6 +55,21 @@ impl TopologyBuilder {
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.draft.policy.policy = policy;
+        self.draft.policy.given = vec!["ready_deadline", "stop_deadline"];
+        self
+    }
+
+    /// Names the profile of the product of each node that has none itself. Default: none.
+    #[must_use]
+    pub fn profile(mut self, profile: impl Into<String>) -> Self {
+        self.draft.profile = Some(At::unlined(profile.into()));
+        self
+    }
+
+    /// Says what the doctor holds the cluster against, and each node that does not say it itself. Default: [`Expect::new`].
+    #[must_use]
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.draft.expect = expect;
         self
     }
 

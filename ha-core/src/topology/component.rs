@@ -321,6 +321,10 @@ impl Components {
         self.0.get(&role)
     }
 
+    pub(super) fn get_mut(&mut self, role: Role) -> Option<&mut Component> {
+        self.0.get_mut(&role)
+    }
+
     pub(super) fn set(&mut self, role: Role, component: Component) {
         self.0.insert(role, component);
     }

@@ -9,7 +9,8 @@ use super::members::Members;
 use super::reader::{At, Findings, LONGEST, MISSING};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, SiteDraft};
 use super::{
-    Balancer, DomainIx, FileSharing, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec, Topology,
+    Balancer, DomainIx, Expect, FileSharing, Name, Node, Owner, Permille, Policy, Pool, PoolIx, SiteRole, SiteSpec,
+    Topology,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,8 @@ pub(super) struct Draft {
     pub(super) components: Components,
     pub(super) sharing: FileSharing,
     pub(super) sites: Vec<SiteDraft>,
+    pub(super) expect: Expect,
+    pub(super) profile: Option<At<String>>,
 }
 
 /// The policy, and what it says for the pools that do not say it themselves.
@@ -32,6 +35,8 @@ pub(super) struct PolicyDraft {
     pub(super) serve_now: Option<At<Permille>>,
     pub(super) survive_one: Option<At<Permille>>,
     pub(super) lease_ttl_line: usize,
+    /// Which of the times that a profile knows were given.
+    pub(super) given: Vec<&'static str>,
     pub(super) policy: Policy,
 }
 
@@ -43,7 +48,8 @@ const MOST_NODES: usize = u16::MAX as usize;
 impl Draft {
     /// Validates what was declared. Whatever is wrong is added to the findings, but for what follows from another finding:
     /// names are resolved only where those that they may mean were read, and the law at rest is checked last.
-    pub(super) fn validate(self, findings: &Findings<'_>) -> Option<Topology> {
+    pub(super) fn validate(mut self, findings: &Findings<'_>) -> Option<Topology> {
+        let filled_in = self.fill_in(findings);
         let name = named(findings, "cluster.name", self.name.as_ref());
         self.check_policy(findings);
         let balancers = self.balancers(findings);
@@ -61,10 +67,22 @@ impl Draft {
             return None;
         }
         let members = Members::new(&pools, &nodes);
-        let (name, policy, components, sharing) =
-            (name?, self.policy.policy.clone(), self.components.clone(), self.sharing);
-        let mut topology =
-            Topology { name, policy, pools, balancers, nodes, domains, components, sharing, sites, members };
+        let (name, policy, components, sharing, expect) =
+            (name?, self.policy.policy.clone(), self.components.clone(), self.sharing, self.expect.clone());
+        let mut topology = Topology {
+            name,
+            policy,
+            pools,
+            balancers,
+            nodes,
+            domains,
+            components,
+            sharing,
+            sites,
+            expect,
+            filled_in,
+            members,
+        };
         at_rest::check_serve(&topology, &lines, findings, &self.pools);
         if !findings.has("pool") && !findings.has("policy") {
             self.share_defaults(&mut topology);
@@ -267,7 +285,9 @@ impl Draft {
             }
             let warm_up = draft.warm_up.as_ref().map_or(Permille::WHOLE, |share| share.value);
             let (components, spare) = (draft.components.clone(), draft.spare);
-            nodes.push(Node { name, ports, warm_up, site, domain, spare, components, stands_for: 1 });
+            let mut expect = draft.expect.clone();
+            expect.or(&self.expect);
+            nodes.push(Node { name, ports, warm_up, site, domain, spare, components, expect, stands_for: 1 });
         }
         Some((nodes, domains))
     }

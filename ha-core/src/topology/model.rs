@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::component::Components;
 use super::members::Members;
-use super::{BalancerIx, DomainIx, FileSharing, Name, PoolIx, SiteIx};
+use super::{BalancerIx, DomainIx, Expect, FileSharing, FilledIn, Name, PoolIx, SiteIx};
 
 /// The declared cluster: read with [`Topology::from_toml_str`], or put together with [`Topology::builder`]. Always valid.
 ///
@@ -35,6 +35,12 @@ pub struct Topology {
     #[serde(skip_serializing_if = "FileSharing::is_copied")]
     pub(crate) sharing: FileSharing,
     pub(crate) sites: Vec<SiteSpec>,
+    /// What the cluster as a whole is held against by the doctor. No plan depends on it.
+    #[serde(skip)]
+    pub(crate) expect: Expect,
+    /// What its profiles have filled in.
+    #[serde(skip)]
+    pub(crate) filled_in: Vec<FilledIn>,
     /// What follows from the above: where the members are.
     #[serde(skip)]
     pub(super) members: Members,
@@ -166,6 +172,9 @@ pub struct Node {
     pub spare: bool,
     /// What drives and probes it.
     pub(crate) components: Components,
+    /// What it is held against by the doctor. No plan depends on it.
+    #[serde(skip)]
+    pub expect: Expect,
     /// How many nodes it stands for: 1, but for the explorer's own topologies, in which one speaks for others like it.
     #[serde(skip)]
     pub(crate) stands_for: u16,

@@ -7,7 +7,7 @@ use super::draft::{Draft, PolicyDraft};
 use super::reader::{Findings, Reader};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, PortSpec, SiteDraft};
 use super::{
-    AfterLoss, Component, FileSharing, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError,
+    AfterLoss, Component, Expect, FileSharing, OnDrainDeadline, Owner, Policy, Role, SiteRole, Topology, TopologyError,
 };
 
 impl Topology {
@@ -79,11 +79,11 @@ fn read(root: &Reader<'_, '_>) -> Draft {
     for key in LATER_TABLES {
         refuse_for_now(root, key);
     }
-    let name = root.required_table("cluster").and_then(|cluster| {
+    let (name, profile) = root.required_table("cluster").map_or((None, None), |cluster| {
         cluster.require("name");
-        let name = cluster.text("name");
+        let read = (cluster.text("name"), cluster.text("profile"));
         cluster.finish();
-        name
+        read
     });
     root.require("pool");
     let (pools, sites) = (root.table_or_tables("pool"), root.tables("site"));
@@ -93,6 +93,7 @@ fn read(root: &Reader<'_, '_>) -> Draft {
     root.require("balancer");
     let balancers = root.tables("balancer");
     let policy = root.required_table("policy");
+    let expect = Expect::read(root, true);
     root.finish();
     Draft {
         name,
@@ -103,6 +104,8 @@ fn read(root: &Reader<'_, '_>) -> Draft {
         components,
         sharing: FileSharing::declared(root),
         sites: sites.iter().map(read_site).collect(),
+        expect,
+        profile,
     }
 }
 
@@ -165,6 +168,7 @@ fn read_policy(policy: &Reader<'_, '_>) -> PolicyDraft {
         peak_load: policy.count("peak_load"),
         serve_now: policy.share("serve_now"),
         survive_one: policy.share("survive_one"),
+        given: ["ready_deadline", "stop_deadline"].into_iter().filter(|key| policy.raw(key).is_some()).collect(),
         lease_ttl_line: lease_ttl.as_ref().map_or(0, |ttl| ttl.line),
         policy: Policy {
             drain_deadline,
@@ -289,6 +293,10 @@ fn read_node(reader: &Reader<'_, '_>) -> NodeSpec {
         domain: reader.text("domain"),
         site: reader.text("site"),
         spare: reader.flag("spare").is_some_and(|spare| spare.value),
+        expect: Expect::read(reader, false),
+        profile: reader.text("profile"),
+        address: reader.text("address").map(|address| address.value),
+        offset: reader.port_offset("offset"),
         components: read_components(reader, Owner::Node),
     };
     reader.finish();

@@ -1,7 +1,7 @@
 use super::members::{Entrance, MemberLayout, Members, Seat};
 use super::{
-    Balancer, BalancerIx, DomainIx, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, Role, SiteIx,
-    SiteRole, SiteSpec, Topology,
+    Balancer, BalancerIx, DomainIx, Expect, MemberIx, Name, Node, NodeIx, Permille, Policy, Pool, PoolIx, Port, Role,
+    SiteIx, SiteRole, SiteSpec, Topology,
 };
 
 impl Topology {
@@ -13,6 +13,11 @@ impl Topology {
     /// Returns how long things may take.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Returns what the cluster as a whole is held against by the doctor.
+    pub fn expect(&self) -> &Expect {
+        &self.expect
     }
 
     /// Lists the data centres, at most 4; none where there is one.
@@ -88,9 +93,10 @@ impl Topology {
         let port =
             |(pool, capacity): (u8, &u64)| Port { pool: PoolIx::new(pool), member: name.clone(), capacity: *capacity };
         let ports = (0..).zip(capacities).map(port).collect();
-        let (site, components) = (like.site, like.components.clone());
+        let (site, components, expect) = (like.site, like.components.clone(), like.expect.clone());
         let (warm_up, spare) = (Permille::WHOLE, true);
-        next.nodes.push(Node { name: name.clone(), ports, warm_up, site, domain, spare, components, stands_for: 1 });
+        let name = name.clone();
+        next.nodes.push(Node { name, ports, warm_up, site, domain, spare, components, expect, stands_for: 1 });
         next.members = Members::new(&next.pools, &next.nodes);
         Some((next, NodeIx::new(self.nodes.len())))
     }

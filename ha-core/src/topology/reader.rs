@@ -187,6 +187,11 @@ impl<'r, 't> Reader<'r, 't> {
         })
     }
 
+    pub(super) fn port_offset(&self, key: &'static str) -> Option<u16> {
+        let read = |value: &DeValue<'t>| integer(value).and_then(|number| u16::try_from(number).ok());
+        self.typed(key, "a whole number from 0 to 65535", read).map(|offset| offset.value)
+    }
+
     pub(super) fn share(&self, key: &'static str) -> Option<At<Permille>> {
         let read = |value: &DeValue<'t>| {
             let thousandths = match value {

@@ -1,6 +1,6 @@
 use super::component::Components;
 use super::reader::At;
-use super::{Permille, SiteRole};
+use super::{Expect, Permille, SiteRole};
 
 /// Declares a pool, for [`Topology::builder`](super::Topology::builder). What it means: [`Pool`](super::Pool).
 ///
@@ -106,6 +106,10 @@ pub struct NodeSpec {
     pub(super) domain: Option<At<String>>,
     pub(super) site: Option<At<String>>,
     pub(super) spare: bool,
+    pub(super) expect: Expect,
+    pub(super) profile: Option<At<String>>,
+    pub(super) address: Option<String>,
+    pub(super) offset: Option<u16>,
     pub(super) components: Components,
 }
 
@@ -149,6 +153,34 @@ impl NodeSpec {
     #[must_use]
     pub fn with_site(mut self, site: impl Into<String>) -> Self {
         self.site = Some(At::unlined(site.into()));
+        self
+    }
+
+    /// Names the profile of its product, which fills in what is not said here. Default: the cluster's.
+    #[must_use]
+    pub fn with_profile(mut self, profile: impl Into<String>) -> Self {
+        self.profile = Some(At::unlined(profile.into()));
+        self
+    }
+
+    /// Says where its profile finds its ports. Default: the address of its host.
+    #[must_use]
+    pub fn with_address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// Says by how much all its ports are shifted. Default: as its profile says.
+    #[must_use]
+    pub fn with_offset(mut self, offset: u16) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
+    /// Says what the doctor holds it against. What it does not say comes from the cluster.
+    #[must_use]
+    pub fn with_expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
         self
     }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use ha_core::backend::FenceLevel;
 use ha_core::topology::{
-    AfterLoss, Component, Name, NodeSpec, Policy, PoolSpec, PortSpec, Setting, SiteRole, Topology, TopologyBuilder,
-    TopologyError,
+    AfterLoss, Component, Expect, Name, NodeSpec, Policy, PoolSpec, PortSpec, Setting, SiteRole, Topology,
+    TopologyBuilder, TopologyError,
 };
 
 use super::World;
@@ -60,6 +60,8 @@ pub struct Shape {
     pub fence_level: FenceLevel,
     /// What becomes of a change that meets a loss, where not enough is left to finish or undo it under the law.
     pub after_loss: AfterLoss,
+    /// What the doctor holds it against.
+    pub expect: Expect,
 }
 
 impl Shape {
@@ -84,6 +86,7 @@ impl Shape {
             recovery: None,
             fence_level: FenceLevel::Database,
             after_loss: AfterLoss::Hold,
+            expect: Expect::new(),
         }
     }
 
@@ -192,6 +195,13 @@ impl Shape {
         self
     }
 
+    /// Says what the doctor holds it against.
+    #[must_use]
+    pub fn with_expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
+
     /// Declares this shape. Members are `esb1` and so on, spares `spare1`, balancers `lb1`, the pool `esb`.
     ///
     /// # Errors
@@ -207,7 +217,7 @@ impl Shape {
             .with_command_deadline(seconds(30))
             .with_migrate_deadline(seconds(30));
         let serve = u16::try_from(self.serve).unwrap_or(u16::MAX);
-        let mut builder = Topology::builder("orders").policy(policy);
+        let mut builder = Topology::builder("orders").policy(policy).expect(self.expect.clone());
         for place in self.places() {
             builder = self.declare_site(builder, &place, serve);
         }
