@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-use ha_core::engine::MonitorEvent;
+use ha_core::engine::{Diagnosis, MonitorEvent};
 use ha_core::plan::Plan;
 use ha_core::report::{Event, RunReport};
 use schemars::generate::SchemaSettings;
@@ -31,6 +31,7 @@ fn without_examples(schema: &mut Schema) {
 fn the_published_schemas_are_what_the_types_say() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
     let schemas = [
+        ("doctor.json", schema_of::<Diagnosis>()),
         ("event.json", schema_of::<Event>()),
         ("monitor.json", schema_of::<MonitorEvent>()),
         ("plan.json", schema_of::<Plan>()),

@@ -296,7 +296,7 @@ fn work_id(run: &RunId, sequence: u64) -> Option<WorkId> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place where wall-clock time enters, for people to read")]
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -13,6 +13,7 @@
 mod beforehand;
 mod build;
 mod clock;
+mod doctor;
 mod drill;
 mod drive;
 mod error;
@@ -30,6 +31,7 @@ mod watch;
 pub use crate::machine::monitor::{Loss, MonitorEvent, MonitorPolicy, OnLoss, Saw, Testimony};
 pub use crate::report::Event;
 pub use build::{Engine, EngineBuilder};
+pub use doctor::{Check, Diagnosis, Finding, NotNeeded, Place, Severity, UnknownCheck};
 
 pub use error::{BuildError, RunError};
 pub use monitor::MonitorHandle;

@@ -22,7 +22,7 @@ use crate::state::{
     CloneFacts, ClusterState, Copies, Facts, MemberState, NodeSeen, NodeState, Observation, Process, ReleaseSet, Route,
     Schema, ServiceRoute, SharedSeen, Sync, Target, Traffic, Work, WriterEpoch,
 };
-use crate::topology::{BalancerIx, DomainIx, NodeIx};
+use crate::topology::{BalancerIx, DomainIx, NodeIx, PoolIx, Topology};
 
 /// The observed state of a cluster, its gates run.
 ///
@@ -161,28 +161,33 @@ impl Engine {
     }
 }
 
+/// Says what a balancer's configuration of a pool is held against.
+pub(super) fn expectations(topology: &Topology, index: PoolIx, balancer: BalancerIx) -> Expectations {
+    let (pool, policy) = (topology.pool(index), topology.policy());
+    let spares = topology.spares().filter_map(|(_, node)| Some(node.port(index)?.member.clone())).collect();
+    let members = topology.nodes().filter_map(|(_, node)| Some(node.port(index)?.member.clone()));
+    let beside = topology.pools().filter(|(other, declared)| *other != index && declared.balancers.contains(&balancer));
+    Expectations::new(pool.backend.clone(), policy.longest_request)
+        .with_canary(policy.canary)
+        .with_spares(spares)
+        .with_members(members.collect())
+        .with_declared(beside.map(|(_, other)| other.backend.clone()).collect())
+}
+
 /// Asks every balancer what in its configuration endangers a change: advice becomes notes, dangers are returned. One of which no
 /// member could be read either is gone: what is planned over it is told by the law, and what replaces it must not wait for it.
 async fn config_findings(shared: &Parts, state: &ClusterState, notes: &mut Vec<String>) -> Vec<String> {
-    let (topology, policy) = (&shared.topology, &shared.topology.policy);
+    let topology = &shared.topology;
     let unread = |balancer: BalancerIx, what: String| {
         let mut seats = topology.seats_on(balancer);
         let gone = seats.all(|seat| state.member(seat.member).traffic == Traffic::Unknown);
         if gone { ConfigFinding::advice(what) } else { ConfigFinding::danger(what) }
     };
     let mut dangers = Vec::new();
-    for ((index, pool), balancer) in
-        topology.pools().flat_map(|pool| pool.1.balancers.iter().map(move |one| (pool, *one)))
+    for (index, balancer) in
+        topology.pools().flat_map(|(index, pool)| pool.balancers.iter().map(move |one| (index, *one)))
     {
-        let spares = topology.spares().filter_map(|(_, node)| Some(node.port(index)?.member.clone())).collect();
-        let members = topology.nodes().filter_map(|(_, node)| Some(node.port(index)?.member.clone()));
-        let beside =
-            topology.pools().filter(|(other, declared)| *other != index && declared.balancers.contains(&balancer));
-        let expect = Expectations::new(pool.backend.clone(), policy.longest_request)
-            .with_canary(policy.canary)
-            .with_spares(spares)
-            .with_members(members.collect())
-            .with_declared(beside.map(|(_, other)| other.backend.clone()).collect());
+        let expect = expectations(topology, index, balancer);
         let found = match timeout(READ_LIMIT, shared.balancers[balancer.index()].config_findings(&expect)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => vec![unread(balancer, error.to_string())],

@@ -3,6 +3,9 @@
 #[doc = include_str!("cluster_toml.md")]
 pub mod cluster_toml {}
 
+#[doc = include_str!("doctor.md")]
+pub mod doctor {}
+
 #[doc = include_str!("watching.md")]
 pub mod watching {}
 

@@ -16,7 +16,7 @@ pub(super) use clone::observe_copies;
 pub(super) use exposure::observe_exposure;
 pub(super) use files::observe_files;
 pub(super) use schema::{compare_scripts, observe_schema, review_schema};
-pub(super) use server::{SeenServer, is_passing, observe_server};
+pub(super) use server::{CUT_SHORT, SeenServer, is_passing, observe_server};
 pub(super) use site::{SeenSites, observe_sites};
 pub(super) use traffic::observe_member;
 pub(super) use work::observe_work;

@@ -33,6 +33,8 @@ const WATCH: Duration = Duration::from_millis(200);
 const WATCH_FAILURES: u8 = 3;
 /// How long a server may be gone after its start: some wrappers start it again by themselves.
 const RESPAWN: Duration = Duration::from_secs(5);
+/// Says of a server that its supervisor kills it too early.
+pub(in crate::engine) const CUT_SHORT: &str = "a stop may be cut short";
 /// The last part of a stop's time, as 1/n, is for ending the server by force.
 const KILL_SHARE: u32 = 6;
 
@@ -338,7 +340,7 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
             tracing::warn!(target = %name, budget_ms, stop_deadline_ms, "its supervisor kills it before stop_deadline");
             let message = "let its supervisor wait as long, or lower stop_deadline";
             note(
-                "a stop may be cut short",
+                CUT_SHORT,
                 format!("its supervisor kills it after {budget:?}, and stop_deadline is {policy:?}: {message}"),
             );
         }
