@@ -143,4 +143,3 @@ pub(super) fn amount(id: i64) -> i64 {
 pub(super) fn patient() -> Limits {
     Limits::default().with_lock(Duration::from_secs(5)).with_row_lock(Duration::from_secs(5))
 }
-
