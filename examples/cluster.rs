@@ -10,8 +10,8 @@ use ha_backends::local::{Check, EmbeddedBalancer, LocalFiles, LocalFilesConfig, 
 use ha_backends::rsync::{Rsync, RsyncConfig};
 use ha_core::state::{Generation, LeaseEpoch, MemberKind};
 use ha_core::topology::{Name, Topology};
-use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_lab::Lab;
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_lab::load::Load;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;

@@ -26,7 +26,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use examples::cluster::{Cluster, ClusterOptions};
-use examples::{Balancing, Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
+use examples::{
+    Balancing, Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration,
+};
 use ha_core::procedure::AddServiceRequest;
 use ha_core::state::{Generation, RouteKey, ServiceRoute};
 use ha_core::topology::Name;
@@ -97,7 +99,8 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--haproxy, --pair, --ssh, --rsync, --fail-test, --kill-controller, --requests N, --out FOLDER";
+                let known =
+                    "--haproxy, --pair, --ssh, --rsync, --fail-test, --kill-controller, --requests N, --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
         }

@@ -130,6 +130,7 @@ pub(crate) async fn build(clusters: &[&Cluster]) -> Fallible<()> {
         let line = [&["cargo", "build"][..], profile, &missing].concat().join(" ");
         return Err(format!("the examples are not built beside this program: {line}").into());
     };
-    let built = Command::new(cargo).args(["build", "--package", "examples"]).args(profile).args(missing).status().await?;
+    let built =
+        Command::new(cargo).args(["build", "--package", "examples"]).args(profile).args(missing).status().await?;
     if built.success() { Ok(()) } else { Err(format!("the examples could not be built: {built}").into()) }
 }

@@ -122,7 +122,10 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let lines = read_ledger(&ledger)?.len();
     let told: Vec<_> = rows.iter().map(Row::to_json).collect();
     let written = options.out.join("report.json");
-    std::fs::write(&written, serde_json::to_vec_pretty(&json!({ "runs": told, "ledger_lines": lines, "good": good }))?)?;
+    std::fs::write(
+        &written,
+        serde_json::to_vec_pretty(&json!({ "runs": told, "ledger_lines": lines, "good": good }))?,
+    )?;
     show.line(&format!("ledger: {}, report: {}", ledger.display(), written.display()));
     Ok(good)
 }
@@ -176,5 +179,9 @@ fn table(rows: &[Row]) {
     }
     let sum = |of: fn(&Row) -> u64| rows.iter().map(of).sum::<u64>();
     let planned: u64 = rows.iter().filter(|row| !row.is_loss()).map(|row| row.failed).sum();
-    println!("\n{} requests, {} failed, {planned} of planned procedures", sum(|row| row.requests), sum(|row| row.failed));
+    println!(
+        "\n{} requests, {} failed, {planned} of planned procedures",
+        sum(|row| row.requests),
+        sum(|row| row.failed)
+    );
 }

@@ -25,7 +25,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use examples::cluster::{Cluster, ClusterOptions};
-use examples::{Balancing, Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration};
+use examples::{
+    Balancing, Controlled, Controller, Fallible, Resume, Seen, Show, as_controller, control, demonstration,
+};
 use ha_core::procedure::UpdateRequest;
 use ha_core::state::Generation;
 use ha_lab::fake_carbon;

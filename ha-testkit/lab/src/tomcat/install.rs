@@ -19,7 +19,10 @@ const SERVER: [(&str, &str); 4] = [
     // Without bindOnInit the port is open before anything is deployed, and open on while the server stops.
     (r#"protocol="HTTP/1.1""#, r#"address="127.0.0.1" bindOnInit="false" protocol="HTTP/1.1""#),
     (r#"unpackWARs="true""#, r#"unpackWARs="false" backgroundProcessorDelay="1""#),
-    (r#"prefix="localhost_access_log" suffix=".txt""#, r#"prefix="requests" suffix=".log" rotatable="false" buffered="false""#),
+    (
+        r#"prefix="localhost_access_log" suffix=".txt""#,
+        r#"prefix="requests" suffix=".log" rotatable="false" buffered="false""#,
+    ),
     (r#"pattern="%h %l %u %t &quot;%r&quot; %s %b""#, r#"pattern="S %{x-request-id}i""#),
 ];
 
