@@ -79,7 +79,11 @@ impl Front {
         };
         let names = if balancing == Balancing::Pair { &["lb1", "lb2"][..] } else { &["lb1"] };
         let start = |name: &&str| -> Fallible<HaProxyProcess> {
-            let spec = HaProxySpec::new("esb", servers.iter().map(declared).collect()).with_master();
+            // Without its own timeout a check fails that is not answered within its interval, of 100 ms: on a busy machine all servers
+            // would be down at once.
+            let spec = HaProxySpec::new("esb", servers.iter().map(declared).collect())
+                .with_master()
+                .with_backend_line("timeout check 2s");
             Ok(lab.haproxy(name, &shape(name, spec)?)?)
         };
         Ok(Self::HaProxy(names.iter().map(start).collect::<Fallible<_>>()?))

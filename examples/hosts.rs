@@ -57,4 +57,18 @@ impl Hosts {
         command.arg(line).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
+
+    /// Ends a server with kill -9 where it runs. Its pid file says which process that is: each host has its own.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn kill(&self, place: usize, pid_file: &Path) -> Fallible<()> {
+        let line = format!("kill -9 \"$(tr -d '\\000\\n' < {})\"", pid_file.display());
+        let ended = self.command(place, &line).status().await?;
+        if ended.success() {
+            Ok(())
+        } else {
+            Err(format!("the server of {} was not killed: {ended}", pid_file.display()).into())
+        }
+    }
 }

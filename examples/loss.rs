@@ -41,13 +41,13 @@ impl Loss {
         show: &Show,
         node: &str,
         back: bool,
-        kill: impl FnOnce() -> Fallible<()>,
+        kill: impl Future<Output = Fallible<()>>,
     ) -> Fallible<Self> {
         let mut monitor = engine.monitor(MonitorPolicy::default().with_on_loss(OnLoss::Run));
         sleep(Duration::from_secs(2)).await;
         show.line(&format!("{node} is killed with -9"));
         let (killed, killed_at) = (load.elapsed(), Instant::now());
-        kill()?;
+        kill.await?;
         let held_back = until_held_back(engine, load, node).await?;
         let lost = loop {
             match monitor.next_event().await.ok_or("the monitor has ended")? {

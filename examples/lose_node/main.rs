@@ -87,11 +87,15 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     show.line(&format!("load: {RATE} requests/s, open loop, keep-alive"));
     let load = cluster.front.load(RATE).with_class(Class::new("/orders", "orders ", 19));
     let load = load.with_class(Class::new("/orders?ms=50", "orders ", 1)).start()?;
-    let kill = || cluster.homes[0].kill().map(drop).map_err(Into::into);
+    let pid_file = cluster.homes[0].path().join("wso2carbon.pid");
+    let kill = cluster.hosts.kill(0, &pid_file);
     let loss = Loss::of(&engine, &load, &show, NAMES[0], !options.stay_down, kill).await?;
     // The spare stands in until the member is back.
-    let stands_in = cluster.homes[2].pid().is_some() == options.stay_down;
-    let is_back = cluster.homes[0].pid().is_some() != options.stay_down;
+    let runs = async |place: usize| {
+        let address = SocketAddr::from(([127, 0, 0, 1], cluster.homes[place].port()));
+        get(address, "/services/Version").await.is_some()
+    };
+    let in_place = runs(0).await != options.stay_down && runs(2).await == options.stay_down;
     while load.snapshot().sent < options.requests {
         sleep(Duration::from_millis(100)).await;
     }
@@ -101,7 +105,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     loss.print(&report);
     let told = serde_json::json!({ "outage": loss.outage, "rejoin": loss.rejoin, "load": report });
     page::write(&options.out, &show, &told, &[("report", "/outage"), ("rejoin", "/rejoin")], &[("esb", &report)])?;
-    Ok(loss.is_as_said(&report) && stands_in && is_back)
+    Ok(loss.is_as_said(&report) && in_place)
 }
 
 struct Cluster {

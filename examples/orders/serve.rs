@@ -51,8 +51,8 @@ impl Orders {
     pub fn of(home: &Path) -> Fallible<Self> {
         let url = std::fs::read_to_string(home.join("database"))?;
         let connections = (0..4).map(|_| Mutex::new(None)).collect();
-        // Each start of a server numbers its orders from another place on.
-        let start = (i64::from(std::process::id()) << 32) + ROWS + 1;
+        // Each start of a server numbers its orders from another place on; two hosts may have the same process ids.
+        let start = (i64::from(fastrand::u32(1..1 << 30)) << 32) + ROWS + 1;
         Ok(Self { connections, connect: connect_url(url.trim(), patient())?, next: AtomicI64::new(start) })
     }
 

@@ -12,7 +12,7 @@ use ha_backends::local::generation_of;
 use ha_core::state::{Generation, MemberKind};
 use ha_core::topology::Topology;
 use ha_lab::fake_carbon::Relaunch;
-use ha_lab::{HaProxySpec, Lab, TomcatHome, TomcatRelease, write_war};
+use ha_lab::{Lab, TomcatHome, TomcatRelease, write_war};
 use tokio::time::{Instant, sleep};
 
 use crate::{Job, Options};
@@ -31,7 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) database: Option<Database>,
     pub(crate) front: Front,
     homes: Vec<TomcatHome>,
-    hosts: Hosts,
+    pub(crate) hosts: Hosts,
     /// Last: the others end before it.
     lab: Lab,
 }
@@ -65,9 +65,7 @@ impl Cluster {
             held_out: place == 2,
         };
         let servers: Vec<Server> = homes.iter().enumerate().map(server).collect();
-        // Without its own timeout a check fails that is not answered within its interval, of 100 ms.
-        let patient = |_: &str, spec: HaProxySpec| Ok(spec.with_backend_line("timeout check 2s"));
-        let front = Front::haproxy(&lab, Balancing::HaProxy, &servers, patient)?;
+        let front = Front::start(&lab, Balancing::HaProxy, &servers).await?;
         let cluster = Self { job: options.job, database, front, homes, hosts, lab };
         cluster.prepare().await?;
         for (place, home) in cluster.homes[..2].iter().enumerate() {

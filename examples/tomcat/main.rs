@@ -178,7 +178,8 @@ async fn change(
                 .with_facts(ReleaseFacts::new(NEW).with_beside(OLD).with_schema(SchemaRange::NEW)),
         )),
         Job::LoseActive => {
-            let kill = || cluster.homes()[0].kill().map(drop).map_err(Into::into);
+            let pid_file = cluster.homes()[0].path().join("tomcat.pid");
+            let kill = cluster.hosts.kill(0, &pid_file);
             let loss = Loss::of(engine, load, show, NAMES[0], true, kill).await?;
             return Ok((std::iter::once(&loss.outage).chain(&loss.rejoin).cloned().collect(), Some(loss)));
         }

@@ -1,6 +1,6 @@
-<%@ page session="false" contentType="text/plain" trimDirectiveWhitespaces="true" import="java.sql.*,java.util.concurrent.atomic.*,javax.naming.*,javax.sql.*" %><%!
-// Each start of a server numbers its orders from another place on.
-static final AtomicLong NEXT = new AtomicLong((ProcessHandle.current().pid() << 32) + ROWS);
+<%@ page session="false" contentType="text/plain" trimDirectiveWhitespaces="true" import="java.sql.*,java.util.concurrent.*,java.util.concurrent.atomic.*,javax.naming.*,javax.sql.*" %><%!
+// Each start of a server numbers its orders from another place on; two hosts may have the same process ids.
+static final AtomicLong NEXT = new AtomicLong((ThreadLocalRandom.current().nextLong(1, 1 << 30) << 32) + ROWS);
 %><%
 // Writes an order and reads it back, and an old one.
 long id = NEXT.incrementAndGet(), old = id % ROWS + 1;

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::class::{Class, Mix};
 use super::client::{Jar, Shot};
-use super::ledger::Entry;
+use super::ledger;
 use super::running::{RunningLoad, lock};
 use super::tally::Tally;
 use super::wire::Wire;
@@ -129,16 +129,14 @@ impl Load {
             let (address, pool, tally, scheduled) = (self.addresses[turn], pools[turn].clone(), tally.clone(), due);
             let (id, timeout) = (format!("{prefix}{number}"), self.timeout);
             let others = others.clone();
-            let entry = Entry::of(&id);
             lock(&tally).sent();
             requests.spawn(async move {
-                let shot = Shot { address, others: &others, class: &class, id, timeout, jar: jar.as_deref() };
+                let shot =
+                    Shot { address, others: &others, class: &class, id: id.clone(), timeout, jar: jar.as_deref() };
                 let mut wire = if class.closing { None } else { pool.take() };
                 let outcome = shot.fire(&mut wire).await;
                 pool.put_back(wire);
-                if let Some(entry) = entry {
-                    entry.ended(&outcome);
-                }
+                ledger::note(&id, &outcome);
                 lock(&tally).ended(began.elapsed(), scheduled.elapsed(), outcome);
             });
             while requests.try_join_next().is_some() {}

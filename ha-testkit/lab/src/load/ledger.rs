@@ -16,7 +16,7 @@ const NO_RUN: &str = "-";
 pub struct LedgerLine {
     /// Its id, which the servers' logs have too.
     pub id: String,
-    /// The run that had begun last when it was sent, as [`ledger_begins`] names it; empty before the first.
+    /// The run that had begun last when it ended, as [`ledger_begins`] names it; empty before the first.
     pub run: String,
     /// The release, or set of files, that answered; empty where none did.
     pub version: String,
@@ -54,7 +54,7 @@ pub fn read_ledger(path: impl AsRef<Path>) -> io::Result<Vec<LedgerLine>> {
     std::fs::read_to_string(path)?.lines().map(parse).collect()
 }
 
-/// Says which run begins: requests that are sent from now on are of it.
+/// Says which run begins: requests that end from now on are of it.
 pub fn ledger_begins(run: &str) {
     *RUN.lock().unwrap_or_else(PoisonError::into_inner) = run.replace(['\t', '\n'], " ");
 }
@@ -68,29 +68,16 @@ static FILE: LazyLock<Option<Mutex<File>>> = LazyLock::new(|| {
     opened.ok().map(Mutex::new)
 });
 
-/// A request that was sent.
-pub(super) struct Entry {
-    id: String,
-    run: String,
-}
-
-impl Entry {
-    /// `None` where no ledger is kept.
-    pub(super) fn of(id: &str) -> Option<Self> {
-        FILE.as_ref()?;
-        let run = RUN.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Some(Self { id: id.into(), run: if run.is_empty() { NO_RUN.into() } else { run } })
-    }
-
-    pub(super) fn ended(self, outcome: &Result<Served, FailureKind>) {
-        let (version, failure) = match outcome {
-            Ok(served) => (served.release.as_str(), String::new()),
-            Err(kind) => ("", kind.to_string()),
-        };
-        let line = format!("{}\t{}\t{version}\t{failure}\n", self.id, self.run);
-        if let Some(file) = FILE.as_ref() {
-            // One write a line: those of several processes do not mix.
-            let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
-        }
-    }
+/// Writes down how a request ended, where a ledger is kept.
+pub(super) fn note(id: &str, outcome: &Result<Served, FailureKind>) {
+    let Some(file) = FILE.as_ref() else { return };
+    let run = RUN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let run = if run.is_empty() { NO_RUN } else { &run };
+    let (version, failure) = match outcome {
+        Ok(served) => (served.release.as_str(), String::new()),
+        Err(kind) => ("", kind.to_string()),
+    };
+    // One write a line: those of several processes do not mix.
+    let line = format!("{id}\t{run}\t{version}\t{failure}\n");
+    let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
 }
