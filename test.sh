@@ -158,6 +158,15 @@ if [ "$long" = yes ]; then
         done
     done
 
+    say "long: a site of two machines with sshd, HAProxy and PostgreSQL lost, or only cut off, and led back to (a minute and a half each)"
+    cargo build --release --example lose_site
+    for options in "" "--hot" "--wake" "--hot --wake"; do
+        say "lose_site --real $options"
+        # shellcheck disable=SC2086 # no option is no word
+        target/release/examples/lose_site --real $options
+    done
+    cargo test -p examples --test lose_site -- --ignored
+
     say "long: an update of services, its controller killed at 20 random moments"
     cargo build --release --example update_service
     for options in "" "--haproxy --ssh"; do

@@ -362,13 +362,13 @@ pid_file = "wso2carbon.pid"
 identity = "{identity}"
 [node.probe]
 backend = "http"
-url = "http://127.0.0.1:{port}/services/Version"
-test_url = "http://127.0.0.1:{port}/selftest"
+url = "http://{address}/services/Version"
+test_url = "http://{address}/selftest"
 test_expect = "ok"
 "#,
         home = home.path().display(),
         identity = home.identity(),
-        port = home.port(),
+        address = home.address(),
     )
 }
 

@@ -51,13 +51,30 @@ impl Show {
         name: &str,
         procedure: &dyn Procedure,
     ) -> Fallible<RunReport> {
+        self.play_with(engine, load, name, procedure, async |_| Ok(())).await
+    }
+
+    /// The same, where something is to happen at what the run tells.
+    ///
+    /// # Errors
+    /// What the engine says, and what `at` says.
+    pub async fn play_with(
+        &self,
+        engine: &Engine,
+        load: Option<&RunningLoad>,
+        name: &str,
+        procedure: &dyn Procedure,
+        mut at: impl AsyncFnMut(&Value) -> Fallible<()>,
+    ) -> Fallible<RunReport> {
         let planned = engine.plan(procedure).await?;
         self.line(planned.plan().to_text(engine.topology()).trim_end());
         self.line(&planned.proof().to_string());
         ledger_begins(name);
         let mut run = engine.run(name.into(), planned).await?;
         while let Some(event) = run.next_event().await {
-            self.event(&serde_json::to_value(&event)?);
+            let event = serde_json::to_value(&event)?;
+            self.event(&event);
+            at(&event).await?;
             if let Some(load) = load {
                 self.tick(&load.snapshot());
             }

@@ -89,6 +89,11 @@ impl Copy {
         open(&self.url()).await.map_err(|error| self.failed(operation, error.to_string()))
     }
 
+    /// What an error of a call says that was made after something had been written: nobody can tell what came of it.
+    fn after(&self, error: &StepError, operation: &'static str) -> StepError {
+        StepError::new(error.kind(), operation, self.site.as_str()).with_context(error.to_string())
+    }
+
     fn failed(&self, operation: &'static str, what: String) -> StepError {
         StepError::new(ErrorKind::Protocol, operation, self.site.as_str()).with_context(what)
     }
@@ -217,7 +222,8 @@ impl Replica for SiteDatabase {
         }
         own.become_role("demote", "read-only", None).await?;
         loop {
-            let (has, reaches) = (own.row("demote").await?, other.row("demote").await?);
+            let rows = async { Ok::<_, StepError>((own.row("demote").await?, other.row("demote").await?)) };
+            let (has, reaches) = rows.await.map_err(|error| own.after(&error, "demote"))?;
             if reaches.position >= has.position {
                 return Ok(Applied::Applied);
             }
@@ -249,11 +255,14 @@ impl Replica for SiteDatabase {
             let kept = extra.join("\n");
             std::fs::write(own.folder.join("discarded.txt"), kept)
                 .map_err(|error| own.failed("follow", error.to_string()))?;
-            session.execute("DELETE FROM orders").await.map_err(|error| own.failed("follow", error.to_string()))?;
-            own.become_role("follow", "standby", Some(source.epoch)).await?;
+            // Whole or not at all: what is half of a copy must not be taken for one.
+            let become_standby = format!("UPDATE site SET role = 'standby', epoch = {}", source.epoch);
+            for statement in ["BEGIN IMMEDIATE", "DELETE FROM orders", &become_standby, "COMMIT"] {
+                session.execute(statement).await.map_err(|error| own.failed("follow", error.to_string()))?;
+            }
         }
         let until = Instant::now() + request.deadline;
-        while own.row("follow").await?.position < source.position {
+        while own.row("follow").await.map_err(|error| own.after(&error, "follow"))?.position < source.position {
             if Instant::now() >= until {
                 return Err(StepError::new(ErrorKind::Timeout, "follow", self.site.as_str()));
             }
@@ -285,7 +294,14 @@ impl ObserveFence for SiteFence {
     }
 
     async fn fenced(&self) -> Result<Fenced, StepError> {
-        Ok(if self.mark().exists() { Fenced::Yes } else { Fenced::No })
+        // The mark is written first: it alone is half a fence, which is gone on with.
+        if !self.mark().exists() {
+            return Ok(Fenced::No);
+        }
+        let failed = |what: String| self.copy.failed("fenced", what).without_effect();
+        let mut session = open(&self.copy.url()).await.map_err(|error| failed(error.to_string()))?;
+        let row = self.copy.row_of(&mut *session, "fenced").await.map_err(StepError::without_effect)?;
+        Ok(if row.role == "primary" { Fenced::No } else { Fenced::Yes })
     }
 }
 
@@ -295,19 +311,20 @@ impl Fence for SiteFence {
         let failed =
             |what: String| StepError::new(ErrorKind::Protocol, "fence", self.copy.site.as_str()).with_context(what);
         std::fs::write(self.mark(), "").map_err(|error| failed(error.to_string()))?;
+        for pid in &self.pids {
+            crate::local::end(pid);
+        }
         let mut session = open(&self.copy.url()).await.map_err(|error| failed(error.to_string()))?;
         let closed = session.execute("UPDATE site SET role = 'read-only'").await;
         closed.map_err(|error| failed(error.to_string()))?;
-        for pid in &self.pids {
-            crate::cluster::end(pid);
-        }
         Ok(Applied::Applied)
     }
 
     async fn lift(&self, _: LeaseEpoch) -> Result<Applied, StepError> {
         match std::fs::remove_file(self.mark()) {
             Ok(()) => Ok(Applied::Applied),
-            Err(_) => Ok(Applied::AlreadySo),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Applied::AlreadySo),
+            Err(error) => Err(self.copy.failed("lift", error.to_string())),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ha_core::engine::RunError;
 use ha_core::plan::{Degraded, Draft};
 use ha_core::procedure::{PlanError, UpgradeRequest};
-use ha_core::record::{End, Why};
+use ha_core::record::End;
 use ha_core::report::RunReport;
 use ha_core::safety::prove;
 use ha_core::state::{CloneStage, Copies, Schema, SchemaChange, SchemaVerdict, Source};
@@ -156,7 +156,8 @@ async fn a_new_release_that_fails_its_test_gives_the_database_back() {
         let (report, lost) = upgraded(&world, &request(&world)).await;
         assert_eq!((report.end, lost, world.copies()), (End::AllOld, 0, SINGLE), "{node}: {report}");
         assert_eq!(world.rows().1, 0, "the clone is dropped");
-        assert!(actions(&report).ends_with(&["drop clone", "thaw"]) || actions(&report).contains(&"thaw"), "{report}");
+        let place = |wanted: &str| actions(&report).iter().position(|action| *action == wanted);
+        assert!(place("drop clone").is_some() && place("drop clone") < place("thaw"), "{report}");
     }
 }
 
@@ -231,6 +232,7 @@ async fn a_controller_that_dies_at_any_record_leaves_what_another_brings_to_an_e
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_lost_in_the_window_leaves_one_database_that_takes_writes() {
+    let mut good = 0;
     for after in (0..60).step_by(3) {
         let world = world();
         let planned = world.engine().plan(&request(&world)).await.unwrap();
@@ -239,12 +241,20 @@ async fn a_node_that_is_lost_in_the_window_leaves_one_database_that_takes_writes
             panic!("it runs")
         };
         assert_eq!(broken, [], "after {after} s");
-        let is_one = world.copies() == SWITCHED || world.copies().source == Source::Open;
-        assert!(is_one || matches!(end, End::NeedsOperator(_)), "after {after} s: {end:?}, {}", world.copies());
-        if let End::NeedsOperator(why) = end {
-            assert!(!open.is_empty() || !matches!(why, Why::LoansOpen), "after {after} s: {why:?}");
+        let copies = world.copies();
+        match end {
+            End::AllNew => assert_eq!(copies, SWITCHED, "after {after} s"),
+            End::AllOld => assert_eq!(copies, SINGLE, "after {after} s"),
+            // One at most takes writes, and where none does, that is open.
+            End::NeedsOperator(why) => {
+                let open_of = [copies.source == Source::Open, copies.clone == CloneStage::Open];
+                assert_ne!(open_of, [true, true], "after {after} s: {why:?}");
+                assert!(open_of != [false, false] || !open.is_empty(), "after {after} s: {why:?}, nothing is open");
+            }
         }
+        good += usize::from(!matches!(end, End::NeedsOperator(_)));
     }
+    assert!(good > 0, "no run came to a good end");
 }
 
 #[tokio::test(start_paused = true)]

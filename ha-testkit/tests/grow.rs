@@ -61,7 +61,7 @@ fn a_hand_over_is_refused_where_it_would_lose_files_or_say_nothing() {
             ("esb2", "esb2 writes the shared files already: there is nothing to do"),
             (
                 "spare1",
-                "spare1 is no member: a spare leaves when the run that needs it has ended; the members are esb1, esb2",
+                "spare1 is no member of the site that serves at rest: it is a spare, or in another site; the members are esb1, esb2",
             ),
             ("esb9", "esb9 is not declared; the members are esb1, esb2"),
         ] {
@@ -276,7 +276,7 @@ fn a_node_that_cannot_be_what_the_members_are_is_not_added() {
     paused(async {
         let world = third_to_come(Shape::active_active(3, 1000), false);
         let error = refused(&world, &AddNodeRequest::of("esb3")).await;
-        assert!(error.contains("install"), "{error}");
+        assert!(error.contains("esb3: no release is installed: correct its home, or install one"), "{error}");
         let world = third_to_come(Shape::active_active(3, 1000), true);
         world.install("esb3", "0.9");
         let error = refused(&world, &AddNodeRequest::of("esb3")).await;

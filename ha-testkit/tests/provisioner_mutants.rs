@@ -31,7 +31,7 @@ macro_rules! defects {
 defects! {
     InstallDoesNothing InstallSaysApplied InstallSaysAlreadySo InstallLivesInTheValue InstallsTheReleaseOnly
     InstallComparesTheReleaseOnly InstallComparesTheConfigurationOnly InstallLeavesHalf
-    RemoveDoesNothing RemoveSaysApplied RemoveSaysAlreadySo RemoveLeavesHalf
+    RemoveDoesNothing RemoveSaysApplied RemoveSaysAlreadySo RemoveLeavesHalf HalfIsNotRemoved
     DeadlineIsIgnored DeadlineHasAnUnknownEffect
     NoFenceForInstall NoFenceForRemove FencedIsConflict
     ReadsNothing ReadsTheFirst ReadsTheReleaseOnly ReadsHalfAsWhole ReadInstalls ReadRemoves MissingRemoves
@@ -171,6 +171,7 @@ impl Provisioner for Broken {
         let there = self.subject.truth().await.unwrap();
         match self.defect {
             Defect::RemoveDoesNothing if there.is_some() => return Ok(Applied::Applied),
+            Defect::HalfIsNotRemoved if there.is_none() => return Ok(Applied::AlreadySo),
             // Its release is gone, and what else belongs to it is there: nobody sees that but the next installation.
             Defect::RemoveLeavesHalf if there.is_some() => {
                 self.subject.install(&Installation::new("", there.unwrap().configuration)).await.unwrap();
@@ -236,6 +237,10 @@ impl ProvisionerSubject for BrokenSubject {
 
     async fn truth(&self) -> Result<Option<Installation>, Breach> {
         self.inner.truth().await
+    }
+
+    async fn is_empty(&self) -> Result<bool, Breach> {
+        self.inner.is_empty().await
     }
 
     async fn install(&self, installation: &Installation) -> Result<(), Breach> {

@@ -15,6 +15,13 @@ fn seeds() -> u64 {
 }
 
 const SEEDS: u64 = 60;
+/// So many faults are met where so many seeds are asked for.
+const LONG: (u64, u64) = (18_000, 10_000);
+
+fn assert_met(met: u64) {
+    assert!(met > 0, "no fault was met");
+    assert!(seeds() < LONG.0 || met >= LONG.1, "{met} faults were met");
+}
 
 fn run(scenario: &SiteScenario) -> SiteOutcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -87,18 +94,21 @@ fn a_change_of_sites_without_a_fault_reaches_its_goal() {
 fn the_loss_of_a_site_never_parts_the_data_under_any_single_fault() {
     let (ends, met) = simulate_seeds(1_000_000, SiteProcedure::Loss, 1);
     ha_testkit::figures!("losses of a site under a single fault: {met} faults met, 0 broken promises: {ends:?}");
+    assert_met(met);
 }
 
 #[test]
 fn the_way_back_loses_no_request_and_no_write_under_any_single_fault() {
     let (ends, met) = simulate_seeds(2_000_000, SiteProcedure::FailBack, 1);
     ha_testkit::figures!("ways back under a single fault: {met} faults met, 0 broken promises: {ends:?}");
+    assert_met(met);
 }
 
 #[test]
 fn a_drill_moves_no_consumer_under_any_single_fault() {
     let (ends, met) = simulate_seeds(3_000_000, SiteProcedure::Drill, 1);
     ha_testkit::figures!("drills under a single fault: {met} faults met, 0 broken promises: {ends:?}");
+    assert_met(met);
 }
 
 #[test]

@@ -123,6 +123,10 @@ impl ProvisionerSubject for Server {
         Ok(read("release").zip(read("conf")).map(|(release, conf)| Installation::new(release, conf)))
     }
 
+    async fn is_empty(&self) -> Result<bool, Breach> {
+        Ok(["release", "conf"].iter().all(|name| !self.file(name).exists()))
+    }
+
     async fn install(&self, installation: &Installation) -> Result<(), Breach> {
         fs::create_dir_all(self.dir.path().join("home/server"))?;
         fs::write(self.file("release"), &*installation.release)?;

@@ -21,7 +21,7 @@ pub use endpoint::Endpoint;
 pub use fault_proxy::{FaultProxy, Leg, LinkFault};
 pub use haproxy::{HaProxyProcess, HaProxySpec, ServerSpec, Workers, haproxy_version};
 pub use lab::Lab;
-pub use machine::{Direction, SshMachine};
+pub use machine::{Direction, Inside, SshMachine};
 pub use pause::Paused;
 pub use port::ReservedPort;
 pub use scripted::{ScriptedAnswer, ScriptedSocket};

@@ -15,6 +15,26 @@ pub struct SshMachine {
     network: Network,
 }
 
+/// The network of a machine: where a HAProxy or a database runs that is to be reached there, and lost with it.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    /// What runs a program in it.
+    pub(crate) enter: Vec<String>,
+    pub(crate) address: Ipv4Addr,
+}
+
+impl Inside {
+    /// The command line that runs `argv` in it, in the same process.
+    pub(crate) fn argv(inside: Option<&Self>, argv: Vec<String>) -> Vec<String> {
+        inside.map_or_else(Vec::new, |inside| inside.enter.clone()).into_iter().chain(argv).collect()
+    }
+
+    /// Where something listens that may be in it.
+    pub(crate) fn address(inside: Option<&Self>) -> Ipv4Addr {
+        inside.map_or(Ipv4Addr::LOCALHOST, |inside| inside.address)
+    }
+}
+
 /// What a blackhole swallows, seen from the machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Direction {
@@ -55,6 +75,11 @@ impl SshMachine {
     /// Returns how it is reached, and what ssh believes of it.
     pub fn access(&self) -> &SshAccess {
         self.server.access()
+    }
+
+    /// Returns its network, for what runs beside its own processes: it stays when the machine is switched off, and hears nothing then.
+    pub fn inside(&self) -> Inside {
+        Inside { enter: self.network.enter(), address: self.network.address() }
     }
 
     /// Pulls the network cable: silence in both directions.

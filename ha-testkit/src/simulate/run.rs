@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::asks::Operators;
 use super::blind::Before;
-use super::excuse::{Floors, REACTION, UNSEEN, later, lost_without_excuse};
+use super::excuse::{Floors, LONGEST_REQUEST, REACTION, UNSEEN, later, lost_without_excuse};
 use super::watch::{Seen, Watch, short_after_loss, sums};
 use super::{Broken, FaultAt, Scenario, harm_of};
 use crate::world::{Controller, Served, World};
@@ -44,6 +44,8 @@ pub enum Outcome {
         served: Served,
         /// The digest of every record of the run and of what the clients saw: the same seed gives the same.
         trace: String,
+        /// How many faults came before the run had ended.
+        met: usize,
         /// How long the run took, on virtual time.
         took: Duration,
     },
@@ -156,17 +158,21 @@ pub(super) async fn simulate_judged(
     // A run that is over before it can see the loss reacts to nothing.
     let seen_in_time = |fault: &FaultAt| matches!(fault, FaultAt::Loss { after, .. } if *after + UNSEEN <= took);
     let is_over = lost && !faults.iter().any(seen_in_time);
+    // What came before the loss is the run's to answer for all the same.
+    let losses =
+        || faults.iter().filter_map(|fault| if let FaultAt::Loss { after, .. } = fault { Some(*after) } else { None });
+    let first_loss = losses().min().unwrap_or_default();
     let of_the_run = |seen: &Seen| {
         let Some(short) = &seen.short else { return true };
         let lowered = lacking.get(&short.sum).is_none_or(|had| short.has < *had);
-        lowered && !(is_over && seen.at > took)
+        lowered && !(is_over && seen.at > took && seen.at >= first_loss)
     };
     let mut broken: Vec<Broken> =
         seen.into_iter().filter(|seen| !floors.excuse(seen, faults)).filter(of_the_run).map(Broken::from).collect();
     if let Some(short) = short_after_loss(world).filter(|_| lost && !is_over) {
         broken.push(Broken { at: began.elapsed(), what: format!("settled: {short}") });
     }
-    if let Some(what) = lost_without_excuse(&served, faults).filter(|_| !is_over) {
+    if let Some(what) = lost_without_excuse(&served, faults).filter(|_| !is_over || lost_before(&served, first_loss)) {
         broken.push(Broken { at: took, what });
     }
     let entries = world.store().read(&"run".into()).await.unwrap_or_default();
@@ -186,7 +192,13 @@ pub(super) async fn simulate_judged(
         let untrue = untrue(world, &before, &goal, end).into_iter();
         broken.extend(untrue.map(|what| Broken { at: took, what: format!("the run ended {end}, and {what}") }));
     }
-    Outcome::Ran { end, open, broken, trace: trace(&entries, &served), served, took }
+    let met = faults.iter().filter(|fault| is_met(world, fault, took, controller)).count();
+    Outcome::Ran { end, open, broken, trace: trace(&entries, &served), served, met, took }
+}
+
+/// Tells whether a request was lost that a loss at this time cannot have cut.
+fn lost_before(served: &Served, loss: Duration) -> bool {
+    served.lost_between.is_some_and(|(first, _)| first + LONGEST_REQUEST < loss)
 }
 
 /// Runs a plan as `run`, and lets another controller go on where this one dies.
@@ -211,6 +223,22 @@ pub(super) async fn run_to_its_end(
         sleep(Duration::from_millis(100)).await;
     };
     operator.go_on(world, end).await
+}
+
+/// Tells whether a fault came before the run had ended.
+pub(super) fn is_met(world: &World, fault: &FaultAt, took: Duration, controller: &Controller) -> bool {
+    match fault {
+        FaultAt::Loss { after, .. }
+        | FaultAt::LossOnceSurvived { after, .. }
+        | FaultAt::Forget { after, .. }
+        | FaultAt::BalancerGone { after, .. }
+        | FaultAt::Return { after, .. }
+        | FaultAt::Asked { after, .. } => *after < took,
+        FaultAt::Death { .. } => controller.is_dead(),
+        FaultAt::Call { operation, name, fault, .. } => {
+            world.fired().iter().any(|(of, on, how)| (of, on, how) == (operation, name, fault))
+        }
+    }
 }
 
 pub(super) fn schedule(

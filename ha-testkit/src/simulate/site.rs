@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ha_core::backend::{Consumers, ReplicaRole};
+use ha_core::backend::{Consumers, FenceLevel, ReplicaRole};
 use ha_core::engine::RunError;
 use ha_core::journal::Journal;
 use ha_core::procedure::{DrillRequest, FailBackRequest, Planned, Procedure, SiteLossRequest};
@@ -11,7 +11,7 @@ use ha_core::topology::SiteRole;
 use tokio::time::{Instant, sleep};
 
 use super::excuse::{EXPOSURE, Floors, LONGEST_REQUEST, REACTION, UNSEEN, later};
-use super::run::{Ended, run_to_its_end, schedule, trace};
+use super::run::{Ended, is_met, run_to_its_end, schedule, trace};
 use super::scenario::FAULTS;
 use super::{Broken, FaultAt, Random};
 use crate::world::{Controller, Operation, Served, Shape, World};
@@ -36,6 +36,10 @@ pub struct SiteScenario {
     pub shape: Shape,
     /// What is done.
     pub procedure: SiteProcedure,
+    /// How long a write needs from the database of one site into that of the other.
+    pub lag: Duration,
+    /// How far the fence of north reaches.
+    pub fence: FenceLevel,
     /// When, after the run has begun, the lost site comes back by itself; `None`: it does not.
     pub wakes: Option<Duration>,
     /// What goes wrong.
@@ -60,8 +64,10 @@ pub enum SiteOutcome {
         broken: Vec<Broken>,
         /// How many faults came before the run had ended.
         met: usize,
-        /// How long no request was answered, at most.
+        /// How many requests were not answered.
         lost: u64,
+        /// How many writes had not left north when it was lost.
+        left_behind: u64,
         /// The digest of the records and of what the clients saw.
         trace: String,
         /// How long the run took, on virtual time.
@@ -88,9 +94,17 @@ impl SiteScenario {
         let wakes = (procedure == SiteProcedure::Loss && random.once_in(3))
             .then(|| Duration::from_millis(u64::try_from(random.below(20_000)).unwrap_or(0)));
         let faults = (0..faults).map(|_| fault(&mut random, &shape, procedure)).collect();
-        Self { shape, procedure, wakes, faults }
+        let lag = random.pick(&LAGS_MS).copied().map_or(Duration::ZERO, Duration::from_millis);
+        // What has no power does not come back before a person has given it some.
+        let fences = if procedure == SiteProcedure::FailBack { &FENCES[..1] } else { &FENCES[..] };
+        let fence = random.pick(fences).copied().unwrap_or(FenceLevel::Database);
+        Self { shape, procedure, lag, fence, wakes, faults }
     }
 }
+
+const LAGS_MS: [u64; 4] = [0, 20, 130, 700];
+/// Those that reach the database.
+const FENCES: [FenceLevel; 2] = [FenceLevel::Database, FenceLevel::Power];
 
 fn fault(random: &mut Random, shape: &Shape, procedure: SiteProcedure) -> FaultAt {
     let count = shape.members.len();
@@ -103,7 +117,7 @@ fn fault(random: &mut Random, shape: &Shape, procedure: SiteProcedure) -> FaultA
     let balancer = if procedure == SiteProcedure::FailBack { "lb1" } else { "lb-south1" };
     let sites = |site: &str| site.to_string();
     match random.below(8) {
-        0 => FaultAt::LossOnceSurvived { after, node: brought },
+        0 => FaultAt::Loss { after, node: brought },
         1 => FaultAt::Forget { after, balancer: balancer.into() },
         2 | 3 => FaultAt::Death { after },
         _ => {
@@ -147,15 +161,17 @@ pub async fn simulate_site(scenario: &SiteScenario) -> SiteOutcome {
         Ok(world) => world,
         Err(error) => return SiteOutcome::NoCluster(error.to_string()),
     };
+    world.set_lag(Some(scenario.lag));
+    world.set_fence_level("north", scenario.fence);
     let loss = SiteLossRequest::of("north").with_window_accepted_by("tester");
+    let mut left_behind = 0;
     let request: Box<dyn Procedure> = match scenario.procedure {
         SiteProcedure::Loss => {
-            sleep(Duration::from_secs(1)).await;
-            world.lose_site("north");
+            left_behind = lose_north(&world).await;
             Box::new(loss)
         }
         SiteProcedure::FailBack => {
-            world.lose_site("north");
+            left_behind = lose_north(&world).await;
             sleep(Duration::from_secs(1)).await;
             if let Err(why) = to_its_end(&world, "loss", &loss).await {
                 return SiteOutcome::NoCluster(why);
@@ -167,9 +183,19 @@ pub async fn simulate_site(scenario: &SiteScenario) -> SiteOutcome {
         SiteProcedure::Drill => Box::new(DrillRequest::of("south")),
     };
     match world.engine().plan(&*request).await {
-        Ok(planned) => run(scenario, &world, planned).await,
+        Ok(planned) => run(scenario, &world, planned, left_behind).await,
         Err(error) => SiteOutcome::Refused(error.to_string()),
     }
+}
+
+/// Loses north while consumers write; returns how many of their writes had not left it.
+async fn lose_north(world: &World) -> u64 {
+    let clients = world.clients_every(Duration::from_millis(50));
+    sleep(Duration::from_secs(1)).await;
+    world.lose_site("north");
+    let left_behind = world.writes_missing_in("south");
+    clients.stop().await;
+    left_behind
 }
 
 async fn to_its_end(world: &World, run: &str, request: &dyn Procedure) -> Result<(), String> {
@@ -180,12 +206,12 @@ async fn to_its_end(world: &World, run: &str, request: &dyn Procedure) -> Result
     if report.end == End::AllNew { Ok(()) } else { Err(format!("{run} ended {}: {:?}", report.end, report.open)) }
 }
 
-async fn run(scenario: &SiteScenario, world: &World, planned: Planned) -> SiteOutcome {
+async fn run(scenario: &SiteScenario, world: &World, planned: Planned, left_behind: u64) -> SiteOutcome {
     let controller = Controller::new();
     let clients = world.clients_every(Duration::from_millis(50));
     let (began, floors) = (Instant::now(), Floors::default());
     let tasks: Vec<_> =
-        scenario.faults.iter().filter_map(|fault| schedule_at(world, &controller, fault, &floors)).collect();
+        scenario.faults.iter().filter_map(|fault| schedule(world, &controller, fault, &floors)).collect();
     let wakes = scenario.wakes.map(|after| later(world, after, async |world| world.restore_site("north")));
     let report = run_to_its_end(world, planned, &scenario.faults, &controller, &async |_| {}).await;
     let took = began.elapsed();
@@ -211,44 +237,14 @@ async fn run(scenario: &SiteScenario, world: &World, planned: Planned) -> SiteOu
         }
     };
     if !entries.is_empty() {
-        broken.extend(Judged { scenario, world, served: &served, took, met: met > 0 }.broken(&ended));
+        broken.extend(Judged { scenario, world, served: &served, took, met: met > 0, left_behind }.broken(&ended));
     }
     let (end, open) = ended;
     let broken = broken.into_iter().map(|what| Broken { at: took, what }).collect();
     // A plan says what earlier runs have measured, in time that is not simulated.
     let is_plan = |entry: &Entry| matches!(entry.record, Record::Opened { .. } | Record::Replanned { .. });
     let steps: Vec<Entry> = entries.into_iter().filter(|entry| !is_plan(entry)).collect();
-    SiteOutcome::Ran { end, open, broken, met, lost: served.lost, trace: trace(&steps, &served), took }
-}
-
-fn schedule_at(
-    world: &World,
-    controller: &Controller,
-    fault: &FaultAt,
-    floors: &Floors,
-) -> Option<tokio::task::JoinHandle<()>> {
-    match fault {
-        FaultAt::LossOnceSurvived { after, node } => {
-            let loss = FaultAt::Loss { after: *after, node: node.clone() };
-            schedule(world, controller, &loss, floors)
-        }
-        other => schedule(world, controller, other, floors),
-    }
-}
-
-fn is_met(world: &World, fault: &FaultAt, took: Duration, controller: &Controller) -> bool {
-    match fault {
-        FaultAt::Loss { after, .. }
-        | FaultAt::LossOnceSurvived { after, .. }
-        | FaultAt::Forget { after, .. }
-        | FaultAt::BalancerGone { after, .. }
-        | FaultAt::Return { after, .. }
-        | FaultAt::Asked { after, .. } => *after < took,
-        FaultAt::Death { .. } => controller.is_dead(),
-        FaultAt::Call { operation, name, fault, .. } => {
-            world.fired().iter().any(|(of, on, how)| (of, on, how) == (operation, name, fault))
-        }
-    }
+    SiteOutcome::Ran { end, open, broken, met, lost: served.lost, left_behind, trace: trace(&steps, &served), took }
 }
 
 struct Judged<'a> {
@@ -257,6 +253,7 @@ struct Judged<'a> {
     served: &'a Served,
     took: Duration,
     met: bool,
+    left_behind: u64,
 }
 
 impl Judged<'_> {
@@ -290,9 +287,13 @@ impl Judged<'_> {
         } else if open.is_empty() && !matches!(led, Consumers::To(_)) {
             broken.push(format!("the run ended {end}, consumers are {led}, and nothing is listed as open"));
         }
-        // A lost site that has come back by itself may be a primary of before: nobody is led to it.
-        if primaries.len() > 1 && self.scenario.wakes.is_none() && self.scenario.procedure == SiteProcedure::Loss {
-            broken.push(format!("the databases of {primaries:?} take writes"));
+        // A lost site that has come back by itself may be a primary of before, until it follows: nobody is led to it.
+        let epoch = |site: &str| world.copy_in(site).1;
+        let came_back = self.scenario.wakes.is_some() || self.scenario.procedure == SiteProcedure::FailBack;
+        let may_be = came_back || self.scenario.fence < FenceLevel::Database;
+        let is_of_before = may_be && epoch("north") < epoch("south");
+        if primaries.len() > 1 && (!is_of_before || led == Consumers::To("north".into())) {
+            broken.push(format!("the databases of {primaries:?} take writes, and consumers are {led}"));
         }
         broken.extend(self.lost_without_excuse(*end));
         broken
@@ -309,13 +310,14 @@ impl Judged<'_> {
         }
     }
 
-    /// Counts the writes that a cold site cannot have: those since the backup.
+    /// Counts the writes that the other site cannot have: what had not left north when it was lost; of a cold site those since the
+    /// backup.
     fn excused_writes(&self) -> u64 {
         let cold = self.scenario.shape.recovery == Some(SiteRole::Cold);
         if cold && self.scenario.procedure == SiteProcedure::Loss {
             self.world.writes_taken("north").values().sum()
         } else {
-            0
+            self.left_behind
         }
     }
 
@@ -323,9 +325,7 @@ impl Judged<'_> {
     fn lost_without_excuse(&self, end: End) -> Option<String> {
         let (first, last) = self.served.lost_between?;
         let shaken = self.scenario.faults.iter().find_map(|fault| match fault {
-            FaultAt::Loss { after, .. } | FaultAt::LossOnceSurvived { after, .. } | FaultAt::Forget { after, .. } => {
-                Some(*after)
-            }
+            FaultAt::Loss { after, .. } | FaultAt::Forget { after, .. } => Some(*after),
             _ => None,
         });
         let message = format!(

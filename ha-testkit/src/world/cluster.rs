@@ -326,10 +326,10 @@ impl World {
         Clients::start(self.clone(), pause, Some(site.into()))
     }
 
-    /// Returns the release that is installed on a node, or `None` for an unknown node or a damaged installation.
+    /// Returns the release that is installed on a node, or `None` for an unknown node, a damaged installation or none.
     pub fn installed(&self, node: &str) -> Option<String> {
         let inner = self.lock();
-        inner.nodes.get(node).filter(|node| !node.damaged).map(|node| node.installed.clone())
+        inner.nodes.get(node).filter(|node| !node.damaged && !node.absent).map(|node| node.installed.clone())
     }
 
     /// Returns how often the command of a change was carried out on a node.

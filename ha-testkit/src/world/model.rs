@@ -122,6 +122,12 @@ pub(crate) struct Life {
 }
 
 impl FakeNode {
+    /// Takes away all that is installed.
+    pub(crate) fn empty(&mut self) {
+        (self.absent, self.damaged, self.on_clone, self.passed) = (true, false, false, None);
+        (self.installed, self.configuration) = (String::new(), String::new());
+    }
+
     /// Notes that what runs now has passed its test.
     pub(crate) fn pass_test(&mut self) {
         self.passed = self.process.as_ref().map(|life| (life.number, self.generation.clone()));

@@ -132,9 +132,12 @@ fn put(world: &World, name: &str, wanted: Option<Installation>, half: bool) -> R
         node.damaged = true;
         return Ok(());
     }
-    (node.absent, node.damaged) = (wanted.is_none(), false);
-    if let Some(wanted) = wanted {
-        (node.installed, node.configuration) = (wanted.release.into(), wanted.configuration.into());
+    match wanted {
+        Some(wanted) => {
+            (node.absent, node.damaged) = (false, false);
+            (node.installed, node.configuration) = (wanted.release.into(), wanted.configuration.into());
+        }
+        None => node.empty(),
     }
     Ok(())
 }
@@ -184,7 +187,7 @@ impl World {
     /// The same, and nothing is installed on it.
     pub fn not_installed(&self, node: &str) {
         self.not_added(node);
-        self.with_node(node, |node| node.absent = true);
+        self.with_node(node, FakeNode::empty);
     }
 
     /// Lets a node write shared files from the beginning, and the others get them from there.

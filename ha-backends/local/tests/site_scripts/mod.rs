@@ -51,8 +51,9 @@ impl FenceFixture for Fences {
         "a fence of scripts".into()
     }
 
-    fn can(&self, _ability: FenceAbility) -> bool {
-        true
+    /// Outlets are not in the site: nothing that happens there reaches them.
+    fn can(&self, ability: FenceAbility) -> bool {
+        ability != FenceAbility::LosesSites
     }
 
     async fn fresh(&self) -> Result<Box<dyn FenceSubject>, Breach> {
@@ -87,7 +88,7 @@ impl FenceSubject for Outlets {
     }
 
     async fn lose_site(&self) -> Result<(), Breach> {
-        Ok(())
+        Err(Breach::new("outlets have no site that could be lost"))
     }
 
     async fn restart_site(&self) -> Result<(), Breach> {

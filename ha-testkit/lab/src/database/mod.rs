@@ -15,7 +15,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::Lab;
+use super::{Inside, Lab};
 
 /// How a database server is to run.
 ///
@@ -36,6 +36,8 @@ pub struct DatabaseSpec {
     pub on_disk: bool,
     /// A clean stop is followed by a start, as a service manager does it. Of PostgreSQL only. Default false.
     pub supervised: bool,
+    /// The machine in whose network it runs and is reached. Of PostgreSQL only. Default: this one, at 127.0.0.1.
+    pub inside: Option<Inside>,
     /// More settings, `name=value` each, as the server's command line takes them: `-c` (PostgreSQL), `--` (MariaDB).
     pub settings: Vec<String>,
 }
@@ -59,6 +61,13 @@ impl DatabaseSpec {
     #[must_use]
     pub fn supervised(mut self) -> Self {
         self.supervised = true;
+        self
+    }
+
+    /// Sets [`inside`](Self::inside).
+    #[must_use]
+    pub fn inside(mut self, machine: Inside) -> Self {
+        self.inside = Some(machine);
         self
     }
 

@@ -1,4 +1,5 @@
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,15 +11,16 @@ use super::process::{PausedServer, ServerProcess};
 use super::template::Template;
 use super::user::ServiceUser;
 use super::{DatabaseSpec, not_installed, output};
-use crate::Lab;
+use crate::{Inside, Lab};
 
 /// A private PostgreSQL. Dropping it ends it and removes its data.
 ///
-/// The superuser `postgres` needs no password, from the socket and from 127.0.0.1; over TCP every other user does.
+/// The superuser `postgres` needs no password, from the socket, from 127.0.0.1 and from machines of a lab; over TCP every other user does.
 #[derive(Debug)]
 pub struct PostgresServer {
     process: ServerProcess,
     bin: PathBuf,
+    address: Ipv4Addr,
     port: u16,
     databases: AtomicU32,
     user: ServiceUser,
@@ -31,8 +33,7 @@ const PACKAGE: &str = "postgresql";
 /// Without durability a kill of the server may lose the last commits, and nothing else.
 const FAST: [&str; 3] = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
 
-const SETTINGS: [&str; 10] = [
-    "listen_addresses=127.0.0.1",
+const SETTINGS: [&str; 9] = [
     // In the folder, which is removed; elsewhere a killed server would leave it.
     "dynamic_shared_memory_type=mmap",
     "shared_buffers=16MB",
@@ -45,19 +46,32 @@ const SETTINGS: [&str; 10] = [
     "log_min_error_statement=panic",
 ];
 
-const HBA: &str = "local all all trust\nhost replication postgres 127.0.0.1/32 trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+const HBA: &str = "local all all trust\nhost replication postgres 127.0.0.1/32 trust\nhost replication postgres 10.213.0.0/16 trust\n\
+    host all postgres 127.0.0.1/32 trust\nhost all postgres 10.213.0.0/16 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+
+/// What waits in the scripts below: a minute at most, so that whoever runs them is told.
+const WAIT: &str = r#"patiently() {
+    left=3000
+    until "$@"; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || { echo "not so in 60 s: $*" >&2; exit 1; }
+        sleep 0.02
+    done
+}
+gone() { ! kill -0 "$1" 2>/dev/null; }
+away() { ! [ -e "$1" ]; }
+ready() { grep -q '^ready' "$1/postmaster.pid" 2>/dev/null; }
+"#;
 
 /// Starts it again after each clean stop, once nobody holds it.
 const SUPERVISE: &str = r#"hold=$1; shift
-while "$@"; do
-    while [ -e "$hold" ]; do sleep 0.02; done
-done"#;
+while "$@"; do patiently away "$hold"; done"#;
 
 /// SIGINT is a fast shutdown; the eighth line of the pid file says how far the next start is.
 const RESTART: &str = r#"pid=$(head -n 1 "$1/postmaster.pid") || exit 1
 kill -INT "$pid" || exit 1
-while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
-until grep -q '^ready' "$1/postmaster.pid" 2>/dev/null; do sleep 0.02; done
+patiently gone "$pid"
+patiently ready "$1"
 "#;
 
 const REBUILD: &str = r#"set -e
@@ -65,7 +79,7 @@ data=$1 hold=$2; shift 2
 : >"$hold"
 if pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null); then
     kill -INT "$pid"
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+    patiently gone "$pid"
 fi
 rm -rf "$data"/*
 cd /
@@ -73,7 +87,7 @@ cd /
 printf "primary_conninfo = '%s'\n" "$HA_CONNINFO" >"$data/postgresql.auto.conf"
 : >"$data/standby.signal"
 rm "$hold"
-until grep -q '^ready' "$data/postmaster.pid" 2>/dev/null; do sleep 0.02; done
+patiently ready "$data"
 "#;
 
 /// The file that keeps a supervised server from being started again.
@@ -117,28 +131,36 @@ impl PostgresServer {
         let port = lab.free_port()?;
         let mut argv = Vec::new();
         if spec.supervised {
-            argv.extend(["/bin/sh", "-c", SUPERVISE, "sh"].map(String::from));
+            argv.extend(["/bin/sh".into(), "-c".into(), format!("{WAIT}{SUPERVISE}"), "sh".into()]);
             argv.push(hold(folder.path()).display().to_string());
         }
         argv.push(bin.join("postgres").display().to_string());
         argv.extend(["-D".into(), data.display().to_string()]);
         argv.extend(["-k".into(), folder.path().display().to_string(), "-p".into(), port.to_string()]);
         let fast = if spec.durable { [].as_slice() } else { FAST.as_slice() };
+        let address = Inside::address(spec.inside.as_ref());
+        argv.extend(["-c".into(), format!("listen_addresses={address}")]);
         for setting in SETTINGS.iter().chain(fast).copied().chain(spec.settings.iter().map(String::as_str)) {
             argv.extend(["-c".into(), setting.into()]);
         }
         let socket = folder.path().join(format!(".s.PGSQL.{port}"));
         let log = lab.path().join(format!("{name}.log"));
-        let process = ServerProcess::start(lab.relaunch().clone(), user.argv(argv), log, folder, socket, answers)?;
+        let argv = Inside::argv(spec.inside.as_ref(), user.argv(argv));
+        let process = ServerProcess::start(lab.relaunch().clone(), argv, log, folder, socket, answers)?;
         let script = |file: &str, text: &str| {
             let path = lab.path().join(format!("{name}-{file}"));
-            std::fs::write(&path, text).map(|()| path)
+            std::fs::write(&path, format!("{WAIT}{text}")).map(|()| path)
         };
         let (restart, rebuild) = (script("restart.sh", RESTART)?, script("rebuild.sh", REBUILD)?);
-        Ok(Self { process, bin, port, databases: AtomicU32::new(0), user, restart, rebuild })
+        Ok(Self { process, bin, address, port, databases: AtomicU32::new(0), user, restart, rebuild })
     }
 
-    /// Returns the port on 127.0.0.1; also a part of the socket's name.
+    /// Returns where it listens: 127.0.0.1, or the address of the machine that it runs in.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Returns the port; also a part of the socket's name.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -150,25 +172,26 @@ impl PostgresServer {
 
     /// Returns how a standby reaches it: a libpq connection string.
     pub fn conninfo(&self) -> String {
-        format!("host=127.0.0.1 port={} user=postgres", self.port)
+        format!("host={} port={} user=postgres", self.address, self.port)
     }
 
     /// Returns the command that restarts it with a fast shutdown, as a service manager does, and ends when it answers again. It must
     /// be supervised.
     pub fn restart_command(&self) -> Vec<String> {
-        ["/bin/sh".into(), self.restart.display().to_string(), self.data()].into()
+        ["/bin/sh".into(), self.restart.display().to_string(), self.data().display().to_string()].into()
     }
 
     /// Returns the command that makes it a standby of the one that `HA_CONNINFO` reaches, by a base backup, and ends when it answers
     /// again. It must be supervised.
     pub fn rebuild_command(&self) -> Vec<String> {
-        let hold = hold(self.process.folder()).display().to_string();
+        let [data, hold] = [self.data(), hold(self.process.folder())].map(|path| path.display().to_string());
         let backup = self.user.argv(vec![self.bin.join("pg_basebackup").display().to_string()]);
-        [vec!["/bin/sh".into(), self.rebuild.display().to_string(), self.data(), hold], backup].concat()
+        [vec!["/bin/sh".into(), self.rebuild.display().to_string(), data, hold], backup].concat()
     }
 
-    fn data(&self) -> String {
-        self.process.folder().join("data").display().to_string()
+    /// Returns the folder of its data.
+    pub fn data(&self) -> PathBuf {
+        self.process.folder().join("data")
     }
 
     /// Returns what it printed so far: the file of its log.

@@ -24,7 +24,7 @@ impl CarbonHome {
         let script = self.path().join("bin/wso2server.sh");
         let status = Command::new(script).arg("start").status()?;
         let out = self.path().join("repository/logs/wso2carbon.out");
-        let open = || self.pid().is_some() && TcpStream::connect(("127.0.0.1", self.port())).is_ok();
+        let open = || self.pid().is_some() && TcpStream::connect(self.address()).is_ok();
         if status.success() && within(PATIENCE, open) {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,9 +14,11 @@ use crate::load::RequestLog;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CarbonConfig {
-    /// The traffic port on 127.0.0.1.
+    /// Where it listens. Default 127.0.0.1.
+    pub address: Ipv4Addr,
+    /// The traffic port there.
     pub port: u16,
-    /// A second port on 127.0.0.1 that answers as the first one does, as a console's beside the services'; 0 for none.
+    /// A second port there that answers as the first one does, as a console's beside the services'; 0 for none.
     pub second_port: u16,
     /// The release that is installed at first.
     pub release: String,
@@ -39,6 +42,7 @@ impl CarbonConfig {
     /// Describes a well-behaved server.
     pub fn new(port: u16, release: impl Into<String>) -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST,
             port,
             second_port: 0,
             release: release.into(),
@@ -57,7 +61,14 @@ impl CarbonConfig {
         Self { port_delay_ms: 0, ready_delay_ms: 0, ..Self::new(0, release) }
     }
 
-    /// Lets it answer on a second port of 127.0.0.1 too.
+    /// Lets it listen on an address of the machine that it is started on.
+    #[must_use]
+    pub fn listening_on(mut self, address: Ipv4Addr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Lets it answer on a second port too.
     #[must_use]
     pub fn with_second_port(mut self, port: u16) -> Self {
         self.second_port = port;
@@ -102,7 +113,7 @@ impl Relaunch {
 #[derive(Clone, Debug)]
 pub struct CarbonHome {
     path: PathBuf,
-    port: u16,
+    address: SocketAddr,
     second_port: u16,
 }
 
@@ -120,7 +131,8 @@ impl CarbonHome {
         fs::write(path.join("repository/conf/fake-carbon.json"), serde_json::to_vec_pretty(config)?)?;
         script(&path.join("bin/wso2server.sh"), &server_script(path, relaunch))?;
         script(&path.join("bin/patch.sh"), &patch_script(path))?;
-        Ok(Self { path: path.to_path_buf(), port: config.port, second_port: config.second_port })
+        let address = SocketAddr::from((config.address, config.port));
+        Ok(Self { path: path.to_path_buf(), address, second_port: config.second_port })
     }
 
     /// Returns the home directory.
@@ -128,12 +140,17 @@ impl CarbonHome {
         &self.path
     }
 
-    /// Returns the traffic port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Returns where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// Returns the second port on 127.0.0.1; 0 where it has none.
+    /// Returns the traffic port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Returns the second port; 0 where it has none.
     pub fn second_port(&self) -> u16 {
         self.second_port
     }

@@ -91,10 +91,10 @@ async fn serve(home: PathBuf, config: CarbonConfig, business: Business) -> io::R
     let began = Instant::now();
     let mut terminated = signal(SignalKind::terminate())?;
     sleep(Duration::from_millis(config.port_delay_ms)).await;
-    let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
+    let listener = TcpListener::bind((config.address, config.port)).await?;
     let second = match config.second_port {
         0 => None,
-        port => Some(TcpListener::bind(("127.0.0.1", port)).await?),
+        port => Some(TcpListener::bind((config.address, port)).await?),
     };
     let mut pid_file = std::process::id().to_string().into_bytes();
     pid_file.push(b'\n');

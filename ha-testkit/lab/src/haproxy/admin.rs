@@ -1,5 +1,5 @@
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -34,9 +34,9 @@ pub(super) fn ask_master(socket: &Path, command: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-/// Asks the admin socket on a TCP port for its worker's process id.
-pub(super) fn pid_over_tcp(port: u16) -> Option<u32> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+/// Asks an admin socket over TCP for its worker's process id.
+pub(super) fn pid_over_tcp(address: SocketAddr) -> Option<u32> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     pid_in(&exchange(stream, "show info").ok()?)
 }

@@ -1,12 +1,15 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{HaProxySpec, ServerSpec};
+use crate::Inside;
 
 /// Where one HAProxy of the lab listens and keeps its files; the same over all its reloads and restarts.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    pub(super) port: u16,
-    pub(super) admin_port: Option<u16>,
+    pub(super) inside: Option<Inside>,
+    pub(super) address: SocketAddr,
+    pub(super) tcp_admin: Option<SocketAddr>,
     pub(super) config: PathBuf,
     pub(super) socket: PathBuf,
     pub(super) master: Option<PathBuf>,
@@ -18,7 +21,7 @@ pub(super) struct Place {
 pub(super) fn render(spec: &HaProxySpec, place: &Place, version: (u32, u32)) -> String {
     let mut sections = vec![global(spec, place), defaults(spec, version)];
     if spec.as_listen {
-        let bind = format!("bind 127.0.0.1:{}", place.port);
+        let bind = format!("bind {}", place.address);
         sections.push(backend(spec, &format!("listen {}", spec.pool), Some(bind), &spec.servers));
     } else {
         sections.push(frontend(spec, place));
@@ -38,7 +41,7 @@ fn section(head: &str, lines: impl IntoIterator<Item = Option<String>>, more: &[
 fn global(spec: &HaProxySpec, place: &Place) -> String {
     let lines = [
         Some(format!("stats socket {} level {}", place.socket.display(), spec.level)),
-        place.admin_port.map(|port| format!("stats socket ipv4@127.0.0.1:{port} level {}", spec.level)),
+        place.tcp_admin.map(|address| format!("stats socket ipv4@{address} level {}", spec.level)),
         Some("stats timeout 10s".into()),
         Some("maxconn 2000".into()),
         spec.cli_connections.map(|connections| format!("stats maxconn {connections}")),
@@ -65,7 +68,7 @@ fn defaults(spec: &HaProxySpec, version: (u32, u32)) -> String {
 }
 
 fn frontend(spec: &HaProxySpec, place: &Place) -> String {
-    let bind = Some(format!("bind 127.0.0.1:{}", place.port));
+    let bind = Some(format!("bind {}", place.address));
     let others = spec.more_pools.iter().filter(|_| !spec.tcp_mode);
     let rules = others.map(|(pool, _)| Some(format!("use_backend {pool} if {{ path_beg /{pool} }}")));
     let fallback = Some(format!("default_backend {}", spec.pool));
@@ -95,7 +98,7 @@ fn row(spec: &HaProxySpec, server: &ServerSpec) -> String {
     let checked = spec.check.is_some() && server.track.is_none();
     let every = spec.check_every.as_millis();
     let words = [
-        Some(format!("server {} 127.0.0.1:{}", server.name, server.port)),
+        Some(format!("server {} {}:{}", server.name, server.address, server.port)),
         checked.then(|| format!("check inter {every}ms fall {} rise {}", spec.fall, spec.rise)),
         server.track.as_ref().map(|row| format!("track {row}")),
         server.weight.map(|weight| format!("weight {weight}")),

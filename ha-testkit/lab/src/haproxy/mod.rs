@@ -10,8 +10,9 @@ pub use process::{HaProxyProcess, haproxy_version};
 pub use spec::{HaProxySpec, ServerSpec};
 
 use std::io;
+use std::net::SocketAddr;
 
-use super::Lab;
+use super::{Inside, Lab};
 use config::Place;
 
 impl Lab {
@@ -23,9 +24,12 @@ impl Lab {
     pub fn haproxy(&self, name: &str, spec: &HaProxySpec) -> io::Result<HaProxyProcess> {
         let dir = self.path().join(name);
         std::fs::create_dir(&dir)?;
+        let ip = Inside::address(spec.inside.as_ref());
+        let free = || self.free_port().map(|port| SocketAddr::from((ip, port)));
         let place = Place {
-            port: self.free_port()?,
-            admin_port: spec.tcp_admin.then(|| self.free_port()).transpose()?,
+            inside: spec.inside.clone(),
+            address: free()?,
+            tcp_admin: spec.tcp_admin.then(free).transpose()?,
             config: dir.join("haproxy.cfg"),
             socket: dir.join("admin.sock"),
             master: spec.master.then(|| dir.join("master.sock")),

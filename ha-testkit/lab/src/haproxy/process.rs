@@ -11,7 +11,7 @@ use super::admin::{ask, ask_master, pid_in, workers_in};
 use super::config::{Place, render};
 use super::{HaProxySpec, Workers};
 use crate::fake_carbon::Relaunch;
-use crate::{Paused, Warded};
+use crate::{Inside, Paused, Warded};
 
 /// A running HAProxy of the lab. Dropping it ends its master and all its workers, old ones included.
 #[derive(Debug)]
@@ -33,14 +33,14 @@ impl HaProxyProcess {
         Ok(process)
     }
 
-    /// Returns the traffic port on 127.0.0.1.
+    /// Returns the traffic port.
     pub fn port(&self) -> u16 {
-        self.place.port
+        self.place.address.port()
     }
 
     /// Returns the traffic address.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.place.port))
+        self.place.address
     }
 
     /// Returns the path of its configuration.
@@ -60,7 +60,7 @@ impl HaProxyProcess {
 
     /// Returns the address of the TCP admin socket; `None` without one.
     pub fn tcp_admin(&self) -> Option<SocketAddr> {
-        self.place.admin_port.map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        self.place.tcp_admin
     }
 
     /// Sends one command to the admin socket and returns the raw answer: the truth by another route than a backend's.
@@ -191,6 +191,7 @@ impl HaProxyProcess {
         if let Some(old) = replaces {
             argv.extend(["-sf".into(), old.to_string()]);
         }
+        let argv = Inside::argv(self.place.inside.as_ref(), argv);
         let mut started = Warded::start(&self.relaunch, &argv, &self.place.log)?;
         self.until("HAProxy", || {
             if started.has_ended()? {
@@ -205,8 +206,8 @@ impl HaProxyProcess {
     /// Asks every admin socket whether a worker answers whose pid is the right one.
     fn answers_with(&self, right: impl Fn(u32) -> bool) -> bool {
         // For a moment an older process may still accept there, in turn with the new one.
-        let answers = |port: u16| (0..4).all(|_| super::admin::pid_over_tcp(port).is_some_and(&right));
-        let tcp = self.place.admin_port.map(answers);
+        let answers = |address| (0..4).all(|_| super::admin::pid_over_tcp(address).is_some_and(&right));
+        let tcp = self.place.tcp_admin.map(answers);
         let master = self.place.master.is_none() || self.worker_pids().is_ok();
         self.pid().is_ok_and(&right) && tcp.unwrap_or(true) && master
     }

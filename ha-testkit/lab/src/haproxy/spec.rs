@@ -1,4 +1,7 @@
+use std::net::Ipv4Addr;
 use std::time::Duration;
+
+use crate::Inside;
 
 /// One server row of a lab's HAProxy.
 ///
@@ -15,7 +18,9 @@ use std::time::Duration;
 pub struct ServerSpec {
     /// The row's name.
     pub name: String,
-    /// Its port on 127.0.0.1.
+    /// Where it listens. Default 127.0.0.1.
+    pub address: Ipv4Addr,
+    /// Its port there.
     pub port: u16,
     /// A backup row.
     pub backup: bool,
@@ -33,7 +38,15 @@ impl ServerSpec {
     /// Describes a row that takes traffic from the beginning.
     pub fn new(name: impl Into<String>, port: u16) -> Self {
         let words = String::new();
-        Self { name: name.into(), port, backup: false, held_out: false, weight: None, track: None, words }
+        let (name, address) = (name.into(), Ipv4Addr::LOCALHOST);
+        Self { name, address, port, backup: false, held_out: false, weight: None, track: None, words }
+    }
+
+    /// Says that it listens on another machine.
+    #[must_use]
+    pub fn at(mut self, address: Ipv4Addr) -> Self {
+        self.address = address;
+        self
     }
 
     /// Makes it a backup row.
@@ -96,6 +109,7 @@ pub struct HaProxySpec {
     pub check: Option<String>,
     /// The level of the admin socket: `admin`, `operator` or `user`.
     pub level: String,
+    pub(super) inside: Option<Inside>,
     pub(super) more_pools: Vec<(String, Vec<ServerSpec>)>,
     pub(super) check_every: Duration,
     pub(super) rise: u32,
@@ -131,6 +145,7 @@ impl HaProxySpec {
             servers,
             check: Some("/services/Version".into()),
             level: "admin".into(),
+            inside: None,
             more_pools: Vec::new(),
             check_every: Duration::from_millis(100),
             rise: 2,
@@ -159,6 +174,13 @@ impl HaProxySpec {
         }
     }
 
+    /// Runs it in the network of a machine, where it listens on the machine's address.
+    #[must_use]
+    pub fn inside(mut self, machine: Inside) -> Self {
+        self.inside = Some(machine);
+        self
+    }
+
     /// Adds a backend with the same options; it gets the requests whose path begins with its name (`/crm` for `crm`).
     #[must_use]
     pub fn with_pool(mut self, pool: impl Into<String>, servers: Vec<ServerSpec>) -> Self {
@@ -180,7 +202,7 @@ impl HaProxySpec {
         self
     }
 
-    /// Adds an admin socket on a free TCP port of 127.0.0.1, with the same level.
+    /// Adds an admin socket on a free TCP port beside the traffic's, with the same level.
     #[must_use]
     pub fn with_tcp_admin(mut self) -> Self {
         self.tcp_admin = true;

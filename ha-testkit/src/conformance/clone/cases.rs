@@ -11,8 +11,8 @@ use crate::conformance::balancer::scene::EPOCH;
 use crate::conformance::patience::dropped_after;
 use crate::conformance::verdict::{Done, Stop, breach, ensure, needs, refused, same};
 
-/// How far a call has come when it is dropped.
-const POLLS: u32 = 4;
+/// After how many polls a call is dropped: at its beginning, and in the middle of its statements.
+const POLLS: [u32; 4] = [1, 3, 9, 27];
 /// How long a call may take.
 const LONG: Duration = Duration::from_secs(60);
 /// The steps up to a clone that is migrated.
@@ -265,13 +265,23 @@ pub(super) async fn the_next_controller_goes_on_where_this_one_stopped(fixture: 
 
 pub(super) async fn a_dropped_call_leaves_what_the_next_finishes(fixture: &dyn CloneFixture) -> Done {
     for (taken, step) in STEPS.into_iter().enumerate() {
-        let scene = Scene::after(fixture, taken).await?;
-        drop(dropped_after(cloning(&*scene.database)?.clone_step(EPOCH, to(step)), POLLS).await);
-        cloning(&*scene.subject.another())?.clone_step(EPOCH, to(step)).await?;
-        ensure(scene.copies().await?.has(step), || format!("{step} was dropped, and not finished"))?;
-        if step != CloneStep::Freeze {
-            scene.clone_has(&scene.rows).await?;
+        let mut dropped = 0;
+        for polls in POLLS {
+            let scene = Scene::after(fixture, taken).await?;
+            let call = dropped_after(cloning(&*scene.database)?.clone_step(EPOCH, to(step)), polls).await;
+            let ended = call.is_some();
+            dropped += usize::from(!ended);
+            cloning(&*scene.subject.another())?.clone_step(EPOCH, to(step)).await?;
+            ensure(scene.copies().await?.has(step), || format!("{step} was dropped, and not finished"))?;
+            if step != CloneStep::Freeze {
+                scene.clone_has(&scene.rows).await?;
+            }
+            // Whoever was not dropped here ends before all that come later too.
+            if ended {
+                break;
+            }
         }
+        ensure(dropped > 0, || format!("no {step} was dropped before its end"))?;
     }
     Ok(())
 }

@@ -11,42 +11,26 @@ use crate::world::{Controller, FakeFence, Fault, Operation, Shape, World};
 
 /// Builds two sites of the simulated world, each time others; the truth is the world's inner state.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FakeFenceFixture {
-    wrap: Option<Wrap>,
-}
-
-/// Puts a wrapper around a fence.
-type Wrap = fn(Arc<dyn Fence>) -> Arc<dyn Fence>;
+#[non_exhaustive]
+pub struct FakeFenceFixture;
 
 impl FakeFenceFixture {
     /// Builds fakes.
     pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Wraps each fake: the suite is then held against the wrapper.
-    #[must_use]
-    pub fn with_wrapper(mut self, wrap: Wrap) -> Self {
-        self.wrap = Some(wrap);
-        self
-    }
-
-    fn fence(self, world: &World) -> Arc<dyn Fence> {
-        let fake = Arc::new(FakeFence::new(world.clone(), Controller::new(), SITE.into()));
-        match self.wrap {
-            Some(wrap) => wrap(fake),
-            None => fake,
-        }
+        Self
     }
 }
 
 struct FakeFenceSubject {
-    fixture: FakeFenceFixture,
     world: World,
     fence: Arc<dyn Fence>,
 }
 
 const SITE: &str = "north";
+
+fn fence(world: &World) -> Arc<dyn Fence> {
+    Arc::new(FakeFence::new(world.clone(), Controller::new(), SITE.into()))
+}
 
 #[async_trait]
 impl FenceFixture for FakeFenceFixture {
@@ -61,8 +45,8 @@ impl FenceFixture for FakeFenceFixture {
     async fn fresh(&self) -> Result<Box<dyn FenceSubject>, Breach> {
         let shape = Shape::active_passive().with_sites(SiteRole::Warm);
         let world = shape.world().map_err(|error| Breach::new(error.to_string()))?;
-        let fence = self.fence(&world);
-        Ok(Box::new(FakeFenceSubject { fixture: *self, world, fence }))
+        let fence = fence(&world);
+        Ok(Box::new(FakeFenceSubject { world, fence }))
     }
 }
 
@@ -73,7 +57,7 @@ impl FenceSubject for FakeFenceSubject {
     }
 
     fn another(&self) -> Arc<dyn Fence> {
-        self.fixture.fence(&self.world)
+        fence(&self.world)
     }
 
     async fn truth(&self) -> Result<Fenced, Breach> {

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{ProvisionerAbility, ProvisionerFixture, ProvisionerSubject};
 use crate::conformance::balancer::scene::{EPOCH, STALE};
-use crate::conformance::verdict::{Done, Stop, breach, needs, refused, same};
+use crate::conformance::verdict::{Done, Stop, breach, ensure, needs, refused, same};
 
 /// How long a call may take.
 const LONG: Duration = Duration::from_secs(30);
@@ -45,6 +45,12 @@ impl Scene {
 
     async fn deprovision(&self) -> Result<Applied, StepError> {
         self.provisioner.deprovision(EPOCH, removal()).await
+    }
+
+    /// Checks that nothing is there, not even half of something.
+    async fn is_empty(&self) -> Done {
+        self.has(None).await?;
+        same("whether nothing is left", self.subject.is_empty().await?, true)
     }
 
     /// Checks what is installed, by both routes.
@@ -95,7 +101,7 @@ pub(super) async fn what_is_deprovisioned_is_gone(fixture: &dyn ProvisionerFixtu
     let scene = Scene::open(fixture).await?;
     scene.provision(&scene.wanted).await?;
     same("a removal", scene.deprovision().await?, Applied::Applied)?;
-    scene.has(None).await
+    scene.is_empty().await
 }
 
 pub(super) async fn what_is_deprovisioned_twice_is_removed_once(fixture: &dyn ProvisionerFixture) -> Done {
@@ -130,8 +136,9 @@ pub(super) async fn half_an_installation_is_removed(fixture: &dyn ProvisionerFix
     let scene = Scene::open(fixture).await?;
     scene.subject.install(&scene.wanted).await?;
     scene.subject.tear().await?;
-    scene.deprovision().await?;
-    scene.has(None).await
+    same("a removal of half", scene.deprovision().await?, Applied::Applied)?;
+    scene.is_empty().await?;
+    same("the same again", scene.deprovision().await?, Applied::AlreadySo)
 }
 
 pub(super) async fn what_other_hands_have_installed_is_seen(fixture: &dyn ProvisionerFixture) -> Done {
@@ -184,11 +191,13 @@ pub(super) async fn at_a_deadline_of_zero_nothing_is_changed(fixture: &dyn Provi
 pub(super) async fn a_node_that_does_not_answer_is_not_changed(fixture: &dyn ProvisionerFixture) -> Done {
     needs(fixture.can(ProvisionerAbility::LosesNodes), ProvisionerAbility::LosesNodes.name())?;
     let scene = Scene::open(fixture).await?;
+    scene.provision(&scene.wanted).await?;
     scene.subject.lose().await?;
     refused("a read", scene.provisioner.installation().await, ErrorKind::Unreachable, Effect::None)?;
-    let asked = scene.provision(&scene.wanted).await;
+    let asked = scene.provision(&scene.upgraded).await;
     refused("an installation", asked, ErrorKind::Unreachable, Effect::None)?;
-    refused("a removal", scene.deprovision().await, ErrorKind::Unreachable, Effect::None)
+    refused("a removal", scene.deprovision().await, ErrorKind::Unreachable, Effect::None)?;
+    same("what is installed", scene.subject.truth().await?, Some(scene.wanted))
 }
 
 pub(super) async fn a_stale_epoch_installs_and_removes_nothing_where_it_is_fenced(
@@ -210,7 +219,7 @@ pub(super) async fn a_stale_epoch_installs_and_removes_nothing_where_it_is_fence
 
 pub(super) async fn many_changes_at_once_end_in_one_state(fixture: &dyn ProvisionerFixture) -> Done {
     let scene = Scene::open(fixture).await?;
-    let mut calls = JoinSet::new();
+    let (mut calls, mut took) = (JoinSet::new(), 0);
     for turn in 0..6 {
         let provisioner = scene.provisioner.clone();
         let wanted = [&scene.wanted, &scene.reconfigured, &scene.upgraded][turn % 3].clone();
@@ -219,11 +228,17 @@ pub(super) async fn many_changes_at_once_end_in_one_state(fixture: &dyn Provisio
     while let Some(ended) = calls.join_next().await {
         // One may find what another one has put there meanwhile.
         match ended.map_err(|error| breach(error.to_string()))? {
-            Ok(_) => {}
+            Ok(_) => took += 1,
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => return Err(error.into()),
         }
     }
+    ensure(took > 0, || "each of them was refused".into())?;
+    // Whole, and one of those that were asked for: not the release of one with the configuration of another.
+    let there = scene.subject.truth().await?;
+    let asked = [&scene.wanted, &scene.reconfigured, &scene.upgraded];
+    ensure(asked.iter().any(|one| there.as_ref() == Some(*one)), || format!("{there:?} was asked for by nobody"))?;
+    scene.has(there.as_ref()).await?;
     scene.provision(&scene.wanted).await?;
     scene.has(Some(&scene.wanted)).await
 }

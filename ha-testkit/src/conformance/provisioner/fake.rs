@@ -67,6 +67,11 @@ impl ProvisionerSubject for FakeProvisionerSubject {
         Ok(self.world.configuration(NODE).zip(release).map(|(digest, release)| Installation::new(release, digest)))
     }
 
+    async fn is_empty(&self) -> Result<bool, Breach> {
+        let world = self.world.truth();
+        Ok(world.nodes.get(NODE).is_some_and(|node| node.absent && node.installed.is_empty()))
+    }
+
     async fn install(&self, installation: &Installation) -> Result<(), Breach> {
         let wanted = installation.clone();
         self.world.with_node(NODE, |node| {

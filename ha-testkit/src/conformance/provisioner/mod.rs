@@ -11,6 +11,7 @@
 //! - A release that is compared and a configuration that is not: a node with last year's key store is "there already".
 //! - An installation that is kept in the value, or in a marker file, and not read where the server reads it.
 //! - Half of an installation, told as whole or told as an error for ever: the next call replaces it.
+//! - A removal that takes half of an installation for nothing, and leaves it there.
 //! - An installer that ended well and has installed something else: read it back.
 
 mod cases;
@@ -93,6 +94,12 @@ pub trait ProvisionerSubject: Send + Sync {
     /// # Errors
     /// When it cannot be told.
     async fn truth(&self) -> Result<Option<Installation>, Breach>;
+
+    /// Tells whether nothing of an installation is left, not even half of one.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    async fn is_empty(&self) -> Result<bool, Breach>;
 
     /// Installs something by other hands.
     ///

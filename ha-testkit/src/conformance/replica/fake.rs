@@ -12,40 +12,24 @@ use crate::world::{Controller, FakeReplica, Shape, World};
 
 /// Builds two sites of the simulated world, each time others; the truth is the world's inner state.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FakeReplicaFixture {
-    wrap: Option<Wrap>,
-}
-
-/// Puts a wrapper around a copy.
-type Wrap = fn(Arc<dyn Replica>) -> Arc<dyn Replica>;
+#[non_exhaustive]
+pub struct FakeReplicaFixture;
 
 impl FakeReplicaFixture {
     /// Builds fakes.
     pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Wraps each fake: the suite is then held against the wrapper.
-    #[must_use]
-    pub fn with_wrapper(mut self, wrap: Wrap) -> Self {
-        self.wrap = Some(wrap);
-        self
-    }
-
-    fn replica(self, world: &World, at: At) -> Arc<dyn Replica> {
-        let fake = Arc::new(FakeReplica::new(world.clone(), Controller::new(), at.site().into()));
-        match self.wrap {
-            Some(wrap) => wrap(fake),
-            None => fake,
-        }
+        Self
     }
 }
 
 struct FakeReplicaSubject {
-    fixture: FakeReplicaFixture,
     world: World,
     north: Arc<dyn Replica>,
     south: Arc<dyn Replica>,
+}
+
+fn replica(world: &World, at: At) -> Arc<dyn Replica> {
+    Arc::new(FakeReplica::new(world.clone(), Controller::new(), at.site().into()))
 }
 
 #[async_trait]
@@ -61,8 +45,8 @@ impl ReplicaFixture for FakeReplicaFixture {
     async fn fresh(&self) -> Result<Box<dyn ReplicaSubject>, Breach> {
         let shape = Shape::active_passive().with_sites(SiteRole::Warm);
         let world = shape.world().map_err(|error| Breach::new(error.to_string()))?;
-        let (north, south) = (self.replica(&world, At::North), self.replica(&world, At::South));
-        Ok(Box::new(FakeReplicaSubject { fixture: *self, world, north, south }))
+        let (north, south) = (replica(&world, At::North), replica(&world, At::South));
+        Ok(Box::new(FakeReplicaSubject { world, north, south }))
     }
 }
 
@@ -76,7 +60,7 @@ impl ReplicaSubject for FakeReplicaSubject {
     }
 
     fn another(&self, at: At) -> Arc<dyn Replica> {
-        self.fixture.replica(&self.world, at)
+        replica(&self.world, at)
     }
 
     async fn write(&self, at: At) -> Result<bool, Breach> {

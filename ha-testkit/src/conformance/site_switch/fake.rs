@@ -12,39 +12,23 @@ use crate::world::{Controller, FakeSwitch, Fault, Operation, Shape, World};
 
 /// Builds two sites of the simulated world, each time others; the truth is the world's inner state.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FakeSwitchFixture {
-    wrap: Option<Wrap>,
-}
-
-/// Puts a wrapper around a switch.
-type Wrap = fn(Arc<dyn SiteSwitch>) -> Arc<dyn SiteSwitch>;
+#[non_exhaustive]
+pub struct FakeSwitchFixture;
 
 impl FakeSwitchFixture {
     /// Builds fakes.
     pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Wraps each fake: the suite is then held against the wrapper.
-    #[must_use]
-    pub fn with_wrapper(mut self, wrap: Wrap) -> Self {
-        self.wrap = Some(wrap);
-        self
-    }
-
-    fn switch(self, world: &World) -> Arc<dyn SiteSwitch> {
-        let fake = Arc::new(FakeSwitch::new(world.clone(), Controller::new()));
-        match self.wrap {
-            Some(wrap) => wrap(fake),
-            None => fake,
-        }
+        Self
     }
 }
 
 struct FakeSwitchSubject {
-    fixture: FakeSwitchFixture,
     world: World,
     switch: Arc<dyn SiteSwitch>,
+}
+
+fn switch(world: &World) -> Arc<dyn SiteSwitch> {
+    Arc::new(FakeSwitch::new(world.clone(), Controller::new()))
 }
 
 struct InProgress(World, String);
@@ -68,8 +52,8 @@ impl SiteSwitchFixture for FakeSwitchFixture {
     async fn fresh(&self) -> Result<Box<dyn SiteSwitchSubject>, Breach> {
         let shape = Shape::active_passive().with_sites(SiteRole::Hot);
         let world = shape.world().map_err(|error| Breach::new(error.to_string()))?;
-        let switch = self.switch(&world);
-        Ok(Box::new(FakeSwitchSubject { fixture: *self, world, switch }))
+        let switch = switch(&world);
+        Ok(Box::new(FakeSwitchSubject { world, switch }))
     }
 }
 
@@ -80,7 +64,7 @@ impl SiteSwitchSubject for FakeSwitchSubject {
     }
 
     fn another(&self) -> Arc<dyn SiteSwitch> {
-        self.fixture.switch(&self.world)
+        switch(&self.world)
     }
 
     async fn truth(&self) -> Result<Consumers, Breach> {

@@ -177,6 +177,14 @@ impl World {
         self.lock().sites.lag = lag;
     }
 
+    /// Lets the fence of a site reach so far.
+    ///
+    /// # Panics
+    /// For a site that is not there.
+    pub fn set_fence_level(&self, site: &str, level: FenceLevel) {
+        self.with_site(site, |site| site.level = level);
+    }
+
     /// Returns what is true of a site's copy of the database: what it does, with which epoch, and how many writes it has.
     ///
     /// # Panics

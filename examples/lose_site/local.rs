@@ -3,47 +3,47 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
+use async_trait::async_trait;
 use examples::Fallible;
-use examples::cluster::{get, node_toml};
+use ha_backends::Backends;
 use ha_backends::local::{Check, EmbeddedBalancer};
 use ha_core::state::MemberKind;
 use ha_core::topology::{Name, Topology};
 use ha_lab::Lab;
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 
-use crate::database::{Copies, Copy};
+use crate::database::{self, Copies, Copy};
+use crate::sites::{self, SERVERS, SITES, TwoSites, until_served};
 
-pub(crate) const SITES: [&str; 2] = ["north", "south"];
-
-pub(crate) struct Cluster {
+pub(crate) struct Local {
     lab: Lab,
     /// Two a site, north first.
     homes: Vec<CarbonHome>,
     balancers: Vec<Option<EmbeddedBalancer>>,
     front: EmbeddedBalancer,
-    pub(crate) copies: Copies,
+    copies: Copies,
     shipping: JoinHandle<()>,
     role: &'static str,
+    /// Whether north wakes while it is replaced.
+    wakes: bool,
 }
 
-impl Drop for Cluster {
+impl Drop for Local {
     fn drop(&mut self) {
         self.shipping.abort();
     }
 }
 
-impl Cluster {
+impl Local {
     /// Starts it: north serves, south is warm or hot.
-    pub(crate) async fn start(hot: bool) -> Fallible<Self> {
+    pub(crate) async fn start(hot: bool, wakes: bool) -> Fallible<Self> {
         let lab = Lab::open(Relaunch::program()?)?;
-        let names = ["n1", "n2", "s1", "s2"];
         let homes: Vec<CarbonHome> =
-            names.iter().map(|name| lab.carbon(name, CarbonConfig::new(0, "4.2.0"))).collect::<Result<_, _>>()?;
+            SERVERS.iter().map(|name| lab.carbon(name, CarbonConfig::new(0, "4.2.0"))).collect::<Result<_, _>>()?;
         let mut copies = Vec::new();
         for (site, role) in SITES.iter().zip(["primary", "standby"]) {
             let folder = lab.path().join(site);
@@ -67,25 +67,23 @@ impl Cluster {
         let front = front(&lab, &cluster_balancers).await?;
         let shipping = tokio::spawn(copies.clone().ship());
         let role = if hot { "hot" } else { "warm" };
-        let cluster = Self { lab, homes, balancers: cluster_balancers, front, copies, shipping, role };
+        let cluster = Self { lab, homes, balancers: cluster_balancers, front, copies, shipping, role, wakes };
         let served = if hot { 4 } else { 2 };
         for home in &cluster.homes[..served] {
             script(home, "start").await?;
         }
-        cluster.wait_until_served(served).await?;
+        let each = cluster.homes[..served].iter().map(CarbonHome::address);
+        until_served(each.chain([cluster.front.address()])).await?;
         Ok(cluster)
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.lab.path()
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.front.address()
-    }
-
-    pub(crate) fn topology(&self) -> Fallible<Topology> {
-        Ok(Topology::from_toml_str(&self.toml())?)
+    async fn wake(&mut self) -> Fallible<()> {
+        self.copies.north.set_lost(false)?;
+        self.balancers[0] = Some(balancer(&self.lab, SITES[0], &self.homes[..2], true).await?);
+        for home in &self.homes[..2] {
+            script(home, "start").await?;
+        }
+        Ok(())
     }
 
     /// Lists for each site the files with the processes of its servers.
@@ -95,9 +93,28 @@ impl Cluster {
         };
         SITES.iter().enumerate().map(|(index, site)| ((*site).to_string(), of(index))).collect()
     }
+}
 
-    /// Loses north: its servers die, its balancer and its database answer nobody.
-    pub(crate) fn lose_north(&mut self) -> Fallible<()> {
+#[async_trait]
+impl TwoSites for Local {
+    fn folder(&self) -> &Path {
+        self.lab.path()
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.front.address()
+    }
+
+    fn homes(&self) -> &[CarbonHome] {
+        &self.homes
+    }
+
+    fn connect(&self, topology: &Topology) -> Fallible<Backends> {
+        Ok(database::registry(&self.copies, &self.pids()).connect(topology)?)
+    }
+
+    /// Its servers die, its balancer and its database answer nobody.
+    async fn lose_north(&mut self) -> Fallible<()> {
         self.copies.north.set_lost(true)?;
         for home in &self.homes[..2] {
             home.kill()?;
@@ -106,78 +123,50 @@ impl Cluster {
         Ok(())
     }
 
-    /// Lets north come back by itself: its machine answers, its balancer and its servers start.
-    pub(crate) async fn wake_north(&mut self) -> Fallible<()> {
-        self.copies.north.set_lost(false)?;
-        self.balancers[0] = Some(balancer(&self.lab, SITES[0], &self.homes[..2], true).await?);
-        for home in &self.homes[..2] {
-            script(home, "start").await?;
+    /// With `--wake` it comes back as soon as it is fenced.
+    async fn meanwhile(&mut self, event: &Value) -> Fallible<()> {
+        if self.wakes && event["event"] == "step-ended" && event["action"] == "fence" {
+            self.wake().await?;
         }
         Ok(())
     }
 
-    /// Reads what the servers have answered: time, site epoch, site, and number of each order.
-    pub(crate) fn answered(&self) -> Fallible<Vec<Answered>> {
-        let mut all = Vec::new();
-        for home in &self.homes {
-            let Ok(text) = std::fs::read_to_string(home.path().join("answered")) else { continue };
-            for line in text.lines() {
-                let words: Vec<&str> = line.split(' ').collect();
-                let [at, epoch, site, id] = words[..] else { continue };
-                all.push(Answered { at_ms: at.parse()?, epoch: epoch.parse()?, site: site.into(), id: id.into() });
-            }
+    async fn wake_north(&mut self) -> Fallible<()> {
+        if !self.wakes {
+            self.wake().await?;
         }
-        Ok(all)
+        let balancer = self.balancers[0].iter().map(EmbeddedBalancer::address);
+        until_served(self.homes[..2].iter().map(CarbonHome::address).chain(balancer)).await
     }
 
-    async fn wait_until_served(&self, servers: usize) -> Fallible<()> {
-        let until = Instant::now() + Duration::from_secs(30);
-        let address = |home: &CarbonHome| SocketAddr::from(([127, 0, 0, 1], home.port()));
-        let each = self.homes[..servers].iter().map(|home| (address(home), "/services/Version"));
-        for (address, path) in each.chain([(self.address(), "/services/Version")]) {
-            while get(address, path).await.is_none() {
-                if Instant::now() >= until {
-                    return Err(format!("{address} did not answer in 30 s").into());
-                }
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-        Ok(())
+    async fn north_takes_a_write(&self) -> Fallible<bool> {
+        let mut session = database::open(&self.copies.north.url()).await?;
+        Ok(database::write_order(&mut *session, "insisting").await.is_ok())
+    }
+
+    async fn orders_in_north(&self) -> Fallible<Vec<String>> {
+        self.copies.north.orders().await
+    }
+
+    /// A file without its machine is written by nobody.
+    async fn written_inside(&mut self) -> Fallible<Vec<(u64, bool)>> {
+        Ok(Vec::new())
     }
 
     fn toml(&self) -> String {
-        let mut text = format!(
-            "[cluster]\nname = \"two-sites\"\n[policy]\ndrain_deadline = \"20s\"\nready_deadline = \"30s\"\n\
-             stop_deadline = \"30s\"\ncommand_deadline = \"30s\"\nmigrate_deadline = \"60s\"\nsoak = \"1s\"\n\
-             lease_ttl = \"4s\"\nlost_after = \"1s\"\n[switch]\nbackend = \"local\"\nsockets = [\"{}\"]\n",
-            self.front.socket().display()
-        );
+        let mut text =
+            sites::head(&format!("backend = \"local\"\nsockets = [\"{}\"]\n", self.front.socket().display()));
         for (index, site) in SITES.iter().enumerate() {
             let role = if index == 0 { "serving" } else { self.role };
-            let socket = socket(&self.lab, site);
-            text.push_str(&format!(
-                "[[site]]\nname = \"{site}\"\nrole = \"{role}\"\nfence = {{ backend = \"demo\" }}\n\
-                 replica = {{ backend = \"demo\" }}\n[[pool]]\nname = \"esb-{site}\"\nbackend = \"esb\"\nserve = 2\n\
-                 peak_load = 1000\nsite = \"{site}\"\nbalancers = [\"lb-{site}\"]\n[[balancer]]\nname = \"lb-{site}\"\n\
-                 backend = \"local\"\nsocket = \"{}\"\n",
-                socket.display()
-            ));
+            let (demo, socket) = ("backend = \"demo\"\n", socket(&self.lab, site));
+            let balancer = format!("backend = \"local\"\nsocket = \"{}\"\n", socket.display());
+            text.push_str(&sites::site(site, role, demo, demo, &balancer));
         }
-        for (place, (name, home)) in ["n1", "n2", "s1", "s2"].iter().zip(&self.homes).enumerate() {
-            let node = node_toml(name, false, "backend = \"local\"\n", home);
-            let named = format!("name = \"{name}\"\n");
-            text.push_str(&node.replacen(&named, &format!("{named}site = \"{}\"\n", SITES[place / 2]), 1));
+        for (place, home) in self.homes.iter().enumerate() {
+            text.push_str(&sites::node(place, "backend = \"local\"\n", home));
         }
         text
     }
-}
-
-/// An order that a server has answered for.
-pub(crate) struct Answered {
-    pub(crate) at_ms: u64,
-    pub(crate) epoch: u64,
-    pub(crate) site: String,
-    pub(crate) id: String,
 }
 
 fn socket(lab: &Lab, site: &str) -> PathBuf {
@@ -189,7 +178,7 @@ async fn balancer(lab: &Lab, site: &str, homes: &[CarbonHome], served: bool) -> 
     let mut builder = EmbeddedBalancer::builder(Name::new("esb")?);
     for (number, home) in homes.iter().enumerate() {
         let name = Name::new(&format!("{}{}", &site[..1], number + 1))?;
-        let address = SocketAddr::from(([127, 0, 0, 1], home.port()));
+        let address = home.address();
         builder = match served {
             true => builder.with_member(name, address, MemberKind::Primary),
             false => builder.with_member_held_out(name, address, MemberKind::Primary),
