@@ -27,6 +27,7 @@ use crate::topology::{NodeIx, Permille, Role};
 /// assert_eq!(AddNodeRequest::of("esb3").node, "esb3");
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AddNodeRequest {

@@ -28,6 +28,7 @@ pub(crate) const DRILL: &str = "drill";
 /// assert_eq!(DrillRequest::of("south").site, "south");
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DrillRequest {

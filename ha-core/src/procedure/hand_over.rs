@@ -30,6 +30,7 @@ use crate::topology::{NodeIx, Topology};
 /// assert!(planned_work.taken_over_by.is_none() && after_a_loss.taken_over_by.is_some());
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HandOverRequest {

@@ -4,6 +4,8 @@
 mod add_node;
 mod add_service;
 mod change;
+mod change_file;
+mod change_request;
 mod drill;
 mod error;
 mod fail_back;
@@ -24,6 +26,7 @@ mod update;
 mod upgrade;
 
 pub use add_node::AddNodeRequest;
+pub use change_request::{ChangeError, ChangeRequest};
 pub(crate) use drill::DRILL;
 pub use drill::DrillRequest;
 pub use error::PlanError;

@@ -18,6 +18,7 @@ use crate::state::{Generation, Releases, SchemaRange, ServiceRoute};
 /// assert_eq!(new.beside, [old.release]);
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ReleaseFacts {
@@ -66,6 +67,7 @@ impl ReleaseFacts {
 /// assert!(patch.test_domain);
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PatchRequest {
@@ -130,6 +132,7 @@ impl PatchRequest {
 /// assert!(!upgrade.contract);
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UpgradeRequest {
@@ -141,6 +144,7 @@ pub struct UpgradeRequest {
     /// cloned then, and the new release uses the clone. Default none: such scripts are refused. Past it the run turns back, unless
     /// the clone takes writes already.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "window_ms", with = "crate::millis::optional")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<u64>"))]
     pub window: Option<Duration>,
 }
 
@@ -179,6 +183,7 @@ impl UpgradeRequest {
 /// assert!(update.compatible);
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UpdateRequest {
@@ -214,6 +219,7 @@ impl UpdateRequest {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AddServiceRequest {

@@ -33,6 +33,7 @@ use crate::topology::{NodeIx, OnDrainDeadline, Role};
 /// assert!(!retire.remove); // it may be added again
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RetireNodeRequest {

@@ -24,6 +24,7 @@ use crate::topology::{SiteIx, SiteRole, Topology};
 /// assert_eq!(request.lost, "north");
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SiteLossRequest {

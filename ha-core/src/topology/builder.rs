@@ -119,6 +119,6 @@ impl TopologyBuilder {
     pub fn build(self) -> Result<Topology, TopologyError> {
         let findings = Findings::new("");
         let topology = self.draft.validate(&findings);
-        findings.into_result(topology)
+        findings.into_result(topology).map_err(TopologyError::new)
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 /// assert_eq!(found.to_string(), "line 7: node[1].hosts: unknown key; did you mean host?");
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Diagnostic {
     /// The line, from 1 on; 0 where the whole file is meant.
@@ -61,8 +62,8 @@ pub struct TopologyError {
 }
 
 impl TopologyError {
-    pub(crate) fn new(mut diagnostics: Vec<Diagnostic>) -> Self {
-        diagnostics.sort_by_key(|diagnostic| diagnostic.line);
+    /// Of what was found, in the order of the lines.
+    pub(super) fn new(diagnostics: Vec<Diagnostic>) -> Self {
         Self { diagnostics }
     }
 

@@ -17,7 +17,7 @@ mod parse;
 mod policy;
 mod profile;
 mod query;
-mod reader;
+pub(crate) mod reader;
 mod resolve;
 mod settings;
 mod sharing;

@@ -1,10 +1,8 @@
 use std::time::Duration;
 
-use toml::de::DeTable;
-
 use super::component::Components;
 use super::draft::{Draft, PolicyDraft};
-use super::reader::{Findings, Reader};
+use super::reader::{Findings, Reader, read_toml};
 use super::spec::{BalancerDraft, NodeSpec, PoolSpec, PortSpec, SiteDraft};
 use super::{
     AfterLoss, ApprovalPoint, Component, Expect, FileSharing, OnDrainDeadline, OnNoApproval, Owner, Policy, Role,
@@ -52,24 +50,8 @@ impl Topology {
     /// assert!(error.contains("line 21: node[1].hosts: unknown key; did you mean host?"), "{error}");
     /// ```
     pub fn from_toml_str(text: &str) -> Result<Self, TopologyError> {
-        let findings = Findings::new(text);
-        let (root, errors) = DeTable::parse_recoverable(text);
-        // After a syntax error the rest is read as something else: that keys are there twice may follow from it.
-        let is_twice = |error: &&toml::de::Error| error.message().contains("duplicate key");
-        let (twice, syntax): (Vec<_>, Vec<_>) = errors.iter().partition(is_twice);
-        for error in if syntax.is_empty() { twice } else { syntax } {
-            let line = error.span().map_or(0, |span| findings.line(&span));
-            // A key that is given twice is where the error is; elsewhere that is the rest of a line, which names nothing.
-            let twice = error.span().filter(|_| is_twice(&error));
-            let key = twice.and_then(|span| text.get(span)).unwrap_or_default().trim();
-            findings.add(line, key, error.message(), "correct the TOML here");
-        }
-        if !errors.is_empty() {
-            return Err(TopologyError::new(findings.into_diagnostics()));
-        }
-        let draft = read(&Reader::new(&findings, root.get_ref(), String::new(), 0));
-        let topology = draft.validate(&findings);
-        findings.into_result(topology)
+        let read = |root: &Reader<'_, '_>, findings: &Findings<'_>| read(root).validate(findings);
+        read_toml(text, read).map_err(TopologyError::new)
     }
 }
 

@@ -6,10 +6,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::component::Lines;
-use super::{Diagnostic, Name, Permille, Setting, Topology, TopologyError};
+use super::{Diagnostic, Name, Permille, Setting};
 
 /// Collects everything that is wrong in one text.
-pub(super) struct Findings<'t> {
+pub(crate) struct Findings<'t> {
     text: &'t str,
     found: RefCell<Vec<Diagnostic>>,
     /// Keys that are there under a misspelt name: that they are missing follows from that.
@@ -17,7 +17,7 @@ pub(super) struct Findings<'t> {
 }
 
 impl<'t> Findings<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(crate) fn new(text: &'t str) -> Self {
         Self { text, found: RefCell::default(), misspelt: RefCell::default() }
     }
 
@@ -27,12 +27,12 @@ impl<'t> Findings<'t> {
         self.misspelt.borrow_mut().push(key);
     }
 
-    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+    pub(crate) fn line(&self, span: &Range<usize>) -> usize {
         let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
         before.iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
-    pub(super) fn add(&self, line: usize, key: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
+    pub(crate) fn add(&self, line: usize, key: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
         let found = Diagnostic::new(line, key, message, fix);
         let follows = |key: &String| found.message == MISSING && is_under(&found.key, key);
         if !self.misspelt.borrow().iter().any(follows) {
@@ -40,29 +40,54 @@ impl<'t> Findings<'t> {
         }
     }
 
-    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.found.into_inner()
-    }
-
-    /// Returns what was read, or refuses it with everything that was found.
-    pub(super) fn into_result(self, read: Option<Topology>) -> Result<Topology, TopologyError> {
-        let found = self.into_diagnostics();
+    /// Returns what was read, or refuses it with everything that was found, in the order of the lines.
+    pub(crate) fn into_result<T>(self, read: Option<T>) -> Result<T, Vec<Diagnostic>> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|diagnostic| diagnostic.line);
         match read {
-            Some(topology) if found.is_empty() => Ok(topology),
-            Some(_) | None => Err(TopologyError::new(found)),
+            Some(read) if found.is_empty() => Ok(read),
+            Some(_) | None => Err(found),
         }
     }
 
     /// Tells whether something was found under a key, as `node`, `node[1]` or `node[1].capacity`: what is checked of it
     /// afterwards would only follow from that.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         let misspelt = self.misspelt.borrow().iter().any(|misspelt| is_under(misspelt, key));
         misspelt || self.found.borrow().iter().any(|found| is_under(&found.key, key))
     }
 }
 
+/// Reads a text: syntax first, then by `read`, which gets the table of the whole file.
+///
+/// # Errors
+/// Everything that is wrong at once, in the order of the lines.
+pub(crate) fn read_toml<T>(
+    text: &str,
+    read: impl FnOnce(&Reader<'_, '_>, &Findings<'_>) -> Option<T>,
+) -> Result<T, Vec<Diagnostic>> {
+    let findings = Findings::new(text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    // After a syntax error the rest is read as something else: that keys are there twice may follow from it.
+    let is_twice = |error: &&toml::de::Error| error.message().contains("duplicate key");
+    let (twice, syntax): (Vec<_>, Vec<_>) = errors.iter().partition(is_twice);
+    for error in if syntax.is_empty() { twice } else { syntax } {
+        let line = error.span().map_or(0, |span| findings.line(&span));
+        // A key that is given twice is where the error is; elsewhere that is the rest of a line, which names nothing.
+        let twice = error.span().filter(|_| is_twice(&error));
+        let key = twice.and_then(|span| text.get(span)).unwrap_or_default().trim();
+        findings.add(line, key, error.message(), "correct the TOML here");
+    }
+    let read = if errors.is_empty() {
+        read(&Reader::new(&findings, root.get_ref(), String::new(), 0), &findings)
+    } else {
+        None
+    };
+    findings.into_result(read)
+}
+
 /// What is said of a key that has to be there.
-pub(super) const MISSING: &str = "is missing";
+pub(crate) const MISSING: &str = "is missing";
 
 /// Tells whether something is a key, or under it.
 fn is_under(found: &str, key: &str) -> bool {
@@ -82,7 +107,7 @@ fn shown(value: &DeValue<'_>) -> String {
 }
 
 /// Reads one table: every key is asked for by name, and what nobody asked for is an error.
-pub(super) struct Reader<'r, 't> {
+pub(crate) struct Reader<'r, 't> {
     findings: &'r Findings<'t>,
     table: &'r DeTable<'t>,
     path: String,
@@ -92,41 +117,41 @@ pub(super) struct Reader<'r, 't> {
 
 /// A value with its line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) line: usize,
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) line: usize,
 }
 
 impl<T> At<T> {
     /// A value that was not read from a text.
-    pub(super) fn unlined(value: T) -> Self {
+    pub(crate) fn unlined(value: T) -> Self {
         Self { value, line: 0 }
     }
 }
 
 impl<'r, 't> Reader<'r, 't> {
-    pub(super) fn new(findings: &'r Findings<'t>, table: &'r DeTable<'t>, path: String, line: usize) -> Self {
+    pub(crate) fn new(findings: &'r Findings<'t>, table: &'r DeTable<'t>, path: String, line: usize) -> Self {
         Self { findings, table, path, line, known: RefCell::new(Vec::new()) }
     }
 
-    pub(super) fn line(&self) -> usize {
+    pub(crate) fn line(&self) -> usize {
         self.line
     }
 
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.path.clone()
     }
 
-    pub(super) fn key(&self, key: &str) -> String {
+    pub(crate) fn key(&self, key: &str) -> String {
         if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
     }
 
-    pub(super) fn wrong(&self, line: usize, key: &str, message: impl Into<String>, fix: impl Into<String>) {
+    pub(crate) fn wrong(&self, line: usize, key: &str, message: impl Into<String>, fix: impl Into<String>) {
         self.findings.add(line, self.key(key), message, fix);
     }
 
     /// Returns a raw value and remembers that its key is known.
-    pub(super) fn raw(&self, key: &'static str) -> Option<&'r Spanned<DeValue<'t>>> {
+    pub(crate) fn raw(&self, key: &'static str) -> Option<&'r Spanned<DeValue<'t>>> {
         self.known.borrow_mut().push(key);
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
@@ -149,12 +174,12 @@ impl<'r, 't> Reader<'r, 't> {
         }
     }
 
-    pub(super) fn text(&self, key: &'static str) -> Option<At<String>> {
+    pub(crate) fn text(&self, key: &'static str) -> Option<At<String>> {
         self.typed(key, "a string", |value| value.as_str().map(str::to_string))
     }
 
     /// Returns a list of strings.
-    pub(super) fn texts(&self, key: &'static str) -> Option<At<Vec<At<String>>>> {
+    pub(crate) fn texts(&self, key: &'static str) -> Option<At<Vec<At<String>>>> {
         let read = |value: &DeValue<'t>| {
             let one = |item: &Spanned<DeValue<'t>>| {
                 let line = self.findings.line(&item.span());
@@ -165,11 +190,11 @@ impl<'r, 't> Reader<'r, 't> {
         self.typed(key, "a list of strings", read)
     }
 
-    pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
+    pub(crate) fn flag(&self, key: &'static str) -> Option<At<bool>> {
         self.typed(key, "true or false", DeValue::as_bool)
     }
 
-    pub(super) fn name(&self, key: &'static str) -> Option<At<Name>> {
+    pub(crate) fn name(&self, key: &'static str) -> Option<At<Name>> {
         let text = self.text(key)?;
         match Name::new(&text.value) {
             Ok(value) => Some(At { value, line: text.line }),
@@ -180,7 +205,7 @@ impl<'r, 't> Reader<'r, 't> {
         }
     }
 
-    pub(super) fn count(&self, key: &'static str) -> Option<At<u64>> {
+    pub(crate) fn count(&self, key: &'static str) -> Option<At<u64>> {
         let expected = "a whole number from 1 to 9223372036854775807";
         self.typed(key, expected, |value| {
             integer(value).and_then(|number| u64::try_from(number).ok()).filter(|n| *n > 0)
@@ -192,7 +217,7 @@ impl<'r, 't> Reader<'r, 't> {
         self.typed(key, "a whole number from 0 to 65535", read).map(|offset| offset.value)
     }
 
-    pub(super) fn share(&self, key: &'static str) -> Option<At<Permille>> {
+    pub(crate) fn share(&self, key: &'static str) -> Option<At<Permille>> {
         let read = |value: &DeValue<'t>| {
             let thousandths = match value {
                 DeValue::Float(float) => thousandths(float.as_str()),
@@ -208,13 +233,13 @@ impl<'r, 't> Reader<'r, 't> {
         self.typed(key, "a share above 0 and up to 1.0, with at most three decimals", read)
     }
 
-    pub(super) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
+    pub(crate) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
         let read = |value: &DeValue<'t>| value.as_str().and_then(duration).filter(|read| *read <= LONGEST);
         self.typed(key, "a duration as \"500ms\", \"30s\", \"5m\" or \"1h\", up to \"24h\"", read)
     }
 
     /// Returns a sub-table.
-    pub(super) fn table(&self, key: &'static str) -> Option<Reader<'r, 't>> {
+    pub(crate) fn table(&self, key: &'static str) -> Option<Reader<'r, 't>> {
         let raw = self.raw(key)?;
         let line = self.findings.line(&raw.span());
         let DeValue::Table(table) = raw.get_ref() else {
@@ -226,13 +251,13 @@ impl<'r, 't> Reader<'r, 't> {
     }
 
     /// Returns a sub-table that has to be there.
-    pub(super) fn required_table(&self, key: &'static str) -> Option<Reader<'r, 't>> {
+    pub(crate) fn required_table(&self, key: &'static str) -> Option<Reader<'r, 't>> {
         self.require(key);
         self.table(key)
     }
 
     /// Returns the tables of an array of tables, or the one table that is written instead.
-    pub(super) fn table_or_tables(&self, key: &'static str) -> Vec<Reader<'r, 't>> {
+    pub(crate) fn table_or_tables(&self, key: &'static str) -> Vec<Reader<'r, 't>> {
         match self.raw(key).map(|raw| raw.get_ref()) {
             Some(DeValue::Table(_)) => self.table(key).into_iter().collect(),
             Some(_) | None => self.tables(key),
@@ -240,7 +265,7 @@ impl<'r, 't> Reader<'r, 't> {
     }
 
     /// Returns the tables of an array of tables.
-    pub(super) fn tables(&self, key: &'static str) -> Vec<Reader<'r, 't>> {
+    pub(crate) fn tables(&self, key: &'static str) -> Vec<Reader<'r, 't>> {
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let line = self.findings.line(&raw.span());
         let fix = format!("write each as [[{}]]", self.key(key));
@@ -261,7 +286,7 @@ impl<'r, 't> Reader<'r, 't> {
     }
 
     /// Reports a key that has to be there and is not.
-    pub(super) fn require(&self, key: &'static str) {
+    pub(crate) fn require(&self, key: &'static str) {
         if !self.table.iter().any(|(name, _)| name.get_ref() == key) {
             self.wrong(self.line, key, MISSING, format!("add {key}"));
         }
@@ -294,7 +319,7 @@ impl<'r, 't> Reader<'r, 't> {
     }
 
     /// Refuses every key that nobody asked for.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         for (key, _) in self.unasked() {
             let line = self.findings.line(&key.span());
             let known = self.known.borrow();
@@ -349,9 +374,9 @@ fn thousandths(text: &str) -> Option<u16> {
 }
 
 /// Longer durations are typing errors, and would overflow somewhere.
-pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
@@ -365,7 +390,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Counts the edits between two short words.
-pub(super) fn edit_distance(left: &str, right: &str) -> usize {
+pub(crate) fn edit_distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, l) in left.chars().enumerate() {
