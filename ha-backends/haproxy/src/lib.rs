@@ -25,7 +25,10 @@ pub use backend::HaProxy;
 pub use config::{Endpoint, HaProxyConfig};
 pub use exposure::{HaProxyExposure, MapOn};
 pub use ha_core::topology::SettingErrors as ConfigError;
-pub use lint::{Checks, LintExpectations, PoolFacts, ServerFacts, Severity, Warning, lint, lint_bytes, pool_facts};
+pub use lint::{
+    Checks, LintExpectations, Outline, OutlinePool, OutlineServer, OutlineSocket, PoolFacts, ServerFacts, Severity,
+    Warning, lint, lint_bytes, outline, pool_facts,
+};
 pub use site_switch::{HOLD_LUA, HaProxySwitch};
 
 /// The backend's name in a topology.

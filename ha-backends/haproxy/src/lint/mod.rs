@@ -4,6 +4,7 @@ mod check;
 mod expect;
 mod facts;
 mod model;
+mod outline;
 mod rules;
 mod server;
 mod warning;
@@ -12,6 +13,7 @@ mod words;
 pub(crate) use check::member_check;
 pub use expect::LintExpectations;
 pub use facts::{Checks, PoolFacts, ServerFacts, pool_facts};
+pub use outline::{Outline, OutlinePool, OutlineServer, OutlineSocket, outline};
 pub use warning::{Severity, Warning};
 
 /// Lists what is dangerous or unwise in a `haproxy.cfg`, in the order of the lines.
