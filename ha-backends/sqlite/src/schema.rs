@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use ha_core::journal::JournalError;
 use ha_core::record::Record;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 /// The version of the tables below; a file of an earlier one is brought to it, one of a later one is refused.
 const SCHEMA_VERSION: i64 = 2;
@@ -42,6 +42,33 @@ pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
     // Likewise: a library that does not know requests leaves them here for one that does.
     connection.execute_batch(REQUESTS).map_err(broken)?;
     Ok(connection)
+}
+
+/// Opens a file that is there to read it, also while a controller writes it. Nothing is made, and nothing is brought to another
+/// version.
+pub(crate) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
+    let broken = |error: rusqlite::Error| JournalError::Broken { what: format!("{}: {error}", path.display()) };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(broken)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(broken)?;
+    if version == SCHEMA_VERSION {
+        // What its controller did not know yet is empty.
+        for (table, create) in [("lease_holders", HOLDERS), ("requests", REQUESTS)] {
+            let find = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+            let found: i64 = connection.query_row(find, [table], |row| row.get(0)).map_err(broken)?;
+            if found == 0 {
+                connection.execute_batch(&create.replace("CREATE TABLE", "CREATE TEMP TABLE")).map_err(broken)?;
+            }
+        }
+        return Ok(connection);
+    }
+    let what = match version {
+        0 => "it is no journal of this library, or an empty one",
+        1 => "its tables are of an earlier version: a controller that opens it brings it to this one",
+        _ => "its tables are of a later version: use the library that wrote it",
+    };
+    Err(JournalError::Broken { what: format!("{}: {what}", path.display()) })
 }
 
 const REQUESTS: &str = "

@@ -62,6 +62,16 @@ impl SqliteStore {
         Ok(Self { inner: Arc::new(Mutex::new(Inner { connection, failed: None })) })
     }
 
+    /// Opens a file that is there to read it, also while a controller writes it: every write is refused with
+    /// [`JournalError::Broken`], and no file is made.
+    ///
+    /// # Errors
+    /// [`JournalError::Broken`] when the file is not there, is no journal, or is of another version.
+    pub fn open_to_read(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        let connection = schema::open_to_read(path.as_ref())?;
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { connection, failed: None })) })
+    }
+
     pub(crate) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Inner) -> T + Send + 'static,

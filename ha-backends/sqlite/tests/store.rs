@@ -240,3 +240,30 @@ async fn the_lease_of_a_controller_that_was_killed_is_free_at_once() {
     let epoch = store.acquire("orders", "ben", Duration::from_secs(60)).await.unwrap();
     assert_eq!(epoch, LeaseEpoch::new(2));
 }
+
+#[tokio::test]
+async fn a_journal_is_read_beside_its_controller_and_nothing_is_written_or_made() {
+    let (dir, path) = file();
+    let (run, ttl) = (RunId::new("r1"), Duration::from_secs(30));
+    let missing = SqliteStore::open_to_read(&path).unwrap_err();
+    assert!(missing.to_string().contains("journal.db"), "{missing}");
+    assert!(!path.exists());
+    let writer = SqliteStore::open(&path).unwrap();
+    let epoch = writer.acquire("orders", "deploy-1", ttl).await.unwrap();
+    writer.append(&run, vec![entry(0, 1)]).await.unwrap();
+    let reader = SqliteStore::open_to_read(&path).unwrap();
+    assert_eq!(reader.read(&run).await.unwrap(), [entry(0, 1)]);
+    // What is written later is seen too.
+    writer.append(&run, vec![entry(1, 1)]).await.unwrap();
+    assert_eq!(reader.read(&run).await.unwrap().len(), 2);
+    let holder = reader.holder("orders").await.unwrap().unwrap();
+    assert_eq!((holder.owner.as_str(), holder.epoch), ("deploy-1", epoch));
+    let refused = reader.append(&run, vec![entry(2, 1)]).await.unwrap_err();
+    assert!(matches!(refused, JournalError::Broken { .. }), "{refused}");
+    assert!(reader.acquire("others", "deploy-2", ttl).await.is_err());
+    writer.release("orders", epoch).await.unwrap();
+    assert_eq!(reader.holder("orders").await.unwrap(), None, "it was released");
+    let text = dir.path().join("text");
+    std::fs::write(&text, "no database").unwrap();
+    assert!(matches!(SqliteStore::open_to_read(&text), Err(JournalError::Broken { .. })));
+}
