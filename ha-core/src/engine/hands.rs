@@ -38,6 +38,7 @@ use crate::report::AskedFor;
 /// }
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Asked {
     /// The run that it is put to.
@@ -48,6 +49,7 @@ pub struct Asked {
 
 /// What became of a request.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "answer")]
 #[non_exhaustive]
 pub enum Answer {
@@ -69,6 +71,7 @@ pub enum Answer {
 
 /// How a run stands, as its records tell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RunStatus {
     /// The run.

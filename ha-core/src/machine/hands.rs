@@ -28,6 +28,7 @@ pub struct Hands {
 
 /// A pause that a person asked for.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Paused {
     /// Who, and why.
