@@ -1,0 +1,62 @@
+//! The journal: one SQLite file, opened to write by who acts, and to read by who looks.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ha_backends::sqlite::{LeaseHolder, SqliteStore};
+use ha_core::engine::RunError;
+use ha_core::journal::{Journal, LeaseError, cluster_of};
+use ha_core::record::{Entry, RunId};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Opens the journal to record a run; makes it where there is none.
+pub(crate) fn to_write(path: &Path) -> Result<Arc<SqliteStore>, Failure> {
+    SqliteStore::open(path).map(Arc::new).map_err(|error| Failure::of_journal(&error))
+}
+
+/// Opens a journal that is there, to read it.
+pub(crate) fn to_read(path: &Path) -> Result<Arc<SqliteStore>, Failure> {
+    if !path.exists() {
+        let what = format!("there is no journal {}: no run was recorded there", path.display());
+        return Err(Failure::new(Exit::NotFound, what, "name the journal of the runs with --journal FILE"));
+    }
+    SqliteStore::open_to_read(path).map(Arc::new).map_err(|error| Failure::of_journal(&error))
+}
+
+/// Makes sure that a change may begin, before anybody looks at the cluster: nobody acts on it, and no run of it is open. The engine
+/// makes sure of it again when it begins.
+pub(crate) async fn check_free(store: &SqliteStore, cluster: &str) -> Result<(), Failure> {
+    if let Some(holder) = store.holder(cluster).await.map_err(|error| Failure::of_lease(&error))? {
+        let LeaseHolder { owner, epoch, left, .. } = holder;
+        return Err(Failure::of_lease(&LeaseError::Held { cluster: cluster.into(), owner, epoch, left }));
+    }
+    for run in store.open_runs(cluster).await.map_err(|error| Failure::of_journal(&error))? {
+        let entries = store.read(&run).await.map_err(|error| Failure::of_journal(&error))?;
+        if entries.first().and_then(cluster_of) == Some(cluster) {
+            return Err(Failure::of_run(RunError::Unfinished { run }));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the run of this name, or the newest one. A run that is not there is told with those that are.
+pub(crate) async fn entries(store: &SqliteStore, run: Option<&str>) -> Result<(RunId, Vec<Entry>), Failure> {
+    let runs = store.runs().await.map_err(|error| Failure::of_journal(&error))?;
+    let found = match run {
+        Some(name) => runs.iter().find(|known| known.as_str() == name),
+        None => runs.last(),
+    };
+    let Some(found) = found else {
+        let newest: Vec<&str> = runs.iter().rev().take(5).map(RunId::as_str).collect();
+        let next = match newest[..] {
+            [] => "begin one with `hactl run`, or name another journal with --journal FILE".into(),
+            _ => format!("name one of the runs, the newest are: {}", newest.join(", ")),
+        };
+        let what = run.map_or("the journal has no run".into(), |name| format!("the journal has no run {name}"));
+        return Err(Failure::new(Exit::NotFound, what, next));
+    };
+    let entries = store.read(found).await.map_err(|error| Failure::of_journal(&error))?;
+    Ok((found.clone(), entries))
+}

@@ -1,0 +1,238 @@
+//! The way of an operator, with the real binary on a small cluster: from its file to the report of a change.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod lab;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use lab::{Cluster, ask, hactl, on_a_terminal, told};
+use serde_json::json;
+
+ha_lab::roles!();
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
+    let cluster = Cluster::start().await;
+    let (dir, change) = (cluster.folder(), cluster.patch("4.2.1"));
+    let change = change.to_str().unwrap();
+
+    let valid = ask(dir, &["validate", change]);
+    assert_eq!(valid.code, Some(0), "{valid:?}");
+    assert!(
+        valid.out.contains("cluster lab is valid") && valid.out.contains("the change is valid: patch"),
+        "{valid:?}"
+    );
+
+    let shown = ask(dir, &["show", "--json"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let shown = shown.json();
+    assert_eq!(shown["nodes"][0]["seen"]["process"], "ready", "{shown}");
+    assert_eq!(shown["nodes"][0]["seen"]["release"], "4.2.0");
+    assert_eq!(shown["pools"][0]["serves"], 1000);
+    assert_eq!(shown["broken"], json!([]));
+    let text = told(hactl(dir).arg("show").env("COLUMNS", "40"));
+    assert!(text.out.lines().all(|line| line.chars().count() <= 40), "{}", text.out);
+    assert!(text.out.contains("spare spare1"), "{}", text.out);
+
+    // Planning and proving make no journal, and change nothing.
+    let planned = ask(dir, &["plan", change]);
+    assert_eq!(planned.code, Some(0), "{planned:?}");
+    assert!(planned.out.contains("proof: plan "), "{planned:?}");
+    assert_eq!(ask(dir, &["plan", change, "--json"]).json()["proven"], true);
+    assert!(ask(dir, &["plan", change, "--mermaid"]).out.starts_with("flowchart"));
+    let proven = ask(dir, &["prove", change]);
+    assert!(proven.code == Some(0) && proven.out.contains("after a loss"), "{proven:?}");
+    assert!(!dir.join("journal.db").exists());
+    assert!(ask(dir, &["status"]).out.contains("no run was recorded yet"));
+
+    // A release of which nothing is declared may not serve beside the other one.
+    let undeclared = dir.join("undeclared.toml");
+    let text = std::fs::read_to_string(change).unwrap();
+    std::fs::write(&undeclared, text.split("[[facts]]").next().unwrap()).unwrap();
+    let refused = ask(dir, &["prove", "undeclared.toml"]);
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert!(refused.err.contains("breaks the law") && refused.err.contains("remedy: "), "{refused:?}");
+    let refused = ask(dir, &["plan", "undeclared.toml", "--json"]);
+    assert_eq!((refused.code, refused.json()["proven"].clone()), (Some(5), json!(false)));
+
+    let unasked = ask(dir, &["run", change]);
+    assert_eq!(unasked.code, Some(13), "{unasked:?}");
+    assert_eq!(cluster.releases(), ["4.2.0", "4.2.0"]);
+
+    let ran = ask(dir, &["run", change, "--yes", "--run", "r1"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.contains("run r1 begun") && ran.out.contains("esb2: take out: done"), "{ran:?}");
+    assert_eq!(cluster.releases(), ["4.2.1", "4.2.1"]);
+    let again = ask(dir, &["run", change, "--yes"]);
+    assert!(again.code == Some(0) && again.out.contains("nothing to do"), "{again:?}");
+
+    let status = ask(dir, &["status", "--json"]);
+    assert_eq!(status.code, Some(0), "{status:?}");
+    let status = status.json();
+    assert_eq!((&status["lease"], &status["runs"][0]["run"]), (&json!(null), &json!("r1")));
+    assert_eq!((&status["runs"][0]["end"], &status["runs"][0]["open"]), (&json!("all-new"), &json!(false)));
+    let report = ask(dir, &["report", "r1"]);
+    assert!(report.code == Some(0) && report.out.contains("run r1: patch to release 4.2.1"), "{report:?}");
+    assert_eq!(ask(dir, &["report", "--json"]).json()["end"], "all-new");
+    let journal = ask(dir, &["journal", "r1"]);
+    assert!(journal.out.contains("opened: patch") && journal.out.contains("ended: "), "{journal:?}");
+    let records = ask(dir, &["journal", "r1", "--json"]).lines();
+    let numbers: Vec<u64> = records.iter().map(|record| record["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>());
+    assert_eq!(records[0]["kind"], "opened");
+}
+
+/// Starts a run, and waits until its first step has ended.
+fn begun(cluster: &Cluster, release: &str, run: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+    begun_until(cluster, release, &["--run", run], "\"step-ended\"")
+}
+
+/// Starts a run, and waits until it has told of `sign`.
+fn begun_until(
+    cluster: &Cluster,
+    release: &str,
+    options: &[&str],
+    sign: &str,
+) -> (Child, BufReader<std::process::ChildStdout>) {
+    let change = cluster.patch(release);
+    let mut command = hactl(cluster.folder());
+    let command = command.arg("run").arg(change).args(["--yes", "--json"]).args(options);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(sign) {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "{:?}", child.wait_with_output());
+    }
+    (child, lines)
+}
+
+fn interrupt(child: &Child) {
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_interrupted_is_followed_resumed_and_taken_back() {
+    let cluster = Cluster::start().await;
+    let dir = cluster.folder();
+
+    // Twice: nobody waits any more, and it says what is not known. Somebody else goes on.
+    let (child, _lines) = begun(&cluster, "4.2.1", "twice");
+    let busy = ask(dir, &["run", "patch-4.2.1.toml", "--yes", "--run", "beside"]);
+    assert_eq!(busy.code, Some(9), "{busy:?}");
+    assert!(busy.err.contains("is being changed by anna on "), "{busy:?}");
+    let held = ask(dir, &["status"]);
+    assert!(held.out.contains("changed by anna on "), "{held:?}");
+    interrupt(&child);
+    interrupt(&child);
+    let abandoned = child.wait_with_output().unwrap();
+    let said = String::from_utf8(abandoned.stderr).unwrap();
+    if abandoned.status.code() == Some(130) {
+        assert!(said.contains("abandoned twice: not known") && said.contains("hactl resume twice"), "{said}");
+    }
+    let status = ask(dir, &["status", "twice"]);
+    assert_eq!(status.code, Some(8), "{status:?}");
+    assert!(status.out.contains("hactl resume twice"), "{status:?}");
+    let other = ask(dir, &["run", "patch-4.2.1.toml", "--yes"]);
+    assert!(other.code == Some(8) && other.err.contains("run twice of this cluster has not ended"), "{other:?}");
+    let resumed = ask(dir, &["resume", "twice", "--yes"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    assert_eq!(cluster.releases(), ["4.2.1", "4.2.1"]);
+
+    // From another process a run is followed to its end.
+    let (child, lines) = begun(&cluster, "4.2.2", "watched");
+    let watched = ask(dir, &["watch"]);
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert!(watched.out.contains("ended: "), "{watched:?}");
+    drop(lines);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0), "nobody reads it any more: it goes on");
+
+    // From another process it is paused, and goes on.
+    let (child, lines) = begun(&cluster, "4.2.3", "paused");
+    let paused = ask(dir, &["pause", "paused", "--reason", "storage is slow"]);
+    assert!(paused.code == Some(0) && paused.out.contains("pause: taken"), "{paused:?}");
+    let status = ask(dir, &["status", "paused"]);
+    assert!(status.out.contains("paused by anna (storage is slow) until "), "{status:?}");
+    let nothing = ask(dir, &["approve", "paused", "--yes"]);
+    assert_eq!(nothing.code, Some(15), "{nothing:?}");
+    assert!(nothing.err.contains("waits for no approval"), "{nothing:?}");
+    let on = ask(dir, &["resume", "paused"]);
+    assert!(on.code == Some(0) && on.out.contains("continue: taken"), "{on:?}");
+    assert_eq!(ask(dir, &["watch", "paused"]).code, Some(0));
+    drop(lines);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    let late = ask(dir, &["pause", "paused"]);
+    assert!(late.code == Some(4) && late.err.contains("hactl report paused"), "{late:?}");
+
+    // Once: it stops at a safe point, says how to go on, and is taken back.
+    let (child, _lines) = begun(&cluster, "4.2.4", "once");
+    interrupt(&child);
+    let stopped = child.wait_with_output().unwrap();
+    let said = String::from_utf8(stopped.stderr).unwrap();
+    assert!(said.contains("interrupted: the step under way is ended"), "{said}");
+    assert_eq!(stopped.status.code(), Some(8), "{said}");
+    assert!(ask(dir, &["status", "once"]).out.contains("hactl rollback once"));
+    let back = ask(dir, &["rollback", "once", "--yes"]);
+    assert_eq!(back.code, Some(7), "{back:?}");
+    assert_eq!(cluster.releases(), ["4.2.3", "4.2.3"]);
+    assert_eq!(ask(dir, &["status"]).code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_terminal_it_asks_and_shows_what_is_under_way_in_40_columns() {
+    let cluster = Cluster::start().await;
+    let (dir, change) = (cluster.folder(), cluster.patch("4.2.1"));
+    let run = |options: &[&str], typed: &str| {
+        on_a_terminal(hactl(dir).arg("run").arg(&change).args(["--run", "r1"]).args(options), typed)
+    };
+    let (code, sent) = run(&[], "n\n");
+    assert_eq!(code, Some(13), "{sent}");
+    assert!(sent.contains("Run it as r1? [y/N]") && sent.contains("not confirmed"), "{sent}");
+    assert_eq!(cluster.releases(), ["4.2.0", "4.2.0"]);
+    let (code, sent) = run(&[], "y\n");
+    assert_eq!(code, Some(0), "{sent}");
+    assert!(sent.contains("[=") && sent.contains("\u{1b}[32mdone\u{1b}[0m"), "a bar, and colours: {sent}");
+    for line in sent.split(['\n', '\r']) {
+        let (mut shown, mut in_escape) = (String::new(), false);
+        for letter in line.chars() {
+            match letter {
+                '\u{1b}' => in_escape = true,
+                _ if in_escape => in_escape = !letter.is_ascii_alphabetic(),
+                _ => shown.push(letter),
+            }
+        }
+        let words = shown.split_whitespace().count();
+        // The answer, with its end of line, was typed before the question came.
+        let is_question = shown.contains("[y/N]");
+        assert!(shown.chars().count() <= 40 || words == 1 || is_question, "{shown:?}");
+    }
+    let (code, sent) = on_a_terminal(hactl(dir).arg("status").env("NO_COLOR", "1"), "");
+    assert!(code == Some(0) && !sent.contains('\u{1b}'), "{sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_waits_for_an_approval_is_approved_from_another_process() {
+    let cluster = Cluster::start().await;
+    let (dir, file) = (cluster.folder(), cluster.folder().join("cluster.toml"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("soak = ", "approve = [\"start\"]\nsoak = ")).unwrap();
+    let (child, lines) = begun_until(&cluster, "4.2.1", &["--run", "r1"], "\"approval-asked\"");
+    let status = ask(dir, &["status", "r1"]);
+    assert!(
+        status.out.contains("waits for an approval (start)") && status.out.contains("hactl approve r1"),
+        "{status:?}"
+    );
+    assert_eq!(cluster.releases(), ["4.2.0", "4.2.0"]);
+    let unasked = ask(dir, &["approve", "r1"]);
+    assert_eq!(unasked.code, Some(13), "{unasked:?}");
+    let approved = ask(dir, &["approve", "r1", "--yes", "--reason", "ticket 4711", "--json"]);
+    assert_eq!((approved.code, approved.json()["answer"]["answer"].clone()), (Some(0), json!("taken")), "{approved:?}");
+    assert_eq!(ask(dir, &["watch"]).code, Some(0));
+    drop(lines);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert!(ask(dir, &["report", "r1"]).out.contains("ticket 4711"), "who approved it, and why, is reported");
+    assert_eq!(cluster.releases(), ["4.2.1", "4.2.1"]);
+}
