@@ -106,10 +106,10 @@ async fn a_tomcat_is_known_by_its_process_and_not_by_what_its_scripts_and_its_pi
     assert_eq!(host.installed().await.unwrap(), Installed::Release("4.2.1".into()));
     assert!(matches!(probe.ready().await, Ok(Ready::Yes { release }) if &*release == "4.2.0"));
 
-    // Debian's script ends with 1 and starts nothing where a killed server has left its pid file behind.
+    // Debian's script says 0 and starts nothing where a killed server has left its pid file behind; the host moves it aside.
     assert!(home.kill().unwrap());
     assert!(home.path().join("tomcat.pid").exists());
-    assert_eq!((startup(&home), host.process().await.unwrap()), (Some(1), ServerProcess::Stopped));
+    assert_eq!((startup(&home), host.process().await.unwrap()), (Some(0), ServerProcess::Stopped));
     assert_eq!(host.start(EPOCH, ServerDomain::Production).await.unwrap(), Applied::Applied);
     assert_eq!(&*until_ready(&probe).await, "4.2.1");
     assert_ne!(life(&host).await, first);
