@@ -107,8 +107,8 @@ if [ "$long" = yes ]; then
 
     say "long: what follows a loss at rest, and the return of what was lost: at least 10,000 faults in each"
     HA_SEEDS=29000 cargo test --profile long -p ha-testkit --all-features --test outage_simulation -- --nocapture
-    HA_SEEDS=10000 cargo test --profile long -p ha-testkit --all-features --test site_simulation -- --nocapture
-    HA_SEEDS=12000 cargo test --profile long -p ha-testkit --all-features --test grow_simulation -- --nocapture
+    HA_SEEDS=29000 cargo test --profile long -p ha-testkit --all-features --test site_simulation -- --nocapture
+    HA_SEEDS=29000 cargo test --profile long -p ha-testkit --all-features --test grow_simulation -- --nocapture
 
     say "long: one-line mutants of the law, the actions, the decision core, the fold and the explorer"
     cargo test -p ha-core --all-features --test mutants -- --ignored --nocapture

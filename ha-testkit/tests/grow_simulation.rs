@@ -16,7 +16,7 @@ fn seeds() -> u64 {
 
 const SEEDS: u64 = 150;
 /// So many faults are met where so many seeds are asked for.
-const LONG: (u64, u64) = (18_000, 10_000);
+const LONG: (u64, u64) = (29_000, 10_000);
 
 fn run(scenario: &GrowScenario) -> Grown {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

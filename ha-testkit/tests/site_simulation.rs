@@ -16,7 +16,7 @@ fn seeds() -> u64 {
 
 const SEEDS: u64 = 60;
 /// So many faults are met where so many seeds are asked for.
-const LONG: (u64, u64) = (18_000, 10_000);
+const LONG: (u64, u64) = (29_000, 10_000);
 
 fn assert_met(met: u64) {
     assert!(met > 0, "no fault was met");
