@@ -7,7 +7,7 @@ use ha_backends::sqlite::SqliteStore;
 use ha_core::engine::{Engine, RunError, RunHandle};
 use ha_core::journal::{Journal, LeaseError};
 use ha_core::procedure::Procedure;
-use ha_core::record::{End, Operator, RunId};
+use ha_core::record::{Operator, RunId};
 use ha_core::report::RunReport;
 use ha_core::topology::Topology;
 use tokio::time::sleep;

@@ -61,6 +61,15 @@ pub(crate) enum Command {
         #[arg(long)]
         declared: bool,
     },
+    /// Looks for what would make a change or a loss go wrong: capacity, drift, residue, settings; changes nothing
+    Doctor {
+        /// Looks again and again, and tells what is new and what is gone
+        #[arg(long)]
+        watch: bool,
+        /// How long to wait between two looks, as 30s, 15m or 1h
+        #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+        every: Duration,
+    },
     /// Plans a change and proves the plan; changes nothing
     Plan {
         #[command(flatten)]
@@ -153,6 +162,12 @@ pub(crate) enum Command {
     Report {
         /// The run [default: the newest one]
         run: Option<String>,
+        /// Writes the report as one self-contained page
+        #[arg(long, value_name = "FILE", conflicts_with = "json")]
+        html: Option<PathBuf>,
+        /// Prints a short text for a ticket
+        #[arg(long, conflicts_with_all = ["json", "html"])]
+        markdown: bool,
     },
     /// Lists what the journal has of a run, or its runs
     Journal {

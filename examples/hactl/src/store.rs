@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ha_backends::sqlite::{LeaseHolder, SqliteStore};
+use ha_backends::sqlite::SqliteStore;
 use ha_core::engine::RunError;
-use ha_core::journal::{Journal, LeaseError, cluster_of};
+use ha_core::journal::{Journal, LeaseError, LeaseHolder, ObserveLease, cluster_of};
 use ha_core::record::{Entry, RunId};
 
 use crate::exit::Exit;
@@ -25,10 +25,16 @@ pub(crate) fn to_read(path: &Path) -> Result<Arc<SqliteStore>, Failure> {
     SqliteStore::open_to_read(path).map(Arc::new).map_err(|error| Failure::of_journal(&error))
 }
 
+/// Tells who holds the lease of a cluster; nobody where the process that took it has ended for certain.
+pub(crate) async fn holder(store: &SqliteStore, cluster: &str) -> Result<Option<LeaseHolder>, Failure> {
+    let holder = ObserveLease::holder(store, cluster).await.map_err(|error| Failure::of_lease(&error))?;
+    Ok(holder.filter(|holder| !holder.has_ended))
+}
+
 /// Makes sure that a change may begin, before anybody looks at the cluster: nobody acts on it, and no run of it is open. The engine
 /// makes sure of it again when it begins.
 pub(crate) async fn check_free(store: &SqliteStore, cluster: &str) -> Result<(), Failure> {
-    if let Some(holder) = store.holder(cluster).await.map_err(|error| Failure::of_lease(&error))? {
+    if let Some(holder) = holder(store, cluster).await? {
         let LeaseHolder { owner, epoch, left, .. } = holder;
         return Err(Failure::of_lease(&LeaseError::Held { cluster: cluster.into(), owner, epoch, left }));
     }

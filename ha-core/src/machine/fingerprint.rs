@@ -44,7 +44,12 @@ pub(super) fn facts(topology: &Topology, plan: &Plan, state: &ClusterState) -> V
         for (member, port, balancer) in topology.memberships(index) {
             let traffic = match state.member(member).traffic {
                 Traffic::Draining { .. } => "Draining".into(),
-                traffic @ (Traffic::Out | Traffic::Backup | Traffic::In | Traffic::Unknown | Traffic::Down) => {
+                traffic @ (Traffic::Out
+                | Traffic::Backup
+                | Traffic::In
+                | Traffic::Unknown
+                | Traffic::Down
+                | Traffic::Gone) => {
                     format!("{traffic:?}")
                 }
             };

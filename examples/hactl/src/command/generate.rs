@@ -8,8 +8,9 @@ use crate::failure::Failure;
 use crate::out::Out;
 
 /// The published schemas: those of the library, and of what only this tool prints.
-pub(crate) const SCHEMAS: [(&str, &str); 15] = [
+pub(crate) const SCHEMAS: [(&str, &str); 16] = [
     ("change", include_str!("../../../../ha-core/schema/change.json")),
+    ("doctor", include_str!("../../../../ha-core/schema/doctor.json")),
     ("error", include_str!("../../schema/error.json")),
     ("event", include_str!("../../../../ha-core/schema/event.json")),
     ("init", include_str!("../../schema/init.json")),

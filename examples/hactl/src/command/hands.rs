@@ -43,7 +43,7 @@ impl Run {
     /// Tells whether another process drives it.
     async fn is_driven(&self) -> Result<bool, Failure> {
         let cluster = self.engine.topology().name().as_str();
-        let holder = self.store.holder(cluster).await.map_err(|error| Failure::of_lease(&error))?;
+        let holder = crate::store::holder(&self.store, cluster).await?;
         Ok(self.status.end.is_none() && holder.is_some())
     }
 

@@ -1,5 +1,6 @@
 //! The commands: each reads, asks the library, and says what came of it.
 
+mod doctor;
 mod files;
 mod generate;
 mod hands;
@@ -77,6 +78,7 @@ fn execute(cli: &Cli, out: &Out) -> Result<Exit, Failure> {
         Command::Man { dir } => generate::man(out, dir.as_deref()),
         Command::Show { declared: true } => show::declared(common, out),
         Command::Show { declared: false } => block_on(show::seen(common, out)),
+        Command::Doctor { watch, every } => block_on(doctor::doctor(common, out, watch.then_some(*every))),
         Command::Plan { change, mermaid } => block_on(plan::plan(common, out, &change.file, *mermaid)),
         Command::Prove { change } => block_on(plan::prove(common, out, &change.file)),
         Command::Run { change, start } => block_on(run::change(common, out, &change.file, start)),
@@ -92,7 +94,9 @@ fn execute(cli: &Cli, out: &Out) -> Result<Exit, Failure> {
         Command::Abort { run, reason } => block_on(hands::abort(common, out, run, reason)),
         Command::Status { run } => block_on(recorded::status(common, out, run.as_deref())),
         Command::Watch { run } => block_on(recorded::watch(common, out, run.as_deref())),
-        Command::Report { run } => block_on(recorded::report(common, out, run.as_deref())),
+        Command::Report { run, html, markdown } => {
+            block_on(recorded::report(common, out, run.as_deref(), (html.as_deref(), *markdown)))
+        }
         Command::Journal { run } => block_on(recorded::journal(common, out, run.as_deref())),
     }
 }

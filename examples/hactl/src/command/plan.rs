@@ -71,7 +71,7 @@ async fn verdict_on(common: &Common, file: &Path) -> Result<(Engine, Verdict), F
     let verdict = match engine.plan(&change as &dyn Procedure).await {
         Ok(planned) => Verdict::Proven(Box::new(planned)),
         Err(RunError::Plan { source: PlanError::Unprovable { plan, counterexample, remedy }, .. }) => {
-            Verdict::Refused { plan, counterexample, remedy }
+            Verdict::Refused { plan, counterexample, remedy: remedy.to_string() }
         }
         Err(error) => return Err(Failure::of_run(error)),
     };

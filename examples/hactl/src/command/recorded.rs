@@ -1,6 +1,7 @@
 //! `status`, `watch`, `report` and `journal`: what the journal says. Nothing is written, and no cluster is touched: they can be
 //! asked while a controller runs.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ha_core::engine::RunStatus;
@@ -33,7 +34,7 @@ pub(super) async fn status(common: &Common, out: &Out, run: Option<&str>) -> Res
         return if out.json { out.value(&none) } else { out.line("no run was recorded yet") }.map(|()| Exit::Done);
     }
     let store = store::to_read(&path)?;
-    let holder = store.holder(&cluster).await.map_err(|error| Failure::of_lease(&error))?;
+    let holder = store::holder(&store, &cluster).await?;
     let lease = holder.map(|holder| Holder {
         owner: holder.owner,
         epoch: holder.epoch.number(),
@@ -224,7 +225,12 @@ pub(super) async fn watch(common: &Common, out: &Out, run: Option<&str>) -> Resu
     }
 }
 
-pub(super) async fn report(common: &Common, out: &Out, run: Option<&str>) -> Result<Exit, Failure> {
+pub(super) async fn report(
+    common: &Common,
+    out: &Out,
+    run: Option<&str>,
+    (html, markdown): (Option<&Path>, bool),
+) -> Result<Exit, Failure> {
     let topology = cluster::load(&common.cluster)?;
     let store = store::to_read(&common.journal())?;
     let (run, entries) = store::entries(&store, run).await?;
@@ -232,7 +238,13 @@ pub(super) async fn report(common: &Common, out: &Out, run: Option<&str>) -> Res
         let next = "use the cluster file with which the run was begun, or another version of this tool";
         Failure::new(Exit::BadFile, format!("run {run} cannot be reported: {error}"), next)
     })?;
-    if out.json {
+    if let Some(file) = html {
+        std::fs::write(file, report.to_html(None)).map_err(|error| Failure::unwritable(file, &error))?;
+        return out.line(&format!("the page is {}", file.display())).map(|()| Exit::Done);
+    }
+    if markdown {
+        out.raw(&report.to_markdown(None))?;
+    } else if out.json {
         out.value(&report)?;
     } else {
         out.text(&plain(&report.to_string()))?;

@@ -173,6 +173,7 @@ fn traffic_word(traffic: Traffic) -> &'static str {
         Traffic::Draining { .. } => "draining",
         Traffic::Unknown => "unknown",
         Traffic::Down => "down",
+        Traffic::Gone => "balancer gone",
     }
 }
 
