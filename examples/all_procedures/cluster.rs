@@ -27,7 +27,7 @@ pub(crate) const CLUSTERS: [Cluster; 10] = [
     cluster("lose_node", &["--pair", "--ssh"]),
     cluster("lose_node", &["--pair", "--ssh", "--active-active"]),
     cluster("grow_cluster", &["--pair"]),
-    cluster("lose_site", &[]),
+    cluster("lose_site", &["--real"]),
 ];
 
 /// How one run ended.

@@ -48,7 +48,7 @@ impl Seen {
         let (lost, later): (Vec<&Answered>, Vec<&Answered>) =
             self.answered.iter().filter(|order| !self.kept.contains(&order.id)).partition(|order| order.epoch == 1);
         let [at_once, by_the_loser] = [overlaps(&self.answered), self.by_the_loser()];
-        let (taken, late): (Vec<&(u64, bool)>, Vec<&(u64, bool)>) =
+        let (taken, late): (Vec<_>, Vec<_>) =
             self.inside.iter().filter(|(_, taken)| *taken).partition(|(at, _)| *at < self.fenced_at_ms);
         let declared = self.oldest_of_the_lost();
         let failed = |around: &[Snapshot; 2]| around[1].failures() - around[0].failures();

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore};
+use ha_core::journal::{Journal, JournalError, Lease, LeaseError, MemoryStore, ObserveLease};
 use ha_core::plan::{Draft, Plan};
 use ha_core::record::{Cursor, End, Entry, Record, RunId, Why};
 use ha_core::state::LeaseEpoch;

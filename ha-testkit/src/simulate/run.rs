@@ -20,6 +20,7 @@ use crate::world::{Controller, Served, World};
 /// How one simulated run went.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "most runs end so, and it is moved once")]
 pub enum Outcome {
     /// The topology, or the cluster in its present state, is refused before a plan is made.
     NoCluster(String),
