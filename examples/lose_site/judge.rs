@@ -15,6 +15,9 @@ use crate::sites::Answered;
 /// By how much the clocks of two processes and the times of an event and of what it tells may differ.
 const CLOCKS_MS: u64 = 300;
 
+/// When somebody tried to write, in milliseconds since 1970, and whether it was taken.
+type Write = (u64, bool);
+
 /// What was seen. Times of day in milliseconds since 1970, others since the load began.
 pub(crate) struct Seen {
     pub(crate) drill: RunReport,
@@ -38,7 +41,7 @@ pub(crate) struct Seen {
     /// Whether the database of north took a write while it was awake and fenced.
     pub(crate) takes_a_write: bool,
     /// What somebody inside north has written, if anybody was there.
-    pub(crate) inside: Vec<(u64, bool)>,
+    pub(crate) inside: Vec<Write>,
     pub(crate) insisted: bool,
 }
 
@@ -48,8 +51,8 @@ impl Seen {
         let (lost, later): (Vec<&Answered>, Vec<&Answered>) =
             self.answered.iter().filter(|order| !self.kept.contains(&order.id)).partition(|order| order.epoch == 1);
         let [at_once, by_the_loser] = [overlaps(&self.answered), self.by_the_loser()];
-        let (taken, late): (Vec<_>, Vec<_>) =
-            self.inside.iter().filter(|(_, taken)| *taken).partition(|(at, _)| *at < self.fenced_at_ms);
+        let (taken, late): (Vec<Write>, Vec<Write>) =
+            self.inside.iter().copied().filter(|(_, taken)| *taken).partition(|(at, _)| *at < self.fenced_at_ms);
         let declared = self.oldest_of_the_lost();
         let failed = |around: &[Snapshot; 2]| around[1].failures() - around[0].failures();
         let sent = |around: &[Snapshot; 2]| around[1].sent - around[0].sent;

@@ -25,6 +25,8 @@
 //! | `what people ask of the run cannot be read, it is tried again` (warn) | `error` | while a run lasts, every 250 ms |
 //! | `its supervisor kills it before stop_deadline` (warn) | `target`, `budget_ms`, `stop_deadline_ms` | as a plan is made |
 //! | `a look at a node ended unexpectedly` (warn) | `error` | as a plan is made |
+//! | `a look at a host ended unexpectedly` (warn) | `error` | as the doctor looks |
+//! | `a look at a member ended unexpectedly` (warn) | `error` | as the doctor looks |
 //! | `the step failed, and its effect is there` (debug) | `error` | a step on the clone of a database was answered with a failure, and is done |
 //!
 //! Of the backends, each inside of the `call` that caused it, but for `ssh ended`, which no call causes:
@@ -168,6 +170,8 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::WARN, "what people ask of the run cannot be read, it is tried again", &[ERROR]),
     event(Level::WARN, "its supervisor kills it before stop_deadline", &[TARGET, BUDGET_MS, STOP_DEADLINE_MS]),
     event(Level::WARN, "a look at a node ended unexpectedly", &[ERROR]),
+    event(Level::WARN, "a look at a host ended unexpectedly", &[ERROR]),
+    event(Level::WARN, "a look at a member ended unexpectedly", &[ERROR]),
     event(Level::DEBUG, "the step failed, and its effect is there", &[ERROR]),
     event(Level::DEBUG, "command started", &[PROGRAM, PID]),
     event(Level::WARN, "what is started ignores signals", &[PROGRAM, FIX]),

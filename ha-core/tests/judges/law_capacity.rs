@@ -55,6 +55,23 @@ fn of_several_balancers_the_one_that_carries_the_least_counts() {
     assert_eq!(capacity(&two_behind_two_balancers()), 2000);
 }
 
+/// A balancer whose process is gone sends nothing to anybody, and nobody comes to it: it neither carries nor exposes.
+#[test]
+fn a_balancer_that_is_gone_counts_for_nothing_and_with_none_left_nothing_is_carried() {
+    let gone = |cluster: Cluster, place| {
+        cluster.with_traffic_at("esb1", place, Traffic::Gone).with_traffic_at("esb2", place, Traffic::Gone)
+    };
+    let one = gone(two_behind_two_balancers(), 1);
+    assert_eq!((capacity(&one), left(&one)), (2000, 1000));
+    assert!(one.law().is_serving(&one.state, one.node("esb1")) && is_exposed(&one.state, one.node("esb1")));
+    let out = one.clone().with_traffic_at("esb1", 0, Traffic::Out);
+    assert!(!is_exposed(&out.state, out.node("esb1")) && !out.law().is_serving(&out.state, out.node("esb1")));
+    assert_eq!(capacity(&out), 1000);
+    let none = gone(one, 0);
+    assert_eq!(capacity(&none), 0);
+    assert!(!none.law().is_serving(&none.state, none.node("esb1")), "nobody comes to it");
+}
+
 /// "... of the Ready members that are In there or, where none is In, of the Ready Backup members there"
 #[test]
 fn backups_count_only_where_no_primary_member_is_usable_and_then_the_smallest_alone() {
