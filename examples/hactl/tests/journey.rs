@@ -36,6 +36,16 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
     assert!(text.out.lines().all(|line| line.chars().count() <= 40), "{}", text.out);
     assert!(text.out.contains("spare spare1"), "{}", text.out);
 
+    // All nodes of the lab are on one machine, which is told as a danger, and is none of the others.
+    let looked = ask(dir, &["doctor", "--json"]);
+    assert_eq!(looked.code, Some(14), "{looked:?}");
+    let found = looked.json();
+    let dangers = found["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] == "danger");
+    let dangers: Vec<&str> = dangers.map(|finding| finding["check"].as_str().unwrap()).collect();
+    assert_eq!(dangers, ["one-machine"], "{found:#}");
+    let looked = ask(dir, &["doctor"]);
+    assert!(looked.code == Some(14) && looked.out.contains("danger: one-machine"), "{looked:?}");
+
     // Planning and proving make no journal, and change nothing.
     let planned = ask(dir, &["plan", change]);
     assert_eq!(planned.code, Some(0), "{planned:?}");
@@ -76,6 +86,12 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
     let report = ask(dir, &["report", "r1"]);
     assert!(report.code == Some(0) && report.out.contains("run r1: patch to release 4.2.1"), "{report:?}");
     assert_eq!(ask(dir, &["report", "--json"]).json()["end"], "all-new");
+    let page = ask(dir, &["report", "r1", "--html", "r1.html"]);
+    assert!(page.code == Some(0) && page.out.contains("r1.html"), "{page:?}");
+    assert!(std::fs::read_to_string(dir.join("r1.html")).unwrap().contains("<h1"));
+    let unwritable = ask(dir, &["report", "r1", "--html", "no/such/folder/r1.html"]);
+    assert_eq!(unwritable.code, Some(12), "{unwritable:?}");
+    assert!(ask(dir, &["report", "r1", "--markdown"]).out.starts_with("**patch lab"));
     let journal = ask(dir, &["journal", "r1"]);
     assert!(journal.out.contains("opened: patch") && journal.out.contains("ended: "), "{journal:?}");
     let records = ask(dir, &["journal", "r1", "--json"]).lines();

@@ -327,21 +327,24 @@ type ReadSite = (usize, Option<ReplicaSeen>, Option<Fenced>, Vec<String>);
 
 async fn read_site(shared: &Shared, index: usize) -> ReadSite {
     let name = &shared.topology.sites[index].name;
+    // Both at once: of a lost site neither answers.
+    let copy = async {
+        match &shared.replicas[index] {
+            Some(copy) => Some(within(copy.replica()).await),
+            None => None,
+        }
+    };
+    let fence = async {
+        match &shared.fences[index] {
+            Some(fence) => Some(within(fence.fenced()).await),
+            None => None,
+        }
+    };
+    let (copy, fence) = tokio::join!(copy, fence);
     let mut notes = Vec::new();
-    let mut replica = None;
-    if let Some(copy) = &shared.replicas[index] {
-        match within(copy.replica()).await {
-            Ok(seen) => replica = Some(seen),
-            Err(error) => notes.push(format!("the database of site {name} cannot be read: {error}")),
-        }
-    }
-    let mut fenced = None;
-    if let Some(fence) = &shared.fences[index] {
-        match within(fence.fenced()).await {
-            Ok(seen) => fenced = Some(seen),
-            Err(error) => notes.push(format!("the fence of site {name} cannot be read: {error}")),
-        }
-    }
+    let mut note = |what: &str, why: &String| notes.push(format!("the {what} of site {name} cannot be read: {why}"));
+    let replica = copy.and_then(|seen| seen.inspect_err(|why| note("database", why)).ok());
+    let fenced = fence.and_then(|seen| seen.inspect_err(|why| note("fence", why)).ok());
     (index, replica, fenced, notes)
 }
 
