@@ -43,6 +43,7 @@ pub(super) fn at(ms: u64) -> String {
 }
 
 /// Writes a latency.
+#[cfg(feature = "html")]
 pub(super) fn latency(us: u64) -> String {
     match us {
         0..10_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),

@@ -5,7 +5,7 @@ use ha_core::journal::{Journal, LeaseError};
 use ha_core::machine::FoldError;
 use ha_core::plan::{Digest, Plan};
 use ha_core::procedure::{PlanError, Planned};
-use ha_core::record::{End, Entry};
+use ha_core::record::{End, Entry, Record};
 use ha_core::safety::Counterexample;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -300,7 +300,13 @@ pub(super) async fn take_over(engine: &Engine, run: &str) -> Result<Ended, RunEr
 }
 
 pub(super) fn trace(entries: &[Entry], served: &Served) -> String {
-    let lines = entries.iter().map(|entry| format!("{} {} {:?}\n", entry.sequence, entry.epoch, entry.record));
+    // When somebody asks is written down by the clock on the wall.
+    let record = |record: &Record| match record {
+        Record::Requested { request, refused, .. } => format!("{} {refused:?}", request.what.name()),
+        Record::ApprovalAsked { approval } => format!("{:?} {}.{}", approval.point, approval.stage, approval.step),
+        other => format!("{other:?}"),
+    };
+    let lines = entries.iter().map(|entry| format!("{} {} {}\n", entry.sequence, entry.epoch, record(&entry.record)));
     let seen = format!("{} {} {:?}", served.sent, served.lost, served.by_release);
     Digest::of(lines.chain([seen]).collect::<String>().as_bytes()).to_string()
 }

@@ -213,7 +213,11 @@ impl FakeWorkload {
             return Ok(Applied::AlreadySo);
         }
         self.world.reachable(&self.node, operation)?;
-        if fault.is_none() && self.world.node_is(&self.node, |node| node.quiesced != on) {
+        let is_so = |node: &super::model::FakeNode| match on {
+            true => node.work == Work::On && !node.quiesced,
+            false => node.quiesced,
+        };
+        if fault.is_none() && self.world.node_is(&self.node, is_so) {
             return Ok(Applied::AlreadySo);
         }
         turned(&self.world, &self.node, on);

@@ -113,7 +113,7 @@ fn servers(found: &Server<'_>, budget: &mut u32) -> Vec<OutlineServer> {
 
 /// `option httpchk /path`, `option httpchk GET /path`, or `http-check send uri /path`.
 fn check_path(proxy: &Proxy<'_>) -> Option<String> {
-    let option = proxy.last_option(&["httpchk"])?;
+    let option = proxy.last(&["option", "httpchk"])?;
     let sent = proxy.all(&["http-check", "send"]).filter_map(|found| found.line.after("uri")).last();
     let words = option.line.words.iter().skip(2).map(String::as_str);
     let path = sent.or_else(|| words.take(2).find(|word| word.starts_with('/')))?;

@@ -211,8 +211,12 @@ impl Inner {
         };
         let now = self.own.seen(operation).await?;
         let conninfo = other.copy.conninfo.as_str();
-        if now.role == ReplicaRole::Standby && now.conninfo == conninfo && now.streams {
-            return Ok(Applied::AlreadySo);
+        if now.role == ReplicaRole::Standby && now.conninfo == conninfo {
+            // A receiver that was told just now where to connect does so anew, and streams in a moment.
+            let soon = until.min(Instant::now() + RECONNECT);
+            if now.streams || self.until(operation, soon, |now| now.streams).await.is_ok() {
+                return Ok(Applied::AlreadySo);
+            }
         }
         let there = other.seen(operation).await?;
         if there.role != ReplicaRole::Primary {
@@ -258,6 +262,9 @@ impl Inner {
         Ok(Applied::Applied)
     }
 }
+
+/// How long a standby may take to connect to the one that it follows.
+const RECONNECT: Duration = Duration::from_secs(2);
 
 impl PostgresReplica {
     /// Makes a change in a task of its own: a dropped future does not cut it. Its deadline begins now, whoever is waited for.
