@@ -79,6 +79,8 @@ fn every_event() -> Vec<Event> {
         Event::StepStarted { target: text(), action: text(), compensating: true },
         Event::Turned { message: text() },
         Event::Observed { margin: -5 },
+        Event::BalancerGone { balancer: "lb2".into() },
+        Event::BalancerBack { balancer: "lb2".into() },
         Event::DomainLost { domain: text() },
         Event::Replanned { plan: text(), back: false, text: text() },
         Event::Interrupted { reason: text(), open: vec![text()], unknown: Vec::new() },

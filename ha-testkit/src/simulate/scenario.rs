@@ -195,7 +195,9 @@ impl Scenario {
         }
         // Drawn last, so that a seed keeps what else goes wrong.
         let mut fronts = Random::new(seed ^ FRONTS);
+        // The second pool is behind the last of them alone.
         if shape.balancers > 1
+            && shape.second_pool.is_none()
             && fronts.once_in(4)
             && let Some(fault) = faults.first_mut()
         {
