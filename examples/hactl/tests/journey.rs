@@ -44,7 +44,7 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
     let dangers: Vec<&str> = dangers.map(|finding| finding["check"].as_str().unwrap()).collect();
     assert_eq!(dangers, ["one-machine"], "{found:#}");
     let looked = ask(dir, &["doctor"]);
-    assert!(looked.code == Some(14) && looked.out.contains("danger: one-machine"), "{looked:?}");
+    assert!(looked.code == Some(14) && looked.out.contains("[one-machine]"), "{looked:?}");
 
     // Planning and proving make no journal, and change nothing.
     let planned = ask(dir, &["plan", change]);
