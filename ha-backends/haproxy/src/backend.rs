@@ -84,7 +84,7 @@ impl HaProxy {
     pub(crate) async fn read(&self, about: OpContext<'_>, commands: &[String]) -> Result<String, StepError> {
         let answer = match self.admin.ask(about, &commands.join(";")).await {
             Ok(answer) => answer,
-            Err(error) => return Err(self.gone_or(about, error.without_effect()).await),
+            Err(error) => return Err(self.gone_or(about, error.without_effect())),
         };
         match wire::refused(&answer) {
             Some(refused) => Err(error::refused(about, &refused)),
@@ -93,10 +93,7 @@ impl HaProxy {
     }
 
     async fn change(&self, about: OpContext<'_>, line: &str) -> Result<String, StepError> {
-        match self.admin.ask(about, line).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(self.gone_or(about, error).await),
-        }
+        self.admin.ask(about, line).await.map_err(|error| self.gone_or(about, error))
     }
 
     /// Gives one changing command; what it did is for the caller to read.
@@ -213,11 +210,11 @@ impl HaProxy {
     /// Reads which process has answered, and remembers what its version can do.
     pub(crate) fn process(&self, about: OpContext<'_>, answer: &str) -> Result<Instance, StepError> {
         let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
-        let known = self.lock().worker.is_some_and(|worker| worker.pid == info.pid);
-        let worker = (!known).then(|| Worker::find(info.pid));
+        let last = self.lock().worker;
+        let worker = last.filter(|worker| worker.is(info.pid)).unwrap_or_else(|| Worker::find(info.pid));
         let mut known = self.lock();
         known.before_2_5 = wire::is_before(&info.version, [2, 5, 0]);
-        known.worker = worker.or(known.worker);
+        known.worker = Some(worker);
         drop(known);
         let instance = Instance::new(format!("{PRODUCT}{}", info.version), info.pid);
         Ok(instance.with_uptime(info.uptime).with_stopping(info.stopping))

@@ -9,7 +9,7 @@ use ha_core::state::{LeaseEpoch, RouteKey, ServiceRoute};
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Name, Role, SettingError, SettingErrors, Settings, Topology};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::backend::HaProxy;
@@ -206,8 +206,11 @@ impl HaProxyExposure {
         deadline: Duration,
     ) -> Result<Applied, StepError> {
         let until = Instant::now() + deadline;
-        let _one_at_a_time = self.changing.lock().await;
         let fail = |kind, context: String| StepError::new(kind, about.operation, about.target).with_context(context);
+        let Ok(_one_at_a_time) = timeout_at(until, self.changing.lock()).await else {
+            let context = "another change of these maps did not end before the deadline";
+            return Err(fail(ErrorKind::Timeout, context.into()).without_effect());
+        };
         // All of them are read, and nobody else's key is found, before the first is changed.
         let all = self.all(about).await?;
         for (instance, maps) in &all {

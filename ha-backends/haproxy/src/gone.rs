@@ -1,4 +1,4 @@
-//! Whether an instance is gone: its process is seen to have ended, which no refused connection proves by itself.
+//! Whether an instance is gone: its processes are seen to have ended, which no refused connection proves by itself.
 
 use std::error::Error;
 use std::fs;
@@ -8,57 +8,104 @@ use ha_core::backend::{ErrorKind, StepError};
 
 use crate::backend::HaProxy;
 use crate::config::Endpoint;
-use crate::transport::{OpContext, Socket};
+use crate::transport::OpContext;
 
 /// A worker that has answered, as this machine knows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Worker {
     pub(crate) pid: u64,
-    /// When it was started, in ticks since the machine was; `None` where it is not a process of this machine.
-    started: Option<u64>,
+    /// The worker and its master; `None` where they are not processes of this machine, or there is no master.
+    processes: Option<[Process; 2]>,
+}
+
+/// A process of this machine: a pid is given again, and with another start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Process {
+    pid: u64,
+    /// When it was started, in ticks since the machine was.
+    started: u64,
+}
+
+/// What `/proc/PID/stat` tells of a process that runs.
+#[derive(Debug, Eq, PartialEq)]
+struct Stat {
+    name: String,
+    parent: u64,
+    started: u64,
 }
 
 impl Worker {
-    /// Looks the process of this pid up. One of another machine, or of another process namespace, is not known here by its pid.
+    /// Looks the worker of this pid up, and its master. One of another machine, or of another process namespace, is not known
+    /// here by its pid.
     pub(crate) fn find(pid: u64) -> Self {
-        let is_own = || {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let spaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-            Some(spaces.split_whitespace().count() == 1)
+        let processes = || {
+            let (worker, parent) = haproxy(pid)?;
+            let (master, _) = haproxy(parent)?;
+            Some([worker, master])
         };
-        let started = running(pid).filter(|(name, _)| name == "haproxy").map(|(_, started)| started);
-        Self { pid, started: started.filter(|_| is_own() == Some(true)) }
+        Self { pid, processes: processes() }
     }
 
-    /// Tells whether it was a process of this machine and is none any more.
+    /// Tells whether it is the worker of this pid, and no other one has its pid by now.
+    pub(crate) fn is(self, pid: u64) -> bool {
+        self.pid == pid && !self.processes.is_some_and(|[worker, _]| worker.has_ended())
+    }
+
+    /// Tells whether no process of its HAProxy is left: after the master, which alone starts others, none stays. A worker by
+    /// itself may be followed by one that answers elsewhere.
+    fn is_last(self) -> bool {
+        self.processes.is_some_and(|processes| processes.into_iter().all(Process::has_ended))
+    }
+}
+
+impl Process {
+    /// Tells whether it has ended for certain; what cannot be read says nothing.
     fn has_ended(self) -> bool {
-        self.started.is_some_and(|started| running(self.pid).is_none_or(|(_, now)| now != started))
+        running(self.pid).is_ok_and(|stat| stat.is_none_or(|stat| stat.started != self.started))
     }
 }
 
-/// Returns the name of a process that has not ended, and when it was started.
-fn running(pid: u64) -> Option<(String, u64)> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+/// Finds an HAProxy of this machine, and the pid of its parent.
+fn haproxy(pid: u64) -> Option<(Process, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let spaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let stat = running(pid).ok()??;
+    let is_own = spaces.split_whitespace().count() == 1 && stat.name == "haproxy";
+    is_own.then_some((Process { pid, started: stat.started }, stat.parent))
 }
 
-/// Reads `/proc/PID/stat`; `None` for what has ended and is only not yet reaped.
-fn parse(stat: &str) -> Option<(String, u64)> {
+/// Looks at a process; `None` where it has ended.
+fn running(pid: u64) -> io::Result<Option<Stat>> {
+    /// No such process: it ended while it was read.
+    const ESRCH: i32 = 3;
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => parse(&stat).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads `/proc/PID/stat`: `Some(None)` for what has ended and is only not yet reaped.
+#[allow(clippy::option_option, reason = "what cannot be read is not what has ended")]
+fn parse(stat: &str) -> Option<Option<Stat>> {
     let (head, rest) = stat.rsplit_once(')')?;
     let (_, name) = head.split_once('(')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then(|| (name.to_string(), started))
+    let parent = fields.next()?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some((!matches!(state, "Z" | "X")).then(|| Stat { name: name.to_string(), parent, started }))
 }
 
 impl HaProxy {
-    /// Makes `Gone` of a refused connection where the process behind the socket is proven to have ended, and no older one can be left.
-    pub(crate) async fn gone_or(&self, about: OpContext<'_>, error: StepError) -> StepError {
+    /// Makes `Gone` of a refused connection where the worker that has answered last and its master are proven to have ended.
+    pub(crate) fn gone_or(&self, about: OpContext<'_>, error: StepError) -> StepError {
         let worker = self.lock().worker;
+        let is_here = matches!(self.admin.endpoint, Endpoint::Unix(_));
         match worker {
-            Some(worker) if is_refused(&error) && worker.has_ended() && self.has_left_none(about, worker).await => {
+            Some(worker) if is_here && is_refused(&error) && worker.is_last() => {
                 let words = format!(
-                    "{}: nothing listens there, and process {} that did has ended",
+                    "{}: nothing listens there, and process {} that did has ended, and its master",
                     self.admin.endpoint, worker.pid
                 );
                 StepError::new(ErrorKind::Gone, about.operation, about.target)
@@ -69,17 +116,6 @@ impl HaProxy {
             _ => error,
         }
     }
-
-    /// Tells whether no older worker can be left: there was none beside it, or the master is gone too, after which none stays.
-    async fn has_left_none(&self, about: OpContext<'_>, worker: Worker) -> bool {
-        let Some(master) = &self.master else { return false };
-        self.lock().alone == Some(worker.pid) || is_silent(master, about).await
-    }
-}
-
-async fn is_silent(master: &Socket, about: OpContext<'_>) -> bool {
-    let is_here = matches!(master.endpoint, Endpoint::Unix(_));
-    is_here && master.ask(about, crate::wire::PROC).await.is_err_and(|error| is_refused(&error))
 }
 
 /// Tells whether a connection was refused: nothing listens on the socket, or it is not there.
@@ -93,17 +129,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_known_by_its_name_and_its_start_and_one_that_is_not_reaped_has_ended() {
+    fn a_process_is_known_by_its_name_its_parent_and_its_start_and_one_that_is_not_reaped_has_ended() {
         let stat =
-            |state: &str| format!("42 (ha (x) proxy) {state} 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 9 10");
-        assert_eq!(parse(&stat("S")), Some(("ha (x) proxy".into(), 777)));
-        assert_eq!((parse(&stat("Z")), parse("42 (haproxy) S 1"), parse("")), (None, None, None));
+            |state: &str| format!("42 (ha (x) proxy) {state} 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 9 10");
+        let runs = Stat { name: "ha (x) proxy".into(), parent: 7, started: 777 };
+        assert_eq!(parse(&stat("S")), Some(Some(runs)));
+        assert_eq!((parse(&stat("Z")), parse("42 (haproxy) S 1"), parse("")), (Some(None), None, None));
     }
 
     #[test]
     fn what_is_no_haproxy_of_this_machine_is_never_proven_to_have_ended() {
         let own = u64::from(std::process::id());
-        assert_eq!(Worker::find(own).started, None, "it is another program");
-        assert!(!Worker::find(u64::MAX).has_ended(), "it never was a process here");
+        assert_eq!(Worker::find(own).processes, None, "it is another program");
+        assert!(!Worker::find(u64::MAX).is_last(), "it never was a process here");
+    }
+
+    #[test]
+    fn a_worker_is_the_last_only_with_its_master_and_one_whose_pid_was_given_again_is_another() {
+        let pid = u64::from(std::process::id());
+        let runs = Process { pid, started: running(pid).unwrap().unwrap().started };
+        let (another, ended) = (Process { started: runs.started + 1, ..runs }, Process { pid: u64::MAX, started: 1 });
+        let worker = |worker, master| Worker { pid, processes: Some([worker, master]) };
+        assert!(!worker(ended, runs).is_last() && !worker(runs, ended).is_last() && worker(ended, another).is_last());
+        assert!(worker(runs, ended).is(pid) && !worker(another, runs).is(pid) && !worker(runs, runs).is(pid + 1));
     }
 }

@@ -408,7 +408,7 @@ impl HaProxySwitch {
 
     async fn hold(&self, about: OpContext<'_>, all: &[(&Front, Led)], until: Instant) -> Result<(), StepError> {
         // Where they are led back to is written down first: the next controller finds it, whatever becomes of this one.
-        let now = all.iter().find_map(|(_, led)| led.running.clone()).filter(|now| now != HELD);
+        let now = all.iter().filter_map(|(_, led)| led.running.clone()).find(|now| now != HELD);
         let now = now.map(|now| self.site(about, &now)).transpose().map_err(StepError::without_effect)?;
         for (front, _) in all {
             if let Some(now) = &now {

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{Applied, Effect, ErrorKind, ExposeRoute, Exposure, HideRoute, ObserveExposure};
@@ -253,6 +254,22 @@ async fn a_map_that_haproxy_does_not_know_and_a_file_that_is_not_there_are_told_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_waits_for_another_change_waits_no_longer_than_its_own_call_may_take() {
+    let driven = Driven::start().unwrap();
+    // As another process keeps it that changes a map there.
+    let folder = fs::File::open(driven.lab.path()).unwrap();
+    folder.lock().unwrap();
+    let first = driven.exposure.clone();
+    let first = tokio::spawn(async move { first.expose(EPOCH, expose()).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let late = driven.exposure.expose(EPOCH, expose().with_deadline(Duration::from_millis(100))).await.unwrap_err();
+    assert_eq!((late.kind(), late.effect()), (ErrorKind::Timeout, Effect::None), "{late}");
+    assert!(!first.is_finished() && late.to_string().contains("another change"), "{late}");
+    folder.unlock().unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), Applied::Applied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_controllers_at_once_lose_no_line_of_a_map_file() {
     let driven = Driven::start().unwrap();
     let values = [driven.another(), driven.another()];
@@ -265,7 +282,7 @@ async fn two_controllers_at_once_lose_no_line_of_a_map_file() {
             for _ in 0..200 {
                 match value.expose(EPOCH, ExposeRoute::new(route.clone())).await {
                     Err(error) if error.kind() == ErrorKind::Conflict => {
-                        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     ended => return ended.map(|_| ()),
                 }

@@ -3,7 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ha_core::backend::{
     Admin, Applied, Effect, ErrorKind, Expectations, Health, LoadBalancer, MemberRef, ObserveBalancer, SetAdmin,
@@ -111,6 +111,11 @@ async fn a_balancer_whose_process_has_ended_is_gone_and_one_that_is_back_answers
     assert_eq!(backend.look(&member("esb", "esb1")).await.unwrap().member.admin, Admin::Ready, "as configured");
 }
 
+/// Tells what a look at the member fails with.
+async fn failure(backend: &HaProxy) -> ErrorKind {
+    backend.look(&member("esb", "esb1")).await.unwrap_err().kind()
+}
+
 #[tokio::test]
 async fn a_balancer_that_hangs_or_was_never_seen_is_not_called_gone() {
     let lab = lab();
@@ -120,18 +125,146 @@ async fn a_balancer_that_hangs_or_was_never_seen_is_not_called_gone() {
     drop(frozen);
     backend.member(&member("esb", "esb1")).await.unwrap();
     process.kill();
+    assert_eq!(failure(&backend).await, ErrorKind::Gone);
     // Another one, which has never seen it run, knows of no process that has ended.
-    let other = HaProxy::new(HaProxyConfig::new(process.socket()));
-    assert_eq!(other.member(&member("esb", "esb1")).await.unwrap_err().kind(), ErrorKind::Unreachable);
+    let master = Endpoint::Unix(process.master_socket().unwrap().to_path_buf());
+    let other = HaProxy::new(HaProxyConfig::new(process.socket()).with_master(master));
+    assert_eq!(failure(&other).await, ErrorKind::Unreachable);
 }
 
 #[tokio::test]
-async fn without_a_master_to_ask_for_older_workers_none_is_proven_gone() {
+async fn without_a_master_no_instance_is_proven_gone() {
     let lab = lab();
     let (process, backend) = start(&lab, "admin");
     backend.look(&member("esb", "esb1")).await.unwrap();
     process.kill();
-    assert_eq!(backend.look(&member("esb", "esb1")).await.unwrap_err().kind(), ErrorKind::Unreachable);
+    assert_eq!(failure(&backend).await, ErrorKind::Unreachable);
+}
+
+#[tokio::test]
+async fn over_tcp_no_instance_is_proven_gone() {
+    let lab = lab();
+    let servers = vec![ServerSpec::new("esb1", lab.free_port().unwrap())];
+    let process = lab.haproxy("lb1", &HaProxySpec::new("esb", servers).with_master().with_tcp_admin()).unwrap();
+    let backend = HaProxy::new(HaProxyConfig::at(Endpoint::Tcp(process.tcp_admin().unwrap().to_string())));
+    backend.look(&member("esb", "esb1")).await.unwrap();
+    process.kill();
+    assert_eq!(failure(&backend).await, ErrorKind::Unreachable);
+}
+
+/// Returns the state of a process and its parent; `None` once it is not there.
+fn process_of(pid: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn parent_of(pid: u32) -> u32 {
+    process_of(pid).unwrap().1
+}
+
+fn runs(pid: u32) -> bool {
+    process_of(pid).is_some_and(|(state, _)| state != 'Z')
+}
+
+fn signal(pid: u32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// A process that is stopped until this is dropped.
+struct Stopped(u32);
+
+impl Stopped {
+    fn at_once(pid: u32) -> Self {
+        signal(pid, "-STOP");
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(self.0, "-CONT");
+    }
+}
+
+/// Ends one process alone.
+async fn kill_one(pid: u32) {
+    signal(pid, "-KILL");
+    while runs(pid) {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_balancer_whose_master_runs_is_not_gone_though_its_worker_has_ended() {
+    let lab = lab();
+    let (process, backend) = start_with_master(&lab).await;
+    let worker = process.pid().unwrap();
+    // Stopped, so that it neither ends nor starts another one.
+    let master = Stopped::at_once(parent_of(worker));
+    kill_one(worker).await;
+    assert_ne!(failure(&backend).await, ErrorKind::Gone);
+    drop(master);
+}
+
+#[tokio::test]
+async fn a_balancer_that_runs_is_not_gone_though_its_sockets_are_removed() {
+    let lab = lab();
+    let (process, backend) = start_with_master(&lab).await;
+    std::fs::remove_file(process.socket()).unwrap();
+    std::fs::remove_file(process.master_socket().unwrap()).unwrap();
+    assert_eq!(failure(&backend).await, ErrorKind::Unreachable);
+    process.kill();
+    assert_eq!(failure(&backend).await, ErrorKind::Gone);
+}
+
+#[tokio::test]
+async fn a_balancer_that_was_reloaded_since_it_was_seen_is_gone_with_its_master_alone() {
+    let lab = lab();
+    let (process, backend) = start_with_master(&lab).await;
+    process.reload().unwrap();
+    // Nothing listens where it was asked, as after a reload that moves the socket.
+    std::fs::remove_file(process.socket()).unwrap();
+    assert_eq!(failure(&backend).await, ErrorKind::Unreachable);
+    process.kill();
+    assert_eq!(failure(&backend).await, ErrorKind::Gone);
+}
+
+#[tokio::test]
+async fn a_worker_that_a_reload_has_left_with_a_request_ends_with_the_master() {
+    let lab = lab();
+    let home = lab.carbon("esb1", CarbonConfig::new(0, "1.0")).unwrap();
+    Command::new(home.path().join("bin/wso2server.sh")).arg("start").status().unwrap();
+    let spec = HaProxySpec::new("esb", vec![ServerSpec::new("esb1", home.port())]).with_master();
+    let process = lab.haproxy("lb1", &spec).unwrap();
+    let backend = HaProxy::new(HaProxyConfig::new(process.socket()));
+    until_health(&backend, "esb1", Health::Up).await;
+    let port = process.port();
+    let request = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(b"GET /orders?ms=20000 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    while backend.quiescence(&member("esb", "esb1")).await.unwrap().in_flight() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let old = process.pid().unwrap();
+    process.reload().unwrap();
+    let current = process.pid().unwrap();
+    assert!(runs(old) && old != current, "it has a request");
+    let master = parent_of(current);
+    // What ends the rest of a process that has ended is stopped: they end by themselves.
+    let warden = Stopped::at_once(parent_of(master));
+    kill_one(master).await;
+    let killed = Instant::now();
+    while runs(old) || runs(current) {
+        assert!(killed.elapsed() < Duration::from_secs(1), "a worker outlives its master");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(failure(&backend).await, ErrorKind::Gone);
+    drop(warden);
+    request.await.unwrap();
 }
 
 #[tokio::test]

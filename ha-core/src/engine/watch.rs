@@ -26,7 +26,9 @@ pub(super) async fn watch(
         }
     }
     let name = &shared.topology.balancer(balancer).name;
-    let note = format!("{name}: another process answered in the middle of {ROUNDS} readings: find out who restarts it");
+    let note = format!(
+        "{name}: another process answered in the middle of {ROUNDS} readings, or none: find out who restarts it"
+    );
     (vec![UNSEEN; shared.topology.seats_on(balancer).count()], vec![note])
 }
 
@@ -60,7 +62,7 @@ pub(super) async fn watch_all(
     (members, notes)
 }
 
-/// Reads all members once; `None` when several processes answered.
+/// Reads all members once; `None` when several processes answered, or one ended or began meanwhile.
 async fn read(
     shared: &Arc<Shared>,
     balancer: BalancerIx,
@@ -80,19 +82,43 @@ async fn read(
         reads.spawn(one.in_current_span());
     }
     let (mut members, mut notes) = (vec![UNSEEN; shared.topology.seats_on(balancer).count()], Vec::new());
-    let mut process = None;
+    let mut answers = Vec::with_capacity(members.len());
     while let Some(joined) = reads.join_next().await {
         match joined {
             Ok((place, (seen, note, generation))) => {
-                if process.is_some() && generation.is_some() && process != generation {
-                    return None;
-                }
-                process = process.or(generation);
+                answers.push((seen.traffic, generation));
                 members[place] = seen;
                 notes.extend(note);
             }
             Err(error) => notes.push(format!("an observation ended unexpectedly: {error}")),
         }
     }
-    Some((members, notes))
+    is_of_one(&answers).then_some((members, notes))
+}
+
+/// Tells whether the answers are of one process, which was there for all of them or for none.
+fn is_of_one(answers: &[(Traffic, Option<u64>)]) -> bool {
+    let mut processes = answers.iter().filter_map(|(_, process)| *process);
+    let Some(first) = processes.next() else { return true };
+    processes.all(|process| process == first) && answers.iter().all(|(traffic, _)| *traffic != Traffic::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_is_of_one_process_that_neither_ended_nor_began_in_it() {
+        let (unread, gone, of) = ((Traffic::Unknown, None), (Traffic::Gone, None), |one| (Traffic::In, Some(one)));
+        for (answers, is_one) in [
+            (vec![], true),
+            (vec![of(1), unread, of(1)], true),
+            (vec![of(1), of(2)], false),
+            (vec![gone, unread, gone], true),
+            (vec![gone, of(1)], false),
+            (vec![of(1), gone], false),
+        ] {
+            assert_eq!(is_of_one(&answers), is_one, "{answers:?}");
+        }
+    }
 }

@@ -305,11 +305,13 @@ impl Explorer<'_> {
         self.plan.phase == Phase::Quiet || self.law.one_more_failure(&state.run.cluster).is_ok()
     }
 
-    /// I8: from every state before the point of no return that no fault has touched, a person may ask for the rollback.
+    /// I8: from every state that no fault has touched, before the point of no return or at it with nothing behind it begun, a
+    /// person may ask for the rollback.
     fn ask_for_the_rollback(&mut self, number: usize, state: &ExploredState) -> Step {
         let cursor = state.run.cursor;
-        let before = usize::from(cursor.stage) < self.plan.point_of_no_return;
-        if state.back || state.faults_left < self.budget || cursor.mode != Mode::Forward || !before {
+        // A run that has done nothing yet goes back to how it was, whatever that was.
+        let returns = self.plan.point_of_no_return > 0 && state.run.may_return(self.plan);
+        if state.back || state.faults_left < self.budget || cursor.mode != Mode::Forward || !returns {
             return Ok(());
         }
         let mut next = state.clone();

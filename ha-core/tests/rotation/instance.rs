@@ -31,6 +31,8 @@ pub(crate) struct Instance {
     pub(crate) other: bool,
     pub(crate) broken: bool,
     pub(crate) denied: bool,
+    /// Its process has ended.
+    pub(crate) gone: bool,
     pub(crate) lies: bool,
     /// Its looks leave out what runs on the member.
     pub(crate) shy: bool,
@@ -71,6 +73,7 @@ impl Instance {
             other: true,
             broken: false,
             denied: false,
+            gone: false,
             lies: false,
             shy: false,
             cut: 0,
@@ -94,6 +97,13 @@ impl Instance {
         self.process = Process::new("test", self.process.generation + 1);
         self.older = std::mem::take(&mut self.ends);
         (self.admin, self.weight, self.idle) = (Admin::Ready, WEIGHT, 0);
+    }
+
+    /// Its process is there again, in its configured state.
+    pub(crate) fn come_back(&mut self) {
+        self.reload();
+        self.older.clear();
+        self.gone = false;
     }
 
     pub(crate) fn running(&self, now: Duration) -> u64 {
@@ -131,6 +141,9 @@ impl Instance {
 
     pub(crate) fn answer(&mut self, now: Duration, call: Call) -> Reply {
         self.catch_up(now);
+        if self.gone {
+            return Reply::Failed(Failure::new(ErrorKind::Gone, Effect::None, "its process has ended"));
+        }
         if self.late && matches!(call, Call::SetAdmin(_) | Call::SetWeight(_)) {
             self.to_come.push((now + Duration::from_secs(1), call));
             return Reply::Failed(Failure::new(ErrorKind::Timeout, Effect::Unknown, "no answer"));

@@ -70,10 +70,14 @@ fn fake(says: Says) -> Fake {
 }
 
 impl Fake {
-    fn switch(&self) -> HaProxySwitch {
+    fn on(&self) -> MapOn {
         let config = HaProxyConfig::new(self.dir.path().join("admin.sock"));
         let config = config.with_master(Endpoint::Unix(self.dir.path().join("master.sock")));
-        HaProxySwitch::new(vec![MapOn::new("front", config, self.dir.path().join("sites.map"))], sites())
+        MapOn::new("front", config, self.dir.path().join("sites.map"))
+    }
+
+    fn switch(&self) -> HaProxySwitch {
+        HaProxySwitch::new(vec![self.on()], sites())
     }
 
     fn written(&self) -> String {
@@ -92,6 +96,16 @@ async fn a_hold_waits_for_a_request_that_no_server_was_chosen_for_yet() {
     assert_eq!((gave_up.kind(), gave_up.effect()), (ErrorKind::Timeout, Effect::None), "{gave_up}");
     assert_eq!(front.switch().consumers().await.unwrap(), to("north"));
     assert_eq!(lead(&fake(ALONE).switch(), Consumers::Held).await.unwrap(), Applied::Applied);
+}
+
+/// As a controller leaves it that died between the first front and the second: no file says where consumers were led before.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_consumers_are_led_back_to_is_told_by_a_front_that_does_not_hold_yet() {
+    let fronts = [fake(Says { unassigned: 1, map: "site held\n", ..ALONE }), fake(ALONE)];
+    let switch = HaProxySwitch::new(fronts.iter().map(Fake::on).collect(), sites());
+    let gave_up = hold(&switch).await.unwrap_err();
+    assert_eq!((gave_up.kind(), gave_up.effect()), (ErrorKind::Timeout, Effect::None), "{gave_up}");
+    assert_eq!(switch.consumers().await.unwrap(), to("north"));
 }
 
 /// Before 2.5 an older worker that is asked lists none of its servers.

@@ -22,9 +22,8 @@ use ha_haproxy::{Endpoint, HOLD_LUA, HaProxyConfig, HaProxySwitch, MapOn};
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
 use ha_lab::load::{Class, Load, RunningLoad, double_executions};
 use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec};
-use ha_testkit::conformance::balancer::{HeldRequest, WaitingRequest};
 use ha_testkit::conformance::site_switch::{
-    HeldConsumer, RequestInProgress, SiteSwitchAbility, SiteSwitchFixture, SiteSwitchSubject,
+    HeldConsumer, RequestInProgress, SiteSwitchAbility, SiteSwitchFixture, SiteSwitchSubject, held, in_progress,
 };
 use ha_testkit::conformance::{Breach, Origins};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -103,10 +102,6 @@ struct Driven {
 
 struct TwoFronts;
 
-struct InProgress(Box<dyn HeldRequest>);
-
-struct Waiting(Vec<Box<dyn WaitingRequest>>);
-
 /// Asks as a consumer does: where the request goes. `None` where nobody listens.
 async fn ask(address: SocketAddr) -> Result<Option<Consumers>, Breach> {
     let Ok(mut client) = TcpStream::connect(address).await else { return Ok(None) };
@@ -163,15 +158,11 @@ impl SiteSwitchSubject for Driven {
     async fn begin(&self) -> Result<Box<dyn RequestInProgress>, Breach> {
         let Consumers::To(site) = self.truth().await? else { return Err(Breach::new("they are led to no site")) };
         let site = Name::new(&site).map_err(|error| Breach::new(error.to_string()))?;
-        Ok(Box::new(InProgress(self.origins.hold(self.fronts.addresses()[1], &site).await?)))
+        in_progress(&self.origins, self.fronts.addresses()[1], &site).await
     }
 
     async fn wait(&self) -> Result<Box<dyn HeldConsumer>, Breach> {
-        let mut waiting = Vec::new();
-        for address in self.fronts.addresses() {
-            waiting.push(self.origins.wait(address).await?);
-        }
-        Ok(Box::new(Waiting(waiting)))
+        held(&self.origins, &self.fronts.addresses()).await
     }
 
     async fn tear(&self) -> Result<(), Breach> {
@@ -190,28 +181,6 @@ impl SiteSwitchSubject for Driven {
     async fn lose(&self) -> Result<(), Breach> {
         self.fronts.processes[1].kill();
         Ok(())
-    }
-}
-
-#[async_trait]
-impl RequestInProgress for InProgress {
-    async fn end(self: Box<Self>) -> Result<bool, Breach> {
-        self.0.release().await
-    }
-}
-
-#[async_trait]
-impl HeldConsumer for Waiting {
-    async fn answer(self: Box<Self>) -> Result<Option<String>, Breach> {
-        let mut answers = Vec::new();
-        for waiting in self.0 {
-            answers.push(waiting.answer().await?.map(|site| site.to_string()));
-        }
-        answers.dedup();
-        match &answers[..] {
-            [answer] => Ok(answer.clone()),
-            _ => Err(Breach::new(format!("the fronts answer apart: {answers:?}"))),
-        }
     }
 }
 

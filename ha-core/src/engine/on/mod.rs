@@ -199,7 +199,7 @@ impl Executor {
 
     async fn call<T>(&self, kind: &str, call: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
         match timeout(READ_LIMIT, call).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Ok(answer) => answer.map_err(|error| format!("{error:#}")),
             Err(_) => {
                 let what = self.order.message(&self.shared.topology, &self.plan.facts);
                 Err(format!("{what}: a {kind} was not answered in {READ_LIMIT:?}"))
@@ -217,7 +217,7 @@ fn refused(asked: &Result<Applied, StepError>) -> Option<Outcome> {
 }
 
 fn said(asked: &Result<Applied, StepError>) -> String {
-    asked.as_ref().err().map(|error| format!(" ({error})")).unwrap_or_default()
+    asked.as_ref().err().map(|error| format!(" ({error:#})")).unwrap_or_default()
 }
 
 fn tail(stderr: &str, stdout: &str) -> String {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use super::{Executor, Outcome, Shared, done, not_done, unknown};
-use crate::action::SiteAction;
+use crate::action::{Action, SiteAction};
 use crate::backend::{
     Applied, Consumers, DemoteReplica, ErrorKind, FenceSite, Fenced, FollowReplica, LeadConsumers, PromoteReplica,
     Replica, SiteSwitch, StepError,
@@ -93,7 +93,7 @@ impl Executor {
         // What it has now is what is not lost.
         let before = self.read(replica.replica()).await;
         if let Ok(seen) = &before
-            && let Some(lacks) = self.lacks_of_demoted(*seen).await
+            && let Some(lacks) = self.lacks_of_demoted(site, *seen).await
         {
             return not_done(lacks);
         }
@@ -186,19 +186,45 @@ impl Executor {
         }
     }
 
-    /// Says what a standby lacks of a site that was demoted: promoted now, it would lose that.
-    async fn lacks_of_demoted(&self, standby: ReplicaSeen) -> Option<String> {
+    /// Says what a standby lacks, or may lack, of a site that was demoted: promoted now, it would lose that.
+    async fn lacks_of_demoted(&self, to: SiteIx, standby: ReplicaSeen) -> Option<String> {
         if standby.role != ReplicaRole::Standby {
             return None;
         }
         for site in self.shared.topology.site_indices().filter(|site| self.sites[site.index()].site == Site::Demoted) {
-            let Ok(demoted) = self.read(self.replica(site)?.replica()).await else { continue };
-            let (Some(has), Some(wanted)) = (standby.position, demoted.position) else { continue };
-            if demoted.epoch == standby.epoch && has < wanted {
-                return Some(lacks(&self.shared.topology.site(site).name, wanted - has));
+            let name = &self.shared.topology.site(site).name;
+            let unread = match self.read(self.replica(site)?.replica()).await {
+                Ok(demoted) if demoted.epoch < standby.epoch => continue,
+                Ok(demoted) => match (standby.position, demoted.position) {
+                    (Some(has), Some(wanted)) if demoted.epoch == standby.epoch && has < wanted => {
+                        return Some(lacks(name, wanted - has));
+                    }
+                    (Some(_), Some(_)) if demoted.epoch == standby.epoch => continue,
+                    _ => {
+                        format!("its epoch is {}, that of the other {}", demoted.epoch.number(), standby.epoch.number())
+                    }
+                },
+                Err(error) => error,
+            };
+            if !self.has_proven(site, to) {
+                return Some(format!(
+                    "nobody can tell whether the other copy of the database has all of what site {name} has: {unread}"
+                ));
             }
         }
         None
+    }
+
+    /// Tells whether the run itself has demoted a site, which proves that a copy has all of what it has: this one, where there is
+    /// no third. A site that was found so proves nothing.
+    fn has_proven(&self, demoted: SiteIx, copy: SiteIx) -> bool {
+        let copies =
+            self.shared.topology.site_indices().filter(|site| *site != demoted && self.replica(*site).is_some());
+        let demotes = Action::from(SiteAction::Demote { site: demoted });
+        let mut steps = self.plan.stages.iter().flat_map(|stage| &stage.steps);
+        // A plan that carries a run on does not say what the run has done before.
+        let by_this_run = self.plan.carries_on().is_some() || steps.any(|step| step.action == demotes);
+        by_this_run && copies.eq([copy])
     }
 
     /// A site is demoted once its database takes no writes and a copy that follows it reaches as far.

@@ -1,10 +1,10 @@
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::build::NodeMember;
 use super::super::rotate::{policy_of, rotate_reporting};
 use super::{Executor, Outcome, READ_LIMIT, done, not_done, unknown};
 use crate::action::TrafficAction;
-use crate::backend::{Admin, CloseSessions, CutConsent, ErrorKind, Health, MemberSnapshot, Ready, SetAdmin};
+use crate::backend::{Admin, CloseSessions, CutConsent, ErrorKind, Health, MemberSnapshot, Ready, SetAdmin, StepError};
 use crate::machine::rotation::{DrainOutcome, Goal, Outcome as Rotated, Place};
 use crate::record::{Evidence, OutcomeKind};
 use crate::state::{MemberKind, MemberState, Site, Traffic};
@@ -39,29 +39,36 @@ impl Executor {
         let shared = &self.shared;
         let gone_for = self.gone_at.map(|at| at.elapsed()).unwrap_or_default();
         let idle = shared.topology.node(node).site.and_then(|site| self.sites.get(site.index()));
-        let policy = policy_of(shared.topology.policy())
+        let mut policy = policy_of(shared.topology.policy())
             .with_server_gone_for(gone_for)
             .with_may_be_last(idle.is_some_and(|known| known.site != Site::Serving));
         let mut members = shared.members(node);
-        let (rotated, older_processes_unseen) = loop {
+        let until = Instant::now() + policy.drain_deadline;
+        let (mut cut_requests, mut older_processes_unseen) = (0, false);
+        let rotated = loop {
             let places: Vec<_> = members.iter().map(|member| (member.backend.clone(), member.place.clone())).collect();
             let (rotated, unseen) = rotate_reporting(self.epoch, &places, goal, policy.clone()).await;
+            older_processes_unseen |= unseen;
+            cut_requests += cut(&rotated);
             if matches!(rotated, Rotated::Reached { .. }) {
-                break (rotated, unseen);
+                break rotated;
             }
             // A balancer that is gone says nothing: the node is rotated on those that are there.
             let (asked, there) = (members.len(), self.there(members.clone()).await);
-            if there.is_empty() || there.len() == asked {
-                break (rotated, unseen);
+            if there.is_empty()
+                || there.len() == asked
+                || (goal != Goal::HeldOut && is_stuck(&rotated, &members, &there))
+            {
+                break rotated;
             }
             members = there;
+            if goal == Goal::Out {
+                policy.drain_deadline = until.saturating_duration_since(Instant::now());
+            }
         };
         match rotated {
-            Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) } => {
-                done(Evidence::OutOfTraffic { cut_requests: killed, older_processes_unseen })
-            }
-            Rotated::Reached { drain: Some(DrainOutcome::Drained | DrainOutcome::DeadlineReached { .. }) } => {
-                done(Evidence::OutOfTraffic { cut_requests: 0, older_processes_unseen })
+            Rotated::Reached { drain: Some(_) } => {
+                done(Evidence::OutOfTraffic { cut_requests, older_processes_unseen })
             }
             Rotated::Reached { drain: None } => done(Evidence::InTraffic { servers: members.len() as u64 }),
             Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),
@@ -102,18 +109,18 @@ impl Executor {
     /// Holds a lost node out everywhere, whatever is still open to it. One that answers, as the neighbour in a failure domain of
     /// which only a part is gone, ends what it has in maintenance; of one that does not, nothing is waited for.
     async fn isolate(&self, node: NodeIx) -> Outcome {
-        let members = self.there(self.shared.members(node)).await;
         let answers = matches!(self.ready(node).await, Ok(Ready::Yes { .. }));
         let (mut cut, mut failed) = (0, None);
-        for NodeMember { backend, place: Place { member, .. }, name, .. } in &members {
-            let asked = self.write(backend.set_admin(self.epoch, SetAdmin::new(member.clone(), Admin::Maint))).await;
-            // One balancer that does not answer keeps no other from being told.
-            if let Err(error) = asked {
-                failed.get_or_insert(format!("{name}: {error}"));
-                continue;
-            }
-            if answers {
-                continue;
+        for NodeMember { backend, place: Place { member, .. }, name, .. } in &self.shared.members(node) {
+            let hold_out = backend.set_admin(self.epoch, SetAdmin::new(member.clone(), Admin::Maint));
+            match self.write(if_there(hold_out)).await {
+                Ok(Some(_)) if !answers => {}
+                Ok(_) => continue,
+                // One balancer that does not answer keeps no other from being told.
+                Err(error) => {
+                    failed.get_or_insert(format!("{name}: {error}"));
+                    continue;
+                }
             }
             let consent = CutConsent::by("the loss of its failure domain");
             // What hangs there would only wait for its timeout; a balancer that cannot close it lets it do so.
@@ -134,12 +141,12 @@ impl Executor {
 
     /// Finds out whether every balancer holds a node out, whatever is still open to it.
     async fn held_out(&self, node: NodeIx) -> Outcome {
-        for NodeMember { backend, place: Place { member, .. }, name, .. } in
-            &self.there(self.shared.members(node)).await
-        {
-            match self.read(backend.member(member)).await {
-                Ok(observed) if observed.admin == Admin::Maint => {}
-                Ok(observed) => return not_done(format!("{member} is {:?} on {name}", observed.admin)),
+        for NodeMember { backend, place: Place { member, .. }, name, .. } in &self.shared.members(node) {
+            match self.read(if_there(backend.member(member))).await {
+                Ok(Some(observed)) if observed.admin != Admin::Maint => {
+                    return not_done(format!("{member} is {:?} on {name}", observed.admin));
+                }
+                Ok(_) => {}
                 Err(error) => return unknown(error),
             }
         }
@@ -156,15 +163,14 @@ impl Executor {
     }
 
     async fn members(&self, node: NodeIx, wanted: Admin) -> Outcome {
-        let members = self.there(self.shared.members(node)).await;
-        if members.is_empty() && wanted == Admin::Ready {
-            return not_done("no balancer is there to admit it");
-        }
-        for NodeMember { backend, place: Place { member, .. }, name: place, .. } in &members {
-            let observed = match self.read(backend.member(member)).await {
-                Ok(observed) => observed,
+        let mut is_any_there = false;
+        for NodeMember { backend, place: Place { member, .. }, name: place, .. } in &self.shared.members(node) {
+            let observed = match self.read(if_there(backend.member(member))).await {
+                Ok(Some(observed)) => observed,
+                Ok(None) => continue,
                 Err(error) => return unknown(error),
             };
+            is_any_there = true;
             if observed.admin != wanted {
                 return not_done(format!("{member} is {:?} on {place}", observed.admin));
             }
@@ -172,16 +178,45 @@ impl Executor {
                 Admin::Ready if matches!(observed.health, Health::Down | Health::Rising | Health::Paused) => {
                     return not_done(format!("{member} is admitted and not up on {place}"));
                 }
-                Admin::Maint => match self.read(backend.quiescence(member)).await {
-                    Ok(figures) if figures.is_closed() => {}
-                    Ok(_) => return not_done(format!("connections to {member} are still open on {place}")),
+                Admin::Maint => match self.read(if_there(backend.quiescence(member))).await {
+                    Ok(Some(figures)) if !figures.is_closed() => {
+                        return not_done(format!("connections to {member} are still open on {place}"));
+                    }
+                    Ok(_) => {}
                     Err(error) => return unknown(error),
                 },
                 Admin::Ready | Admin::Drain => {}
             }
         }
+        if !is_any_there && wanted == Admin::Ready {
+            return not_done("no balancer is there to admit it");
+        }
         done(Evidence::BalancersAgree { admitted: wanted == Admin::Ready })
     }
+}
+
+/// Asks a balancer; `None` where it is gone: it sends nothing to anybody, and has nothing to be told.
+async fn if_there<T>(ask: impl Future<Output = Result<T, StepError>>) -> Result<Option<T>, StepError> {
+    match ask.await {
+        Err(error) if error.kind() == ErrorKind::Gone => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// Counts the requests that a rotation has cut, whether it came to its goal or not.
+fn cut(rotated: &Rotated) -> u64 {
+    match rotated {
+        Rotated::Reached { drain: Some(DrainOutcome::Forced { killed }) }
+        | Rotated::Restored { drain: Some(DrainOutcome::Forced { killed }), .. } => *killed,
+        Rotated::Reached { .. } | Rotated::Restored { .. } | Rotated::Stuck { .. } => 0,
+    }
+}
+
+/// Tells whether the state of the node is not known on a balancer that is there: nobody goes on over that.
+fn is_stuck(rotated: &Rotated, asked: &[NodeMember], there: &[NodeMember]) -> bool {
+    let Rotated::Stuck { instances, .. } = rotated else { return false };
+    let is_there = |instance: &NodeMember| there.iter().any(|other| other.member == instance.member);
+    instances.iter().filter_map(|index| asked.get(*index)).any(is_there)
 }
 
 /// Observes a node's server on one balancer; returns also which process answered.

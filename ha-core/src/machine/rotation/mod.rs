@@ -76,6 +76,13 @@ pub enum Reply {
     Failed(Failure),
 }
 
+impl Reply {
+    /// Tells whether the process of the instance has ended.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.kind == ErrorKind::Gone)
+    }
+}
+
 /// A call that failed: a read, or a write that may have happened all the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -314,9 +321,8 @@ impl Rotation {
             self.late_until = now.saturating_add(LATE);
         }
         for (instance, reply) in replies {
-            if matches!(reply, Reply::Failed(failure) if failure.kind == ErrorKind::Gone) {
-                self.seen[*instance].gone = true;
-            }
+            let seen = &mut self.seen[*instance];
+            seen.gone = reply.is_gone() || (seen.gone && matches!(reply, Reply::Failed(_)));
         }
         if self.phase.is_undo() {
             return self.undo_round(now, replies);

@@ -40,11 +40,11 @@ pub enum Outcome {
         /// How its requests ended, for a node that left.
         drain: Option<DrainOutcome>,
     },
-    /// It could not be reached; every instance is as it was before.
+    /// It could not be reached; every instance is as it was before, or gone.
     Restored {
         /// Why.
         why: String,
-        /// How far the drain came, where it was the reason.
+        /// How far the drain came, where it was the reason, or what was cut all the same.
         drain: Option<DrainOutcome>,
     },
     /// It could not be reached, and these instances could not be put back.

@@ -24,7 +24,7 @@ pub(super) struct Seen {
     uptime: (Duration, Duration),
     /// Whether another process than the first one answers.
     pub(super) replaced: bool,
-    /// Whether its process is gone: there is nothing to take back.
+    /// Whether its process was gone at the last answer: there is nothing to take back.
     pub(super) gone: bool,
     /// Whether another member was usable at the last look at the pool.
     pub(super) other_usable: bool,

@@ -1,10 +1,11 @@
-//! Rolling back: every instance that was or may have been touched goes back to what it was.
+//! Rolling back: every instance that was or may have been touched goes back to what it was; one that is gone has nothing to take
+//! back, unless it comes back meanwhile.
 
 use std::time::Duration;
 
-use super::seen::{Seen, figures};
-use super::{Call, Goal, Outcome, POLL, Phase, Reply, Rotation, UNDO};
-use crate::backend::{Admin, ErrorKind, Member};
+use super::seen::figures;
+use super::{Call, DrainOutcome, Goal, Outcome, POLL, Phase, Reply, Rotation, UNDO};
+use crate::backend::{Admin, Member};
 
 impl Rotation {
     pub(super) fn turn_back(&mut self, now: Duration, why: String) {
@@ -12,8 +13,11 @@ impl Rotation {
         self.queue.clear();
         let untouched = matches!(self.phase, Phase::Preflight | Phase::Restarted);
         self.todo = self.touched();
+        if self.goal == Goal::HeldOut {
+            self.leave_gone();
+        }
         if untouched || self.todo.is_empty() {
-            return self.end(Outcome::Restored { why: self.why.clone(), drain: self.drain });
+            return self.restore();
         }
         if self.goal == Goal::HeldOut {
             // A node that may not serve is never put back into traffic.
@@ -32,15 +36,24 @@ impl Rotation {
         if self.todo.is_empty() { self.begin_undo() } else { self.enter(Phase::UndoDraining) }
     }
 
+    fn restore(&mut self) {
+        // What was cut stays cut.
+        let drain = self.drain.or(self.killed.map(|killed| DrainOutcome::Forced { killed }));
+        self.end(Outcome::Restored { why: self.why.clone(), drain });
+    }
+
     fn begin_undo(&mut self) {
         self.todo = self.touched();
         self.enter(Phase::Undoing);
     }
 
-    /// Lists the instances that may have been touched, and are there.
+    /// Lists the instances that may have been touched: one that is gone may come back, in its configured state.
     fn touched(&self) -> Vec<usize> {
-        let touched = |seen: &Seen| seen.before.is_some() && !seen.gone;
-        (0..self.seen.len()).filter(|instance| touched(&self.seen[*instance])).collect()
+        (0..self.seen.len()).filter(|instance| self.seen[*instance].before.is_some()).collect()
+    }
+
+    fn leave_gone(&mut self) {
+        self.todo.retain(|instance| !self.seen[*instance].gone);
     }
 
     pub(super) fn ask_undo(&mut self) {
@@ -58,10 +71,13 @@ impl Rotation {
         // What is not answered for now is looked at again; only the deadline ends this.
         let _ = self.note(now, replies);
         self.take_replaced();
-        self.todo.retain(|instance| !self.seen[*instance].gone);
         match self.phase {
-            Phase::UndoDraining => self.enter(Phase::UndoWaiting),
+            Phase::UndoDraining => {
+                self.leave_gone();
+                if self.todo.is_empty() { self.begin_undo() } else { self.enter(Phase::UndoWaiting) }
+            }
             Phase::UndoWaiting => {
+                self.leave_gone();
                 let idle = figures(replies).filter(|(_, figure)| figure.in_flight() == 0).count();
                 if idle == self.todo.len() || now.saturating_add(UNDO) >= self.deadline {
                     self.begin_undo();
@@ -70,7 +86,7 @@ impl Rotation {
                 }
             }
             Phase::Undoing => {
-                let unset = |reply: &Reply| matches!(reply, Reply::Failed(failure) if failure.kind != ErrorKind::Gone);
+                let unset = |reply: &Reply| matches!(reply, Reply::Failed(_)) && !reply.is_gone();
                 let failed = replies.iter().any(|(_, reply)| unset(reply));
                 if failed && now < self.deadline {
                     self.wake_at = Some(now.saturating_add(POLL * 5));
@@ -117,7 +133,7 @@ impl Rotation {
             let before = self.seen[instance].before;
             replies.iter().any(|(of, reply)| match (reply, before) {
                 (Reply::Member(member), Some(before)) => *of == instance && as_before(&before, member),
-                _ => false,
+                _ => *of == instance && reply.is_gone(),
             })
         };
         let wrong: Vec<usize> = self.todo.iter().copied().filter(|instance| !observed(*instance)).collect();
@@ -126,7 +142,7 @@ impl Rotation {
                 self.wake_at = Some(now.saturating_add(POLL));
                 return;
             }
-            return self.end(Outcome::Restored { why: self.why.clone(), drain: self.drain });
+            return self.restore();
         }
         if now >= self.deadline {
             return self.end(Outcome::Stuck { why: self.why.clone(), instances: wrong });
