@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[macro_use]
 mod proof;
 
 use std::sync::Arc;
@@ -13,40 +14,11 @@ use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::requests::{CASES, RequestsFixture, RequestsSubject};
 use proof::every_defect_is_caught;
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Defect {
-    CountsFrom0,
-    CountsOverAllRuns,
-    ListsAll,
-    ListsFromThatNumberOn,
-    ListsOneTooFew,
-    NewestFirst,
-    OnlyTheLast,
-    ForgetsTheReason,
-    ForgetsWhatIsAskedOfARunThatHasNotBegun,
-    TakesTheSameForOne,
-    KeepsItToItself,
-    LosesWhatComesAtOnce,
-    BeginsTheRun,
-    WritesIntoTheRecords,
+defects! {
+    CountsFrom0 CountsOverAllRuns ListsAll ListsFromThatNumberOn ListsOneTooFew NewestFirst OnlyTheLast
+    ForgetsTheReason ForgetsWhatIsAskedOfARunThatHasNotBegun TakesTheSameForOne KeepsItToItself LosesWhatComesAtOnce
+    BeginsTheRun WritesIntoTheRecords
 }
-
-const DEFECTS: &[Defect] = &[
-    Defect::CountsFrom0,
-    Defect::CountsOverAllRuns,
-    Defect::ListsAll,
-    Defect::ListsFromThatNumberOn,
-    Defect::ListsOneTooFew,
-    Defect::NewestFirst,
-    Defect::OnlyTheLast,
-    Defect::ForgetsTheReason,
-    Defect::ForgetsWhatIsAskedOfARunThatHasNotBegun,
-    Defect::TakesTheSameForOne,
-    Defect::KeepsItToItself,
-    Defect::LosesWhatComesAtOnce,
-    Defect::BeginsTheRun,
-    Defect::WritesIntoTheRecords,
-];
 
 #[derive(Debug)]
 struct Broken {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use ha_core::journal::{JournalError, Requests};
-use ha_core::record::{RECORD_FORMAT, Request, RunId};
+use ha_core::record::{REQUEST_FORMAT, Request, RunId};
 use ha_core::telemetry::call_span;
 use rusqlite::{Connection, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
@@ -33,7 +33,7 @@ fn put(connection: &mut Connection, run: &RunId, request: &Request) -> Result<u6
     let last = "SELECT coalesce(max(number), 0) FROM requests WHERE run = ?1";
     let last: i64 = transaction.query_row(last, [run.as_str()], |row| row.get(0)).map_err(broken)?;
     let number = last + 1;
-    let format = i64::from(RECORD_FORMAT);
+    let format = i64::from(REQUEST_FORMAT);
     let insert = "INSERT INTO requests (run, number, format, request, sha256) VALUES (?1, ?2, ?3, ?4, ?5)";
     let digest = digest(run, number, format, &request);
     transaction.execute(insert, params![run.as_str(), number, format, request, digest]).map_err(broken)?;
@@ -58,13 +58,13 @@ fn requests(connection: &Connection, run: &RunId, after: u64) -> Result<Vec<(u64
         if digest(run, number, format, &request) != sha256 {
             return Err(corrupt("its checksum does not match".into()));
         }
-        if format > i64::from(RECORD_FORMAT) {
+        if format > i64::from(REQUEST_FORMAT) {
             let format = u32::try_from(format).unwrap_or(u32::MAX);
             return Err(JournalError::Newer {
                 run: run.clone(),
                 sequence: unsigned(number),
                 format,
-                known: RECORD_FORMAT,
+                known: REQUEST_FORMAT,
             });
         }
         found.push((unsigned(number), serde_json::from_str(&request).map_err(|error| corrupt(error.to_string()))?));

@@ -53,12 +53,13 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
     connection.busy_timeout(Duration::from_secs(5)).map_err(broken)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(broken)?;
     if version == SCHEMA_VERSION {
-        // What its controller did not know yet is empty.
-        for (table, create) in [("lease_holders", HOLDERS), ("requests", REQUESTS)] {
+        // What its controller did not know yet is empty, and takes nothing: who writes there would lose it.
+        for (table, columns) in [("lease_holders", HOLDERS_EMPTY), ("requests", REQUESTS_EMPTY)] {
             let find = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
             let found: i64 = connection.query_row(find, [table], |row| row.get(0)).map_err(broken)?;
             if found == 0 {
-                connection.execute_batch(&create.replace("CREATE TABLE", "CREATE TEMP TABLE")).map_err(broken)?;
+                let view = format!("CREATE TEMP VIEW {table} AS SELECT {columns} WHERE 0");
+                connection.execute_batch(&view).map_err(broken)?;
             }
         }
         return Ok(connection);
@@ -81,6 +82,9 @@ CREATE TABLE IF NOT EXISTS requests (
     PRIMARY KEY (run, number)
 ) STRICT, WITHOUT ROWID;
 ";
+
+const REQUESTS_EMPTY: &str = "'' AS run, 0 AS number, 0 AS format, '' AS request, x'' AS sha256";
+const HOLDERS_EMPTY: &str = "'' AS cluster, 0 AS epoch, '' AS holder";
 
 const HOLDERS: &str = "
 CREATE TABLE IF NOT EXISTS lease_holders (

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ha_core::journal::{Journal, JournalError, Requests};
+use ha_core::journal::{Journal, JournalError, ObserveLease, Requests};
 use ha_core::record::{Ask, Operator, Request};
 use ha_sqlite::SqliteStore;
 use ha_testkit::conformance::Breach;
@@ -69,7 +69,16 @@ async fn a_file_of_a_library_that_knew_no_requests_gets_their_table() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal.db");
     drop(SqliteStore::open(&path).unwrap());
-    rusqlite::Connection::open(&path).unwrap().execute_batch("DROP TABLE requests").unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute_batch("DROP TABLE requests; DROP TABLE lease_holders").unwrap();
+    // Who only reads it finds none, and loses none.
+    let reader = SqliteStore::open_to_read(&path).unwrap();
+    assert_eq!(reader.requests(&"r1".into(), 0).await.unwrap(), []);
+    let put = reader.put(&"r1".into(), request()).await;
+    assert!(matches!(put, Err(JournalError::Broken { .. })), "{put:?}");
+    assert_eq!(reader.holder("orders").await.unwrap(), None);
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.put(&"r1".into(), request()).await.unwrap(), 1);
+    let reader = SqliteStore::open_to_read(&path).unwrap();
+    let put = reader.put(&"r1".into(), request()).await;
+    assert!(matches!(put, Err(JournalError::Broken { .. })), "{put:?}");
 }

@@ -62,7 +62,8 @@ impl Engine {
     /// hold the law from there without it.
     ///
     /// # Errors
-    /// As [`retry`](Self::retry), and [`RunError::Refused`] where there is no step to skip, or the run was going back.
+    /// As [`retry`](Self::retry), and [`RunError::Refused`] where there is no step to skip, the step waits for an approval, or the run
+    /// was going back.
     /// # Cancel safety
     /// As for [`resume`](Self::resume).
     pub async fn skip(&self, run: RunId, by: Operator) -> Result<RunHandle, RunError> {
@@ -186,6 +187,9 @@ impl Engine {
                 false => "it has no step left to skip: retry or resume".into(),
             }));
         }
+        if is_skip && plan.approval_before(stage, step).is_some() && state.is_before(stage, step) {
+            return Err(refused("the step is to be approved, and nobody has: retry, and approve it".into()));
+        }
         let (seen, notes) = observe(&self.shared, plan, READ_AGAIN).await;
         let mut now = RunState { cluster: state.cluster.clone(), ..state.clone() };
         now.cluster.set_losses(plan.start().lost());
@@ -253,16 +257,18 @@ fn at_resume(folded: &Folded) -> Cursor {
     let at = Cursor { phase: 0, attempt: 0, ..cursor };
     let forward = match why {
         Why::Withdrawn => return Cursor { mode: Mode::Forward, step: 0, ..at },
-        // Nothing has failed: it goes back from where it stopped, where it can.
-        Why::Stopped | Why::NotApproved => !folded.state.targets.goes_back() && !folded.state.may_return(&folded.plan),
-        Why::DomainLost(_)
+        // It failed there, and was repaired.
+        Why::PastReturn => true,
+        // It goes back from where it stopped, where it can, and what went back goes on doing so.
+        Why::Stopped
+        | Why::NotApproved
+        | Why::DomainLost(_)
         | Why::OutcomeUnknown
         | Why::CompensationFailed
         | Why::LawWouldBreak
         | Why::Held
-        | Why::PastReturn
         | Why::LoansOpen
-        | Why::BalancerLostState => usize::from(cursor.stage) >= folded.plan.point_of_no_return(),
+        | Why::BalancerLostState => !folded.state.targets.goes_back() && !folded.state.may_return(&folded.plan),
     };
     Cursor { mode: if forward { Mode::Forward } else { Mode::Compensating }, ..at }
 }

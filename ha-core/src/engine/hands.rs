@@ -197,7 +197,8 @@ impl Engine {
     }
 
     /// Approves what a run waits for now, for `valid_for`: binds the approval to the plan, the step and the facts for which it
-    /// was asked, and [asks](Self::ask).
+    /// was asked, and [asks](Self::ask). What that is, it reads itself: who has shown it to a person approves what was shown,
+    /// with [`ApprovalAsk::approve_until`].
     ///
     /// # Errors
     /// As for [`ask`](Self::ask), and [`RunError::Refused`] where the run waits for no approval.

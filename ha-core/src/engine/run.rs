@@ -188,8 +188,10 @@ impl Engine {
         let mut report = ReportBuilder::new(&run, &plan, proof.clone(), &reached_otherwise);
         if !earlier.is_empty() {
             let proof_of = |of: &Plan| proof.clone().filter(|proof| proof.plan == of.digest());
-            let taken = report.take_in(&self.shared.topology, earlier, proof_of);
-            taken.map_err(|source| RunError::Fold { run: run.clone(), source })?;
+            if let Err(source) = report.take_in(&self.shared.topology, earlier, proof_of) {
+                lease.release().await;
+                return Err(RunError::Fold { run, source });
+            }
         }
         let next_sequence = earlier.last().map_or(0, |entry| entry.sequence + 1);
         let intents = earlier.iter().filter_map(|entry| {
@@ -197,13 +199,27 @@ impl Engine {
             Some((*order, entry.sequence))
         });
         let intents: BTreeMap<Order, u64> = intents.collect();
-        // What was asked while nobody drove the run comes before all else. A run that had ended was gone on with by somebody who
-        // knew that: what came too late for its end was asked of another situation.
-        let mut waiting = self.shared.journal.requests(&run, hands.last_request()).await?;
-        if matches!(earlier.last().map(|entry| &entry.record), Some(Record::Closed { .. })) {
+        // What was asked while nobody drove the run comes before all else. Where it cannot be read the run is gone on with all the
+        // same: who rescues it does not wait for that.
+        let asked = self.shared.journal.requests(&run, hands.last_request()).await;
+        let mut waiting = asked.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what people asked of the run cannot be read, it is gone on with");
+            report.note(format!("what people asked of the run could not be read when it began here: {error}"));
+            Vec::new()
+        });
+        // A run that had ended was gone on with by somebody who knew that: what came too late for its end was asked of another
+        // situation. And who takes it back asks later than all that waits.
+        let ended = matches!(earlier.last().map(|entry| &entry.record), Some(Record::Closed { .. }));
+        let is_back =
+            |record: &Record| matches!(record, Record::Requested { request, .. } if request.what == Ask::RollBack);
+        let late = match (ended, first.iter().any(is_back)) {
+            (true, _) => Some("it came when the run had ended for a person: ask again"),
+            (false, true) => Some("the rollback was asked for since: ask again"),
+            (false, false) => None,
+        };
+        if let Some(late) = late {
             for (number, request) in std::mem::take(&mut waiting) {
-                let refused = Some("it came when the run had ended for a person: ask again".into());
-                let late = Record::Requested { number: Some(number), request, refused };
+                let late = Record::Requested { number: Some(number), request, refused: Some(late.into()) };
                 hands.on(&late);
                 first.push(late);
             }
@@ -227,7 +243,10 @@ impl Engine {
             gone: BTreeSet::new(),
             start_took: None,
         };
-        drive.record(first).await?;
+        if let Err(error) = drive.record(first).await {
+            drive.lease.release().await;
+            return Err(error.into());
+        }
         let opened = Event::Opened {
             run: drive.run.to_string(),
             epoch: drive.lease.epoch().number(),

@@ -1,6 +1,6 @@
 use super::decide::Turn;
 use super::{Hands, RunState};
-use crate::action::Order;
+use crate::action::{Action, Order};
 use crate::law::Law;
 use crate::plan::{BadPlan, PLAN_FORMAT, Plan};
 use crate::record::{Ask, Cursor, End, Entry, Mode, OutcomeKind, Record, Why};
@@ -86,7 +86,8 @@ pub(crate) fn fold_with(
             return Err(does_not_fit);
         }
         let in_range = |order: Order| {
-            if order.node().is_none_or(known) { Ok(()) } else { Err(does_not_fit.clone()) }
+            let fits = order.node().is_none_or(known) && has_site(topology, order.action());
+            if fits { Ok(()) } else { Err(does_not_fit.clone()) }
         };
         let law = Law::new(topology, &plan.facts);
         hands.on(&entry.record);
@@ -167,12 +168,19 @@ fn readable(topology: &Topology, plan: &Plan, sequence: u64) -> Result<Plan, Fol
     let fits = plan.start.fits(topology)
         && plan.known_good.len() == nodes
         && plan.known_good.iter().flatten().all(|known_good| known_good.writer.is_none_or(known))
-        && plan.stages.iter().flat_map(|stage| &stage.nodes).all(|node| known(*node));
+        && plan.stages.iter().flat_map(|stage| &stage.nodes).all(|node| known(*node))
+        && plan.stages.iter().flat_map(|stage| &stage.steps).all(|step| has_site(topology, step.action));
     if !fits {
         return Err(FoldError::DoesNotFit { sequence });
     }
     plan.check(topology)?;
     Ok(plan.clone())
+}
+
+/// Tells whether the topology has the site that an action speaks of, if it speaks of one.
+fn has_site(topology: &Topology, action: Action) -> bool {
+    let Action::Site(action) = action else { return true };
+    topology.site_indices().any(|site| site == action.site())
 }
 
 /// Tells which turn a recorded move was.

@@ -107,7 +107,7 @@ impl Hands {
                 self.paused = Some(Paused { by: by.clone(), until_unix_ms: *until_unix_ms });
             }
             Ask::Continue => self.paused = None,
-            Ask::RollBack => (self.paused, self.back, self.asked_back) = (None, true, true),
+            Ask::RollBack => (self.paused, self.stop, self.back, self.asked_back) = (None, false, true, true),
             Ask::Abort => (self.paused, self.stop) = (None, true),
             Ask::Approve { until_unix_ms, .. } => {
                 self.approved = Some(Approved { by: by.clone(), until_unix_ms: *until_unix_ms });

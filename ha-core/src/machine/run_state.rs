@@ -5,8 +5,8 @@ use crate::action::{Action, Desired, Order, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::record::{Cursor, Mode, OutcomeKind};
-use crate::state::{ClusterState, Rejected};
-use crate::topology::NodeIx;
+use crate::state::{ClusterState, Rejected, Site};
+use crate::topology::{NodeIx, SiteIx};
 
 /// Where a run is: the cluster as it knows it, its own memory of the targets, and its place in the plan. What the decision core
 /// decides on, and what the explorer visits.
@@ -148,7 +148,9 @@ impl RunState {
         for order in orders {
             self.begin_order(law, order);
             // It holds: where the records do not tell how it came about, the look before the run goes on does.
-            let _ = self.resolve(law, order, OutcomeKind::Done);
+            if self.resolve(law, order, OutcomeKind::Done).is_err() {
+                self.targets.set(order, Progress::Done);
+            }
         }
         self.enter(after(plan, self.cursor), Turn::StepFailed);
     }
@@ -156,17 +158,26 @@ impl RunState {
     /// Tells whether the run can turn back from here: it is before its plan's point of no return, or right at it, where nothing
     /// that comes behind it has begun.
     pub fn may_return(&self, plan: &Plan) -> bool {
-        let Cursor { stage, step, .. } = self.cursor;
-        let at = usize::from(stage).cmp(&plan.point_of_no_return);
-        let untouched = step == 0 && !self.targets.has_begun_any((stage, step));
+        let at = usize::from(self.cursor.stage).cmp(&plan.point_of_no_return);
         // What a plan that carries a run on had found done is not in it.
-        at.is_lt() || (at.is_eq() && untouched && plan.carries_on.is_none())
+        at.is_lt() || (at.is_eq() && self.is_before(self.cursor.stage, 0) && plan.carries_on.is_none())
+    }
+
+    /// Tells whether a step lies ahead: the run has not come to it, or stands at it and nothing of it has begun.
+    pub(crate) fn is_before(&self, stage: u16, step: u16) -> bool {
+        let here = (self.cursor.stage, self.cursor.step);
+        here < (stage, step) || (here == (stage, step) && !self.targets.has_begun_any(here))
+    }
+
+    /// Tells whether a step is still to be begun by a plan that goes on from here: it lies ahead, or the run goes back.
+    pub(crate) fn lies_ahead(&self, stage: u16, step: u16) -> bool {
+        self.targets.goes_back() || self.is_before(stage, step)
     }
 
     /// Says why the run cannot go back any more; `None` where it can, or does.
     pub fn no_way_back(&self, plan: &Plan) -> Option<String> {
         let returns = match plan.carries_on() {
-            Some(carried) => carried.back || !carried.forward_only,
+            Some(carried) => carried.back || !(carried.forward_only || self.serves_from(plan.goal.site)),
             None => self.targets.goes_back() || self.may_return(plan),
         };
         let stage = usize::from(self.cursor.stage);
@@ -178,6 +189,11 @@ impl RunState {
             )
         };
         (!returns).then(refused)
+    }
+
+    fn serves_from(&self, site: Option<SiteIx>) -> bool {
+        let known = site.and_then(|site| self.cluster.sites.get(site.index()));
+        known.is_some_and(|known| known.site == Site::Serving)
     }
 
     /// Tells whether what a step is to bring about holds on all its targets.

@@ -252,8 +252,12 @@ impl Targets {
         self.back != Back::Not
     }
 
-    /// Goes forward from a step on.
+    /// Goes forward from a step on. What was taken back begins anew.
     pub(super) fn go_forward(&mut self) {
+        if self.goes_back() {
+            self.begun.clear();
+            self.all_begun = false;
+        }
         self.back = Back::Not;
     }
 

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::{Plan, Stage};
+use crate::action::Action;
 use crate::topology::{ApprovalPoint, OnNoApproval, Topology};
 
 /// A step before which the run waits for a person's approval, and what follows when nobody gives it.
@@ -67,6 +68,46 @@ impl Plan {
         self
     }
 
+    /// The same for a plan with which a run goes on after a loss. What the plan `before` asked for at a step that the run has not
+    /// come to is asked for again: before the point of no return, where this plan has its step, all else before the first step.
+    /// Who goes back asks for nothing of that.
+    #[must_use]
+    pub(crate) fn with_approvals_after(
+        self,
+        topology: &Topology,
+        before: &Self,
+        lies_ahead: impl Fn(u16, u16) -> bool,
+    ) -> Self {
+        let mut next = self.with_approvals(topology);
+        let ahead = |one: &&PlanApproval| !next.goes_back() && lies_ahead(one.stage, one.step);
+        let ahead: Vec<PlanApproval> = before.approvals.iter().filter(ahead).copied().collect();
+        for one in ahead {
+            let place = match one.point {
+                ApprovalPoint::PointOfNoReturn => {
+                    let same = before.step(one.stage.into(), one.step.into()).map(|step| step.action);
+                    same.and_then(|action| next.find_step(action))
+                }
+                ApprovalPoint::SiteChange | ApprovalPoint::Start => Some((0, 0)).filter(|_| !next.stages.is_empty()),
+                // It is asked for as the policy says now.
+                ApprovalPoint::AfterLoss => None,
+            };
+            if let Some((stage, step)) = place
+                && next.approval_before(stage, step).is_none()
+            {
+                next.approvals.push(PlanApproval { stage, step, ..one });
+            }
+        }
+        next.approvals.sort_by_key(|one| (one.stage, one.step));
+        next
+    }
+
+    fn find_step(&self, action: Action) -> Option<(u16, u16)> {
+        let steps = |stage: &Stage| stage.steps.iter().position(|step| step.action == action);
+        let mut stages = self.stages.iter().enumerate();
+        let (stage, step) = stages.find_map(|(number, stage)| Some((number, steps(stage)?)))?;
+        Some((u16::try_from(stage).ok()?, u16::try_from(step).ok()?))
+    }
+
     /// Tells whether the policy asks for an approval that the plan does not have, as where it was made before.
     pub(crate) fn lacks_approval(&self, topology: &Topology) -> Option<ApprovalPoint> {
         let there = |asked: &PlanApproval| self.approval_before(asked.stage, asked.step).is_some();
@@ -81,7 +122,7 @@ fn asked(plan: &Plan, topology: &Topology) -> Vec<PlanApproval> {
     let no_return = plan.point_of_no_return;
     let place = |point: &ApprovalPoint| match point {
         ApprovalPoint::SiteChange => (first && plan.goal.site.is_some()).then_some(0),
-        // What follows a loss begins behind its point of no return: what can go back is planned anew.
+        // What follows a loss begins behind its point of no return: what lay ahead of the plan before is asked for again.
         ApprovalPoint::PointOfNoReturn => (first && no_return < plan.stages.len()).then_some(no_return),
         ApprovalPoint::AfterLoss => (!first).then_some(0),
         ApprovalPoint::Start => first.then_some(0),

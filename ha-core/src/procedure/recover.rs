@@ -30,7 +30,7 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
     }
     let forward_only = match plan.carries_on() {
         Some(carried) => carried.forward_only,
-        None => usize::from(run.cursor.stage) >= plan.point_of_no_return,
+        None => !run.targets.goes_back() && !run.may_return(plan),
     };
     let state = &run.cluster;
     let is_served = |to: ReleaseId| {
@@ -66,7 +66,9 @@ pub(crate) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
         carried.forward_only = forward_only;
         draft.carries_on = Some(Box::new(carried));
         draft.ends = recovery(aim).ends(plan);
-        Plan::from(draft).with_approvals(topology)
+        let next = Plan::from(draft);
+        // Who is asked back, or was not approved, does not ask for that once more.
+        if back { next } else { next.with_approvals_after(topology, plan, |stage, step| run.lies_ahead(stage, step)) }
     };
     let mut refused =
         String::from("what is left does not carry what is required after a loss, with every usable spare");

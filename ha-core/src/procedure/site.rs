@@ -351,7 +351,7 @@ pub(super) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
         |step: &Step| matches!(step.action, Action::Site(SiteAction::Follow { site, discard: true, .. }) if site == to);
     let discard = plan.stages.iter().flat_map(|stage| &stage.steps).any(lets_go);
     let change = SiteChange { topology, facts, state, commands, from, to, discard };
-    let mut drafts = Vec::new();
+    let (mut drafts, serves) = (Vec::new(), change.site(to) == Site::Serving);
     if plan.procedure == SITE_LOSS {
         drafts.push((change.draft(SITE_LOSS, change.after_a_loss(), 0, Degraded::NoSite), false));
     } else {
@@ -359,11 +359,14 @@ pub(super) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
         let forward = change.draft(FAIL_BACK, stages, 0, Degraded::ConsumersWait);
         let mut undone = change.draft(FAIL_BACK, change.as_before(), 0, Degraded::ConsumersWait);
         undone.goal = Goal::of_site(from);
-        let serves = change.site(to) == Site::Serving;
-        if serves {
+        if serves && back {
+            return Err("consumers are led there already".into());
+        } else if serves {
             drafts.push((forward, false));
         } else if back {
             drafts.push((undone, true));
+        } else if run.targets.goes_back() {
+            drafts.extend([(undone, true), (forward, false)]);
         } else {
             drafts.extend([(forward, false), (undone, true)]);
         }
@@ -372,9 +375,14 @@ pub(super) fn carry_on(topology: &Topology, plan: &Plan, run: &RunState, back: b
     for (mut draft, is_back) in drafts {
         draft.known_good.clone_from(&plan.known_good);
         draft.ends = plan.ends.clone();
-        draft.carries_on =
-            Some(Box::new(CarriesOn { forward_only: !is_back, ..CarriesOn::new(plan.configured().clone(), is_back) }));
-        let next = Plan::from(draft).with_approvals(topology);
+        // Until consumers are led there, they can be led to where they were.
+        let forward_only = !is_back && (serves || plan.procedure == SITE_LOSS);
+        let carried = CarriesOn { forward_only, ..CarriesOn::new(plan.configured().clone(), is_back) };
+        draft.carries_on = Some(Box::new(carried));
+        let mut next = Plan::from(draft);
+        if !back {
+            next = next.with_approvals_after(topology, plan, |stage, step| run.lies_ahead(stage, step));
+        }
         match prove(topology, &next) {
             Ok(proof) => return Ok(Planned::new(next, proof)),
             Err(counterexample) => refused = counterexample.violation.to_string(),

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Digest, PlanApproval};
 use crate::topology::{ApprovalPoint, OnNoApproval};
 
+/// The format of requests that this library writes; a later one is refused when it is read. Apart from that of records, so that
+/// what is new in records makes no request unreadable.
+pub const REQUEST_FORMAT: u32 = 5;
+
 /// Who asks something of a run, and why. Both are recorded; nothing here proves who it is, so guard who may write to the store.
 ///
 /// # Examples
@@ -53,7 +57,7 @@ impl fmt::Display for Operator {
 #[non_exhaustive]
 pub enum Ask {
     /// The step under way is ended, then nothing new begins. Traffic is guarded and secured all the same. Asked twice, the
-    /// later time counts.
+    /// last one counts.
     Pause {
         /// When the pause is over, in milliseconds since 1970: the run ends for a person then, as where it is aborted.
         until_unix_ms: u64,

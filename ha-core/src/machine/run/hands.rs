@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::super::decide::{Decision, Turn};
+use super::super::decide::{Decision, Turn, decide};
 use super::super::fingerprint::{differences, facts};
 use super::{RunMachine, is_reassert};
-use crate::plan::PlanApproval;
+use crate::plan::{Degraded, PlanApproval};
 use crate::record::{ApprovalAsk, Ask, Cursor, End, Mode, Record, Request, Why};
 use crate::topology::OnNoApproval;
 
@@ -117,29 +117,50 @@ impl RunMachine {
             self.record(Record::Continued { message: message.into() });
         }
         match decision {
-            Decision::End(end) => self.close(end),
+            Decision::End(end) => self.end(end),
             Decision::Act(_) | Decision::Look(_) | Decision::Await | Decision::Move(..) => self.hold(Why::Stopped),
         }
         true
     }
 
+    /// Ends the run; where it is for a person, here.
+    pub(super) fn end(&mut self, end: End) {
+        match end {
+            End::NeedsOperator(why) => self.hold(why),
+            End::AllNew | End::AllOld => self.close(end),
+        }
+    }
+
     /// Ends the run for a person, here. That the step before is done shows in the records only once this one begins.
     pub(super) fn hold(&mut self, why: Why) {
         let Cursor { stage, step, mode, .. } = self.run.cursor;
-        if mode == Mode::Forward && !self.run.targets.has_begun_any((stage, step)) {
-            let message = format!("held before step {}.{}, of which nothing has begun", stage + 1, step + 1);
+        if mode == Mode::Forward && self.run.is_before(stage, step) {
+            let message = match self.plan.step(stage.into(), step.into()) {
+                Some(_) => format!("held before step {}.{}, of which nothing has begun", stage + 1, step + 1),
+                None => "held behind the last step".into(),
+            };
             self.record(Record::Turned { to: self.run.cursor, message });
         }
         self.close(End::NeedsOperator(why));
     }
 
-    /// Turns back when a person asked for it, once nothing is in flight.
+    /// Turns back when a person asked for it, once nothing is in flight and what became of each order is known.
     pub(super) fn turn_back_if_asked(&mut self) {
         let can_turn = matches!(self.run.cursor.mode, Mode::Forward | Mode::Withdrawing);
-        if !self.hands.back || self.run.targets.has_step_in_flight() || !can_turn || !self.run.may_return(&self.plan) {
+        if !self.hands.back || !self.is_settled() || !can_turn || !self.run.may_return(&self.plan) {
             return;
         }
         self.turn_back("a person asked for the rollback: rolling back".into());
+    }
+
+    /// Tells whether nothing of the step at hand is in flight, and none of its orders has an outcome that is not known: it is
+    /// looked for, or a person decides. A turn forgets it.
+    pub(super) fn is_settled(&self) -> bool {
+        let unknown = || {
+            let decision = decide(&self.topology, &self.plan, &self.run);
+            matches!(decision, Decision::Look(_) | Decision::End(End::NeedsOperator(Why::OutcomeUnknown)))
+        };
+        !self.run.targets.has_step_in_flight() && !unknown()
     }
 
     /// Goes back from here.
@@ -171,8 +192,12 @@ impl RunMachine {
         if differs.is_empty() && expired.is_none() && self.hands.approved().is_some() {
             return Approval::Given;
         }
-        if until <= unix_ms {
-            return self.nobody_approved(&needed, then);
+        // Nobody waits longer than a declared window lasts: but where no site serves, nothing is gained by giving up.
+        let late = self.used_up(now).filter(|window| window.what != Degraded::NoSite);
+        let late = late
+            .map(|window| format!("the declared window is used up ({}, at most {:?})", window.what, window.at_most));
+        if until <= unix_ms || late.is_some() {
+            return self.nobody_approved(&needed, then, late);
         }
         if !differs.is_empty() || expired.is_some() {
             self.ask(now, &needed, now_seen, Some((until, expired.into_iter().chain(differs).collect())));
@@ -188,12 +213,14 @@ impl RunMachine {
         self.record(Record::ApprovalAsked { approval: Box::new(approval) });
     }
 
-    fn nobody_approved(&mut self, needed: &PlanApproval, then: OnNoApproval) -> Approval {
+    fn nobody_approved(&mut self, needed: &PlanApproval, then: OnNoApproval, late: Option<String>) -> Approval {
         match then {
             OnNoApproval::RollBack if self.plan.carries_on().is_none() && self.run.may_return(&self.plan) => {
-                let message =
-                    format!("nobody approved in time what was to be approved ({}): rolling back", needed.point);
-                self.turn_back(message);
+                let late = late.map_or_else(String::new, |late| format!("{late}, and "));
+                let point = needed.point;
+                self.turn_back(format!(
+                    "{late}nobody approved in time what was to be approved ({point}): rolling back"
+                ));
                 Approval::Turned
             }
             OnNoApproval::RollBack if !self.hands.back && self.plan.carries_on().is_some() => {

@@ -126,6 +126,8 @@ impl RunMachine {
             (Replanning::Asked { .. }, Ok(plan)) => self.carry_on(plan),
             (Replanning::Asked { .. }, Err(why)) => {
                 self.replanning = Replanning::Refused;
+                // Who asked for the rollback, and was told that it is taken, is not gone forward with.
+                self.hands.stop |= self.hands.back && self.hands.asked_back;
                 let message = format!("the change cannot be planned anew from what is left: {why}");
                 self.record(Record::Turned { to: self.run.cursor, message });
             }
@@ -135,13 +137,13 @@ impl RunMachine {
     /// Tells whether the run is planned anew instead of ending here, and whether only to go back: after a loss, once traffic is
     /// secured; after a failure of a plan that would have finished the change; where a person asks for the rollback of one.
     pub(super) fn carries_on_instead(&self, decision: Decision) -> Option<bool> {
-        let finishes = self.plan.carries_on().is_some_and(|carried| !carried.back && !carried.forward_only);
-        let at_rest = !self.run.targets.has_step_in_flight();
+        let finishes =
+            self.plan.carries_on().is_some() && !self.plan.goes_back() && self.run.no_way_back(&self.plan).is_none();
         match (self.replanning, decision) {
             (Replanning::Asked { .. } | Replanning::Refused, _) => None,
             (Replanning::No, Decision::End(End::NeedsOperator(Why::DomainLost(_)))) => Some(self.hands.asked_back),
             (Replanning::No, Decision::End(End::NeedsOperator(Why::PastReturn))) if finishes => Some(true),
-            (Replanning::No, _) if self.hands.back && finishes && at_rest => Some(true),
+            (Replanning::No, _) if self.hands.back && finishes && self.is_settled() => Some(true),
             (Replanning::No, _) => None,
         }
     }

@@ -292,7 +292,7 @@ impl RunMachine {
                     self.watches.order_began();
                     return Some(Command::Look { ticket, order, deadline });
                 }
-                Decision::End(end) => self.close(end),
+                Decision::End(end) => self.end(end),
             }
         }
     }

@@ -64,9 +64,10 @@ impl RunMachine {
         (returns && !self.closed).then_some(ends)
     }
 
-    /// Turns back when the database has refused writes for as long as was declared, once nothing is in flight.
+    /// Turns back when the database has refused writes for as long as was declared, once nothing is in flight and what became of
+    /// each order is known.
     pub(super) fn turn_back_if_late(&mut self, now: Duration) {
-        if self.writes_refused_until().is_none_or(|ends| now < ends) || self.run.targets.has_step_in_flight() {
+        if self.writes_refused_until().is_none_or(|ends| now < ends) || !self.is_settled() {
             return;
         }
         let at_most = self.plan.writes_refused().unwrap_or_default();
