@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[macro_use]
 mod proof;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,16 +17,6 @@ use ha_testkit::conformance::workload::{
     CASES, FakeWorkloadFixture, Pulling, WorkloadAbility, WorkloadFixture, WorkloadSubject,
 };
 use proof::every_defect_is_caught;
-
-/// Lists the defects once, so that none is left untried.
-macro_rules! defects {
-    ($($name:ident)*) => {
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        enum Defect { $($name),* }
-
-        const DEFECTS: &[Defect] = &[$(Defect::$name),*];
-    };
-}
 
 defects! {
     QuiesceDoesNothing QuiesceSaysApplied QuiesceSaysAlreadySo QuiesceLivesInTheValue QuiesceIsUndoneByARestart

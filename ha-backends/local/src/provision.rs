@@ -9,6 +9,8 @@ use ha_core::backend::{
 use ha_core::state::LeaseEpoch;
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Settings};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::ConfigError;
@@ -60,6 +62,8 @@ pub struct CommandProvisioner {
     node: String,
     host: Arc<dyn Host>,
     config: CommandProvisionerConfig,
+    /// One change at a time: each begins with what it reads.
+    changing: Arc<Mutex<()>>,
 }
 
 /// What `show` prints where nothing whole is installed.
@@ -69,7 +73,7 @@ const BACKEND: &str = "command";
 impl CommandProvisioner {
     /// Installs on `node` over its host. Nothing is touched yet.
     pub fn new(node: impl Into<String>, host: Arc<dyn Host>, config: CommandProvisionerConfig) -> Self {
-        Self { node: node.into(), host, config }
+        Self { node: node.into(), host, config, changing: Arc::default() }
     }
 
     fn command(&self, argv: &[String], deadline: Duration) -> RunCommand {
@@ -127,7 +131,8 @@ impl CommandProvisioner {
         Err(self.fail(ErrorKind::Conflict, operation, format!("{operation} ended well, and {found}")))
     }
 
-    /// The same in a task of its own: a dropped future does not cut it.
+    /// The same in a task of its own: a dropped future does not cut it, and what is asked for later waits for it. While it waits
+    /// itself it has not begun.
     async fn change_apart(
         &self,
         epoch: LeaseEpoch,
@@ -135,8 +140,17 @@ impl CommandProvisioner {
         wanted: Option<Installation>,
         deadline: Duration,
     ) -> Result<Applied, StepError> {
+        let until = Instant::now() + deadline;
         let (provisioner, span) = (self.clone(), call_span(BACKEND, operation, &self.node));
-        let act = async move { provisioner.change(epoch, operation, wanted, deadline).await };
+        let Ok(one_at_a_time) = timeout_at(until, self.changing.clone().lock_owned()).await else {
+            let context = "another change of this node did not end before the deadline".into();
+            return Err(self.fail(ErrorKind::Timeout, operation, context).without_effect());
+        };
+        let act = async move {
+            let _one_at_a_time = one_at_a_time;
+            let left = until.saturating_duration_since(Instant::now());
+            provisioner.change(epoch, operation, wanted, left).await
+        };
         let ended = tokio::spawn(act.instrument(span)).await;
         let node = self.node.as_str();
         ended.unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, operation, node).caused_by(error)))

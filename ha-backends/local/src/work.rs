@@ -2,14 +2,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{Applied, Ended, ErrorKind, Host, ObserveWorkload, Ran, RunCommand, StepError, Workload};
+use ha_core::backend::{Applied, ErrorKind, Host, ObserveWorkload, RunCommand, StepError, Workload};
 use ha_core::state::{LeaseEpoch, Work};
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Settings};
+use tokio::sync::Mutex;
 use tracing::Instrument;
 
 use crate::ConfigError;
-use crate::runner::told;
+use crate::runner::{done, told};
 
 /// The commands of a node's host that stop its server from pulling work, let it again, and count what is left.
 ///
@@ -70,10 +71,10 @@ pub struct CommandWorkload {
     node: String,
     host: Arc<dyn Host>,
     config: CommandWorkloadConfig,
+    /// One change at a time: each begins with what it reads.
+    changing: Arc<Mutex<()>>,
 }
 
-/// What `quiesce` and `resume` end with when they have changed nothing.
-const REFUSED: i32 = 3;
 const BACKEND: &str = "command";
 
 /// What `status` says.
@@ -87,7 +88,7 @@ enum Pulls {
 impl CommandWorkload {
     /// Drives the work of `node` over its host. Nothing is touched yet.
     pub fn new(node: impl Into<String>, host: Arc<dyn Host>, config: CommandWorkloadConfig) -> Self {
-        Self { node: node.into(), host, config }
+        Self { node: node.into(), host, config, changing: Arc::default() }
     }
 
     fn command(&self, argv: &[String]) -> RunCommand {
@@ -133,16 +134,8 @@ impl CommandWorkload {
             return Ok(Applied::AlreadySo);
         }
         let argv = if on { &self.config.resume } else { &self.config.quiesce };
-        let ran: Ran = self.host.run(epoch, self.command(argv)).await?;
-        match ran.ended {
-            Ended::Exited(0) => {}
-            Ended::Exited(REFUSED) => {
-                return Err(self.fail(ErrorKind::Conflict, operation, told(operation, &ran)).without_effect());
-            }
-            Ended::Exited(_) | Ended::Signaled(_) => {
-                return Err(self.fail(ErrorKind::Conflict, operation, told(operation, &ran)));
-            }
-        }
+        let ran = self.host.run(epoch, self.command(argv)).await?;
+        done(operation, &ran, |what| self.fail(ErrorKind::Conflict, operation, what))?;
         let found = self.pulls(operation).await.map_err(|error| {
             self.fail(
                 ErrorKind::Conflict,
@@ -158,10 +151,16 @@ impl CommandWorkload {
         Err(self.fail(ErrorKind::Conflict, operation, context))
     }
 
-    /// The same in a task of its own: a dropped future does not cut it.
+    /// The same in a task of its own: a dropped future does not cut it, and what is asked for later waits for it. While it waits
+    /// itself it has not begun.
     async fn change_apart(&self, epoch: LeaseEpoch, operation: &'static str, on: bool) -> Result<Applied, StepError> {
         let (workload, span) = (self.clone(), call_span(BACKEND, operation, &self.node));
-        let ended = tokio::spawn(async move { workload.change(epoch, operation, on).await }.instrument(span)).await;
+        let one_at_a_time = self.changing.clone().lock_owned().await;
+        let change = async move {
+            let _one_at_a_time = one_at_a_time;
+            workload.change(epoch, operation, on).await
+        };
+        let ended = tokio::spawn(change.instrument(span)).await;
         let node = self.node.as_str();
         ended.unwrap_or_else(|error| Err(StepError::new(ErrorKind::Protocol, operation, node).caused_by(error)))
     }

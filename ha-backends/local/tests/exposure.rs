@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{Effect, ErrorKind, ExposeRoute, Exposure, ObserveExposure};
@@ -18,7 +19,8 @@ use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::exposure::{ExposureAbility, ExposureFixture, ExposureSubject};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::sleep;
 
 const GATEWAYS: [&str; 2] = ["gw1", "gw2"];
 
@@ -319,6 +321,23 @@ mod the_routes_of_two_embedded_balancers {
 
 fn orders() -> ExposeRoute {
     ExposeRoute::new(ServiceRoute::new(RouteKey::new("/orders").unwrap(), Name::new("esb").unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_waits_for_another_change_waits_no_longer_than_its_own_call_may_take() {
+    let dir = tempfile::tempdir().unwrap();
+    // It takes what is asked, and never answers.
+    let _silent = UnixListener::bind(dir.path().join("lb.sock")).unwrap();
+    let silent = LocalBalancer::new(dir.path().join("lb.sock"));
+    let exposure = LocalExposure::new(vec![("lb".into(), silent)]);
+    let first = exposure.clone();
+    let first = tokio::spawn(async move { first.expose(LeaseEpoch::new(1), orders()).await });
+    sleep(Duration::from_millis(100)).await;
+    let short = orders().with_deadline(Duration::from_millis(100));
+    let late = exposure.expose(LeaseEpoch::new(1), short).await.unwrap_err();
+    assert_eq!((late.kind(), late.effect()), (ErrorKind::Timeout, Effect::None), "{late}");
+    assert!(!first.is_finished() && late.to_string().contains("another change"), "{late}");
+    first.abort();
 }
 
 /// What becomes of an exposure whose commands are these lines of shell.

@@ -7,15 +7,19 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{Effect, ErrorKind, Installation, ObserveProvisioner, Provision, Provisioner};
+use ha_core::backend::{
+    Applied, Deprovision, Effect, ErrorKind, Installation, ObserveProvisioner, Provision, Provisioner,
+};
 use ha_core::state::LeaseEpoch;
 use ha_core::topology::{Component, Name, Setting};
 use ha_local::{CommandProvisioner, CommandProvisionerConfig, LocalHost, LocalHostConfig};
 use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::provisioner::{ProvisionerAbility, ProvisionerFixture, ProvisionerSubject};
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 const SHOW: &str = r#"#!/bin/sh
 if [ -s server/release ] && [ -s server/conf ]; then echo "$(cat server/release) $(cat server/conf)"; else echo -; fi
@@ -166,6 +170,32 @@ async fn each_exit_code_says_what_became_of_the_installation() {
         let error = server.provisioner.provision(LeaseEpoch::new(1), request()).await.unwrap_err();
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, effect), "{install}: {error}");
     }
+}
+
+#[tokio::test]
+async fn an_installation_that_was_dropped_does_not_end_behind_a_later_removal() {
+    let server = Server::new();
+    let slow = "#!/bin/sh\ntouch begun; while ! [ -e go ]; do sleep 0.02; done\n";
+    script(server.dir.path(), "install.sh", &format!("{slow}{INSTALL}"));
+    let install = |deadline| {
+        let provisioner = server.provisioner.clone();
+        let request = request().with_deadline(deadline);
+        tokio::spawn(async move { provisioner.provision(LeaseEpoch::new(1), request).await })
+    };
+    let first = install(Duration::from_secs(60));
+    while !server.dir.path().join("home/begun").exists() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    first.abort();
+    let late = install(Duration::from_millis(100)).await.unwrap().unwrap_err();
+    assert_eq!((late.kind(), late.effect()), (ErrorKind::Timeout, Effect::None), "{late}");
+    let provisioner = server.provisioner.clone();
+    let removal = tokio::spawn(async move { provisioner.deprovision(LeaseEpoch::new(1), Deprovision::new()).await });
+    sleep(Duration::from_millis(200)).await;
+    assert!(!removal.is_finished(), "removed, and the installation still runs");
+    fs::write(server.dir.path().join("home/go"), "").unwrap();
+    assert_eq!(removal.await.unwrap().unwrap(), Applied::Applied);
+    assert!(server.is_empty().await.unwrap());
 }
 
 #[tokio::test]

@@ -101,6 +101,11 @@ impl UrlConnect {
         self.file().is_some_and(|path| std::fs::metadata(path).map_or(true, |file| file.len() == 0))
     }
 
+    /// Returns what the URL asks of TLS.
+    pub(crate) fn tls_asked(&self) -> crate::jdbc::Tls {
+        self.url.tls()
+    }
+
     /// Says how a program of the product reaches the database.
     pub(crate) async fn reach(&self) -> Result<Reach, DbError> {
         let host = self.url.writer().or(self.url.hosts().first());

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::config::password;
+use crate::secret::redact;
 use crate::split::split;
 use crate::{Connect, DbError, DbErrorKind, Dialect, Limits, SecretRef, SessionRole, UrlConnect, UrlError};
 
 /// The query that counts the pieces of a node's work that are in progress.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LeftQueryConfig {
     /// The JDBC URL of the database that knows.
@@ -25,8 +27,21 @@ pub struct LeftQueryConfig {
     pub password: Option<SecretRef>,
     /// One SELECT that returns one row with one whole number.
     pub query: String,
-    /// How long a count may take, the connection included. Default 5 s.
+    /// How long a count may take, the connection included. Default 3 s: a run waits 5 s for the status of the work and its count together.
     pub query_deadline: Duration,
+}
+
+impl fmt::Debug for LeftQueryConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("LeftQueryConfig")
+            .field("url", &redact(&self.url))
+            .field("user", &self.user)
+            .field("password", &self.password)
+            .field("query", &self.query)
+            .field("query_deadline", &self.query_deadline)
+            .finish()
+    }
 }
 
 impl LeftQueryConfig {
@@ -60,7 +75,7 @@ impl LeftQueryConfig {
     }
 }
 
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(3);
 const BACKEND: &str = "query";
 
 /// Work whose end a database tells: who pulls is told and changed by another workload, and what is left is counted by a query.

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use engine::{Engine, Kind};
 use ha_lab::{FaultProxy, LinkFault};
 use ha_migrate::{
-    ConfiguredDatabase, Connect, Limits, MigrateBackend, MigrateConfig, MigrateError, Migrator, PostgresCopy,
-    PostgresReplica, PostgresReplicaConfig, connect_url,
+    ConfiguredDatabase, Connect, LeftQueryConfig, Limits, MigrateBackend, MigrateConfig, MigrateError, Migrator,
+    PostgresCopy, PostgresReplica, PostgresReplicaConfig, connect_url,
 };
 use kit::{Kept, block_on, expand, policy, scripts};
 use tracing::field::{Field, Visit};
@@ -164,8 +164,10 @@ fn no_password_is_in_errors_debug_or_traces_of_ours_or_the_drivers() {
         say(&ha_migrate::jdbc::JdbcUrl::parse(&url));
         say(&connect_url(&url.replace("guest", "g%zz"), Limits::default()).map_err(|error| error.to_string()));
     }
-    let copy =
-        |site: &str| PostgresCopy::new(site, url(Kind::Postgres, 1, "x", RIGHT), format!("host=h password={RIGHT}"));
+    say(&LeftQueryConfig::new(url(Kind::Postgres, 1, "x", RIGHT), "SELECT 1"));
+    // Every mark that ends a value elsewhere may be part of this one.
+    let conninfo = format!("host=h password = 'a&b;c,d) {RIGHT}'");
+    let copy = |site: &str| PostgresCopy::new(site, url(Kind::Postgres, 1, "x", RIGHT), conninfo.clone());
     let config = PostgresReplicaConfig::new(copy("north"), vec![copy("south")], vec!["restart".into()]);
     say(&config);
     say(&PostgresReplica::new(config).unwrap());

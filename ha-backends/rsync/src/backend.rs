@@ -13,7 +13,7 @@ use ha_core::state::{Generation, LeaseEpoch};
 use ha_core::telemetry::call_span;
 use ha_core::topology::Name;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument, Span};
 
 use crate::config::{RsyncConfig, SharedNode};
@@ -229,10 +229,19 @@ impl Inner {
         self.remotes.iter().find(|remote| remote.node.name == *node).ok_or_else(|| unknown(op, node))
     }
 
-    /// Waits for the holds and releases of a node that were asked for before.
-    async fn turn(&self, node: &Name) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        let place = self.remotes.iter().position(|remote| remote.node.name == *node)?;
-        Some(self.turns.get(place)?.lock().await)
+    /// Waits for the holds and releases of a node that were asked for before, until a moment.
+    async fn turn(
+        &self,
+        op: &'static str,
+        node: &Name,
+        until: Instant,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>, StepError> {
+        let place = self.remotes.iter().position(|remote| remote.node.name == *node);
+        let turn = place.and_then(|place| self.turns.get(place)).ok_or_else(|| unknown(op, node))?;
+        timeout_at(until, turn.lock()).await.map_err(|_| {
+            let what = "another hold or release of this node did not end before the deadline";
+            StepError::new(ErrorKind::Timeout, op, node.as_str()).with_context(what).without_effect()
+        })
     }
 
     /// Puts the program on a node, once.
@@ -287,7 +296,7 @@ impl Inner {
     async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError> {
         let op = "hold";
         let remote = self.remote(op, &request.node)?;
-        let _turn = self.turn(&request.node).await;
+        let _turn = self.turn(op, &request.node, Instant::now() + request.deadline).await?;
         self.prepared(epoch, op, remote).await.map_err(StepError::without_effect)?;
         let until = Instant::now() + request.deadline;
         if !self.canary.is_zero() && !request.deadline.is_zero() && request.deadline <= self.canary {
@@ -333,7 +342,7 @@ impl Inner {
     async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {
         let (op, node, until) = ("release", &request.node, Instant::now() + request.deadline);
         let remote = self.remote(op, node)?;
-        let _turn = self.turn(node).await;
+        let _turn = self.turn(op, node, until).await?;
         let writer = self.writer(op, node).await?;
         let before = remote.status(op).await?;
         if request.deadline.is_zero() {

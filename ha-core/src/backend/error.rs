@@ -91,6 +91,13 @@ pub enum Retry {
 ///     error.to_string(),
 ///     "set_admin on app/esb9: not found (no effect): HAProxy answered: No such server."
 /// );
+/// // With its causes:
+/// let error = StepError::new(ErrorKind::Conflict, "move", "esb").caused_by(error);
+/// assert_eq!(
+///     format!("{error:#}"),
+///     "move on esb: conflict (effect unknown): \
+///      set_admin on app/esb9: not found (no effect): HAProxy answered: No such server."
+/// );
 /// ```
 pub struct StepError(Box<Inner>);
 
@@ -139,7 +146,7 @@ impl StepError {
         self
     }
 
-    /// Adds the underlying cause, shown by `source()` and not in the message.
+    /// Adds the underlying cause, shown by `source()` and, behind the message, by `{:#}`; not by the message alone. No secrets.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
@@ -174,6 +181,9 @@ impl StepError {
 
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.write_str(&with_causes(self));
+        }
         let kind = match self.0.kind {
             ErrorKind::Busy => "busy",
             ErrorKind::Conflict => "conflict",
@@ -196,6 +206,20 @@ impl fmt::Display for StepError {
             None => Ok(()),
         }
     }
+}
+
+/// Joins an error's text and its causes, but for those that the text tells already.
+fn with_causes(error: &dyn Error) -> String {
+    let (mut told, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !told.contains(&text) {
+            told.push_str(": ");
+            told.push_str(&text);
+        }
+        cause = error.source();
+    }
+    told
 }
 
 impl fmt::Debug for StepError {

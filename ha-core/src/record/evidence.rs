@@ -130,9 +130,9 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// Says why something did not happen, or is not known.
+    /// Says why something did not happen, or is not known: of a backend's error with its causes.
     pub fn failed(detail: impl fmt::Display) -> Self {
-        Self::Failed { detail: detail.to_string() }
+        Self::Failed { detail: format!("{detail:#}") }
     }
 }
 
@@ -185,5 +185,26 @@ impl fmt::Display for Evidence {
             }
             Self::Failed { detail } => f.write_str(detail),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{ErrorKind, StepError};
+
+    #[test]
+    fn a_failure_is_kept_with_the_causes_that_its_text_does_not_tell() {
+        let cause = |what: &str| std::io::Error::other(what.to_string());
+        let below =
+            StepError::new(ErrorKind::Denied, "promote", "south").with_context("42501").caused_by(cause("a role"));
+        let told = format!("not kept: {below}");
+        let error = StepError::new(ErrorKind::Conflict, "promote", "south").with_context(told).caused_by(below);
+        assert_eq!(
+            Evidence::failed(&error).to_string(),
+            "promote on south: conflict (effect unknown): not kept: promote on south: denied (effect unknown): 42501: a role"
+        );
+        assert_eq!(Evidence::failed(error.to_string()).to_string(), error.to_string());
+        assert_eq!(Evidence::failed(Evidence::Removed).to_string(), "nothing is installed any more");
     }
 }

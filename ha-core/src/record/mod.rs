@@ -6,7 +6,7 @@ mod request;
 
 pub use cursor::{Cursor, End, Mode, Why};
 pub use evidence::Evidence;
-pub use request::{ApprovalAsk, Ask, Operator, Request};
+pub use request::{ApprovalAsk, Ask, Operator, REQUEST_FORMAT, Request};
 
 use std::fmt;
 

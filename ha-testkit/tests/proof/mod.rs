@@ -7,6 +7,17 @@ use std::time::Duration;
 use ha_testkit::conformance::Case;
 use tokio::time::timeout;
 
+/// Lists the defects once, so that none is left untried.
+#[allow(unused_macros, reason = "some list theirs elsewhere")]
+macro_rules! defects {
+    ($($name:ident)*) => {
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        enum Defect { $($name),* }
+
+        const DEFECTS: &[Defect] = &[$(Defect::$name),*];
+    };
+}
+
 /// A case that takes longer hangs: virtual time.
 const LIMIT: Duration = Duration::from_secs(600);
 

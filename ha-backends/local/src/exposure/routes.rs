@@ -7,7 +7,7 @@ use ha_core::state::{LeaseEpoch, RouteKey, ServiceRoute};
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Name, Role, Settings, Topology};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::balancer::{LocalBalancer, unexpected};
@@ -100,9 +100,12 @@ impl LocalExposure {
         (to, deadline): (Option<&Name>, Duration),
     ) -> Result<Applied, StepError> {
         let until = Instant::now() + deadline;
-        let _one_at_a_time = self.changing.lock().await;
         let target = route.to_string();
         let fail = |kind, context: String| StepError::new(kind, operation, target.as_str()).with_context(context);
+        let Ok(_one_at_a_time) = timeout_at(until, self.changing.lock()).await else {
+            let context = "another change of these routes did not end before the deadline";
+            return Err(fail(ErrorKind::Timeout, context.into()).without_effect());
+        };
         let is = |value: &Option<String>| value.as_deref() == to.map(Name::as_str);
         let seen = self.read(operation, &route.key).await?;
         for on in &seen {

@@ -213,7 +213,13 @@ impl CommandSwitch {
             self.bring(lease, &Consumers::Held, is_so, until).await?;
             // Who went on for the TTL may have begun requests.
             let now = self.status("lead").await.map_err(|error| self.commands.changed("lead", error))?;
-            if now == Led::All(Consumers::Held) { Ok(()) } else { self.act(lease, &Consumers::Held, until).await }
+            if now == Led::All(Consumers::Held) {
+                return Ok(());
+            }
+            self.act(lease, &Consumers::Held, until).await.map_err(|error| {
+                let context = "consumers are held, and what was begun meanwhile did not end";
+                self.commands.error(error.kind(), "lead", context).caused_by(error)
+            })
         };
         let Err(error) = held.await else { return Ok(Applied::Applied) };
         let Led::All(before @ Consumers::To(_)) = before else { return Err(error) };

@@ -158,8 +158,8 @@ impl ReplicaFixture for Copies {
         "copies of scripts".into()
     }
 
-    fn can(&self, _ability: ReplicaAbility) -> bool {
-        true
+    fn can(&self, ability: ReplicaAbility) -> bool {
+        ability != ReplicaAbility::Restarts
     }
 
     async fn fresh(&self) -> Result<Box<dyn ReplicaSubject>, Breach> {
@@ -226,7 +226,7 @@ impl ReplicaSubject for Files {
     }
 
     async fn restart(&self, _at: At) -> Result<(), Breach> {
-        Ok(())
+        Err(Breach::new("files have no server that could be restarted"))
     }
 
     async fn lose(&self, at: At) -> Result<(), Breach> {
@@ -297,7 +297,10 @@ impl SiteSwitchFixture for Switches {
     }
 
     fn can(&self, ability: SiteSwitchAbility) -> bool {
-        ability != SiteSwitchAbility::Holds || self.holds
+        match ability {
+            SiteSwitchAbility::Holds => self.holds,
+            _ => ability != SiteSwitchAbility::Restarts,
+        }
     }
 
     async fn fresh(&self) -> Result<Box<dyn SiteSwitchSubject>, Breach> {
@@ -338,7 +341,7 @@ impl SiteSwitchSubject for Records {
     }
 
     async fn restart(&self) -> Result<(), Breach> {
-        Ok(())
+        Err(Breach::new("files have no server that could be restarted"))
     }
 
     async fn lose(&self) -> Result<(), Breach> {

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::{Cloning, Stage};
-use crate::connect::UrlConnect;
+use crate::connect::{UrlConnect, UrlError};
 use crate::jdbc::Tls;
 use crate::{Connect, Dialect};
 
@@ -159,7 +159,7 @@ impl Cloning {
             command.env("MYSQL_PWD", password.expose());
         }
         let tls = mysql_tls(self.dialect(), reach.tls);
-        command.args(tls.map_err(|what| self.error(ErrorKind::Unsupported, what).without_effect())?);
+        command.args(tls.map_err(|what| self.error(ErrorKind::Unsupported, what))?);
         if let Some(authority) = &reach.authority {
             command.arg(format!("--ssl-ca={}", authority.display()));
         }
@@ -214,6 +214,14 @@ impl Cloning {
         let skip = said.chars().count().saturating_sub(400);
         let tail: String = said.chars().skip(skip).collect();
         Err(self.error(ErrorKind::Conflict, format!("{program} ended with {}: {tail}", output.status)))
+    }
+}
+
+/// Refuses a URL that asks more of TLS than the programs that copy can be made to do.
+pub(super) fn can_copy(of: &UrlConnect) -> Result<(), UrlError> {
+    match of.dialect() {
+        Dialect::Postgres | Dialect::Sqlite => Ok(()),
+        dialect => mysql_tls(dialect, of.tls_asked()).map(drop).map_err(|what| UrlError::Incomplete(what.into())),
     }
 }
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ha_core::backend::{CloneDatabase, Cloned, Database, ErrorKind, LeaseEpoch, Migrate, StepError, TakeCloneStep};
+use ha_core::backend::{
+    CloneDatabase, Cloned, Database, Effect, ErrorKind, LeaseEpoch, Migrate, StepError, TakeCloneStep,
+};
 use ha_core::state::{CloneStage, CloneStep, Copies, Schema, Source};
 use tokio::time::{Instant, timeout_at};
 
@@ -116,6 +118,8 @@ impl Cloning {
             let (clone, source_is) = (clone.dialect().to_string(), source.dialect().to_string());
             return Err(CloningError::OtherProduct { clone, source_is });
         }
+        copy::can_copy(&source)?;
+        copy::can_copy(&clone)?;
         Ok((source, clone))
     }
 
@@ -141,6 +145,14 @@ impl Cloning {
             | DbErrorKind::Refused => ErrorKind::Conflict,
         };
         self.error(kind, format!("{during}: {error}"))
+    }
+
+    /// Says of what failed in the middle of a step that something was changed before it, whatever it changed itself.
+    fn begun(&self, error: StepError) -> StepError {
+        match error.effect() {
+            Effect::None => self.error(error.kind(), "the step had begun: read the copies").caused_by(error),
+            Effect::Unknown => error,
+        }
     }
 
     async fn open(&self, connect: &UrlConnect) -> Result<Box<dyn Session>, StepError> {
@@ -209,8 +221,11 @@ impl Cloning {
             CloneStep::Thaw => self.freeze(&self.source, false, until).await,
             CloneStep::Copy => {
                 Stage::of(self).empty().await?;
-                self.copy(epoch, until).await?;
-                self.counted().await
+                let copied = async {
+                    self.copy(epoch, until).await?;
+                    self.counted().await
+                };
+                copied.await.map_err(|error| self.begun(error))
             }
             CloneStep::Compare => {
                 let compared = self.compare().await?;
@@ -223,19 +238,22 @@ impl Cloning {
                     return Err(self.error(ErrorKind::Unsupported, what).without_effect());
                 };
                 Stage::of(self).set(CloneStage::Migrating).await?;
-                // What was broken off may have frozen it already.
-                self.freeze(&self.clone, false, until).await?;
-                let left = until.saturating_duration_since(Instant::now());
-                let mut migrate = Migrate::new(Schema::Contracted).with_deadline(left);
-                migrate.permit = request.permit;
-                run_scripts(migrates, epoch, migrate).await?;
-                let frozen = self.freeze(&self.clone, true, until).await?;
-                Stage::of(self).set(CloneStage::Migrated).await?;
-                Ok(frozen)
+                let migrated = async {
+                    // What was broken off may have frozen it already.
+                    self.freeze(&self.clone, false, until).await?;
+                    let left = until.saturating_duration_since(Instant::now());
+                    let mut migrate = Migrate::new(Schema::Contracted).with_deadline(left);
+                    migrate.permit = request.permit;
+                    run_scripts(migrates, epoch, migrate).await?;
+                    let frozen = self.freeze(&self.clone, true, until).await?;
+                    Stage::of(self).set(CloneStage::Migrated).await?;
+                    Ok(frozen)
+                };
+                migrated.await.map_err(|error| self.begun(error))
             }
             CloneStep::Open => {
                 Stage::of(self).set(CloneStage::Open).await?;
-                self.freeze(&self.clone, false, until).await
+                self.freeze(&self.clone, false, until).await.map_err(|error| self.begun(error))
             }
             CloneStep::Drop => {
                 Stage::of(self).drop_all().await?;

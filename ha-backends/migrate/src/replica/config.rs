@@ -33,9 +33,15 @@ impl fmt::Debug for PostgresCopy {
             .field("url", &redact(&self.url))
             .field("user", &self.user)
             .field("password", &self.password)
-            .field("conninfo", &redact(&self.conninfo))
+            .field("conninfo", &without_password(&self.conninfo))
             .finish()
     }
+}
+
+/// The whole string is hidden where it holds a password: libpq lets a quoted value hold every mark that could end one.
+fn without_password(conninfo: &str) -> &str {
+    let holds = conninfo.to_ascii_lowercase().contains("password") || redact(conninfo) != conninfo;
+    if holds { "***" } else { conninfo }
 }
 
 impl PostgresCopy {

@@ -157,7 +157,7 @@ impl Instance {
         // The server runs its programs in its data directory.
         let remove = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -f {SIGNAL}'");
         let removed = self.execute(operation, session.as_mut(), &remove).await;
-        if !self.is_armed(operation).await.map_err(|error| again(&error, operation))? {
+        if !self.is_armed(operation).await.map_err(|error| again(error, operation))? {
             return Ok(());
         }
         let context = format!(
@@ -199,9 +199,10 @@ impl Instance {
     }
 }
 
-/// What an error of a call says, where something was changed before that call.
-pub(super) fn again(error: &StepError, operation: &'static str) -> StepError {
-    StepError::new(error.kind(), operation, error.target()).with_context(error.to_string())
+/// Says of a call that failed that something was changed before it, whatever it says of its own effect.
+pub(super) fn again(error: StepError, operation: &'static str) -> StepError {
+    let context = "something was changed before this failed: read the copy";
+    StepError::new(error.kind(), operation, error.target()).with_context(context).caused_by(error)
 }
 
 fn cell(rows: &[Vec<Option<String>>], column: usize) -> Option<&str> {

@@ -98,7 +98,7 @@ impl Inner {
                     let context = format!("it is {:?} with epoch {} at the deadline", seen.role, seen.epoch);
                     return Err(self.error(ErrorKind::Timeout, operation, context));
                 }
-                Err(error) if Instant::now() >= until => return Err(again(&error, operation)),
+                Err(error) if Instant::now() >= until => return Err(again(error, operation)),
                 Ok(_) | Err(_) => sleep(LOOK).await,
             }
         }
@@ -114,7 +114,7 @@ impl Inner {
         let mut session = self.own.open(operation, SessionRole::Reader).await?;
         self.own.connect_to(operation, session.as_mut(), conninfo).await?;
         let reloaded = self.own.query(operation, session.as_mut(), "SELECT pg_reload_conf()").await;
-        reloaded.map(drop).map_err(|error| again(&error, operation))
+        reloaded.map(drop).map_err(|error| again(error, operation))
     }
 
     async fn promote(&self, request: &PromoteReplica, until: Instant) -> Result<Applied, StepError> {
@@ -142,7 +142,7 @@ impl Inner {
             self.until(operation, until, |now| now.role == ReplicaRole::Primary).await?;
         }
         if now.epoch != wanted || !is_primary {
-            self.own.keep(operation, wanted).await.map_err(|error| again(&error, operation))?;
+            self.own.keep(operation, wanted).await.map_err(|error| again(error, operation))?;
         }
         self.until(operation, until, |now| now.role == ReplicaRole::Primary && now.epoch == wanted).await?;
         Ok(Applied::Applied)
@@ -209,7 +209,7 @@ impl Inner {
         let Some(other) = self.others.iter().find(|other| other.copy.site == request.of) else {
             return refuse(ErrorKind::NotFound, format!("there is no other site {}", request.of));
         };
-        let now = self.own.seen(operation).await?;
+        let mut now = self.own.seen(operation).await?;
         let conninfo = other.copy.conninfo.as_str();
         if now.role == ReplicaRole::Standby && now.conninfo == conninfo {
             // A receiver that was told just now where to connect does so anew, and streams in a moment.
@@ -217,6 +217,7 @@ impl Inner {
             if now.streams || self.until(operation, soon, |now| now.streams).await.is_ok() {
                 return Ok(Applied::AlreadySo);
             }
+            now = self.own.seen(operation).await?;
         }
         let there = other.seen(operation).await?;
         if there.role != ReplicaRole::Primary {
@@ -247,7 +248,7 @@ impl Inner {
             let now = self.until(operation, until, |now| now.role != ReplicaRole::Primary).await?;
             // A base backup brings the settings of the one that it was taken from.
             if now.conninfo != conninfo {
-                self.reload(operation, conninfo).await.map_err(|error| again(&error, operation))?;
+                self.reload(operation, conninfo).await.map_err(|error| again(error, operation))?;
             }
         } else if now.role == ReplicaRole::Primary {
             self.turn(operation, conninfo, until).await?;

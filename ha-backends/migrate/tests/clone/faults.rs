@@ -119,15 +119,53 @@ async fn a_database_that_a_subscription_writes_is_not_frozen() {
     is(&take(&pair.database(), CloneStep::Copy).await.unwrap_err(), ErrorKind::Conflict, Effect::None);
 }
 
+fn migrate() -> TakeCloneStep {
+    let permit = ContractPermit::by_person("the test", "no server of it was started", vec!["1.0".into()]);
+    TakeCloneStep::new(CloneStep::Migrate).with_permit(permit)
+}
+
+/// It is refused when the scripts have run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_that_is_migrated_and_cannot_be_frozen_is_not_without_effect() {
+    let pair = Pair::start(Kind::Postgres);
+    steps(&pair, &[CloneStep::Freeze, CloneStep::Copy, CloneStep::Compare]).await;
+    let subscribe =
+        "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port=1 user=x dbname=x' PUBLICATION p WITH (connect = false)";
+    pair.engine.sql(&pair.clone, subscribe);
+    pair.engine.sql(&pair.clone, "ALTER SUBSCRIPTION s ENABLE");
+    let failed = pair.database().clone_step(LeaseEpoch::new(1), migrate()).await.unwrap_err();
+    is(&failed, ErrorKind::Conflict, Effect::Unknown);
+    assert!(format!("{failed:#}").contains("ALTER SUBSCRIPTION s DISABLE"), "{failed:#}");
+    assert_eq!(pair.engine.sql(&pair.clone, "SELECT sum(total) FROM orders"), "30");
+}
+
+/// The copy is there, and another controller has the database by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_higher_lease_ends_is_not_without_effect() {
+    let (pair, tools) = (Pair::start(Kind::Postgres), tempfile::tempdir().unwrap());
+    steps(&pair, &[CloneStep::Freeze]).await;
+    let go = tools.path().join("go");
+    program(tools.path(), "pg_dump", &format!("while ! [ -e {} ]; do sleep 0.02; done", go.display()));
+    program(tools.path(), "pg_restore", "cat >/dev/null");
+    let mut config = pair.config();
+    config.clone_tools = Some(tools.path().into());
+    let copying = ConfiguredDatabase::new(config).unwrap();
+    let copying = tokio::spawn(async move { take(&copying, CloneStep::Copy).await });
+    while pair.database().copies().await.unwrap().clone != CloneStage::Copying {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    pair.engine.sql(&pair.source, "UPDATE ha_migration_lock SET lease = 2");
+    std::fs::write(go, "").unwrap();
+    is(&copying.await.unwrap().unwrap_err(), ErrorKind::Fenced, Effect::Unknown);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_cannot_be_read_keeps_no_database_frozen() {
     let pair = Pair::start(Kind::Postgres);
     steps(&pair, &[CloneStep::Freeze, CloneStep::Copy, CloneStep::Compare]).await;
     std::fs::write(pair.scripts.path().join("expand/V2__broken.sql"), "CREATE TABLE ${nowhere} (id integer);\n")
         .unwrap();
-    let permit = ContractPermit::by_person("the test", "no server of it was started", vec!["1.0".into()]);
-    let migrate = TakeCloneStep::new(CloneStep::Migrate).with_permit(permit);
-    let refused = pair.database().clone_step(LeaseEpoch::new(1), migrate).await.unwrap_err();
+    let refused = pair.database().clone_step(LeaseEpoch::new(1), migrate()).await.unwrap_err();
     is(&refused, ErrorKind::Conflict, Effect::None);
     assert_eq!(pair.database().copies().await.unwrap(), Copies::new(Source::Frozen, CloneStage::Compared));
     steps(&pair, &[CloneStep::Drop, CloneStep::Thaw]).await;

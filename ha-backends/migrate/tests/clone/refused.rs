@@ -31,6 +31,22 @@ fn a_clone_of_another_product_is_refused() {
     assert!(matches!(error, CloningError::OtherProduct { .. }), "{error}");
 }
 
+/// Nothing is frozen before that is found out.
+#[test]
+fn a_clone_over_tls_that_the_programs_which_copy_cannot_be_held_to_is_refused() {
+    let pair = Pair::start(Kind::Sqlite);
+    let mut config = pair.config();
+    let url = |host: &str, mode: &str| format!("jdbc:mariadb://{host}/orders?user=app&sslMode={mode}");
+    for (source, clone) in [("trust", "verify-full"), ("verify-full", "trust")] {
+        config.url = url("db1", source);
+        config.clone_url = Some(url("db2", clone));
+        let error = ConfiguredDatabase::new(config.clone()).unwrap_err();
+        assert!(error.to_string().contains("sslMode=verify-full"), "{error}");
+    }
+    config.clone_url = Some(url("db2", "verify-full"));
+    ConfiguredDatabase::new(config).unwrap();
+}
+
 #[test]
 fn without_the_url_of_a_clone_a_database_is_not_cloned() {
     let pair = Pair::start(Kind::Sqlite);

@@ -96,6 +96,8 @@ async fn a_promotion_that_cannot_keep_its_epoch_has_an_unknown_effect() {
     });
     let error = south.promote(LEASE, promotion(2)).await.unwrap_err();
     unknown(&error, ErrorKind::Denied);
+    let told = format!("{error:#}");
+    assert!(told.contains("permission denied") && !error.to_string().contains("no effect"), "{told}");
     assert_eq!(role(&copies, At::South).await, ReplicaRole::Primary);
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ha_core::backend::{Applied, Effect, ErrorKind, FileSync, HoldFiles, ObserveFileSync};
+use ha_core::backend::{Applied, Effect, ErrorKind, FileSync, HoldFiles, ObserveFileSync, ReleaseFiles};
 use ha_core::state::{LeaseEpoch, Sync};
 use ha_rsync::Publish;
 use tokio::time::sleep;
@@ -112,10 +112,17 @@ async fn a_hold_waits_for_an_orphaned_transfer_and_names_it() {
     assert_eq!((late.kind(), late.effect()), (ErrorKind::Timeout, Effect::Unknown), "{late}");
     assert!(late.to_string().contains("processes"), "{late}");
     assert_eq!(nodes.files.shared(reader).await.unwrap().generation, None, "what is half copied is no set");
+    let (waiting, long) = (nodes.files.clone(), hold(reader));
+    let waiting = tokio::spawn(async move { waiting.hold(EPOCH, long).await });
+    sleep(Duration::from_millis(100)).await;
+    let short = ReleaseFiles::new(reader.clone()).with_deadline(Duration::from_millis(200));
+    let late = nodes.files.release(EPOCH, short).await.unwrap_err();
+    assert_eq!((late.kind(), late.effect()), (ErrorKind::Timeout, Effect::None), "{late}");
+    assert!(!waiting.is_finished() && late.to_string().contains("another hold"), "{late}");
     orphan.kill().unwrap();
     orphan.wait().unwrap();
     // What the gate had started ends with its input.
-    let held = nodes.files.hold(EPOCH, hold(reader)).await.unwrap();
+    let held = waiting.await.unwrap().unwrap();
     assert_eq!(held, Applied::AlreadySo, "the gate was shut from the first hold on");
     nodes.settle().unwrap();
     nodes.files.release(EPOCH, release(reader)).await.unwrap();

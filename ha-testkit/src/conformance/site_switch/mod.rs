@@ -14,6 +14,7 @@
 
 mod cases;
 mod fake;
+mod origins;
 
 use std::sync::Arc;
 
@@ -150,6 +151,7 @@ pub trait HeldConsumer: Send {
 }
 
 pub use fake::FakeSwitchFixture;
+pub use origins::{held, in_progress};
 
 suite! {
     /// One case of the suite: a sentence that must be true of every site switch.

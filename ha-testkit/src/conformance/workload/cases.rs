@@ -136,6 +136,7 @@ pub(super) async fn a_node_is_quiesced_again_after_it_was_resumed(fixture: &dyn 
 }
 
 pub(super) async fn a_quiesced_node_stays_so_after_a_restart(fixture: &dyn WorkloadFixture) -> Done {
+    needs(fixture.can(WorkloadAbility::Restarts), WorkloadAbility::Restarts.name())?;
     let scene = Scene::open(fixture).await?;
     scene.quiesce().await?;
     scene.subject.restart().await?;
@@ -144,6 +145,7 @@ pub(super) async fn a_quiesced_node_stays_so_after_a_restart(fixture: &dyn Workl
 }
 
 pub(super) async fn a_node_that_pulls_does_so_after_a_restart(fixture: &dyn WorkloadFixture) -> Done {
+    needs(fixture.can(WorkloadAbility::Restarts), WorkloadAbility::Restarts.name())?;
     let scene = Scene::open(fixture).await?;
     scene.quiesce().await?;
     scene.workload.resume(EPOCH).await?;
@@ -245,6 +247,11 @@ pub(super) async fn many_changes_at_once_end_in_one_state(fixture: &dyn Workload
         if let Err(error) = ended.map_err(|error| breach(error.to_string()))? {
             ensure(error.kind() == ErrorKind::Conflict || error.kind() == ErrorKind::Busy, || format!("{error}"))?;
         }
+    }
+    if scene.subject.truth().await?.pulls {
+        scene.pulls().await?;
+    } else {
+        scene.comes_to_rest().await?;
     }
     scene.quiesce().await?;
     scene.workload.resume(EPOCH).await?;

@@ -33,6 +33,8 @@ pub enum WorkloadAbility {
     LosesNodes,
     /// It can make what counts the work in progress answer nothing.
     LosesCounts,
+    /// It can restart the node's server.
+    Restarts,
 }
 
 impl WorkloadAbility {
@@ -42,6 +44,7 @@ impl WorkloadAbility {
             Self::Fences => "fixture: fences",
             Self::LosesNodes => "fixture: loses nodes",
             Self::LosesCounts => "fixture: loses counts",
+            Self::Restarts => "fixture: restarts",
         }
     }
 }
