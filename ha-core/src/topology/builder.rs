@@ -51,11 +51,17 @@ impl Topology {
 }
 
 impl TopologyBuilder {
-    /// Says how long things may take. Default: [`Policy::default`].
+    /// Says how long things may take. Default: [`Policy::default`]; where the policy has that for `ready_deadline` or `stop_deadline`, a
+    /// profile may say another.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
+        let default = Policy::default();
+        let differs = [
+            ("ready_deadline", policy.ready_deadline != default.ready_deadline),
+            ("stop_deadline", policy.stop_deadline != default.stop_deadline),
+        ];
+        self.draft.policy.given = differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
         self.draft.policy.policy = policy;
-        self.draft.policy.given = vec!["ready_deadline", "stop_deadline"];
         self
     }
 

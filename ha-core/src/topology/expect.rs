@@ -27,12 +27,13 @@ use super::reader::Reader;
 pub struct Expect {
     /// The major versions of Java that the product supports. Default: none, and Java is not looked at.
     pub java: Option<JavaRange>,
-    /// What prints the version of the Java that the server runs with. Default `java -version`.
-    pub java_command: Vec<String>,
-    /// The files, below the server's home or absolute, that are to be the same on all nodes. Default: none.
-    pub secrets: Vec<String>,
-    /// The files, below the server's home or absolute, that are not to be there at rest. Default: none.
-    pub locks: Vec<String>,
+    /// What prints the version of the Java that the server runs with; it must only read. Default `java -version`.
+    pub java_command: Option<Vec<String>>,
+    /// The files, below the server's home or absolute, that are to be the same on all nodes. Default: none. A list that is empty
+    /// says so whatever the profile names.
+    pub secrets: Option<Vec<String>>,
+    /// The files, below the server's home or absolute, that are not to be there at rest. Default: none; an empty list as above.
+    pub locks: Option<Vec<String>>,
     /// The path that the balancers are to ask. Default: that of the node's probe, where it has a `url`.
     pub check_path: Option<String>,
     /// The port that the balancers are to ask. Default: that to which they send the requests.
@@ -60,24 +61,24 @@ impl Expect {
         self
     }
 
-    /// Sets what prints the version of the server's Java.
+    /// Sets what prints the version of the server's Java; it must only read.
     #[must_use]
     pub fn with_java_command(mut self, argv: Vec<String>) -> Self {
-        self.java_command = argv;
+        self.java_command = Some(argv);
         self
     }
 
     /// Sets the files that are to be the same on all nodes.
     #[must_use]
     pub fn with_secrets<S: Into<String>>(mut self, files: impl IntoIterator<Item = S>) -> Self {
-        self.secrets = files.into_iter().map(Into::into).collect();
+        self.secrets = Some(files.into_iter().map(Into::into).collect());
         self
     }
 
     /// Sets the files that are not to be there at rest.
     #[must_use]
     pub fn with_locks<S: Into<String>>(mut self, files: impl IntoIterator<Item = S>) -> Self {
-        self.locks = files.into_iter().map(Into::into).collect();
+        self.locks = Some(files.into_iter().map(Into::into).collect());
         self
     }
 
@@ -127,7 +128,17 @@ impl Expect {
     pub fn java_command(&self) -> &[String] {
         static DEFAULT: std::sync::LazyLock<[String; 2]> =
             std::sync::LazyLock::new(|| ["java".into(), "-version".into()]);
-        if self.java_command.is_empty() { &*DEFAULT } else { &self.java_command }
+        self.java_command.as_deref().filter(|argv| !argv.is_empty()).unwrap_or(&*DEFAULT)
+    }
+
+    /// Returns the files that are to be the same on all nodes.
+    pub fn secrets(&self) -> &[String] {
+        self.secrets.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the files that are not to be there at rest.
+    pub fn locks(&self) -> &[String] {
+        self.locks.as_deref().unwrap_or_default()
     }
 
     /// Returns the share of the disk that is to be free.
@@ -163,12 +174,12 @@ impl Expect {
                 None
             }
         });
-        let texts = |key: &'static str| -> Vec<String> {
-            let read = table.texts(key).map(|list| list.value).unwrap_or_default();
+        let texts = |key: &'static str| -> Option<Vec<String>> {
+            let read = table.texts(key)?.value;
             if let Some(odd) = read.iter().find(|text| text.value.is_empty() || text.value.contains(['\0', '\n'])) {
                 table.wrong(odd.line, key, "a text in it is empty, or has a line feed or NUL", "correct it");
             }
-            read.into_iter().map(|text| text.value).collect()
+            Some(read.into_iter().map(|text| text.value).collect())
         };
         let read = Self {
             java,
@@ -193,7 +204,7 @@ impl Expect {
     /// Lists what it says and `before` did not, as it would be written in `cluster.toml`.
     pub(super) fn beside(&self, before: &Self) -> Vec<(&'static str, String)> {
         let quoted = |text: Option<String>| text.map(|text| format!("{text:?}"));
-        let list = |list: &[String]| (!list.is_empty()).then(|| format!("{list:?}"));
+        let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| format!("{list:?}"));
         let of = |expect: &Self| {
             [
                 ("java", quoted(expect.java.map(|range| range.to_string()))),
@@ -225,14 +236,10 @@ impl Expect {
             drill_days,
         } = self;
         *java = java.or(other.java);
-        if java_command.is_empty() {
-            java_command.clone_from(&other.java_command);
-        }
-        if secrets.is_empty() {
-            secrets.clone_from(&other.secrets);
-        }
-        if locks.is_empty() {
-            locks.clone_from(&other.locks);
+        for (own, other) in [(java_command, &other.java_command), (secrets, &other.secrets), (locks, &other.locks)] {
+            if own.is_none() {
+                own.clone_from(other);
+            }
         }
         if check_path.is_none() {
             check_path.clone_from(&other.check_path);
@@ -323,6 +330,9 @@ mod tests {
         let mut node = Expect::new().with_check_port(1).with_secrets(["a"]);
         node.or(&Expect::new().with_check_port(2).with_check_path("/x").with_secrets(["b"]).with_drill_days(7));
         assert_eq!((node.check_port, node.check_path.as_deref()), (Some(1), Some("/x")));
-        assert_eq!((node.secrets, node.drill_days), (vec!["a".to_string()], Some(7)));
+        assert_eq!((node.secrets(), node.drill_days), (&["a".to_string()][..], Some(7)));
+        let mut none = Expect::new().with_secrets([""; 0]);
+        none.or(&Expect::new().with_secrets(["b"]).with_locks(["c"]));
+        assert_eq!((none.secrets().len(), none.locks()), (0, &["c".to_string()][..]), "an empty list is said too");
     }
 }

@@ -236,9 +236,9 @@ impl Diagnosis {
         self.findings.iter().map(|found| found.severity).min()
     }
 
-    /// Tells whether nothing is wrong and nothing is unknown. Advice alone is no illness.
+    /// Tells whether nothing is wrong and nothing is unknown, so that nothing is `in_part` either. Advice alone is no illness.
     pub fn is_healthy(&self) -> bool {
-        self.worst().is_none_or(|worst| worst == Severity::Advice)
+        self.in_part.is_empty() && self.worst().is_none_or(|worst| worst == Severity::Advice)
     }
 
     /// Lists what one check found.

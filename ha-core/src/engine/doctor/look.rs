@@ -80,7 +80,8 @@ pub(super) struct OpenRun {
     pub(super) lines: Vec<String>,
 }
 
-/// What the doctor may ask by itself: the observing halves, so that nothing here can change anything.
+/// What the doctor may ask by itself: the observing halves. A host can be asked by commands: they are `df`, `ls`, `sha256sum` and
+/// [`Expect::java_command`], which must only read.
 #[derive(Debug)]
 struct Eyes {
     hosts: Vec<Arc<dyn ObserveHost>>,
@@ -158,18 +159,22 @@ async fn look_at_hosts(shared: &Shared, eyes: &Eyes) -> Vec<SeenHost> {
             Err(error) => tracing::warn!(%error, "a look at a host ended unexpectedly"),
         }
     }
-    shared.topology.nodes().map(|(index, _)| seen.remove(&index).unwrap_or_else(SeenHost::unseen)).collect()
+    shared
+        .topology
+        .nodes()
+        .map(|(index, node)| seen.remove(&index).unwrap_or_else(|| SeenHost::unseen(&node.expect)))
+        .collect()
 }
 
 impl SeenHost {
-    fn unseen() -> Self {
+    fn unseen(expect: &Expect) -> Self {
         let why = || "the look at it ended unexpectedly".to_string();
         Self {
             identity: Err(why()),
             installed: Err(why()),
             stop_budget: Err(why()),
             disk: Err(why()),
-            java: None,
+            java: expect.java.map(|_| Err(why())),
             locks: Err(why()),
             secrets: Err(why()),
         }
@@ -192,24 +197,29 @@ async fn look_at_host(host: &dyn ObserveHost, expect: &Expect) -> SeenHost {
         answer::disk(&ran.stdout).ok_or_else(|| unreadable(&command, &ran))
     };
     let secrets = async {
-        if expect.secrets.is_empty() {
+        if expect.secrets().is_empty() {
             return Ok(BTreeMap::new());
         }
-        let files = expect.secrets.iter().cloned();
+        let files = expect.secrets().iter().cloned();
         let command: Vec<String> = ["sha256sum".into(), "--".into()].into_iter().chain(files).collect();
         // It ends with 1 when a file is missing, and tells the others all the same.
         ask(host, &command).await.map(|ran| answer::digests(&ran.stdout))
     };
     let locks = async {
-        if expect.locks.is_empty() {
+        if expect.locks().is_empty() {
             return Ok(Vec::new());
         }
-        let files = expect.locks.iter().cloned();
+        let files = expect.locks().iter().cloned();
         let command: Vec<String> = ["ls".into(), "-1d".into(), "--".into()].into_iter().chain(files).collect();
-        // What is not there is told on standard error.
+        // What is not there is told on standard error. A file that neither is named nor told so was not looked for.
         let ran = ask(host, &command).await?;
-        let is_one = |line: &&str| expect.locks.iter().any(|lock| lock == line);
-        Ok(ran.stdout.lines().filter(is_one).map(String::from).collect())
+        let is_one = |line: &&str| expect.locks().iter().any(|lock| lock == line);
+        let there: Vec<String> = ran.stdout.lines().filter(is_one).map(String::from).collect();
+        let (absent, other): (Vec<&str>, Vec<&str>) = ran.stderr.lines().partition(|line| line.contains(ABSENT));
+        if there.len() + absent.len() < expect.locks().len() {
+            return Err(unreadable(&command, &Ran::new(ran.ended, "", other.join("\n"))));
+        }
+        Ok(there)
     };
     let (identity, installed, stop_budget) = (read(host.identify()), read(host.installed()), read(host.stop_budget()));
     let (identity, installed, stop_budget, disk, java, locks, secrets) =
@@ -217,8 +227,12 @@ async fn look_at_host(host: &dyn ObserveHost, expect: &Expect) -> SeenHost {
     SeenHost { identity, installed, stop_budget, disk, java, locks, secrets }
 }
 
+/// What `ls` says in the C locale of a file that is not there.
+const ABSENT: &str = "No such file or directory";
+
+/// Asks in the C locale. The host ends a command that takes too long, before its answer is given up.
 async fn ask(host: &dyn ObserveHost, argv: &[String]) -> Read<Ran> {
-    read(host.ask(RunCommand::new(argv.to_vec(), READ_LIMIT))).await
+    read(host.ask(RunCommand::new(argv.to_vec(), READ_LIMIT * 4 / 5).with_env("LC_ALL", "C"))).await
 }
 
 fn unreadable(argv: &[String], ran: &Ran) -> String {

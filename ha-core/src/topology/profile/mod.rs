@@ -147,6 +147,8 @@ impl Place {
 
 /// The backends whose hosts and files know the settings of a profile; what another one knows is its own matter.
 const HOSTS: [&str; 2] = ["local", "ssh"];
+/// The probes that read files of the machine they run on: only of a node whose host is there too is the home's log among them.
+const READS_FILES: &str = "log";
 /// A setting that says what these would say: where it is given, none of them is filled in.
 const INSTEAD: [(&str, &[&str]); 5] = [
     ("unit", &["start", "stop", "pid_file", "identity"]),
@@ -160,15 +162,14 @@ impl Draft {
     /// Fills in what follows from the profiles, and says what.
     pub(super) fn fill_in(&mut self, findings: &Findings<'_>) -> Vec<FilledIn> {
         let mut filled = Vec::new();
-        let mut used: BTreeSet<&'static str> = BTreeSet::new();
+        let mut profiles: Vec<Option<&'static str>> = vec![None; self.nodes.len()];
         let of_cluster = known(findings, "cluster.profile", self.profile.as_ref());
-        for index in 0..self.nodes.len() {
-            let node = &mut self.nodes[index];
+        for (node, named) in self.nodes.iter_mut().zip(&mut profiles) {
             let own = known(findings, &format!("{}.profile", node.path), node.profile.as_ref());
             let Some((name, profile)) = own.or(if node.profile.is_none() { of_cluster } else { None }) else {
                 continue;
             };
-            used.insert(name);
+            *named = Some(name);
             let place = place(profile, &node.components, node.address.as_deref(), node.offset);
             let called = node.name.as_ref().map_or_else(|| node.path.clone(), |name| format!("node {}", name.value));
             let mut tell = |key: String, value: String| {
@@ -176,9 +177,11 @@ impl Draft {
             };
             let backend = |role| node.components.get(role).map(|component| component.backend.to_string());
             let (of_host, of_probe) = (backend(Role::Host), backend(Role::Probe));
+            let is_here = of_host.as_deref() == Some("local");
             if of_host.is_some_and(|backend| HOSTS.contains(&backend.as_str())) {
                 settle(&mut node.components, Role::Host, &profile.host, &place, &mut tell);
             }
+            let of_probe = of_probe.filter(|backend| is_here || backend != READS_FILES);
             if let Some(values) = of_probe.and_then(|backend| profile.probe.get(&backend)) {
                 settle(&mut node.components, Role::Probe, values, &place, &mut tell);
             }
@@ -190,25 +193,29 @@ impl Draft {
                 tell(format!("expect.{key}"), value);
             }
         }
-        self.fill_in_policy(&used, &mut filled);
-        if let [name] = used.iter().copied().collect::<Vec<_>>()[..] {
+        self.fill_in_policy(&profiles, &mut filled);
+        let used: BTreeSet<&'static str> = profiles.into_iter().flatten().collect();
+        if let [name] = used.into_iter().collect::<Vec<_>>()[..] {
             self.fill_in_files(name, &mut filled);
         }
         filled
     }
 
-    /// Where nodes have several profiles the longest time counts.
-    fn fill_in_policy(&mut self, used: &BTreeSet<&'static str>, filled: &mut Vec<FilledIn>) {
+    /// Where nodes have several profiles the longest time counts; nodes without one that says it keep at least the default.
+    fn fill_in_policy(&mut self, profiles: &[Option<&'static str>], filled: &mut Vec<FilledIn>) {
         let given = self.policy.given.clone();
         let policy = &mut self.policy.policy;
         for (key, own) in [("ready_deadline", &mut policy.ready_deadline), ("stop_deadline", &mut policy.stop_deadline)]
         {
-            let times = used.iter().filter_map(|name| {
+            let times = profiles.iter().map(|name| {
+                let name = (*name)?;
                 let text = KNOWN.get(name)?.policy.get(key)?;
                 Some((duration(text)?, text, name))
             });
-            let longest: Option<(Duration, &String, &&str)> = times.max();
-            if let Some((time, text, name)) = longest.filter(|_| !given.contains(&key)) {
+            let times: Vec<Option<(Duration, &String, &str)>> = times.collect();
+            let counts = |time: Duration| !given.contains(&key) && (time > *own || times.iter().all(Option::is_some));
+            if let Some((time, text, name)) = times.iter().flatten().max().filter(|(time, ..)| counts(*time)) {
+                let time = *time;
                 *own = time;
                 let (key, value, from) = (format!("policy.{key}"), format!("{text:?}"), format!("profile {name}"));
                 filled.push(FilledIn { key, value, from });
@@ -270,8 +277,17 @@ fn place(profile: &Profile, components: &Components, address: Option<&str>, offs
         Some("ssh") => text("host").map(|host| host.rsplit_once('@').map_or(host.clone(), |(_, name)| name.into())),
         Some(_) | None => None,
     };
-    let address = address.map(String::from).or_else(of_host);
-    Place { home: text("home"), address, offset: offset.unwrap_or(profile.node.offset) }
+    // A port is put behind it.
+    let bracketed = |address: String| match address.matches(':').count() > 1 && !address.starts_with('[') {
+        true => format!("[{address}]"),
+        false => address,
+    };
+    let address = address.map(String::from).or_else(of_host).map(bracketed);
+    let home = text("home").map(|home| match home.trim_end_matches('/') {
+        "" => home,
+        trimmed => trimmed.to_string(),
+    });
+    Place { home, address, offset: offset.unwrap_or(profile.node.offset) }
 }
 
 /// Gives a component the settings that it does not have.
@@ -304,10 +320,11 @@ fn expected(values: &Values, place: &Place) -> Expect {
         Some(Setting::Integer(_) | Setting::Flag(_) | Setting::List(_)) | None => None,
     };
     let list = |key: &str| match values.get(key).and_then(|value| place.setting(value)) {
-        Some(Setting::List(list)) => list,
-        Some(Setting::Text(_) | Setting::Integer(_) | Setting::Flag(_)) | None => Vec::new(),
+        Some(Setting::List(list)) => Some(list),
+        Some(Setting::Text(_) | Setting::Integer(_) | Setting::Flag(_)) | None => None,
     };
-    let mut expect = Expect::new().with_secrets(list("secrets")).with_locks(list("locks"));
+    let mut expect = Expect::new();
+    (expect.secrets, expect.locks) = (list("secrets"), list("locks"));
     expect.java = text("java").and_then(|range| range.parse().ok());
     expect.check_path = text("check_path");
     expect.check_port = text("check_port").and_then(|port| port.parse().ok());

@@ -41,8 +41,11 @@ pub(super) fn target(view: &View<'_>) -> Verdict {
     let (mut findings, mut blind) = (Vec::new(), BTreeSet::new());
     for (index, node) in view.topology.nodes() {
         for (member, _, balancer) in view.topology.memberships(index) {
-            let Some(seen) = view.look.members.get(&member) else { continue };
             let place = member_place(view.topology, index, member);
+            let Some(seen) = view.look.members.get(&member) else {
+                findings.push(not_checked(check, place, "the look at it ended unexpectedly"));
+                continue;
+            };
             let found =
                 |severity, message: String, fix: &str| Finding::new(check, severity, place.clone(), message, fix);
             match &seen.check {
@@ -59,6 +62,24 @@ pub(super) fn target(view: &View<'_>) -> Verdict {
         }
     }
     Verdict::made(findings)
+}
+
+const ASK_A_PAGE: &str = "let it ask for a page that a healthy server alone answers";
+
+/// Says what is not known of the balancer's request, or of what it is held against.
+fn unknown(port: Option<u16>, has_path: bool, target: &Target) -> Option<(Severity, String, &'static str)> {
+    let (message, fix) = match () {
+        () if port.is_none() => ("the port that the balancer checks cannot be told", "look at it yourself"),
+        () if !has_path => ("the page that the balancer asks for cannot be told", "look at it yourself"),
+        () if target.port.is_none() => {
+            ("it is not known which port tells whether it is well", "say check_port in [expect]")
+        }
+        () if target.path.is_none() => {
+            ("it is not known which page tells whether it is well", "say check_path in [expect]")
+        }
+        () => return None,
+    };
+    Some((Severity::NotChecked, message.into(), fix))
 }
 
 fn judged(how: &MemberCheck, target: &Target) -> Option<(Severity, String, &'static str)> {
@@ -78,35 +99,27 @@ fn judged(how: &MemberCheck, target: &Target) -> Option<(Severity, String, &'sta
     match how {
         MemberCheck::None => {
             let message = "the balancer does not check it: a dead server keeps its share of the requests".into();
-            Some((Severity::Danger, message, "check it (HAProxy: check, option httpchk)"))
+            Some((Severity::Danger, message, ASK_A_PAGE))
         }
         MemberCheck::Connects { port } => wrong_port(port).map(on_port).or_else(|| {
             let message = "the balancer only connects to it, which a frozen server allows".into();
-            Some((
-                Severity::Warning,
-                message,
-                "ask for a page that a healthy server alone answers (HAProxy: option httpchk)",
-            ))
+            Some((Severity::Warning, message, ASK_A_PAGE))
         }),
-        MemberCheck::Asks { port, path } => wrong_port(port).map(on_port).or_else(|| match (path, &target.path) {
-            (Some(path), Some(wanted)) if path != wanted => {
+        MemberCheck::Asks { port, path } => wrong_port(port).map(on_port).or_else(|| {
+            let wrong_path = || {
+                let (path, wanted) = (path.as_ref()?, target.path.as_ref()?);
                 let (severity, by) = match target.path_is_said {
                     true => (Severity::Danger, "[expect] says"),
                     false => (Severity::Advice, "its own probe asks for"),
                 };
                 let message = format!("the balancer asks for {path}, {by} {wanted}");
-                Some((
-                    severity,
-                    message,
-                    "ask for the page that tells whether it can serve, or say check_path in [expect]",
-                ))
-            }
-            (None, _) => Some((
-                Severity::NotChecked,
-                "the page that the balancer asks for cannot be told".into(),
-                "look at it yourself",
-            )),
-            (Some(_), _) => None,
+                let fix = "ask for the page that tells whether it can serve, or say check_path in [expect]";
+                (path != wanted).then_some((severity, message, fix))
+            };
+            let wrong_path = wrong_path();
+            let is_danger = wrong_path.as_ref().is_some_and(|(severity, ..)| *severity == Severity::Danger);
+            let unknown = unknown(*port, path.is_some(), target).filter(|_| !is_danger);
+            unknown.or(wrong_path)
         }),
         MemberCheck::Other { what } => Some((
             Severity::NotChecked,

@@ -90,8 +90,12 @@ pub(super) fn secrets(view: &View<'_>) -> Verdict {
     let check = Check::SecretsDiffer;
     let (mut findings, mut any) = (Vec::new(), false);
     let mut by_file: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    for (node, host) in view.hosts().filter(|(node, _)| !node.expect.secrets.is_empty()) {
+    let mut named: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
+    for (node, host) in view.hosts().filter(|(node, _)| !node.expect.secrets().is_empty()) {
         any = true;
+        for path in node.expect.secrets() {
+            named.entry(path).or_default().push(node);
+        }
         let read = match &host.secrets {
             Ok(read) => read,
             Err(why) => {
@@ -99,7 +103,7 @@ pub(super) fn secrets(view: &View<'_>) -> Verdict {
                 continue;
             }
         };
-        for path in &node.expect.secrets {
+        for path in node.expect.secrets() {
             match read.get(path) {
                 Some(digest) => by_file.entry(path).or_default().entry(digest).or_default().push(node.name.as_str()),
                 None => {
@@ -108,6 +112,13 @@ pub(super) fn secrets(view: &View<'_>) -> Verdict {
                 }
             }
         }
+    }
+    for (path, nodes) in named {
+        let [node] = nodes[..] else { continue };
+        let place = Place::File { node: node.name.to_string(), path: path.into() };
+        let (message, fix) =
+            ("no other node names it: it is compared with nothing", "name it for the other nodes as well");
+        findings.push(Finding::new(check, Severity::NotChecked, place, message, fix));
     }
     for (path, groups) in by_file.iter().filter(|(_, groups)| groups.len() > 1) {
         let message = format!("{path} is not the same on all nodes: what one has signed or encrypted another refuses");
@@ -125,7 +136,7 @@ pub(super) fn secrets(view: &View<'_>) -> Verdict {
 
 pub(super) fn locks(view: &View<'_>) -> Verdict {
     let (check, mut findings, mut any) = (Check::LockLeft, Vec::new(), false);
-    for (node, host) in view.hosts().filter(|(node, _)| !node.expect.locks.is_empty()) {
+    for (node, host) in view.hosts().filter(|(node, _)| !node.expect.locks().is_empty()) {
         any = true;
         match &host.locks {
             Err(why) => findings.push(not_checked(check, node_place(node), why.clone())),
@@ -161,7 +172,9 @@ pub(super) fn stop(view: &View<'_>) -> Verdict {
             () => return None,
         };
         let message = format!("its supervisor kills it {budget:?} after it was asked to stop, and {than}");
-        let fix = "raise the supervisor's time-out (TimeoutStopSec=), or lower stop_deadline and drain_deadline";
+        let stop = if node.expect.stop_budget.is_some() { "stop_budget of [expect]" } else { "stop_deadline" };
+        let drain = if severity == Severity::Warning { " or drain_deadline" } else { "" };
+        let fix = format!("raise the supervisor's time-out, or lower {stop}{drain}");
         Some(Finding::new(check, severity, node_place(node), message, fix))
     };
     Verdict::made(view.hosts().filter_map(judged).collect())
@@ -198,5 +211,8 @@ pub(super) fn missing(view: &View<'_>) -> Verdict {
         let fix = "correct it: no change is planned before";
         Finding::new(Check::Missing, Severity::Danger, place, line.as_str(), fix)
     };
-    Verdict::made(view.look.missing.iter().map(found).collect())
+    // Only the hosts of the serving site are asked.
+    let mut home = view.hosts().filter(|(node, _)| view.topology.is_home(node));
+    let everywhere = home.all(|(_, host)| host.identity.is_ok());
+    Verdict::Made { findings: view.look.missing.iter().map(found).collect(), everywhere }
 }

@@ -144,6 +144,16 @@ impl<'a> Seen<'a> {
         nodes.all(|node| self.places(node).all(|(_, traffic, _)| traffic != Traffic::Unknown))
     }
 
+    /// Lists what was noted about a member.
+    fn notes_of_member(&self, node: NodeIx, member: MemberIx) -> Vec<String> {
+        let found = self.topology.memberships(node).find(|(found, ..)| *found == member);
+        let Some((_, port, balancer)) = found else { return Vec::new() };
+        let about = format!(": {}/{} ", self.topology.pool(port.pool).backend, port.member);
+        let mut notes = self.notes_of(self.topology.balancer(balancer).name.as_str());
+        notes.retain(|note| note.contains(&about));
+        notes
+    }
+
     /// Lists what was noted about a node, a balancer or a site.
     fn notes_of(&self, name: &str) -> Vec<String> {
         self.observed.notes.iter().filter(|note| is_about(note, name)).cloned().collect()

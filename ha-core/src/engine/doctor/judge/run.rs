@@ -71,9 +71,10 @@ pub(super) fn drill(seen: &Seen<'_>) -> Verdict {
         let fix = "drill the site that stands by: what a real change of sites takes is measured by it";
         vec![Finding::new(Check::DrillOld, Severity::Warning, Place::Cluster, message, fix)]
     };
-    Verdict::made(match &seen.observed.facts.drill {
-        None => found("no drill and no change of sites is recorded".into()),
-        Some(drill) => {
+    Verdict::made(match (&seen.observed.facts.drill, &seen.look.runs) {
+        (None, Err(why)) => vec![not_checked(Check::DrillOld, Place::Cluster, why.clone())],
+        (None, Ok(_)) => found("no drill and no change of sites is recorded".into()),
+        (Some(drill), _) => {
             let days = seen.look.at_unix_ms.saturating_sub(drill.at_unix_ms) / DAY_MS;
             if days > u64::from(limit) {
                 found(format!("the last drill was {days} days ago, at most {limit} are wanted"))

@@ -83,9 +83,14 @@ pub(super) fn release(seen: &Seen<'_>) -> Verdict {
 }
 
 pub(super) fn restart(seen: &Seen<'_>) -> Verdict {
-    let mut findings = Vec::new();
+    let (mut findings, mut everywhere) = (Vec::new(), true);
     for ((index, node), host) in seen.topology.nodes().zip(&seen.look.hosts) {
-        let Some(runs) = seen.state(index).release.filter(|_| seen.state(index).process.is_ready()) else { continue };
+        let state = seen.state(index);
+        let Some(runs) = state.release.filter(|_| state.process.is_ready()) else {
+            // Where no server answers none is behind what is installed.
+            everywhere &= !state.process.is_ready() && state.process != Process::Unknown;
+            continue;
+        };
         let (runs, check) = (seen.observed.facts.releases.name(runs), Check::RestartPending);
         match &host.installed {
             Ok(Installed::Release(installed)) if **installed == *runs => {}
@@ -102,5 +107,5 @@ pub(super) fn restart(seen: &Seen<'_>) -> Verdict {
             Err(why) => findings.push(not_checked(check, node_place(node), why.clone())),
         }
     }
-    Verdict::made(findings)
+    Verdict::Made { findings, everywhere }
 }

@@ -147,7 +147,11 @@ pub(super) fn clone(seen: &Seen<'_>) -> Verdict {
     if seen.observed.facts.clone.is_none() {
         let note = seen.observed.notes.iter().find(|note| note.starts_with("the clone of the database "));
         return match note {
-            Some(why) => Verdict::made(vec![not_checked(Check::CloneLeft, Place::Cluster, why.clone())]),
+            Some(why) => {
+                let finding =
+                    not_checked(Check::CloneLeft, Place::Cluster, "the clone of the database could not be read");
+                Verdict::made(vec![finding.with_evidence(why.clone())])
+            }
             None => Verdict::not_needed("no clone of the database is declared"),
         };
     }

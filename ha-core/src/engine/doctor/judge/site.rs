@@ -2,17 +2,35 @@ use std::time::Duration;
 
 use super::{Check, Finding, Place, Seen, Severity, Verdict, not_checked};
 use crate::state::Site;
-use crate::topology::{Role, SiteRole};
+use crate::topology::{Role, SiteRole, SiteSpec};
 
 /// A copy that stands by is fresh when it lacks no more.
 const FRESH: Duration = Duration::from_secs(60);
 
 pub(super) fn role(seen: &Seen<'_>) -> Verdict {
-    if seen.topology.sites().is_empty() {
+    let topology = seen.topology;
+    if topology.sites().is_empty() {
         return Verdict::not_needed("no sites are declared");
     }
-    let mut findings = Vec::new();
-    for (declared, state) in seen.topology.sites().iter().zip(&seen.observed.state.sites) {
+    let has_copy = |site: &SiteSpec| site.component(Role::Replica).is_some();
+    if topology.switch().is_none() && !topology.sites().iter().any(has_copy) {
+        return Verdict::not_needed("nothing is declared that tells what a site is: [switch], [site.replica]");
+    }
+    let (check, mut findings) = (Check::SiteRole, Vec::new());
+    let unread = |of: &str| {
+        let is_of = |note: &&String| note.starts_with(of) && note.contains(" cannot be read: ");
+        seen.observed.notes.iter().filter(is_of).cloned().collect::<Vec<_>>()
+    };
+    let led = unread("where consumers are led ");
+    if !led.is_empty() {
+        let finding = not_checked(check, Place::Cluster, "where consumers are led could not be read");
+        findings.push(finding.with_all_evidence(led));
+    }
+    let known = seen.observed.state.sites.iter().zip(&seen.observed.facts.sites);
+    for (declared, (state, facts)) in topology.sites().iter().zip(known) {
+        let (name, place) = (&declared.name, Place::Site { site: declared.name.to_string() });
+        let mut evidence = unread(&format!("the database of site {name} "));
+        evidence.extend(unread(&format!("the fence of site {name} ")));
         let at_rest = match declared.role {
             SiteRole::Serving => Site::Serving,
             SiteRole::Hot => Site::Hot,
@@ -20,6 +38,11 @@ pub(super) fn role(seen: &Seen<'_>) -> Verdict {
             SiteRole::Cold => Site::Cold,
         };
         if state.site == at_rest {
+            // What could not be read is taken for what it is at rest.
+            if !evidence.is_empty() || (has_copy(declared) && facts.replica.is_none()) {
+                let finding = not_checked(check, place, "what it is could not be read whole");
+                findings.push(finding.with_all_evidence(evidence));
+            }
             continue;
         }
         let message = format!("it is {}, and {at_rest} at rest", state.site);
@@ -30,15 +53,13 @@ pub(super) fn role(seen: &Seen<'_>) -> Verdict {
                 (Severity::Warning, "lead back, or declare the roles as they are now")
             }
         };
-        let place = Place::Site { site: declared.name.to_string() };
-        findings.push(Finding::new(Check::SiteRole, severity, place, message, fix));
+        findings.push(Finding::new(check, severity, place, message, fix).with_all_evidence(evidence));
     }
     Verdict::made(findings)
 }
 
 pub(super) fn replica(seen: &Seen<'_>) -> Verdict {
-    let stands_by =
-        |site: &crate::topology::SiteSpec| site.role != SiteRole::Serving && site.component(Role::Replica).is_some();
+    let stands_by = |site: &SiteSpec| site.role != SiteRole::Serving && site.component(Role::Replica).is_some();
     let (check, mut findings, mut any) = (Check::ReplicaBehind, Vec::new(), false);
     for (declared, facts) in seen.topology.sites().iter().zip(&seen.observed.facts.sites) {
         if !stands_by(declared) {

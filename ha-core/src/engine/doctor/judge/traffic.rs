@@ -1,6 +1,6 @@
 use super::{Check, Finding, Seen, Severity, Verdict, View, member_place};
 use crate::backend::Member;
-use crate::state::Traffic;
+use crate::state::{Process, Traffic};
 use crate::topology::NodeIx;
 
 pub(super) fn drained(seen: &Seen<'_>) -> Verdict {
@@ -30,8 +30,13 @@ pub(super) fn drained(seen: &Seen<'_>) -> Verdict {
 }
 
 pub(super) fn down(seen: &Seen<'_>) -> Verdict {
-    let mut findings = Vec::new();
-    for (node, _) in seen.members().filter(|(node, _)| seen.state(*node).process.is_ready()) {
+    let (mut findings, mut everywhere) = (Vec::new(), seen.traffic_is_read(seen.members().map(|(node, _)| node)));
+    for (node, _) in seen.members() {
+        let process = seen.state(node).process;
+        if !process.is_ready() {
+            everywhere &= process != Process::Unknown;
+            continue;
+        }
         for (member, traffic, place) in seen.places(node) {
             if traffic != Traffic::Down {
                 continue;
@@ -51,11 +56,11 @@ pub(super) fn down(seen: &Seen<'_>) -> Verdict {
                 ),
             };
             let evidence = read.map(|found| format!("health {:?}, weight {}", found.health, found.weight));
+            let noted = seen.notes_of_member(node, member);
             let finding = Finding::new(Check::BalancerDown, Severity::Danger, place, message, fix);
-            findings.push(finding.with_all_evidence(evidence));
+            findings.push(finding.with_all_evidence(evidence.into_iter().chain(noted)));
         }
     }
-    let everywhere = seen.traffic_is_read(seen.members().map(|(node, _)| node));
     Verdict::Made { findings, everywhere }
 }
 

@@ -1,6 +1,6 @@
 use super::{
-    Check, Finding, Place, Seen, Severity, Verdict, balancer_place, is_about, node_place, not_checked, place_of,
-    server, traffic,
+    Check, Finding, Seen, Severity, Verdict, balancer_place, node_place, not_checked, place_of, server, shared, site,
+    traffic,
 };
 use crate::engine::on::CUT_SHORT;
 use crate::state::{Process, Sync, Traffic, Work};
@@ -42,29 +42,30 @@ pub(super) fn unread(seen: &Seen<'_>) -> Verdict {
     Verdict::made(findings)
 }
 
-/// What was noted and is not told by another check.
+/// What was noted and is not told by another check, which has it as evidence.
 pub(super) fn observation(seen: &Seen<'_>) -> Verdict {
     let mut told: Vec<String> = Vec::new();
-    for verdict in [unread(seen), server::down(seen), server::standby(seen), traffic::down(seen)] {
+    let others = [
+        unread(seen),
+        server::down(seen),
+        server::standby(seen),
+        traffic::down(seen),
+        site::role(seen),
+        shared::clone(seen),
+    ];
+    for verdict in others {
         let Verdict::Made { findings, .. } = verdict else { continue };
-        told.extend(findings.into_iter().filter_map(|finding| match finding.place {
-            Place::Node { node } => Some(node),
-            Place::Balancer { balancer } | Place::Member { balancer, .. } => Some(balancer),
-            Place::Cluster | Place::Site { .. } | Place::Pool { .. } | Place::File { .. } | Place::Run { .. } => None,
-        }));
+        told.extend(findings.into_iter().flat_map(|finding| finding.evidence));
     }
-    let configs = seen.look.configs.iter().flat_map(|config| {
+    for config in &seen.look.configs {
         let name = &seen.topology.balancer(config.balancer).name;
-        let messages = match &config.found {
-            Ok(found) => found.iter().map(|one| one.message.clone()).collect(),
-            Err(why) => vec![why.clone()],
+        let messages: Vec<&String> = match &config.found {
+            Ok(found) => found.iter().map(|one| &one.message).collect(),
+            Err(why) => vec![why],
         };
-        messages.into_iter().map(move |message| format!("{name}: {message}"))
-    });
-    let configs: Vec<String> = configs.collect();
-    let is_new = |note: &&String| {
-        !configs.contains(note) && !note.contains(CUT_SHORT) && !told.iter().any(|name| is_about(note, name))
-    };
+        told.extend(messages.into_iter().map(|message| format!("{name}: {message}")));
+    }
+    let is_new = |note: &&String| !told.contains(note) && !note.contains(CUT_SHORT);
     let found = |note: &String| {
         let place = place_of(seen.topology, note);
         Finding::new(Check::Observation, Severity::Warning, place, note.as_str(), "look at it before the next change")
