@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use ha_core::journal::Journal;
 use ha_core::machine::FoldError;
-use ha_core::record::{End, Entry, OutcomeKind, RunId, Why};
-use ha_core::report::{ChainError, Resource, RunReport};
-use ha_testkit::world::{Controller, Death, Moment, Shape, World};
-use serde_json::{from_value, to_value};
+use ha_core::procedure::Procedure;
+use ha_core::record::{Ask, End, Entry, Operator, OutcomeKind, Record, RunId, Why};
+use ha_core::report::{ChainError, Event, Resource, RunReport, StepTiming};
+use ha_core::state::{SchemaChange, SchemaVerdict};
+use ha_testkit::world::{Controller, Death, Fault, Moment, Operation, Shape, World};
+use serde_json::{from_value, json, to_value};
 
 /// A whole patch: its cluster, its entries and its report.
 async fn patched(world: World) -> (World, Vec<Entry>, RunReport) {
@@ -24,20 +26,133 @@ fn from(world: &World, entries: &[Entry]) -> RunReport {
     RunReport::from_entries(world.topology(), &"patch".into(), entries).unwrap()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_report_made_of_the_journal_says_what_that_of_the_run_said_but_for_what_the_guard_saw() {
-    let (world, entries, told) = patched(Shape::active_passive().with_work().world().unwrap()).await;
-    let mut again = from(&world, &entries);
-    assert!(told.pools.iter().all(|pool| !pool.capacity.is_empty()) && told.lowest_margin.is_some(), "{told:?}");
+/// Holds a report that was made of the journal against that of the run, but for what the guard saw.
+fn assert_same(mut again: RunReport, told: &RunReport) {
     assert!(again.pools.is_empty() && again.lowest_margin.is_none());
     (again.pools, again.lowest_margin) = (told.pools.clone(), told.lowest_margin);
     for (of_journal, of_run) in again.steps.iter_mut().zip(&told.steps) {
         // An outcome is recorded up to 250 ms after the end of its step.
-        let later = of_journal.took_ms - of_run.took_ms;
-        assert!(later <= 250, "{of_journal:?} {of_run:?}");
+        let later = of_journal.took_ms.checked_sub(of_run.took_ms);
+        assert!(later.is_some_and(|later| later <= 250), "{of_journal:?} {of_run:?}");
         of_journal.took_ms = of_run.took_ms;
     }
-    assert_eq!(again, told);
+    assert_eq!(again, *told);
+}
+
+/// Begins a run whose controller dies, and waits until another one may take it over.
+async fn dies(world: &World, request: &dyn Procedure, death: Death) -> Vec<Entry> {
+    let engine = world.engine_of(&Controller::dying(death));
+    let planned = engine.plan(request).await.unwrap();
+    assert!(engine.run("patch".into(), planned).await.unwrap().wait().await.is_err());
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    world.store().read(&"patch".into()).await.unwrap()
+}
+
+/// Goes on with a run to its end, and returns its entries, too.
+async fn resumed(world: &World) -> (Vec<Entry>, RunReport) {
+    let report = world.engine().resume("patch".into()).await.unwrap().wait().await.unwrap();
+    (world.store().read(&"patch".into()).await.unwrap(), report)
+}
+
+/// A cluster whose next release cannot share its database with the one in use.
+fn with_window() -> World {
+    let world = Shape::active_passive().with_clone().world().unwrap();
+    let why = "V5__drop.sql line 3: HA005 drops a column";
+    world.set_schema_change(SchemaChange::new(SchemaVerdict::NeedsWindow, "scripts").with_reason(why));
+    world
+}
+
+/// From the freeze of the source to the opening of its clone, as the steps have it.
+fn frozen_ms(report: &RunReport) -> u64 {
+    let step = |action: &str| report.steps.iter().find(|step| step.action == action).unwrap();
+    step("open clone").start_ms - step("freeze").start_ms
+}
+
+fn used_ms(report: &RunReport) -> u64 {
+    let [window] = &report.windows[..] else { panic!("{report}") };
+    window.used_ms
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_made_of_the_journal_says_what_that_of_the_run_said_but_for_what_the_guard_saw() {
+    let (world, entries, told) = patched(Shape::active_passive().with_work().world().unwrap()).await;
+    assert!(told.pools.iter().all(|pool| !pool.capacity.is_empty()) && told.lowest_margin.is_some(), "{told:?}");
+    assert_same(from(&world, &entries), &told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_was_looked_for_began_when_its_intent_was_recorded() {
+    let world = World::active_passive();
+    world.plan_fault(Operation::Run, "esb2", Fault::LostAfter);
+    let (world, entries, told) = patched(world).await;
+    let steps = told.steps.iter().filter(|step| step.action == "apply" && step.target == "esb2");
+    let [unknown, looked] = steps.collect::<Vec<_>>()[..] else { panic!("{told}") };
+    assert_eq!((unknown.outcome, looked.outcome), (OutcomeKind::Unknown, OutcomeKind::Done), "{told}");
+    assert_eq!(looked.start_ms, unknown.start_ms, "{told}");
+    assert!(looked.took_ms >= unknown.took_ms && looked.start_ms + looked.took_ms <= told.took_ms, "{told}");
+    assert_same(from(&world, &entries), &told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_another_controller_had_begun_took_from_its_intent_on() {
+    let world = World::active_passive();
+    let death = Death::In { moment: Moment::BeforeOutcome, action: "stop", target: "esb2" };
+    dies(&world, &world.patch_to("2.0"), death).await;
+    let (entries, told) = resumed(&world).await;
+    let stop = |step: &&StepTiming| step.action == "stop" && step.target == "esb2";
+    let stopped = told.steps.iter().find(stop).unwrap();
+    assert!(stopped.took_ms > 30_000 && stopped.start_ms + stopped.took_ms < told.took_ms, "{stopped:?}");
+    assert_same(from(&world, &entries), &told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_serves_after_another_controller_is_told_once_it_was_seen() {
+    let world = Shape::active_active(4, 500).world().unwrap();
+    let death = Death::In { moment: Moment::AfterOutcome, action: "take out", target: "esb1" };
+    dies(&world, &world.patch_to("2.0"), death).await;
+    world.crash("esb3");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let (_, told) = resumed(&world).await;
+    assert_eq!(told.pools[0].capacity[0].serving, Some(1_000), "{:?}", told.pools);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_is_open_counts_up_to_the_last_record_and_goes_on_with_the_next_controller() {
+    let world = with_window();
+    let request = world.upgrade_to("2.0").with_window(Duration::from_secs(600));
+    let death = Death::In { moment: Moment::AfterOutcome, action: "copy", target: "database" };
+    let entries = dies(&world, &request, death).await;
+    let begun = from(&world, &entries);
+    let freeze = begun.steps.iter().find(|step| step.action == "freeze").unwrap();
+    assert_eq!(used_ms(&begun), begun.took_ms - freeze.start_ms, "{begun}");
+    assert!(used_ms(&begun) > 0, "{begun}");
+    let (entries, told) = resumed(&world).await;
+    assert_eq!(told.end, End::AllNew, "{told}");
+    assert!(used_ms(&told) >= frozen_ms(&told) && frozen_ms(&told) > 31_000, "{told}");
+    assert_eq!(from(&world, &entries).windows, told.windows);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_does_not_end_where_the_run_ends_for_a_person() {
+    let world = with_window();
+    let engine = world.engine();
+    let planned = engine.plan(&world.upgrade_to("2.0").with_window(Duration::from_secs(600))).await.unwrap();
+    let mut handle = engine.run("patch".into(), planned).await.unwrap();
+    let anna = || Operator::new("anna", "ticket 4711");
+    while let Some(event) = handle.next_event().await {
+        if matches!(&event, Event::StepStarted { action, .. } if action == "copy") {
+            handle.ask(anna(), Ask::Abort).await.unwrap();
+            break;
+        }
+    }
+    let held = handle.wait().await.unwrap();
+    assert_eq!(held.end, End::NeedsOperator(Why::Stopped), "{held}");
+    let used = used_ms(&held);
+    assert!(used > 0, "{held}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let told = engine.retry("patch".into(), anna()).await.unwrap().wait().await.unwrap();
+    assert_eq!(told.end, End::AllNew, "{told}");
+    assert!(used_ms(&told) >= frozen_ms(&told) && used_ms(&told) >= used + 60_000, "{told}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,6 +175,7 @@ async fn capacity_over_time_begins_and_ends_at_what_serves_at_rest_and_never_fal
     assert_eq!((serving.first(), pool.capacity[0].at_ms), (serving.last(), 0), "{:?}", pool.capacity);
     let lowest = i64::try_from(*serving.iter().min().unwrap()).unwrap() - i64::try_from(required).unwrap();
     assert_eq!(lowest, pool.lowest);
+    assert!(lowest >= 0, "{:?}", pool.capacity);
     assert!(pool.capacity.windows(2).all(|pair| pair[0].at_ms <= pair[1].at_ms && pair[0] != pair[1]));
 }
 
@@ -112,6 +228,16 @@ async fn a_journal_that_was_changed_is_told_by_its_first_entry_that_differs() {
     let mut other = report.clone();
     other.run = RunId::new("another");
     assert_eq!(other.verify(&entries), Err(ChainError::Differs { sequence: 0 }));
+    other.records.clear();
+    assert_eq!(other.verify(&entries), Err(ChainError::NoRecords), "that all of nothing is so says nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_were_written_as_json_have_the_hashes_of_before() {
+    let (_, entries, report) = patched(Shape::active_passive().with_work().world().unwrap()).await;
+    let read: Vec<Entry> = serde_json::from_str(&serde_json::to_string(&entries).unwrap()).unwrap();
+    assert_eq!(report.verify(&read), Ok(()));
+    assert_eq!(report.library, env!("CARGO_PKG_VERSION"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,4 +257,23 @@ async fn entries_that_make_no_run_make_no_report() {
     let other = Shape::active_active(3, 500).topology().unwrap();
     let refused = RunReport::from_entries(&other, &"patch".into(), &entries).map(|_| ());
     assert_eq!(refused, Err(FoldError::OtherTopology));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_or_a_plan_that_speaks_of_a_site_that_the_cluster_does_not_have_is_refused() {
+    let (world, entries, _) = patched(World::active_passive()).await;
+    let refused = |entries: &[Entry]| RunReport::from_entries(world.topology(), &"patch".into(), entries).map(|_| ());
+    let order = from_value(json!({ "site": { "fence": { "site": 0 } } })).unwrap();
+    for place in 1..entries.len() {
+        let mut damaged = entries.clone();
+        if let Record::Intent { order: known, .. } | Record::Outcome { order: known, .. } = &mut damaged[place].record {
+            *known = order;
+            assert_eq!(refused(&damaged), Err(FoldError::DoesNotFit { sequence: place as u64 }));
+        }
+    }
+    let mut damaged = to_value(&entries).unwrap();
+    let action = "/0/record/opened/plan/stages/0/steps/0/action";
+    *damaged.pointer_mut(action).unwrap() = json!({ "site": { "fence": { "site": 0 } } });
+    let damaged: Vec<Entry> = from_value(damaged).unwrap();
+    assert_eq!(refused(&damaged), Err(FoldError::DoesNotFit { sequence: 0 }));
 }

@@ -34,7 +34,10 @@ fn traffic(report: &RunReport) -> Traffic {
 
 /// Names that would be markup, in each place of a report that others fill in.
 fn with_hostile_names(mut report: RunReport) -> RunReport {
-    let hostile = || "\"'><script>alert(1)</script><img src=x onerror=alert(1)> `]]| \u{202e}\n# x @all".to_string();
+    let hostile = || {
+        let text = "\"'><script>alert(1)</script><img src=x onerror=alert(1)> `]]| \u{202e}\u{2067}\n# x @all";
+        format!("{text} https://evil.example WWW.evil.example")
+    };
     report.run = RunId::new(hostile());
     (report.cluster, report.procedure, report.goal) = (hostile(), hostile(), hostile());
     (report.end_message, report.plan) = (hostile(), hostile());
@@ -60,10 +63,10 @@ fn elements(page: &str) -> Vec<&str> {
     tags.filter(|name| !name.is_empty()).collect()
 }
 
-const KNOWN: [&str; 40] = [
+const KNOWN: [&str; 42] = [
     "!DOCTYPE", "a", "body", "code", "dd", "details", "div", "dl", "dt", "g", "h1", "h2", "h3", "head", "header",
     "html", "li", "line", "main", "meta", "nav", "ol", "p", "path", "rect", "section", "small", "span", "style",
-    "summary", "svg", "table", "tbody", "td", "text", "th", "thead", "title", "tr", "ul",
+    "summary", "svg", "symbol", "table", "tbody", "td", "text", "th", "thead", "title", "tr", "ul", "use",
 ];
 
 #[tokio::test(start_paused = true)]
@@ -80,12 +83,48 @@ async fn the_markdown_of_a_run_is_what_its_golden_file_says() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_known_is_said_to_be_not_known() {
     let mut report = patched().await;
-    (report.pools, report.lowest_margin, report.proof) = (Vec::new(), None, None);
+    (report.pools, report.lowest_margin) = (Vec::new(), None);
     let (text, page) = (report.to_markdown(None), report.to_html(None));
     assert!(text.contains("| Failed requests | not known"), "{text}");
     assert!(text.contains("| Capacity to spare, lowest | not known"), "{text}");
     assert!(page.contains("Requests, errors and latency are not known"), "{page}");
+    assert!(page.contains("requests are not known. Its capacity over time is not known"), "{page}");
     assert!(!page.contains("failed during the run"), "{page}");
+    report.proof = None;
+    let (text, page) = (report.to_markdown(None), report.to_html(None));
+    assert!(text.contains("| Proof | not in this report |"), "{text}");
+    assert!(page.contains("<p>Not in this report."), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn drains_that_were_not_seen_to_their_end_are_not_taken_for_none() {
+    let mut report = patched().await;
+    let mut drains: Vec<_> = report.steps.iter_mut().filter(|step| step.cut_requests().is_some()).collect();
+    assert_eq!(drains.len(), 3);
+    for drain in &mut drains[..2] {
+        (drain.outcome, drain.evidence) = (OutcomeKind::Unknown, Evidence::failed("no answer"));
+    }
+    let (text, page) = (report.to_markdown(None), report.to_html(None));
+    assert!(text.contains("| Cut in drains | 0 in 1 drain; of 2 more not known |"), "{text}");
+    assert!(page.contains("Begun and not seen to its end: 2."), "{page}");
+    for step in &mut report.steps {
+        step.evidence = Evidence::failed("no answer");
+    }
+    let page = report.to_html(None);
+    assert!(page.contains("No drain was seen to its end.") && page.contains("not seen to its end: 3."), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn buckets_that_are_shown_together_say_what_their_median_is() {
+    let report = patched().await;
+    let of = |every_ms, buckets| {
+        let bucket = TrafficBucket::new(5, 0).with_latency(Some(800), Some(52_000));
+        let pool = PoolTraffic::new(report.pools[0].pool.clone(), vec![bucket; buckets]);
+        Traffic::new("the access log", report.began_unix_ms, every_ms, vec![pool])
+    };
+    let note = "5 buckets of the traffic are one bar and one row";
+    assert!(report.to_html(Some(&of(10, 1_200))).contains(note));
+    assert!(!report.to_html(Some(&of(250, 48))).contains("buckets of the traffic"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,6 +162,8 @@ async fn names_cannot_add_markup() {
     assert!(found.iter().all(|name| KNOWN.contains(name)), "{found:?}");
     assert!(page.contains("&#60;script&#62;"), "it is shown as text");
     assert!(!text.contains('<') && !text.contains("@all") && !text.contains("\n# x"), "{text}");
+    assert!(!text.contains("://") && !text.to_lowercase().contains("www."), "{text}");
+    assert!(!text.contains('\u{202e}') && !text.contains('\u{2067}'), "{text}");
     for line in text.lines().filter(|line| line.starts_with('|')) {
         assert_eq!(line.replace("\\|", "").matches('|').count(), 3, "{line}");
     }
@@ -150,6 +191,9 @@ async fn a_rollback_is_marked_in_the_timeline_with_its_reason() {
     let turn = report.records.iter().find(|record| record.is_turn()).unwrap();
     assert!(page.contains("<ol class=\"turns\">") && page.contains(&turn.message.replace('\'', "&#39;")), "{turn:?}");
     assert!(page.contains("back done") && page.contains("not-done"), "{report}");
+    let failed = report.steps.iter().filter(|step| step.outcome != OutcomeKind::Done && step.target == "esb1").count();
+    assert!(failed > 0 && page.contains(&format!(" steps, {failed} not done or unknown\"")), "{page}");
+    assert!(report.to_markdown(None).contains("\nTurns:\n\n- "), "{}", report.to_markdown(None));
     assert!(!page.contains("width=\"0.00%\" height=\"18\""), "a step that failed at once is seen, too");
 }
 
@@ -176,9 +220,14 @@ async fn a_run_of_a_thousand_steps_makes_a_page_that_folds_what_is_long() {
     report.took_ms = 101_000;
     let records = report.records.clone();
     report.records = (0..2_000).map(|number| records[number % records.len()].clone()).collect();
+    for record in report.records.iter_mut().step_by(4) {
+        record.kind = "turned".into();
+    }
     let began = Instant::now();
     let page = report.to_html(Some(&traffic(&report)));
     println!("a page of 1,000 steps: {} bytes in {:?}", page.len(), began.elapsed());
     assert_eq!(page.matches("<rect class=\"bar ").count(), 1_000);
     assert!(page.contains("60 more nodes") && page.contains("<details><summary>1,000 steps as a table"));
+    assert_eq!(page.matches("class=\"turn\"").count(), report.records.iter().filter(|record| record.is_turn()).count());
+    assert!(page.len() < 2_500_000, "{}", page.len());
 }

@@ -2,17 +2,23 @@
 //! that are kept up bring 70 to 90 crates for them.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// How long the driver may take to begin, and to take a connection.
+const BEGINS: Duration = Duration::from_secs(30);
+
 /// Chromium without a window, and with a profile of its own, which are gone with this value.
 pub(crate) struct Browser {
-    driver: Child,
+    _driver: Driver,
     port: u16,
     session: String,
     _profile: TempDir,
@@ -22,19 +28,24 @@ impl Browser {
     /// Starts it.
     pub(crate) fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let mut driver =
-            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
-                panic!("chromedriver cannot be started ({error}): apt-get install chromium chromium-driver")
-            });
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok());
+        let mut driver = Command::new("chromedriver");
+        driver.arg("--port=0").stdout(Stdio::piped()).process_group(0);
+        let mut driver = Driver(driver.spawn().unwrap_or_else(|error| {
+            panic!("chromedriver cannot be started ({error}): apt-get install chromium chromium-driver")
+        }));
+        let lines = BufReader::new(driver.0.stdout.take().unwrap()).lines();
+        let (tell, told) = mpsc::channel();
         // It is read to its end, so that it never waits for a reader.
-        std::thread::spawn(move || lines.map_while(Result::ok).count());
-        let port = port.expect("chromedriver names its port");
-        let mut browser = Self { driver, port, session: String::new(), _profile: profile };
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let port = line.split_once("started successfully on port ");
+                if let Some(Ok(port)) = port.map(|(_, port)| port.trim_end_matches('.').parse()) {
+                    let _ = tell.send(port);
+                }
+            }
+        });
+        let port = told.recv_timeout(BEGINS).expect("chromedriver names its port");
+        let mut browser = Self { _driver: driver, port, session: String::new(), _profile: profile };
         let data = format!("--user-data-dir={}", browser._profile.path().display());
         let mut arguments = vec![data];
         arguments.extend(
@@ -123,7 +134,8 @@ impl Browser {
 
     fn ask(&self, method: &str, place: &str, body: &Value) -> Value {
         let body = if method == "POST" { body.to_string() } else { String::new() };
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let driver = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let mut stream = TcpStream::connect_timeout(&driver, BEGINS).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let head = format!(
             "{method} {place} HTTP/1.1\r\nhost: localhost:{}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
@@ -158,7 +170,15 @@ impl Drop for Browser {
         if !self.session.is_empty() && !std::thread::panicking() {
             self.ask("DELETE", &self.session, &Value::Null);
         }
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
+    }
+}
+
+/// The driver and all that it has started: they are a process group of their own, which ends with this value.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
     }
 }

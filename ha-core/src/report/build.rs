@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::AskedFor;
-use super::chain::{Chain, ChainedRecord};
+use super::chain::Chain;
 use super::run::{Capacity, LoanSpan, PoolMargin, Replan, Resource, RunReport, StepTiming, WindowUse};
 use crate::action::{CloneAction, Order, SiteAction};
 use crate::machine::{FoldError, Folded, fold_with};
@@ -20,17 +20,29 @@ const MOST_CHANGES: usize = 4_096;
 pub(crate) struct ReportBuilder {
     report: RunReport,
     chain: Chain,
-    /// When each order was begun, and whether to compensate.
-    began: BTreeMap<Order, (u64, bool)>,
+    /// The orders that were begun and that nobody knows the end of.
+    began: BTreeMap<Order, Begun>,
+    /// The place of each open loan in the report.
+    open_loans: BTreeMap<String, usize>,
     /// The windows that are open, each with the time at which it began.
     open_windows: Vec<(Degraded, u64)>,
     /// When the last entry was written, in milliseconds since 1970.
     last_unix_ms: u64,
 }
 
+/// An order that was begun.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    unix_ms: u64,
+    compensating: bool,
+    /// Whether it has an outcome already, that nobody knows: a look tells another one.
+    is_unknown: bool,
+}
+
 impl ReportBuilder {
     pub(crate) fn new(run: &RunId, plan: &Plan, proof: Option<Proof>, reached_otherwise: &[String]) -> Self {
         let mut report = RunReport {
+            library: env!("CARGO_PKG_VERSION").into(),
             run: run.clone(),
             cluster: plan.cluster.to_string(),
             procedure: plan.procedure.clone(),
@@ -57,7 +69,8 @@ impl ReportBuilder {
         };
         declare_windows(&mut report, plan);
         let chain = Chain::begin(run, &plan.facts);
-        Self { report, chain, began: BTreeMap::new(), open_windows: Vec::new(), last_unix_ms: 0 }
+        let (began, open_loans, open_windows) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { report, chain, began, open_loans, open_windows, last_unix_ms: 0 }
     }
 
     /// Takes in what earlier controllers have recorded, with the proofs of the plans as far as they are known. Returns the state in
@@ -80,9 +93,7 @@ impl ReportBuilder {
                     self.report.proof = proof_of(plan);
                 }
                 Record::Outcome { order, result, evidence } => {
-                    let began = self.began.get(order).map_or(entry.unix_ms, |(began, _)| *began);
-                    let took = Duration::from_millis(entry.unix_ms.saturating_sub(began));
-                    self.ended(topology, *order, *result, evidence, took);
+                    self.ended(topology, *order, *result, evidence, self.since_begun(*order));
                 }
                 Record::Replanned { plan } => self.replanned(plan, proof_of(plan)),
                 Record::TakenOver { .. }
@@ -111,7 +122,8 @@ impl ReportBuilder {
             // A plan that leaves a window in which no site serves begins in it.
             Record::Opened { .. } => self.begin_window(Degraded::NoSite, unix_ms),
             Record::Intent { order, at } => {
-                self.began.insert(*order, (unix_ms, at.mode != Mode::Forward));
+                let compensating = at.mode != Mode::Forward;
+                self.began.insert(*order, Begun { unix_ms, compensating, is_unknown: false });
                 if let Order::Clone(CloneAction(CloneStep::Freeze)) = order {
                     self.begin_window(Degraded::WritesRefused, unix_ms);
                 } else if let Order::Site(SiteAction::Hold { .. }) = order {
@@ -124,7 +136,7 @@ impl ReportBuilder {
                 result: OutcomeKind::Done,
                 ..
             }
-            | Record::Closed { .. } => self.end_windows(unix_ms),
+            | Record::Closed { end: End::AllNew | End::AllOld, .. } => self.end_windows(unix_ms),
             Record::Requested { request, refused, .. } => {
                 self.report.requests.push(AskedFor::new(request, refused.as_deref()));
             }
@@ -134,7 +146,9 @@ impl ReportBuilder {
             | Record::Turned { .. }
             | Record::Outcome { .. }
             | Record::DomainLost { .. }
-            | Record::Replanned { .. } => {}
+            | Record::Replanned { .. }
+            // A run that ends for a person leaves open what is open: it may go on.
+            | Record::Closed { end: End::NeedsOperator(_), .. } => {}
         }
     }
 
@@ -152,12 +166,18 @@ impl ReportBuilder {
     fn end_windows(&mut self, unix_ms: u64) {
         for (what, since) in self.open_windows.drain(..) {
             if let Some(window) = self.report.windows.iter_mut().find(|window| window.what == what) {
-                window.used_ms = window.used_ms.saturating_add(unix_ms.saturating_sub(since));
+                window.used_ms = window.used_ms.max(unix_ms.saturating_sub(since));
             }
         }
     }
 
-    /// Notes that an order has ended, so long after its intent was recorded.
+    /// Returns how long before the last record the intent of an order was recorded, by whichever controller.
+    pub(crate) fn since_begun(&self, order: Order) -> Duration {
+        let began = self.began.get(&order).map_or(self.last_unix_ms, |begun| begun.unix_ms);
+        Duration::from_millis(self.last_unix_ms.saturating_sub(began))
+    }
+
+    /// Notes that an order has ended, so long after its intent was recorded; or that a look has told what became of it.
     pub(crate) fn ended(
         &mut self,
         topology: &Topology,
@@ -166,16 +186,20 @@ impl ReportBuilder {
         evidence: &Evidence,
         took: Duration,
     ) {
-        let (began, compensating) = self.began.remove(&order).unwrap_or((self.last_unix_ms, false));
+        let begun = self.began.remove(&order);
+        let begun = begun.unwrap_or(Begun { unix_ms: self.last_unix_ms, compensating: false, is_unknown: false });
+        if outcome == OutcomeKind::Unknown {
+            self.began.insert(order, Begun { is_unknown: true, ..begun });
+        }
         self.report.steps.push(StepTiming {
             target: order.target_name(topology),
             resource: Resource::from(order.target()),
             action: order.name().into(),
-            compensating,
+            compensating: begun.compensating,
             outcome,
             evidence: evidence.clone(),
             message: evidence.to_string(),
-            start_ms: self.since_start(began),
+            start_ms: self.since_start(begun.unix_ms),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
     }
@@ -194,14 +218,17 @@ impl ReportBuilder {
     /// Notes which loans are open now.
     pub(crate) fn lent(&mut self, open: &[String]) {
         let now = self.since_start(self.last_unix_ms);
-        for loan in self.report.loans.iter_mut().filter(|loan| loan.repaid_ms.is_none()) {
-            if !open.contains(&loan.what) {
-                loan.repaid_ms = Some(now);
+        let still: BTreeSet<&String> = open.iter().collect();
+        self.open_loans.retain(|what, place| {
+            let is_open = still.contains(what);
+            if !is_open {
+                self.report.loans[*place].repaid_ms = Some(now);
             }
-        }
+            is_open
+        });
         for what in open {
-            let mut known = self.report.loans.iter();
-            if !known.any(|loan| loan.repaid_ms.is_none() && loan.what == *what) {
+            if !self.open_loans.contains_key(what) {
+                self.open_loans.insert(what.clone(), self.report.loans.len());
                 self.report.loans.push(LoanSpan { what: what.clone(), opened_ms: now, repaid_ms: None });
             }
         }
@@ -237,9 +264,14 @@ impl ReportBuilder {
         lowest
     }
 
-    /// Lists the orders that have begun and have no outcome, each with when it was begun, in milliseconds since 1970.
-    pub(crate) fn in_flight(&self) -> Vec<(Order, u64)> {
-        self.began.iter().map(|(order, (began, _))| (*order, *began)).collect()
+    /// Tells whether what serves was seen.
+    pub(crate) fn has_seen(&self) -> bool {
+        !self.report.pools.is_empty()
+    }
+
+    /// Lists the orders that have begun and have no outcome.
+    pub(crate) fn in_flight(&self) -> Vec<Order> {
+        self.began.iter().filter(|(_, begun)| !begun.is_unknown).map(|(order, _)| *order).collect()
     }
 
     /// Ends the report of a run that has ended, or of one that has not: `end` is `None` then.
@@ -254,6 +286,7 @@ impl ReportBuilder {
         self.report.end = end.unwrap_or(End::NeedsOperator(Why::OutcomeUnknown));
         self.report.end_message = message;
         self.lent(&open);
+        self.end_windows(self.last_unix_ms);
         self.report.open = open;
         self.report.took_ms = self.since_start(self.last_unix_ms);
         self.report
@@ -272,8 +305,13 @@ fn note(looks: &mut Vec<Capacity>, look: Capacity) {
     }
     if looks.len() >= MOST_CHANGES {
         let lower = |pair: &[Capacity]| {
-            let margin = |look: &Capacity| look.serving.map(|serving| margin_of(serving, look.required));
-            let lowest = pair.iter().copied().min_by_key(margin);
+            // A shortage comes before what could not be read, and that before what was enough.
+            let worse = |look: &Capacity| match look.serving.map(|serving| margin_of(serving, look.required)) {
+                Some(short @ ..0) => (0, short),
+                None => (1, 0),
+                Some(enough) => (2, enough),
+            };
+            let lowest = pair.iter().copied().min_by_key(worse);
             lowest.zip(pair.first()).map(|(lowest, first)| Capacity { at_ms: first.at_ms, ..lowest })
         };
         *looks = looks.chunks(2).filter_map(lower).collect();
@@ -299,9 +337,22 @@ fn declare_windows(report: &mut RunReport, plan: &Plan) {
     }
 }
 
-impl ChainedRecord {
-    /// Tells whether it is a turn of the run that a reader looks for: not a step, and neither its beginning nor its end.
-    pub fn is_turn(&self) -> bool {
-        !matches!(self.kind.as_str(), "opened" | "intent" | "outcome" | "closed")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_changes_that_become_one_a_shortage_is_left_and_then_what_could_not_be_read() {
+        let joined = |one: [Option<u64>; 2]| {
+            let serving = one.into_iter().cycle().take(MOST_CHANGES);
+            let mut looks: Vec<Capacity> =
+                (0..).zip(serving).map(|(at_ms, serving)| Capacity { at_ms, serving, required: 100 }).collect();
+            note(&mut looks, Capacity { at_ms: 5_000, serving: Some(1), required: 0 });
+            assert_eq!(looks.len(), MOST_CHANGES / 2 + 1);
+            (looks[1].at_ms, looks[1].serving)
+        };
+        assert_eq!(joined([None, Some(50)]), (2, Some(50)));
+        assert_eq!(joined([None, Some(150)]), (2, None));
+        assert_eq!(joined([Some(150), Some(120)]), (2, Some(120)));
     }
 }

@@ -29,13 +29,22 @@ pub struct ChainedRecord {
     pub hash: Digest,
 }
 
+impl ChainedRecord {
+    /// Tells whether it is a turn of the run that a reader looks for: not a step, and neither its beginning nor its end.
+    pub fn is_turn(&self) -> bool {
+        !matches!(self.kind.as_str(), "opened" | "intent" | "outcome" | "closed")
+    }
+}
+
 /// The first record of a report that a journal does not have as it was.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// The journal has another entry there, or another one before it that this report does not show.
+    /// The journal has another entry there, or another one before it that this report does not show; or another version of the
+    /// library made the report, and wrote entries otherwise.
     #[error(
-        "entry {sequence} is not what it was when the report was made, all before it are: the journal was changed, or the report is of another run"
+        "entry {sequence} is not what it was when the report was made, all before it are: the journal was changed, the report is \
+         of another run, or another version of the library made it"
     )]
     Differs {
         /// The first that differs.
@@ -47,6 +56,9 @@ pub enum ChainError {
         /// The first that is missing.
         sequence: u64,
     },
+    /// The report has no records to hold a journal against.
+    #[error("the report has no records: nothing can be held against it, make another one of the journal")]
+    NoRecords,
 }
 
 impl RunReport {
@@ -59,10 +71,11 @@ impl RunReport {
     /// Holds the entries of a journal against the hashes of this report. Entries after the report's last one are no difference: a run
     /// may have been resumed since.
     ///
-    /// The hashes are over entries as this version of the library reads them: verify with the version that made the report.
+    /// The hashes are over entries as this version of the library reads them: verify with the version that made the report, which
+    /// is its [`library`](Self::library).
     ///
     /// # Errors
-    /// The first record that is not what it was.
+    /// The first record that is not what it was, or that the report has none.
     ///
     /// # Examples
     ///
@@ -80,6 +93,9 @@ impl RunReport {
     /// }
     /// ```
     pub fn verify(&self, entries: &[Entry]) -> Result<(), ChainError> {
+        if self.records.is_empty() {
+            return Err(ChainError::NoRecords);
+        }
         let mut last = Digest::of(self.run.as_str().as_bytes());
         let mut entries = entries.iter();
         for known in &self.records {

@@ -7,10 +7,12 @@ use crate::record::{End, OutcomeKind};
 
 /// How many of the slowest steps are listed.
 const SLOWEST: usize = 3;
+/// How many turns are listed.
+const MOST_TURNS: usize = 20;
 
 impl RunReport {
     /// Renders the report as short Markdown, for a ticket: what was done, how it ended, what is left to do, what requests met, the
-    /// proof, what failed, the slowest steps, and the hash that binds the journal. Names and messages cannot add markup.
+    /// proof, its turns, what failed, the slowest steps, and the hash that binds the journal. Names and messages cannot add markup.
     ///
     /// # Examples
     ///
@@ -47,6 +49,7 @@ impl RunReport {
                 code(hash.as_str())
             );
         }
+        self.list_turns(&mut text);
         let failed: Vec<_> = self.steps.iter().filter(|step| step.outcome != OutcomeKind::Done).collect();
         if !failed.is_empty() {
             let _ = writeln!(text, "\nNot done:\n");
@@ -65,6 +68,20 @@ impl RunReport {
             let _ = writeln!(text, "\nSlowest steps: {}.", slowest.join(", "));
         }
         text
+    }
+
+    /// Lists where the run left the plain order of its plan, what was lost and what people asked.
+    fn list_turns(&self, text: &mut String) {
+        let turns: Vec<_> = self.records.iter().filter(|record| record.is_turn()).collect();
+        if !turns.is_empty() {
+            let _ = writeln!(text, "\nTurns:\n");
+        }
+        for turn in turns.iter().take(MOST_TURNS) {
+            let _ = writeln!(text, "- {}, {}", at(turn.at_ms), escaped(&turn.message));
+        }
+        if let more @ 1.. = turns.len().saturating_sub(MOST_TURNS) {
+            let _ = writeln!(text, "- and {} more", grouped(more as u64));
+        }
     }
 
     /// Lists what a person has to do or decide, the first thing first; empty where nothing is.
@@ -116,29 +133,39 @@ impl RunReport {
 
     fn drains_for_people(&self) -> String {
         let drains: Vec<u64> = self.steps.iter().filter_map(StepTiming::cut_requests).collect();
-        format!("{} in {}", grouped(drains.iter().sum()), counted(drains.len(), "drain", "drains"))
+        let unseen = match self.unseen_drains() {
+            0 => String::new(),
+            unseen => format!("; of {} not known", counted(unseen, "more", "more")),
+        };
+        format!("{} in {}{unseen}", grouped(drains.iter().sum()), counted(drains.len(), "drain", "drains"))
     }
 
     fn proof_for_people(&self) -> String {
-        let Some(proof) = &self.proof else { return "none: this version of the law does not hold the plan".into() };
+        let Some(proof) = &self.proof else { return "not in this report".into() };
         let (states, faults) = (counted(proof.states, "state", "states"), counted(proof.faults, "fault", "faults"));
-        format!("the law holds in all {states} that the plan can reach, {faults} injected")
+        format!("the law holds in all {states} that were explored, {faults} injected")
     }
 }
 
 pub(super) const NO_CAPACITY: &str = "not known: what the guard saw is not in the journal";
 
-/// Writes text so that it is no markup: no markup character, no new line, no HTML.
+/// Writes text so that it is no markup: no markup character, no new line, no HTML, no link, nothing that turns the order of letters.
 fn escaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for (at, letter) in text.char_indices() {
+        let (before, rest) = text.split_at(at);
         match letter {
+            // Addresses become links by themselves.
+            ':' if rest.starts_with("://") => plain.push_str("&#58;"),
+            '.' if before.as_bytes().last_chunk::<3>().is_some_and(|last| last.eq_ignore_ascii_case(b"www")) => {
+                plain.push_str("&#46;");
+            }
             '&' => plain.push_str("&amp;"),
             '<' => plain.push_str("&lt;"),
             '>' => plain.push_str("&gt;"),
             '@' => plain.push_str("&#64;"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' => plain.extend(['\\', letter]),
-            _ if letter.is_control() => plain.push(' '),
+            _ if is_unseen(letter) => plain.push(' '),
             _ => plain.push(letter),
         }
     }
@@ -148,6 +175,11 @@ fn escaped(text: &str) -> String {
 /// Writes text as code, which is read as it stands.
 fn code(text: &str) -> String {
     let plain: String =
-        text.chars().map(|letter| if letter.is_control() || "`|<>@".contains(letter) { '?' } else { letter }).collect();
+        text.chars().map(|letter| if is_unseen(letter) || "`|<>@".contains(letter) { '?' } else { letter }).collect();
     format!("`{plain}`")
+}
+
+/// Tells whether a letter is none that is seen: it controls something, or turns the order of those around it.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::RunReport;
 use super::build::ReportBuilder;
 use crate::law::Law;
@@ -32,14 +30,13 @@ impl RunReport {
     /// }
     /// ```
     pub fn from_entries(topology: &Topology, run: &RunId, entries: &[Entry]) -> Result<Self, FoldError> {
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Err(FoldError::NoSuchRun) };
+        let first = entries.first().ok_or(FoldError::NoSuchRun)?;
         let Record::Opened { plan } = &first.record else { return Err(FoldError::NotOpened) };
         let mut report = ReportBuilder::new(run, plan, None, &plan.reach.differences(topology));
         let folded = report.take_in(topology, entries, |plan| prove(topology, plan).ok())?;
-        for (order, began) in report.in_flight() {
+        for order in report.in_flight() {
             let evidence = Evidence::failed("begun; the journal has no outcome of it");
-            let took = Duration::from_millis(last.unix_ms.saturating_sub(began));
-            report.ended(topology, order, OutcomeKind::Unknown, &evidence, took);
+            report.ended(topology, order, OutcomeKind::Unknown, &evidence, report.since_begun(order));
         }
         let (plan, cluster) = (&folded.plan, &folded.state.cluster);
         let open = Law::new(topology, &plan.facts).open_loans(cluster);

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::{AskedFor, ChainedRecord};
+use crate::action::{Action, TrafficAction};
 use crate::plan::{Degraded, DegradedWindow};
 use crate::record::{End, Evidence, OutcomeKind, RunId};
 use crate::safety::Proof;
@@ -32,6 +34,9 @@ use crate::state::Target;
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RunReport {
+    /// The version of the library that made it; empty in one that does not say it.
+    #[serde(default)]
+    pub library: String,
     /// The run.
     pub run: RunId,
     /// The cluster.
@@ -43,8 +48,8 @@ pub struct RunReport {
     /// The digest of the plan that it began with.
     pub plan: String,
     /// The proof of the plan, found again where the run was resumed (where a step was tried again or left out, of the rest of the
-    /// plan from how the cluster was); `None` where the plan is of an earlier version of the law,
-    /// which this one does not hold.
+    /// plan from how the cluster was); `None` where it was not found again: another plan was carried on already, or the plan is of an
+    /// earlier version of the law, which this one does not hold.
     pub proof: Option<Proof>,
     /// The plans with which the run went on after losses, in their order.
     pub replanned: Vec<Replan>,
@@ -67,7 +72,7 @@ pub struct RunReport {
     pub lowest_margin: Option<i64>,
     /// The same for each pool, and its capacity over time.
     pub pools: Vec<PoolMargin>,
-    /// How long each window lasted in which the database refused writes, no site served or consumers waited, of those that the plan
+    /// How long each window lasted, at the longest, in which the database refused writes, no site served or consumers waited, of those that the plan
     /// declared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<WindowUse>,
@@ -98,7 +103,7 @@ pub struct Replan {
     pub plan: String,
     /// Whether it led back to all old; else it finished the change.
     pub back: bool,
-    /// Its proof; `None` where an earlier controller found it.
+    /// Its proof; `None` where an earlier controller found it, and it was not found again.
     pub proof: Option<Proof>,
 }
 
@@ -112,7 +117,7 @@ pub struct PoolMargin {
     /// The lowest serving capacity seen above what was required.
     pub lowest: i64,
     /// Its capacity over time: one entry for each change that a look of the guard has seen. Of a run with more than 4,096 changes,
-    /// of two neighbours the one with the lower margin.
+    /// of two neighbours the one with the lower margin; a shortage before what could not be read.
     pub capacity: Vec<Capacity>,
 }
 
@@ -143,16 +148,17 @@ pub struct LoanSpan {
     pub repaid_ms: Option<u64>,
 }
 
-/// A window that a plan declared, and how much of it was used.
+/// A window that a plan declared, and how much of it was used at the longest.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct WindowUse {
     /// What was not promised meanwhile.
     pub what: Degraded,
-    /// The declared bound, in milliseconds.
+    /// The declared bound of each time, in milliseconds.
     pub at_most_ms: u64,
-    /// How long it lasted, in milliseconds; over several controllers by their machines' clocks.
+    /// How long the longest one lasted, in milliseconds: to the last record where it is still open. Over several controllers by
+    /// their machines' clocks.
     pub used_ms: u64,
 }
 
@@ -235,8 +241,8 @@ pub struct StepTiming {
     pub message: String,
     /// When its intent was recorded.
     pub start_ms: u64,
-    /// Milliseconds from its intent to its outcome. Of steps that are known from the journal, to the record of its outcome, which may
-    /// be up to 250 ms later.
+    /// Milliseconds from its intent to its outcome; of an outcome that a look told, to the end of that look. Of steps that are known
+    /// from the journal or that another controller had begun, to the record of the outcome, which may be up to 250 ms later.
     pub took_ms: u64,
 }
 
@@ -244,6 +250,19 @@ impl StepTiming {
     /// Returns how many requests were cut by a step that took a node out of traffic; `None` of every other step.
     pub fn cut_requests(&self) -> Option<u64> {
         if let Evidence::OutOfTraffic { cut_requests, .. } = self.evidence { Some(cut_requests) } else { None }
+    }
+}
+
+impl RunReport {
+    /// Counts the drains that were begun and not seen to their end: nobody knows what they cut.
+    pub(super) fn unseen_drains(&self) -> usize {
+        let take_out = Action::from(TrafficAction::TakeOut).to_string();
+        let drains = || self.steps.iter().filter(|step| step.action == take_out);
+        // A look may have told later how one ended.
+        let place = |step: &StepTiming| (step.target.clone(), step.start_ms);
+        let seen: BTreeSet<_> = drains().filter(|step| step.cut_requests().is_some()).map(place).collect();
+        let unseen: BTreeSet<_> = drains().map(place).filter(|place| !seen.contains(place)).collect();
+        unseen.len()
     }
 }
 

@@ -69,6 +69,7 @@ struct Page<'a> {
     pools: Vec<Pool>,
     steps: Vec<Step<'a>>,
     drains: Vec<Drain<'a>>,
+    unseen_drains: usize,
 }
 
 /// How the run ended, in a word and a colour.
@@ -128,6 +129,7 @@ impl<'a> Page<'a> {
             pools: pools(report, traffic, scale),
             steps: report.steps.iter().map(step).collect(),
             drains: report.steps.iter().filter_map(drain).collect(),
+            unseen_drains: report.unseen_drains(),
         }
     }
 

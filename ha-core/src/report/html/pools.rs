@@ -13,6 +13,8 @@ pub(super) struct Pool {
     pub(super) requests: String,
     pub(super) charts: Vec<Chart>,
     pub(super) traffic_rows: Vec<TrafficRow>,
+    /// How many buckets of the traffic are one row.
+    pub(super) together: usize,
     pub(super) capacity_rows: Vec<CapacityRow>,
     pub(super) capacity_known: bool,
 }
@@ -101,7 +103,8 @@ pub(super) fn pools(report: &RunReport, traffic: Option<&Traffic>, scale: Scale)
 fn pool(name: &str, report: &RunReport, traffic: Option<&Traffic>, scale: Scale) -> Pool {
     let seen = report.pools.iter().find(|pool| pool.pool == name);
     let counted = traffic.and_then(|traffic| Some((traffic, traffic.pools.iter().find(|pool| pool.pool == name)?)));
-    let spans = counted.map_or_else(Vec::new, |(traffic, pool)| spans(report, traffic, pool, scale));
+    let (spans, together) =
+        counted.map_or_else(|| (Vec::new(), 1), |(traffic, pool)| spans(report, traffic, pool, scale));
     let mut charts = Vec::new();
     if !spans.is_empty() {
         charts.extend([requests(&spans, scale), failures(&spans, scale), latencies(&spans, scale)]);
@@ -120,13 +123,14 @@ fn pool(name: &str, report: &RunReport, traffic: Option<&Traffic>, scale: Scale)
         requests,
         charts,
         traffic_rows: spans.iter().map(traffic_row).collect(),
+        together,
         capacity_rows: capacity.iter().map(capacity_row).collect(),
         capacity_known: !capacity.is_empty(),
     }
 }
 
-/// Puts the buckets that are shown together, so that a chart has not more than it has room for.
-fn spans(report: &RunReport, traffic: &Traffic, pool: &PoolTraffic, scale: Scale) -> Vec<Span> {
+/// Puts the buckets that are shown together, so that a chart has not more than it has room for; and says how many in one.
+fn spans(report: &RunReport, traffic: &Traffic, pool: &PoolTraffic, scale: Scale) -> (Vec<Span>, usize) {
     let every = i128::from(traffic.every());
     let shown = (0..).zip(&pool.buckets).map(|(number, bucket)| (traffic.begin_of(report, number), bucket));
     let shown: Vec<_> = shown.filter(|(from, _)| scale.shows(*from, from + every)).collect();
@@ -142,7 +146,7 @@ fn spans(report: &RunReport, traffic: &Traffic, pool: &PoolTraffic, scale: Scale
             p99: some.iter().filter_map(|(_, bucket)| bucket.p99_us).max(),
         })
     });
-    spans.collect()
+    (spans.collect(), together)
 }
 
 fn requests(spans: &[Span], scale: Scale) -> Chart {

@@ -60,7 +60,7 @@ pub(super) fn lanes(report: &RunReport, scale: Scale) -> (Vec<Lane>, Vec<Lane>) 
     }
     for lane in &mut lanes {
         lane.height = lane.ends.len() * ROW_PX;
-        let bad = lane.bars.iter().filter(|bar| !bar.class.ends_with("done")).count();
+        let bad = lane.bars.iter().filter(|bar| !bar.class.ends_with(" done")).count();
         let steps = counted(lane.bars.len(), "step", "steps");
         let outcome = if bad == 0 { "all done".into() } else { format!("{bad} not done or unknown") };
         lane.alt = format!("{}: {steps}, {outcome}", lane.name);
