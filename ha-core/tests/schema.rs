@@ -62,6 +62,11 @@ fn the_schema_of_a_change_has_the_keys_that_are_read() {
     let schema = schema_by::<ChangeRequest>(SchemaSettings::draft2020_12().for_deserialize());
     let procedures = schema.get("oneOf").and_then(Value::as_array).unwrap();
     assert_eq!(procedures.len(), 12);
+    let definitions = schema.get("$defs").and_then(Value::as_object).unwrap();
+    for (name, definition) in definitions.iter().filter(|(_, definition)| definition["type"] == "object") {
+        assert_eq!(definition["additionalProperties"], false, "{name}");
+    }
+    assert_eq!(definitions["Generation"]["properties"]["sequence"]["minimum"], 1);
     for described in procedures {
         let name = described["properties"]["procedure"]["const"].as_str().unwrap();
         let errors = |text: &str| ChangeRequest::from_toml_str(&format!("procedure = \"{name}\"\n{text}")).unwrap_err();
@@ -76,6 +81,10 @@ fn the_schema_of_a_change_has_the_keys_that_are_read() {
             described["required"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
         required.retain(|key| *key != "procedure");
         required.sort_unstable();
+        for key in required.iter().filter(|key| described["properties"][**key]["type"] == "array") {
+            let is_empty = errors(&format!("{key} = []")).diagnostics().iter().any(|found| found.message == "is empty");
+            assert!(is_empty && described["properties"][*key]["minItems"] == 1, "{name}: {key}");
+        }
         let (empty, mut missing) = (errors(""), Vec::new());
         missing.extend(empty.diagnostics().iter().map(|found| found.key.as_str()));
         missing.sort_unstable();

@@ -63,11 +63,11 @@ pub(crate) enum Command {
     },
     /// Looks for what would make a change or a loss go wrong: capacity, drift, residue, settings; changes nothing
     Doctor {
-        /// Looks again and again, and tells what is new and what is gone
+        /// Looks again and again, one line a look, and tells what is new and what is gone
         #[arg(long)]
         watch: bool,
         /// How long to wait between two looks, as 30s, 15m or 1h
-        #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration, requires = "watch")]
         every: Duration,
     },
     /// Plans a change and proves the plan; changes nothing
@@ -90,7 +90,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         start: Start,
     },
-    /// Tells who acts on the cluster and how its runs are; reads the journal only
+    /// Tells who acts on the cluster and how its 20 newest runs are; reads the journal only
     Status {
         /// Only this run
         run: Option<String>,
@@ -165,11 +165,14 @@ pub(crate) enum Command {
         /// Writes the report as one self-contained page
         #[arg(long, value_name = "FILE", conflicts_with = "json")]
         html: Option<PathBuf>,
+        /// Replaces a file that is there
+        #[arg(long, requires = "html")]
+        force: bool,
         /// Prints a short text for a ticket
         #[arg(long, conflicts_with_all = ["json", "html"])]
         markdown: bool,
     },
-    /// Lists what the journal has of a run, or its runs
+    /// Lists what the journal has of a run, or its 20 newest runs
     Journal {
         /// The run; without it the runs are listed
         run: Option<String>,
@@ -230,7 +233,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Confirm {
-    /// Does not ask; needed where there is no terminal to ask on
+    /// Does not ask; needed with --json, and where there is no terminal to ask on
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

@@ -10,7 +10,6 @@ use ha_core::topology::Diagnostic;
 
 use crate::exit::Exit;
 use crate::json::{Error, ErrorBody, FileDiagnostic};
-use crate::lines::{plain, wrap};
 
 /// Why a command did not do what it was asked for: what, where, and what to do next.
 #[derive(Debug)]
@@ -74,7 +73,7 @@ impl Failure {
     pub(crate) fn of_run(error: RunError) -> Self {
         let what = error.to_string();
         let (exit, next) = match &error {
-            RunError::Plan { source, seen } => return Self::of_plan(source, seen),
+            RunError::Plan { source, seen } => return Self::of_plan(source, seen, false),
             RunError::Lease(error) => return Self::of_lease(error),
             RunError::Journal(error) => return Self::of_journal(error),
             RunError::Unrecorded { run, .. } => {
@@ -84,24 +83,26 @@ impl Failure {
             RunError::StalePlan(_) => (Exit::NotReady, "plan again".into()),
             RunError::Unread { .. } => (Exit::Unreachable, "make that answer, then ask again".into()),
             RunError::OtherTopology | RunError::OtherPlan => (Exit::NotReady, "plan again".into()),
+            // One of this cluster that is open is told before, as unfinished.
             RunError::Exists { run } => {
-                (Exit::NeedsOperator, format!("`hactl status {run}`; then resume it, or give --run another name"))
+                (Exit::Usage, format!("give --run another name; `hactl report {run}` tells what that one did"))
             }
             RunError::Unfinished { run } => {
                 let next = format!("`hactl status {run}`; then `hactl resume {run}` or `hactl rollback {run}`");
                 (Exit::NeedsOperator, next)
             }
             RunError::Refused { run, .. } => (Exit::NotTaken, format!("`hactl status {run}` tells how it is")),
-            RunError::Ended { run, .. } => (Exit::NotFound, format!("`hactl report {run}` tells what it did")),
+            RunError::Ended { run, .. } => (Exit::NotTaken, format!("`hactl report {run}` tells what it did")),
             RunError::Died(_) => (Exit::Internal, "`hactl status`, then resume the run".into()),
             _ => (Exit::Internal, "`hactl status`".into()),
         };
         Self::new(exit, what, next)
     }
 
-    fn of_plan(source: &PlanError, seen: &[String]) -> Self {
+    /// Why there is no plan; `unseen` where part of the cluster could not be seen.
+    pub(crate) fn of_plan(source: &PlanError, seen: &[String], unseen: bool) -> Self {
         let (exit, next) = match source {
-            PlanError::AtRest(_) | PlanError::NotReady { .. } | PlanError::Missing(_) if !seen.is_empty() => {
+            PlanError::AtRest(_) | PlanError::NotReady { .. } | PlanError::Missing(_) if unseen => {
                 (Exit::Unreachable, "make what is listed answer, `hactl show`, then ask again")
             }
             PlanError::AtRest(_) | PlanError::NotReady { .. } => (Exit::NotReady, "`hactl show`; then ask again"),
@@ -143,11 +144,6 @@ impl Failure {
         &self.what
     }
 
-    /// Says it on the standard error.
-    pub(crate) fn text(&self, width: Option<usize>) -> String {
-        wrap(&plain(&format!("{self}\n")), width)
-    }
-
     /// The same as data.
     pub(crate) fn to_json(&self) -> Error {
         Error {
@@ -164,7 +160,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hactl: {}", self.what)?;
+        f.write_str(&self.what)?;
         for found in &self.diagnostics {
             write!(f, "\n  {found}")?;
         }

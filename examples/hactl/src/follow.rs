@@ -12,7 +12,7 @@ use crate::clock::{took, utc};
 use crate::failure::Failure;
 use crate::json::RunLine;
 use crate::lines::plain;
-use crate::out::{Out, Tone};
+use crate::out::{Out, Tone, say};
 
 /// Shows the events of a run.
 pub(crate) struct Shown<'o> {
@@ -20,6 +20,8 @@ pub(crate) struct Shown<'o> {
     bar: Option<ProgressBar>,
     /// What has begun and was not seen to end: target and action.
     under_way: BTreeSet<(String, String)>,
+    /// Events were lost: what is under way may be more, or less.
+    missed: bool,
 }
 
 impl<'o> Shown<'o> {
@@ -27,7 +29,7 @@ impl<'o> Shown<'o> {
     pub(crate) fn new(out: &'o Out, orders: usize) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let wanted = !out.json && !dumb && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
-        Self { out, bar: wanted.then(|| bar(orders)), under_way: BTreeSet::new() }
+        Self { out, bar: wanted.then(|| bar(orders)), under_way: BTreeSet::new(), missed: false }
     }
 
     /// Shows one event.
@@ -45,13 +47,14 @@ impl<'o> Shown<'o> {
                     bar.inc(1);
                 }
             }
+            Event::Missed { .. } => self.missed = true,
             _ => {}
         }
         if self.out.json {
             return self.out.json_line(&RunLine::Event(event.clone()));
         }
         if let Some(bar) = &self.bar {
-            bar.set_message(self.doing());
+            bar.set_message(plain(&self.under_way().join(", ")));
         }
         match self.line(event) {
             Some(line) => self.print(&line),
@@ -69,15 +72,23 @@ impl<'o> Shown<'o> {
 
     /// Says something beside the results: on the standard error.
     pub(crate) fn say(&self, text: &str) {
-        let write = || eprintln!("hactl: {}", self.out.wrapped(text));
         match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         }
     }
 
-    /// Lists what has begun and was not seen to end.
-    pub(crate) fn unknown(&self) -> Vec<String> {
+    /// Says what has begun and was not seen to end.
+    pub(crate) fn unknown(&self) -> String {
+        let known = match &*self.under_way() {
+            [] => "nothing had begun that has not ended".into(),
+            some => some.join(", "),
+        };
+        let missed = if self.missed { "; events were missed here, so that this may be incomplete" } else { "" };
+        format!("{known}{missed}")
+    }
+
+    fn under_way(&self) -> Vec<String> {
         self.under_way.iter().map(|(target, action)| format!("{action} {target}")).collect()
     }
 
@@ -86,10 +97,6 @@ impl<'o> Shown<'o> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-
-    fn doing(&self) -> String {
-        self.unknown().join(", ")
     }
 
     fn line(&self, event: &Event) -> Option<String> {
@@ -106,9 +113,9 @@ impl<'o> Shown<'o> {
                     OutcomeKind::NotDone => self.out.toned(Tone::Bad, "FAILED"),
                     OutcomeKind::Unknown => self.out.toned(Tone::Bad, "UNKNOWN"),
                 };
-                format!("{:>9}  {target}: {action}: {outcome}: {}", took(*took_ms), plain(message))
+                format!("{:>9}  {target}: {action}: {outcome}: {message}", took(*took_ms))
             }
-            Event::Turned { message } => format!("           {}", plain(message)),
+            Event::Turned { message } => format!("           {message}"),
             Event::DomainLost { domain } => {
                 format!("           {}: failure domain {domain}", self.out.toned(Tone::Bad, "LOST"))
             }
@@ -117,19 +124,19 @@ impl<'o> Shown<'o> {
                 format!("           planned anew, and proven, {what}:\n{}", text.trim_end())
             }
             Event::Interrupted { reason, .. } => {
-                format!("           {}: {}", self.out.toned(Tone::Bad, "INTERRUPTED"), plain(reason))
+                format!("           {}: {reason}", self.out.toned(Tone::Bad, "INTERRUPTED"))
             }
             Event::Requested { by, reason, what, refused, .. } => {
                 let answer = refused.as_ref().map_or("taken".into(), |why| format!("refused: {why}"));
-                plain(&format!("           {what} asked by {by} ({reason}): {answer}"))
+                format!("           {what} asked by {by} ({reason}): {answer}")
             }
             Event::ApprovalAsked { point, step, differs, until_unix_ms, then, .. } => {
                 let differs: String = differs.iter().map(|one| format!("\n             changed: {one}")).collect();
                 let waits = self.out.toned(Tone::Strong, "waits for an approval");
                 let until = utc(*until_unix_ms);
-                format!("           {waits} ({point}) of step {step}, until {until}, then {then}{}", plain(&differs))
+                format!("           {waits} ({point}) of step {step}, until {until}, then {then}{differs}")
             }
-            Event::Continued { message } => format!("           goes on: {}", plain(message)),
+            Event::Continued { message } => format!("           goes on: {message}"),
             Event::Missed { events } => format!("           {events} events were not shown; the report has them"),
             // The report says how it ended.
             Event::StepStarted { .. } | Event::Observed { .. } | Event::Closed { .. } => return None,
@@ -166,7 +173,7 @@ mod tests {
         let started =
             |action: &str| Event::StepStarted { target: "esb1".into(), action: action.into(), compensating: false };
         shown.event(&started("stop")).unwrap();
-        assert_eq!(shown.unknown(), ["stop esb1"]);
+        assert_eq!(shown.unknown(), "stop esb1");
         let ended = Event::StepEnded {
             target: "esb1".into(),
             action: "stop".into(),
@@ -176,6 +183,8 @@ mod tests {
             took_ms: 1,
         };
         shown.event(&ended).unwrap();
-        assert!(shown.unknown().is_empty());
+        assert_eq!(shown.unknown(), "nothing had begun that has not ended");
+        shown.event(&Event::Missed { events: 3 }).unwrap();
+        assert!(shown.unknown().contains("events were missed"), "{}", shown.unknown());
     }
 }

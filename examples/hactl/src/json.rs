@@ -10,7 +10,8 @@ use ha_core::safety::Proof;
 use ha_core::topology::Diagnostic;
 use serde::Serialize;
 
-/// What every command prints that did not do what it was asked for: on the standard output, as its last value.
+/// What a command prints that did not do what it was asked for, where its own value does not say so: on the standard output, as its
+/// last value.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Error {
@@ -56,6 +57,14 @@ impl fmt::Display for FileDiagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file, self.found)
     }
+}
+
+/// What `plan`, `prove`, `run` and `drill` print where all is so already.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct NothingToDo {
+    /// What is so already, for people.
+    pub nothing_to_do: String,
 }
 
 /// `hactl init`.
@@ -263,7 +272,7 @@ pub struct Status {
     pub cluster: String,
     /// Who acts on it; `null` where nobody does.
     pub lease: Option<Holder>,
-    /// Its runs, oldest first; of a run that was asked for, that one.
+    /// Its 20 newest runs, oldest first; of a run that was asked for, that one.
     pub runs: Vec<RunSummary>,
     /// Of a run that was asked for: where it is, what it waits for, what people asked of it, what is open.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,11 +1,12 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lines::wrap;
+use crate::lines::{plain, wrap};
 
 /// Where results go: the standard output, as text or as JSON.
 #[derive(Debug)]
@@ -27,19 +28,19 @@ pub(crate) enum Tone {
 
 impl Out {
     pub(crate) fn new(json: bool) -> Self {
-        let terminal = io::stdout().is_terminal();
+        let stdout = io::stdout();
         let wants_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let can_colour = std::env::var_os("TERM").is_none_or(|value| value != "dumb");
-        let colour = terminal && wants_colour && can_colour;
-        Self { json, width: width(terminal), colour, closed: Cell::new(false) }
+        let colour = stdout.is_terminal() && wants_colour && can_colour;
+        Self { json, width: width(&stdout), colour, closed: Cell::new(false) }
     }
 
-    /// Writes text, wrapped at the width of the terminal.
+    /// Writes text, wrapped at the width of the terminal, without what would drive it but for the colours of [`toned`](Self::toned).
     ///
     /// # Errors
     /// Where it cannot be written; not where nobody reads it any more.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
-        self.write(&wrap(text, self.width))
+        self.write(&wrap(&self.clean(text), self.width))
     }
 
     /// Writes a line of text.
@@ -64,26 +65,33 @@ impl Out {
         self.write(&(text + "\n"))
     }
 
-    /// Wraps a text for the terminal.
-    pub(crate) fn wrapped(&self, text: &str) -> String {
-        wrap(text, self.width)
-    }
-
     pub(crate) fn toned(&self, tone: Tone, text: &str) -> String {
         if !self.colour {
             return text.to_string();
         }
-        let code = match tone {
-            Tone::Good => 32,
-            Tone::Bad => 31,
-            Tone::Strong => 1,
+        let [good, bad, strong, end] = SEQUENCES;
+        let begin = match tone {
+            Tone::Good => good,
+            Tone::Bad => bad,
+            Tone::Strong => strong,
         };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        format!("{begin}{text}{end}")
     }
 
     /// Tells whether nobody reads any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    fn clean(&self, text: &str) -> String {
+        let mut parts = text.split('\u{1b}');
+        let mut clean = plain(parts.next().unwrap_or_default());
+        for part in parts {
+            let colour = SEQUENCES.into_iter().find(|colour| self.colour && part.starts_with(&colour[1..]));
+            clean.push(if colour.is_some() { '\u{1b}' } else { '?' });
+            clean.push_str(&plain(part));
+        }
+        clean
     }
 
     fn write(&self, text: &str) -> Result<(), Failure> {
@@ -106,16 +114,38 @@ impl Out {
     }
 }
 
+/// What begins each tone, and what ends it.
+const SEQUENCES: [&str; 4] = ["\u{1b}[32m", "\u{1b}[31m", "\u{1b}[1m", "\u{1b}[0m"];
+
+/// Says something on the standard error. Where it cannot be written, there is nobody else to tell.
+pub(crate) fn say(text: &str) {
+    let text = wrap(&plain(&format!("hactl: {text}\n")), width(&io::stderr()));
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Returns the width that text is wrapped at: `COLUMNS`, else the terminal's.
-fn width(terminal: bool) -> Option<usize> {
+fn width(to: &(impl AsFd + IsTerminal)) -> Option<usize> {
     let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns >= 20);
     asked.or_else(|| {
-        let (terminal_size::Width(columns), _) = terminal.then(terminal_size::terminal_size)??;
+        let (terminal_size::Width(columns), _) = to.is_terminal().then(|| terminal_size::terminal_size_of(to))??;
         Some(usize::from(columns).max(20))
     })
 }
 
 /// Returns the width for the help.
 pub(crate) fn help_width() -> usize {
-    width(io::stdout().is_terminal()).unwrap_or(100).min(120)
+    width(&io::stdout()).unwrap_or(100).min(120)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_colours_of_this_tool_reach_the_terminal() {
+        let out = |colour| Out { colour, ..Out::new(false) };
+        let text = format!("{}\r\u{1b}[2J\u{9b}1m\n", out(true).toned(Tone::Bad, "a\u{1b}"));
+        assert_eq!(out(true).clean(&text), "\u{1b}[31ma?\u{1b}[0m??[2J?1m\n");
+        assert_eq!(out(false).clean(&text), "?[31ma??[0m??[2J?1m\n");
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ha_backends::sqlite::SqliteStore;
 use ha_core::engine::RunError;
-use ha_core::journal::{Journal, LeaseError, LeaseHolder, ObserveLease, cluster_of};
+use ha_core::journal::{Journal, JournalError, LeaseError, LeaseHolder, ObserveLease, cluster_of};
 use ha_core::record::{Entry, RunId};
 
 use crate::exit::Exit;
@@ -47,22 +47,31 @@ pub(crate) async fn check_free(store: &SqliteStore, cluster: &str) -> Result<(),
     Ok(())
 }
 
-/// Reads the run of this name, or the newest one. A run that is not there is told with those that are.
-pub(crate) async fn entries(store: &SqliteStore, run: Option<&str>) -> Result<(RunId, Vec<Entry>), Failure> {
-    let runs = store.runs().await.map_err(|error| Failure::of_journal(&error))?;
-    let found = match run {
-        Some(name) => runs.iter().find(|known| known.as_str() == name),
-        None => runs.last(),
+/// Reads the run of this name, or the newest one of the cluster. A run that is not there is told with those that are.
+pub(crate) async fn entries(
+    store: &SqliteStore,
+    cluster: &str,
+    run: Option<&str>,
+) -> Result<(RunId, Vec<Entry>), Failure> {
+    let failed = |error: JournalError| Failure::of_journal(&error);
+    let runs = store.runs().await.map_err(failed)?;
+    for found in runs.iter().rev().filter(|known| run.is_none_or(|name| known.as_str() == name)) {
+        let entries = store.read(found).await.map_err(failed)?;
+        if run.is_some() || is_of(cluster, &entries) {
+            return Ok((found.clone(), entries));
+        }
+    }
+    let newest: Vec<&str> = runs.iter().rev().take(5).map(RunId::as_str).collect();
+    let next = match newest[..] {
+        [] => "begin one with `hactl run`, or name another journal with --journal FILE".into(),
+        _ => format!("name one of the runs, the newest are: {}", newest.join(", ")),
     };
-    let Some(found) = found else {
-        let newest: Vec<&str> = runs.iter().rev().take(5).map(RunId::as_str).collect();
-        let next = match newest[..] {
-            [] => "begin one with `hactl run`, or name another journal with --journal FILE".into(),
-            _ => format!("name one of the runs, the newest are: {}", newest.join(", ")),
-        };
-        let what = run.map_or("the journal has no run".into(), |name| format!("the journal has no run {name}"));
-        return Err(Failure::new(Exit::NotFound, what, next));
-    };
-    let entries = store.read(found).await.map_err(|error| Failure::of_journal(&error))?;
-    Ok((found.clone(), entries))
+    let none = || format!("the journal has no run of cluster {cluster}");
+    let what = run.map_or_else(none, |name| format!("the journal has no run {name}"));
+    Err(Failure::new(Exit::NotFound, what, next))
+}
+
+/// Tells whether these are the entries of a run of this cluster. One that names none may be of any.
+pub(crate) fn is_of(cluster: &str, entries: &[Entry]) -> bool {
+    entries.first().and_then(cluster_of).is_none_or(|of| of == cluster)
 }

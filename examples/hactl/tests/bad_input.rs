@@ -98,6 +98,8 @@ fn each_command_says_what_is_wrong_where_and_what_to_do_next() {
         (&["abort", "r1"], 4, &["there is no journal"]),
         (&["pause", "r1", "--for", "soon"], 2, &["give a time as 30s"]),
         (&["resume", "r1", "--skip"], 2, &["--reason"]),
+        (&["doctor", "--every", "1s"], 2, &["--watch"]),
+        (&["report", "--force"], 2, &["--html"]),
         (&["journal", &text_db], 11, &["text.db", "check the file"]),
         (&["run", "--yes", &text_db], 11, &["text.db"]),
         (&["run", "--yes", "--journal=/dev/full"], 11, &["/dev/full"]),

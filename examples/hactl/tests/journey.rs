@@ -4,11 +4,14 @@
 
 mod lab;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use lab::{Cluster, ask, hactl, on_a_terminal, told};
-use serde_json::json;
+use serde_json::{Value, json};
 
 ha_lab::roles!();
 
@@ -36,6 +39,13 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
     assert!(text.out.lines().all(|line| line.chars().count() <= 40), "{}", text.out);
     assert!(text.out.contains("spare spare1"), "{}", text.out);
 
+    // Of a schema that cannot be read only a note tells.
+    let declared = std::fs::read_to_string(dir.join("cluster.toml")).unwrap();
+    let database = "[database]\nbackend = \"migrate\"\nurl = \"jdbc:sqlite:/nowhere/a.db\"\nscripts = \"/nowhere\"\n";
+    std::fs::write(dir.join("database.toml"), declared + database).unwrap();
+    let unseen = ask(dir, &["show", "-c", "database.toml"]);
+    assert_eq!(unseen.code, Some(10), "{unseen:?}");
+
     // All nodes of the lab are on one machine, which is told as a danger, and is none of the others.
     let looked = ask(dir, &["doctor", "--json"]);
     assert_eq!(looked.code, Some(14), "{looked:?}");
@@ -45,6 +55,15 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
     assert_eq!(dangers, ["one-machine"], "{found:#}");
     let looked = ask(dir, &["doctor"]);
     assert!(looked.code == Some(14) && looked.out.contains("[one-machine]"), "{looked:?}");
+
+    // Each look has its line: whoever does not read them any more is noticed by that.
+    let mut command = hactl(dir);
+    let mut watching = command.args(["doctor", "--watch", "--every", "1s"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = Lines::of(watching.stdout.take().unwrap());
+    lines.until("[one-machine]");
+    lines.until("0 of them new, 0 gone");
+    drop(lines);
+    assert_eq!(watching.wait().unwrap().code(), Some(14));
 
     // Planning and proving make no journal, and change nothing.
     let planned = ask(dir, &["plan", change]);
@@ -69,6 +88,9 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
 
     let unasked = ask(dir, &["run", change]);
     assert_eq!(unasked.code, Some(13), "{unasked:?}");
+    // With --json the plan is not shown: not even on a terminal is it asked about.
+    let (code, sent) = on_a_terminal(hactl(dir).args(["run", change, "--json"]), "y\n");
+    assert!(code == Some(13) && !sent.contains("[y/N]"), "{sent}");
     assert_eq!(cluster.releases(), ["4.2.0", "4.2.0"]);
 
     let ran = ask(dir, &["run", change, "--yes", "--run", "r1"]);
@@ -77,6 +99,12 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
     assert_eq!(cluster.releases(), ["4.2.1", "4.2.1"]);
     let again = ask(dir, &["run", change, "--yes"]);
     assert!(again.code == Some(0) && again.out.contains("nothing to do"), "{again:?}");
+    let again = ask(dir, &["plan", change, "--json"]);
+    assert!(again.json()["nothing_to_do"].as_str().is_some_and(|why| why.contains("4.2.1")), "{again:?}");
+    let other = cluster.patch("4.2.2");
+    let taken = ask(dir, &["run", other.to_str().unwrap(), "--yes", "--run", "r1"]);
+    assert!(taken.code == Some(2) && taken.err.contains("another name"), "{taken:?}");
+    assert_eq!(cluster.releases(), ["4.2.1", "4.2.1"]);
 
     let status = ask(dir, &["status", "--json"]);
     assert_eq!(status.code, Some(0), "{status:?}");
@@ -88,6 +116,12 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
     assert_eq!(ask(dir, &["report", "--json"]).json()["end"], "all-new");
     let page = ask(dir, &["report", "r1", "--html", "r1.html"]);
     assert!(page.code == Some(0) && page.out.contains("r1.html"), "{page:?}");
+    assert!(std::fs::read_to_string(dir.join("r1.html")).unwrap().contains("<h1"));
+    std::fs::write(dir.join("r1.html"), "mine").unwrap();
+    let there = ask(dir, &["report", "r1", "--html", "r1.html"]);
+    assert!(there.code == Some(12) && there.err.contains("--force"), "{there:?}");
+    assert_eq!(std::fs::read_to_string(dir.join("r1.html")).unwrap(), "mine");
+    assert_eq!(ask(dir, &["report", "r1", "--html", "r1.html", "--force"]).code, Some(0));
     assert!(std::fs::read_to_string(dir.join("r1.html")).unwrap().contains("<h1"));
     let unwritable = ask(dir, &["report", "r1", "--html", "no/such/folder/r1.html"]);
     assert_eq!(unwritable.code, Some(12), "{unwritable:?}");
@@ -101,32 +135,64 @@ async fn an_operator_goes_from_the_cluster_file_to_the_report_of_a_change() {
 }
 
 /// Starts a run, and waits until its first step has ended.
-fn begun(cluster: &Cluster, release: &str, run: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+fn begun(cluster: &Cluster, release: &str, run: &str) -> (Child, Lines) {
     begun_until(cluster, release, &["--run", run], "\"step-ended\"")
 }
 
 /// Starts a run, and waits until it has told of `sign`.
-fn begun_until(
-    cluster: &Cluster,
-    release: &str,
-    options: &[&str],
-    sign: &str,
-) -> (Child, BufReader<std::process::ChildStdout>) {
+fn begun_until(cluster: &Cluster, release: &str, options: &[&str], sign: &str) -> (Child, Lines) {
     let change = cluster.patch(release);
     let mut command = hactl(cluster.folder());
     let command = command.arg("run").arg(change).args(["--yes", "--json"]).args(options);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains(sign) {
-        line.clear();
-        assert!(lines.read_line(&mut line).unwrap() > 0, "{:?}", child.wait_with_output());
-    }
+    let lines = Lines::of(child.stdout.take().unwrap());
+    lines.until(sign);
     (child, lines)
 }
 
-fn interrupt(child: &Child) {
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+/// The lines of a pipe, each waited for in a time that no run of this cluster needs. Dropped, nobody reads it any more.
+struct Lines(mpsc::Receiver<String>);
+
+impl Lines {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let (sender, lines) = mpsc::sync_channel(0);
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self(lines)
+    }
+
+    fn until(&self, sign: &str) -> String {
+        loop {
+            let line = self.0.recv_timeout(Duration::from_secs(60));
+            match line {
+                Ok(line) if line.contains(sign) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("{sign} was not said: {error}"),
+            }
+        }
+    }
+}
+
+/// Waits until a run is at its end.
+fn ended(dir: &Path, run: &str) -> Value {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let end = ask(dir, &["status", run, "--json"]).json()["runs"][0]["end"].clone();
+        if !end.is_null() {
+            return end;
+        }
+        assert!(Instant::now() < until, "{run} did not end in 60 s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn send(child: &Child, signal: &str) {
+    let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
 }
 
@@ -136,19 +202,26 @@ async fn a_run_that_is_interrupted_is_followed_resumed_and_taken_back() {
     let dir = cluster.folder();
 
     // Twice: nobody waits any more, and it says what is not known. Somebody else goes on.
-    let (child, _lines) = begun(&cluster, "4.2.1", "twice");
+    let file = dir.join("cluster.toml");
+    let declared = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, declared.replace("soak = \"0s\"", "soak = \"5s\"")).unwrap();
+    let soak = "\"action\":\"soak\"";
+    let (mut child, lines) = begun_until(&cluster, "4.2.1", &["--run", "twice"], soak);
     let busy = ask(dir, &["run", "patch-4.2.1.toml", "--yes", "--run", "beside"]);
     assert_eq!(busy.code, Some(9), "{busy:?}");
     assert!(busy.err.contains("is being changed by anna on "), "{busy:?}");
     let held = ask(dir, &["status"]);
     assert!(held.out.contains("changed by anna on "), "{held:?}");
-    interrupt(&child);
-    interrupt(&child);
-    let abandoned = child.wait_with_output().unwrap();
-    let said = String::from_utf8(abandoned.stderr).unwrap();
-    if abandoned.status.code() == Some(130) {
-        assert!(said.contains("abandoned twice: not known") && said.contains("hactl resume twice"), "{said}");
-    }
+    let said = Lines::of(child.stderr.take().unwrap());
+    send(&child, "-INT");
+    said.until("interrupted: ");
+    send(&child, "-INT");
+    let last = said.until("abandoned twice: not known whether it happened: soak ");
+    assert!(last.contains("loans may be open") && last.contains("hactl resume twice"), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(lines);
+    let left = ask(dir, &["watch", "twice"]);
+    assert!(left.code == Some(8) && left.err.contains("nobody drives it"), "{left:?}");
     let status = ask(dir, &["status", "twice"]);
     assert_eq!(status.code, Some(8), "{status:?}");
     assert!(status.out.contains("hactl resume twice"), "{status:?}");
@@ -157,6 +230,7 @@ async fn a_run_that_is_interrupted_is_followed_resumed_and_taken_back() {
     let resumed = ask(dir, &["resume", "twice", "--yes"]);
     assert_eq!(resumed.code, Some(0), "{resumed:?}");
     assert_eq!(cluster.releases(), ["4.2.1", "4.2.1"]);
+    std::fs::write(&file, declared).unwrap();
 
     // From another process a run is followed to its end.
     let (child, lines) = begun(&cluster, "4.2.2", "watched");
@@ -175,17 +249,20 @@ async fn a_run_that_is_interrupted_is_followed_resumed_and_taken_back() {
     let nothing = ask(dir, &["approve", "paused", "--yes"]);
     assert_eq!(nothing.code, Some(15), "{nothing:?}");
     assert!(nothing.err.contains("waits for no approval"), "{nothing:?}");
+    let skipped = ask(dir, &["resume", "paused", "--skip", "--reason", "done by hand"]);
+    assert!(skipped.code == Some(15) && skipped.err.contains("hactl abort paused"), "{skipped:?}");
     let on = ask(dir, &["resume", "paused"]);
     assert!(on.code == Some(0) && on.out.contains("continue: taken"), "{on:?}");
     assert_eq!(ask(dir, &["watch", "paused"]).code, Some(0));
     drop(lines);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
     let late = ask(dir, &["pause", "paused"]);
-    assert!(late.code == Some(4) && late.err.contains("hactl report paused"), "{late:?}");
+    assert!(late.code == Some(15) && late.err.contains("hactl report paused"), "{late:?}");
 
     // Once: it stops at a safe point, says how to go on, and is taken back.
-    let (child, _lines) = begun(&cluster, "4.2.4", "once");
-    interrupt(&child);
+    let (child, lines) = begun(&cluster, "4.2.4", "once");
+    drop(lines);
+    send(&child, "-INT");
     let stopped = child.wait_with_output().unwrap();
     let said = String::from_utf8(stopped.stderr).unwrap();
     assert!(said.contains("interrupted: the step under way is ended"), "{said}");
@@ -195,6 +272,65 @@ async fn a_run_that_is_interrupted_is_followed_resumed_and_taken_back() {
     assert_eq!(back.code, Some(7), "{back:?}");
     assert_eq!(cluster.releases(), ["4.2.3", "4.2.3"]);
     assert_eq!(ask(dir, &["status"]).code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_does_not_depend_on_who_reads_it_or_on_a_terminal_that_goes_away() {
+    let cluster = Cluster::start().await;
+    let dir = cluster.folder();
+
+    // Whoever hangs up takes the standard error with them.
+    let (mut child, lines) = begun(&cluster, "4.2.1", "hung-up");
+    drop((child.stderr.take(), lines));
+    send(&child, "-HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(8));
+
+    // A stop that was asked of a run without a controller comes first. The report of what goes on then is told, once.
+    assert_eq!(ask(dir, &["rollback", "hung-up", "--yes"]).code, Some(7));
+    let (mut child, lines) = begun(&cluster, "4.2.1", "killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(lines);
+    assert_eq!(ask(dir, &["abort", "killed"]).code, Some(15));
+    let resumed = ask(dir, &["resume", "killed", "--yes", "--json"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    let events: Vec<Value> = resumed.lines().iter().map(|line| line["event"].clone()).collect();
+    let reports = events.iter().filter(|event| **event == "report").count();
+    assert_eq!((reports, events.last()), (1, Some(&json!("report"))), "{events:?}");
+
+    // One who stands still.
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let change = cluster.patch("4.2.2");
+    let mut command = hactl(dir);
+    let command = command.arg("run").arg(change).args(["--yes", "--json", "--run", "unread"]);
+    let mut child = command.stdout(writer).spawn().unwrap();
+    command.stdout(Stdio::null());
+    let until = Instant::now() + Duration::from_secs(60);
+    while ask(dir, &["status", "unread"]).code != Some(0) {
+        assert!(Instant::now() < until, "it has not begun in 60 s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(ended(dir, "unread"), "all-new");
+    drop(reader);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    // As nohup has it.
+    let change = cluster.patch("4.2.3");
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=HUP", env!("CARGO_BIN_EXE_hactl"), "run"]).arg(change).args(["--yes", "--json"]);
+    let mut child = command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = Lines::of(child.stdout.take().unwrap());
+    lines.until("\"step-ended\"");
+    send(&child, "-HUP");
+    lines.until("\"report\"");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    // Another cluster's runs in the same journal are not taken for its own.
+    let other = std::fs::read_to_string(dir.join("cluster.toml")).unwrap().replace("\"lab\"", "\"other\"");
+    std::fs::write(dir.join("other.toml"), other).unwrap();
+    let none = ask(dir, &["report", "-c", "other.toml"]);
+    assert!(none.code == Some(4) && none.err.contains("no run of cluster other"), "{none:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,6 +29,7 @@ fn the_published_schemas_are_what_is_printed() {
         ("error", schema_of::<json::Error>()),
         ("init", schema_of::<json::Init>()),
         ("journal", schema_of::<json::JournalLine>()),
+        ("nothing-to-do", schema_of::<json::NothingToDo>()),
         ("plan", schema_of::<json::Planned>()),
         ("request", schema_of::<json::Request>()),
         ("run", schema_of::<json::RunLine>()),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::state::{Generation, RouteKey, Schema, SchemaRange, ServiceRoute};
 use crate::topology::Diagnostic;
-use crate::topology::reader::{Reader, edit_distance, read_toml};
+use crate::topology::reader::{At, Reader, edit_distance, read_toml};
 
 /// Reads what one procedure asks for; asks for every key of it, whatever is wrong with the others.
 type Read = fn(&Reader<'_, '_>) -> Option<ChangeRequest>;
@@ -64,7 +64,12 @@ fn facts_of(table: &Reader<'_, '_>) -> Option<ReleaseFacts> {
     let schema = table.table("schema").map(|range| {
         let ends = (schema(&range, "first"), schema(&range, "last"));
         range.finish();
-        Some(SchemaRange { first: ends.0?, last: ends.1? })
+        let (first, last) = (ends.0?, ends.1?);
+        if first.value > last.value {
+            range.wrong(last.line, "last", "comes before first", format!("give {} or a later state", first.value));
+            return None;
+        }
+        Some(SchemaRange { first: first.value, last: last.value })
     });
     table.finish();
     let schema = match schema {
@@ -74,7 +79,7 @@ fn facts_of(table: &Reader<'_, '_>) -> Option<ReleaseFacts> {
     Some(ReleaseFacts { release: release?, beside, schema })
 }
 
-fn schema(range: &Reader<'_, '_>, key: &'static str) -> Option<Schema> {
+fn schema(range: &Reader<'_, '_>, key: &'static str) -> Option<At<Schema>> {
     const STATES: [Schema; 6] = [
         Schema::Base,
         Schema::Expanding,
@@ -90,7 +95,7 @@ fn schema(range: &Reader<'_, '_>, key: &'static str) -> Option<Schema> {
         let fix = format!("give one of {}", STATES.map(|state| state.to_string()).join(", "));
         range.wrong(text.line, key, format!("{:?} is no state of a schema", text.value), fix);
     }
-    found
+    found.map(|value| At { value, line: text.line })
 }
 
 fn upgrade(file: &Reader<'_, '_>) -> Option<UpgradeRequest> {
@@ -120,10 +125,11 @@ fn update(file: &Reader<'_, '_>) -> Option<UpdateRequest> {
 fn add_service(file: &Reader<'_, '_>) -> Option<AddServiceRequest> {
     let deployment = deployment(file);
     let route = file.required_table("route").and_then(|table| {
-        let key = required_text(&table, "key").and_then(|text| match RouteKey::new(text) {
+        table.require("key");
+        let key = filled(&table, "key").and_then(|text| match RouteKey::new(text.value) {
             Ok(key) => Some(key),
             Err(error) => {
-                table.wrong(table.line(), "key", error.to_string(), "give a path prefix as \"/orders\", or a host");
+                table.wrong(text.line, "key", error.to_string(), "give a path prefix as \"/orders\", or a host");
                 None
             }
         });
@@ -172,12 +178,16 @@ fn required_text(table: &Reader<'_, '_>, key: &'static str) -> Option<String> {
 
 /// Returns a text that has to say something where it is there.
 fn text(table: &Reader<'_, '_>, key: &'static str) -> Option<String> {
+    filled(table, key).map(|read| read.value)
+}
+
+fn filled(table: &Reader<'_, '_>, key: &'static str) -> Option<At<String>> {
     let read = table.text(key)?;
     if read.value.trim().is_empty() {
         table.wrong(read.line, key, "is empty", format!("give {key} a value, or remove it where it is not required"));
         return None;
     }
-    Some(read.value)
+    Some(read)
 }
 
 fn required_texts(table: &Reader<'_, '_>, key: &'static str) -> Option<Vec<String>> {
@@ -187,11 +197,19 @@ fn required_texts(table: &Reader<'_, '_>, key: &'static str) -> Option<Vec<Strin
         table.wrong(read.line, key, "is empty", format!("list at least one word in {key}"));
         return None;
     }
-    Some(read.value.into_iter().map(|text| text.value).collect())
+    Some(words(table, key, read))
 }
 
 fn texts(table: &Reader<'_, '_>, key: &'static str) -> Vec<String> {
-    table.texts(key).map_or_else(Vec::new, |read| read.value.into_iter().map(|text| text.value).collect())
+    table.texts(key).map_or_else(Vec::new, |read| words(table, key, read))
+}
+
+/// Returns the words of a list, each of which has to say something.
+fn words(table: &Reader<'_, '_>, key: &'static str, read: At<Vec<At<String>>>) -> Vec<String> {
+    for word in read.value.iter().filter(|word| word.value.trim().is_empty()) {
+        table.wrong(word.line, key, "has an empty word", format!("give each word of {key} a value, or remove it"));
+    }
+    read.value.into_iter().map(|word| word.value).collect()
 }
 
 fn flag(table: &Reader<'_, '_>, key: &'static str, default: bool) -> bool {
@@ -297,6 +315,9 @@ restore = ["bin/patch.sh", "restore"]
             ("procedure = \"drill\"\nsite = \" \"\n", 2, "site", "give site a value"),
             ("procedure = \"drill\"\nsite = 1\n", 2, "site", "give a string"),
             ("procedure = \"outage\"\nlost = []\n", 2, "lost", "list at least one"),
+            ("procedure = \"outage\"\nlost = [\n\"esb1\",\n\" \"]\n", 4, "lost", "give each word"),
+            ("procedure = \"rejoin\"\napply = [\"\"]\n", 2, "apply", "give each word"),
+            ("procedure = \"update\"\ndeploy = [\"\"]\n", 2, "deploy", "give each word"),
             ("procedure = \"update\"\ngeneration = { sequence = 0 }\n", 2, "generation.sequence", "from 1"),
             ("procedure = \"upgrade\"\nwindow = \"soon\"\n", 2, "window", "give a duration"),
             (
@@ -306,11 +327,12 @@ restore = ["bin/patch.sh", "restore"]
                 "give one of base",
             ),
             (
-                "procedure = \"add-service\"\nroute = { key = \"a;b\", value = \"esb\" }\n",
-                2,
-                "route.key",
-                "give a path",
+                "procedure = \"patch\"\n[[facts]]\nrelease = \"1\"\n[facts.schema]\nfirst = \"expanded\"\nlast = \"base\"\n",
+                6,
+                "facts[0].schema.last",
+                "give expanded or a later state",
             ),
+            ("procedure = \"add-service\"\n[route]\nvalue = \"esb\"\nkey = \"a;b\"\n", 4, "route.key", "give a path"),
             ("procedure = \"drill\n", 1, "", "correct the TOML"),
         ];
         for (text, line, key, fix) in cases {

@@ -176,6 +176,11 @@ mod schema {
                 ("drill", DrillRequest::json_schema(generator)),
             ];
             let each: Vec<Schema> = each.into_iter().map(|(name, schema)| of_procedure(name, schema)).collect();
+            // A plan has these too, and may get new keys; in this file an unknown key is an error.
+            for name in ["Generation", "SchemaRange"] {
+                generator.definitions_mut()[name]["additionalProperties"] = json!(false);
+            }
+            generator.definitions_mut()["Generation"]["properties"]["sequence"]["minimum"] = json!(1);
             json_schema!({
                 "description": "A change of a cluster: its procedure, and the keys of that.",
                 "oneOf": each,
@@ -185,6 +190,12 @@ mod schema {
 
     fn of_procedure(name: &str, mut schema: Schema) -> Schema {
         let object = schema.ensure_object();
+        // A list that has to be there has to have something in it: what may be left out has a default.
+        if let Some(Value::Object(properties)) = object.get_mut("properties") {
+            let lists =
+                properties.values_mut().filter(|value| value["type"] == "array" && value.get("default").is_none());
+            lists.for_each(|list| list["minItems"] = json!(1));
+        }
         set_property(object, "procedure", json!({ "const": name }));
         if let Value::Array(required) = object.entry("required").or_insert_with(|| json!([])) {
             required.insert(0, json!("procedure"));

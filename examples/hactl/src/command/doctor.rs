@@ -6,9 +6,9 @@ use ha_core::engine::{Diagnosis, Finding};
 use tokio::time::sleep;
 
 use crate::cli::Common;
+use crate::clock::utc;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lines::plain;
 use crate::out::Out;
 use crate::{cluster, store};
 
@@ -18,10 +18,10 @@ pub(super) async fn doctor(common: &Common, out: &Out, every: Option<Duration>) 
     let store = if path.exists() { Some(store::to_read(&path)?) } else { None };
     let engine = cluster::engine(&common.cluster, topology, store)?;
     let mut found = engine.doctor().await;
-    if out.json {
-        out.value(&found)?;
-    } else {
-        out.text(&plain(&format!("{found}\n")))?;
+    match (out.json, every) {
+        (true, Some(_)) => out.json_line(&found)?,
+        (true, None) => out.value(&found)?,
+        (false, _) => out.line(&found.to_string())?,
     }
     let Some(every) = every else { return Ok(exit_of(&found)) };
     while !out.is_closed() {
@@ -37,15 +37,21 @@ pub(super) async fn doctor(common: &Common, out: &Out, every: Option<Duration>) 
     Ok(exit_of(&found))
 }
 
-/// Tells what is new and what is gone.
+/// Tells what is new and what is gone. Each look has its line: so it is seen that nobody reads any more.
 fn tell_changes(out: &Out, before: &Diagnosis, now: &Diagnosis) -> Result<(), Failure> {
-    let is_same = |one: &Finding, other: &Finding| (one.check, &one.place) == (other.check, &other.place);
+    let is_same = |one: &Finding, other: &Finding| {
+        (one.check, &one.place, one.severity) == (other.check, &other.place, other.severity)
+    };
     let not_in = |finding: &&Finding, others: &[Finding]| !others.iter().any(|other| is_same(finding, other));
-    for finding in now.findings.iter().filter(|finding| not_in(finding, &before.findings)) {
-        out.line(&plain(&format!("new: {finding}")))?;
+    let new: Vec<_> = now.findings.iter().filter(|finding| not_in(finding, &before.findings)).collect();
+    let gone: Vec<_> = before.findings.iter().filter(|finding| not_in(finding, &now.findings)).collect();
+    let (at, count) = (utc(now.at_unix_ms), now.findings.len());
+    out.line(&format!("{at}  {count} found, {} of them new, {} gone", new.len(), gone.len()))?;
+    for finding in new {
+        out.line(&format!("new: {finding}"))?;
     }
-    for finding in before.findings.iter().filter(|finding| not_in(finding, &now.findings)) {
-        out.line(&plain(&format!("gone: {finding}")))?;
+    for finding in gone {
+        out.line(&format!("gone: {finding}"))?;
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// Writes a file as a whole or not at all; one that is there is replaced only by `force`.
-fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
     if !force {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         // Half of a file would be taken for one.

@@ -8,13 +8,14 @@ use crate::failure::Failure;
 use crate::out::Out;
 
 /// The published schemas: those of the library, and of what only this tool prints.
-pub(crate) const SCHEMAS: [(&str, &str); 16] = [
+pub(crate) const SCHEMAS: [(&str, &str); 17] = [
     ("change", include_str!("../../../../ha-core/schema/change.json")),
     ("doctor", include_str!("../../../../ha-core/schema/doctor.json")),
     ("error", include_str!("../../schema/error.json")),
     ("event", include_str!("../../../../ha-core/schema/event.json")),
     ("init", include_str!("../../schema/init.json")),
     ("journal", include_str!("../../schema/journal.json")),
+    ("nothing-to-do", include_str!("../../schema/nothing-to-do.json")),
     ("plan", include_str!("../../schema/plan.json")),
     ("prove", include_str!("../../schema/plan.json")),
     ("request", include_str!("../../schema/request.json")),

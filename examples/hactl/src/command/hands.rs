@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_backends::sqlite::SqliteStore;
-use ha_core::engine::{Answer, Asked, Engine, RunStatus};
+use ha_core::engine::{Answer, Asked, Engine, RunError, RunStatus};
 use ha_core::record::{Ask, End, Entry, Operator, Record, RunId, Why};
 
 use super::recorded::last_plan;
-use super::run::{Signals, confirmed, follow, orders_of};
+use super::run::{Followed, Signals, confirmed, follow, orders_of};
 use crate::cli::{Common, Confirm, Reason};
 use crate::clock::utc;
 use crate::exit::Exit;
@@ -33,7 +33,8 @@ impl Run {
     /// Opens a run that is recorded: nothing is made where there is none.
     async fn open(common: &Common, run: &str) -> Result<Self, Failure> {
         let topology = cluster::load(&common.cluster)?;
-        let (run, entries) = store::entries(&*store::to_read(&common.journal())?, Some(run)).await?;
+        let cluster = topology.name().as_str();
+        let (run, entries) = store::entries(&*store::to_read(&common.journal())?, cluster, Some(run)).await?;
         let store = store::to_write(&common.journal())?;
         let engine = cluster::engine(&common.cluster, topology, Some(store.clone()))?;
         let status = engine.status(&run).await.map_err(Failure::of_run)?;
@@ -48,8 +49,8 @@ impl Run {
     }
 
     /// Brings a run to the stop that was asked of it before its controller went away: what is asked now comes after that. Returns how
-    /// it ended where it did not stop.
-    async fn settle(&mut self, out: &Out) -> Result<Option<Exit>, Failure> {
+    /// it ended where it did not stop, or where it was interrupted on the way.
+    async fn settle(&mut self, out: &Out, signals: &mut Signals) -> Result<Option<Followed>, Failure> {
         let since_it_began = self.entries.rsplit(|entry| matches!(entry.record, Record::Closed { .. })).next();
         let is_stop = |entry: &Entry| match &entry.record {
             Record::Requested { request, refused, .. } => request.what == Ask::Abort && refused.is_none(),
@@ -60,10 +61,11 @@ impl Run {
         if self.status.end.is_some() || !(taken || pending) {
             return Ok(None);
         }
-        let handle = self.engine.resume(self.run.clone()).await.map_err(Failure::of_run)?;
-        let exit = follow(out, handle, &self.run, 0, Signals::new()?).await?;
+        let handle = signals.unless_heard(&self.run, self.engine.resume(self.run.clone())).await?;
+        let followed = follow(out, handle, 0, signals).await?;
         self.status = self.engine.status(&self.run).await.map_err(Failure::of_run)?;
-        Ok((self.status.end != Some(End::NeedsOperator(Why::Stopped))).then_some(exit))
+        let has_stopped = self.status.end == Some(End::NeedsOperator(Why::Stopped));
+        Ok((followed.is_interrupted || !has_stopped).then_some(followed))
     }
 
     /// Puts a request, waits for its answer, and tells it.
@@ -112,7 +114,11 @@ pub(super) async fn approve(
     confirm: Confirm,
 ) -> Result<Exit, Failure> {
     let run = Run::open(common, run).await?;
-    if let Some(approval) = run.status.approval.as_ref().filter(|_| !out.json) {
+    let Some(approval) = &run.status.approval else {
+        let why = "the run waits for no approval".into();
+        return Err(Failure::of_run(RunError::Refused { run: run.run, what: "approve", why }));
+    };
+    if !out.json {
         let (stage, step) = (approval.stage + 1, approval.step + 1);
         let facts: String = approval.facts.iter().map(|fact| format!("  {fact}\n")).collect();
         let differs: String = approval.differs.iter().map(|fact| format!("  changed: {fact}\n")).collect();
@@ -121,12 +127,10 @@ pub(super) async fn approve(
             "{} waits until {until} for an approval ({}) of step {stage}.{step}: {}\n{facts}{differs}",
             run.run, approval.point, run.status.doing
         ))?;
-        confirmed(confirm, "Approve it?")?;
-    } else if run.status.approval.is_some() {
-        confirmed(confirm, "Approve it?")?;
     }
-    let asked = run.engine.approve(&run.run, operator(reason), holds).await.map_err(Failure::of_run)?;
-    run.tell(out, "approve", asked).await
+    confirmed(confirm, out, "Approve it?")?;
+    // What was shown, whatever the run waits for by now.
+    run.ask(out, operator(reason), approval.approve_until(run.engine.in_unix_ms(holds))).await
 }
 
 pub(super) async fn pause(
@@ -156,28 +160,35 @@ pub(super) async fn resume(
 ) -> Result<Exit, Failure> {
     let mut run = Run::open(common, run).await?;
     if run.is_driven().await? {
+        if skip {
+            let what = format!("{} is driven by another process: no step is left out under it", run.run);
+            let next = format!("`hactl abort {0}`; once it has stopped, `hactl resume {0} --skip`", run.run);
+            return Err(Failure::new(Exit::NotTaken, what, next));
+        }
         return run.ask(out, operator(reason), Ask::Continue).await;
     }
     let how = if skip { " behind the step at which it stopped" } else { "" };
-    confirmed(confirm, &format!("Go on with {}{how}?", run.run))?;
-    if let Some(exit) = run.settle(out).await? {
-        return Ok(exit);
+    confirmed(confirm, out, &format!("Go on with {}{how}?", run.run))?;
+    let mut signals = Signals::new()?;
+    if let Some(followed) = run.settle(out, &mut signals).await? {
+        return followed.tell(out);
     }
-    let signals = Signals::new()?;
     let (name, by) = (run.run.clone(), operator(reason));
-    let handle = match (skip, run.status.end) {
-        (true, _) => run.engine.skip(name, by).await,
-        // At the step where it stopped, and forward.
-        (false, Some(End::NeedsOperator(_))) => run.engine.retry(name, by).await,
-        (false, Some(End::AllNew | End::AllOld) | None) => run.engine.resume(name).await,
+    let goes_on = async {
+        match (skip, run.status.end) {
+            (true, _) => run.engine.skip(name, by).await,
+            // At the step where it stopped, and forward.
+            (false, Some(End::NeedsOperator(_))) => run.engine.retry(name, by).await,
+            (false, Some(End::AllNew | End::AllOld) | None) => run.engine.resume(name).await,
+        }
     };
-    let handle = handle.map_err(Failure::of_run)?;
+    let handle = signals.unless_heard(&run.run, goes_on).await?;
     // Nobody is there to end a pause that was asked for before its controller went away.
     if run.status.paused.is_some() {
         handle.ask(operator(reason), Ask::Continue).await.map_err(Failure::of_run)?;
     }
     let orders = last_plan(&run.entries).map_or(0, orders_of);
-    follow(out, handle, &run.run, orders, signals).await
+    follow(out, handle, orders, &mut signals).await?.tell(out)
 }
 
 pub(super) async fn roll_back(
@@ -188,15 +199,16 @@ pub(super) async fn roll_back(
     confirm: Confirm,
 ) -> Result<Exit, Failure> {
     let mut run = Run::open(common, run).await?;
-    confirmed(confirm, &format!("Take {} back?", run.run))?;
+    confirmed(confirm, out, &format!("Take {} back?", run.run))?;
     if run.is_driven().await? {
         return run.ask(out, operator(reason), Ask::RollBack).await;
     }
-    if let Some(exit) = run.settle(out).await? {
-        return Ok(exit);
+    let mut signals = Signals::new()?;
+    if let Some(followed) = run.settle(out, &mut signals).await? {
+        return followed.tell(out);
     }
-    let signals = Signals::new()?;
-    let handle = run.engine.roll_back(run.run.clone(), operator(reason)).await.map_err(Failure::of_run)?;
+    let goes_back = run.engine.roll_back(run.run.clone(), operator(reason));
+    let handle = signals.unless_heard(&run.run, goes_back).await?;
     let orders = last_plan(&run.entries).map_or(0, orders_of);
-    follow(out, handle, &run.run, orders, signals).await
+    follow(out, handle, orders, &mut signals).await?.tell(out)
 }

@@ -10,7 +10,6 @@ mod run;
 mod show;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::panic;
 
 use clap::{ArgMatches, FromArgMatches, error::ErrorKind};
@@ -18,7 +17,8 @@ use clap::{ArgMatches, FromArgMatches, error::ErrorKind};
 use crate::cli::{Cli, Command, definition};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::out::{Out, help_width};
+use crate::json::NothingToDo;
+use crate::out::{Out, say};
 
 /// Does what a command line asks for, and says on the standard output and the standard error what came of it.
 ///
@@ -58,10 +58,11 @@ fn refuse(error: &clap::Error) -> Exit {
 fn tell(failure: &Failure, out: &Out) -> Exit {
     // Where it cannot be written, there is nobody else to tell.
     let _ = match (out.json && !out.is_closed(), failure.exit) {
+        (true, Exit::Done) => out.json_line(&NothingToDo { nothing_to_do: failure.what().into() }),
         (true, _) => out.json_line(&failure.to_json()),
         (false, Exit::Done) => out.line(failure.what()),
         (false, _) => {
-            let _ = std::io::stderr().write_all(failure.text(error_width()).as_bytes());
+            say(&failure.to_string());
             Ok(())
         }
     };
@@ -94,22 +95,19 @@ fn execute(cli: &Cli, out: &Out) -> Result<Exit, Failure> {
         Command::Abort { run, reason } => block_on(hands::abort(common, out, run, reason)),
         Command::Status { run } => block_on(recorded::status(common, out, run.as_deref())),
         Command::Watch { run } => block_on(recorded::watch(common, out, run.as_deref())),
-        Command::Report { run, html, markdown } => {
-            block_on(recorded::report(common, out, run.as_deref(), (html.as_deref(), *markdown)))
+        Command::Report { run, html, force, markdown } => {
+            block_on(recorded::report(common, out, run.as_deref(), (html.as_deref(), *force, *markdown)))
         }
         Command::Journal { run } => block_on(recorded::journal(common, out, run.as_deref())),
     }
 }
 
-/// One thread: a controller waits for others most of the time.
+/// The command on this thread, which a reader of its output may hold up; a run that it drives on another one, which nobody may.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::internal(format!("no runtime: {error}")))?.block_on(work)
-}
-
-/// Returns the width of what is said on the standard error.
-pub(crate) fn error_width() -> Option<usize> {
-    use std::io::IsTerminal;
-    let asked = std::env::var_os("COLUMNS").is_some();
-    (asked || std::io::stderr().is_terminal()).then(help_width)
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::internal(format!("no runtime: {error}")))?;
+    let done = runtime.block_on(work);
+    // What does not come back must not hold up the end.
+    runtime.shutdown_background();
+    done
 }

@@ -8,6 +8,7 @@ use ha_core::procedure::{PlanError, Planned, Procedure};
 use ha_core::safety::{Counterexample, margins};
 use ha_core::topology::Topology;
 
+use super::show::is_part_unseen;
 use crate::cli::Common;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -73,9 +74,21 @@ async fn verdict_on(common: &Common, file: &Path) -> Result<(Engine, Verdict), F
         Err(RunError::Plan { source: PlanError::Unprovable { plan, counterexample, remedy }, .. }) => {
             Verdict::Refused { plan, counterexample, remedy: remedy.to_string() }
         }
-        Err(error) => return Err(Failure::of_run(error)),
+        Err(error) => return Err(no_plan(&engine, error).await),
     };
     Ok((engine, verdict))
+}
+
+/// Says why there is no plan. What was noted of the cluster may be advice: another look tells whether part of it cannot be seen.
+pub(super) async fn no_plan(engine: &Engine, error: RunError) -> Failure {
+    use PlanError::{AtRest, Missing, NotReady};
+    match error {
+        RunError::Plan { source: source @ (AtRest(_) | NotReady { .. } | Missing(_)), seen } if !seen.is_empty() => {
+            let unseen = engine.observe().await.is_ok_and(|seen| is_part_unseen(engine.topology(), &seen));
+            Failure::of_plan(&source, &seen, unseen)
+        }
+        error => Failure::of_run(error),
+    }
 }
 
 fn told_as_json(out: &Out, verdict: &Verdict) -> Result<Exit, Failure> {

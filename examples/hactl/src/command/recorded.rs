@@ -13,12 +13,12 @@ use ha_core::topology::Topology;
 use serde_json::Value;
 use tokio::time::sleep;
 
+use super::files;
 use crate::cli::Common;
 use crate::clock::utc;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::json::{Holder, JournalLine, RunSummary, Status};
-use crate::lines::plain;
 use crate::out::{Out, Tone};
 use crate::{cluster, store};
 
@@ -42,7 +42,7 @@ pub(super) async fn status(common: &Common, out: &Out, run: Option<&str>) -> Res
     });
     let (runs, detail) = match run {
         Some(_) => {
-            let found = store::entries(&store, run).await?;
+            let found = store::entries(&store, &cluster, run).await?;
             let engine = cluster::engine(&common.cluster, topology, Some(store))?;
             let detail = engine.status(&found.0).await.map_err(Failure::of_run)?;
             (vec![summary(&found)], Some(detail))
@@ -66,10 +66,13 @@ async fn summaries(store: &ha_backends::sqlite::SqliteStore, cluster: &str) -> R
     let failed = |error: ha_core::journal::JournalError| Failure::of_journal(&error);
     let runs = store.runs().await.map_err(failed)?;
     let mut summaries = Vec::new();
-    for run in runs.into_iter().rev().take(RUNS) {
+    for run in runs.into_iter().rev() {
         let entries = store.read(&run).await.map_err(failed)?;
-        if last_plan(&entries).is_none_or(|plan| plan.cluster().as_str() == cluster) {
+        if store::is_of(cluster, &entries) {
             summaries.push(summary(&(run, entries)));
+        }
+        if summaries.len() == RUNS {
+            break;
         }
     }
     summaries.reverse();
@@ -114,7 +117,7 @@ fn text_of(out: &Out, status: &Status) -> String {
     lines.push(match &status.lease {
         Some(holder) => format!(
             "  changed by {} (lease epoch {}, {} left)",
-            plain(&holder.owner),
+            holder.owner,
             holder.epoch,
             crate::clock::took(holder.left_ms)
         ),
@@ -150,15 +153,11 @@ fn detail_of(out: &Out, detail: &RunStatus) -> Vec<String> {
         lines.push(format!("  {}, step {}.{}: {}", detail.mode, detail.stage, detail.step, detail.doing));
     }
     if let Some(owner) = &detail.owner {
-        lines.push(format!("  taken over by {}", plain(owner)));
+        lines.push(format!("  taken over by {owner}"));
     }
     if let Some(paused) = &detail.paused {
         let until = utc(paused.until_unix_ms);
-        lines.push(format!(
-            "  {} by {} until {until}",
-            out.toned(Tone::Strong, "paused"),
-            plain(&paused.by.to_string())
-        ));
+        lines.push(format!("  {} by {} until {until}", out.toned(Tone::Strong, "paused"), paused.by));
         lines.push(format!("  next: `hactl resume {}`", detail.run));
     }
     if let Some(approval) = &detail.approval {
@@ -166,11 +165,11 @@ fn detail_of(out: &Out, detail: &RunStatus) -> Vec<String> {
         let waits = out.toned(Tone::Strong, "waits for an approval");
         lines.push(format!("  {waits} ({}) of step {stage}.{step}", approval.point));
         lines.push(format!("  until {}, then {}", utc(approval.until_unix_ms), approval.then));
-        lines.extend(approval.facts.iter().map(|fact| format!("    {}", plain(fact))));
-        lines.extend(approval.differs.iter().map(|fact| format!("    changed: {}", plain(fact))));
+        lines.extend(approval.facts.iter().map(|fact| format!("    {fact}")));
+        lines.extend(approval.differs.iter().map(|fact| format!("    changed: {fact}")));
         lines.push(format!("  next: `hactl approve {}`", detail.run));
     }
-    lines.extend(detail.requests.iter().map(|asked| format!("  asked by {}", plain(&asked.to_string()))));
+    lines.extend(detail.requests.iter().map(|asked| format!("  asked by {asked}")));
     let pending = |request: &Request| format!("  not taken yet: {} by {}", request.what.name(), request.by);
     lines.extend(detail.pending.iter().map(pending));
     lines.extend(detail.open.iter().map(|loan| format!("  open: {loan}")));
@@ -190,7 +189,7 @@ pub(super) async fn journal(common: &Common, out: &Out, run: Option<&str>) -> Re
         out.text(&runs.iter().map(line).collect::<String>())?;
         return Ok(Exit::Done);
     };
-    let (_, entries) = store::entries(&store, Some(run)).await?;
+    let (_, entries) = store::entries(&store, topology.name().as_str(), Some(run)).await?;
     let mut teller = Teller::new(&topology, out);
     for entry in &entries {
         teller.tell(entry)?;
@@ -201,10 +200,12 @@ pub(super) async fn journal(common: &Common, out: &Out, run: Option<&str>) -> Re
 pub(super) async fn watch(common: &Common, out: &Out, run: Option<&str>) -> Result<Exit, Failure> {
     let topology = cluster::load(&common.cluster)?;
     let store = store::to_read(&common.journal())?;
-    let (run, mut entries) = store::entries(&store, run).await?;
+    let cluster = topology.name().as_str();
+    let (run, mut entries) = store::entries(&store, cluster, run).await?;
     let mut teller = Teller::new(&topology, out);
-    let mut told = 0;
+    let (mut told, mut is_left) = (0, false);
     loop {
+        let is_idle = entries.len() == told;
         for entry in &entries[told..] {
             teller.tell(entry)?;
         }
@@ -220,6 +221,13 @@ pub(super) async fn watch(common: &Common, out: &Out, run: Option<&str>) -> Resu
         if out.is_closed() {
             return Ok(Exit::Done);
         }
+        if is_idle && is_left {
+            let what = format!("{run} has not ended, and nobody drives it any more");
+            let next = format!("`hactl status {run}`; then `hactl resume {run}` or `hactl rollback {run}`");
+            return Err(Failure::new(Exit::NeedsOperator, what, next));
+        }
+        // It may have ended since: the records are read once more.
+        is_left = is_idle && store::holder(&store, cluster).await?.is_none();
         sleep(LOOK).await;
         entries = store.read(&run).await.map_err(|error| Failure::of_journal(&error))?;
     }
@@ -229,17 +237,17 @@ pub(super) async fn report(
     common: &Common,
     out: &Out,
     run: Option<&str>,
-    (html, markdown): (Option<&Path>, bool),
+    (html, force, markdown): (Option<&Path>, bool, bool),
 ) -> Result<Exit, Failure> {
     let topology = cluster::load(&common.cluster)?;
     let store = store::to_read(&common.journal())?;
-    let (run, entries) = store::entries(&store, run).await?;
+    let (run, entries) = store::entries(&store, topology.name().as_str(), run).await?;
     let report = RunReport::from_entries(&topology, &run, &entries).map_err(|error| {
         let next = "use the cluster file with which the run was begun, or another version of this tool";
         Failure::new(Exit::BadFile, format!("run {run} cannot be reported: {error}"), next)
     })?;
     if let Some(file) = html {
-        std::fs::write(file, report.to_html(None)).map_err(|error| Failure::unwritable(file, &error))?;
+        files::write(file, &report.to_html(None), force).map_err(|error| Failure::unwritable(file, &error))?;
         return out.line(&format!("the page is {}", file.display())).map(|()| Exit::Done);
     }
     if markdown {
@@ -247,7 +255,7 @@ pub(super) async fn report(
     } else if out.json {
         out.value(&report)?;
     } else {
-        out.text(&plain(&report.to_string()))?;
+        out.text(&report.to_string())?;
     }
     Ok(Exit::Done)
 }
@@ -273,7 +281,7 @@ impl<'t> Teller<'t> {
         let kind = kind_of(&record);
         let message = self.message(&entry.record, &kind);
         if !self.out.json {
-            return self.out.line(&format!("{}  {}", utc(entry.unix_ms), plain(&message)));
+            return self.out.line(&format!("{}  {message}", utc(entry.unix_ms)));
         }
         self.out.json_line(&JournalLine {
             sequence: entry.sequence,

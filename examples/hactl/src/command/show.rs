@@ -3,7 +3,7 @@
 use ha_core::engine::Observed;
 use ha_core::law::Law;
 use ha_core::state::{Process, Sync, Traffic, Work};
-use ha_core::topology::{Node, NodeIx, Pool, PoolIx, Topology};
+use ha_core::topology::{Node, NodeIx, Pool, PoolIx, Role, Topology};
 
 use crate::cli::Common;
 use crate::exit::Exit;
@@ -22,13 +22,29 @@ pub(super) async fn seen(common: &Common, out: &Out) -> Result<Exit, Failure> {
     let engine = cluster::engine(&common.cluster, cluster::load(&common.cluster)?, None)?;
     let observed = engine.observe().await.map_err(Failure::of_run)?;
     tell(out, &describe(engine.topology(), Some(&observed)))?;
-    let state = &observed.state;
-    let unseen = |(node, known): (NodeIx, &ha_core::state::NodeState)| {
-        let members = state.members(node);
-        known.process == Process::Unknown || members.iter().any(|member| member.traffic == Traffic::Unknown)
-    };
-    Ok(if state.nodes().any(unseen) { Exit::Unreachable } else { Exit::Done })
+    Ok(if is_part_unseen(engine.topology(), &observed) { Exit::Unreachable } else { Exit::Done })
 }
+
+/// Tells whether part of the cluster could not be seen.
+pub(super) fn is_part_unseen(topology: &Topology, seen: &Observed) -> bool {
+    let state = &seen.state;
+    let mut nodes = state.nodes().map(|(node, known)| {
+        let mut members = state.members(node).iter();
+        known.process == Process::Unknown
+            || known.sync == Sync::Unknown
+            || known.work == Work::Unknown
+            || members.any(|member| member.traffic == Traffic::Unknown)
+    });
+    let mut sites = topology.sites().iter().zip(&seen.facts.sites);
+    // A schema that cannot be read is taken for the first one: only the note tells it.
+    let mut notes = seen.notes.iter();
+    nodes.any(|is_unseen| is_unseen)
+        || sites.any(|(declared, site)| declared.component(Role::Replica).is_some() && site.replica.is_none())
+        || notes.any(|note| SCHEMA_UNSEEN.iter().any(|begin| note.starts_with(begin)))
+}
+
+/// How the engine begins its note that it cannot see the schema.
+const SCHEMA_UNSEEN: [&str; 2] = ["the schema cannot be read: ", "the database did not answer in "];
 
 fn describe(topology: &Topology, seen: Option<&Observed>) -> Show {
     let law = seen.map(|seen| Law::new(topology, &seen.facts));

@@ -12,7 +12,7 @@ pub(super) fn cluster_toml(found: &Inventory, config: &Path) -> String {
          [policy]\n\
          drain_deadline = \"60s\"              # how long requests in flight may take to end\n\
          soak = \"10s\"                        # how long a changed node carries traffic before the next is touched\n",
-        config.display().to_string().replace(['\n', '\r'], " ")
+        config.display().to_string().replace(char::is_control, " ")
     );
     for pool in &found.pools {
         let _ = write!(

@@ -36,8 +36,10 @@ impl Told {
 
 /// The binary, as a user starts it in a folder, with what its surroundings could change taken away.
 pub(crate) fn hactl(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
-    command.current_dir(dir).stdin(Stdio::null()).env_remove("COLUMNS").env_remove("NO_COLOR").env("USER", "anna");
+    // What is started in the background may have been told to ignore signals.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_hactl")]).current_dir(dir).stdin(Stdio::null());
+    command.env_remove("COLUMNS").env_remove("NO_COLOR").env_remove("SUDO_USER").env("USER", "anna");
     command
 }
 
