@@ -1,7 +1,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use ha_lab::load::RunningLoad;
+use ha_lab::load::{RunningLoad, ledger_begins};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -121,6 +121,9 @@ impl Controller {
                         report = serde_json::json!({ "refused": told["message"] });
                         show.line(told["message"].as_str().unwrap_or(""));
                     } else {
+                        if told["event"] == "opened" {
+                            ledger_begins(told["run"].as_str().unwrap_or(""));
+                        }
                         show.event(&told);
                     }
                     if has_come(&told) {

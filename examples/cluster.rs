@@ -11,7 +11,7 @@ use ha_backends::rsync::{Rsync, RsyncConfig};
 use ha_core::state::{Generation, LeaseEpoch, MemberKind};
 use ha_core::topology::{Name, Topology};
 use ha_lab::Lab;
-use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch, quoted};
 use ha_lab::load::Load;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -165,7 +165,7 @@ impl Cluster {
         }
         for (place, home) in cluster.homes[..2].iter().enumerate() {
             let script = home.path().join("bin/wso2server.sh");
-            cluster.hosts.command(place, &format!("{} start", script.display())).status().await?;
+            cluster.hosts.script(place, &script, "start").status().await?;
         }
         cluster.wait_until_served().await?;
         Ok(cluster)
@@ -269,7 +269,8 @@ impl Cluster {
         }
         self.rsync()?.install(LeaseEpoch::new(1)).await?;
         let timer = |(place, home): (usize, &CarbonHome)| {
-            let line = format!("while sleep 1; do {}/.ha-files/ha-files sync; done", home.path().display());
+            let sync = quoted(&home.path().join(".ha-files/ha-files").to_string_lossy());
+            let line = format!("while sleep 1; do {sync} sync; done");
             self.hosts.command(place, &line).stderr(std::process::Stdio::null()).spawn()
         };
         Ok(Schedule::Timers(self.homes.iter().enumerate().map(timer).collect::<Result<_, _>>()?))

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use ha_lab::fake_carbon::quoted;
 use ha_lab::{Lab, SshHost};
 use tokio::process::Command;
 
@@ -58,12 +59,17 @@ impl Hosts {
         command
     }
 
+    /// Prepares a script of a server, with what is added to its line.
+    pub fn script(&self, place: usize, script: &Path, more: &str) -> Command {
+        self.command(place, &format!("{} {more}", quoted(&script.to_string_lossy())))
+    }
+
     /// Ends a server with kill -9 where it runs. Its pid file says which process that is: each host has its own.
     ///
     /// # Errors
     /// When there is none.
     pub async fn kill(&self, place: usize, pid_file: &Path) -> Fallible<()> {
-        let line = format!("kill -9 \"$(tr -d '\\000\\n' < {})\"", pid_file.display());
+        let line = format!("kill -9 \"$(tr -d '\\000\\n' < {})\"", quoted(&pid_file.to_string_lossy()));
         let ended = self.command(place, &line).status().await?;
         if ended.success() {
             Ok(())

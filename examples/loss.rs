@@ -7,12 +7,14 @@ use ha_core::record::End;
 use ha_core::report::RunReport;
 use ha_core::topology::Name;
 use ha_lab::load::{LoadReport, RunningLoad};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{Fallible, Show};
 
 /// How far the clocks of load and balancer may be apart, with an answer under way.
 const CLOCKS: Duration = Duration::from_millis(100);
+/// How long the monitor may take.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// A member lost at rest, under load: seen by the monitor, secured by the procedure for it, and brought back where that was asked for.
 pub struct Loss {
@@ -34,7 +36,7 @@ impl Loss {
     /// Kills the server of a member by `kill`, and lets the monitor start what follows; with `back` the member is repaired then.
     ///
     /// # Errors
-    /// What the engine says, and when a balancer does not see the loss in 10 s.
+    /// What the engine says, and when a balancer does not see the loss in 10 s, or the monitor in 60 s.
     pub async fn of(
         engine: &Engine,
         load: &RunningLoad,
@@ -50,7 +52,9 @@ impl Loss {
         kill.await?;
         let held_back = until_held_back(engine, load, node).await?;
         let lost = loop {
-            match monitor.next_event().await.ok_or("the monitor has ended")? {
+            let event = timeout_at(killed_at + SEEN_WITHIN, monitor.next_event()).await;
+            let event = event.map_err(|_| format!("the monitor has not seen the loss in {SEEN_WITHIN:?}"))?;
+            match event.ok_or("the monitor has ended")? {
                 MonitorEvent::Proposed { act: true, domains, .. } => break domains,
                 event => show.line(&format!("monitor: {event}")),
             }

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use ha_lab::load;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::Fallible;
@@ -18,7 +19,8 @@ pub fn as_controller(controlled: impl Future<Output = Fallible<()>>) -> ExitCode
     if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a demonstration: exit code 0 where all was as it should be, 1 where not, 2 where it could not be set up.
+/// Runs a demonstration: exit code 0 where all was as it should be, 1 where not, 2 where it could not be set up. What fails once the
+/// load runs is a promise that was not kept.
 pub fn demonstration(name: &str, demonstrated: impl Future<Output = Fallible<bool>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(demonstrated)) {
@@ -26,7 +28,7 @@ pub fn demonstration(name: &str, demonstrated: impl Future<Output = Fallible<boo
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("{name}: {error}");
-            ExitCode::from(2)
+            if load::has_begun() { ExitCode::FAILURE } else { ExitCode::from(2) }
         }
     }
 }

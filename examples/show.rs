@@ -108,15 +108,17 @@ impl Show {
         }
     }
 
-    /// Prints what the load counted.
-    pub fn counts(&self, load: &LoadReport, executed_twice: u64) {
+    /// Prints what the load counted, and how many requests were executed twice where that was looked at.
+    pub fn counts(&self, load: &LoadReport, executed_twice: impl Into<Option<u64>>) {
         let counts = &load.counts;
         println!("requests           {:>9}", counts.sent);
         println!("failed             {:>9}", counts.failures());
         for (kind, count) in &counts.failed {
             println!("  {kind:<32} {count:>6}");
         }
-        println!("executed twice     {executed_twice:>9}");
+        if let Some(executed_twice) = executed_twice.into() {
+            println!("executed twice     {executed_twice:>9}");
+        }
         for (release, count) in &counts.by_release {
             println!("answered by {release:<6} {count:>9}");
         }

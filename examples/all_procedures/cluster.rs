@@ -1,8 +1,10 @@
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use examples::Fallible;
+use ha_core::report::RunReport;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -30,23 +32,16 @@ pub(crate) const CLUSTERS: [Cluster; 10] = [
     cluster("lose_site", &["--real"]),
 ];
 
-/// How one run ended.
-pub(crate) struct Ran {
-    /// Its name, as the ledger has it.
-    pub(crate) run: String,
-    pub(crate) procedure: String,
-    pub(crate) is_all_new: bool,
-    /// The longest window, used and declared.
-    pub(crate) window_ms: Option<(u64, u64)>,
-    pub(crate) in_window: bool,
-    pub(crate) took_ms: u64,
-}
-
 /// How all that is done on a cluster ended.
+#[derive(Default)]
 pub(crate) struct Ended {
     /// The example says so itself: it looks at more than requests.
     pub(crate) good: bool,
-    pub(crate) runs: Vec<Ran>,
+    /// Whether it could not be set up.
+    pub(crate) not_set_up: bool,
+    pub(crate) runs: Vec<RunReport>,
+    /// How many requests its load has sent.
+    pub(crate) sent: u64,
     /// What it printed.
     pub(crate) log: PathBuf,
 }
@@ -69,7 +64,8 @@ impl Cluster {
     pub(crate) async fn run(&self, out: &Path, ledger: &Path, requests: Option<u64>) -> Fallible<Ended> {
         let folder = out.join(self.line().replace(' ', "_"));
         std::fs::create_dir_all(&folder)?;
-        let log = folder.join("printed.txt");
+        let (log, written) = (folder.join("printed.txt"), folder.join("report.json"));
+        forget(&written)?;
         let printed = std::fs::File::create(&log)?;
         let mut example = Command::new(self.program()?);
         example.args(self.options).arg("--out").arg(&folder).env("HA_LEDGER", ledger).stdin(Stdio::null());
@@ -77,56 +73,63 @@ impl Cluster {
             example.args(["--requests", &requests.to_string()]);
         }
         let status = example.stdout(printed.try_clone()?).stderr(printed).kill_on_drop(true).status().await?;
-        if status.code() == Some(2) {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            return Err(format!("{} could not be set up: {}", self.line(), text.trim()).into());
-        }
-        let report: Value = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
-        let mut runs = Vec::new();
-        for key in ["run", "runs", "drill", "outage", "site_loss", "rejoin", "fail_back"] {
-            match &report[key] {
-                Value::Array(several) => runs.extend(several.iter().filter_map(Ran::read)),
-                one => runs.extend(Ran::read(one)),
+        let ended = Ended { not_set_up: status.code() == Some(2), log, ..Ended::default() };
+        let report = match std::fs::read(&written) {
+            Ok(report) => report,
+            // It was broken off.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(ended),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(match read(&report) {
+            Ok((runs, sent)) => Ended { good: status.success() && !runs.is_empty(), runs, sent, ..ended },
+            Err(error) => {
+                println!("{}: {error}", written.display());
+                ended
             }
-        }
-        let good = status.success() && !runs.is_empty();
-        Ok(Ended { good, runs, log })
-    }
-}
-
-impl Ran {
-    /// Reads the report of a run; `None` where it is none.
-    fn read(report: &Value) -> Option<Self> {
-        let windows = report["windows"].as_array().into_iter().flatten();
-        let windows: Vec<(u64, u64)> =
-            windows.filter_map(|window| Some((window["used_ms"].as_u64()?, window["at_most_ms"].as_u64()?))).collect();
-        Some(Self {
-            run: report["run"].as_str()?.into(),
-            procedure: report["procedure"].as_str()?.into(),
-            is_all_new: report["end"] == "all-new" && report["open"].as_array().is_some_and(Vec::is_empty),
-            window_ms: windows.iter().copied().max_by_key(|(used, _)| *used),
-            in_window: windows.iter().all(|(used, at_most)| used <= at_most),
-            took_ms: report["took_ms"].as_u64()?,
         })
     }
 }
 
-/// Builds what is not there yet, as this program was built.
+/// Reads the reports of all runs, and how many requests were sent. What lacks something is not passed over.
+fn read(report: &[u8]) -> Fallible<(Vec<RunReport>, u64)> {
+    let report: Value = serde_json::from_slice(report)?;
+    let mut runs = Vec::new();
+    for key in ["run", "runs", "drill", "outage", "site_loss", "rejoin", "fail_back"] {
+        match &report[key] {
+            Value::Null => {}
+            Value::Array(several) => runs.extend(several.clone()),
+            one => runs.push(one.clone()),
+        }
+    }
+    let runs = runs.into_iter().map(serde_json::from_value).collect::<Result<_, _>>()?;
+    Ok((runs, report["load"]["sent"].as_u64().ok_or("it does not say how many requests were sent")?))
+}
+
+/// Removes what an earlier run has left.
+pub(crate) fn forget(file: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Builds the examples as this program was built: what is not there yet and, in release, what is older than its sources too.
 pub(crate) async fn build(clusters: &[&Cluster]) -> Fallible<()> {
+    let own = std::env::current_exe()?;
+    let is_release = own.parent().and_then(Path::parent).and_then(Path::file_name) == Some(OsStr::new("release"));
+    // `cargo run` says which cargo it is.
+    let cargo = std::env::var_os("CARGO");
     let mut missing = Vec::new();
     for cluster in clusters {
-        if !cluster.program()?.is_file() {
+        if (is_release && cargo.is_some()) || !cluster.program()?.is_file() {
             missing.extend(["--example", cluster.example]);
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
-    let own = std::env::current_exe()?;
-    let is_release = own.parent().and_then(Path::parent).and_then(Path::file_name) == Some(OsStr::new("release"));
     let profile = if is_release { &["--release"][..] } else { &[] };
-    // `cargo run` says which cargo it is.
-    let Some(cargo) = std::env::var_os("CARGO") else {
+    let Some(cargo) = cargo else {
         let line = [&["cargo", "build"][..], profile, &missing].concat().join(" ");
         return Err(format!("the examples are not built beside this program: {line}").into());
     };

@@ -13,8 +13,9 @@
 //!
 //! Needs root, for the hosts, and what `./test.sh` installs.
 //!
-//! Exit codes: 0 every run ended as it was asked for, inside the windows that it had declared, and no planned one lost a request; 1
-//! otherwise; 2 the lab could not be set up.
+//! Exit codes: 0 every run ended as it was asked for, inside the windows that it had declared, each had requests and no planned one lost
+//! any, and every request that was sent is in the ledger, as one of a run; 1 otherwise, also where a cluster behind the first could not
+//! be set up; 2 the lab could not be set up.
 
 mod cluster;
 
@@ -24,10 +25,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use examples::{Fallible, Show, demonstration};
+use ha_core::record::End;
+use ha_core::report::{RunReport, WindowUse};
 use ha_lab::load::{LedgerLine, read_ledger};
 use serde_json::json;
 
-use cluster::{CLUSTERS, Cluster, Ran};
+use cluster::{CLUSTERS, Cluster, forget};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -63,11 +66,10 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
 /// One line of the table.
 struct Row {
     cluster: String,
-    procedure: String,
     requests: u64,
     failed: u64,
     versions: BTreeMap<String, u64>,
-    ran: Ran,
+    run: RunReport,
 }
 
 async fn demonstrate(options: &Options) -> Fallible<bool> {
@@ -82,6 +84,8 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     }
     let show = Show::new();
     std::fs::create_dir_all(&options.out)?;
+    let written = options.out.join("report.json");
+    forget(&written)?;
     let ledger = std::path::absolute(options.out.join("ledger.tsv"))?;
     std::fs::write(&ledger, "")?;
     cluster::build(&clusters).await?;
@@ -90,23 +94,20 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
         show.line(&format!("{} ...", cluster.line()));
         let already = read_ledger(&ledger)?.len();
         let ended = cluster.run(&options.out, &ledger, options.requests).await?;
+        if ended.not_set_up && rows.is_empty() {
+            let text = std::fs::read_to_string(&ended.log).unwrap_or_default();
+            return Err(format!("{} could not be set up: {}", cluster.line(), text.trim()).into());
+        }
         good &= ended.good;
         if !ended.good {
             show.line(&format!("{} did not end as it should: see {}", cluster.line(), ended.log.display()));
         }
-        let lines = &read_ledger(&ledger)?[already..];
-        for (place, ran) in ended.runs.into_iter().enumerate() {
+        let (lines, first) = (&read_ledger(&ledger)?[already..], rows.len());
+        for (place, run) in ended.runs.into_iter().enumerate() {
             // What was sent before a run said so is of the first.
-            let of_run = |line: &&LedgerLine| line.run == ran.run || (place == 0 && line.run.is_empty());
+            let of_run = |line: &&LedgerLine| line.run == run.run.as_str() || (place == 0 && line.run.is_empty());
             let lines: Vec<&LedgerLine> = lines.iter().filter(of_run).collect();
-            let mut row = Row {
-                cluster: cluster.line(),
-                procedure: ran.procedure.clone(),
-                requests: 0,
-                failed: 0,
-                versions: BTreeMap::new(),
-                ran,
-            };
+            let mut row = Row { cluster: cluster.line(), requests: 0, failed: 0, versions: BTreeMap::new(), run };
             for line in lines {
                 row.requests += 1;
                 row.failed += u64::from(!line.failure.is_empty());
@@ -116,12 +117,19 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
             }
             rows.push(row);
         }
+        let counted = rows[first..].iter().map(|row| row.requests).sum::<u64>();
+        if [counted, ended.sent] != [u64::try_from(lines.len())?; 2] {
+            good = false;
+            let (sent, lines) = (ended.sent, lines.len());
+            show.line(&format!(
+                "requests are missing: {sent} were sent, {lines} are in the ledger, {counted} of them of its runs"
+            ));
+        }
     }
     good &= rows.iter().all(Row::is_good);
     table(&rows);
     let lines = read_ledger(&ledger)?.len();
     let told: Vec<_> = rows.iter().map(Row::to_json).collect();
-    let written = options.out.join("report.json");
     std::fs::write(
         &written,
         serde_json::to_vec_pretty(&json!({ "runs": told, "ledger_lines": lines, "good": good }))?,
@@ -133,15 +141,22 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
 impl Row {
     /// Tells whether the procedure answers to a loss: requests may fail until it has begun to act.
     fn is_loss(&self) -> bool {
-        self.procedure == "outage" || self.procedure == "site loss"
+        self.run.procedure == "outage" || self.run.procedure == "site loss"
     }
 
     fn is_good(&self) -> bool {
-        self.ran.is_all_new && self.ran.in_window && (self.is_loss() || self.failed == 0)
+        let ended = self.run.end == End::AllNew && self.run.open.is_empty();
+        let in_window = !self.run.windows.iter().any(WindowUse::is_exceeded);
+        ended && in_window && self.requests > 0 && (self.is_loss() || self.failed == 0)
+    }
+
+    /// Returns the longest window, used and declared.
+    fn window_ms(&self) -> Option<(u64, u64)> {
+        self.run.windows.iter().map(|window| (window.used_ms, window.at_most_ms)).max_by_key(|(used, _)| *used)
     }
 
     fn window(&self) -> String {
-        match self.ran.window_ms {
+        match self.window_ms() {
             Some((used, at_most)) => format!("{} of {}", seconds(used), seconds(at_most)),
             None => "-".into(),
         }
@@ -149,8 +164,8 @@ impl Row {
 
     fn to_json(&self) -> serde_json::Value {
         json!({
-            "cluster": self.cluster, "procedure": self.procedure, "requests": self.requests, "failed": self.failed,
-            "versions": self.versions, "window_ms": self.ran.window_ms, "took_ms": self.ran.took_ms, "good": self.is_good(),
+            "cluster": self.cluster, "procedure": self.run.procedure, "requests": self.requests, "failed": self.failed,
+            "versions": self.versions, "window_ms": self.window_ms(), "took_ms": self.run.took_ms, "good": self.is_good(),
         })
     }
 }
@@ -168,13 +183,13 @@ fn table(rows: &[Row]) {
         let mark = if row.is_good() { "" } else { " (!)" };
         println!(
             "| {}{mark} | `{}` | {} | {} | {} | {} | {} |",
-            row.procedure,
+            row.run.procedure,
             row.cluster,
             row.requests,
             row.failed,
             versions.join(", "),
             row.window(),
-            seconds(row.ran.took_ms)
+            seconds(row.run.took_ms)
         );
     }
     let sum = |of: fn(&Row) -> u64| rows.iter().map(of).sum::<u64>();

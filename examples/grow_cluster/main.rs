@@ -130,7 +130,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let report = load.stop().await;
     sharing.abort();
     show.line("");
-    show.counts(&report, 0);
+    show.counts(&report, None);
     let as_asked = runs.iter().all(|run| run.end == End::AllNew && run.open.is_empty());
     let ended = as_asked && report.counts.failures() == 0 && cluster.is_grown(&engine, &show).await?;
     let told = serde_json::json!({ "runs": runs, "load": report });

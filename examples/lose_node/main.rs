@@ -101,7 +101,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     }
     let report = load.stop().await;
     show.line("");
-    show.counts(&report, 0);
+    show.counts(&report, None);
     loss.print(&report);
     let told = serde_json::json!({ "outage": loss.outage, "rejoin": loss.rejoin, "load": report });
     page::write(&options.out, &show, &told, &[("report", "/outage"), ("rejoin", "/rejoin")], &[("esb", &report)])?;
@@ -135,7 +135,7 @@ impl Cluster {
         let cluster = Self { homes, front, topology, hosts, lab };
         for (place, home) in cluster.homes[..2].iter().enumerate() {
             let script = home.path().join("bin/wso2server.sh");
-            cluster.hosts.command(place, &format!("{} start", script.display())).status().await?;
+            cluster.hosts.script(place, &script, "start").status().await?;
         }
         let until = Instant::now() + Duration::from_secs(30);
         let passive = SocketAddr::from(([127, 0, 0, 1], cluster.homes[1].port()));

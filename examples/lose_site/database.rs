@@ -13,7 +13,10 @@ use ha_core::backend::{
     ObserveReplica, PromoteReplica, Replica, ReplicaRole, ReplicaSeen, StepError,
 };
 use ha_core::state::{LeaseEpoch, SiteEpoch};
+use ha_lab::fake_carbon::CarbonHome;
 use tokio::time::{Instant, sleep};
+
+use crate::sites::SITES;
 
 /// How often what one copy has taken is brought to the other.
 const SHIPPED_EVERY: Duration = Duration::from_millis(25);
@@ -277,8 +280,7 @@ impl Replica for SiteDatabase {
 #[derive(Debug)]
 pub(crate) struct SiteFence {
     pub(crate) copy: Copy,
-    /// The files with the processes of its servers.
-    pub(crate) pids: Vec<PathBuf>,
+    pub(crate) servers: Vec<CarbonHome>,
 }
 
 impl SiteFence {
@@ -311,8 +313,8 @@ impl Fence for SiteFence {
         let failed =
             |what: String| StepError::new(ErrorKind::Protocol, "fence", self.copy.site.as_str()).with_context(what);
         std::fs::write(self.mark(), "").map_err(|error| failed(error.to_string()))?;
-        for pid in &self.pids {
-            crate::local::end(pid);
+        for server in &self.servers {
+            server.kill().map_err(|error| failed(error.to_string()))?;
         }
         let mut session = open(&self.copy.url()).await.map_err(|error| failed(error.to_string()))?;
         let closed = session.execute("UPDATE site SET role = 'read-only'").await;
@@ -351,9 +353,9 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Registers both for a topology that names them `demo`.
-pub(crate) fn registry(copies: &Copies, pids: &[(String, Vec<PathBuf>)]) -> ha_backends::Registry {
-    let (of, pids) = (copies.clone(), pids.to_vec());
+/// Registers both for a topology that names them `demo`; the servers are two a site, north first.
+pub(crate) fn registry(copies: &Copies, servers: &[CarbonHome]) -> ha_backends::Registry {
+    let (of, servers) = (copies.clone(), servers.to_vec());
     let fenced = copies.clone();
     ha_backends::Registry::builtin()
         .with_replica("demo", move |part| {
@@ -361,8 +363,8 @@ pub(crate) fn registry(copies: &Copies, pids: &[(String, Vec<PathBuf>)]) -> ha_b
             Ok(Arc::new(database) as Arc<dyn Replica>)
         })
         .with_fence("demo", move |part| {
-            let pids =
-                pids.iter().find(|(site, _)| site == part.name).map(|(_, pids)| pids.clone()).unwrap_or_default();
-            Ok(Arc::new(SiteFence { copy: fenced.of(part.name).0.clone(), pids }) as Arc<dyn Fence>)
+            let of_site = SITES.iter().zip(servers.chunks(2)).find(|(site, _)| **site == part.name);
+            let servers = of_site.map_or_else(Vec::new, |(_, servers)| servers.to_vec());
+            Ok(Arc::new(SiteFence { copy: fenced.of(part.name).0.clone(), servers }) as Arc<dyn Fence>)
         })
 }

@@ -2,7 +2,7 @@
 # fence.sh status|fence|lift DATA SSH_CONFIG ADDRESS...: fences a site from outside, while nothing in it answers.
 # It shuts the way from the front to the site's addresses, and lets its database (the folder DATA, which stands for a storage that is
 # reached past the site) recover from its next start on: it takes no writes then, whoever starts it.
-# What is written first is the file `fenced`: half a fence is gone on with.
+# What is written last is the file `whole`: half a fence is none, and is gone on with.
 set -eu
 verb=$1 data=$2 config=$3
 shift 3
@@ -10,14 +10,14 @@ table="fence_$HA_SITE"
 front() { ssh -F "$config" front "$@"; }
 case "$verb" in
 status)
-    if [ -e fenced ] && [ -e "$data/standby.signal" ]; then
+    if [ -e whole ] && [ -e "$data/standby.signal" ]; then
         tables=$(front nft list tables)
         case "$tables" in *"$table"*) echo fenced && exit ;; esac
     fi
     echo free
     ;;
 fence)
-    : >fenced
+    rm -f whole
     {
         echo "table inet $table"
         echo "delete table inet $table"
@@ -40,10 +40,11 @@ fence)
             sleep 0.02
         done
     fi
+    : >whole
     ;;
 lift)
     tables=$(front nft list tables)
     case "$tables" in *"$table"*) front nft delete table inet "$table" ;; esac
-    rm -f fenced
+    rm -f whole
     ;;
 esac

@@ -65,9 +65,10 @@ impl Seen {
         let [(used, at_most), (waited, may_wait)] = [lasted(&self.loss), lasted(&self.back)];
 
         self.over_time();
-        show.counts(&self.load, 0);
+        show.counts(&self.load, None);
         println!("north lost         {:>9} ms after the load began", self.lost_after.as_millis());
-        let (served, dark) = (self.served_after.as_millis(), (self.served_after - self.lost_after).as_millis());
+        let (served, dark) =
+            (self.served_after.as_millis(), self.served_after.saturating_sub(self.lost_after).as_millis());
         println!("served by south    {served:>9} ms after the load began, {dark} ms after the loss");
         println!("window used        {used:>9} ms of {at_most} ms declared: no site serves");
         println!("orders lost        {:>9} that north had answered and not passed on", lost.len());

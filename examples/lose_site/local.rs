@@ -85,14 +85,6 @@ impl Local {
         }
         Ok(())
     }
-
-    /// Lists for each site the files with the processes of its servers.
-    pub(crate) fn pids(&self) -> Vec<(String, Vec<PathBuf>)> {
-        let of = |site: usize| {
-            self.homes[site * 2..site * 2 + 2].iter().map(|home| home.path().join("wso2carbon.pid")).collect()
-        };
-        SITES.iter().enumerate().map(|(index, site)| ((*site).to_string(), of(index))).collect()
-    }
 }
 
 #[async_trait]
@@ -110,7 +102,7 @@ impl TwoSites for Local {
     }
 
     fn connect(&self, topology: &Topology) -> Fallible<Backends> {
-        Ok(database::registry(&self.copies, &self.pids()).connect(topology)?)
+        Ok(database::registry(&self.copies, &self.homes).connect(topology)?)
     }
 
     /// Its servers die, its balancer and its database answer nobody.
@@ -218,13 +210,4 @@ async fn script(home: &CarbonHome, verb: &str) -> Fallible<()> {
     let mut command = Command::new(home.path().join("bin/wso2server.sh"));
     command.arg(verb).stdin(Stdio::null()).status().await?;
     Ok(())
-}
-
-/// Ends the process that a file names, where it runs.
-pub(crate) fn end(pid_file: &Path) {
-    let pid = std::fs::read_to_string(pid_file).ok().and_then(|pid| pid.trim().parse().ok());
-    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-        // One that is gone has nothing to end.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
 }

@@ -13,7 +13,7 @@ use examples::Fallible;
 use ha_backends::Backends;
 use ha_backends::haproxy::HOLD_LUA;
 use ha_core::topology::Topology;
-use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch, quoted};
 use ha_lab::{DatabaseSpec, HaProxyProcess, HaProxySpec, Lab, PostgresServer, ServerSpec, SshMachine};
 use serde_json::Value;
 use tokio::process::Command;
@@ -135,8 +135,8 @@ impl Real {
 
     /// Starts a server as its machine does when it boots: what a killed one has left says nothing.
     async fn start_server(&self, place: usize) -> Fallible<()> {
-        let home = self.homes[place].path().display();
-        self.on(place, &format!("rm -f {home}/wso2carbon.pid && {home}/bin/wso2server.sh start")).await
+        let home = quoted(&self.homes[place].path().to_string_lossy());
+        self.on(place, &format!("cd {home} && rm -f wso2carbon.pid && bin/wso2server.sh start")).await
     }
 
     /// Runs a line of shell on a machine.

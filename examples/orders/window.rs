@@ -75,7 +75,6 @@ impl Window {
             written: written.len(),
             lost: written.iter().filter(|id| !there.contains(id)).count(),
             window: run["windows"][0].clone(),
-            ended_elsewhere: run["steps"].is_null(),
         })
     }
 }
@@ -93,8 +92,6 @@ pub struct Judged {
     lost: usize,
     /// The window, as the run reports it.
     window: Value,
-    /// Whether a controller that was killed had brought the run to its end: the last one reports the end, and nothing of the run.
-    ended_elsewhere: bool,
 }
 
 impl Judged {
@@ -118,8 +115,7 @@ impl Judged {
         let of = |key: &str| self.window[key].as_i64();
         let used = of("used_ms").zip(of("at_most_ms"));
         let kept = used.is_some_and(|(used, at_most)| self.span_ms <= used && used <= at_most);
-        let used = kept || self.ended_elsewhere;
-        self.refused > 0 && self.late == 0 && self.lost == 0 && used
+        self.refused > 0 && self.late == 0 && self.lost == 0 && kept
     }
 }
 

@@ -165,7 +165,8 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     show.line("starting the active, the passive and the spare server, and the balancer in front");
     let cluster = Cluster::start(&options).await?;
     let [first, others @ ..] = &cluster.addresses()[..] else { return Err("there is no balancer".into()) };
-    let load = if options.queue { queueing_load(*first, others, &show) } else { open_load(*first, others, &show) }?;
+    let load =
+        if options.queue { queueing_load(*first, others, &show) } else { open_load(&options, *first, others, &show) }?;
     let console = if options.pools { Some(console_load(*first, others, &show)?) } else { None };
     sleep(Duration::from_secs(2)).await;
     let mut outage = None;
@@ -219,9 +220,13 @@ fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, pools:
     failures == 0 && ended && whole
 }
 
-fn open_load(first: SocketAddr, others: &[SocketAddr], show: &Show) -> Fallible<RunningLoad> {
+fn open_load(options: &Options, first: SocketAddr, others: &[SocketAddr], show: &Show) -> Fallible<RunningLoad> {
     show.line(&format!("load: {RATE} requests/s, open loop, keep-alive, one in 200 takes 2 s"));
-    let load = others.iter().fold(Load::new(first, RATE), |load, address| load.with_address(*address)).with_failover();
+    let mut load = others.iter().fold(Load::new(first, RATE), |load, address| load.with_address(*address));
+    if options.kill == Some(Victim::Balancer) {
+        show.line("load: who cannot connect to a balancer goes to the other");
+        load = load.with_failover();
+    }
     let load =
         load.with_class(Class::new("/orders", "orders ", 193)).with_class(Class::new("/orders?ms=50", "orders ", 6));
     Ok(load.with_class(Class::new("/orders?ms=2000", "orders ", 1)).start()?)

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use examples::{Fallible, Followed, Show, page};
-use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
+use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch, quoted};
 use ha_lab::load::{Class, Load};
 use ha_lab::{HaProxyProcess, HaProxySpec, Lab, ServerSpec, SshHost};
 use tokio::process::Command;
@@ -34,7 +34,8 @@ struct Cluster {
     config: PathBuf,
 }
 
-/// Patches the cluster both ways in turns; tells whether no request failed and every server has the last release.
+/// Patches the cluster both ways in turns; tells whether no request failed, each run ended all new with nothing open, and every server
+/// has the last release.
 pub(crate) async fn run(options: &Options, show: &Show) -> Fallible<bool> {
     for program in ["socat", "bash"] {
         if !has(program) {
@@ -52,15 +53,14 @@ pub(crate) async fn run(options: &Options, show: &Show) -> Fallible<bool> {
         .start()?;
     show.line("load: 150 requests/s, open loop, half of them on connections of their own");
     sleep(Duration::from_secs(1)).await;
-    let (mut floors, mut engines) = (Vec::new(), Vec::new());
-    let mut report = serde_json::Value::Null;
+    let (mut floors, mut engines, mut runs) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..TURNS {
         let releases = [format!("4.2.{}", 2 * turn), format!("4.2.{}", 2 * turn + 1), format!("4.2.{}", 2 * turn + 2)];
         floors.push(cluster.floor(&releases[1]).await?);
         show.line(&format!("hand-written script: {}", floors[floors.len() - 1]));
         let (cost, told) = cluster.engine(&releases[1], &releases[2], show, &load).await?;
         engines.push(cost);
-        report = told;
+        runs.push(told);
         show.line(&format!("engine:              {cost}"));
     }
     let load = load.stop().await;
@@ -77,11 +77,15 @@ pub(crate) async fn run(options: &Options, show: &Show) -> Fallible<bool> {
     let releases: Vec<String> = cluster.homes.iter().map(CarbonHome::release).collect();
     let costs = |costs: &[Cost]| costs.iter().map(|cost| cost.to_json()).collect::<Vec<_>>();
     let told = serde_json::json!({
-        "run": report, "load": load, "member_releases": releases,
+        "runs": runs, "load": load, "member_releases": releases,
         "engine": costs(&engines), "floor": costs(&floors), "wall_ratio": ratio,
     });
-    page::write(&options.out, show, &told, &[("report", "/run")], &[("esb", &load)])?;
-    Ok(load.counts.failures() == 0 && report["end"] == "all-new" && releases.iter().all(|release| *release == last))
+    let page = format!("/runs/{}", TURNS - 1);
+    page::write(&options.out, show, &told, &[("report", &page)], &[("esb", &load)])?;
+    let is_all_new =
+        |run: &serde_json::Value| run["end"] == "all-new" && run["open"].as_array().is_some_and(Vec::is_empty);
+    let ended = runs.iter().all(is_all_new) && releases.iter().all(|release| *release == last);
+    Ok(ended && load.counts.failures() == 0)
 }
 
 /// Patches the cluster once and loses a random host in the middle, with all that runs on it; tells whether requests failed only until
@@ -128,7 +132,7 @@ pub(crate) async fn lose_host(options: &Options, show: &Show) -> Fallible<bool> 
     sleep(Duration::from_secs(1)).await;
     let load = load.stop().await;
     let (lost, detected) = window.ok_or("the run ended before the step at which a host was to be lost")?;
-    show.counts(&load, 0);
+    show.counts(&load, None);
     println!("host lost          {:>9} ms after the load began", lost.as_millis());
     println!("loss detected      {:>9} ms later, by the balancer", detected.saturating_sub(lost).as_millis());
     let outside = |at: &u64| {
@@ -181,7 +185,7 @@ impl Cluster {
             let script = home.path().join("bin/wso2server.sh");
             let started = Command::new("ssh")
                 .args(["-F".as_ref(), cluster.config.as_os_str(), (*name).as_ref()])
-                .arg(format!("{} start", script.display()))
+                .arg(format!("{} start", quoted(&script.to_string_lossy())))
                 .stdin(Stdio::null())
                 .status()
                 .await?;

@@ -36,7 +36,7 @@ fn a_service_is_added_on_hosts_over_rsync_and_ssh_behind_haproxy() {
 
 #[test]
 fn a_service_is_added_though_its_controller_is_killed() {
-    let told = run(&["--kill-controller"]);
+    let told = run(&["--kill-controller", "--pair", "--rsync"]);
     assert_eq!(told.report["kills"], 1, "{}", told.printed);
     assert_added(&told);
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 #[test]
 fn a_node_is_added_writes_and_replaces_the_old_writer_without_a_failed_request() {
-    for options in [&[][..], &["--pair"]] {
+    for options in [&[][..], &["--haproxy"], &["--pair"]] {
         let told = told::run("grow_cluster", options, 1_000);
         assert_eq!(told.code, Some(0), "{options:?}: {}", told.printed);
         for run in told.report["runs"].as_array().unwrap() {

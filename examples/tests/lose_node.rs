@@ -19,7 +19,7 @@ fn a_member_lost_at_rest_costs_requests_only_until_the_balancer_has_seen_it_and_
 
 #[test]
 fn a_member_that_stays_down_has_a_spare_in_its_place() {
-    let told = told::run("lose_node", &["--stay-down"], 1_000);
+    let told = told::run("lose_node", &["--stay-down", "--haproxy"], 1_000);
     assert_eq!(told.code, Some(0), "{}", told.printed);
     assert!(told.printed.contains("stand in") && !told.printed.contains("rejoin"), "{}", told.printed);
 }

@@ -39,6 +39,7 @@ fn a_patch_behind_a_pair_of_haproxys_of_which_one_is_reloaded_in_mid_drain_loses
     let told = run(&["--pair", "--reload"]);
     assert_patched(&told, "all-new", "4.2.1");
     assert!(told.printed.contains("lb1 was reloaded"), "{}", told.printed);
+    assert!(!told.printed.contains("goes to the other"), "no client helps itself: {}", told.printed);
 }
 
 #[test]
@@ -72,6 +73,7 @@ fn a_patch_goes_on_over_the_other_balancer_when_one_of_a_pair_is_killed() {
         assert_eq!(told.report["run"]["open"], serde_json::json!([]), "{}", told.printed);
         let notes = told.report["run"]["notes"].to_string();
         assert!(notes.contains("the process of balancer lb"), "{notes}");
+        assert!(told.printed.contains("goes to the other"), "{}", told.printed);
     }
 }
 
@@ -93,8 +95,16 @@ fn four_hosts_are_patched_over_ssh_beside_a_hand_written_script_and_no_request_i
     let told = run(&["--ssh"]);
     assert_eq!(told.code, Some(0), "{}", told.printed);
     assert_eq!(told.report["load"]["failed"], serde_json::json!({}), "{}", told.printed);
-    assert_eq!(told.report["run"]["end"], "all-new", "{}", told.printed);
-    assert_eq!(told.report["run"]["open"], serde_json::json!([]));
+    let runs = told.report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 5, "{}", told.printed);
+    for run in runs {
+        assert_eq!(
+            (&run["end"], &run["open"]),
+            (&serde_json::json!("all-new"), &serde_json::json!([])),
+            "{}",
+            told.printed
+        );
+    }
     for way in ["engine", "floor"] {
         let costs = told.report[way].as_array().unwrap();
         assert!(costs.iter().all(|cost| cost["wall_ms"].as_u64() > Some(0)), "{way}: {costs:?}");
@@ -134,6 +144,13 @@ fn a_server_killed_in_any_step_leaves_all_new_or_all_old_and_nothing_lent() {
         let told = run(&["--kill", victim, "--at", step, "--requests", "100"]);
         assert_eq!(told.code, Some(0), "{victim} in step {step}: {}", told.printed);
     }
+}
+
+#[test]
+fn what_fails_once_the_load_runs_is_no_failure_to_set_up() {
+    let told = run(&["--kill", "active", "--at", "1000"]);
+    assert_eq!(told.code, Some(1), "{}", told.printed);
+    assert!(told.printed.contains("the run ended before the step"), "{}", told.printed);
 }
 
 #[test]

@@ -19,6 +19,16 @@ fn tomcats_behind_haproxy_are_patched_by_their_own_scripts_and_no_request_is_los
 }
 
 #[test]
+fn the_meter_sees_what_restarts_without_a_drain_lose() {
+    let told = told::run("tomcat", &["--naive"], 500);
+    assert_eq!(told.code, Some(1), "{}", told.printed);
+    assert_ne!(told.report["load"]["failed"], json!({}), "{}", told.printed);
+    let refused = told::run("tomcat", &["--naive", "--ssh"], 1);
+    assert_eq!(refused.code, Some(2), "{}", refused.printed);
+    assert!(refused.printed.contains("leave out --ssh"), "{}", refused.printed);
+}
+
+#[test]
 fn an_unknown_option_is_named_with_those_that_are_known() {
     told::assert_names_the_options("tomcat");
 }

@@ -42,7 +42,7 @@ fn an_update_of_hosts_over_rsync_and_ssh_loses_no_request_and_serves_nothing_unt
 
 #[test]
 fn an_update_whose_set_fails_its_test_on_the_last_node_ends_all_old() {
-    for options in [&["--fail-test"][..], &["--fail-test", "--rsync"]] {
+    for options in [&["--fail-test"][..], &["--fail-test", "--pair", "--rsync"]] {
         assert_updated(&run(options), "all-old", 1);
     }
 }

@@ -70,7 +70,7 @@ impl Cluster {
         cluster.prepare().await?;
         for (place, home) in cluster.homes[..2].iter().enumerate() {
             let script = home.path().join("bin/startup.sh");
-            let started = cluster.hosts.command(place, &format!("{} >&2", script.display())).status().await?;
+            let started = cluster.hosts.script(place, &script, ">&2").status().await?;
             if !started.success() {
                 return Err(format!("{} could not be started: {started}", NAMES[place]).into());
             }

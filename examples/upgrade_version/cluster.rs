@@ -52,7 +52,7 @@ impl Cluster {
         cluster.database.fill().await?;
         for (place, home) in cluster.homes[..2].iter().enumerate() {
             let script = home.path().join("bin/wso2server.sh");
-            cluster.hosts.command(place, &format!("{} start", script.display())).status().await?;
+            cluster.hosts.script(place, &script, "start").status().await?;
         }
         cluster.wait_until_served().await?;
         Ok(cluster)

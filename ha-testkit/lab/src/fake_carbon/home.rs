@@ -226,7 +226,7 @@ pub(crate) fn script(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Quotes a word for sh.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 

@@ -8,8 +8,8 @@ mod home;
 mod server;
 
 pub use business::{Answered, Asked, Business};
-pub use home::{CarbonConfig, CarbonHome, Relaunch};
-pub(crate) use home::{quoted, script};
+pub(crate) use home::script;
+pub use home::{CarbonConfig, CarbonHome, Relaunch, quoted};
 
 use std::ffi::OsString;
 

@@ -105,9 +105,10 @@ impl Load {
     /// Starts the load in the current tokio runtime.
     ///
     /// # Errors
-    /// When the load has no class with a share.
+    /// When the load has no class with a share, and when the ledger that `HA_LEDGER` names cannot be opened.
     pub fn start(self) -> io::Result<RunningLoad> {
         let mix = Mix::new(&self.classes)?;
+        ledger::begin()?;
         RunningLoad::start(|tally, stop| self.fire(mix, tally, stop))
     }
 

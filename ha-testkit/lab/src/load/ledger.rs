@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -61,16 +62,33 @@ pub fn ledger_begins(run: &str) {
 
 static RUN: Mutex<String> = Mutex::new(String::new());
 
-/// The file, opened once. A ledger that cannot be opened is no ledger: who reads it misses the requests.
-static FILE: LazyLock<Option<Mutex<File>>> = LazyLock::new(|| {
-    let path = std::env::var_os(LEDGER)?;
-    let opened = File::options().create(true).append(true).open(path);
-    opened.ok().map(Mutex::new)
-});
+/// The file, opened once; `None` where no ledger is kept.
+static FILE: LazyLock<io::Result<Option<Mutex<File>>>> = LazyLock::new(|| open(std::env::var_os(LEDGER)));
+
+fn open(path: Option<OsString>) -> io::Result<Option<Mutex<File>>> {
+    let Some(path) = path else { return Ok(None) };
+    let opened = File::options().create(true).append(true).open(&path);
+    let file = opened.map_err(|error| {
+        let what = format!("the ledger {} cannot be opened: {error}", Path::new(&path).display());
+        io::Error::new(error.kind(), what)
+    })?;
+    Ok(Some(Mutex::new(file)))
+}
+
+/// Opens the ledger, where one is to be kept.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(super) fn begin() -> io::Result<()> {
+    match &*FILE {
+        Ok(_) => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    }
+}
 
 /// Writes down how a request ended, where a ledger is kept.
 pub(super) fn note(id: &str, outcome: &Result<Served, FailureKind>) {
-    let Some(file) = FILE.as_ref() else { return };
+    let Ok(Some(file)) = &*FILE else { return };
     let run = RUN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let run = if run.is_empty() { NO_RUN } else { &run };
     let (version, failure) = match outcome {
@@ -79,5 +97,19 @@ pub(super) fn note(id: &str, outcome: &Result<Served, FailureKind>) {
     };
     // One write a line: those of several processes do not mix.
     let line = format!("{id}\t{run}\t{version}\t{failure}\n");
-    let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
+    if let Err(error) = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes()) {
+        eprintln!("the ledger lacks request {id}: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_cannot_be_opened_is_an_error_and_none_is_asked_for_without_its_name() {
+        assert!(open(None).unwrap().is_none());
+        let error = open(Some("/no/such/folder/ledger.tsv".into())).unwrap_err();
+        assert!(error.to_string().contains("the ledger /no/such/folder/ledger.tsv"), "{error}");
+    }
 }

@@ -22,7 +22,7 @@ pub use faulty::{FaultyServer, Misbehaviour};
 pub use generator::Load;
 pub use ledger::{LedgerLine, ledger_begins, read_ledger};
 pub use request_log::RequestLog;
-pub use running::RunningLoad;
+pub use running::{RunningLoad, has_begun};
 pub use saturate::Saturate;
 pub use tally::{Bucket, FailureKind, LoadReport, Series, Snapshot};
 pub use untested::untested_answers;

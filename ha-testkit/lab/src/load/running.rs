@@ -39,6 +39,7 @@ impl RunningLoad {
     {
         let tally = Arc::new(Mutex::new(Tally::new().map_err(io::Error::other)?));
         let stop = Arc::new(AtomicBool::new(false));
+        HAS_BEGUN.store(true, Ordering::SeqCst);
         let task = tokio::spawn(load(tally.clone(), stop.clone()));
         Ok(Self { tally, stop, task, began: Instant::now() })
     }
@@ -66,6 +67,13 @@ impl RunningLoad {
         }
         lock(&self.tally).report()
     }
+}
+
+static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// Tells whether this process has started a load.
+pub fn has_begun() -> bool {
+    HAS_BEGUN.load(Ordering::SeqCst)
 }
 
 pub(super) fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
