@@ -102,6 +102,9 @@ if [ "$long" = yes ]; then
     say "long: every single call fails, 20,000 runs; what a person asks for beside a fault, 10,000 runs"
     HA_CALLS=20000 HA_ABORTS=10000 cargo test --profile long -p ha-testkit --all-features --test single_calls -- --nocapture
 
+    say "long: remedies of refused plans, each tried, and one that takes less refused"
+    HA_REMEDIES=100 cargo test --profile long -p ha-testkit --all-features --test remedy -- --nocapture
+
     say "long: simulated runs under any single fault, at least 10,000"
     HA_SEEDS=18500 cargo test --profile long -p ha-testkit --all-features --test simulation -- --nocapture
 
@@ -165,7 +168,8 @@ if [ "$long" = yes ]; then
         # shellcheck disable=SC2086 # no option is no word
         target/release/examples/lose_site --real $options
     done
-    cargo test -p examples --test lose_site -- --ignored
+    cargo build -p examples --example lose_site
+    cargo test -p examples --test lose_site -- --ignored --test-threads 1
 
     say "long: an update of services, its controller killed at 20 random moments"
     cargo build --release --example update_service

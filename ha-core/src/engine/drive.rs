@@ -132,7 +132,10 @@ impl Drive {
                     Ok(Ended::Watched(balancer, members)) => {
                         self.note_gone(balancer, &members);
                         self.machine.handle(self.began.elapsed(), Input::Watched { balancer, members });
-                        self.note_capacities();
+                        // After another controller, what serves is not known before the first look at the whole cluster.
+                        if self.report.has_seen() {
+                            self.note_capacities();
+                        }
                     }
                     Ok(Ended::Order(order, ticket, (outcome, evidence))) => {
                         self.ended.insert(order, Instant::now());
@@ -254,12 +257,14 @@ impl Drive {
             }
             Record::Outcome { order, result, evidence } => {
                 let ended = self.ended.remove(order).unwrap_or_else(Instant::now);
-                let took = self.started.get(order).map_or(Duration::ZERO, |began| ended.duration_since(*began));
+                let measured = self.started.get(order).map(|began| ended.duration_since(*began));
+                // What another controller had begun is timed by the records.
+                let took = measured.unwrap_or_else(|| self.report.since_begun(*order));
                 if let (Order::Server(At { node, action }), OutcomeKind::Done) = (order, result) {
                     if *action == ServerAction::Stop {
                         self.gone_at.insert(*node, ended);
                     } else if matches!(action, ServerAction::Start | ServerAction::StartInTest) {
-                        self.start_took = Some(took);
+                        self.start_took = measured;
                     }
                 }
                 self.report.ended(&topology, *order, *result, evidence, took);
