@@ -27,6 +27,10 @@ impl Law<'_> {
         let sites = self.topology.sites.iter().zip(&state.sites);
         let sites =
             sites.filter_map(|(site, known)| Some(format!("site {}: {}", site.name, half_way(state, known.site)?)));
+        let mut sites: Vec<String> = sites.collect();
+        if sites.is_empty() && no_site_serves(state) {
+            sites.push("no site serves, and consumers are led to none".into());
+        }
         nodes.chain(self.open_copies(state)).chain(sites).collect()
     }
 }

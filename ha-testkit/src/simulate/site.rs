@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ha_core::action::{Action, SiteAction};
 use ha_core::backend::{Consumers, FenceLevel, ReplicaRole};
 use ha_core::engine::RunError;
 use ha_core::journal::Journal;
@@ -96,15 +97,14 @@ impl SiteScenario {
         let faults = (0..faults).map(|_| fault(&mut random, &shape, procedure)).collect();
         let lag = random.pick(&LAGS_MS).copied().map_or(Duration::ZERO, Duration::from_millis);
         // What has no power does not come back before a person has given it some.
-        let fences = if procedure == SiteProcedure::FailBack { &FENCES[..1] } else { &FENCES[..] };
+        let fences = if procedure == SiteProcedure::FailBack { &FENCES[..2] } else { &FENCES[..] };
         let fence = random.pick(fences).copied().unwrap_or(FenceLevel::Database);
         Self { shape, procedure, lag, fence, wakes, faults }
     }
 }
 
 const LAGS_MS: [u64; 4] = [0, 20, 130, 700];
-/// Those that reach the database.
-const FENCES: [FenceLevel; 2] = [FenceLevel::Database, FenceLevel::Power];
+const FENCES: [FenceLevel; 3] = [FenceLevel::Servers, FenceLevel::Database, FenceLevel::Power];
 
 fn fault(random: &mut Random, shape: &Shape, procedure: SiteProcedure) -> FaultAt {
     let count = shape.members.len();
@@ -237,7 +237,9 @@ async fn run(scenario: &SiteScenario, world: &World, planned: Planned, left_behi
         }
     };
     if !entries.is_empty() {
-        broken.extend(Judged { scenario, world, served: &served, took, met: met > 0, left_behind }.broken(&ended));
+        let held_at = held_at(&entries);
+        let judged = Judged { scenario, world, served: &served, took, met: met > 0, left_behind, held_at };
+        broken.extend(judged.broken(&ended));
     }
     let (end, open) = ended;
     let broken = broken.into_iter().map(|what| Broken { at: took, what }).collect();
@@ -254,6 +256,17 @@ struct Judged<'a> {
     took: Duration,
     met: bool,
     left_behind: u64,
+    held_at: Option<Duration>,
+}
+
+/// Returns when the run began to let consumers wait.
+fn held_at(entries: &[Entry]) -> Option<Duration> {
+    let holds = |entry: &&Entry| match &entry.record {
+        Record::Intent { order, .. } => matches!(order.action(), Action::Site(SiteAction::Hold { .. })),
+        _ => false,
+    };
+    let began = entries.first()?.unix_ms;
+    Some(Duration::from_millis(entries.iter().find(holds)?.unix_ms.saturating_sub(began)))
 }
 
 impl Judged<'_> {
@@ -340,8 +353,11 @@ impl Judged<'_> {
         if matches!(end, End::NeedsOperator(_)) && self.met {
             return None;
         }
-        let excused = shaken
-            .is_some_and(|after| first + LONGEST_REQUEST >= after && last < after + EXPOSURE.max(REACTION) + REACTION);
+        // Who has waited in front of the sites was sent long before it is answered.
+        let excused = shaken.is_some_and(|after| {
+            let in_progress = first + LONGEST_REQUEST >= after || self.held_at.is_some_and(|held| first >= held);
+            in_progress && last < after + EXPOSURE.max(REACTION) + REACTION
+        });
         (!excused).then_some(message)
     }
 }
