@@ -79,10 +79,10 @@ impl Drive {
                     }
                     Command::Observe => {
                         let (shared, plan) = (self.shared.clone(), self.plan.clone());
-                        let changing = self.changing();
+                        let (changing, lost) = (self.changing(), self.machine.run().cluster.lost().to_vec());
                         // The guard asks again by itself, a look later.
                         let observe =
-                            async move { Ended::Observed(observe_hosts(&shared, &plan.facts, &changing).await) };
+                            async move { Ended::Observed(observe_hosts(&shared, &plan.facts, &changing, &lost).await) };
                         tasks.spawn(observe.in_current_span());
                     }
                     Command::Watch { balancer } => {
@@ -124,9 +124,15 @@ impl Drive {
             let woken = self.began + wake.unwrap_or_default();
             tokio::select! {
                 biased;
-                Some((number, request)) = mailbox.next() => {
-                    self.machine.handle(self.began.elapsed(), Input::Requested { number, request });
-                }
+                Some(asked) = mailbox.next() => match asked {
+                    Ok((number, request)) => {
+                        let input = Input::Requested { number, request, unix_ms: unix_ms() };
+                        self.machine.handle(self.began.elapsed(), input);
+                    }
+                    Err(error) => {
+                        self.report.note(format!("what people asked of the run could not be read for a while: {error}"));
+                    }
+                },
                 Some(joined) = tasks.join_next() => match joined {
                     Ok(Ended::Observed(seen)) => self.seen(self.began.elapsed(), seen),
                     Ok(Ended::Watched(balancer, members)) => {
@@ -328,7 +334,14 @@ impl Drive {
         }
     }
 
-    async fn close(self, end: End) -> RunReport {
+    async fn close(mut self, end: End) -> RunReport {
+        for balancer in &self.gone {
+            let name = &self.shared.topology.balancer(*balancer).name;
+            self.report.note(format!(
+                "balancer {name} was still gone when the run ended: once it is back it has its configured state, which may not be \
+                 what the run has made of the others; look at it"
+            ));
+        }
         let open = (self.machine.open_loans(), self.machine.left_behind());
         let report = self.report.finish(Some(end), end.message(self.plan.ends()), open);
         self.lease.release().await;

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use tracing::Instrument;
 
@@ -227,8 +227,13 @@ pub(super) async fn observe(shared: &Arc<Parts>, plan: &Plan, patience: Duration
 
 /// Observes the hosts and the database, without running gates. What an order in flight is changing is not asked for: that order
 /// reads back by itself, and [`ClusterState::absorb`] leaves it alone.
-pub(super) async fn observe_hosts(shared: &Arc<Parts>, facts: &Facts, changing: &[Target]) -> Observation {
-    in_terms_of(facts, &look(shared, false, changing, Asked::of(facts), Duration::ZERO, &[]).await, Vec::new())
+pub(super) async fn observe_hosts(
+    shared: &Arc<Parts>,
+    facts: &Facts,
+    changing: &[Target],
+    lost: &[DomainIx],
+) -> Observation {
+    in_terms_of(facts, &look(shared, false, changing, Asked::of(facts), Duration::ZERO, lost).await, Vec::new())
 }
 
 fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observation {
@@ -248,6 +253,9 @@ fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observ
         .with_exposure(hosts.exposure)
         .with_sites(hosts.sites.seen.clone())
 }
+
+/// How much longer than for all others is waited for what is lost, in the middle of a run: it is expected not to answer.
+const LOST_GRACE: Duration = Duration::from_millis(250);
 
 /// What is only looked at for a plan that speaks of it.
 #[derive(Clone, Copy)]
@@ -285,9 +293,12 @@ async fn look(
     longest: Duration,
     lost: &[DomainIx],
 ) -> Seen {
-    let mut parts: JoinSet<Part> = JoinSet::new();
+    let (mut parts, mut of_lost): (JoinSet<Part>, JoinSet<Part>) = Default::default();
     for (node, declared) in shared.topology.nodes() {
-        let patience = if lost.contains(&declared.domain) { Duration::ZERO } else { longest };
+        let (parts, patience) = match lost.contains(&declared.domain) {
+            true => (&mut of_lost, Duration::ZERO),
+            false => (&mut parts, longest),
+        };
         if !changing.contains(&Target::Server(node)) {
             let task = shared.clone();
             let part = async move {
@@ -343,9 +354,9 @@ async fn look(
         parts.spawn(part.in_current_span());
     }
     if !shared.topology.sites.is_empty() {
-        let task = shared.clone();
+        let (task, lost) = (shared.clone(), lost.to_vec());
         let part = async move {
-            let (sites, notes) = observe_sites(&task).await;
+            let (sites, notes) = observe_sites(&task, &lost, longest.max(LOST_GRACE)).await;
             Part::Sites(sites, notes)
         };
         parts.spawn(part.in_current_span());
@@ -360,37 +371,48 @@ async fn look(
     let mut seen = Seen { nodes, schema: None, copies: None, exposure: None, sites, notes: Vec::new() };
     let mut notes = Vec::new();
     while let Some(joined) = parts.join_next().await {
-        match joined {
-            Ok(Part::Server(node, server)) => seen.nodes[node.index()].server = server,
-            Ok(Part::Files(node, files, note)) => {
-                seen.nodes[node.index()].files = files;
-                notes.extend(note);
-            }
-            Ok(Part::Work(node, work, note)) => {
-                seen.nodes[node.index()].work = work;
-                notes.extend(note);
-            }
-            Ok(Part::Schema(schema, note)) => {
-                seen.schema = schema;
-                notes.extend(note);
-            }
-            Ok(Part::Copies(copies, note)) => {
-                seen.copies = copies;
-                notes.extend(note);
-            }
-            Ok(Part::Exposure(exposure, note)) => {
-                seen.exposure = exposure;
-                notes.extend(note);
-            }
-            Ok(Part::Sites(sites, unseen)) => {
-                seen.sites = sites;
-                notes.extend(unseen);
-            }
-            Err(error) => notes.push(format!("an observation ended unexpectedly: {error}")),
-        }
+        seen.take(joined, &mut notes);
+    }
+    let until = Instant::now() + longest.max(LOST_GRACE);
+    while let Ok(Some(joined)) = timeout_at(until, of_lost.join_next()).await {
+        seen.take(joined, &mut notes);
     }
     notes.sort();
     seen.notes = seen.nodes.iter_mut().flat_map(|node| std::mem::take(&mut node.server.notes)).collect();
     seen.notes.extend(notes);
     seen
+}
+
+impl Seen {
+    /// Takes in what one read has brought.
+    fn take(&mut self, joined: Result<Part, JoinError>, notes: &mut Vec<String>) {
+        match joined {
+            Ok(Part::Server(node, server)) => self.nodes[node.index()].server = server,
+            Ok(Part::Files(node, files, note)) => {
+                self.nodes[node.index()].files = files;
+                notes.extend(note);
+            }
+            Ok(Part::Work(node, work, note)) => {
+                self.nodes[node.index()].work = work;
+                notes.extend(note);
+            }
+            Ok(Part::Schema(schema, note)) => {
+                self.schema = schema;
+                notes.extend(note);
+            }
+            Ok(Part::Copies(copies, note)) => {
+                self.copies = copies;
+                notes.extend(note);
+            }
+            Ok(Part::Exposure(exposure, note)) => {
+                self.exposure = exposure;
+                notes.extend(note);
+            }
+            Ok(Part::Sites(sites, unseen)) => {
+                self.sites = sites;
+                notes.extend(unseen);
+            }
+            Err(error) => notes.push(format!("an observation ended unexpectedly: {error}")),
+        }
+    }
 }

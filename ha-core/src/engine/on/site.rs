@@ -14,7 +14,7 @@ use crate::backend::{
 };
 use crate::record::Evidence;
 use crate::state::{ReplicaRole, ReplicaSeen, Site, SiteEpoch, SiteFacts, SiteState};
-use crate::topology::{Name, SiteIx, SiteRole, SiteSpec};
+use crate::topology::{DomainIx, Name, SiteIx, SiteRole, SiteSpec};
 
 /// A site that is lost does not answer: nobody waits long for it.
 const SITE_READ: Duration = Duration::from_secs(2);
@@ -295,16 +295,23 @@ fn no_replica(site: &str) -> Outcome {
     not_done(format!("no copy of the database is declared for site {site}: add [site.replica]"))
 }
 
-/// Observes the sites; the notes say what could not be seen.
-pub(in crate::engine) async fn observe_sites(shared: &Arc<Shared>) -> (SeenSites, Vec<String>) {
+/// Observes the sites, those that are lost for no longer than `grace`; the notes say what could not be seen.
+pub(in crate::engine) async fn observe_sites(
+    shared: &Arc<Shared>,
+    lost: &[DomainIx],
+    grace: Duration,
+) -> (SeenSites, Vec<String>) {
     let mut notes = Vec::new();
     let mut reads: JoinSet<ReadSite> = JoinSet::new();
-    for index in 0..shared.topology.sites.len() {
+    for (index, site) in shared.topology.site_indices().enumerate() {
+        let mut nodes = shared.topology.nodes().filter(|(_, node)| node.site == Some(site)).peekable();
+        let is_lost = nodes.peek().is_some() && nodes.all(|(_, node)| lost.contains(&node.domain));
+        let limit = if is_lost { grace.min(SITE_READ) } else { SITE_READ };
         let shared = shared.clone();
-        reads.spawn(async move { read_site(&shared, index).await }.in_current_span());
+        reads.spawn(async move { read_site(&shared, index, limit).await }.in_current_span());
     }
     let consumers = match &shared.switch {
-        Some(switch) => match within(switch.consumers()).await {
+        Some(switch) => match within(SITE_READ, switch.consumers()).await {
             Ok(consumers) => Some(consumers),
             Err(error) => {
                 notes.push(format!("where consumers are led cannot be read: {error}"));
@@ -351,18 +358,18 @@ pub(in crate::engine) async fn observe_sites(shared: &Arc<Shared>) -> (SeenSites
 /// A site's number, its copy of the database, its fence, and what is to be noted.
 type ReadSite = (usize, Option<ReplicaSeen>, Option<Fenced>, Vec<String>);
 
-async fn read_site(shared: &Shared, index: usize) -> ReadSite {
+async fn read_site(shared: &Shared, index: usize, limit: Duration) -> ReadSite {
     let name = &shared.topology.sites[index].name;
     // Both at once: of a lost site neither answers.
     let copy = async {
         match &shared.replicas[index] {
-            Some(copy) => Some(within(copy.replica()).await),
+            Some(copy) => Some(within(limit, copy.replica()).await),
             None => None,
         }
     };
     let fence = async {
         match &shared.fences[index] {
-            Some(fence) => Some(within(fence.fenced()).await),
+            Some(fence) => Some(within(limit, fence.fenced()).await),
             None => None,
         }
     };
@@ -374,10 +381,10 @@ async fn read_site(shared: &Shared, index: usize) -> ReadSite {
     (index, replica, fenced, notes)
 }
 
-async fn within<T>(read: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
-    match timeout(SITE_READ, read).await {
+async fn within<T>(limit: Duration, read: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
+    match timeout(limit, read).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("it did not answer in {SITE_READ:?}")),
+        Err(_) => Err(format!("it did not answer in {limit:?}")),
     }
 }
 
