@@ -93,7 +93,8 @@ impl Tables {
         ]
     }
 
-    fn first_lock_row(&self) -> String {
+    /// Puts the row of the lock there, if there is none.
+    pub(crate) fn first_lock_row(&self) -> String {
         let lock = self.lock();
         let from = if matches!(self.dialect, Dialect::MariaDb | Dialect::MySql) { " FROM DUAL" } else { "" };
         format!(

@@ -96,6 +96,17 @@ async fn a_database_whose_highest_lease_is_lost_is_not_changed() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_call_that_ended_before_its_lease_was_noted_is_no_lost_lease() {
+    for kind in Kind::ALL {
+        let pair = Pair::start(kind);
+        steps(&pair, &[CloneStep::Freeze, CloneStep::Thaw]).await;
+        pair.engine.sql(&pair.source, "DELETE FROM ha_migration_lock");
+        steps(&pair, &[CloneStep::Freeze]).await;
+        assert_eq!(pair.engine.sql(&pair.source, "SELECT count(*) FROM ha_migration_lock WHERE lease > 0"), "1");
+    }
+}
+
 /// What applies a subscription fires no trigger of a statement.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_a_subscription_writes_is_not_frozen() {
