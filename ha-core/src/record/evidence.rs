@@ -191,20 +191,19 @@ impl fmt::Display for Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{ErrorKind, StepError};
+
+    /// An error that tells its causes where `{:#}` asks for them.
+    struct Caused;
+
+    impl fmt::Display for Caused {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(if f.alternate() { "denied: a role is missing" } else { "denied" })
+        }
+    }
 
     #[test]
-    fn a_failure_is_kept_with_the_causes_that_its_text_does_not_tell() {
-        let cause = |what: &str| std::io::Error::other(what.to_string());
-        let below =
-            StepError::new(ErrorKind::Denied, "promote", "south").with_context("42501").caused_by(cause("a role"));
-        let told = format!("not kept: {below}");
-        let error = StepError::new(ErrorKind::Conflict, "promote", "south").with_context(told).caused_by(below);
-        assert_eq!(
-            Evidence::failed(&error).to_string(),
-            "promote on south: conflict (effect unknown): not kept: promote on south: denied (effect unknown): 42501: a role"
-        );
-        assert_eq!(Evidence::failed(error.to_string()).to_string(), error.to_string());
+    fn a_failure_is_kept_with_its_causes() {
+        assert_eq!(Evidence::failed(Caused).to_string(), "denied: a role is missing");
         assert_eq!(Evidence::failed(Evidence::Removed).to_string(), "nothing is installed any more");
     }
 }
