@@ -1,5 +1,7 @@
 //! What HAProxy asks a server to see whether it is well: port and page, which its socket does not tell.
 
+use std::collections::BTreeSet;
+
 use ha_core::backend::MemberCheck;
 
 use super::facts::{Checks, check_option, checks, is_pool};
@@ -14,6 +16,9 @@ pub(crate) fn member_check(text: &str, pool: &str, server: &str) -> Option<Membe
     let mut budget = budget();
     let found = proxy.servers.iter().find(|found| found.names(&mut budget).iter().any(|name| name == server))?;
     let other = |what: String| MemberCheck::Other { what };
+    if let Some(line) = config.first_condition {
+        return Some(other(format!("its file has a condition in line {line}: what is in force cannot be told")));
+    }
     if let Some(track) = found.param("track") {
         return Some(other(format!("it follows the state of {}", track.value)));
     }
@@ -21,7 +26,16 @@ pub(crate) fn member_check(text: &str, pool: &str, server: &str) -> Option<Membe
         return Some(other(format!("it checks the address {} instead of the server's", addr.value)));
     }
     let (chosen, option) = check_option(proxy);
-    let port = check_port(proxy, found);
+    let connects = connects(proxy, option);
+    if let Some(addr) = connects.iter().find_map(|connect| connect.line.after("addr")) {
+        return Some(other(format!("it checks the address {addr} instead of the server's")));
+    }
+    let ports = connects.iter().map(|connect| connect.line.after("port"));
+    let port = match ports.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()[..] {
+        [Some(port)] => port.parse().ok(),
+        [] | [None] => check_port(found),
+        _ => return Some(other("it connects to several ports".into())),
+    };
     Some(match checks(chosen, found) {
         Checks::None => MemberCheck::None,
         Checks::Tcp => MemberCheck::Connects { port },
@@ -34,20 +48,30 @@ pub(crate) fn member_check(text: &str, pool: &str, server: &str) -> Option<Membe
     })
 }
 
-/// Returns the port that is checked: that of the server's line, or of the check's own connection, or the server's.
-fn check_port(proxy: &Proxy<'_>, server: &Server<'_>) -> Option<u16> {
-    if let Some(port) = server.param("port") {
-        return port.value.parse().ok();
-    }
-    let connects = ["http-check", "tcp-check"].into_iter().find_map(|check| proxy.last(&[check, "connect"]));
-    match connects.and_then(|found| found.line.after("port")) {
-        Some(port) => port.parse().ok(),
+/// Lists the check's own connections, whose port comes before that of the server's line. Rules of its own replace all that a section
+/// inherits, and those of another kind than the option's are not used.
+fn connects<'c>(proxy: &Proxy<'c>, option: Option<Found<'c>>) -> Vec<Found<'c>> {
+    let kind = match option.map(|found| found.line.word(1)) {
+        Some("httpchk") => "http-check",
+        Some("tcp-check") => "tcp-check",
+        Some(_) | None => return Vec::new(),
+    };
+    let rules: Vec<Found<'_>> = proxy.all(&[kind]).filter(|found| !found.line.off).collect();
+    let Some(last) = rules.last().map(|found| found.section) else { return Vec::new() };
+    let own = rules.into_iter().filter(|found| std::ptr::eq(found.section, last));
+    own.filter(|found| found.line.word(1) == "connect").collect()
+}
+
+/// Returns the port that is checked where the check's own connection names none: that of the server's line, or the server's.
+fn check_port(server: &Server<'_>) -> Option<u16> {
+    match server.param("port") {
+        Some(port) => port.value.parse().ok(),
         None => server.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()),
     }
 }
 
 /// Returns the path that `option httpchk` or `http-check send` asks for; what has a variable is not told.
-fn check_path(proxy: &Proxy<'_>, option: Found<'_>) -> Option<String> {
+pub(super) fn check_path(proxy: &Proxy<'_>, option: Found<'_>) -> Option<String> {
     let words = &option.line.words;
     let send = proxy.last(&["http-check", "send"]);
     let path = match send.map(|found| (found.line.after("uri"), found.line.after("uri-lf"))) {
@@ -85,6 +109,12 @@ mod tests {
             ("option httpchk GET /healthz HTTP/1.1", "check ssl", asks(8280, "/healthz")),
             ("option httpchk\n http-check send meth GET uri /ready?x=1", "check", asks(8280, "/ready?x=1")),
             ("option httpchk GET /x\n http-check connect port 9201 ssl", "check", asks(9201, "/x")),
+            ("option httpchk GET /x\n http-check connect port 9201", "check port 9202", asks(9201, "/x")),
+            ("option httpchk GET /x\n http-check connect ssl", "check port 9202", asks(9202, "/x")),
+            ("option httpchk GET /x\n tcp-check connect port 9201", "check", asks(8280, "/x")),
+            ("option tcp-check\n tcp-check connect port 9201", "check", connects(Some(9201))),
+            ("option tcp-check\n http-check connect port 9201", "check", connects(Some(8280))),
+            ("tcp-check connect port 9201", "check", connects(Some(8280))),
             ("option httpchk GET /x\n http-check send meth GET", "check", asks(8280, "/x")),
             ("option httpchk GET ${PAGE}", "check", MemberCheck::Asks { port: Some(8280), path: None }),
         ] {
@@ -104,6 +134,20 @@ mod tests {
             let text = format!("backend esb\n server esb1 10.0.0.1:8280 {server}\n");
             let expected = MemberCheck::Other { what: what.into() };
             assert_eq!(member_check(&text, "esb", "esb1"), Some(expected), "{server}");
+        }
+        for (lines, what) in [
+            ("http-check connect addr 10.0.0.9 port 80", "it checks the address 10.0.0.9 instead of the server's"),
+            ("http-check connect port 80\n http-check connect port 81", "it connects to several ports"),
+            (
+                ".if feature(OPENSSL)\n http-check send uri /x\n .endif",
+                "its file has a condition in line 5: what is in force cannot be told",
+            ),
+        ] {
+            let text = format!(
+                "defaults\n http-check connect port 9201\nbackend esb\n option httpchk\n {lines}\n server esb1 10.0.0.1:8280 check\n"
+            );
+            let expected = MemberCheck::Other { what: what.into() };
+            assert_eq!(member_check(&text, "esb", "esb1"), Some(expected), "{lines}");
         }
         let text = "backend esb\n option mysql-check\n server-template esb 1-2 10.0.0.1:8280 check\n";
         assert_eq!(member_check(text, "esb", "esb2"), Some(MemberCheck::Other { what: "option mysql-check".into() }));

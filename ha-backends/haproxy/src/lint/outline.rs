@@ -1,3 +1,4 @@
+use super::check::check_path;
 use super::model::{Config, Proxy};
 use super::server::{Server, budget};
 
@@ -94,7 +95,7 @@ fn pool(proxy: &Proxy<'_>, budget: &mut u32) -> OutlinePool {
         line: proxy.section.header().line.number,
         name: proxy.section.name().into(),
         is_http: proxy.is_http(),
-        check_path: check_path(proxy),
+        check_path: declared_path(proxy),
         servers: proxy.servers.iter().flat_map(|found| servers(found, budget)).collect(),
     }
 }
@@ -111,13 +112,12 @@ fn servers(found: &Server<'_>, budget: &mut u32) -> Vec<OutlineServer> {
     found.names(budget).into_iter().map(one).collect()
 }
 
-/// `option httpchk /path`, `option httpchk GET /path`, or `http-check send uri /path`.
-fn check_path(proxy: &Proxy<'_>) -> Option<String> {
+/// Returns the path that the file itself names: what is asked for without one is no page that somebody has chosen.
+fn declared_path(proxy: &Proxy<'_>) -> Option<String> {
     let option = proxy.last(&["option", "httpchk"])?;
-    let sent = proxy.all(&["http-check", "send"]).filter_map(|found| found.line.after("uri")).last();
-    let words = option.line.words.iter().skip(2).map(String::as_str);
-    let path = sent.or_else(|| words.take(2).find(|word| word.starts_with('/')))?;
-    path.starts_with('/').then(|| path.to_string())
+    let sends = proxy.last(&["http-check", "send"]).is_some_and(|found| found.line.after("uri").is_some());
+    let declared = option.line.words.len() > 2 || sends;
+    declared.then(|| check_path(proxy, option)).flatten().filter(|path| path.starts_with('/'))
 }
 
 fn without_family(address: &str) -> &str {

@@ -11,7 +11,7 @@ use super::*;
 /// A front that answers as HAProxy does.
 struct Fake {
     admin: ScriptedSocket,
-    _master: ScriptedSocket,
+    master: ScriptedSocket,
     dir: TempDir,
 }
 
@@ -31,7 +31,8 @@ const ALONE: Says = Says { version: "2.6.12", older: "", unassigned: 0, map: "si
 
 fn fake(says: Says) -> Fake {
     let dir = tempfile::tempdir().unwrap();
-    let led = Mutex::new(says.map.split_whitespace().nth(1).unwrap().to_string());
+    let led = || Mutex::new(says.map.split_whitespace().nth(1).unwrap().to_string());
+    let (led, led_by_older) = (led(), led());
     fs::write(dir.path().join("sites.map"), says.map).unwrap();
     let answer = move |command: &str| match command.split_whitespace().collect::<Vec<_>>()[..] {
         ["show", "info"] => {
@@ -54,19 +55,25 @@ fn fake(says: Says) -> Fake {
     };
     let script = move |line: &str| ScriptedAnswer::text(line.split(';').map(&answer).collect::<String>());
     let admin = ScriptedSocket::on_unix(dir.path().join("admin.sock"), script).unwrap();
-    let proc = move |line: &str| match line {
-        "show proc" => ScriptedAnswer::text(format!(
-            "#<PID> <type> <reloads> <uptime> <version>\n1 master 0 0d00h00m10s {version}\n# workers\n7 worker 0 0d00h00m10s {version}\n\
-             # old workers\n{}# programs\n\n",
-            says.older,
-            version = says.version,
-        )),
-        // As an older worker of 2.4 answers: without its proxies.
-        _ if line.contains("show stat") => ScriptedAnswer::text(format!("# {STAT},\n\n")),
-        _ => ScriptedAnswer::text("0x1 site north\n\n"),
+    let proc = move |line: &str| {
+        ScriptedAnswer::text(match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["show", "proc"] => format!(
+                "#<PID> <type> <reloads> <uptime> <version>\n1 master 0 0d00h00m10s {version}\n# workers\n\
+                 7 worker 0 0d00h00m10s {version}\n# old workers\n{}# programs\n\n",
+                says.older,
+                version = says.version,
+            ),
+            // As an older worker of 2.4 answers: without its proxies.
+            [_, "show", "stat", ..] => format!("# {STAT},\n\n"),
+            [_, "set", "map", _, "site", to] => {
+                *led_by_older.lock().unwrap() = to.into();
+                "\n".into()
+            }
+            _ => format!("0x1 site {}\n\n", led_by_older.lock().unwrap()),
+        })
     };
     let master = ScriptedSocket::on_unix(dir.path().join("master.sock"), proc).unwrap();
-    Fake { admin, _master: master, dir }
+    Fake { admin, master, dir }
 }
 
 impl Fake {
@@ -121,6 +128,23 @@ async fn older_workers_that_do_not_tell_what_they_do_are_not_taken_for_idle() {
         lead(&fake(Says { version: "2.4.0", ..ALONE }).switch(), Consumers::Held).await.unwrap(),
         Applied::Applied
     );
+}
+
+/// Of such a worker the figures alone are not told: its map leads those who are still connected to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn older_workers_that_do_not_tell_what_they_do_are_led_whatever_was_asked_before() {
+    let older = "5 worker 1 0d00h00m20s 2.4.0\n";
+    for is_version_known in [false, true] {
+        let front = fake(Says { version: "2.4.0", older, ..ALONE });
+        let switch = front.switch();
+        if is_version_known {
+            hold(&switch).await.unwrap_err();
+        }
+        assert_eq!(lead(&switch, to("south")).await.unwrap(), Applied::Applied);
+        let asked = front.master.lines();
+        assert!(asked.iter().any(|line| line.starts_with("@!5 set map")), "{is_version_known}: {asked:?}");
+        assert_eq!(switch.consumers().await.unwrap(), to("south"));
+    }
 }
 
 /// What is read from a map is somebody's text: only a site's name becomes part of a command.

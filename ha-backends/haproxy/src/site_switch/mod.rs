@@ -1,6 +1,7 @@
+mod front;
+
 use std::collections::BTreeSet;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,16 +13,13 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
-use crate::backend::HaProxy;
 use crate::config::{Endpoint, HaProxyConfig};
-use crate::error;
-use crate::exposure::{MapOn, path_of};
-use crate::map_file;
+use crate::map_on::{MapOn, path_of};
 use crate::transport::OpContext;
-use crate::wire;
+use front::{Front, Led, SITE};
 
 /// What a front needs to hold consumers: load it with `lua-load`. It lets requests wait while the map says `held`.
-pub const HOLD_LUA: &str = include_str!("ha-hold.lua");
+pub const HOLD_LUA: &str = include_str!("../ha-hold.lua");
 
 /// Leads consumers to one of the sites by the map of the HAProxys in front of all sites.
 ///
@@ -29,8 +27,8 @@ pub const HOLD_LUA: &str = include_str!("ha-hold.lua");
 /// the site's name. What the map says is written into its file first, whole or not at all, and then put in force: a reload keeps
 /// it. Held requests wait in the front, kept-alive connections included, and go where the map leads once it does; a hold is done
 /// when the backends of all sites have nothing in progress, in older workers too where the master's socket is given. Before 2.5 an
-/// older worker does not tell that: as long as there is one, a hold is refused. A hold that fails is led back over every front that
-/// can be changed.
+/// older worker does not tell that: as long as there is one, a hold is refused; it is led as the others are. A hold that fails is led
+/// back over every front that can be changed.
 ///
 /// # Examples
 ///
@@ -76,154 +74,19 @@ pub struct HaProxySwitch {
     changing: Mutex<()>,
 }
 
-/// One HAProxy in front of the sites.
-#[derive(Debug)]
-struct Front {
-    name: String,
-    haproxy: HaProxy,
-    config_files: Vec<PathBuf>,
-    map: PathBuf,
-}
-
-/// Where one front leads: in force, in each of its older workers, and after a restart.
-struct Led {
-    running: Option<String>,
-    older: Vec<(u64, Option<String>)>,
-    written: Option<String>,
-}
-
-const SITE: &str = "site";
-/// Where consumers were led before they were held: in the map's file only.
-const BEFORE: &str = "before";
 const HELD: &str = "held";
 const NOWHERE: &str = "nowhere";
 const TARGET: &str = "switch";
-/// How long another process that changes the same map file is waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked whether requests are in progress.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often nothing must be in progress in a row: a request that was let through a moment ago is on its way to its backend.
 const LOOKS: u32 = 3;
 
-impl Led {
-    fn is(&self, to: &str) -> bool {
-        let is = |value: &Option<String>| value.as_deref() == Some(to);
-        is(&self.running) && is(&self.written) && self.older.iter().all(|(_, value)| is(value))
-    }
-
-    /// Names everything that it says.
-    fn said(&self) -> impl Iterator<Item = &Option<String>> {
-        [&self.running, &self.written].into_iter().chain(self.older.iter().map(|(_, value)| value))
-    }
-}
-
-fn value(entries: &[(String, String)], key: &str) -> Option<String> {
-    entries.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
-}
-
-impl Front {
-    async fn led(&self, about: OpContext<'_>) -> Result<Led, StepError> {
-        let answer = self.haproxy.read(about, &[wire::show_map(&self.map)]).await?;
-        let running = wire::parse_map(&answer).map_err(|malformed| error::malformed(about, malformed))?;
-        let mut older = Vec::new();
-        for pid in self.haproxy.older_workers(about).await? {
-            if let Some(entries) = self.haproxy.older_map(about, pid, &self.map).await? {
-                older.push((pid, value(&entries, SITE)));
-            }
-        }
-        let written = self.written(about).await?;
-        Ok(Led { running: value(&running, SITE), older, written: value(&written, SITE) })
-    }
-
-    async fn written(&self, about: OpContext<'_>) -> Result<Vec<(String, String)>, StepError> {
-        let map = self.map.clone();
-        let read = tokio::task::spawn_blocking(move || map_file::read(&map)).await;
-        let text = read.map_err(io::Error::other).and_then(|read| read);
-        Ok(map_file::parse(&text.map_err(|error| self.file_error(about, error).without_effect())?))
-    }
-
-    fn file_error(&self, about: OpContext<'_>, error: io::Error) -> StepError {
-        error::of_file(about, &self.name, &self.map, error)
-    }
-
-    /// Counts what is in progress in the backends of the sites, in older workers too.
-    async fn in_progress(&self, about: OpContext<'_>, pools: &[Name]) -> Result<u64, StepError> {
-        let mut sum = 0_u64;
-        for pool in pools {
-            sum = sum.saturating_add(self.haproxy.in_progress(about, pool).await?);
-        }
-        Ok(sum)
-    }
-
-    /// Writes a key of the map's file.
-    async fn write(&self, about: OpContext<'_>, key: &'static str, to: &str) -> Result<(), StepError> {
-        let (map, to) = (self.map.clone(), to.to_string());
-        let set = tokio::task::spawn_blocking(move || map_file::set(&map, key, Some(&to), LOCK_WAIT)).await;
-        set.map_err(io::Error::other).and_then(|set| set).map_err(|error| self.file_error(about, error))
-    }
-
-    /// Brings the file to a value, then what is in force.
-    async fn bring(&self, about: OpContext<'_>, led: &Led, to: &str) -> Result<(), StepError> {
-        if led.written.as_deref() != Some(to) {
-            self.write(about, SITE, to).await?;
-        }
-        if led.running.as_deref() != Some(to) {
-            let command = wire::put_map(&self.map, SITE, to, led.running.is_some());
-            self.haproxy.command(about, &command).await?;
-        }
-        for (pid, value) in led.older.iter().filter(|(_, value)| value.as_deref() != Some(to)) {
-            self.haproxy.command_older(about, *pid, &wire::put_map(&self.map, SITE, to, value.is_some())).await?;
-        }
-        Ok(())
-    }
-
-    /// Refuses where what was read back is not what it was given.
-    fn has(&self, about: OpContext<'_>, led: &Led, to: &str) -> Result<(), StepError> {
-        if led.is(to) {
-            return Ok(());
-        }
-        let context = format!("{} does not have what it was given: look who else changes its map", self.name);
-        Err(StepError::new(ErrorKind::Conflict, about.operation, about.target).with_context(context))
-    }
-
-    /// Refuses to hold where requests would not wait.
-    async fn can_hold(&self, about: OpContext<'_>) -> Result<(), StepError> {
-        let unsupported = |what: String| {
-            StepError::new(ErrorKind::Unsupported, about.operation, about.target).with_context(what).without_effect()
-        };
-        let loaded = self.haproxy.read(about, &[wire::HOLDS.to_string()]).await;
-        match loaded {
-            Ok(answer) if answer.trim() == wire::CAN_HOLD => {}
-            Ok(_) => return Err(unsupported(format!("{} cannot hold: another ha-hold.lua is loaded", self.name))),
-            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Conflict) => {
-                let context = format!("{} cannot hold: load ha-hold.lua there with lua-load", self.name);
-                return Err(unsupported(context).caused_by(error));
-            }
-            Err(error) => return Err(error),
-        }
-        let used = self.config_files.iter().any(|file| uses_hold(file));
-        if !used && !self.config_files.is_empty() {
-            let context = format!("{} cannot hold: no `http-request lua.ha_hold` in its configuration", self.name);
-            return Err(unsupported(context));
-        }
-        Ok(())
-    }
-}
-
-fn uses_hold(file: &Path) -> bool {
-    let uses = |line: &str| line.split_whitespace().take(2).eq(["http-request", "lua.ha_hold"]);
-    std::fs::read_to_string(file).is_ok_and(|text| text.lines().any(uses))
-}
-
 impl HaProxySwitch {
     /// Drives the maps of these fronts: all that a consumer may come over. Nothing is touched yet.
     pub fn new(fronts: Vec<MapOn>, sites: Vec<Name>) -> Self {
-        let front = |on: MapOn| {
-            let config_files = on.config.config_files.clone();
-            Front { name: on.instance, haproxy: HaProxy::new(on.config), config_files, map: on.map }
-        };
         let pools = sites.iter().filter_map(|site| Name::new(&format!("site_{site}")).ok()).collect();
-        Self { fronts: fronts.into_iter().map(front).collect(), sites, pools, changing: Mutex::default() }
+        Self { fronts: fronts.into_iter().map(Front::new).collect(), sites, pools, changing: Mutex::default() }
     }
 
     /// Says what the fronts call the backends of the sites, in the order of the sites. Default: `site_` and the site's name.
@@ -304,7 +167,7 @@ impl HaProxySwitch {
     /// Counts what is in progress; refuses where there are workers that do not tell that.
     async fn left(&self, about: OpContext<'_>) -> Result<u64, StepError> {
         for front in &self.fronts {
-            front.haproxy.sees_workers(about).await?;
+            front.sees_workers(about).await?;
         }
         self.in_progress(about).await
     }
@@ -317,11 +180,10 @@ impl HaProxySwitch {
         let mut said: Option<&str> = None;
         for (front, led) in all {
             for value in led.said() {
-                let name = &front.name;
+                let name = front.name();
                 let Some(value) = value.as_deref() else {
-                    return Err(conflict(format!(
-                        "{name} has no entry {SITE}, in force, in its file or in an older worker"
-                    )));
+                    let what = format!("{name} has no entry {SITE}, in force, in its file or in an older worker");
+                    return Err(conflict(what));
                 };
                 if *said.get_or_insert(value) != value {
                     let other = said.unwrap_or_default();
@@ -374,11 +236,9 @@ impl HaProxySwitch {
     async fn before(&self, about: OpContext<'_>) -> Result<String, StepError> {
         let mut failed = None;
         for front in &self.fronts {
-            match front.written(about).await {
-                Ok(entries) => match value(&entries, BEFORE) {
-                    Some(before) => return self.site(about, &before),
-                    None => continue,
-                },
+            match front.before(about).await {
+                Ok(Some(before)) => return self.site(about, &before),
+                Ok(None) => {}
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -394,7 +254,7 @@ impl HaProxySwitch {
         for front in &self.fronts {
             let brought = async {
                 // Of a front that does not answer, what a restart brings is all that can be changed.
-                front.write(about, SITE, to).await?;
+                front.write(about, to).await?;
                 let led = front.led(about).await?;
                 front.bring(about, &led, to).await?;
                 front.has(about, &front.led(about).await?, to)
@@ -412,7 +272,7 @@ impl HaProxySwitch {
         let now = now.map(|now| self.site(about, &now)).transpose().map_err(StepError::without_effect)?;
         for (front, _) in all {
             if let Some(now) = &now {
-                front.write(about, BEFORE, now).await.map_err(StepError::without_effect)?;
+                front.write_before(about, now).await.map_err(StepError::without_effect)?;
             }
         }
         let held = match self.bring_all(about, HELD).await {
