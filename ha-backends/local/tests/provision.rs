@@ -3,8 +3,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod scripted_host;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use ha_core::backend::{
     Applied, Deprovision, Effect, ErrorKind, Installation, ObserveProvisioner, Provision, Provisioner,
 };
 use ha_core::state::LeaseEpoch;
-use ha_core::topology::{Component, Name, Setting};
-use ha_local::{CommandProvisioner, CommandProvisionerConfig, LocalHost, LocalHostConfig};
+use ha_core::topology::{Component, Name};
+use ha_local::{CommandProvisioner, CommandProvisionerConfig};
 use ha_testkit::conformance::Breach;
 use ha_testkit::conformance::provisioner::{ProvisionerAbility, ProvisionerFixture, ProvisionerSubject};
+use scripted_host::{host, script};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -42,35 +44,10 @@ struct Server {
     provisioner: Arc<CommandProvisioner>,
 }
 
-fn script(dir: &Path, name: &str, text: &str) {
-    let path = dir.join(name);
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split(' ').map(String::from).collect()
-}
-
 fn value(dir: &Path) -> CommandProvisioner {
-    let home = dir.join("home");
-    let text = |key: &str, value: &str| (key.to_string(), Setting::Text(value.into()));
-    let list = |key: &str, value: &str| (key.to_string(), Setting::List(words(value)));
-    let mut host = Component::new(Name::new("local").unwrap());
-    host.settings = [
-        text("home", &home.display().to_string()),
-        list("start", "server/start.sh"),
-        list("stop", "server/stop.sh"),
-        list("version", "server/version.sh"),
-        text("pid_file", "server.pid"),
-        text("identity", &home.display().to_string()),
-    ]
-    .into_iter()
-    .collect();
-    let host = LocalHost::new(LocalHostConfig::from_component(&host).unwrap());
     let program = |name: &str| vec![dir.join(name).display().to_string()];
     let config = CommandProvisionerConfig::new(program("show.sh"), program("install.sh"), program("remove.sh"));
-    CommandProvisioner::new("esb3", Arc::new(host), config)
+    CommandProvisioner::new("esb3", Arc::new(host(dir)), config)
 }
 
 impl Server {

@@ -2,19 +2,22 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod driven;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use driven::{Server, until_ready, until_stopped};
 use ha_core::backend::{
     Admin, Applied, Effect, Ended, ErrorKind, Health, Host, Installed, LoadBalancer, MemberRef, ObserveBalancer,
     ObserveHost, Probe, Ready, RunCommand, ServerProcess, SetAdmin,
 };
 use ha_core::state::{LeaseEpoch, MemberKind, ServerDomain};
-use ha_core::topology::{Component, Name, Setting};
+use ha_core::topology::Name;
 use ha_lab::Lab;
 use ha_lab::fake_carbon::{CarbonConfig, CarbonHome, Relaunch};
-use ha_local::{Check, EmbeddedBalancer, LocalBalancer, LocalHost, LocalHostConfig};
-use ha_probe::{HttpProbe, HttpProbeConfig};
+use ha_local::{Check, EmbeddedBalancer, LocalBalancer, LocalHost};
+use ha_probe::HttpProbe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -28,51 +31,21 @@ fn lab() -> Lab {
     Lab::open(Relaunch::test().unwrap()).unwrap()
 }
 
-/// Builds host and probe from their settings, as the facade does.
 fn drive(home: &CarbonHome) -> (LocalHost, HttpProbe) {
     drive_with(home, &["bin/wso2server.sh", "start"])
 }
 
 fn drive_with(home: &CarbonHome, start: &[&str]) -> (LocalHost, HttpProbe) {
-    let text = |text: String| Setting::Text(text);
-    let script = |verb: &str| Setting::List(vec!["bin/wso2server.sh".into(), verb.into()]);
-    let mut host = Component::new(Name::new("local").unwrap());
-    host.settings.extend([
-        ("home".into(), text(home.path().display().to_string())),
-        ("start".into(), Setting::List(start.iter().map(|word| (*word).to_string()).collect())),
-        ("stop".into(), script("stop")),
-        ("version".into(), script("version")),
-        ("pid_file".into(), text("wso2carbon.pid".into())),
-        ("identity".into(), text(home.identity())),
-    ]);
-    let mut probe = Component::new(Name::new("http").unwrap());
-    probe.settings.extend([
-        ("url".into(), text(format!("http://127.0.0.1:{}/services/Version", home.port()))),
-        ("test_url".into(), text(format!("http://127.0.0.1:{}/selftest", home.port()))),
-        ("test_expect".into(), text("ok".into())),
-    ]);
-    let host = LocalHost::new(LocalHostConfig::from_component(&host).unwrap());
-    (host, HttpProbe::new(HttpProbeConfig::from_component(&probe).unwrap()))
-}
-
-async fn until_ready(probe: &HttpProbe) -> Box<str> {
-    for _ in 0..1_000 {
-        if let Ok(Ready::Yes { release }) = probe.ready().await {
-            return release;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the server never was ready");
-}
-
-async fn until_stopped(host: &LocalHost) {
-    for _ in 0..1_000 {
-        if host.process().await.unwrap() == ServerProcess::Stopped {
-            return;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the server never stopped");
+    let server = Server {
+        home: home.path(),
+        start,
+        stop: &["bin/wso2server.sh", "stop"],
+        version: &["bin/wso2server.sh", "version"],
+        pid_file: "wso2carbon.pid",
+        identity: home.identity(),
+        port: home.port(),
+    };
+    server.drive()
 }
 
 #[tokio::test]

@@ -2,62 +2,34 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod driven;
+
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use driven::{Server, until_ready, until_stopped};
 use ha_core::backend::{Applied, Host, Installed, ObserveHost, Probe, Ready, RunCommand, ServerProcess};
 use ha_core::state::{LeaseEpoch, ServerDomain};
-use ha_core::topology::{Component, Name, Setting};
 use ha_lab::fake_carbon::Relaunch;
 use ha_lab::{Lab, TomcatHome, TomcatRelease, write_war};
-use ha_local::{LocalHost, LocalHostConfig};
-use ha_probe::{HttpProbe, HttpProbeConfig};
-use tokio::time::sleep;
+use ha_local::LocalHost;
+use ha_probe::HttpProbe;
 
 ha_lab::roles!();
 
 const EPOCH: LeaseEpoch = LeaseEpoch::new(1);
 
 fn drive(home: &TomcatHome) -> (LocalHost, HttpProbe) {
-    let text = |text: String| Setting::Text(text);
-    let argv = |words: &[&str]| Setting::List(words.iter().map(|word| (*word).to_string()).collect());
-    let mut host = Component::new(Name::new("local").unwrap());
-    host.settings.extend([
-        ("home".into(), text(home.path().display().to_string())),
-        ("start".into(), argv(&["bin/startup.sh"])),
-        ("stop".into(), argv(&["bin/shutdown.sh"])),
-        ("version".into(), argv(&["cat", "version.txt"])),
-        ("pid_file".into(), text("tomcat.pid".into())),
-        ("identity".into(), text(home.identity())),
-    ]);
-    let mut probe = Component::new(Name::new("http").unwrap());
-    probe.settings.extend([
-        ("url".into(), text(format!("http://127.0.0.1:{}/services/Version", home.port()))),
-        ("test_url".into(), text(format!("http://127.0.0.1:{}/selftest", home.port()))),
-        ("test_expect".into(), text("ok".into())),
-    ]);
-    let host = LocalHost::new(LocalHostConfig::from_component(&host).unwrap());
-    (host, HttpProbe::new(HttpProbeConfig::from_component(&probe).unwrap()))
-}
-
-async fn until_ready(probe: &HttpProbe) -> Box<str> {
-    for _ in 0..1_000 {
-        if let Ok(Ready::Yes { release }) = probe.ready().await {
-            return release;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the server never was ready");
-}
-
-async fn until_stopped(host: &LocalHost) {
-    for _ in 0..1_000 {
-        if host.process().await.unwrap() == ServerProcess::Stopped {
-            return;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the server never stopped");
+    let server = Server {
+        home: home.path(),
+        start: &["bin/startup.sh"],
+        stop: &["bin/shutdown.sh"],
+        version: &["cat", "version.txt"],
+        pid_file: "tomcat.pid",
+        identity: home.identity(),
+        port: home.port(),
+    };
+    server.drive()
 }
 
 async fn life(host: &LocalHost) -> String {

@@ -5,30 +5,30 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ha_core::topology::{ToolEnd, UpdateTool, update_tool};
 
-/// Ends with the codes of the file `codes`, one each time; `hang` runs until the file `go` is there.
+/// Ends with the codes of the file `codes`, one each time; `hang 3` runs until the file `go` is there, whatever it is sent.
 const TOOL: &str = r#"#!/bin/sh
 echo "tool $*" >>said
 code=$(head -n 1 codes)
 sed -i 1d codes
-if [ "$code" = hang ]; then
-    while [ ! -e go ]; do sleep 0.02; done
-    code=0
-fi
-exit "$code"
+case "$code" in hang*)
+    trap '' HUP INT TERM
+    while [ ! -e go ]; do sleep 0.02; done ;;
+esac
+exit "${code#hang }"
 "#;
 
-/// An agent that refuses to run while it is disabled.
+/// An agent that refuses to run while it is disabled. With the file `stuck` it cannot be enabled.
 const PUPPET: &str = r#"#!/bin/sh
 echo "puppet $*" >>said
 case "$1 $2" in
 "config print") echo "$PWD/disabled.lock" ;;
 "agent --disable") echo "$3" >disabled.lock ;;
-"agent --enable") rm -f disabled.lock ;;
+"agent --enable") [ ! -e stuck ] || exit 1; rm -f disabled.lock ;;
 *) [ ! -e disabled.lock ] || exit 1; exec ./tool "$@" ;;
 esac
 "#;
@@ -54,8 +54,16 @@ impl Home {
         self.path().join(file).exists()
     }
 
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.path().join(file), text).unwrap();
+    }
+
     fn end_with(&self, codes: &[&str]) {
-        fs::write(self.path().join("codes"), codes.join("\n") + "\n").unwrap();
+        self.write("codes", &(codes.join("\n") + "\n"));
+    }
+
+    fn begin(&self, argv: &[String]) -> Child {
+        self.command(argv).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     fn command(&self, argv: &[String]) -> Command {
@@ -96,6 +104,10 @@ impl Home {
     }
 }
 
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 fn tool(profile: &str) -> &'static UpdateTool {
     update_tool(profile).unwrap()
 }
@@ -112,7 +124,7 @@ fn the_script_reads_every_exit_code_as_the_data_says() {
             let expected = match tool.read(code) {
                 ToolEnd::Done => (0, 1),
                 ToolEnd::Again => (1, 3),
-                ToolEnd::Held => (3, 1),
+                ToolEnd::Held => (5, 1),
                 ToolEnd::Undone => (4, 1),
                 ToolEnd::Failed => (1, 1),
             };
@@ -135,16 +147,16 @@ fn conflicts_hold_the_update_on_its_node_until_a_person_resolves_or_reverts_it()
     let (apply, resume, restore) =
         (tool.apply("./ha-step"), tool.resume("./ha-step").unwrap(), tool.restore("./ha-step").unwrap());
     home.end_with(&["3", "0"]);
-    assert_eq!((home.code(&apply), home.has(".ha-step.held")), (3, true));
+    assert_eq!((home.code(&apply), home.has(".ha-step.held")), (5, true));
     home.said();
     let again = home.run(&apply);
-    assert_eq!((again.status.code(), home.said().len()), (Some(3), 0), "nothing is run over conflicts");
-    assert!(String::from_utf8_lossy(&again.stderr).contains("resolve it, then resume or revert"));
+    assert_eq!((again.status.code(), home.said().len()), (Some(5), 0), "nothing is run over conflicts");
+    assert!(told(&again).contains("resolve it, then resume or revert"));
     assert_eq!((home.code(&resume), home.has(".ha-step.held")), (0, false));
     assert_eq!(home.said(), ["tool --continue"]);
 
     home.end_with(&["3", "4"]);
-    assert_eq!(home.code(&apply), 3);
+    assert_eq!(home.code(&apply), 5);
     assert_eq!((home.code(&restore), home.has(".ha-step.held")), (0, false), "undone is what a restore asks for");
     assert_eq!(home.said().last().map(String::as_str), Some("tool --revert"));
 }
@@ -157,7 +169,7 @@ fn puppets_own_runs_are_held_as_a_loan_that_is_repaid_whatever_the_run_ends_with
         assert_eq!(home.code(&apply), ended, "{code}");
         assert!(!home.has("disabled.lock") && !home.has(".ha-step.loan"), "{code}");
         let said = home.said();
-        assert_eq!(said[1], "puppet agent --disable the change to 12", "{said:?}");
+        assert!(said[1].starts_with("puppet agent --disable the change to 12 (ha-step "), "{said:?}");
         assert_eq!(said.last().map(String::as_str), Some("puppet agent --enable"), "{said:?}");
     }
 }
@@ -165,12 +177,91 @@ fn puppets_own_runs_are_held_as_a_loan_that_is_repaid_whatever_the_run_ends_with
 #[test]
 fn an_agent_that_somebody_else_has_disabled_is_left_alone() {
     let (home, apply) = (Home::new(), tool("puppet").apply("./ha-step"));
-    fs::write(home.path().join("disabled.lock"), "J. Doe looks for a leak").unwrap();
+    home.write("disabled.lock", "J. Doe looks for a leak");
     let refused = home.run(&apply);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("J. Doe looks for a leak"));
+    assert!(told(&refused).contains("J. Doe looks for a leak"));
     assert_eq!(home.said(), ["puppet config print agent_disabled_lockfile"]);
     assert!(home.has("disabled.lock") && !home.has(".ha-step.loan"));
+}
+
+#[test]
+fn a_loan_that_is_long_repaid_lifts_no_hold_of_another_person() {
+    let (home, apply) = (Home::new(), tool("puppet").apply("./ha-step"));
+    home.write(".ha-step.loan", "(ha-step 1764500000-77)\n");
+    home.write("disabled.lock", "J. Doe looks for a leak");
+    let refused = home.run(&apply);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(told(&refused).contains("J. Doe looks for a leak"), "{refused:?}");
+    assert!(home.has("disabled.lock") && !home.has(".ha-step.loan"));
+    assert_eq!(home.said(), ["puppet config print agent_disabled_lockfile"]);
+
+    // The same while the agent itself runs, which needs it to be enabled.
+    fs::remove_file(home.path().join("disabled.lock")).unwrap();
+    home.end_with(&["hang 0"]);
+    let running = home.begin(&apply);
+    home.wait_for("tool agent");
+    home.write("disabled.lock", "J. Doe looks for a leak");
+    home.write("go", "");
+    let ended = running.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "the tool's work is done: {ended:?}");
+    assert!(told(&ended).contains("J. Doe looks for a leak"), "{ended:?}");
+    assert!(home.has("disabled.lock") && !home.has(".ha-step.loan"));
+}
+
+#[test]
+fn what_is_asked_to_end_ends_with_its_tool_and_as_its_tool_did() {
+    for (code, ended, is_held) in [("0", 0, false), ("3", 5, true), ("4", 4, false), ("2", 1, false)] {
+        let home = Home::new();
+        home.end_with(&[&format!("hang {code}"), "0"]);
+        let running = home.begin(&tool("wso2-mi-4").apply("./ha-step"));
+        home.wait_for("tool --level");
+        assert!(Command::new("kill").arg(running.id().to_string()).status().unwrap().success());
+        std::thread::sleep(Duration::from_millis(30));
+        home.write("go", "");
+        let found = running.wait_with_output().unwrap();
+        assert_eq!(found.status.code(), Some(ended), "{code}: {found:?}");
+        assert_eq!(home.has(".ha-step.held"), is_held, "{code}");
+        assert_eq!(home.said().len(), 1, "{code}: it is not run again");
+    }
+}
+
+#[test]
+fn whether_it_is_held_is_read_only_once_no_other_call_runs() {
+    let (home, apply) = (Home::new(), tool("wso2-mi-4").apply("./ha-step"));
+    home.end_with(&["hang 3"]);
+    let running = home.begin(&apply);
+    home.wait_for("tool --level");
+    home.write(".ha-step.held", "by the call that runs");
+    let busy = home.run(&apply);
+    assert_eq!(busy.status.code(), Some(1));
+    assert!(told(&busy).contains("of an earlier call still runs"), "{busy:?}");
+    home.write("go", "");
+    assert_eq!(running.wait_with_output().unwrap().status.code(), Some(5));
+}
+
+#[test]
+fn what_could_not_be_given_back_or_written_is_told() {
+    let home = Home::new();
+    let mut apply = tool("puppet").apply("./ha-step");
+    let at = apply.iter().position(|word| word == "--").unwrap();
+    apply.splice(at + 1.., ["./tool".to_string(), "apply".into()]);
+    home.write("stuck", "");
+    home.end_with(&["0", "0"]);
+    let ended = home.run(&apply);
+    assert_eq!(ended.status.code(), Some(0), "the tool's work is done: {ended:?}");
+    assert!(told(&ended).contains("could not be enabled, and stays disabled"), "{ended:?}");
+    assert!(home.has("disabled.lock") && home.has(".ha-step.loan"), "the next call knows its own loan");
+    fs::remove_file(home.path().join("stuck")).unwrap();
+    assert_eq!(home.code(&apply), 0);
+    assert!(!home.has("disabled.lock") && !home.has(".ha-step.loan"));
+
+    let home = Home::new();
+    fs::create_dir(home.path().join(".ha-step.held")).unwrap();
+    home.end_with(&["3"]);
+    let ended = home.run(&tool("wso2-mi-4").resume("./ha-step").unwrap());
+    assert_eq!(ended.status.code(), Some(5));
+    assert!(told(&ended).contains(".ha-step.held could not be written"), "{ended:?}");
 }
 
 #[test]
@@ -180,7 +271,7 @@ fn what_is_killed_in_the_middle_is_not_run_twice_and_its_loan_is_repaid_by_the_n
     // `puppet apply`, which runs while its agent is disabled, as any other tool does.
     let at = apply.iter().position(|word| word == "--").unwrap();
     apply.splice(at + 1.., ["./tool".to_string(), "apply".into()]);
-    home.end_with(&["hang", "0"]);
+    home.end_with(&["hang 0", "0"]);
     let mut killed = home.command(&apply).spawn().unwrap();
     home.wait_for("tool apply");
     killed.kill().unwrap();
@@ -189,9 +280,9 @@ fn what_is_killed_in_the_middle_is_not_run_twice_and_its_loan_is_repaid_by_the_n
 
     let busy = home.run(&apply);
     assert_eq!(busy.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&busy.stderr).contains("of an earlier call still runs"));
+    assert!(told(&busy).contains("of an earlier call still runs"));
     assert!(home.has(".ha-step.loan") && home.has("disabled.lock"), "the agent stays held while the tool runs");
-    fs::write(home.path().join("go"), "").unwrap();
+    home.write("go", "");
     let began = Instant::now();
     while home.code(&apply) != 0 {
         assert!(began.elapsed() < Duration::from_secs(20), "the tool never ended");

@@ -9,6 +9,7 @@ mod exit;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod import;
+mod inner;
 mod preflight;
 mod progress;
 mod remote;

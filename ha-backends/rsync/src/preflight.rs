@@ -3,7 +3,7 @@
 use ha_core::backend::StepError;
 use ha_core::topology::Name;
 
-use crate::backend::Inner;
+use crate::inner::Inner;
 use crate::remote::READ;
 
 /// The first rsync that compares times by the nanosecond.

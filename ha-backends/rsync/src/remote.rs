@@ -9,6 +9,7 @@ use ha_core::topology::Name;
 
 use crate::config::{Publish, RsyncConfig, SharedNode};
 use crate::exit::RsyncExit;
+use crate::status::Status;
 
 /// What runs on the nodes: POSIX shell, flock, coreutils, findutils and rsync.
 pub(crate) const PROGRAM: &str = concat!(
@@ -142,6 +143,17 @@ impl Remote {
 
     pub(crate) fn error(&self, kind: ErrorKind, op: &'static str, message: impl Into<String>) -> StepError {
         StepError::new(kind, op, self.node.name.as_str()).with_context(message.into())
+    }
+
+    /// Reads what its program says of it.
+    pub(crate) async fn status(&self, op: &'static str) -> Result<Status, StepError> {
+        let ran = self.ask(op, &["status"], READ).await?;
+        if !ran.is_success() {
+            return Err(self.refused(op, &ran).without_effect());
+        }
+        let odd =
+            || self.error(ErrorKind::Protocol, op, format!("unexpected status {:?}", ran.stdout)).without_effect();
+        Status::parse(&ran.stdout).ok_or_else(odd)
     }
 }
 
