@@ -3,16 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use ha_core::backend::{
     Admin, ConfigFinding, Database, Ended, FileSync, HoldFiles, LeaseEpoch, LoadBalancer, MemberCheck, MemberRef,
     Migrate, Ran, SetAdmin, SetWeight, Weight, Workload,
 };
 use ha_core::engine::{Check, Diagnosis, Place, Severity};
-use ha_core::journal::{Journal, Lease};
+use ha_core::journal::{Journal, JournalError, Lease, MemoryStore, Requests};
 use ha_core::procedure::{DrillRequest, ReleaseFacts};
-use ha_core::record::{End, Entry, Record};
+use ha_core::record::{End, Entry, Record, Request, RunId};
 use ha_core::state::{Schema, SchemaRange};
 use ha_core::topology::{Expect, Name, SiteRole, Topology};
 use ha_testkit::world::{
@@ -87,13 +89,15 @@ async fn opened(world: &World) {
     world.store().append(&"patch-1".into(), vec![Entry::new(0, epoch(), 0, record)]).await.unwrap();
 }
 
-fn of_half_the_peak() -> World {
-    let text = r#"
+const HALF_THE_PEAK: &str = r#"
 [cluster]
 name = "orders"
 [policy]
 peak_load = 1000
 survive_one = 0.5
+[expect]
+check_port = 8280
+check_path = "/services/Version"
 [pool]
 name = "esb"
 serve = 2
@@ -111,8 +115,6 @@ capacity = 500
 host = { backend = "fake" }
 probe = { backend = "fake" }
 "#;
-    World::new(Topology::from_toml_str(text).unwrap())
-}
 
 fn disk(available: u64) -> Ran {
     let header = "Filesystem 1024-blocks Used Available Capacity Mounted on";
@@ -122,7 +124,7 @@ fn disk(available: u64) -> Ran {
 /// Makes a world in which exactly one thing is wrong.
 async fn world_with(check: Check) -> World {
     let world = match check {
-        Check::CapacityDeclared => of_half_the_peak(),
+        Check::CapacityDeclared => World::new(Topology::from_toml_str(HALF_THE_PEAK).unwrap()),
         Check::CapacityNow | Check::CapacityAfterLoss | Check::ServerDown => three_that_serve(),
         Check::ReplicaBehind | Check::SiteRole => two_sites().await,
         Check::DrillOld => undrilled(),
@@ -267,7 +269,9 @@ fn assert_whole(diagnosis: &Diagnosis) {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_found_in_a_healthy_cluster() {
     let mut made = BTreeSet::new();
-    for world in [everything(), three_that_serve(), World::active_passive(), two_sites().await] {
+    let asked = Expect::new().with_check_port(8280).with_check_path("/services/Version");
+    let small = Shape::active_passive().with_expect(asked).world().unwrap();
+    for world in [everything(), three_that_serve(), small, two_sites().await] {
         let diagnosis = world.engine().doctor().await;
         assert!(diagnosis.is_healthy() && diagnosis.findings.is_empty(), "{diagnosis}");
         assert!(diagnosis.in_part.is_empty(), "{diagnosis}");
@@ -305,6 +309,7 @@ async fn what_does_not_answer_is_not_checked_and_never_well() {
         Check::SecretsDiffer,
         Check::StopBudget,
         Check::OneMachine,
+        Check::LockLeft,
         Check::Unread,
     ];
     for check in of_machines {
@@ -312,7 +317,9 @@ async fn what_does_not_answer_is_not_checked_and_never_well() {
         let told = diagnosis.of(check).any(|found| found.severity == Severity::NotChecked && found.place == node);
         assert!(told, "{check}:\n{diagnosis}");
     }
-    for check in [Check::ReleaseDrift, Check::OneWriter, Check::SyncHeld, Check::WorkPaused] {
+    let in_part = [Check::RestartPending, Check::Missing, Check::BalancerDown];
+    for check in [Check::ReleaseDrift, Check::OneWriter, Check::SyncHeld, Check::WorkPaused].into_iter().chain(in_part)
+    {
         assert!(!diagnosis.well.contains(&check), "{check}:\n{diagnosis}");
     }
     assert!(!diagnosis.is_healthy());
@@ -337,6 +344,125 @@ async fn a_balancer_that_does_not_answer_or_cannot_tell_leaves_nothing_about_it_
     for check in [Check::CheckTarget, Check::BalancerConfig] {
         let told: Vec<_> = diagnosis.of(check).map(|found| found.severity).collect();
         assert_eq!(told, [Severity::NotChecked], "one line a balancer: {diagnosis}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_could_not_be_read_whole_is_not_taken_for_what_it_is_at_rest() {
+    let (cluster, south) = (Place::Cluster, Place::Site { site: "south".into() });
+    for (operation, name, place) in [
+        (Operation::Copy, "south", &south),
+        (Operation::Fenced, "south", &south),
+        (Operation::Consumers, "switch", &cluster),
+    ] {
+        let world = undrilled();
+        world.set_lasting_fault(operation, name, Fault::Unreachable);
+        let diagnosis = world.engine().doctor().await;
+        let told: Vec<_> = diagnosis.of(Check::SiteRole).collect();
+        assert!(!told.is_empty(), "{operation:?}: {diagnosis}");
+        assert_eq!((told[0].severity, &told[0].place), (Severity::NotChecked, place), "{operation:?}: {diagnosis}");
+        assert!(told[0].evidence.iter().any(|line| line.contains("cannot be read: ")), "{diagnosis}");
+        assert_eq!(diagnosis.of(Check::Observation).count(), 0, "it is told once: {diagnosis}");
+        assert_whole(&diagnosis);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_could_not_be_looked_for_are_not_taken_for_absent() {
+    let world = everything();
+    let cannot = "ls: cannot access '.ha-step.held': Permission denied";
+    world.set_answer("esb2", "ls", Ran::new(Ended::Exited(2), "", cannot));
+    let diagnosis = world.engine().doctor().await;
+    let told: Vec<_> = diagnosis.of(Check::LockLeft).map(|found| (found.severity, found.place.to_string())).collect();
+    assert_eq!(told, [(Severity::NotChecked, "node esb2".to_string())], "{diagnosis}");
+    assert!(diagnosis.to_string().contains("Permission denied"), "{diagnosis}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_cannot_be_held_against_anything_is_not_well() {
+    let asks = |port, path: Option<&str>| Some(MemberCheck::Asks { port, path: path.map(String::from) });
+    let said = Expect::new().with_check_port(8280).with_check_path("/services/Version");
+    for (expect, check, severity, says) in [
+        (Expect::new().with_check_path("/x"), asks(Some(8280), Some("/x")), Severity::NotChecked, "say check_port"),
+        (Expect::new().with_check_port(8280), asks(Some(8280), Some("/x")), Severity::NotChecked, "say check_path"),
+        (said.clone(), asks(None, Some("/services/Version")), Severity::NotChecked, "look at it yourself"),
+        (said.clone(), asks(Some(8280), None), Severity::NotChecked, "look at it yourself"),
+        (said.clone(), asks(Some(9443), None), Severity::Danger, "check that port"),
+        (said, asks(None, Some("/wrong")), Severity::Danger, "ask for the page"),
+    ] {
+        let world = Shape::active_passive().with_expect(expect).world().unwrap();
+        for node in ["esb1", "esb2", "spare1"] {
+            world.set_check("lb1", node, check.clone());
+        }
+        let diagnosis = world.engine().doctor().await;
+        let told: Vec<_> = diagnosis.of(Check::CheckTarget).collect();
+        assert_eq!(told.len(), 3, "{check:?}: {diagnosis}");
+        assert!(
+            told.iter().all(|found| found.severity == severity && found.fix.contains(says)),
+            "{check:?}: {diagnosis}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_one_node_alone_names_is_compared_with_nothing() {
+    let text = format!("{HALF_THE_PEAK}expect = {{ secrets = [\"{SECRET}\"] }}\n");
+    let world = World::new(Topology::from_toml_str(&text).unwrap());
+    let diagnosis = world.engine().doctor().await;
+    let told: Vec<_> =
+        diagnosis.of(Check::SecretsDiffer).map(|found| (found.severity, found.place.to_string())).collect();
+    assert_eq!(told, [(Severity::NotChecked, format!("node esb2, file {SECRET}"))], "{diagnosis}");
+}
+
+/// A journal that cannot be read.
+#[derive(Debug)]
+struct Unread(Arc<MemoryStore>);
+
+impl Unread {
+    fn broken<T>() -> Result<T, JournalError> {
+        Err(JournalError::Broken { what: "the disk is gone".into() })
+    }
+}
+
+#[async_trait]
+impl Requests for Unread {
+    async fn put(&self, run: &RunId, request: Request) -> Result<u64, JournalError> {
+        self.0.put(run, request).await
+    }
+
+    async fn requests(&self, _: &RunId, _: u64) -> Result<Vec<(u64, Request)>, JournalError> {
+        Self::broken()
+    }
+}
+
+#[async_trait]
+impl Journal for Unread {
+    async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
+        self.0.append(run, entries).await
+    }
+
+    async fn read(&self, _: &RunId) -> Result<Vec<Entry>, JournalError> {
+        Self::broken()
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
+        Self::broken()
+    }
+
+    async fn open_runs(&self, _: &str) -> Result<Vec<RunId>, JournalError> {
+        Self::broken()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_cannot_be_read_says_neither_that_a_run_is_open_nor_that_none_was_a_drill() {
+    let world = two_sites().await;
+    let store = world.store();
+    let builder = world.builder(&Controller::new()).with_store(Arc::new(Unread(store.clone())), store);
+    let diagnosis = builder.build().unwrap().doctor().await;
+    for check in [Check::RunOpen, Check::DrillOld] {
+        let told: Vec<_> = diagnosis.of(check).map(|found| found.severity).collect();
+        assert_eq!(told, [Severity::NotChecked], "{check}: {diagnosis}");
     }
 }
 

@@ -43,8 +43,12 @@ impl Health {
         match program.as_str() {
             "df" => Some(Ran::new(ended, DISK, "")),
             "java" => Some(Ran::new(ended, "", JAVA)),
-            // No lock is there.
-            "ls" => Some(Ran::new(Ended::Exited(2), "", "ls: cannot access")),
+            // No lock is there: one line a file, as GNU `ls` writes it.
+            "ls" => {
+                let files = command.argv.iter().skip(1).filter(|word| !word.starts_with('-'));
+                let absent = files.map(|file| format!("ls: cannot access '{file}': No such file or directory\n"));
+                Some(Ran::new(Ended::Exited(2), "", absent.collect::<String>()))
+            }
             "sha256sum" => {
                 let files = command.argv.iter().skip(1).filter(|word| word.as_str() != "--");
                 let lines = files.map(|file| format!("{DIGEST}  {file}\n"));

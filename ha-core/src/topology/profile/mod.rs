@@ -447,6 +447,57 @@ probe = { backend = "http", release_header = "x-release" }
     }
 
     #[test]
+    fn the_log_is_one_of_the_machine_that_the_probe_runs_on() {
+        let apim = MI
+            .replace("wso2-mi-4", "wso2-apim-4")
+            .replace("probe = { backend = \"http\", ports = [\"10.0.0.1:9999\"] }", "probe = { backend = \"log\" }")
+            .replace("probe = { backend = \"http\", release_header = \"x-release\" }", "probe = { backend = \"log\" }");
+        let topology = Topology::from_toml_str(&apim).unwrap();
+        assert_eq!(setting(&topology, "mi1", Role::Probe, "log"), None, "its host is behind ssh");
+        assert!(setting(&topology, "mi1", Role::Host, "start").is_some());
+        let log = setting(&topology, "mi2", Role::Probe, "log");
+        assert_eq!(log.as_deref(), Some("\"/opt/mi/repository/logs/wso2carbon.log\""));
+    }
+
+    #[test]
+    fn a_node_without_a_profile_is_given_no_less_time_than_it_had() {
+        let deadlines = |of_mi2: &str| {
+            let text = MI.replace("profile = \"wso2-mi-4\"\n", "").replace("stop_deadline = \"90s\"\n", "");
+            let text = text.replace("name = \"mi1\"\n", "name = \"mi1\"\nprofile = \"wso2-mi-4\"\n");
+            let topology = Topology::from_toml_str(&text.replace("offset = 12\n", of_mi2)).unwrap();
+            (topology.policy().ready_deadline.as_secs(), topology.policy().stop_deadline.as_secs())
+        };
+        assert_eq!(deadlines(""), (300, 360), "it is raised only");
+        assert_eq!(deadlines("profile = \"systemd\"\n"), (300, 360), "which says nothing of ready_deadline");
+        assert_eq!(deadlines("profile = \"tomcat-10\"\n"), (120, 360));
+    }
+
+    #[test]
+    fn a_policy_in_code_says_only_what_differs_from_the_default() {
+        let built = |policy: crate::topology::Policy| {
+            let component = |name: &str| crate::topology::Component::new(crate::topology::Name::new(name).unwrap());
+            let node = |name: &str| crate::topology::NodeSpec::new(name, 1000, component("local"), component("http"));
+            let topology = Topology::builder("orders").profile("wso2-mi-4").policy(policy);
+            let topology =
+                topology.pool(crate::topology::PoolSpec::new("mi", 1, 1000)).balancer("lb1", component("fake"));
+            let topology = topology.node(node("mi1")).node(node("mi2")).build().unwrap();
+            (topology.policy().ready_deadline.as_secs(), topology.policy().stop_deadline.as_secs())
+        };
+        let policy = crate::topology::Policy::default().with_soak(Duration::from_secs(5));
+        assert_eq!(built(policy.clone()), (120, 360));
+        assert_eq!(built(policy.with_stop_deadline(Duration::from_secs(90))), (120, 90));
+    }
+
+    #[test]
+    fn an_address_of_colons_and_a_home_with_a_slash_behind_it_are_written_as_they_have_to_be() {
+        let text = MI.replace("home = \"/opt/mi\"", "home = \"/opt/mi/\"").replace("mi2.example", "2001:db8::2");
+        let topology = Topology::from_toml_str(&text).unwrap();
+        let of = |node, role, key| setting(&topology, node, role, key);
+        assert_eq!(of("mi1", Role::Host, "identity").as_deref(), Some("\"-Dcarbon.home=/opt/mi\""));
+        assert_eq!(of("mi2", Role::Probe, "url").as_deref(), Some("\"http://[2001:db8::2]:9203/healthz\""));
+    }
+
+    #[test]
     fn what_is_local_to_a_node_and_below_the_tree_is_never_synced() {
         let tree = |tree: &str| {
             let text = MI.replace("backend = \"rsync\"", &format!("backend = \"rsync\"\ntree = \"{tree}\""));

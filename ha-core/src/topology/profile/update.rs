@@ -53,7 +53,7 @@ pub enum ToolEnd {
     Done,
     /// It has to be run again, at most three times in all.
     Again,
-    /// A person has to decide; nothing is run until then.
+    /// A person has to decide; nothing is run until then, but what undoes the work.
     Held,
     /// It has undone its work.
     Undone,
