@@ -72,8 +72,8 @@ pub struct RunReport {
     pub lowest_margin: Option<i64>,
     /// The same for each pool, and its capacity over time.
     pub pools: Vec<PoolMargin>,
-    /// How long each window lasted, at the longest, in which the database refused writes, no site served or consumers waited, of those that the plan
-    /// declared.
+    /// How long each window lasted, at the longest, in which the database refused writes, no site served or consumers waited, of
+    /// those that the plan declared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<WindowUse>,
     /// What people asked of the run, and what it said to each, in that order: who approved, paused, skipped.
