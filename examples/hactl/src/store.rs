@@ -63,8 +63,8 @@ pub(crate) async fn entries(
     }
     let newest: Vec<&str> = runs.iter().rev().take(5).map(RunId::as_str).collect();
     let next = match newest[..] {
-        [] => "begin one with `hactl run`, or name another journal with --journal FILE".into(),
-        _ => format!("name one of the runs, the newest are: {}", newest.join(", ")),
+        [_, ..] if run.is_some() => format!("name one of the runs, the newest are: {}", newest.join(", ")),
+        _ => "begin one with `hactl run`, or name another journal with --journal FILE".into(),
     };
     let none = || format!("the journal has no run of cluster {cluster}");
     let what = run.map_or_else(none, |name| format!("the journal has no run {name}"));

@@ -331,6 +331,7 @@ async fn a_run_does_not_depend_on_who_reads_it_or_on_a_terminal_that_goes_away()
     std::fs::write(dir.join("other.toml"), other).unwrap();
     let none = ask(dir, &["report", "-c", "other.toml"]);
     assert!(none.code == Some(4) && none.err.contains("no run of cluster other"), "{none:?}");
+    assert!(!none.err.contains("unread"), "{none:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

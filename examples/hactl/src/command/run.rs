@@ -117,6 +117,7 @@ impl Signals {
         begins: impl Future<Output = Result<RunHandle, RunError>>,
     ) -> Result<RunHandle, Failure> {
         tokio::select! {
+            biased;
             begun = begins => begun.map_err(Failure::of_run),
             () = self.next() => {
                 let what = format!("{run}: interrupted before it began");

@@ -36,15 +36,20 @@ pub(super) fn is_part_unseen(topology: &Topology, seen: &Observed) -> bool {
             || members.any(|member| member.traffic == Traffic::Unknown)
     });
     let mut sites = topology.sites().iter().zip(&seen.facts.sites);
-    // A schema that cannot be read is taken for the first one: only the note tells it.
+    // A schema that cannot be read is taken for the first one, and a clone for none: only the notes tell it.
     let mut notes = seen.notes.iter();
     nodes.any(|is_unseen| is_unseen)
         || sites.any(|(declared, site)| declared.component(Role::Replica).is_some() && site.replica.is_none())
-        || notes.any(|note| SCHEMA_UNSEEN.iter().any(|begin| note.starts_with(begin)))
+        || notes.any(|note| UNSEEN.iter().any(|begin| note.starts_with(begin)))
 }
 
-/// How the engine begins its note that it cannot see the schema.
-const SCHEMA_UNSEEN: [&str; 2] = ["the schema cannot be read: ", "the database did not answer in "];
+/// How the engine begins its note that it cannot see the schema, or the clone of the database.
+const UNSEEN: [&str; 4] = [
+    "the schema cannot be read: ",
+    "the database did not answer in ",
+    "the clone of the database cannot be read: ",
+    "the clone of the database did not answer in ",
+];
 
 fn describe(topology: &Topology, seen: Option<&Observed>) -> Show {
     let law = seen.map(|seen| Law::new(topology, &seen.facts));

@@ -137,6 +137,14 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_configuration_cannot_add_to_the_draft() {
+        let name = "h.cfg\n[evil]\u{85}\u{1b}";
+        let draft = draft(TWO_POOLS, Path::new(name)).unwrap();
+        assert!(Topology::from_toml_str(&draft.text).is_ok(), "{}", draft.text);
+        assert!(!draft.text.chars().any(|letter| letter.is_control() && letter != '\n'), "{}", draft.text);
+    }
+
+    #[test]
     fn a_configuration_without_servers_is_refused() {
         for config in ["", "frontend a\n  bind :80\n", "backend a\n", "backend a\n  server \"b c\" h:1\n", "\u{0}\u{1}"]
         {
