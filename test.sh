@@ -24,7 +24,7 @@ for dir in /usr/lib/postgresql/*/bin; do
 done
 pairs="haproxy:haproxy rsync:rsync gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl postgresql:postgres mariadb-server:mariadbd mariadb-client:mariadb sqlite3:sqlite3 tomcat10-user:tomcat10-instance-create procps:ps chromium:chromium chromium-driver:chromedriver"
 if [ "$long" = yes ]; then
-    pairs="$pairs g++:c++"
+    pairs="$pairs g++:c++ keepalived:keepalived"
 fi
 for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null 2>&1 || missing="$missing ${pair%%:*}"
@@ -132,7 +132,7 @@ if [ "$long" = yes ]; then
         done
     done
 
-    say "long: a patch that loses its active, its passive, its spare or a balancer of a pair in a random step, 20 times each, and a host"
+    say "long: a patch that loses its active, its passive, its spare or a balancer of a pair in a random step, 20 times each, a host, and a host's link"
     for victim in active passive spare; do
         for options in "" "--haproxy"; do
             for turn in $(seq 20); do
@@ -150,6 +150,10 @@ if [ "$long" = yes ]; then
         say "patch_server --ssh --kill host ($turn of 20)"
         target/release/examples/patch_server --ssh --kill host
     done
+    for turn in $(seq 20); do
+        say "patch_server --ssh --kill link ($turn of 20)"
+        target/release/examples/patch_server --ssh --kill link
+    done
 
     say "long: a member lost at rest, five times each"
     cargo build --release --example lose_node
@@ -160,6 +164,8 @@ if [ "$long" = yes ]; then
             target/release/examples/lose_node $options
         done
     done
+    say "long: from the kill of the active server to the first answer of the passive, beside HAProxy's backup server and keepalived, 20 turns"
+    target/release/examples/lose_node --failover --turns 20
 
     say "long: a site of two machines with sshd, HAProxy and PostgreSQL lost, or only cut off, and led back to (a minute and a half each)"
     cargo build --release --example lose_site

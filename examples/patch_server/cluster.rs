@@ -119,7 +119,7 @@ impl Cluster {
             Victim::Active => Some(("esb1", &self.members[0])),
             Victim::Passive => Some(("esb2", &self.members[1])),
             Victim::Spare => Some(("spare1", &self.spare)),
-            Victim::Balancer | Victim::Host => None,
+            Victim::Balancer | Victim::Host | Victim::Link => None,
         }
     }
 

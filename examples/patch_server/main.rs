@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--queue] \
-//!     [--naive] [--fail-test] [--kill-controller] [--kill active|passive|spare|balancer|host [--at STEP]] [--no-spare] [--rounds N] \
+//!     [--naive] [--fail-test] [--kill-controller] [--kill active|passive|spare|balancer|host|link [--at STEP]] [--no-spare] [--rounds N] \
 //!     [--requests N] [--out FOLDER]
 //! ```
 //!
@@ -15,7 +15,8 @@
 //!
 //! With `--kill` that server is killed with -9 when so many steps have begun (`--at`, by default a random number): the change goes on
 //! with what is left, and ends all new or all old with nothing lent. `--kill-active` is `--kill active`; with `--ssh` it is a random
-//! one of four hosts, with all that runs on it. `--kill balancer` kills one HAProxy of a pair: clients that cannot connect to it go to
+//! one of four hosts, with all that runs on it; with `--ssh --kill link` such a host loses its network link alone, its server goes on
+//! unreachable, and when the run has ended the link is healed: the host must answer no consumer. `--kill balancer` kills one HAProxy of a pair: clients that cannot connect to it go to
 //! the other, and the change goes on over that.
 //!
 //! With `--rounds` so many patches follow each other, each planned, proven and run by a controller of its own.
@@ -142,7 +143,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill active|passive|spare|balancer|host, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill active|passive|spare|balancer|host|link, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -159,8 +160,8 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     if options.ssh {
         return over_ssh::run(&options, &show).await;
     }
-    if options.kill == Some(Victim::Host) {
-        return Err("--kill host needs --ssh: here all servers share one host".into());
+    if matches!(options.kill, Some(Victim::Host | Victim::Link)) {
+        return Err("--kill host and --kill link need --ssh: here all servers share one host".into());
     }
     show.line("starting the active, the passive and the spare server, and the balancer in front");
     let cluster = Cluster::start(&options).await?;
@@ -260,6 +261,8 @@ pub(crate) enum Victim {
     Balancer,
     /// A host of four, with all that runs on it; over ssh.
     Host,
+    /// The network link of a host of four, on which all goes on; over ssh.
+    Link,
 }
 
 fn victim(word: Option<&str>) -> Fallible<Victim> {
@@ -269,7 +272,10 @@ fn victim(word: Option<&str>) -> Fallible<Victim> {
         Some("spare") => Ok(Victim::Spare),
         Some("balancer") => Ok(Victim::Balancer),
         Some("host") => Ok(Victim::Host),
-        other => Err(format!("--kill {other:?}: give active, passive, spare, balancer or, with --ssh, host").into()),
+        Some("link") => Ok(Victim::Link),
+        other => {
+            Err(format!("--kill {other:?}: give active, passive, spare, balancer or, with --ssh, host or link").into())
+        }
     }
 }
 

@@ -25,6 +25,17 @@ fn a_member_that_stays_down_has_a_spare_in_its_place() {
 }
 
 #[test]
+fn a_standby_is_admitted_after_a_kill_beside_haproxys_backup_server_and_keepalived() {
+    let told = told::run("lose_node", &["--failover", "--turns", "2", "--check-every", "50"], 0);
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    for way in told.report["ways"].as_array().unwrap() {
+        assert_eq!(way["turns"].as_array().unwrap().len(), 2, "{way}");
+    }
+    assert!(told.printed.contains("  reaction of the procedure"), "{}", told.printed);
+    assert!(told.printed.contains("procedure, HAProxy in front / HAProxy, backup server: "), "{}", told.printed);
+}
+
+#[test]
 fn an_unknown_option_is_named_with_those_that_are_known() {
     told::assert_names_the_options("lose_node");
 }

@@ -161,6 +161,14 @@ fn a_host_of_four_that_is_lost_with_all_that_runs_on_it_leaves_all_new_or_all_ol
 }
 
 #[test]
+fn a_host_of_four_that_is_only_cut_off_answers_nobody_when_its_link_is_healed() {
+    let told = run(&["--ssh", "--kill", "link", "--at", "12"]);
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert_eq!(told.report["run"]["open"], serde_json::json!([]), "{}", told.printed);
+    assert!(told.printed.contains("held out: true; consumers got 0 answers of esb"), "{}", told.printed);
+}
+
+#[test]
 fn a_cluster_without_the_spare_that_the_law_needs_is_left_alone() {
     let told = run(&["--no-spare"]);
     assert_eq!(told.code, Some(0), "{}", told.printed);
