@@ -53,7 +53,7 @@ impl FenceFixture for Fences {
 
     /// Outlets are not in the site: nothing that happens there reaches them.
     fn can(&self, ability: FenceAbility) -> bool {
-        ability != FenceAbility::LosesSites
+        !matches!(ability, FenceAbility::LosesSites | FenceAbility::Restarts)
     }
 
     async fn fresh(&self) -> Result<Box<dyn FenceSubject>, Breach> {
@@ -92,7 +92,7 @@ impl FenceSubject for Outlets {
     }
 
     async fn restart_site(&self) -> Result<(), Breach> {
-        Ok(())
+        Err(Breach::new("outlets have no site that could be restarted"))
     }
 
     async fn lose_fence(&self) -> Result<(), Breach> {

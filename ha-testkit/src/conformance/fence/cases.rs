@@ -85,6 +85,7 @@ pub(super) async fn a_site_is_fenced_again_after_its_fence_was_lifted(fixture: &
 }
 
 pub(super) async fn a_fence_survives_a_restart_of_the_site(fixture: &dyn FenceFixture) -> Done {
+    needs(fixture.can(FenceAbility::Restarts), FenceAbility::Restarts.name())?;
     let scene = Scene::open(fixture).await?;
     scene.fence().await?;
     scene.subject.restart_site().await?;
@@ -112,6 +113,7 @@ pub(super) async fn a_site_that_does_not_answer_is_fenced(fixture: &dyn FenceFix
 
 pub(super) async fn a_site_that_was_fenced_while_it_was_lost_comes_back_fenced(fixture: &dyn FenceFixture) -> Done {
     needs(fixture.can(FenceAbility::LosesSites), FenceAbility::LosesSites.name())?;
+    needs(fixture.can(FenceAbility::Restarts), FenceAbility::Restarts.name())?;
     let scene = Scene::open(fixture).await?;
     scene.subject.lose_site().await?;
     scene.fence().await?;

@@ -35,6 +35,8 @@ pub enum FenceAbility {
     LosesSites,
     /// It can make what fences the site answer nothing.
     LosesFences,
+    /// It can let the site come back by itself, or restart it.
+    Restarts,
 }
 
 impl FenceAbility {
@@ -45,6 +47,7 @@ impl FenceAbility {
             Self::Tears => "fixture: tears",
             Self::LosesSites => "fixture: loses sites",
             Self::LosesFences => "fixture: loses fences",
+            Self::Restarts => "fixture: restarts",
         }
     }
 }
