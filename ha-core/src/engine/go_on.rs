@@ -137,7 +137,11 @@ impl Engine {
         let at = match (&seen, is_back) {
             // Where a retry and a skip lead to, the fold says.
             (Some(_), _) => after(&first)?.state.cursor,
-            (None, true) if folded.end.is_some() && folded.plan.carries_on().is_none() => {
+            (None, true)
+                if folded.end.is_some()
+                    && folded.plan.carries_on().is_none()
+                    && !folded.state.plans_its_way_back(&folded.plan) =>
+            {
                 Cursor { mode: Mode::Compensating, ..left }
             }
             (None, _) => left,
@@ -268,7 +272,10 @@ fn at_resume(folded: &Folded) -> Cursor {
         | Why::LawWouldBreak
         | Why::Held
         | Why::LoansOpen
-        | Why::BalancerLostState => !folded.state.targets.goes_back() && !folded.state.may_return(&folded.plan),
+        | Why::BalancerLostState => {
+            let returns = folded.state.may_return(&folded.plan) && !folded.state.plans_its_way_back(&folded.plan);
+            !folded.state.targets.goes_back() && !returns
+        }
     };
     Cursor { mode: if forward { Mode::Forward } else { Mode::Compensating }, ..at }
 }

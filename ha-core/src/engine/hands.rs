@@ -220,7 +220,7 @@ impl Engine {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn answer(&self, asked: &Asked, at_most: Duration) -> Result<Answer, RunError> {
-        let until = Instant::now() + at_most;
+        let (until, mut pause) = (Instant::now() + at_most, POLL);
         loop {
             let entries = self.shared.journal.read(&asked.run).await?;
             let said = entries.iter().find_map(|entry| {
@@ -237,7 +237,8 @@ impl Engine {
             if Instant::now() >= until {
                 return Ok(Answer::Pending);
             }
-            sleep(POLL.min(until - Instant::now())).await;
+            sleep(pause.min(until - Instant::now())).await;
+            pause = (pause * 2).min(SLOWEST_POLL);
         }
     }
 
@@ -249,5 +250,7 @@ impl Engine {
     }
 }
 
-/// How often the records are read for an answer.
-const POLL: Duration = Duration::from_millis(100);
+/// How soon the records are read again for an answer: as soon as a controller looks for requests; then less and less often, since
+/// each time all of them are read.
+const POLL: Duration = Duration::from_millis(250);
+const SLOWEST_POLL: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::build::Shared;
+use crate::journal::JournalError;
 use crate::record::{Request, RunId};
 
 /// How often the store is asked for what people have asked.
@@ -15,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// Reads what people ask of one run, in a task of its own: a store that is slow holds nothing up.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    requests: mpsc::Receiver<(u64, Request)>,
+    requests: mpsc::Receiver<Result<(u64, Request), JournalError>>,
     task: JoinHandle<()>,
 }
 
@@ -24,19 +25,26 @@ impl Mailbox {
     pub(super) fn open(shared: Arc<Shared>, run: RunId, mut after: u64, wake: Arc<Notify>) -> Self {
         let (sender, requests) = mpsc::channel(16);
         let read = async move {
+            let mut is_told = false;
             loop {
                 match shared.journal.requests(&run, after).await {
                     Ok(found) => {
                         for (number, request) in found {
                             after = number;
-                            if sender.send((number, request)).await.is_err() {
+                            if sender.send(Ok((number, request))).await.is_err() {
                                 return;
                             }
                         }
+                        is_told = false;
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, "what people ask of the run cannot be read, it is tried again")
+                    // It is told once, and tried again.
+                    Err(error) if !std::mem::replace(&mut is_told, true) => {
+                        tracing::warn!(%error, "what people ask of the run cannot be read, it is tried again");
+                        if sender.send(Err(error)).await.is_err() {
+                            return;
+                        }
                     }
+                    Err(_) => {}
                 }
                 tokio::select! {
                     () = wake.notified() => {}
@@ -47,8 +55,8 @@ impl Mailbox {
         Self { requests, task: tokio::spawn(read.in_current_span()) }
     }
 
-    /// Waits for the next request.
-    pub(super) async fn next(&mut self) -> Option<(u64, Request)> {
+    /// Waits for the next request, or for why they cannot be read.
+    pub(super) async fn next(&mut self) -> Option<Result<(u64, Request), JournalError>> {
         self.requests.recv().await
     }
 }

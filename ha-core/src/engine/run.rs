@@ -259,7 +259,7 @@ impl Engine {
             drive.seen(Duration::ZERO, seen);
         }
         for (number, request) in waiting {
-            drive.machine.handle(Duration::ZERO, Input::Requested { number, request });
+            drive.machine.handle(Duration::ZERO, Input::Requested { number, request, unix_ms: unix_ms() });
         }
         let wake = Arc::new(Notify::new());
         let after = drive.machine.hands().last_request();

@@ -2,11 +2,11 @@ use std::fmt;
 
 use super::RunState;
 use super::targets::Progress;
-use crate::action::{Action, Desired, Order, ServerAction, TrafficAction};
+use crate::action::{Action, Desired, Order, ServerAction, SiteAction, TrafficAction};
 use crate::law::{Law, Violation};
 use crate::plan::{OnFailure, Plan, Step};
 use crate::record::{Cursor, End, Mode, Why};
-use crate::state::{ClusterState, Process, ServerDomain};
+use crate::state::{ClusterState, Process, ServerDomain, Site};
 use crate::topology::{DomainIx, NodeIx, Topology};
 
 /// What the decision core wants next.
@@ -251,7 +251,9 @@ fn undo(plan: &Plan, run: &RunState, order: Order) -> Option<Order> {
     let Cursor { stage, step, phase, .. } = run.cursor;
     let known_good = order.node().and_then(|node| plan.known_good.get(node.index()).copied().flatten());
     let undone = order.inverse(known_good).get(usize::from(phase)).copied()?;
-    let needed = run.targets.is_recorded((stage, step), order) && !is_taken_back_next(&run.cluster, undone);
+    let needed = run.targets.is_recorded((stage, step), order)
+        && !is_taken_back_next(&run.cluster, undone)
+        && !never_wrote(&run.cluster, undone);
     needed.then_some(undone)
 }
 
@@ -261,6 +263,13 @@ fn is_taken_back_next(state: &ClusterState, order: Order) -> bool {
     order.action() == Action::Server(ServerAction::Start)
         && node.server_domain == ServerDomain::Test
         && node.process != Process::Stopped
+}
+
+/// A site whose promotion did not happen stands by as before: its database takes no writes that it could be let take no more.
+fn never_wrote(state: &ClusterState, order: Order) -> bool {
+    let Action::Site(SiteAction::Demote { site }) = order.action() else { return false };
+    let known = state.sites.get(site.index());
+    known.is_some_and(|known| matches!(known.site, Site::Hot | Site::Warm | Site::Cold))
 }
 
 /// After the loss of a failure domain: what a balancer lost is re-applied, then reserves are admitted until what is required

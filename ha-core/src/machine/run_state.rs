@@ -5,7 +5,7 @@ use crate::action::{Action, Desired, Order, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::record::{Cursor, Mode, OutcomeKind};
-use crate::state::{ClusterState, Rejected, Site};
+use crate::state::{ClusterState, Rejected, Site, Traffic};
 use crate::topology::{NodeIx, SiteIx};
 
 /// Where a run is: the cluster as it knows it, its own memory of the targets, and its place in the plan. What the decision core
@@ -35,7 +35,9 @@ impl RunState {
         let nodes: Vec<NodeIx> = plan.start.nodes().map(|(node, _)| node).collect();
         for node in nodes {
             let (now, configured) = (plan.start.members(node), plan.configured().members(node));
-            let desired = if now == configured {
+            // Of a node that no balancer is there for nothing tells what the run wanted.
+            let unseen = now.iter().all(|member| member.traffic == Traffic::Gone);
+            let desired = if unseen || now == configured {
                 Desired::Unchanged
             } else if now.iter().all(|member| member.is_out()) {
                 Desired::Out
@@ -172,6 +174,15 @@ impl RunState {
     /// Tells whether a step is still to be begun by a plan that goes on from here: it lies ahead, or the run goes back.
     pub(crate) fn lies_ahead(&self, stage: u16, step: u16) -> bool {
         self.targets.goes_back() || self.is_before(stage, step)
+    }
+
+    /// Tells whether the way back from here is planned anew: a database that was promoted has a copy that follows it only once one
+    /// was made to, and no step of the plan has that as its compensation.
+    pub(crate) fn plans_its_way_back(&self, plan: &Plan) -> bool {
+        let goal = plan.goal.site.and_then(|site| self.cluster.sites.get(site.index()));
+        // Until consumers are led there, its database takes writes and they wait.
+        let is_promoted = goal.is_some_and(|known| known.site.writes() && known.site != Site::Serving);
+        is_promoted && plan.carries_on.is_none() && !self.targets.goes_back() && self.may_return(plan)
     }
 
     /// Says why the run cannot go back any more; `None` where it can, or does.

@@ -89,5 +89,7 @@ pub enum Input {
         number: u64,
         /// What.
         request: Request,
+        /// The time that people count when it is read, in milliseconds since 1970: the ends that they name are of that clock.
+        unix_ms: u64,
     },
 }

@@ -12,8 +12,8 @@ use crate::law::{Invariant, Law, Phase, Violation};
 use crate::machine::{Decision, RunState, Turn, decide, newly_lost, refusal};
 use crate::plan::Plan;
 use crate::record::{Cursor, End, Mode, OutcomeKind};
-use crate::state::{Rejected, Traffic};
-use crate::topology::{BalancerIx, DomainIx, NodeIx, Topology};
+use crate::state::{MemberKind, MemberState, Rejected, Traffic};
+use crate::topology::{BalancerIx, DomainIx, MemberIx, NodeIx, Topology};
 
 /// Proves that a plan holds the law in every state that it can reach: the fault-free run, every single fault at every
 /// moment, orders in flight included, and every rollback.
@@ -134,7 +134,8 @@ fn explore_from(
         nodes_of: topology.domains().map(|domain| topology.nodes_of(domain).collect()).collect(),
         proof: Proof::begin(topology, plan, faults),
     };
-    let start = ExploredState { run, faults_left: faults, back: false };
+    let back = run.targets.goes_back();
+    let start = ExploredState { run, faults_left: faults, back };
     explorer.visit(start, None, Event::Begun)?;
     while let Some((number, state)) = explorer.open.pop_front() {
         explorer.follow(number, state)?;
@@ -427,20 +428,37 @@ impl Explorer<'_> {
         self.visit(next, Some(number), Event::DomainLost(domain))
     }
 
-    /// A balancer instance that is restarted has its configured state again: that in which the run found it.
+    /// A balancer instance that is restarted has its configured state again: that in which the run found it. So has one that was
+    /// gone and comes back.
     fn forget(&mut self, number: usize, state: &ExploredState, balancer: BalancerIx) -> Step {
         let mut next = state.clone();
         next.faults_left -= 1;
         for seat in self.topology.seats_on(balancer) {
-            let configured = self.plan.configured().member(seat.member);
+            let configured = self.configured(seat.member, seat.node);
             // What was down when the run began is configured to be in, and is again once its server answers.
             let runs = next.run.cluster.node(seat.node).process.is_ready();
             let is_in = configured.traffic == Traffic::Down && runs;
             let traffic = if is_in { configured.admitted() } else { configured.traffic };
-            next.run.cluster.set_traffic(seat.member, traffic);
+            next.run.cluster.set_member(seat.member, MemberState::new(configured.kind, traffic));
         }
         self.proof.faults += 1;
         self.visit(next, Some(number), Event::Forgot(balancer))
+    }
+
+    /// Returns how a member is configured: as the plan has found it. Where its balancer was gone then, as another one of the pool
+    /// had it, and where all were, a spare out and a member in.
+    fn configured(&self, member: MemberIx, node: NodeIx) -> MemberState {
+        let start = self.plan.configured();
+        let is_there = |member: MemberIx| start.member(member).traffic != Traffic::Gone;
+        if is_there(member) {
+            return start.member(member);
+        }
+        let pool = self.topology.memberships(node).find(|(of, ..)| *of == member).map(|(_, port, _)| port.pool);
+        let mut others = self.topology.memberships(node).filter(|(_, port, _)| Some(port.pool) == pool);
+        let as_another = others.find(|(other, ..)| is_there(*other)).map(|(other, ..)| start.member(other));
+        let spare = self.topology.node(node).spare;
+        let kind = if spare { MemberKind::Backup } else { MemberKind::Primary };
+        as_another.unwrap_or(MemberState::new(kind, if spare { Traffic::Out } else { Traffic::In }))
     }
 
     /// A plan whose own next step the machine refuses, without a fault, is no plan.

@@ -11,12 +11,12 @@ use super::{anna, asked, begun, begun_since, entries, pause_of, run, taken_over,
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn world_asking(points: &[ApprovalPoint]) -> World {
+pub(crate) fn world_asking(points: &[ApprovalPoint]) -> World {
     Shape::active_passive().with_spares(&[1_000]).with_approvals(points.iter().copied()).world().unwrap()
 }
 
 /// Waits until the run asks.
-async fn ask_of(world: &World) -> ApprovalAsk {
+pub(crate) async fn ask_of(world: &World) -> ApprovalAsk {
     loop {
         if let Some(ask) = world.engine().status(&run()).await.unwrap().approval {
             return ask;

@@ -63,6 +63,22 @@ async fn an_aborted_run_goes_on_where_it_stopped_when_it_is_retried_and_back_whe
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_could_not_go_back_goes_on_going_back_when_it_is_retried() {
+    let world = World::active_passive();
+    let clients = world.clients();
+    let stopped = stopped_after(begun(&world, &world.engine()).await, "apply").await;
+    let changed = &stopped.steps.last().unwrap().target;
+    for _ in 0..2 {
+        world.plan_fault(Operation::Run, changed, Fault::Refused);
+    }
+    let report = world.engine().roll_back(run(), anna()).await.unwrap().wait().await.unwrap();
+    assert_eq!(report.end, End::NeedsOperator(Why::CompensationFailed), "{report}");
+    let report = world.engine().retry(run(), anna()).await.unwrap().wait().await.unwrap();
+    assert_eq!((report.end, report.open.is_empty()), (End::AllOld, true), "{report}");
+    assert_eq!(clients.stop().await.lost, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_step_that_failed_past_the_point_of_no_return_is_tried_again() {
     let world = Shape::active_passive().with_database().world().unwrap();
     world.set_schema_change(SchemaChange::new(SchemaVerdict::Splittable, "scripts"));

@@ -5,6 +5,7 @@
 mod approvals;
 mod going_on;
 mod pauses;
+mod points;
 
 use std::time::Duration;
 

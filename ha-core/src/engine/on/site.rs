@@ -383,7 +383,7 @@ async fn read_site(shared: &Shared, index: usize, limit: Duration) -> ReadSite {
 
 async fn within<T>(limit: Duration, read: impl Future<Output = Result<T, StepError>>) -> Result<T, String> {
     match timeout(limit, read).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Ok(answer) => answer.map_err(|error| format!("{error:#}")),
         Err(_) => Err(format!("it did not answer in {limit:?}")),
     }
 }

@@ -78,6 +78,13 @@ impl RunMachine {
         self.unix_ms_at_start.saturating_add(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// Takes over what the clock of people says by now, where that is later: a machine that was suspended has not counted
+    /// meanwhile. It never goes back in a run.
+    pub(super) fn catch_up(&mut self, now: Duration, unix_ms: u64) {
+        let behind = unix_ms.saturating_sub(self.unix_ms(now));
+        self.unix_ms_at_start = self.unix_ms_at_start.saturating_add(behind);
+    }
+
     /// Ends a pause that a declared window does not allow any more.
     pub(super) fn end_pause_if_late(&mut self, now: Duration) {
         if self.hands.paused().is_none() {
@@ -150,6 +157,9 @@ impl RunMachine {
         if !self.hands.back || !self.is_settled() || !can_turn || !self.run.may_return(&self.plan) {
             return;
         }
+        if self.run.plans_its_way_back(&self.plan) {
+            return;
+        }
         self.turn_back("a person asked for the rollback: rolling back".into());
     }
 
@@ -189,15 +199,23 @@ impl RunMachine {
         let unix_ms = self.unix_ms(now);
         let expired = self.hands.approved().filter(|approved| approved.until_unix_ms <= unix_ms);
         let expired = expired.map(|approved| format!("the approval of {} has expired", approved.by));
-        if differs.is_empty() && expired.is_none() && self.hands.approved().is_some() {
+        // What was approved is used only where all that it is bound to was read.
+        let is_given = differs.is_empty() && expired.is_none() && self.hands.approved().is_some();
+        if is_given && self.unread_whole.is_empty() {
             return Approval::Given;
         }
         // Nobody waits longer than a declared window lasts: but where no site serves, nothing is gained by giving up.
         let late = self.used_up(now).filter(|window| window.what != Degraded::NoSite);
-        let late = late
-            .map(|window| format!("the declared window is used up ({}, at most {:?})", window.what, window.at_most));
+        let late = late.map(|window| {
+            format!("the declared window is used up ({}, at most {:?}), and ", window.what, window.at_most)
+        });
         if until <= unix_ms || late.is_some() {
-            return self.nobody_approved(&needed, then, late);
+            let late = late.unwrap_or_default();
+            let why = match is_given {
+                true => format!("{late}what was approved could not be read in time ({})", self.unread_whole.join(", ")),
+                false => format!("{late}nobody approved in time what was to be approved ({})", needed.point),
+            };
+            return self.nobody_approved(then, &why);
         }
         if !differs.is_empty() || expired.is_some() {
             self.ask(now, &needed, now_seen, Some((until, expired.into_iter().chain(differs).collect())));
@@ -213,14 +231,18 @@ impl RunMachine {
         self.record(Record::ApprovalAsked { approval: Box::new(approval) });
     }
 
-    fn nobody_approved(&mut self, needed: &PlanApproval, then: OnNoApproval, late: Option<String>) -> Approval {
+    fn nobody_approved(&mut self, then: OnNoApproval, why: &str) -> Approval {
+        let plans = self.run.plans_its_way_back(&self.plan);
         match then {
+            OnNoApproval::RollBack if plans && !self.hands.back => {
+                let message = format!("{why}: the way back is planned");
+                self.record(Record::Turned { to: self.run.cursor, message });
+                self.hands.back = true;
+                Approval::Turned
+            }
+            OnNoApproval::RollBack if plans => Approval::Missed,
             OnNoApproval::RollBack if self.plan.carries_on().is_none() && self.run.may_return(&self.plan) => {
-                let late = late.map_or_else(String::new, |late| format!("{late}, and "));
-                let point = needed.point;
-                self.turn_back(format!(
-                    "{late}nobody approved in time what was to be approved ({point}): rolling back"
-                ));
+                self.turn_back(format!("{why}: rolling back"));
                 Approval::Turned
             }
             OnNoApproval::RollBack if !self.hands.back && self.plan.carries_on().is_some() => {

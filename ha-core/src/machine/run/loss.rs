@@ -135,15 +135,17 @@ impl RunMachine {
     }
 
     /// Tells whether the run is planned anew instead of ending here, and whether only to go back: after a loss, once traffic is
-    /// secured; after a failure of a plan that would have finished the change; where a person asks for the rollback of one.
+    /// secured; after a failure of a plan that would have finished the change; where a person asks for the rollback of one, or
+    /// of a change of sites whose database was promoted.
     pub(super) fn carries_on_instead(&self, decision: Decision) -> Option<bool> {
         let finishes =
             self.plan.carries_on().is_some() && !self.plan.goes_back() && self.run.no_way_back(&self.plan).is_none();
+        let plans = self.run.plans_its_way_back(&self.plan);
         match (self.replanning, decision) {
             (Replanning::Asked { .. } | Replanning::Refused, _) => None,
             (Replanning::No, Decision::End(End::NeedsOperator(Why::DomainLost(_)))) => Some(self.hands.asked_back),
             (Replanning::No, Decision::End(End::NeedsOperator(Why::PastReturn))) if finishes => Some(true),
-            (Replanning::No, _) if self.hands.back && finishes && self.is_settled() => Some(true),
+            (Replanning::No, _) if self.hands.back && (finishes || plans) && self.is_settled() => Some(true),
             (Replanning::No, _) => None,
         }
     }

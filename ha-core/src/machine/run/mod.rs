@@ -12,7 +12,7 @@ use loss::Replanning;
 use super::RunState;
 use super::decide::{Decision, Turn, decide};
 use super::hands::Hands;
-use super::unread::unread;
+use super::unread::{unread, unread_whole};
 use super::watch::Watches;
 use super::words::{Command, Input, Ticket};
 use crate::action::{Action, At, Order, ServerAction, TrafficAction};
@@ -46,6 +46,8 @@ pub struct RunMachine {
     down_since: Vec<Option<Duration>>,
     /// Since when something cannot be read that could be when the plan was made.
     unread_since: Option<Duration>,
+    /// What the last look at the cluster could not read of what belongs to no node, for people.
+    unread_whole: Vec<String>,
     /// Since when each declared window is open, as far as this controller knows.
     open_since: Vec<(Degraded, Duration)>,
     /// Nodes whose gate has passed, and to which nothing was done since.
@@ -96,6 +98,7 @@ impl RunMachine {
             down_since: dead_since.clone(),
             dead_since,
             unread_since: None,
+            unread_whole: Vec::new(),
             open_since: Vec::new(),
             gated: BTreeSet::new(),
             hands: Hands::default(),
@@ -183,6 +186,7 @@ impl RunMachine {
                 self.suspect(now);
                 self.note_down(now);
                 self.note_unread(now);
+                self.unread_whole = unread_whole(&self.topology, &self.plan, &self.run.cluster, &seen);
             }
             Input::Watched { balancer, members } => {
                 if self.watches.balancer_answered(now, balancer) {
@@ -201,7 +205,10 @@ impl RunMachine {
                 }
             }
             Input::Replanned(plan) => self.replanned(plan),
-            Input::Requested { number, request } => self.requested(now, number, request),
+            Input::Requested { number, request, unix_ms } => {
+                self.catch_up(now, unix_ms);
+                self.requested(now, number, request);
+            }
         }
     }
 
