@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use ha_core::backend::Admin;
+use ha_core::procedure::{HandOverRequest, OutageRequest, Procedure as Request, RejoinRequest, RetireNodeRequest};
 use ha_core::record::{End, Why};
 use ha_core::report::{Event, RunReport};
 use ha_testkit::simulate::{FaultAt, Outcome, Procedure, simulate_plan};
 use ha_testkit::world::{Served, Shape, World};
+use tokio::time::sleep;
 
 fn paused<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -69,7 +71,7 @@ fn the_loss_is_told_and_stands_in_the_report_and_no_request_is_lost_but_what_was
         assert!(served.reasons.keys().all(|reason| reason.starts_with("lb2 ")), "{:?}", served.reasons);
         let gone = |event: &&Event| matches!(event, Event::BalancerGone { balancer } if balancer == "lb2");
         assert_eq!(told.iter().filter(gone).count(), 1, "{told:?}");
-        assert!(report.notes.iter().any(|note| note.contains("lb2")), "{report}");
+        assert!(report.notes.iter().any(|note| note.contains("lb2 was still gone when the run ended")), "{report}");
     });
 }
 
@@ -82,7 +84,7 @@ fn a_balancer_that_comes_back_gets_what_the_run_desires_before_the_next_step() {
             world.kill_balancer("lb2");
             let world = world.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(600)).await;
+                sleep(Duration::from_millis(600)).await;
                 world.restart_balancer("lb2");
             });
         })
@@ -93,6 +95,7 @@ fn a_balancer_that_comes_back_gets_what_the_run_desires_before_the_next_step() {
         let reasserted = |event: &Event| matches!(event, Event::StepEnded { action, .. } if action == "reassert");
         assert!(told.iter().any(reasserted), "{told:#?}");
         assert!(world.admins("spare1").iter().all(|admin| *admin == Admin::Maint), "{:?}", world.admins("spare1"));
+        assert!(!report.notes.iter().any(|note| note.contains("still gone")), "{report}");
     });
 }
 
@@ -105,7 +108,12 @@ fn with_no_balancer_left_the_run_is_held_for_a_person() {
             world.kill_balancer("lb2");
         })
         .await;
-        assert!(matches!(report.end, End::NeedsOperator(why) if why != Why::Withdrawn), "{report}");
+        assert_eq!(report.end, End::NeedsOperator(Why::CompensationFailed), "{report}");
+        let notes = report.notes.join("\n");
+        assert!(
+            notes.contains("balancer lb1 was still gone") && notes.contains("balancer lb2 was still gone"),
+            "{notes}"
+        );
     });
 }
 
@@ -117,4 +125,76 @@ fn a_change_is_not_planned_while_a_balancer_is_gone() {
         let error = world.engine().plan(&world.patch_to("2.0")).await.unwrap_err().to_string();
         assert!(error.contains("balancer lb2 is gone") && error.contains("bring it back"), "{error}");
     });
+}
+
+/// Runs what is planned while lb2 is gone, which may come back in the middle; returns also what is not as it should be.
+async fn run_over_one(world: &World, request: &dyn Request, back_after: Option<u64>) -> (RunReport, Vec<String>) {
+    let engine = world.engine();
+    let planned = engine.plan(request).await.unwrap_or_else(|error| panic!("{error}"));
+    let clients = world.clients();
+    let run = engine.run("run".into(), planned).await.unwrap();
+    if let Some(after) = back_after {
+        sleep(Duration::from_millis(after)).await;
+        world.restart_balancer("lb2");
+    }
+    let report = run.wait().await.unwrap();
+    let served = clients.stop().await;
+    let lost = served.reasons.keys().filter(|_| back_after.is_none()).map(|reason| format!("lost: {reason}"));
+    let wrong: Vec<String> = lost.chain(report.open.iter().map(|open| format!("open: {open}"))).collect();
+    (report, wrong)
+}
+
+/// What replaces a node does not wait for a balancer that is gone, and holds with it as without it once it is back.
+#[test]
+fn what_follows_the_loss_of_a_node_is_planned_and_run_while_a_balancer_is_gone() {
+    for back_after in [None, Some(100), Some(1_500), Some(4_000)] {
+        paused(async {
+            let world = pair();
+            world.kill_balancer("lb2");
+            world.lose("esb1");
+            sleep(Duration::from_secs(3)).await;
+            let (outage, wrong) = run_over_one(&world, &OutageRequest::of("esb1"), back_after).await;
+            assert_eq!((outage.end, wrong), (End::AllNew, vec![]), "{back_after:?}: {outage}");
+            assert_eq!(world.admin("lb1", "esb1"), Some(Admin::Maint), "{back_after:?}");
+            assert!(world.runs("spare1"), "{outage}");
+        });
+    }
+}
+
+#[test]
+fn a_member_comes_back_while_a_balancer_is_gone() {
+    for back_after in [None, Some(100), Some(1_500)] {
+        paused(async {
+            let world = pair();
+            world.lose("esb1");
+            sleep(Duration::from_secs(3)).await;
+            let engine = world.engine();
+            let outage = engine.plan(&OutageRequest::of("esb1")).await.unwrap();
+            let outage = engine.run("outage".into(), outage).await.unwrap().wait().await.unwrap();
+            assert_eq!(outage.end, End::AllNew, "{outage}");
+            world.repair("esb1");
+            world.kill_balancer("lb2");
+            let (rejoin, wrong) = run_over_one(&world, &RejoinRequest::of("esb1"), back_after).await;
+            assert_eq!((rejoin.end, wrong), (End::AllNew, vec![]), "{back_after:?}: {rejoin}");
+            assert!(world.runs("esb1") && !world.runs("spare1"), "{back_after:?}: {rejoin}");
+        });
+    }
+}
+
+#[test]
+fn members_and_the_writer_change_while_a_balancer_is_gone() {
+    for back_after in [None, Some(100), Some(400)] {
+        let requests: [Box<dyn Request>; 2] =
+            [Box::new(HandOverRequest::to("esb2")), Box::new(RetireNodeRequest::of("esb3"))];
+        for request in requests {
+            paused(async {
+                let mut shape = Shape::active_active(3, 1_000).with_balancers(2);
+                (shape.serve, shape.files) = (2, true);
+                let world = shape.world().unwrap();
+                world.kill_balancer("lb2");
+                let (report, wrong) = run_over_one(&world, request.as_ref(), back_after).await;
+                assert_eq!((report.end, wrong), (End::AllNew, vec![]), "{back_after:?}: {request:?}: {report}");
+            });
+        }
+    }
 }

@@ -72,7 +72,7 @@ async fn lead_back(world: &World, west: bool) -> (RunReport, u64) {
     sleep(Duration::from_secs(1)).await;
     if west {
         let west = FakeReplica::new(world.clone(), Controller::new(), "west".into());
-        west.follow(LeaseEpoch::new(100), FollowReplica::new("south")).await.unwrap();
+        west.follow(LeaseEpoch::new(1), FollowReplica::new("south")).await.unwrap();
     }
     let (north, south) = (Copy::of(world, "north"), Copy::of(world, "south"));
     let builder = world.builder(&Controller::new());

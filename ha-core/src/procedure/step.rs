@@ -5,7 +5,7 @@ use crate::action::{Action, ServerAction};
 use crate::law;
 use crate::machine::GUARD_INTERVAL;
 use crate::plan::{Degraded, DegradedWindow, Step};
-use crate::state::{ClusterState, MemberKind, Process, ReleaseId, Site};
+use crate::state::{ClusterState, MemberKind, Process, ReleaseId, Site, Traffic};
 use crate::topology::{NodeIx, Policy, Topology};
 
 /// Describes a step. What leaves a server half-changed is tried once; all else once more, and an installation too: it replaces
@@ -43,12 +43,16 @@ pub(super) fn renewal(to: ReleaseId) -> [Action; 4] {
 }
 
 /// Tells whether a spare that is used is admitted: in each of its pools on a backup member, where it takes over by itself when
-/// the others are gone, or where all members serve, so that one that is missing leaves no gap. Elsewhere it waits, held out.
+/// the others are gone, or where all members serve, so that one that is missing leaves no gap. Elsewhere it waits, held out. A
+/// balancer that is gone does not tell how it is configured: another one of the pool does.
 pub(super) fn is_admitted_as_spare(topology: &Topology, state: &ClusterState, spare: NodeIx) -> bool {
+    let is_known = |member| state.member(member).traffic != Traffic::Gone;
     topology.memberships(spare).all(|(member, port, _)| {
         let serve = usize::from(topology.pool(port.pool).serve);
         let all_serve = serve >= topology.members_of(port.pool).count();
-        all_serve || state.member(member).kind == MemberKind::Backup
+        let by_another = || topology.memberships(spare).any(|(known, of, _)| of.pool == port.pool && is_known(known));
+        let is_backup = || state.member(member).kind == MemberKind::Backup;
+        all_serve || if is_known(member) { is_backup() } else { by_another() }
     })
 }
 

@@ -1,7 +1,7 @@
 //! DESIGN.md, section 3, "Derived, in one place", and the sums of I1, I2 and of the settled phase.
 
 use ha_core::law::{Invariant, Phase, is_exposed};
-use ha_core::state::{Process, ServerDomain, Site, Traffic};
+use ha_core::state::{MemberKind, MemberState, Process, ServerDomain, Site, Traffic};
 use ha_core::topology::{Permille, PoolSpec, SiteRole};
 
 use crate::cluster::{Cluster, READY, builder, loaded, node};
@@ -67,6 +67,13 @@ fn a_balancer_that_is_gone_counts_for_nothing_and_with_none_left_nothing_is_carr
     let out = one.clone().with_traffic_at("esb1", 0, Traffic::Out);
     assert!(!is_exposed(&out.state, out.node("esb1")) && !out.law().is_serving(&out.state, out.node("esb1")));
     assert_eq!(capacity(&out), 1000);
+    // How it was configured is not known any more: it counts for nothing in what a loss leaves, either.
+    let mut three = Cluster::at_rest(builder(3, 2, vec![node("esb1", 1000), node("esb2", 1000), node("esb3", 300)]));
+    for name in ["esb1", "esb2", "esb3"] {
+        let (member, ..) = three.topology.memberships(three.node(name)).nth(1).unwrap();
+        three.state.set_member(member, MemberState::new(MemberKind::Backup, Traffic::Gone));
+    }
+    assert_eq!(left(&three), 1300);
     let none = gone(one, 0);
     assert_eq!(capacity(&none), 0);
     assert!(!none.law().is_serving(&none.state, none.node("esb1")), "nobody comes to it");

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::excuse::{EXPOSURE, Floors, LONGEST_REQUEST, REACTION, UNSEEN, later};
 use super::loss_scenario::Return;
 use super::loss_watch::{LossSeen, LossWatch};
-use super::run::{Ended, run_to_its_end, schedule, trace};
+use super::run::{self, Ended, run_to_its_end, schedule, trace};
 use super::watch::short_after_loss;
 use super::{Broken, FaultAt, LossScenario};
 use crate::world::{Controller, Served, World};
@@ -273,16 +273,8 @@ fn is_survived(world: &World, domain: &str) -> bool {
 
 fn is_met(world: &World, fault: &FaultAt, took: Duration, came: Option<Duration>, controller: &Controller) -> bool {
     match fault {
-        FaultAt::Loss { after, .. }
-        | FaultAt::Forget { after, .. }
-        | FaultAt::BalancerGone { after, .. }
-        | FaultAt::Return { after, .. }
-        | FaultAt::Asked { after, .. } => *after < took,
         FaultAt::LossOnceSurvived { .. } => came.is_some(),
-        FaultAt::Death { .. } => controller.is_dead(),
-        FaultAt::Call { operation, name, fault, .. } => {
-            world.fired().iter().any(|(of, on, how)| (of, on, how) == (operation, name, fault))
-        }
+        other => run::is_met(world, other, took, controller),
     }
 }
 
@@ -325,10 +317,11 @@ impl Judged<'_> {
 
     /// Tells whether a fault came so late that the run had ended before it could be seen.
     fn came_late(&self) -> bool {
-        self.faults.iter().any(|fault| match fault {
-            FaultAt::Loss { after, .. } | FaultAt::Forget { after, .. } => *after + UNSEEN > self.took,
-            _ => false,
-        })
+        let came_at = |fault: &FaultAt| match fault {
+            FaultAt::Loss { after, .. } => Some(*after),
+            other => other.forgets_after(),
+        };
+        self.faults.iter().filter_map(came_at).any(|after| after + UNSEEN > self.took)
     }
 
     fn broken(&self, world: &World, served: &Served) -> Vec<Broken> {
@@ -353,8 +346,10 @@ impl Judged<'_> {
     /// Says which requests were lost that no loss and no fault accounts for.
     fn lost_without_excuse(&self, served: &Served) -> Option<String> {
         let (first, last) = served.lost_between?;
-        let forgets = self.faults.iter().find_map(|fault| match fault {
-            FaultAt::Forget { after, .. } => Some(*after),
+        let forgets = self.faults.iter().find_map(FaultAt::forgets_after);
+        // What was in flight over a balancer goes with it.
+        let gone = self.faults.iter().find_map(|fault| match fault {
+            FaultAt::BalancerGone { after, balancer, .. } => Some((*after, format!("{balancer} "))),
             _ => None,
         });
         if forgets.is_some_and(|after| first + LONGEST_REQUEST >= after && last < after + EXPOSURE) {
@@ -364,13 +359,15 @@ impl Judged<'_> {
         let until = self.seen.settled_at.unwrap_or(self.took + REACTION);
         let until = self.more_lost().map(|(_, after)| after + REACTION).fold(until, Duration::max);
         let until = forgets.map_or(until, |after| until.max(after + EXPOSURE));
+        let until = gone.as_ref().map_or(until, |(after, _)| until.max(*after));
         // What comes as the run ends is met by nobody.
         let until = if self.came_late() { Duration::MAX } else { until };
         let of_lost = |reason: &str| {
             let mut lost = self.lost.iter().map(String::as_str).chain(self.more_lost().map(|(node, _)| node));
             lost.any(|node| reason.starts_with(&format!("{node} ")))
         };
-        let excused = |reason: &String| reason == "no usable server" || of_lost(reason);
+        let of_gone = |reason: &String| gone.as_ref().is_some_and(|(_, balancer)| reason.starts_with(balancer));
+        let excused = |reason: &String| reason == "no usable server" || of_lost(reason) || of_gone(reason);
         let message =
             format!("{} requests were lost, sent from {first:?} to {last:?}: {:?}", served.lost, served.reasons);
         (!(served.reasons.keys().all(excused) && last <= until)).then_some(message)

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ha_core::topology::AfterLoss;
 
-use super::scenario::{FAULTS, add_surroundings, all_serve};
+use super::scenario::{FAULTS, FRONTS, add_surroundings, all_serve, balancer_gone};
 use super::{FaultAt, Random};
 use crate::world::{Operation, Shape};
 
@@ -63,7 +63,16 @@ impl LossScenario {
         let lost: Vec<String> = lost.map(|member| format!("esb{}", member + 1)).collect();
         let found = [Return::Stopped, Return::Running, Return::WithOtherRelease];
         let returns = random.pick(&found).copied().filter(|_| returns);
-        let faults = (0..faults).map(|_| fault(&mut random, &shape, &lost, returns)).collect();
+        let mut faults: Vec<FaultAt> = (0..faults).map(|_| fault(&mut random, &shape, &lost, returns)).collect();
+        // Drawn last, so that a seed keeps what else goes wrong. The second pool is behind the last balancer alone.
+        let mut fronts = Random::new(seed ^ FRONTS);
+        if shape.balancers > 1
+            && shape.second_pool.is_none()
+            && fronts.once_in(4)
+            && let Some(fault) = faults.first_mut()
+        {
+            *fault = balancer_gone(&mut fronts, 8_000);
+        }
         Self { shape, standby_held_out, lost, with_host, returns, faults }
     }
 }

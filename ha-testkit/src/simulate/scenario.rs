@@ -201,10 +201,7 @@ impl Scenario {
             && fronts.once_in(4)
             && let Some(fault) = faults.first_mut()
         {
-            let millis = |below: usize, random: &mut Random| Duration::from_millis(random.below(below) as u64);
-            let after = millis(26_000, &mut fronts);
-            let time = fronts.once_in(2).then(|| millis(8_000, &mut fronts));
-            *fault = FaultAt::BalancerGone { after, balancer: format!("lb{}", 1 + fronts.below(2)), time };
+            *fault = balancer_gone(&mut fronts, 26_000);
         }
         let procedure = match (adds, cloned) {
             (true, _) => Procedure::AddService,
@@ -216,7 +213,7 @@ impl Scenario {
 }
 
 const CLONE: u64 = 0x636c_6f6e;
-const FRONTS: u64 = 0x6672_6f6e;
+pub(super) const FRONTS: u64 = 0x6672_6f6e;
 const SECOND_POOL: u64 = 0x706f_6f6c;
 const NEW_SERVICE: u64 = 0x6164_6473;
 /// How a call fails.
@@ -289,6 +286,14 @@ fn fault(random: &mut Random, shape: &Shape) -> FaultAt {
             FaultAt::Call { operation, name, skip, fault }
         }
     }
+}
+
+/// The process of one of two balancers ends within so many milliseconds; half of the times it is there again some time later.
+pub(super) fn balancer_gone(random: &mut Random, within: usize) -> FaultAt {
+    let millis = |below: usize, random: &mut Random| Duration::from_millis(random.below(below) as u64);
+    let after = millis(within, random);
+    let time = random.once_in(2).then(|| millis(8_000, random));
+    FaultAt::BalancerGone { after, balancer: format!("lb{}", 1 + random.below(2)), time }
 }
 
 /// A step of a clone that goes wrong, or a look at it.

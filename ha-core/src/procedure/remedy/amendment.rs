@@ -209,7 +209,8 @@ impl Amendment {
                 } else {
                     format!("move {} behind {}", named(*from), named(*to))
                 };
-                if point_of_no_return == to {
+                let stays = no_return_stays(draft.point_of_no_return, *from, *to);
+                if point_of_no_return == to && *to != stays {
                     text.push_str(", and the point of no return with it");
                 }
                 text
@@ -241,11 +242,21 @@ fn said(action: Action, topology: &Topology, draft: &Draft) -> String {
     }
 }
 
+/// Returns where the point of no return is once a stage was moved and the same others are before it.
+pub(super) fn no_return_stays(no_return: usize, from: usize, to: usize) -> usize {
+    let without = no_return - usize::from(from < no_return);
+    without + usize::from(to < without || (to == without && from < no_return))
+}
+
 /// Makes all of them, one after another.
 pub(super) fn amend(topology: &Topology, plan: &Plan, amendments: &[Amendment]) -> Option<(Topology, Plan)> {
     let (mut topology, mut draft) = (topology.clone(), Draft::from(plan.clone()));
     amendments.iter().try_for_each(|amendment| amendment.amend(&mut topology, &mut draft))?;
-    Some((topology, Plan::from(draft)))
+    // What carries a run on asks for what its run has said.
+    let carries_on = draft.carries_on.is_some();
+    let plan = Plan::from(draft);
+    let plan = if carries_on { plan } else { plan.with_approvals(&topology) };
+    Some((topology, plan))
 }
 
 /// Says all of them, one after another; what is alike in one.

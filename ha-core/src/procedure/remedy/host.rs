@@ -31,7 +31,8 @@ pub(super) fn with_host(
 ) -> Option<(Topology, ClusterState)> {
     let able = |node: &NodeIx| state.node(*node).process.is_ready() && state.node(*node).is_tested();
     let members = || topology.members().map(|(index, _)| index);
-    let like = if spare { members().next() } else { members().filter(able).last() };
+    // A spare is like one that lives: what is lost tells no release.
+    let like = if spare { members().find(able).or_else(|| members().next()) } else { members().filter(able).last() };
     let (next, added) = topology.with_host(name, capacities, spare)?;
     let mut nodes: Vec<NodeState> = state.nodes().map(|(_, node)| *node).collect();
     let mut each: Vec<MemberState> = state.nodes().flat_map(|(index, _)| state.members(index).to_vec()).collect();

@@ -117,7 +117,7 @@ impl Amended {
 
 /// Finds what would make a refused plan provable by changes of the plan: files held earlier, a stage or a step moved, a wave split, a
 /// step or a declared spare added, a window declared; then with one or two spares more. Bounded and deterministic: some hundred plans
-/// are tried at most, fewer where the cluster is large.
+/// are tried at most, fewer where the cluster is large, and none where it is very large: the text says so then.
 ///
 /// # Examples
 ///

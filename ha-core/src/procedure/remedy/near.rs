@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::amendment::Amendment;
+use super::amendment::{Amendment, no_return_stays};
 use crate::action::{Action, FilesAction, SchemaAction, ServerAction, SiteAction, TrafficAction, WorkAction};
 use crate::law::{self, Phase};
 use crate::plan::{Degraded, DegradedWindow, Plan, Stage, Step};
@@ -52,18 +52,19 @@ impl Near<'_> {
         self.splits(stage).into_iter().chain(self.admits(stage)).chain(self.spares()).collect()
     }
 
-    /// Lists the changes anywhere.
-    pub(super) fn anywhere(self) -> Vec<Change> {
+    /// Lists the changes anywhere, each made when it is asked for: there may be very many.
+    pub(super) fn anywhere(self) -> impl Iterator<Item = Change> {
         let stages = 0..self.plan.stages.len();
-        let moved = stages.clone().flat_map(|from| stages.clone().flat_map(move |to| self.move_stage(from, to)));
-        let steps = stages.clone().flat_map(|stage| self.moves_of_steps(stage, None));
-        let holds = stages.clone().flat_map(|stage| self.holds(stage));
-        let splits = stages.clone().flat_map(|stage| self.splits(stage));
-        let added = stages.clone().flat_map(|stage| {
+        let to = stages.clone();
+        let moved = stages.clone().flat_map(move |from| to.clone().flat_map(move |to| self.move_stage(from, to)));
+        let steps = stages.clone().flat_map(move |stage| self.moves_of_steps(stage, None));
+        let holds = stages.clone().flat_map(move |stage| self.holds(stage));
+        let splits = stages.clone().flat_map(move |stage| self.splits(stage));
+        let added = stages.flat_map(move |stage| {
             let count = self.plan.stages[stage].steps.len();
             self.added_steps(stage, 0..=count)
         });
-        holds.chain(moved).chain(steps).chain(splits).chain(added).collect()
+        holds.chain(moved).chain(steps).chain(splits).chain(added)
     }
 
     fn stage(self, name: &str, nodes: Vec<NodeIx>, actions: &[Action]) -> Stage {
@@ -123,8 +124,7 @@ impl Near<'_> {
             return Vec::new();
         }
         let no_return = self.plan.point_of_no_return;
-        let without = no_return - usize::from(from < no_return);
-        let stays = without + usize::from(to < without || (to == without && from < no_return));
+        let stays = no_return_stays(no_return, from, to);
         let mut places = vec![stays];
         if from == no_return && to > from && stays != to {
             places.insert(0, to);

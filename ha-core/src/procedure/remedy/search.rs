@@ -1,5 +1,7 @@
 //! The search: what needs no host first, then the fewest hosts, then the least capacity. Bounded, and the same each time.
 
+use std::cell::Cell;
+
 use super::amendment::{self, Amendment};
 use super::near::{Change, Near};
 use super::{Amended, Remedy, host};
@@ -23,8 +25,12 @@ fn try_plan(topology: &Topology, plan: &Plan) -> Result<(), Box<Counterexample>>
     prove(topology, plan).map(|_| ())
 }
 
-/// How many plans may still be tried: fewer of large ones.
-struct Budget(usize);
+/// How many plans may still be tried: fewer of large ones, and of very large ones none.
+struct Budget {
+    left: Cell<usize>,
+    /// Whether more was wanted than there was.
+    overdrawn: Cell<bool>,
+}
 
 /// Of a plan that was there before.
 const BY_HAND: usize = 400;
@@ -32,16 +38,36 @@ const BY_HAND: usize = 400;
 const OF_A_PROCEDURE: usize = 60;
 /// Of a plan with spares more.
 const BESIDE_SPARES: usize = 100;
+/// With hosts more: their capacity is halved some ten times in each pool.
+const WITH_HOSTS: usize = 1_000;
+/// How much is proven at most, in nodes times steps; with hosts, which are tried last, ten times as much.
+const MOST_WORK: usize = 60_000;
 
 impl Budget {
     fn of(topology: &Topology, plan: &Plan, most: usize) -> Self {
         let size = topology.nodes().count() * plan.steps().max(1);
-        Self((60_000 / size).clamp(20, most))
+        let work = if most == WITH_HOSTS { 10 * MOST_WORK } else { MOST_WORK };
+        Self { left: Cell::new((work / size).min(most)), overdrawn: Cell::new(false) }
     }
 
-    fn spend(&mut self) -> Option<()> {
-        self.0 = self.0.checked_sub(1)?;
+    fn spend(&self) -> Option<()> {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            self.overdrawn.set(true);
+            return None;
+        };
+        self.left.set(left);
         Some(())
+    }
+
+    /// Tells whether nothing more may be tried, and that more was wanted.
+    fn is_spent(&self) -> bool {
+        self.overdrawn.set(self.overdrawn.get() || self.left.get() == 0);
+        self.left.get() == 0
+    }
+
+    /// Says what a search that has found nothing has not tried.
+    fn untried(&self) -> &'static str {
+        if self.overdrawn.get() { ", as far as that was tried" } else { "" }
     }
 }
 
@@ -55,18 +81,21 @@ pub(in crate::procedure) fn for_procedure(
     if advice.by_hand {
         return for_plan(seen.topology, plan, refused);
     }
-    let mut budget = Budget::of(seen.topology, plan, OF_A_PROCEDURE);
+    let budget = Budget::of(seen.topology, plan, OF_A_PROCEDURE);
+    let for_hosts = Budget::of(seen.topology, plan, WITH_HOSTS);
     let declared = undeclared(plan);
-    let holds = |amendments: &[Amendment]| {
+    let holds_within = |amendments: &[Amendment], budget: Option<&Budget>| {
         let mut amended = Amended::of(seen);
         amendments.iter().try_for_each(|amendment| amendment.apply(&mut amended)).is_some()
-            && is_provable(procedure, amended.snapshot()).is_ok()
+            && is_provable(procedure, amended.snapshot(), budget).is_ok()
     };
+    let holds = |amendments: &[Amendment]| holds_within(amendments, Some(&for_hosts));
     let given = |amendments: Vec<Amendment>| {
         let message = amendment::message(seen.topology, plan, &amendments);
         Remedy::new(amendments, message)
     };
-    if !declared.is_empty() && holds(&declared) {
+    // That is one plan, or as many as the procedure has just tried.
+    if !declared.is_empty() && holds_within(&declared, None) {
         return given(declared);
     }
     let mut bases = vec![Vec::new()];
@@ -74,9 +103,9 @@ pub(in crate::procedure) fn for_procedure(
         bases.push(declared);
     }
     let of_the_plan = if is_short_of_capacity(refused) {
-        with_more_capacity(seen.topology, plan, refused, &mut budget)
+        with_more_capacity(seen.topology, plan, refused, &budget)
     } else {
-        changed(seen.topology, plan, refused, &mut budget)
+        changed(seen.topology, plan, refused, &budget)
     };
     if let Some(amendments) = of_the_plan {
         return given(amendments);
@@ -88,17 +117,19 @@ pub(in crate::procedure) fn for_procedure(
             }
         }
     }
-    Remedy::none(why_none(procedure, seen, refused, &advice.text))
+    let untried = if budget.overdrawn.get() { &budget } else { &for_hosts };
+    Remedy::none(why_none(procedure, seen, (refused, &advice.text), (untried.untried(), &for_hosts)))
 }
 
 /// Finds a remedy for a refused plan: of the plan itself, then with spares.
 pub(super) fn for_plan(topology: &Topology, plan: &Plan, refused: &Counterexample) -> Remedy {
-    let mut budget = Budget::of(topology, plan, BY_HAND);
+    let budget = Budget::of(topology, plan, BY_HAND);
+    let beside_spares = Budget::of(topology, plan, BESIDE_SPARES);
     let declared = undeclared(plan);
     let found = Some(declared)
         .filter(|declared| !declared.is_empty() && proves(topology, plan, declared))
-        .or_else(|| changed(topology, plan, refused, &mut budget))
-        .or_else(|| with_spares_and_changes(topology, (plan, refused)));
+        .or_else(|| changed(topology, plan, refused, &budget))
+        .or_else(|| with_spares_and_changes(topology, (plan, refused), &beside_spares));
     match found {
         Some(amendments) => {
             let message = amendment::message(topology, plan, &amendments);
@@ -106,32 +137,44 @@ pub(super) fn for_plan(topology: &Topology, plan: &Plan, refused: &Counterexampl
         }
         None => Remedy::none(format!(
             "none is known: no single change of the plan makes it provable, nor several at the places where the law breaks, nor one \
-             or two spares more, whatever their capacity; in the way is: {}",
+             or two spares more, whatever their capacity{}; in the way is: {}",
+            if budget.overdrawn.get() { budget.untried() } else { beside_spares.untried() },
             refused.violation
         )),
     }
 }
 
 /// Says why there is none: what is in the way, and what still is with the most that was tried.
-fn why_none(procedure: &dyn Procedure, seen: Snapshot<'_>, refused: &Counterexample, advice: &str) -> String {
+fn why_none(
+    procedure: &dyn Procedure,
+    seen: Snapshot<'_>,
+    (refused, advice): (&Counterexample, &str),
+    (untried, budget): (&str, &Budget),
+) -> String {
     let mut amended = Amended::of(seen);
     let hosts = hosts(seen.topology, (MOST_HOSTS, true), &host::largest(seen.topology));
     let applied = hosts.iter().try_for_each(|amendment| amendment.apply(&mut amended));
-    let applied = applied.filter(|()| is_short_of_capacity(refused));
-    let still = applied.and_then(|()| is_provable(procedure, amended.snapshot()).err());
+    let applied = applied.filter(|()| is_short_of_capacity(refused) && !budget.is_spent());
+    let still = applied.and_then(|()| is_provable(procedure, amended.snapshot(), Some(budget)).err());
     let still = still.map_or_else(String::new, |still| format!(", and with two large spares more: {still}"));
     format!(
         "none is known: no declaration, no change of the plan, and no further spare or member, whatever its capacity, makes it \
-         provable; in the way is: {}{still}; {advice}",
+         provable{untried}; in the way is: {}{still}; {advice}",
         refused.violation
     )
 }
 
-/// Plans with an amended cluster; the error says what is in the way.
-fn is_provable(procedure: &dyn Procedure, seen: Snapshot<'_>) -> Result<(), String> {
+/// Plans with an amended cluster; the error says what is in the way, or that no more may be tried.
+fn is_provable(procedure: &dyn Procedure, seen: Snapshot<'_>, budget: Option<&Budget>) -> Result<(), String> {
+    if budget.is_some_and(Budget::is_spent) {
+        return Err("nothing more was tried".into());
+    }
     let Proposal { plans, .. } = procedure.propose(seen).map_err(|error: PlanError| error.to_string())?;
     let mut refused = String::from("no plan is proposed");
     for plan in plans {
+        if budget.is_some_and(|budget| budget.spend().is_none()) {
+            break;
+        }
         match try_plan(seen.topology, &plan) {
             Ok(()) => return Ok(()),
             Err(found) => refused = found.violation.to_string(),
@@ -165,7 +208,8 @@ fn hosts(topology: &Topology, (count, spare): (usize, bool), capacities: &[u64])
     made
 }
 
-/// Finds the least capacity of so many hosts that helps: in each pool in turn, by bisection, so that one less does not.
+/// Finds the least capacity of so many hosts that helps: in each pool in turn, by bisection, so that one less does not. Of plans so
+/// large that no more may be tried it is enough, and may be more than the least.
 fn with_hosts(
     topology: &Topology,
     base: &[Amendment],
@@ -196,8 +240,12 @@ fn proves(topology: &Topology, plan: &Plan, amendments: &[Amendment]) -> bool {
 }
 
 /// Brings one or two spares more into the plan, where capacity is what is short, and changes what else is in the way.
-fn with_spares_and_changes(topology: &Topology, (plan, refused): (&Plan, &Counterexample)) -> Option<Vec<Amendment>> {
-    let mut budget = Budget::of(topology, plan, BESIDE_SPARES);
+fn with_spares_and_changes(
+    topology: &Topology,
+    (plan, refused): (&Plan, &Counterexample),
+    budget: &Budget,
+) -> Option<Vec<Amendment>> {
+    let for_hosts = Budget::of(topology, plan, WITH_HOSTS);
     if !is_short_of_capacity(refused) {
         return None;
     }
@@ -211,7 +259,7 @@ fn with_spares_and_changes(topology: &Topology, (plan, refused): (&Plan, &Counte
         budget.spend()?;
         let rest = match try_plan(&wider, &with_brought) {
             Ok(()) => Vec::new(),
-            Err(refused) => match changed(&wider, &with_brought, &refused, &mut budget) {
+            Err(refused) => match changed(&wider, &with_brought, &refused, budget) {
                 Some(rest) => rest,
                 None => continue,
             },
@@ -221,7 +269,7 @@ fn with_spares_and_changes(topology: &Topology, (plan, refused): (&Plan, &Counte
         };
         let holds = |made: &[Amendment]| {
             let capacities = made.iter().find_map(|one| one.capacities().map(<[u64]>::to_vec));
-            capacities.is_some_and(|capacities| proves(topology, plan, &of(&capacities)))
+            capacities.is_some_and(|capacities| for_hosts.spend().is_some() && proves(topology, plan, &of(&capacities)))
         };
         let least = with_hosts(topology, &[], (count, true), holds)?;
         return Some(least.into_iter().chain(brought).chain(rest).collect());
@@ -240,8 +288,11 @@ fn with_more_capacity(
     topology: &Topology,
     plan: &Plan,
     refused: &Counterexample,
-    budget: &mut Budget,
+    budget: &Budget,
 ) -> Option<Vec<Amendment>> {
+    if budget.is_spent() {
+        return None;
+    }
     let changes = Near { topology, plan }.more_capacity(refused.at?);
     one_more(&Tried::of(topology, plan, refused), changes, budget).ok()
 }
@@ -263,13 +314,19 @@ impl Tried {
 
 /// Changes a plan until it is provable: at the place where the law breaks, then once more on those plans that get further; then with
 /// one change anywhere. What turns out to be needless is left out again.
-fn changed(topology: &Topology, plan: &Plan, refused: &Counterexample, budget: &mut Budget) -> Option<Vec<Amendment>> {
+fn changed(topology: &Topology, plan: &Plan, refused: &Counterexample, budget: &Budget) -> Option<Vec<Amendment>> {
+    if budget.is_spent() {
+        return None;
+    }
     let whole = Tried::of(topology, plan, refused);
     let needed = |found| only_what_is_needed(topology, plan, found);
     let mut open = Vec::new();
     for depth in 0..MOST_CHANGES {
         let mut further = Vec::new();
         for tried in if depth == 0 { std::slice::from_ref(&whole) } else { &open[..] } {
+            if budget.is_spent() {
+                return None;
+            }
             let near = Near { topology: &tried.topology, plan: &tried.plan };
             match one_more(tried, near.at(tried.refused.at?), budget) {
                 Ok(found) => return Some(needed(found)),
@@ -285,7 +342,11 @@ fn changed(topology: &Topology, plan: &Plan, refused: &Counterexample, budget: &
 }
 
 /// Tries one change more: the plan that is proven, or those that get further than before.
-fn one_more(tried: &Tried, changes: Vec<Change>, budget: &mut Budget) -> Result<Vec<Amendment>, Vec<Tried>> {
+fn one_more(
+    tried: &Tried,
+    changes: impl IntoIterator<Item = Change>,
+    budget: &Budget,
+) -> Result<Vec<Amendment>, Vec<Tried>> {
     let mut further = Vec::new();
     for change in changes {
         let Some((topology, plan)) = amendment::amend(&tried.topology, &tried.plan, &change) else { continue };
