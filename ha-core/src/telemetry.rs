@@ -22,7 +22,8 @@
 //! | `run event` (debug) | `event`, `detail` | with each [`Event`](crate::report::Event) of a run, also where its reader missed it |
 //! | `monitor event` (debug) | `event`, `detail` | with each [`MonitorEvent`](crate::engine::MonitorEvent), also where its reader missed it |
 //! | `lease not released, it ends by itself` (warn) | `error` | at the end of a run |
-//! | `what people ask of the run cannot be read, it is tried again` (warn) | `error` | while a run lasts, every 250 ms |
+//! | `what people asked of the run cannot be read, it is gone on with` (warn) | `error` | as a run is begun or gone on with |
+//! | `what people ask of the run cannot be read, it is tried again` (warn) | `error` | while a run lasts, once until it can be read again |
 //! | `its supervisor kills it before stop_deadline` (warn) | `target`, `budget_ms`, `stop_deadline_ms` | as a plan is made |
 //! | `a look at a node ended unexpectedly` (warn) | `error` | as a plan is made |
 //! | `a look at a host ended unexpectedly` (warn) | `error` | as the doctor looks |
@@ -167,6 +168,7 @@ pub const EVENTS: &[EventSpec] = &[
     event(Level::DEBUG, RUN_EVENT, &[EVENT, DETAIL]),
     event(Level::DEBUG, MONITOR_EVENT, &[EVENT, DETAIL]),
     event(Level::WARN, "lease not released, it ends by itself", &[ERROR]),
+    event(Level::WARN, "what people asked of the run cannot be read, it is gone on with", &[ERROR]),
     event(Level::WARN, "what people ask of the run cannot be read, it is tried again", &[ERROR]),
     event(Level::WARN, "its supervisor kills it before stop_deadline", &[TARGET, BUDGET_MS, STOP_DEADLINE_MS]),
     event(Level::WARN, "a look at a node ended unexpectedly", &[ERROR]),
