@@ -146,7 +146,7 @@ async fn a_clone_that_is_migrated_and_cannot_be_frozen_is_not_without_effect() {
     pair.engine.sql(&pair.clone, "ALTER SUBSCRIPTION s ENABLE");
     let failed = pair.database().clone_step(LeaseEpoch::new(1), migrate()).await.unwrap_err();
     is(&failed, ErrorKind::Conflict, Effect::Unknown);
-    assert!(format!("{failed:#}").contains("ALTER SUBSCRIPTION s DISABLE"), "{failed:#}");
+    assert!(format!("{failed:#}").contains("ALTER SUBSCRIPTION \"s\" DISABLE"), "{failed:#}");
     assert_eq!(pair.engine.sql(&pair.clone, "SELECT sum(total) FROM orders"), "30");
 }
 
