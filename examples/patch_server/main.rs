@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example patch_server -- [--ssh] [--haproxy] [--pair] [--reload] [--pools [--leave-out [--anyway]]] [--queue] \
-//!     [--naive] [--fail-test] [--kill-controller] [--kill active|passive|spare|balancer|host|link [--at STEP]] [--no-spare] [--rounds N] \
+//!     [--naive] [--by-hand] [--fail-test] [--kill-controller] [--kill active|passive|spare|balancer|host|link [--at STEP]] [--no-spare] [--rounds N] \
 //!     [--requests N] [--out FOLDER]
 //! ```
 //!
@@ -19,12 +19,16 @@
 //! unreachable, and when the run has ended the link is healed: the host must answer no consumer. `--kill balancer` kills one HAProxy of a pair: clients that cannot connect to it go to
 //! the other, and the change goes on over that.
 //!
+//! With `--by-hand` nothing is done to the cluster: it runs behind an HAProxy and under load, with a `cluster.toml` and a `patch.toml`,
+//! for `hactl` in another terminal, until Enter is pressed or the input ends.
+//!
 //! With `--rounds` so many patches follow each other, each planned, proven and run by a controller of its own.
 //!
 //! Balancer, servers and load live in this process and its servers; the controller is a child process, so that killing it
 //! leaves the cluster serving. Exit codes: 0 no request failed and the run ended as it should, 1 a request failed or the
 //! run ended otherwise, 2 the demonstration itself could not be set up.
 
+mod by_hand;
 mod cluster;
 mod meter;
 mod over_ssh;
@@ -55,6 +59,7 @@ struct Options {
     anyway: bool,
     queue: bool,
     naive: bool,
+    by_hand: bool,
     fail_test: bool,
     kill_controller: bool,
     kill: Option<Victim>,
@@ -98,6 +103,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
         anyway: false,
         queue: false,
         naive: false,
+        by_hand: false,
         fail_test: false,
         kill_controller: false,
         kill: None,
@@ -119,6 +125,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             "--anyway" => options.anyway = true,
             "--queue" => (options.haproxy, options.queue) = (true, true),
             "--naive" => options.naive = true,
+            "--by-hand" => (options.haproxy, options.by_hand) = (true, true),
             "--fail-test" => options.fail_test = true,
             "--kill-controller" => options.kill_controller = true,
             "--kill-active" => options.kill = Some(Victim::Active),
@@ -143,7 +150,7 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
             "--out" => options.out = words.next().ok_or("--out needs a folder")?.into(),
             other => {
-                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --fail-test, --kill-controller, --kill active|passive|spare|balancer|host|link, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
+                let known = "--ssh, --haproxy, --pair, --reload, --pools, --leave-out, --anyway, --queue, --naive, --by-hand, --fail-test, --kill-controller, --kill active|passive|spare|balancer|host|link, --at STEP, --kill-active, --no-spare, --rounds N, --requests N, \
                              --out FOLDER";
                 return Err(format!("unknown option {other:?}; known: {known}").into());
             }
@@ -174,10 +181,13 @@ async fn demonstrate(options: Options) -> Fallible<bool> {
     let run = if options.naive {
         naive(&cluster, &show, &load).await?;
         serde_json::Value::Null
+    } else if options.by_hand {
+        by_hand::run(&cluster, &show, &load).await?;
+        serde_json::Value::Null
     } else {
         rounds(&cluster, &options, &show, &load, &mut outage).await?
     };
-    while load.snapshot().sent < options.requests {
+    while !options.by_hand && load.snapshot().sent < options.requests {
         show.tick(&load.snapshot());
         sleep(Duration::from_millis(200)).await;
     }
@@ -209,6 +219,9 @@ fn verdict(options: &Options, cluster: &Cluster, run: &serde_json::Value, pools:
     let failures: u64 = pools.iter().map(|(_, report)| report.counts.failures()).sum();
     if options.leave_out && !options.anyway {
         return failures == 0 && run["refused"].as_str().is_some_and(|message| message.contains("backend mgmt"));
+    }
+    if options.by_hand {
+        return failures == 0;
     }
     if options.no_spare {
         return failures == 0 && run["refused"].is_string();

@@ -191,3 +191,11 @@ fn the_meter_sees_what_restarts_without_drain_lose() {
 fn an_unknown_option_is_named_with_those_that_are_known() {
     assert_names_the_options("patch_server");
 }
+
+#[test]
+fn a_cluster_by_hand_serves_until_the_input_ends_and_says_what_to_type() {
+    let told = told::run("patch_server", &["--by-hand"], 0);
+    assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert!(told.report["load"]["sent"].as_u64() > Some(500), "{}", told.printed);
+    assert!(told.printed.contains("hactl run patch.toml"), "{}", told.printed);
+}

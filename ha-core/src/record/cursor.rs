@@ -130,7 +130,9 @@ impl fmt::Display for End {
             Self::AllOld => f.write_str("all old"),
             Self::NeedsOperator(why) => {
                 let reason = match why {
-                    Why::DomainLost(_) => "a failure domain was lost; bring it or a new spare back, then plan anew",
+                    Why::DomainLost(_) => {
+                        "a failure domain was lost; bring it back, then roll back; or roll back without it, with after_loss = \"finish\""
+                    }
                     Why::OutcomeUnknown => "an outcome could not be found out; look at the node, then resume",
                     Why::CompensationFailed => "a rollback step did not happen; repair the node, then resume",
                     Why::LawWouldBreak => "the next step would break the law; restore capacity, then resume",

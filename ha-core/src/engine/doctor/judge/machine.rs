@@ -53,7 +53,7 @@ pub(super) fn disk(view: &View<'_>) -> Verdict {
         let severity =
             if *free_kib < NEARLY_FULL.of(wanted.of(*total_kib)) { Severity::Danger } else { Severity::Warning };
         let percent = free_kib.saturating_mul(100) / (*total_kib).max(1);
-        let message = format!("{percent} % of {mount} is free, {wanted} is wanted");
+        let message = format!("{percent} % of {mount} is free, {} % is wanted", wanted.of(100));
         let fix = "make space: a patch, a backup or a log that finds none leaves half of it behind";
         let finding = Finding::new(check, severity, node_place(node), message, fix);
         Some(finding.with_evidence(format!("{} MiB of {} MiB", free_kib / 1024, total_kib / 1024)))
