@@ -24,10 +24,10 @@ pub(crate) async fn run(cluster: &Cluster, show: &Show, load: &RunningLoad) -> F
     show.line("it is yours; in another terminal, where target/release/hactl is in the PATH:");
     for line in [
         format!("  cd {}", folder.display()),
-        "  hactl init --from lb1/haproxy.cfg --cluster drafted.toml   # what can be read there; cluster.toml is whole"
+        "  hactl init --from lb1/haproxy.cfg --cluster drafted.toml   # what can be read there; cluster.toml is whole, drafted.toml is to read"
             .into(),
         "  hactl doctor; hactl plan patch.toml; hactl run patch.toml; hactl report --html report.html".into(),
-        "Enter ends it.".into(),
+        "Enter ends it, and removes this folder with all that is in it.".into(),
     ] {
         show.line(&line);
     }

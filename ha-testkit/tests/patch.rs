@@ -352,8 +352,8 @@ async fn a_remedy_names_the_declaration_that_is_missing() {
     };
     let world = World::active_passive();
     let remedy = remedy_of(world.engine().plan(&undeclared(&world)).await);
-    let asked = "if 2.0 may serve beside 1.0 (they share sessions, messages and caches), declare it: .with_beside(\"1.0\") on \
-                 the request";
+    let asked = "if 2.0 may serve beside 1.0 (they share sessions, messages and caches), declare it: beside = [\"1.0\"] among \
+                 the facts of 2.0 (with_beside on the request)";
     assert_eq!(remedy, asked);
     assert!(world.engine().plan(&undeclared(&world).with_beside("1.0")).await.is_ok());
     let without_spare = World::from_toml_str(TWO_NODES.split("[[node]]\nname = \"spare1\"").next().unwrap()).unwrap();

@@ -6,6 +6,7 @@ use ha_backends::ConnectErrors;
 use ha_core::engine::RunError;
 use ha_core::journal::{JournalError, LeaseError};
 use ha_core::procedure::PlanError;
+use ha_core::record::End;
 use ha_core::topology::Diagnostic;
 
 use crate::exit::Exit;
@@ -92,6 +93,9 @@ impl Failure {
                 (Exit::NeedsOperator, next)
             }
             RunError::Refused { run, .. } => (Exit::NotTaken, format!("`hactl status {run}` tells how it is")),
+            RunError::Ended { run, end: End::NeedsOperator(_) } => {
+                (Exit::NotTaken, format!("it waits for a person: `hactl resume {run}` or `hactl rollback {run}`"))
+            }
             RunError::Ended { run, .. } => (Exit::NotTaken, format!("`hactl report {run}` tells what it did")),
             RunError::Died(_) => (Exit::Internal, "`hactl status`, then resume the run".into()),
             _ => (Exit::Internal, "`hactl status`".into()),
@@ -134,7 +138,10 @@ impl Failure {
                 (Exit::LeaseHeld, "`hactl watch` shows the other controller's run")
             }
             JournalError::Newer { .. } => (Exit::Journal, "use the version of this tool that wrote it"),
-            _ => (Exit::Journal, "check the file and its folder: that it is the journal, and that there is room"),
+            _ => (
+                Exit::Journal,
+                "check the file and its folder: that it is the journal, that this user may write there (SQLite needs that to read, too), and that there is room",
+            ),
         };
         Self::new(exit, error.to_string(), next)
     }

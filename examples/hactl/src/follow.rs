@@ -136,7 +136,7 @@ impl<'o> Shown<'o> {
                 let until = utc(*until_unix_ms);
                 format!("           {waits} ({point}) of step {step}, until {until}, then {then}{differs}")
             }
-            Event::Continued { message } => format!("           goes on: {message}"),
+            Event::Continued { message } => format!("           {message}"),
             Event::Missed { events } => format!("           {events} events were not shown; the report has them"),
             // The report says how it ended.
             Event::StepStarted { .. } | Event::Observed { .. } | Event::Closed { .. } => return None,

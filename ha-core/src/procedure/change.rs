@@ -118,7 +118,7 @@ impl<'a> Change<'a> {
         for (index, _) in self.topology.spares() {
             if law::is_exposed(self.start, index) {
                 let what = "it is a spare and is not held out on every balancer".into();
-                let fix = "put it into maintenance there; it may be the residue of an earlier run";
+                let fix = "resume or take back the run that has not ended, if there is one, which puts it back; else put it into maintenance there";
                 return Err(not_ready(index, what, fix));
             }
         }

@@ -144,10 +144,10 @@ impl fmt::Display for End {
                     }
                     Why::LoansOpen => "loans are still open; repay them by hand",
                     Why::Stopped => {
-                        "a person stopped it; resume or roll back takes it back where it can, retry goes on from here"
+                        "it was stopped on request, or a pause ran out; it can go on from here, or be taken back where that is possible"
                     }
                     Why::NotApproved => {
-                        "nobody approved the next step in time; retry asks again, roll back takes it back"
+                        "nobody approved the next step in time; going on asks again, or it is taken back"
                     }
                     Why::BalancerLostState => "a balancer lost its runtime state; hold them out by hand, then resume",
                 };

@@ -28,7 +28,7 @@ async fn an_aborted_run_ends_the_step_under_way_and_is_held_with_all_that_is_ope
     let clients = world.clients();
     let report = stopped_after(begun(&world, &world.engine()).await, "apply").await;
     assert_eq!((report.end, report.steps.last().unwrap().action.as_str()), (End::NeedsOperator(Why::Stopped), "apply"));
-    assert!(!report.open.is_empty() && report.end_message.contains("retry goes on from here"), "{report}");
+    assert!(!report.open.is_empty() && report.end_message.contains("it can go on from here"), "{report}");
     let status = world.engine().status(&run()).await.unwrap();
     assert_eq!(
         (status.end, status.doing.contains("start")),

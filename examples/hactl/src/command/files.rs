@@ -30,7 +30,10 @@ pub(super) fn init(common: &Common, out: &Out, from: Option<&Path>, force: bool)
         out.value(&written)?;
     } else {
         let notes: String = written.notes.iter().map(|note| format!("  {note}\n")).collect();
-        out.text(&format!("{} is written\n{notes}next: `hactl validate`, then `hactl show`\n", written.file))?;
+        let default = file.as_os_str() == "cluster.toml";
+        let option = if default { String::new() } else { format!(" --cluster {}", written.file) };
+        let next = format!("`hactl validate{option}`, then `hactl show{option}`");
+        out.text(&format!("{} is written\n{notes}next: {next}\n", written.file))?;
     }
     // What is drafted from a configuration may be a cluster that cannot lose a node: that is for its owner to know at once.
     cluster::load(file).map(|_| Exit::Done)

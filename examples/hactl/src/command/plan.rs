@@ -119,9 +119,13 @@ fn refusal(
     remedy: &str,
     with_margins: bool,
 ) -> Failure {
-    let margins = if with_margins { margins(topology, plan) } else { String::new() };
+    let margins = if with_margins { format!("\n{}", margins(topology, plan)) } else { String::new() };
     let what = format!("{margins}{}  remedy: {remedy}", indented(&counterexample.to_string()));
-    Failure::new(Exit::Refused, format!("refused: {}", what.trim_start()), "take up the remedy, then plan again")
+    Failure::new(
+        Exit::Refused,
+        format!("refused: {}", what.trim_start_matches(' ')),
+        "take up the remedy, then plan again",
+    )
 }
 
 fn indented(text: &str) -> String {

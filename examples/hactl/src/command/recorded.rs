@@ -138,7 +138,7 @@ fn text_of(out: &Out, status: &Status) -> String {
         }
     }
     if let Some(detail) = &status.detail {
-        lines.extend(detail_of(out, detail));
+        lines.extend(detail_of(out, detail, status.lease.is_some()));
     }
     if status.runs.is_empty() {
         lines.push("  no run was recorded yet".into());
@@ -147,7 +147,7 @@ fn text_of(out: &Out, status: &Status) -> String {
 }
 
 /// Says where a run is, what it waits for, and what people asked of it.
-fn detail_of(out: &Out, detail: &RunStatus) -> Vec<String> {
+fn detail_of(out: &Out, detail: &RunStatus, is_driven: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if detail.end.is_none() {
         lines.push(format!("  {}, step {}.{}: {}", detail.mode, detail.stage, detail.step, detail.doing));
@@ -173,7 +173,8 @@ fn detail_of(out: &Out, detail: &RunStatus) -> Vec<String> {
     let pending = |request: &Request| format!("  not taken yet: {} by {}", request.what.name(), request.by);
     lines.extend(detail.pending.iter().map(pending));
     lines.extend(detail.open.iter().map(|loan| format!("  open: {loan}")));
-    lines.extend(detail.unknown.iter().map(|order| format!("  not known whether it happened: {order}")));
+    let unknown = if is_driven { "under way" } else { "not known whether it happened" };
+    lines.extend(detail.unknown.iter().map(|order| format!("  {unknown}: {order}")));
     lines
 }
 
@@ -186,7 +187,8 @@ pub(super) async fn journal(common: &Common, out: &Out, run: Option<&str>) -> Re
             return out.value(&runs).map(|()| Exit::Done);
         }
         let line = |run: &RunSummary| format!("{}  {}  {}\n", utc(run.began_unix_ms), run.run, run.message);
-        out.text(&runs.iter().map(line).collect::<String>())?;
+        let none = if runs.is_empty() { "no run was recorded yet\n" } else { "" };
+        out.text(&format!("{none}{}", runs.iter().map(line).collect::<String>()))?;
         return Ok(Exit::Done);
     };
     let (_, entries) = store::entries(&store, topology.name().as_str(), Some(run)).await?;
@@ -334,7 +336,7 @@ impl<'t> Teller<'t> {
                     utc(approval.until_unix_ms)
                 )
             }
-            Record::Continued { message } => format!("goes on: {message}"),
+            Record::Continued { message } => message.clone(),
             Record::Closed { end, open } => {
                 let open: String = open.iter().map(|loan| format!("\n  still open: {loan}")).collect();
                 let end = plan.map_or_else(|| end.to_string(), |plan| end.message(plan.ends()));

@@ -1,12 +1,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::driver::{Driver, Failed, after};
 use super::{Migrator, Run};
 use crate::history::{Noted, Record, RowState};
 use crate::machine::{Command, Input, Key, SWITCHED, Unit};
 use crate::script::Phase;
 use crate::{DbError, DbErrorKind, MigrateError};
+
+/// How long a session that was just closed may still hold the lock, as the server sees its end a moment later.
+pub(super) const ENDING: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Migrator {
     /// Adds a row with the script's present checksum, under the lock.
@@ -20,7 +26,7 @@ impl Migrator {
             Ok(Ok(Some(seen))) => Err(MigrateError::Fenced { seen }),
             Ok(Ok(None)) => Ok(()),
             Ok(Err(failed)) if failed.error.kind == DbErrorKind::LockTimeout => {
-                Err(MigrateError::Locked { holder: None, waited: std::time::Duration::ZERO })
+                Err(MigrateError::Locked { holder: None, waited: ENDING })
             }
             Ok(Err(failed)) => Err(MigrateError::Database { during: "accept a checksum".into(), error: failed.error }),
             Err(_) => Err(MigrateError::Deadline { limit, during: "accept a checksum".into(), unknown: true }),
@@ -29,17 +35,21 @@ impl Migrator {
 }
 
 impl Driver<'_> {
-    /// Takes the lock at once, or fails, and raises the epoch; tells a newer run.
+    /// Takes the lock, or fails, and raises the epoch; tells a newer run.
     pub(super) async fn take_lock(&mut self) -> Result<Option<u64>, Failed> {
         for command in
             [Command::Connect, Command::Identify, Command::TryLock, Command::CreateTables, Command::BumpEpoch]
         {
-            match self.run_command(&command).await? {
-                Input::LockHeld { .. } => {
-                    return Err(DbError::new(DbErrorKind::LockTimeout, "another migrator has the lock").into());
+            let until = Instant::now() + ENDING;
+            loop {
+                match self.run_command(&command).await? {
+                    Input::LockHeld { .. } if Instant::now() < until => sleep(LOOK).await,
+                    Input::LockHeld { .. } => {
+                        return Err(DbError::new(DbErrorKind::LockTimeout, "another migrator has the lock").into());
+                    }
+                    Input::Fenced { seen } => return Ok(Some(seen)),
+                    _ => break,
                 }
-                Input::Fenced { seen } => return Ok(Some(seen)),
-                _ => {}
             }
         }
         Ok(None)

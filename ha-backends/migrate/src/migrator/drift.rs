@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::accept::ENDING;
 use super::driver::{Driver, Failed, after};
 use super::{Migrator, Run};
 use crate::history::{History, Noted, RowState, Tables, left};
@@ -59,7 +60,7 @@ impl Migrator {
             }
             Ok(Ok(Accepted::Fenced(seen))) => Err(MigrateError::Fenced { seen }),
             Ok(Err(failed)) if failed.error.kind == DbErrorKind::LockTimeout => {
-                Err(MigrateError::Locked { holder: None, waited: std::time::Duration::ZERO })
+                Err(MigrateError::Locked { holder: None, waited: ENDING })
             }
             Ok(Err(failed)) => Err(MigrateError::Database { during: during(), error: failed.error }),
             Err(_) => Err(MigrateError::Deadline { limit, during: during(), unknown: true }),

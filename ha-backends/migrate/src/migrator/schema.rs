@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ha_core::state::Schema;
 
+use super::accept::ENDING;
 use super::driver::{Driver, after};
 use super::{Migrator, Run};
 use crate::history::History;
@@ -113,7 +114,7 @@ impl Migrator {
             Ok(Ok(None)) => Ok(()),
             Ok(Ok(Some(seen))) => Err(MigrateError::Fenced { seen }),
             Ok(Err(failed)) if failed.error.kind == DbErrorKind::LockTimeout => {
-                Err(MigrateError::Locked { holder: None, waited: Duration::ZERO })
+                Err(MigrateError::Locked { holder: None, waited: ENDING })
             }
             Ok(Err(failed)) => Err(MigrateError::Database { during: during(), error: failed.error }),
             Err(_) => Err(MigrateError::Deadline { limit, during: during(), unknown: true }),

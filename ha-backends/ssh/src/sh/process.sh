@@ -14,9 +14,10 @@ if ha_same 2>/dev/null; then
     printf '%s\n%s\n\n%s\n' "$boot" "$stat" "$named"
 else
     printf '%s\n' "$boot"
-    # What was the server is looked for as long as it lives.
-    looks=1
-    until ha_find || [ "$looks" -ge 10 ] || [ "$pid" = 0 ] || ! ha_lives "$pid" "$start"; do
+    # What was the server is looked for as long as it lives. What was never seen may be between two programs and not scheduled.
+    looks=1 most=10
+    [ "$pid" != 0 ] || most=4
+    until ha_find || [ "$looks" -ge "$most" ] || { [ "$pid" != 0 ] && ! ha_lives "$pid" "$start"; }; do
         looks=$((looks + 1))
         sleep 0.003
     done

@@ -291,9 +291,9 @@ fn together(topology: &Topology, amendments: &[Amendment]) -> Vec<String> {
     let declared: Vec<_> = declared.collect();
     if let Some((release, _)) = declared.first() {
         let others: Vec<&str> = declared.iter().map(|(_, other)| other.as_str()).collect();
-        let calls: String = others.iter().map(|other| format!(".with_beside({other:?})")).collect();
         parts.push(format!(
-            "if {release} may serve beside {} (they share sessions, messages and caches), declare it: {calls} on the request",
+            "if {release} may serve beside {} (they share sessions, messages and caches), declare it: beside = {others:?} among \
+             the facts of {release} (with_beside on the request)",
             others.join(" and ")
         ));
     }

@@ -33,7 +33,7 @@ use crate::topology::Topology;
 /// let patch = PatchRequest::new("2.0", script("apply"), script("restore"));
 /// let seen = Snapshot::new(&topology, &state, &facts);
 /// let Err(PlanError::Unprovable { remedy, .. }) = plan(&patch, seen) else { panic!("nothing declares that 2.0 fits") };
-/// // if 2.0 may serve beside 1.0 ..., declare it: .with_beside("1.0") on the request
+/// // if 2.0 may serve beside 1.0 ..., declare it: beside = ["1.0"] among the facts of 2.0 (with_beside on ..)
 /// println!("{remedy}");
 /// let amended = remedy.apply(seen).ok_or("no remedy")?;
 /// assert!(plan(&patch, amended.snapshot()).is_ok());
