@@ -11,10 +11,10 @@ use super::error::RunError;
 use super::events::Events;
 use super::lease::HeldLease;
 use super::mailbox::Mailbox;
-use super::observe::observe_hosts;
+use super::observe::{LOST_GRACE, observe_hosts};
 use super::on::{Executor, Outcome};
-use super::watch::watch;
-use crate::action::{At, Order, ServerAction};
+use super::watch::{is_lost, watch, watch_lost};
+use crate::action::{Action, At, Order, ServerAction, SiteAction};
 use crate::backend::{ContentDigest, WorkId};
 use crate::journal::JournalError;
 use crate::machine::{Command, Input, RunMachine, Ticket};
@@ -24,7 +24,7 @@ use crate::record::{End, Entry, Mode, OutcomeKind, Record, RunId};
 use crate::report::{AskedFor, Event, ReportBuilder, RunReport};
 use crate::state::{MemberState, Observation, Target, Traffic};
 use crate::telemetry;
-use crate::topology::{BalancerIx, NodeIx};
+use crate::topology::{BalancerIx, NodeIx, SiteIx};
 
 /// Drives one run to its end.
 pub(super) struct Drive {
@@ -50,6 +50,8 @@ pub(super) struct Drive {
     pub(super) gone: BTreeSet<BalancerIx>,
     /// How long the last start took.
     pub(super) start_took: Option<Duration>,
+    /// The sites that this run has demoted, and seen to be so.
+    pub(super) demoted: BTreeSet<SiteIx>,
 }
 
 enum Ended {
@@ -87,8 +89,14 @@ impl Drive {
                     }
                     Command::Watch { balancer } => {
                         let shared = self.shared.clone();
-                        let watch =
-                            async move { Ended::Watched(balancer, watch(&shared, balancer, Duration::ZERO).await.0) };
+                        let is_lost = is_lost(&shared, balancer, self.machine.run().cluster.lost());
+                        let watch = async move {
+                            let seen = match is_lost {
+                                true => watch_lost(&shared, balancer, LOST_GRACE).await,
+                                false => watch(&shared, balancer, Duration::ZERO).await.0,
+                            };
+                            Ended::Watched(balancer, seen)
+                        };
                         tasks.spawn(watch.in_current_span());
                     }
                     Command::Act { ticket, order, deadline } => {
@@ -125,8 +133,9 @@ impl Drive {
             tokio::select! {
                 biased;
                 Some(asked) = mailbox.next() => match asked {
-                    Ok((number, request)) => {
-                        let input = Input::Requested { number, request, unix_ms: unix_ms() };
+                    Ok((number, request, late)) => {
+                        let late = late.map(String::from);
+                        let input = Input::Requested { number, request, late, unix_ms: unix_ms() };
                         self.machine.handle(self.began.elapsed(), input);
                     }
                     Err(error) => {
@@ -273,6 +282,7 @@ impl Drive {
                         self.start_took = measured;
                     }
                 }
+                self.demoted.extend(demoted(*order, *result));
                 self.report.ended(&topology, *order, *result, evidence, took);
                 self.emit(Event::StepEnded {
                     target: self.target(*order),
@@ -330,6 +340,7 @@ impl Drive {
             start_took: self.start_took,
             lost: self.machine.run().cluster.lost().to_vec(),
             sites: self.machine.run().cluster.sites.clone(),
+            demoted: self.demoted.clone(),
             release: order.node().and_then(|node| self.machine.run().cluster.node(node).release),
         }
     }
@@ -347,6 +358,12 @@ impl Drive {
         self.lease.release().await;
         report
     }
+}
+
+/// Returns the site that an order has demoted.
+pub(super) fn demoted(order: Order, result: OutcomeKind) -> Option<SiteIx> {
+    let Action::Site(SiteAction::Demote { site }) = order.action() else { return None };
+    (result == OutcomeKind::Done).then_some(site)
 }
 
 /// Names the command of one intent for good, so that a host can be asked for it after the death of its controller.

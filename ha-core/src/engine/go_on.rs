@@ -28,7 +28,8 @@ enum How {
 impl Engine {
     /// Goes on with a recorded run, wherever its controller left it: a run that is paused stays paused, and one that needs an
     /// operator is taken back from in place, or forward past the point of no return, or, where the change was taken from a node
-    /// that did not take it ([`Why::Withdrawn`]), forward from that node on.
+    /// that did not take it ([`Why::Withdrawn`]), forward from that node on. Where a database was to be promoted, or was, and no
+    /// consumers are led to it, it goes forward too: they wait, and nobody has to know first what became of it.
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`RunError::Fold`] when the records do not make a run, [`RunError::Ended`] when it is
@@ -140,7 +141,8 @@ impl Engine {
             (None, true)
                 if folded.end.is_some()
                     && folded.plan.carries_on().is_none()
-                    && !folded.state.plans_its_way_back(&folded.plan) =>
+                    && !folded.state.plans_its_way_back(&folded.plan)
+                    && !folded.state.promotion_in_doubt() =>
             {
                 Cursor { mode: Mode::Compensating, ..left }
             }
@@ -273,8 +275,10 @@ fn at_resume(folded: &Folded) -> Cursor {
         | Why::Held
         | Why::LoansOpen
         | Why::BalancerLostState => {
-            let returns = folded.state.may_return(&folded.plan) && !folded.state.plans_its_way_back(&folded.plan);
-            !folded.state.targets.goes_back() && !returns
+            let state = &folded.state;
+            let returns = state.may_return(&folded.plan) && !state.plans_its_way_back(&folded.plan);
+            let may_be_promoted = state.promotion_in_doubt() || state.promotion_given_up();
+            !state.targets.goes_back() && (!returns || may_be_promoted)
         }
     };
     Cursor { mode: if forward { Mode::Forward } else { Mode::Compensating }, ..at }

@@ -14,15 +14,25 @@ use crate::record::{Request, RunId};
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Reads what people ask of one run, in a task of its own: a store that is slow holds nothing up.
+/// What was asked: its number, and why it is refused, where it came for a situation that is over.
+pub(super) type Asked = (u64, Request, Option<&'static str>);
+
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    requests: mpsc::Receiver<Result<(u64, Request), JournalError>>,
+    requests: mpsc::Receiver<Result<Asked, JournalError>>,
     task: JoinHandle<()>,
 }
 
 impl Mailbox {
-    /// Begins behind a number; `wake` asks at once.
-    pub(super) fn open(shared: Arc<Shared>, run: RunId, mut after: u64, wake: Arc<Notify>) -> Self {
+    /// Begins behind a number; `wake` asks at once. What is found first is `late`, if that is given: it may have been asked before
+    /// the run was gone on with, when nothing could be read.
+    pub(super) fn open(
+        shared: Arc<Shared>,
+        run: RunId,
+        mut after: u64,
+        mut late: Option<&'static str>,
+        wake: Arc<Notify>,
+    ) -> Self {
         let (sender, requests) = mpsc::channel(16);
         let read = async move {
             let mut is_told = false;
@@ -31,11 +41,11 @@ impl Mailbox {
                     Ok(found) => {
                         for (number, request) in found {
                             after = number;
-                            if sender.send(Ok((number, request))).await.is_err() {
+                            if sender.send(Ok((number, request, late))).await.is_err() {
                                 return;
                             }
                         }
-                        is_told = false;
+                        (is_told, late) = (false, None);
                     }
                     // It is told once, and tried again.
                     Err(error) if !std::mem::replace(&mut is_told, true) => {
@@ -56,7 +66,7 @@ impl Mailbox {
     }
 
     /// Waits for the next request, or for why they cannot be read.
-    pub(super) async fn next(&mut self) -> Option<Result<(u64, Request), JournalError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Asked, JournalError>> {
         self.requests.recv().await
     }
 }

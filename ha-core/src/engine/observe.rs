@@ -190,7 +190,7 @@ async fn config_findings(shared: &Parts, state: &ClusterState, notes: &mut Vec<S
         let expect = expectations(topology, index, balancer);
         let found = match timeout(READ_LIMIT, shared.balancers[balancer.index()].config_findings(&expect)).await {
             Ok(Ok(found)) => found,
-            Ok(Err(error)) => vec![unread(balancer, error.to_string())],
+            Ok(Err(error)) => vec![unread(balancer, format!("{error:#}"))],
             Err(_) => vec![unread(balancer, format!("its configuration was not read in {READ_LIMIT:?}"))],
         };
         for concern in found {
@@ -255,7 +255,7 @@ fn in_terms_of(facts: &Facts, hosts: &Seen, members: Vec<MemberState>) -> Observ
 }
 
 /// How much longer than for all others is waited for what is lost, in the middle of a run: it is expected not to answer.
-const LOST_GRACE: Duration = Duration::from_millis(250);
+pub(super) const LOST_GRACE: Duration = Duration::from_millis(250);
 
 /// What is only looked at for a plan that speaks of it.
 #[derive(Clone, Copy)]

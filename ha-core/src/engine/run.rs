@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use super::build::Engine;
-use super::drive::{Drive, unix_ms};
+use super::drive::{Drive, demoted, unix_ms};
 use super::error::RunError;
 use super::events::{EVENTS, Events};
 use super::hands::Asked;
 use super::lease::HeldLease;
 use super::mailbox::Mailbox;
 use super::observe::observe;
-use super::on::{READ_AGAIN, compare_scripts};
+use super::on::{READ_AGAIN, READ_LIMIT, compare_scripts};
 use super::stale::{Compared, compare};
 use crate::action::Order;
 use crate::journal::cluster_of;
@@ -201,9 +201,12 @@ impl Engine {
         let intents: BTreeMap<Order, u64> = intents.collect();
         // What was asked while nobody drove the run comes before all else. Where it cannot be read the run is gone on with all the
         // same: who rescues it does not wait for that.
-        let asked = self.shared.journal.requests(&run, hands.last_request()).await;
+        let asked = timeout(READ_LIMIT, self.shared.journal.requests(&run, hands.last_request())).await;
+        let asked = asked
+            .map_or_else(|_| Err(format!("no answer in {READ_LIMIT:?}")), |asked| asked.map_err(|e| e.to_string()));
+        let is_read = asked.is_ok();
         let mut waiting = asked.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what people asked of the run cannot be read, it is gone on with");
+            tracing::warn!(error, "what people asked of the run cannot be read, it is gone on with");
             report.note(format!("what people asked of the run could not be read when it began here: {error}"));
             Vec::new()
         });
@@ -225,6 +228,10 @@ impl Engine {
             }
         }
         let machine = RunMachine::new(self.shared.topology.clone(), plan.clone(), state).with_hands(hands, unix_ms());
+        let demoted_before = earlier.iter().filter_map(|entry| {
+            let Record::Outcome { order, result, .. } = &entry.record else { return None };
+            demoted(*order, *result)
+        });
         let mut drive = Drive {
             machine,
             shared: self.shared.clone(),
@@ -242,6 +249,7 @@ impl Engine {
             gone_at: BTreeMap::new(),
             gone: BTreeSet::new(),
             start_took: None,
+            demoted: demoted_before.collect(),
         };
         if let Err(error) = drive.record(first).await {
             drive.lease.release().await;
@@ -259,11 +267,11 @@ impl Engine {
             drive.seen(Duration::ZERO, seen);
         }
         for (number, request) in waiting {
-            drive.machine.handle(Duration::ZERO, Input::Requested { number, request, unix_ms: unix_ms() });
+            drive.machine.handle(Duration::ZERO, Input::Requested { number, request, late: None, unix_ms: unix_ms() });
         }
         let wake = Arc::new(Notify::new());
         let after = drive.machine.hands().last_request();
-        let mailbox = Mailbox::open(self.shared.clone(), run.clone(), after, wake.clone());
+        let mailbox = Mailbox::open(self.shared.clone(), run.clone(), after, late.filter(|_| !is_read), wake.clone());
         let task = tokio::spawn(drive.drive_to_end(mailbox).in_current_span());
         Ok(RunHandle { engine: self.clone(), run, events: receiver, wake, task })
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::build::Shared;
@@ -32,6 +33,19 @@ pub(super) async fn watch(
     (vec![UNSEEN; shared.topology.seats_on(balancer).count()], vec![note])
 }
 
+/// The same of a balancer that has only members of `lost` domains, as long as `grace`: what does not answer by then is lost with
+/// them.
+pub(super) async fn watch_lost(shared: &Arc<Shared>, balancer: BalancerIx, grace: Duration) -> Vec<MemberState> {
+    let seen = timeout(grace, watch(shared, balancer, Duration::ZERO)).await;
+    seen.map_or_else(|_| vec![UNSEEN; shared.topology.seats_on(balancer).count()], |(seen, _)| seen)
+}
+
+/// Tells whether a balancer has only members of lost domains.
+pub(super) fn is_lost(shared: &Shared, balancer: BalancerIx, lost: &[DomainIx]) -> bool {
+    let mut seats = shared.topology.seats_on(balancer).peekable();
+    seats.peek().is_some() && seats.all(|seat| lost.contains(&seat.domain))
+}
+
 /// Reads all members on every balancer, in the order of the topology, and what is to be noted. One that has only members of `lost`
 /// domains is lost with them, and is not asked twice.
 pub(super) async fn watch_all(
@@ -41,8 +55,7 @@ pub(super) async fn watch_all(
 ) -> (Vec<MemberState>, Vec<String>) {
     let mut balancers = JoinSet::new();
     for (balancer, _) in shared.topology.balancers() {
-        let mut seats = shared.topology.seats_on(balancer);
-        let patience = if seats.all(|seat| lost.contains(&seat.domain)) { Duration::ZERO } else { patience };
+        let patience = if is_lost(shared, balancer, lost) { Duration::ZERO } else { patience };
         let shared = shared.clone();
         let one = async move { (balancer, watch(&shared, balancer, patience).await) };
         balancers.spawn(one.in_current_span());

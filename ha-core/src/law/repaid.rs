@@ -29,7 +29,10 @@ impl Law<'_> {
             sites.filter_map(|(site, known)| Some(format!("site {}: {}", site.name, half_way(state, known.site)?)));
         let mut sites: Vec<String> = sites.collect();
         if sites.is_empty() && no_site_serves(state) {
-            sites.push("no site serves, and consumers are led to none".into());
+            sites.push(
+                "no site serves: none has consumers led to it and takes their writes; lead them to one that does"
+                    .into(),
+            );
         }
         nodes.chain(self.open_copies(state)).chain(sites).collect()
     }

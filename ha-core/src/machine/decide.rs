@@ -108,7 +108,7 @@ fn forward(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
         return end_forward(law, plan, run);
     };
     let failed = |turn: Turn| at_rest(run, give_up(plan, step, cursor, turn));
-    let (mut in_flight, mut not_done, mut redo) = (false, false, true);
+    let (mut in_flight, mut not_done, mut redo, mut may_come) = (false, false, true, false);
     for order in stage.orders(step.action) {
         match run.targets.progress(order) {
             Progress::Idle => {
@@ -128,6 +128,7 @@ fn forward(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
             Progress::NotDone { looked } => {
                 not_done = true;
                 redo &= looked;
+                may_come |= looked && matches!(order.action(), Action::Site(SiteAction::Promote { .. }));
             }
             Progress::Done => {}
         }
@@ -141,6 +142,10 @@ fn forward(law: Law<'_>, plan: &Plan, run: &RunState) -> Decision {
     let attempts = if redo { step.attempts.max(2) } else { step.attempts };
     if cursor.attempt < attempts.saturating_sub(1) {
         return Decision::Move(Cursor { attempt: cursor.attempt + 1, ..cursor }, Turn::Retry);
+    }
+    // A promotion that was asked for and given up may still come: no other database is promoted beside it.
+    if may_come {
+        return at_rest(run, Decision::End(End::NeedsOperator(Why::OutcomeUnknown)));
     }
     failed(Turn::StepFailed)
 }

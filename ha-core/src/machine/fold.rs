@@ -115,7 +115,14 @@ pub(crate) fn fold_with(
             Record::TakenOver { at, .. } => {
                 if end.take().is_some() {
                     state.cluster.set_losses(plan.start.lost());
-                    state.enter(*at, Turn::StepFailed);
+                    if at.mode == Mode::Forward && state.promotion_in_doubt() {
+                        // It is looked for first, whatever comes then.
+                        state.mark_unknown();
+                        state.targets.retry_all();
+                        state.enter(*at, Turn::Retry);
+                    } else {
+                        state.enter(*at, Turn::StepFailed);
+                    }
                 }
                 state.mark_unknown();
                 state.cursor = *at;

@@ -1,7 +1,7 @@
 use super::Targets;
 use super::decide::{Turn, after};
 use super::targets::Progress;
-use crate::action::{Action, Desired, Order, TrafficAction};
+use crate::action::{Action, Desired, Order, SiteAction, TrafficAction};
 use crate::law::Law;
 use crate::plan::Plan;
 use crate::record::{Cursor, Mode, OutcomeKind};
@@ -185,6 +185,17 @@ impl RunState {
         is_promoted && plan.carries_on.is_none() && !self.targets.goes_back() && self.may_return(plan)
     }
 
+    /// Tells whether nobody knows if a database was promoted that the run has asked to be: until that is found out, nothing is taken
+    /// back that a second one would come of.
+    pub(crate) fn promotion_in_doubt(&self) -> bool {
+        self.targets.unsettled().any(promotes)
+    }
+
+    /// Tells whether a database was not promoted in its time, which may have come since.
+    pub(crate) fn promotion_given_up(&self) -> bool {
+        self.targets.failed().any(promotes)
+    }
+
     /// Says why the run cannot go back any more; `None` where it can, or does.
     pub fn no_way_back(&self, plan: &Plan) -> Option<String> {
         let returns = match plan.carries_on() {
@@ -226,4 +237,8 @@ impl RunState {
     pub fn mark_unknown(&mut self) {
         self.targets.mark_unknown();
     }
+}
+
+fn promotes(order: Order) -> bool {
+    matches!(order.action(), Action::Site(SiteAction::Promote { .. }))
 }

@@ -42,8 +42,7 @@ pub(crate) fn unread_whole(topology: &Topology, plan: &Plan, state: &ClusterStat
     note(facts.on_clone().is_some() && seen.copies.is_none(), "the copies of the database");
     note(facts.service.is_some() && seen.exposure.is_none(), "the route of the service");
     for (site, (known, seen)) in topology.site_indices().zip(facts.sites.iter().zip(&seen.sites)) {
-        let mut nodes = topology.nodes().filter(|(_, node)| node.site == Some(site));
-        let is_expected = known.replica.is_some() && nodes.any(|(_, node)| !state.is_lost(node.domain));
+        let is_expected = known.replica.is_some() && !topology.is_site_lost(site, state.lost());
         note(is_expected && seen.is_none(), &format!("site {}", topology.site(site).name));
     }
     found

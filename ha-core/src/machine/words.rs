@@ -89,6 +89,8 @@ pub enum Input {
         number: u64,
         /// What.
         request: Request,
+        /// Why it is refused, where it was asked of a situation that is over.
+        late: Option<String>,
         /// The time that people count when it is read, in milliseconds since 1970: the ends that they name are of that clock.
         unix_ms: u64,
     },

@@ -312,6 +312,8 @@ impl Explorer<'_> {
         let cursor = state.run.cursor;
         // A run that has done nothing yet goes back to how it was, whatever that was.
         let returns = self.plan.point_of_no_return > 0 && state.run.may_return(self.plan);
+        // The machine plans that way back anew.
+        let returns = returns && !state.run.plans_its_way_back(self.plan);
         if state.back || state.faults_left < self.budget || cursor.mode != Mode::Forward || !returns {
             return Ok(());
         }

@@ -30,6 +30,12 @@ impl Topology {
         (0..u8::try_from(self.sites.len()).unwrap_or(u8::MAX)).map(SiteIx::new)
     }
 
+    /// Tells whether a data centre is lost with all its nodes; one that has none is not.
+    pub(crate) fn is_site_lost(&self, site: SiteIx, lost: &[DomainIx]) -> bool {
+        let mut nodes = self.nodes().filter(|(_, node)| node.site == Some(site)).peekable();
+        nodes.peek().is_some() && nodes.all(|(_, node)| lost.contains(&node.domain))
+    }
+
     /// Returns a data centre.
     ///
     /// # Panics

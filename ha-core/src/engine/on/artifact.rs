@@ -33,7 +33,7 @@ pub(in crate::engine) async fn unkept(shared: &Shared, plan: &Plan) -> Vec<Strin
             Ok(Ok(Kept::Whole)) => continue,
             Ok(Ok(Kept::Absent)) => "is not in the store: put a folder that holds it there".into(),
             Ok(Ok(Kept::Damaged(what))) => format!("is damaged there ({what}): put a whole one in its place"),
-            Ok(Err(error)) => format!("cannot be read there, make it readable: {error}"),
+            Ok(Err(error)) => format!("cannot be read there, make it readable: {error:#}"),
             Err(_) => format!("was not read there in {CONTENT_LIMIT:?}: make the store answer"),
         };
         lines.push(format!("artifacts: the set {name}, which {use_of_it}, {why}"));

@@ -55,7 +55,7 @@ pub(in crate::engine) async fn observe_copies(shared: &Shared) -> (Option<(Copie
     let Some(database) = cloning(shared) else { return (None, None) };
     match timeout(READ_LIMIT, database.copies()).await {
         Ok(Ok(copies)) => (Some((copies, database.clone_url())), None),
-        Ok(Err(error)) => (None, Some(format!("the clone of the database cannot be read: {error}"))),
+        Ok(Err(error)) => (None, Some(format!("the clone of the database cannot be read: {error:#}"))),
         Err(_) => (None, Some(format!("the clone of the database did not answer in {READ_LIMIT:?}"))),
     }
 }

@@ -49,7 +49,7 @@ pub(in crate::engine) async fn observe_exposure(
     let Some(exposure) = &shared.exposure else { return (None, None) };
     match timeout(READ_LIMIT, exposure.route(&route.key)).await {
         Ok(Ok(seen)) => (Some(Route::seen(route, &seen)), None),
-        Ok(Err(error)) => (None, Some(format!("the route {} cannot be read: {error}", route.key))),
+        Ok(Err(error)) => (None, Some(format!("the route {} cannot be read: {error:#}", route.key))),
         Err(_) => (None, Some(format!("the route {} was not read in {READ_LIMIT:?}", route.key))),
     }
 }

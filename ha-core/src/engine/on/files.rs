@@ -123,7 +123,7 @@ pub(in crate::engine) async fn observe_files(shared: &Shared, node: NodeIx) -> (
     let unseen = || Some(SharedFiles::new(Sync::Unknown, None));
     match timeout(READ_LIMIT, files.shared(name)).await {
         Ok(Ok(seen)) => (Some(seen), None),
-        Ok(Err(error)) => (unseen(), Some(format!("{name}: its file sync cannot be read: {error}"))),
+        Ok(Err(error)) => (unseen(), Some(format!("{name}: its file sync cannot be read: {error:#}"))),
         Err(_) => (unseen(), Some(format!("{name}: its file sync did not answer in {READ_LIMIT:?}"))),
     }
 }

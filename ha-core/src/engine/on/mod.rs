@@ -21,6 +21,7 @@ pub(super) use site::{SeenSites, observe_sites};
 pub(super) use traffic::observe_member;
 pub(super) use work::observe_work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ use crate::backend::{Applied, Effect, RunCommand, StepError, WorkId, WorkState};
 use crate::plan::Plan;
 use crate::record::{Evidence, OutcomeKind};
 use crate::state::{LeaseEpoch, ReleaseId, SiteState};
-use crate::topology::{DomainIx, NodeIx};
+use crate::topology::{DomainIx, NodeIx, SiteIx};
 
 /// What came of an act or a look, and what was seen.
 pub(super) type Outcome = (OutcomeKind, Evidence);
@@ -90,6 +91,8 @@ pub(super) struct Executor {
     pub(super) lost: Vec<DomainIx>,
     /// The sites, as far as the run knows.
     pub(super) sites: Vec<SiteState>,
+    /// The sites that this run has demoted, and seen to be so.
+    pub(super) demoted: BTreeSet<SiteIx>,
 }
 
 impl Executor {

@@ -54,7 +54,7 @@ async fn review_once(shared: &Shared) -> (Option<SchemaChange>, Option<String>) 
     let Some(database) = &shared.database else { return (None, None) };
     match timeout(REVIEW_LIMIT, database.review()).await {
         Ok(Ok(change)) => (Some(change), None),
-        Ok(Err(error)) => (None, Some(format!("the migration scripts cannot be reviewed: {error}"))),
+        Ok(Err(error)) => (None, Some(format!("the migration scripts cannot be reviewed: {error:#}"))),
         Err(_) => (None, Some(format!("the migration scripts were not reviewed in {REVIEW_LIMIT:?}"))),
     }
 }
@@ -79,7 +79,7 @@ pub(in crate::engine) async fn observe_schema(shared: &Shared) -> (Option<Schema
     let Some(database) = &shared.database else { return (None, None) };
     match timeout(READ_LIMIT, database.schema()).await {
         Ok(Ok(schema)) => (Some(schema), None),
-        Ok(Err(error)) => (None, Some(format!("the schema cannot be read: {error}"))),
+        Ok(Err(error)) => (None, Some(format!("the schema cannot be read: {error:#}"))),
         Err(_) => (None, Some(format!("the database did not answer in {READ_LIMIT:?}"))),
     }
 }

@@ -226,7 +226,7 @@ impl Executor {
                 Err(error) => {
                     failures += 1;
                     if failures >= WATCH_FAILURES {
-                        return not_done(format!("the node failed under traffic: {error}"));
+                        return not_done(format!("the node failed under traffic: {error:#}"));
                     }
                 }
             }
@@ -250,7 +250,7 @@ impl Executor {
             }
             Ok(Installed::Release(release)) => not_done(format!("release {release} is installed, not {wanted}")),
             Ok(Installed::Absent) => not_done("no release is installed"),
-            Err(error) => not_done(format!("the installed release cannot be read: {error}")),
+            Err(error) => not_done(format!("the installed release cannot be read: {error:#}")),
         }
     }
 

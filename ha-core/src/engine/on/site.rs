@@ -7,12 +7,12 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use super::{Executor, Outcome, Shared, done, not_done, unknown};
-use crate::action::{Action, SiteAction};
+use crate::action::SiteAction;
 use crate::backend::{
-    Applied, Consumers, DemoteReplica, ErrorKind, FenceSite, Fenced, FollowReplica, LeadConsumers, PromoteReplica,
-    Replica, SiteSwitch, StepError,
+    Applied, Consumers, DemoteReplica, Effect, ErrorKind, FenceSite, Fenced, FollowReplica, LeadConsumers,
+    PromoteReplica, Replica, SiteSwitch, StepError,
 };
-use crate::record::Evidence;
+use crate::record::{Evidence, OutcomeKind};
 use crate::state::{ReplicaRole, ReplicaSeen, Site, SiteEpoch, SiteFacts, SiteState};
 use crate::topology::{DomainIx, Name, SiteIx, SiteRole, SiteSpec};
 
@@ -100,7 +100,10 @@ impl Executor {
         let epoch = self.highest_epoch().next();
         let deadline = until.saturating_duration_since(Instant::now());
         let asked = replica.promote(self.epoch, PromoteReplica::new(epoch).with_deadline(deadline)).await.map(|_| ());
+        let may_come = asked.as_ref().is_err_and(|error| error.effect() == Effect::Unknown);
         let (kind, mut evidence) = self.until_seen(until, asked, SiteAction::Promote { site }).await;
+        // What has not happened in time may still.
+        let kind = if may_come && kind == OutcomeKind::NotDone { OutcomeKind::Unknown } else { kind };
         let was_standby = before.ok().filter(|seen| seen.role == ReplicaRole::Standby);
         if let Evidence::Site { behind_ms, .. } = &mut evidence {
             *behind_ms = was_standby.and_then(|seen| seen.behind_ms);
@@ -215,16 +218,12 @@ impl Executor {
         None
     }
 
-    /// Tells whether the run itself has demoted a site, which proves that a copy has all of what it has: this one, where there is
-    /// no third. A site that was found so proves nothing.
+    /// Tells whether the run itself has demoted a site and seen that a copy has all of what it has: this one, where there is no
+    /// third. A site that was found so, or left so by a person, proves nothing.
     fn has_proven(&self, demoted: SiteIx, copy: SiteIx) -> bool {
         let copies =
             self.shared.topology.site_indices().filter(|site| *site != demoted && self.replica(*site).is_some());
-        let demotes = Action::from(SiteAction::Demote { site: demoted });
-        let mut steps = self.plan.stages.iter().flat_map(|stage| &stage.steps);
-        // A plan that carries a run on does not say what the run has done before.
-        let by_this_run = self.plan.carries_on().is_some() || steps.any(|step| step.action == demotes);
-        by_this_run && copies.eq([copy])
+        self.demoted.contains(&demoted) && copies.eq([copy])
     }
 
     /// A site is demoted once its database takes no writes and a copy that follows it reaches as far.
@@ -304,8 +303,7 @@ pub(in crate::engine) async fn observe_sites(
     let mut notes = Vec::new();
     let mut reads: JoinSet<ReadSite> = JoinSet::new();
     for (index, site) in shared.topology.site_indices().enumerate() {
-        let mut nodes = shared.topology.nodes().filter(|(_, node)| node.site == Some(site)).peekable();
-        let is_lost = nodes.peek().is_some() && nodes.all(|(_, node)| lost.contains(&node.domain));
+        let is_lost = shared.topology.is_site_lost(site, lost);
         let limit = if is_lost { grace.min(SITE_READ) } else { SITE_READ };
         let shared = shared.clone();
         reads.spawn(async move { read_site(&shared, index, limit).await }.in_current_span());
@@ -360,7 +358,7 @@ type ReadSite = (usize, Option<ReplicaSeen>, Option<Fenced>, Vec<String>);
 
 async fn read_site(shared: &Shared, index: usize, limit: Duration) -> ReadSite {
     let name = &shared.topology.sites[index].name;
-    // Both at once: of a lost site neither answers.
+    // Both at once: of a lost site neither may answer.
     let copy = async {
         match &shared.replicas[index] {
             Some(copy) => Some(within(limit, copy.replica()).await),
@@ -373,7 +371,13 @@ async fn read_site(shared: &Shared, index: usize, limit: Duration) -> ReadSite {
             None => None,
         }
     };
-    let (copy, fence) = tokio::join!(copy, fence);
+    let (copy, mut fence) = tokio::join!(copy, fence);
+    // One that answers is not silent, and its fence tells what its database may do: then the fence has its time.
+    if let (Some(Ok(_)), Some(Err(_)), Some(slow)) = (&copy, &fence, &shared.fences[index])
+        && limit < SITE_READ
+    {
+        fence = Some(within(SITE_READ, slow.fenced()).await);
+    }
     let mut notes = Vec::new();
     let mut note = |what: &str, why: &String| notes.push(format!("the {what} of site {name} cannot be read: {why}"));
     let replica = copy.and_then(|seen| seen.inspect_err(|why| note("database", why)).ok());

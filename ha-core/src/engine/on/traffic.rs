@@ -71,7 +71,10 @@ impl Executor {
                 done(Evidence::OutOfTraffic { cut_requests, older_processes_unseen })
             }
             Rotated::Reached { drain: None } => done(Evidence::InTraffic { servers: members.len() as u64 }),
-            Rotated::Restored { why, .. } => not_done(format!("{why}; the node is as it was on every balancer")),
+            Rotated::Restored { why, .. } => {
+                let cut = if cut_requests == 0 { String::new() } else { format!("; {cut_requests} requests were cut") };
+                not_done(format!("{why}{cut}; the node is as it was on every balancer"))
+            }
             Rotated::Stuck { why, instances } => {
                 let names: Vec<&str> = instances
                     .iter()
@@ -227,9 +230,9 @@ pub(in crate::engine) async fn observe_member(node: &NodeMember) -> (MemberState
         Ok(Ok(snapshot)) => snapshot,
         Ok(Err(error)) if error.kind() == ErrorKind::Gone => {
             let gone = MemberState::new(MemberKind::Primary, Traffic::Gone);
-            return (gone, Some(format!("{name}: {error}")), None);
+            return (gone, Some(format!("{name}: {error:#}")), None);
         }
-        Ok(Err(error)) => return (unseen, Some(format!("{name}: {error}")), None),
+        Ok(Err(error)) => return (unseen, Some(format!("{name}: {error:#}")), None),
         Err(_) => return (unseen, Some(format!("{name}: member {member} was not answered in {READ_LIMIT:?}")), None),
     };
     let generation = snapshot.process.generation;
@@ -262,7 +265,7 @@ async fn state_of(node: &NodeMember, snapshot: MemberSnapshot) -> (MemberState, 
             match figures {
                 Ok(Ok(figures)) if observed.admin == Admin::Maint && figures.is_closed() => (seen(Traffic::Out), None),
                 Ok(Ok(figures)) => (seen(Traffic::Draining { in_flight: figures.in_flight() > 0 }), None),
-                Ok(Err(error)) => (seen(Traffic::Unknown), Some(format!("{name}: {error}"))),
+                Ok(Err(error)) => (seen(Traffic::Unknown), Some(format!("{name}: {error:#}"))),
                 Err(_) => (seen(Traffic::Unknown), Some(format!("{name}: quiescence of {member} was not answered"))),
             }
         }

@@ -40,7 +40,7 @@ pub(in crate::engine) async fn observe_work(shared: &Shared, node: NodeIx) -> (W
     let Some(workload) = &shared.work[node.index()] else { return (Work::None, None) };
     match timeout(READ_LIMIT, workload.work()).await {
         Ok(Ok(work)) => (work, None),
-        Ok(Err(error)) => (Work::Unknown, Some(format!("{name}: its pulled work cannot be read: {error}"))),
+        Ok(Err(error)) => (Work::Unknown, Some(format!("{name}: its pulled work cannot be read: {error:#}"))),
         Err(_) => (Work::Unknown, Some(format!("{name}: its pulled work was not answered for in {READ_LIMIT:?}"))),
     }
 }

@@ -24,11 +24,11 @@ pub(super) enum Approval {
 
 impl RunMachine {
     /// Takes a request, or refuses it: either is recorded, once.
-    pub(super) fn requested(&mut self, now: Duration, number: u64, request: Request) {
+    pub(super) fn requested(&mut self, now: Duration, number: u64, request: Request, late: Option<String>) {
         if self.closed || number <= self.hands.last_request() {
             return;
         }
-        let refused = self.refusal_of(now, &request);
+        let refused = late.or_else(|| self.refusal_of(now, &request));
         self.record(Record::Requested { number: Some(number), request, refused });
     }
 

@@ -205,9 +205,9 @@ impl RunMachine {
                 }
             }
             Input::Replanned(plan) => self.replanned(plan),
-            Input::Requested { number, request, unix_ms } => {
+            Input::Requested { number, request, late, unix_ms } => {
                 self.catch_up(now, unix_ms);
-                self.requested(now, number, request);
+                self.requested(now, number, request, late);
             }
         }
     }
