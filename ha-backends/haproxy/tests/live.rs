@@ -203,7 +203,7 @@ async fn a_balancer_whose_master_runs_is_not_gone_though_its_worker_has_ended() 
     // Stopped, so that it neither ends nor starts another one.
     let master = Stopped::at_once(parent_of(worker));
     kill_one(worker).await;
-    assert_ne!(failure(&backend).await, ErrorKind::Gone);
+    assert_eq!(failure(&backend).await, ErrorKind::Unreachable);
     drop(master);
 }
 

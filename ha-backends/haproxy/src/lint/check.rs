@@ -48,18 +48,32 @@ pub(crate) fn member_check(text: &str, pool: &str, server: &str) -> Option<Membe
     })
 }
 
-/// Lists the check's own connections, whose port comes before that of the server's line. Rules of its own replace all that a section
-/// inherits, and those of another kind than the option's are not used.
+/// Lists the check's own connections, whose port comes before that of the server's line.
 fn connects<'c>(proxy: &Proxy<'c>, option: Option<Found<'c>>) -> Vec<Found<'c>> {
-    let kind = match option.map(|found| found.line.word(1)) {
-        Some("httpchk") => "http-check",
-        Some("tcp-check") => "tcp-check",
-        Some(_) | None => return Vec::new(),
+    let rules = option.map(|option| rules(proxy, option)).unwrap_or_default();
+    rules.into_iter().filter(|found| found.line.word(1) == "connect").collect()
+}
+
+/// Lists the rules of a check. Those of a section replace all that it inherits, and an `option httpchk` of its own does so by itself;
+/// those of another kind than the option's are not used (measured on 2.6).
+fn rules<'c>(proxy: &Proxy<'c>, option: Found<'c>) -> Vec<Found<'c>> {
+    let kind = match option.line.word(1) {
+        "httpchk" => "http-check",
+        "tcp-check" => "tcp-check",
+        _ => return Vec::new(),
     };
-    let rules: Vec<Found<'_>> = proxy.all(&[kind]).filter(|found| !found.line.off).collect();
-    let Some(last) = rules.last().map(|found| found.section) else { return Vec::new() };
-    let own = rules.into_iter().filter(|found| std::ptr::eq(found.section, last));
-    own.filter(|found| found.line.word(1) == "connect").collect()
+    let is_rule = |found: &Found<'_>| !found.line.off && !matches!(found.line.word(1), "disable-on-404" | "send-state");
+    let rules: Vec<Found<'_>> = proxy.all(&[kind]).filter(is_rule).collect();
+    let is_own = kind == "http-check" && std::ptr::eq(option.section, proxy.section);
+    let Some(in_force) = (if is_own { Some(proxy.section) } else { rules.last().map(|found| found.section) }) else {
+        return Vec::new();
+    };
+    rules.into_iter().filter(|found| std::ptr::eq(found.section, in_force)).collect()
+}
+
+/// Returns the `http-check send` in force.
+pub(super) fn send<'c>(proxy: &Proxy<'c>, option: Found<'c>) -> Option<Found<'c>> {
+    rules(proxy, option).into_iter().rfind(|found| found.line.word(1) == "send")
 }
 
 /// Returns the port that is checked where the check's own connection names none: that of the server's line, or the server's.
@@ -73,8 +87,7 @@ fn check_port(server: &Server<'_>) -> Option<u16> {
 /// Returns the path that `option httpchk` or `http-check send` asks for; what has a variable is not told.
 pub(super) fn check_path(proxy: &Proxy<'_>, option: Found<'_>) -> Option<String> {
     let words = &option.line.words;
-    let send = proxy.last(&["http-check", "send"]);
-    let path = match send.map(|found| (found.line.after("uri"), found.line.after("uri-lf"))) {
+    let path = match send(proxy, option).map(|found| (found.line.after("uri"), found.line.after("uri-lf"))) {
         Some((_, Some(_))) => return None,
         Some((Some(uri), None)) => uri,
         Some((None, None)) | None => match words.len() {
@@ -120,6 +133,23 @@ mod tests {
         ] {
             let text = format!("backend esb\n {backend}\n server esb1 10.0.0.1:8280 {server}\n");
             assert_eq!(member_check(&text, "esb", "esb1"), Some(expected), "{backend}: {server}");
+        }
+    }
+
+    #[test]
+    fn what_is_inherited_counts_until_a_section_has_rules_of_its_own() {
+        for (inherited, own, expected) in [
+            ("http-check connect port 9201", "option httpchk GET /x", asks(8280, "/x")),
+            ("http-check send meth GET uri /sent", "option httpchk GET /x", asks(8280, "/x")),
+            ("option httpchk GET /x\n http-check connect port 9201", "http-check disable-on-404", asks(9201, "/x")),
+            (
+                "option httpchk GET /x\n http-check connect port 9201",
+                "http-check send meth GET uri /y",
+                asks(8280, "/y"),
+            ),
+        ] {
+            let text = format!("defaults\n {inherited}\nbackend esb\n {own}\n server esb1 10.0.0.1:8280 check\n");
+            assert_eq!(member_check(&text, "esb", "esb1"), Some(expected), "{inherited}: {own}");
         }
     }
 

@@ -1,4 +1,4 @@
-use super::check::check_path;
+use super::check::{check_path, send};
 use super::model::{Config, Proxy};
 use super::server::{Server, budget};
 
@@ -115,7 +115,7 @@ fn servers(found: &Server<'_>, budget: &mut u32) -> Vec<OutlineServer> {
 /// Returns the path that the file itself names: what is asked for without one is no page that somebody has chosen.
 fn declared_path(proxy: &Proxy<'_>) -> Option<String> {
     let option = proxy.last(&["option", "httpchk"])?;
-    let sends = proxy.last(&["http-check", "send"]).is_some_and(|found| found.line.after("uri").is_some());
+    let sends = send(proxy, option).is_some_and(|found| found.line.after("uri").is_some());
     let declared = option.line.words.len() > 2 || sends;
     declared.then(|| check_path(proxy, option)).flatten().filter(|path| path.starts_with('/'))
 }
