@@ -133,7 +133,7 @@ impl CommandDatabase {
 
     async fn read(&self, operation: &'static str, name: &str, argv: &[String]) -> Result<Ran, StepError> {
         let command = RunCommand::new(argv.to_vec(), self.config.command_deadline);
-        let ran = runner::run(&self.config.home, operation, command).await.map_err(StepError::without_effect)?;
+        let ran = runner::read(&self.config.home, operation, command).await.map_err(StepError::without_effect)?;
         whole(name, ran, |what| self.error(ErrorKind::Protocol, operation, what).without_effect())
     }
 

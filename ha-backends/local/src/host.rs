@@ -233,7 +233,7 @@ impl ObserveHost for LocalHost {
                 return Ok(Installed::Absent);
             }
             let command = RunCommand::new(self.config.version.clone(), self.config.command_deadline);
-            let ran = runner::run(&self.config.home, "installed", command).await.map_err(StepError::without_effect)?;
+            let ran = runner::read(&self.config.home, "installed", command).await.map_err(StepError::without_effect)?;
             let release = ran.stdout.lines().next().map(str::trim).filter(|line| !line.is_empty());
             match release {
                 Some(release) if ran.is_success() => Ok(Installed::Release(release.into())),
@@ -271,7 +271,7 @@ impl ObserveHost for LocalHost {
     }
 
     async fn ask(&self, command: RunCommand) -> Result<Ran, StepError> {
-        let asked = runner::run(&self.config.home, "ask", command).instrument(self.call("ask"));
+        let asked = runner::read(&self.config.home, "ask", command).instrument(self.call("ask"));
         asked.await.map_err(StepError::without_effect)
     }
 }

@@ -20,8 +20,28 @@ const AFTERWARDS: Duration = Duration::from_millis(100);
 pub(crate) const DUMP_TIME: Duration = Duration::from_millis(500);
 
 /// Runs a command in `home`, in a process group of its own and with default signal dispositions, to its end or its
-/// deadline.
+/// deadline. Where nobody waits for it any more it runs on.
 pub(crate) async fn run(home: &Path, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
+    run_or(home, operation, command, false).await
+}
+
+/// The same for a command that only reads, which is killed with its process group where nobody waits for it any more.
+pub(crate) async fn read(home: &Path, operation: &'static str, command: RunCommand) -> Result<Ran, StepError> {
+    run_or(home, operation, command, true).await
+}
+
+/// Kills a process group when it is dropped, as long as it is told which.
+struct Kills(Option<Pid>);
+
+impl Drop for Kills {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+async fn run_or(home: &Path, operation: &'static str, command: RunCommand, kills: bool) -> Result<Ran, StepError> {
     let target = home.display().to_string();
     let nothing = |kind: ErrorKind, message: String| {
         Err(StepError::new(kind, operation, target.as_str()).with_context(message).without_effect())
@@ -51,12 +71,16 @@ pub(crate) async fn run(home: &Path, operation: &'static str, command: RunComman
     // Without its arguments, which may hold secrets.
     tracing::debug!(program = %path.display(), pid = child.id(), "command started");
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let mut unwaited = Kills(group.filter(|_| kills));
     let limit = command.output_limit;
     let (out, err) = (Kept::default(), Kept::default());
     let out_reader = tokio::spawn(keep_end(child.stdout.take(), limit, out.clone()));
     let err_reader = tokio::spawn(keep_end(child.stderr.take(), limit, err.clone()));
     let until = Instant::now() + command.deadline;
-    let status = match timeout_at(until, child.wait()).await {
+    let waited = timeout_at(until, child.wait()).await;
+    // Its pid may be another's from here on.
+    unwaited.0 = None;
+    let status = match waited {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
             return Err(StepError::new(ErrorKind::Protocol, operation, target).caused_by(error));
@@ -173,6 +197,38 @@ mod tests {
     async fn a_command_past_its_deadline_is_ended_with_its_group_and_its_effect_is_unknown() {
         let error = sh("sleep 60 & sleep 60", Duration::from_millis(200)).await.unwrap_err();
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown));
+    }
+
+    #[tokio::test]
+    async fn a_read_that_nobody_waits_for_any_more_leaves_no_process_behind_and_a_change_runs_on() {
+        let home = tempfile::tempdir().unwrap();
+        let argv = ["/bin/sh", "-c", "sleep 60 & echo $! >pid.new; mv pid.new $0; sleep 60"].map(String::from);
+        let command = |name: &str| RunCommand::new([&argv[..], &[name.into()]].concat(), Duration::from_secs(60));
+        let until = Instant::now() + Duration::from_secs(10);
+        for (name, is_read) in [("read", true), ("change", false)] {
+            let started = async {
+                while !home.path().join(name).exists() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::select! {
+                _ = read(home.path(), "read", command(name)), if is_read => panic!("it ended"),
+                _ = run(home.path(), "run", command(name)), if !is_read => panic!("it ended"),
+                () = started => {}
+            }
+            let pid: i32 = std::fs::read_to_string(home.path().join(name)).unwrap().trim().parse().unwrap();
+            let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let runs = || stat().rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'));
+            while is_read && runs() {
+                assert!(Instant::now() < until, "it is left behind");
+                sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(runs(), !is_read);
+            if !is_read {
+                let group = stat().rsplit_once(") ").unwrap().1.split(' ').nth(2).unwrap().parse().ok();
+                kill_process_group(group.and_then(Pid::from_raw).unwrap(), Signal::KILL).unwrap();
+            }
+        }
     }
 
     #[tokio::test]

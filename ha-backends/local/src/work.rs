@@ -7,6 +7,7 @@ use ha_core::state::{LeaseEpoch, Work};
 use ha_core::telemetry::call_span;
 use ha_core::topology::{Component, Settings};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::ConfigError;
@@ -155,7 +156,12 @@ impl CommandWorkload {
     /// itself it has not begun.
     async fn change_apart(&self, epoch: LeaseEpoch, operation: &'static str, on: bool) -> Result<Applied, StepError> {
         let (workload, span) = (self.clone(), call_span(BACKEND, operation, &self.node));
-        let one_at_a_time = self.changing.clone().lock_owned().await;
+        // As long as the one before may take: its status, its command, and its status again.
+        let turn = timeout(self.config.command_deadline * 3, self.changing.clone().lock_owned());
+        let Ok(one_at_a_time) = turn.await else {
+            let context = "another change of this node has not ended, nothing was begun: read its work, then ask again";
+            return Err(self.fail(ErrorKind::Timeout, operation, context.into()).without_effect());
+        };
         let change = async move {
             let _one_at_a_time = one_at_a_time;
             workload.change(epoch, operation, on).await

@@ -289,7 +289,7 @@ async fn a_hold_that_refuses_what_was_begun_meanwhile_has_changed_something_and_
     std::fs::write(dir.path().join("requests/late"), "").unwrap();
     let failed = holding.await.unwrap().unwrap_err();
     assert_eq!((failed.kind(), failed.effect()), (ErrorKind::Conflict, Effect::Unknown), "{failed}");
-    assert!(format!("{failed:#}").contains("what was begun meanwhile did not end"), "{failed:#}");
+    assert!(format!("{failed:#}").contains("read where consumers are led"), "{failed:#}");
     assert_eq!(std::fs::read_to_string(dir.path().join("first")).unwrap(), "north\n");
 }
 

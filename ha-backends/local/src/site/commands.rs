@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ha_core::backend::{ErrorKind, Ran, RunCommand, StepError};
+use ha_core::backend::{ErrorKind, RunCommand, StepError};
 use ha_core::state::LeaseEpoch;
 use tokio::time::Instant;
 
@@ -45,10 +45,9 @@ impl Commands {
         until.saturating_duration_since(Instant::now()).min(self.deadline)
     }
 
-    async fn run(&self, asked: &Asked<'_>, deadline: Duration) -> Result<Ran, StepError> {
+    fn command(&self, asked: &Asked<'_>, deadline: Duration) -> RunCommand {
         let command = RunCommand::new(asked.argv.to_vec(), deadline).with_env("HA_SITE", &self.site);
-        let command = asked.env.iter().fold(command, |command, (name, value)| command.with_env(*name, value));
-        runner::run(&self.home, asked.operation, command).await
+        asked.env.iter().fold(command, |command, (name, value)| command.with_env(*name, value))
     }
 
     /// Runs a command that only reads, and reads what it printed.
@@ -59,7 +58,8 @@ impl Commands {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, StepError> {
         let asked = Asked { operation, argv, env: Vec::new() };
-        let ran = self.run(&asked, self.deadline).await.map_err(StepError::without_effect)?;
+        let ran = runner::read(&self.home, operation, self.command(&asked, self.deadline)).await;
+        let ran = ran.map_err(StepError::without_effect)?;
         let fail = |what| self.error(ErrorKind::Protocol, operation, what).without_effect();
         let ran = whole("status", ran, fail)?;
         if !ran.is_success() {
@@ -75,7 +75,7 @@ impl Commands {
             let context = "no time was left to change anything";
             return Err(self.error(ErrorKind::Timeout, asked.operation, context).without_effect());
         }
-        let ran = self.run(&asked, deadline).await?;
+        let ran = runner::run(&self.home, asked.operation, self.command(&asked, deadline)).await?;
         done(asked.operation, &ran, |what| self.error(ErrorKind::Conflict, asked.operation, what))
     }
 

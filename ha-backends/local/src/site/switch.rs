@@ -217,7 +217,7 @@ impl CommandSwitch {
                 return Ok(());
             }
             self.act(lease, &Consumers::Held, until).await.map_err(|error| {
-                let context = "consumers are held, and what was begun meanwhile did not end";
+                let context = "lead had been run before this failed: read where consumers are led";
                 self.commands.error(error.kind(), "lead", context).caused_by(error)
             })
         };
