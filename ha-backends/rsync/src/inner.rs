@@ -119,16 +119,17 @@ impl Inner {
     pub(crate) async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError> {
         let op = "hold";
         let remote = self.remote(op, &request.node)?;
-        let _turn = self.turn(op, &request.node, Instant::now() + request.deadline).await?;
-        self.prepared(epoch, op, remote).await.map_err(StepError::without_effect)?;
         let until = Instant::now() + request.deadline;
+        let _turn = self.turn(op, &request.node, until).await?;
+        self.prepared(epoch, op, remote).await.map_err(StepError::without_effect)?;
         if !self.canary.is_zero() && !request.deadline.is_zero() && request.deadline <= self.canary {
             let what = format!("a hold waits {:?} for its canary, and may take {:?}", self.canary, request.deadline);
             return Err(remote.error(ErrorKind::Unsupported, op, what).without_effect());
         }
-        let (seconds, reason) = (whole_seconds(request.deadline), format!("lease epoch {epoch}"));
+        let left = until.saturating_duration_since(Instant::now());
+        let (seconds, reason) = (whole_seconds(left), format!("lease epoch {epoch}"));
         let canary = if self.canary.is_zero() { "none" } else { "canary" };
-        let ran = remote.tell(epoch, op, &["hold", OWNER, &seconds, &reason, canary], request.deadline + WRITE).await?;
+        let ran = remote.tell(epoch, op, &["hold", OWNER, &seconds, &reason, canary], left + WRITE).await?;
         if ran.is_success() {
             if ran.stdout.contains("unproven") {
                 self.prove(epoch, remote, until.saturating_duration_since(Instant::now())).await?;
@@ -136,7 +137,7 @@ impl Inner {
             return Ok(if ran.stdout.contains("same") { Applied::AlreadySo } else { Applied::Applied });
         }
         let refused = remote.refused(op, &ran);
-        let is_early = refused.kind() == ErrorKind::Conflict || request.deadline.is_zero();
+        let is_early = refused.kind() == ErrorKind::Conflict || left.is_zero();
         Err(if is_early { refused.without_effect() } else { refused })
     }
 

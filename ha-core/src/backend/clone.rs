@@ -45,7 +45,8 @@ pub trait CloneDatabase: Debug + Send + Sync + 'static {
     /// Absolute: twice equals once; a step that was broken off is gone on with, and half a copy is dropped before it is made again.
     /// # Errors
     /// `Fenced`, `Unsupported`, `Denied`; `Conflict` where the step cannot follow how the copies stand, as [`Copies::on`] says, and for a
-    /// `Migrate` without a permit: no effect. `Conflict` of a comparison names the table that differs. `Timeout` past the deadline of the
+    /// `Migrate` without a permit: no effect where the step has not begun, and unknown in the middle of a `Copy`, a `Migrate` or an
+    /// `Open`. `Conflict` of a comparison names the table that differs. `Timeout` past the deadline of the
     /// request, with who holds a table where that can be told, `Unreachable`: unknown; read [`copies`](Self::copies).
     /// # Cancel safety
     /// Not cancel safe: read [`copies`](Self::copies).

@@ -198,16 +198,8 @@ impl Cloning {
         }
         let (lock, lease) = (self.tables.lock(), epoch.number());
         let raise = format!("UPDATE {lock} SET lease = {lease} WHERE id = 1 AND lease < {lease}");
-        let read = format!("SELECT lease FROM {lock} WHERE id = 1");
         session.execute(&raise).await.map_err(failed)?;
-        let mut seen = session.query(&read).await.map_err(failed)?;
-        // A call that was broken off between the table and its row had changed nothing else.
-        if seen.is_empty() && self.read().await?.is_single() {
-            for statement in [self.tables.first_lock_row(), raise] {
-                session.execute(&statement).await.map_err(failed)?;
-            }
-            seen = session.query(&read).await.map_err(failed)?;
-        }
+        let seen = session.query(&format!("SELECT lease FROM {lock} WHERE id = 1")).await.map_err(failed)?;
         if seen.is_empty() {
             let what = format!(
                 "the table {lock} of {} has no row with id 1, which keeps the highest lease: put it back, with the lease {lease} or the \

@@ -101,7 +101,7 @@ async fn a_first_call_that_ended_before_its_lease_was_noted_is_no_lost_lease() {
     for kind in Kind::ALL {
         let pair = Pair::start(kind);
         steps(&pair, &[CloneStep::Freeze, CloneStep::Thaw]).await;
-        pair.engine.sql(&pair.source, "DELETE FROM ha_migration_lock");
+        pair.engine.sql(&pair.source, "DELETE FROM ha_migration_lock; DROP TABLE ha_migration_step");
         steps(&pair, &[CloneStep::Freeze]).await;
         assert_eq!(pair.engine.sql(&pair.source, "SELECT count(*) FROM ha_migration_lock WHERE lease > 0"), "1");
     }
