@@ -22,9 +22,9 @@ PATH="$PATH:/usr/sbin:/usr/local/sbin"
 for dir in /usr/lib/postgresql/*/bin; do
     PATH="$PATH:$dir"
 done
-pairs="haproxy:haproxy rsync:rsync gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl postgresql:postgres mariadb-server:mariadbd mariadb-client:mariadb sqlite3:sqlite3 tomcat10-user:tomcat10-instance-create procps:ps chromium:chromium chromium-driver:chromedriver"
+pairs="haproxy:haproxy rsync:rsync gcc:cc openssh-server:sshd openssh-client:ssh openssl:openssl iproute2:ip nftables:nft zsh:zsh fish:fish tcsh:tcsh socat:socat systemd:systemctl postgresql:postgres mariadb-server:mariadbd mariadb-client:mariadb sqlite3:sqlite3 tomcat10-user:tomcat10-instance-create procps:ps keepalived:keepalived chromium:chromium chromium-driver:chromedriver"
 if [ "$long" = yes ]; then
-    pairs="$pairs g++:c++ keepalived:keepalived"
+    pairs="$pairs g++:c++"
 fi
 for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null 2>&1 || missing="$missing ${pair%%:*}"

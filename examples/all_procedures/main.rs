@@ -90,11 +90,11 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     std::fs::write(&ledger, "")?;
     cluster::build(&clusters).await?;
     let (mut rows, mut good) = (Vec::new(), true);
-    for cluster in clusters {
+    for (number, cluster) in clusters.into_iter().enumerate() {
         show.line(&format!("{} ...", cluster.line()));
         let already = read_ledger(&ledger)?.len();
         let ended = cluster.run(&options.out, &ledger, options.requests).await?;
-        if ended.not_set_up && rows.is_empty() {
+        if ended.not_set_up && number == 0 {
             let text = std::fs::read_to_string(&ended.log).unwrap_or_default();
             return Err(format!("{} could not be set up: {}", cluster.line(), text.trim()).into());
         }

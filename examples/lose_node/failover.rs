@@ -37,7 +37,7 @@ const AT_REST: Duration = Duration::from_millis(500);
 const FAILED_AFTER: Duration = Duration::from_secs(20);
 /// How often a turn is measured at most, should there be false alarms.
 const ATTEMPTS: u32 = 3;
-/// What is asked of the procedure beyond the detection.
+/// What the reaction is to stay below.
 const REACTION_LIMIT: Duration = Duration::from_millis(100);
 
 /// What leads consumers to the passive.
@@ -332,8 +332,8 @@ fn print(measured: &[(Way, Vec<FailOver>)], failed: u32) {
             row("  detection by the monitor", &detected);
             row("  reaction of the procedure", &reactions);
             let (reaction, limit) = (median(&reactions), ms(REACTION_LIMIT));
-            let verdict = if reaction < REACTION_LIMIT { "as asked for" } else { "MORE than asked for" };
-            println!("  detection + {}: {verdict}, less than {limit}", ms(reaction));
+            let verdict = if reaction < REACTION_LIMIT { "below" } else { "NOT below" };
+            println!("  detection + {}: {verdict} the goal of {limit}", ms(reaction));
         }
     }
     let of = |wanted: Way| measured.iter().find(|(way, turns)| *way == wanted && !turns.is_empty());

@@ -99,6 +99,13 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
         }
     }
+    let of_others =
+        options.active_active || options.ssh || options.stay_down || options.balancing != Balancing::Embedded;
+    if options.failover && (of_others || options.requests > 0) {
+        return Err(
+            "--failover measures clusters of its own: give only --turns, --check-every and --out with it".into()
+        );
+    }
     Ok(options)
 }
 

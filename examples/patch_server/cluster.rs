@@ -123,7 +123,7 @@ impl Cluster {
         }
     }
 
-    /// Kills a server, or the second balancer, with -9; tells whether it ran.
+    /// Kills a server, or a random balancer of a pair, with -9; tells whether it ran.
     pub(crate) fn kill(&self, victim: Victim) -> Fallible<bool> {
         match (self.victim(victim), &self.balancer) {
             (Some((_, home)), _) => Ok(home.kill()?),

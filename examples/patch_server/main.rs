@@ -156,6 +156,15 @@ fn parse(arguments: &[String]) -> Fallible<Options> {
             }
         }
     }
+    let does = options.ssh || options.naive || options.kill.is_some() || options.kill_controller;
+    if options.by_hand && does {
+        return Err(
+            "--by-hand does nothing to the cluster: leave out --ssh, --naive, --kill and --kill-controller".into()
+        );
+    }
+    if options.ssh && options.kill == Some(Victim::Balancer) {
+        return Err("--kill balancer is for a pair on this machine: leave out --ssh".into());
+    }
     Ok(options)
 }
 

@@ -28,6 +28,7 @@ fn a_member_that_stays_down_has_a_spare_in_its_place() {
 fn a_standby_is_admitted_after_a_kill_beside_haproxys_backup_server_and_keepalived() {
     let told = told::run("lose_node", &["--failover", "--turns", "2", "--check-every", "50"], 0);
     assert_eq!(told.code, Some(0), "{}", told.printed);
+    assert_eq!(told.report["ways"].as_array().unwrap().len(), 4, "{}", told.printed);
     for way in told.report["ways"].as_array().unwrap() {
         assert_eq!(way["turns"].as_array().unwrap().len(), 2, "{way}");
     }

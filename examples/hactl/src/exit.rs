@@ -104,7 +104,10 @@ impl Exit {
             Self::NotConfirmed => ("not-confirmed", "nobody confirmed; nothing was changed"),
             Self::Unhealthy => ("unhealthy", "the doctor has found something"),
             Self::NotTaken => ("not-taken", "a request to a run was refused, or nobody has taken it yet"),
-            Self::Abandoned => ("abandoned", "interrupted twice: what was under way is not known"),
+            Self::Abandoned => (
+                "abandoned",
+                "interrupted twice, or before a run was followed: what was under way, or is recorded, is not known",
+            ),
         }
     }
 }
@@ -134,11 +137,14 @@ mod tests {
     #[test]
     fn each_class_has_its_own_code_and_name_and_the_readme_lists_them() {
         let readme = include_str!("../README.md");
+        let page = include_str!("../../../ha-core/src/manual/three_in_the_morning.md");
         for (place, exit) in Exit::ALL.iter().enumerate() {
             let others = &Exit::ALL[place + 1..];
             assert!(others.iter().all(|other| other.code() > exit.code() && other.name() != exit.name()), "{exit}");
             let row = format!("| {} | `{exit}` | {} |", exit.code(), exit.meaning());
             assert!(readme.contains(&row), "{row}");
+            let row = format!("\n| {} | `{exit}` |", exit.code());
+            assert!(page.contains(&row), "{row}");
         }
     }
 }

@@ -389,3 +389,23 @@ async fn a_run_that_waits_for_an_approval_is_approved_from_another_process() {
     assert!(ask(dir, &["report", "r1"]).out.contains("ticket 4711"), "who approved it, and why, is reported");
     assert_eq!(cluster.releases(), ["4.2.1", "4.2.1"]);
 }
+
+/// Prints the figures that the README quotes, of a release build; how long something takes is nothing that a test may fail for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_it_takes_to_start_and_to_plan_is_told() {
+    let cluster = Cluster::start().await;
+    let change = cluster.patch("4.2.1");
+    let median_ms = |arguments: &[&str]| {
+        let turn = || {
+            let began = Instant::now();
+            let told = ask(cluster.folder(), arguments);
+            assert_eq!(told.code, Some(0), "{told:?}");
+            began.elapsed()
+        };
+        let mut took: Vec<Duration> = (0..21).map(|_| turn()).collect();
+        took.sort();
+        took[took.len() / 2].as_secs_f64() * 1e3
+    };
+    let (start, plan) = (median_ms(&["--version"]), median_ms(&["plan", change.to_str().unwrap()]));
+    eprintln!("figures: hactl starts in {start:.1} ms, and prints plan and proof of three servers after {plan:.1} ms");
+}

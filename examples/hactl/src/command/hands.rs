@@ -167,11 +167,22 @@ pub(super) async fn resume(
         }
         return run.ask(out, operator(reason), Ask::Continue).await;
     }
-    let how = if skip { " behind the step at which it stopped" } else { "" };
+    let step = |status: &RunStatus| format!("step {}.{} ({})", status.stage, status.step, status.doing);
+    let how = if skip { format!(", and leave out {}", step(&run.status)) } else { String::new() };
     confirmed(confirm, out, &format!("Go on with {}{how}?", run.run))?;
     let mut signals = Signals::new()?;
+    let had_ended = run.status.end.is_some();
     if let Some(followed) = run.settle(out, &mut signals).await? {
         return followed.tell(out);
+    }
+    if skip && !had_ended && run.status.end.is_some() {
+        let what = format!("{} has stopped only now, at {}: nothing was left out", run.run, step(&run.status));
+        let next = format!("`hactl status {0}`; then `hactl resume {0} --skip` leaves that one out", run.run);
+        return Err(Failure::new(Exit::NotTaken, what, next));
+    }
+    // Nobody is there to end a pause that was asked for before its controller went away.
+    if run.status.paused.is_some() && run.status.end.is_none() {
+        run.engine.ask(&run.run, operator(reason), Ask::Continue).await.map_err(Failure::of_run)?;
     }
     let (name, by) = (run.run.clone(), operator(reason));
     let goes_on = async {
@@ -183,10 +194,6 @@ pub(super) async fn resume(
         }
     };
     let handle = signals.unless_heard(&run.run, goes_on).await?;
-    // Nobody is there to end a pause that was asked for before its controller went away.
-    if run.status.paused.is_some() {
-        handle.ask(operator(reason), Ask::Continue).await.map_err(Failure::of_run)?;
-    }
     let orders = last_plan(&run.entries).map_or(0, orders_of);
     follow(out, handle, orders, &mut signals).await?.tell(out)
 }

@@ -138,7 +138,7 @@ fn text_of(out: &Out, status: &Status) -> String {
         }
     }
     if let Some(detail) = &status.detail {
-        lines.extend(detail_of(out, detail, status.lease.is_some()));
+        lines.extend(detail_of(out, detail, status.lease.is_some() && detail.end.is_none()));
     }
     if status.runs.is_empty() {
         lines.push("  no run was recorded yet".into());

@@ -120,8 +120,9 @@ impl Signals {
             biased;
             begun = begins => begun.map_err(Failure::of_run),
             () = self.next() => {
-                let what = format!("{run}: interrupted before it began");
-                Err(Failure::new(Exit::NotConfirmed, what, format!("`hactl status {run}` tells whether it is recorded")))
+                let what = format!("{run}: interrupted; no step was begun since, and it is not known whether that is recorded");
+                let next = format!("`hactl status {run}`; where it is, `hactl resume {run}` or `hactl rollback {run}`");
+                Err(Failure::new(Exit::Abandoned, what, next))
             }
         }
     }
@@ -263,7 +264,7 @@ mod tests {
         assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let begins = std::future::pending::<Result<RunHandle, RunError>>();
         let failure = signals.unless_heard(&RunId::new("r1"), begins).await.unwrap_err();
-        assert_eq!(failure.exit, Exit::NotConfirmed);
-        assert!(failure.to_string().contains("interrupted before it began"), "{failure}");
+        assert_eq!(failure.exit, Exit::Abandoned);
+        assert!(failure.to_string().contains("no step was begun since"), "{failure}");
     }
 }
