@@ -35,7 +35,7 @@ fn traffic(report: &RunReport) -> Traffic {
 /// Names that would be markup, in each place of a report that others fill in.
 fn with_hostile_names(mut report: RunReport) -> RunReport {
     let hostile = || {
-        let text = "\"'><script>alert(1)</script><img src=x onerror=alert(1)> `]]| \u{202e}\u{2067}\n# x @all";
+        let text = "\"'><script>alert(1)</script><img src=x onerror=alert(1)> `]]| \u{202e}\u{2067}\u{200f}\n# x @all";
         format!("{text} https://evil.example WWW.evil.example")
     };
     report.run = RunId::new(hostile());
@@ -166,7 +166,7 @@ async fn names_cannot_add_markup() {
     let prose: String = text.replace("\\`", "").split('`').step_by(2).collect();
     assert!(prose.contains("https&#58;//") && !prose.contains("://"), "{prose}");
     assert!(!prose.to_lowercase().contains("www."), "{prose}");
-    assert!(!text.contains('\u{202e}') && !text.contains('\u{2067}'), "{text}");
+    assert!(!text.contains(['\u{202e}', '\u{2067}', '\u{200f}']), "{text}");
     for line in text.lines().filter(|line| line.starts_with('|')) {
         assert_eq!(line.replace("\\|", "").matches('|').count(), 3, "{line}");
     }

@@ -100,6 +100,7 @@ fn every_refusal_of_a_run_is_on_the_page() {
     let run = || RunId::from("patch-1");
     let broken = || JournalError::Broken { what: "disk full".into() };
     let values = [
+        RunError::Lease(LeaseError::Broken { what: "disk full".into() }),
         RunError::Journal(broken()),
         RunError::Unrecorded { run: run(), source: broken(), open: Vec::new(), unknown: Vec::new() },
         RunError::Fold { run: run(), source: FoldError::NotOpened },

@@ -179,7 +179,8 @@ fn code(text: &str) -> String {
     format!("`{plain}`")
 }
 
-/// Tells whether a letter is none that is seen: it controls something, or turns the order of those around it.
+/// Tells whether a letter is none that is seen: it controls something, has no width, or turns the order of those around it.
 fn is_unseen(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

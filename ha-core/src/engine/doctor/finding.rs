@@ -273,3 +273,21 @@ impl fmt::Display for Diagnosis {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_looked_at_in_part_is_not_healthy_though_nothing_was_found() {
+        let of = |in_part: &[Check]| Diagnosis {
+            cluster: "orders".into(),
+            at_unix_ms: 0,
+            findings: Vec::new(),
+            well: Vec::new(),
+            in_part: in_part.to_vec(),
+            not_needed: Vec::new(),
+        };
+        assert!(of(&[]).is_healthy() && !of(&[Check::Drained]).is_healthy());
+    }
+}

@@ -116,8 +116,8 @@ pub(super) fn secrets(view: &View<'_>) -> Verdict {
     for (path, nodes) in named {
         let [node] = nodes[..] else { continue };
         let place = Place::File { node: node.name.to_string(), path: path.into() };
-        let (message, fix) =
-            ("no other node names it: it is compared with nothing", "name it for the other nodes as well");
+        let message = "no other node names it: it is compared with nothing";
+        let fix = "name it for the other nodes as well; where it is of this node alone, say secrets = [] in the node's expect";
         findings.push(Finding::new(check, Severity::NotChecked, place, message, fix));
     }
     for (path, groups) in by_file.iter().filter(|(_, groups)| groups.len() > 1) {
