@@ -43,6 +43,10 @@ pub(crate) struct Seen {
     /// What somebody inside north has written, if anybody was there.
     pub(crate) inside: Vec<Write>,
     pub(crate) insisted: bool,
+    /// How long the files of the services took from north to all servers: before the loss, and after the way back.
+    pub(crate) spread: Vec<Duration>,
+    /// The sets of files with which the servers of south replaced north, where files are shared.
+    pub(crate) sets_of_south: Vec<Option<u64>>,
 }
 
 impl Seen {
@@ -95,10 +99,15 @@ impl Seen {
         println!("way back           {:>9} requests failed of {}", failed(&self.around_back), sent(&self.around_back));
         println!("consumers waited   {waited:>9} ms of {may_wait} ms declared");
 
+        if let [before, after] = self.spread[..] {
+            let [before, after] = [before, after].map(|took| took.as_millis());
+            println!("files to all      {before:>9} ms by rsync before the loss, {after} ms after the way back");
+        }
+
         let told = json!({
             "drill": self.drill, "site_loss": self.loss, "fail_back": self.back, "load": self.load, "seconds": self.seconds,
             "orders_lost": lost.len(), "orders_lost_later": later.len(), "answered_at_once": at_once,
-            "answered_by_the_loser": by_the_loser, "written_by_the_loser": late.len(),
+            "answered_by_the_loser": by_the_loser, "written_by_the_loser": late.len(), "sets_of_south": self.sets_of_south,
         });
         let pages = [("drill", "/drill"), ("report", "/site_loss"), ("fail_back", "/fail_back")];
         page::write(out, show, &told, &pages, &[("front", &self.load)])?;
@@ -121,6 +130,10 @@ impl Seen {
             (used > 0 && used <= at_most, "the window of the loss was not kept, or not measured"),
             (waited > 0 && waited <= may_wait, "the window of the way back was not kept, or not measured"),
             (lost.iter().all(in_declared), "orders are lost that the report counts as safe"),
+            (
+                self.sets_of_south.iter().all(|set| *set == Some(2)),
+                "south replaced north without the files that north had brought to it",
+            ),
             (
                 lost.iter().all(|order| order.at_ms <= self.fenced_at_ms),
                 "orders are lost that were taken after the fence",

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use examples::Fallible;
@@ -143,6 +144,14 @@ impl TwoSites for Local {
     /// A file without its machine is written by nobody.
     async fn written_inside(&mut self) -> Fallible<Vec<(u64, bool)>> {
         Ok(Vec::new())
+    }
+
+    async fn share(&self, _: u64) -> Fallible<Option<Duration>> {
+        Ok(None)
+    }
+
+    fn sets(&self) -> Vec<Option<u64>> {
+        Vec::new()
     }
 
     fn toml(&self) -> String {

@@ -16,7 +16,7 @@
 //!
 //! By default the balancers are embedded ones, and the database two SQLite files. With `--real` each site is two machines with sshd
 //! and networks of their own, with an HAProxy and a PostgreSQL (one follows the other by streaming replication); a fifth machine has
-//! the HAProxy in front. All of it is driven by what `ha_backends::connect` makes of the cluster's file; the fence is a script that
+//! the HAProxy in front, and the first machine of north brings the files of the services to the other three by rsync. All of it is driven by what `ha_backends::connect` makes of the cluster's file; the fence is a script that
 //! shuts the front's way to the site and the site's database. It needs root, HAProxy, OpenSSH, PostgreSQL and nftables, and says what is
 //! missing.
 //!
@@ -26,6 +26,7 @@
 //! Exit codes: 0 that was so; 1 otherwise; 2 the demonstration could not be set up.
 
 mod database;
+mod files;
 mod judge;
 mod local;
 mod real;
@@ -155,6 +156,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let before_drill = load.snapshot();
     let drill = show.play(&engine, Some(&load), "drill-1", &DrillRequest::of("south")).await?;
     let around_drill = [before_drill, load.snapshot()];
+    let mut spread: Vec<Duration> = sites.share(2).await?.into_iter().collect();
 
     let lost_after = load.elapsed();
     ledger_begins("site-loss-1");
@@ -178,6 +180,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
         sites.meanwhile(event).await
     });
     let loss = loss.await?;
+    let sets_of_south = sites.sets().split_off(sites.sets().len() / 2);
     show.line("north comes back by itself, with its servers, its balancer and its database");
     sites.wake_north().await?;
     let takes_a_write = sites.north_takes_a_write().await?;
@@ -189,6 +192,7 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
     let back = show.play(&engine, Some(&load), "fail-back-1", &back).await?;
     until_answered(&load, options.requests.max(load.snapshot().ok + u64::from(RATE))).await?;
     let around_back = [before_back, load.snapshot()];
+    spread.extend(sites.share(3).await?);
     drop(stop);
     let seconds = seconds.await?;
     let load = Arc::into_inner(load).ok_or("the load is watched on")?.stop().await;
@@ -211,6 +215,8 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
         takes_a_write,
         inside,
         insisted: options.real && options.wake,
+        spread,
+        sets_of_south,
     };
     seen.judge(&options.out, &show)
 }

@@ -1,5 +1,5 @@
-//! Two sites of two machines with sshd each, an HAProxy and a PostgreSQL on them, and an HAProxy on a machine in front. All of it is
-//! driven by the backends that are built in, from the cluster's file.
+//! Two sites of two machines with sshd each, an HAProxy and a PostgreSQL on them, an HAProxy on a machine in front, and rsync from
+//! north to south. All of it is driven by the backends that are built in, from the cluster's file.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::database::now_ms;
+use crate::files::{self, Files};
 use crate::sites::{self, SERVERS, SITES, TwoSites, until_served};
 
 const FENCE: &str = include_str!("fence.sh");
@@ -49,6 +50,7 @@ pub(crate) struct Real {
     /// Whether north goes on living while nobody reaches it.
     cut_off: bool,
     insisting: Option<Insisting>,
+    files: Option<Files>,
     lab: Lab,
 }
 
@@ -122,14 +124,17 @@ impl Real {
         std::fs::write(folder.join("fence.sh"), FENCE)?;
         SITES.iter().try_for_each(|site| std::fs::create_dir(folder.join(site)))?;
         let (role, databases) = (if hot { "hot" } else { "warm" }, databases.into_iter().map(Arc::new).collect());
-        let insisting = None;
-        let real = Self { front, balancers, databases, machines, homes, config, role, cut_off, insisting, lab };
+        let (insisting, files) = (None, None);
+        let mut real =
+            Self { front, balancers, databases, machines, homes, config, role, cut_off, insisting, files, lab };
         let served = if hot { 4 } else { 2 };
         for place in 0..served {
             real.start_server(place).await?;
         }
         let each = real.homes[..served].iter().map(CarbonHome::address);
         until_served(each.chain([real.front.address()])).await?;
+        let topology = Topology::from_toml_str(&real.toml())?;
+        real.files = Some(Files::start(&real.config, &real.homes, &topology).await?);
         Ok(real)
     }
 
@@ -257,6 +262,9 @@ impl TwoSites for Real {
             self.balancers[0].restart()?;
             for place in 0..2 {
                 self.start_server(place).await?;
+                if let Some(files) = &mut self.files {
+                    files.start_timer(place, &self.homes)?;
+                }
             }
         }
         let balancer = self.balancers[0].address();
@@ -280,13 +288,21 @@ impl TwoSites for Real {
         Ok(insisting.attempts.await?)
     }
 
+    async fn share(&self, set: u64) -> Fallible<Option<Duration>> {
+        files::share(&self.homes, set).await.map(Some)
+    }
+
+    fn sets(&self) -> Vec<Option<u64>> {
+        files::sets(&self.homes)
+    }
+
     fn toml(&self) -> String {
         let admin =
             |process: &HaProxyProcess| process.tcp_admin().map_or_else(String::new, |address| address.to_string());
         let map = self.lab.path().join("sites.map");
         let switch =
             format!("backend = \"haproxy\"\nsockets = [\"{}\"]\nmap = \"{}\"\n", admin(&self.front), map.display());
-        let mut text = sites::head(&switch);
+        let mut text = sites::head(&switch) + &files::toml(&self.config);
         let fences = self.lab.path().join("fences");
         for (index, site) in SITES.iter().enumerate() {
             let role = if index == 0 { "serving" } else { self.role };

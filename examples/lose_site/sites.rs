@@ -50,6 +50,13 @@ pub(crate) trait TwoSites: Send + Sync {
     /// Ends who has written inside north all the time, and returns each attempt: when, and whether it was taken. Nothing, where
     /// nobody is there.
     async fn written_inside(&mut self) -> Fallible<Vec<(u64, bool)>>;
+
+    /// Changes the files of the services in north, and waits until all servers of both sites have them: returns how long that took.
+    /// Nothing, where files are not shared.
+    async fn share(&self, set: u64) -> Fallible<Option<Duration>>;
+
+    /// Returns the number of the set of files that each server has whole; empty where files are not shared.
+    fn sets(&self) -> Vec<Option<u64>>;
 }
 
 /// An order that a server has answered for.

@@ -39,6 +39,7 @@ fn a_real_site_that_is_lost_is_replaced_and_what_it_had_not_passed_on_is_counted
     let told = assert_lost_and_led_back(&["--real"]);
     let lost = told.report["orders_lost"].as_u64().unwrap();
     assert!(lost > 0, "its line went before its power: {}", told.printed);
+    assert_eq!(told.report["sets_of_south"], json!([2, 2]), "{}", told.printed);
 }
 
 #[test]

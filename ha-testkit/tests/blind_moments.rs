@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,9 +15,9 @@ use ha_core::backend::{
 use ha_core::engine::{Engine, RunError};
 use ha_core::journal::{Journal, JournalError, MemoryStore, Requests};
 use ha_core::procedure::Procedure;
-use ha_core::record::{Entry, Record, Request, RunId};
+use ha_core::record::{End, Entry, Record, Request, RunId};
 use ha_core::report::Event;
-use ha_core::state::{LeaseEpoch, Schema, SchemaChange};
+use ha_core::state::{LeaseEpoch, Schema, SchemaChange, Sync};
 use ha_core::topology::Name;
 use ha_testkit::world::{Controller, FakeDatabase, FakeFiles, Shape, World};
 use tokio::time::{Instant, sleep};
@@ -50,17 +51,32 @@ impl Database for SlowDatabase {
     }
 }
 
+/// Takes long for a hold; while it `copies`, a transfer into each reader is under way.
 #[derive(Debug)]
-struct SlowFiles(FakeFiles);
+struct SlowFiles {
+    files: FakeFiles,
+    copies: AtomicBool,
+}
+
+impl SlowFiles {
+    fn of(world: &World, controller: &Controller) -> Arc<Self> {
+        let files = FakeFiles::new(world.clone(), controller.clone());
+        Arc::new(Self { files, copies: AtomicBool::new(false) })
+    }
+}
 
 #[async_trait]
 impl ObserveFileSync for SlowFiles {
     async fn shared(&self, node: &Name) -> Result<Shared, StepError> {
-        self.0.shared(node).await
+        let mut seen = self.files.shared(node).await?;
+        if self.copies.load(Ordering::SeqCst) && seen.sync == Sync::Active {
+            seen.sync = Sync::Running;
+        }
+        Ok(seen)
     }
 
     async fn missing(&self, node: &Name) -> Result<Vec<String>, StepError> {
-        self.0.missing(node).await
+        self.files.missing(node).await
     }
 }
 
@@ -68,15 +84,15 @@ impl ObserveFileSync for SlowFiles {
 impl FileSync for SlowFiles {
     async fn hold(&self, epoch: LeaseEpoch, request: HoldFiles) -> Result<Applied, StepError> {
         sleep(SLOW).await;
-        self.0.hold(epoch, request).await
+        self.files.hold(epoch, request).await
     }
 
     async fn release(&self, epoch: LeaseEpoch, request: ReleaseFiles) -> Result<Applied, StepError> {
-        self.0.release(epoch, request).await
+        self.files.release(epoch, request).await
     }
 
     async fn hand_writer(&self, epoch: LeaseEpoch, request: HandWriter) -> Result<Applied, StepError> {
-        self.0.hand_writer(epoch, request).await
+        self.files.hand_writer(epoch, request).await
     }
 }
 
@@ -120,10 +136,25 @@ async fn a_loss_is_noticed_while_a_migration_takes_long_whichever_node_it_is() {
 async fn the_loss_of_the_active_node_is_noticed_while_its_file_sync_is_being_held() {
     let world = Shape::active_passive().with_files().world().unwrap();
     let controller = Controller::new();
-    let files = SlowFiles(FakeFiles::new(world.clone(), controller.clone()));
-    let engine = world.builder(&controller).with_files(Arc::new(files)).build().unwrap();
+    let engine = world.builder(&controller).with_files(SlowFiles::of(&world, &controller)).build().unwrap();
     let took = noticed_after(&world, &engine, &world.update_to(2), "hold sync", "esb1").await;
     assert!(took <= bound(&world), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_begins_or_ends_between_a_plan_and_its_run_does_not_make_the_plan_stale() {
+    for begins in [true, false] {
+        let world = Shape::active_passive().with_files().world().unwrap();
+        let controller = Controller::new();
+        let files = SlowFiles::of(&world, &controller);
+        let engine = world.builder(&controller).with_files(files.clone()).build().unwrap();
+        files.copies.store(!begins, Ordering::SeqCst);
+        let planned = engine.plan(&world.update_to(2)).await.unwrap();
+        files.copies.store(begins, Ordering::SeqCst);
+        let run = engine.run("run-1".into(), planned).await.unwrap();
+        files.copies.store(false, Ordering::SeqCst);
+        assert_eq!(run.wait().await.unwrap().end, End::AllNew);
+    }
 }
 
 /// A journal whose disk is full from the second take-out on.

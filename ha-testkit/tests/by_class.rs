@@ -75,7 +75,7 @@ fn compare(name: &str, topology: &Topology, plan: &Plan, count: &Mutex<Count>) {
 
 #[test]
 fn what_is_proven_by_class_is_what_every_state_says() {
-    let wanted = std::env::var("HA_CLASSES").ok().and_then(|text| text.parse().ok()).unwrap_or(16);
+    let wanted = std::env::var("HA_CLASSES").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let (seed, count) = (AtomicU64::new(FIRST_SEED), Mutex::new(Count::default()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {

@@ -15,7 +15,7 @@ async fn one_health_flap_of_a_healthy_node_turns_nothing_back_and_loses_nothing(
     for shape in shapes {
         for time in [5, 300, 1_500].map(Duration::from_millis) {
             for (node, after) in
-                ["esb1", "esb2"].into_iter().flat_map(|node| (0..45).map(move |step| (node, 230 * step)))
+                ["esb1", "esb2"].into_iter().flat_map(|node| (0..20).map(move |step| (node, 517 * step)))
             {
                 let world = shape.world().unwrap();
                 let engine = world.engine();

@@ -104,10 +104,9 @@ impl Exit {
             Self::NotConfirmed => ("not-confirmed", "nobody confirmed; nothing was changed"),
             Self::Unhealthy => ("unhealthy", "the doctor has found something"),
             Self::NotTaken => ("not-taken", "a request to a run was refused, or nobody has taken it yet"),
-            Self::Abandoned => (
-                "abandoned",
-                "interrupted twice, or before a run was followed: what was under way, or is recorded, is not known",
-            ),
+            Self::Abandoned => {
+                ("abandoned", "interrupted twice, or before a run was followed: what is under way is not known")
+            }
         }
     }
 }

@@ -31,8 +31,10 @@ pub(super) fn compare(topology: &Topology, plan: &Plan, seen: &Observation) -> C
             let unread = now.release.is_none() && now.process != Process::Absent;
             found.note(unread, format!("the release of {}", node.name), format!("{} has another release", node.name));
         }
-        let shared = now.shared.map(|now| (now.sync, now.generation, now.writer));
-        if let Some(now) = shared.filter(|now| *now != (before.sync, before.generation, before.writer)) {
+        // A transfer that begins or ends is nothing new: a hold waits for it, and the law takes both for open.
+        let between = |sync| if sync == Sync::Running { Sync::Active } else { sync };
+        let shared = now.shared.map(|now| (between(now.sync), now.generation, now.writer));
+        if let Some(now) = shared.filter(|now| *now != (between(before.sync), before.generation, before.writer)) {
             let message = format!("{} takes part in file sharing differently", node.name);
             found.note(now.0 == Sync::Unknown, format!("the file sync of {}", node.name), message);
         }

@@ -1,5 +1,7 @@
 //! Every named end and every refusal has its place on the page for three in the morning, by the text that people see.
 
+use std::time::Duration;
+
 // The handbook speaks of every module, so that it is beside their order.
 use super::super::backend::{ErrorKind, StepError};
 use super::super::engine::RunError;
@@ -99,8 +101,14 @@ fn every_refusal_of_a_run_is_on_the_page() {
     });
     let run = || RunId::from("patch-1");
     let broken = || JournalError::Broken { what: "disk full".into() };
+    let held = LeaseError::Held {
+        cluster: "orders".into(),
+        owner: "anna@ops1".into(),
+        epoch: LeaseEpoch::new(3),
+        left: Duration::from_secs(4),
+    };
     let values = [
-        RunError::Lease(LeaseError::Broken { what: "disk full".into() }),
+        RunError::Lease(held),
         RunError::Journal(broken()),
         RunError::Unrecorded { run: run(), source: broken(), open: Vec::new(), unknown: Vec::new() },
         RunError::Fold { run: run(), source: FoldError::NotOpened },

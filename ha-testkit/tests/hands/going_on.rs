@@ -1,9 +1,13 @@
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use ha_core::backend::Host;
 use ha_core::engine::{Answer, RunError, RunHandle};
-use ha_core::journal::Requests;
-use ha_core::record::{Ask, End, Request, Why};
+use ha_core::journal::{Journal, JournalError, MemoryStore, Requests};
+use ha_core::record::{Ask, End, Entry, Request, RunId, Why};
 use ha_core::report::Event;
 use ha_core::state::{LeaseEpoch, SchemaChange, SchemaVerdict, ServerDomain};
 use ha_testkit::world::{Controller, FakeHost, Fault, Operation, Shape, World};
@@ -136,6 +140,65 @@ async fn what_came_too_late_for_the_end_of_a_run_is_refused_when_it_is_gone_on_w
     assert_eq!(report.end, End::AllNew, "{report}");
     let said = &report.requests.last().unwrap().refused;
     assert!(number == 2 && said.as_ref().is_some_and(|why| why.contains("ask again")), "{report}");
+}
+
+/// Says nothing of what people ask until it was asked so often.
+#[derive(Debug)]
+struct Mute {
+    store: Arc<MemoryStore>,
+    times: AtomicUsize,
+}
+
+#[async_trait]
+impl Requests for Mute {
+    async fn put(&self, run: &RunId, request: Request) -> Result<u64, JournalError> {
+        self.store.put(run, request).await
+    }
+
+    async fn requests(&self, run: &RunId, after: u64) -> Result<Vec<(u64, Request)>, JournalError> {
+        let left = self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match left {
+            Ok(1) => pending().await,
+            Ok(_) => Err(JournalError::Broken { what: "the requests are not there".into() }),
+            Err(_) => self.store.requests(run, after).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Mute {
+    async fn append(&self, run: &RunId, entries: Vec<Entry>) -> Result<(), JournalError> {
+        self.store.append(run, entries).await
+    }
+
+    async fn read(&self, run: &RunId) -> Result<Vec<Entry>, JournalError> {
+        self.store.read(run).await
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, JournalError> {
+        self.store.runs().await
+    }
+
+    async fn open_runs(&self, cluster: &str) -> Result<Vec<RunId>, JournalError> {
+        self.store.open_runs(cluster).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_gone_on_with_where_nobody_can_read_what_was_asked_and_that_is_refused_once_it_can_be() {
+    // It does not answer at all, or it says that it cannot, twice.
+    for times in [1, 3] {
+        let world = World::active_passive();
+        stopped_after(begun(&world, &world.engine()).await, "apply").await;
+        world.store().put(&run(), Request::new(anna(), Ask::Abort, 0)).await.unwrap();
+        let mute = Arc::new(Mute { store: world.store(), times: AtomicUsize::new(times) });
+        let engine = world.builder(&Controller::new()).with_store(mute, world.store()).build().unwrap();
+        let report = engine.retry(run(), anna()).await.unwrap().wait().await.unwrap();
+        assert_eq!(report.end, End::AllNew, "{report}");
+        assert!(report.to_string().contains("what people asked of the run could not be read"), "{report}");
+        let said = report.requests.iter().filter_map(|asked| asked.refused.as_deref()).collect::<Vec<_>>();
+        assert!(matches!(said[..], [why] if why.contains("ask again")), "{report}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,7 +52,7 @@ fn pick(random: &mut Random, calls: &Calls) -> (FaultAt, String) {
 
 #[test]
 fn no_single_call_that_fails_breaks_a_proven_plan() {
-    let wanted = runs("HA_CALLS", 2_000);
+    let wanted = runs("HA_CALLS", 1_000);
     try_until("single calls that fail", wanted, FIRST_SEED, |seed, tally| {
         let scenario = Scenario::from_seed(seed, 0);
         let Some(planned) = planned_of(&scenario) else { return };

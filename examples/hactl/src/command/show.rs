@@ -172,6 +172,9 @@ fn text(out: &Out, shown: &Show) -> String {
         let word = out.toned(Tone::Bad, word);
         lines.extend(found.iter().map(|line| format!("{word}: {line}")));
     }
+    if !shown.broken.is_empty() {
+        lines.push("  a run that is under way may have declared that, for a while: hactl status".into());
+    }
     lines.join("\n") + "\n"
 }
 

@@ -65,10 +65,10 @@ fn write_node(text: &mut String, found: &Inventory, node: &Node, probed: &mut Ve
         text,
         "home = \"{home}\"                     # CHANGE. Commands run there.\n\
          start = [\"bin/server.sh\", \"start\"]  # CHANGE. Or `unit = \"NAME.service\"` for systemd.\n\
-         stop = [\"bin/server.sh\", \"stop\"]\n\
-         version = [\"cat\", \"bin/version.txt\"]    # prints the installed release in its first line\n\
-         pid_file = \"server.pid\"\n\
-         identity = \"-Dserver.home={home}\"   # one argument of the process that no other process has\n"
+         stop = [\"bin/server.sh\", \"stop\"]    # CHANGE\n\
+         version = [\"cat\", \"bin/version.txt\"]    # CHANGE. Prints the installed release in its first line.\n\
+         pid_file = \"server.pid\"             # CHANGE. Below home.\n\
+         identity = \"-Dserver.home={home}\"   # CHANGE. One argument of the process that no other process has.\n"
     );
     // Plain HTTP needs nothing else; a certificate has to be known.
     if let Some(first) = node.ports.iter().find(|port| !port.is_tls).or(node.ports.first()) {
@@ -79,6 +79,9 @@ fn write_node(text: &mut String, found: &Inventory, node: &Node, probed: &mut Ve
             || format!("http://{}.example/", node.name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-"));
         let url = seen.unwrap_or_else(own);
         let _ = write!(text, "[node.probe]\nbackend = \"http\"\nurl = {}{mark}\n", quoted(&url));
+        text.push_str(
+            "# test_url = \"...\"                  # asked before the node gets traffic again: what it says decides\n",
+        );
         if url.starts_with("https:") {
             let _ = writeln!(text, "pin = [\"{:064}\"] # CHANGE. `hactl show` names the one that the server shows.", 0);
         }

@@ -37,7 +37,7 @@ async fn clients_bound_by_a_cookie_are_moved_and_none_of_their_requests_fails() 
 async fn clients_bound_by_their_source_address_are_moved_and_none_of_their_requests_fails() {
     let cluster = Cluster::start(1, CarbonConfig::fast("1"), |spec| spec.with_stick_on_source()).await;
     let load =
-        Saturate::new(cluster.lbs[0].address()).with_class(Class::new("/orders?ms=5", "orders ", 1)).start().unwrap();
+        Saturate::new(cluster.lbs[0].address()).with_class(Class::new("/orders?ms=50", "orders ", 1)).start().unwrap();
     a_while(&load, 300).await;
     // All of them come from one address, so one server has them all once its entry is there.
     // As long as both have requests, each of them may write the entry anew.

@@ -47,6 +47,9 @@ async fn a_server_is_started_and_stopped_and_each_life_is_another() {
     assert_ne!(until(&host, true).await, first);
     let error = Host::start(&host, FIRST, ServerDomain::Test).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::None), "{error}");
+    // One that runs writes into its home.
+    host.stop(FIRST).await.unwrap();
+    until(&host, false).await;
     std::fs::remove_dir_all(&home).unwrap();
     assert_eq!(host.installed().await.unwrap(), Installed::Absent);
 }
