@@ -3,20 +3,21 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use super::build::Shared;
+use super::on::READ_LIMIT;
 use crate::journal::JournalError;
 use crate::record::{Request, RunId};
 
 /// How often the store is asked for what people have asked.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Reads what people ask of one run, in a task of its own: a store that is slow holds nothing up.
 /// What was asked: its number, and why it is refused, where it came for a situation that is over.
 pub(super) type Asked = (u64, Request, Option<&'static str>);
 
+/// Reads what people ask of one run, in a task of its own: a store that is slow holds nothing up.
 #[derive(Debug)]
 pub(super) struct Mailbox {
     requests: mpsc::Receiver<Result<Asked, JournalError>>,
@@ -37,7 +38,9 @@ impl Mailbox {
         let read = async move {
             let mut is_told = false;
             loop {
-                match shared.journal.requests(&run, after).await {
+                let asked = timeout(READ_LIMIT, shared.journal.requests(&run, after)).await;
+                let silent = |_| Err(JournalError::Broken { what: format!("no answer in {READ_LIMIT:?}") });
+                match asked.unwrap_or_else(silent) {
                     Ok(found) => {
                         for (number, request) in found {
                             after = number;
