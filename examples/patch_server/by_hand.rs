@@ -27,6 +27,8 @@ pub(crate) async fn run(cluster: &Cluster, show: &Show, load: &RunningLoad) -> F
         "  hactl init --from lb1/haproxy.cfg --cluster drafted.toml   # what can be read there; cluster.toml is whole, drafted.toml is to read"
             .into(),
         "  hactl doctor; hactl plan patch.toml; hactl run patch.toml; hactl report --html report.html".into(),
+        "the doctor is right that all of it is on one machine. For the next patch raise release in patch.toml, and name in beside what".into(),
+        "runs; with `touch esb1/fail-patch` the patch of that server fails, and all goes back. `--yes` answers where nobody can be asked.".into(),
         "Enter ends it, and removes this folder with all that is in it.".into(),
     ] {
         show.line(&line);

@@ -39,6 +39,8 @@ pub(crate) struct Cluster {
     console: Console,
     /// Rules of the balancer's lint that are accepted.
     accept: &'static str,
+    /// Whether HAProxy's file is checked.
+    reads_config: bool,
     /// How many members serve at rest.
     serve: u32,
 }
@@ -103,9 +105,27 @@ impl Cluster {
             let socket = lab.path().join("lb1.sock");
             Front::Embedded(embedded.start(SocketAddr::from(([127, 0, 0, 1], 0)), &socket).await?)
         };
-        let accept = if options.anyway { "accept = [\"left-out\"]\n" } else { "" };
+        let accept = match (options.anyway, options.by_hand) {
+            (true, _) => "accept = [\"left-out\"]\n",
+            // A person finds the whole file of HAProxy checked.
+            (false, true) => {
+                "# HAProxy repeats no request here, so that each one that is lost is seen: yours may, and need not be accepted.\n\
+                 accept = [\"redispatch\", \"retries\"]\n"
+            }
+            (false, false) => "",
+        };
         let serve = if options.queue { 2 } else { 1 };
-        let cluster = Self { lab, balancer, members, spare, declares_spare: !options.no_spare, console, accept, serve };
+        let cluster = Self {
+            lab,
+            balancer,
+            members,
+            spare,
+            declares_spare: !options.no_spare,
+            console,
+            accept,
+            reads_config: options.by_hand,
+            serve,
+        };
         std::fs::write(cluster.folder().join("cluster.toml"), cluster.topology())?;
         for member in &cluster.members {
             cluster.script(member, "wso2server.sh", "start").await?;
@@ -209,8 +229,12 @@ impl Cluster {
             Front::HaProxy(instances) => {
                 let row = |(process, number): (&HaProxyProcess, u32)| {
                     let master = process.master_socket().map_or_else(String::new, |path| path.display().to_string());
+                    let file = match self.reads_config {
+                        true => format!("config_file = \"{}\"\n", process.config_file().display()),
+                        false => String::new(),
+                    };
                     format!(
-                        "[[balancer]]\nname = \"lb{number}\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n{}",
+                        "[[balancer]]\nname = \"lb{number}\"\nbackend = \"haproxy\"\nsocket = \"{}\"\nmaster = \"{master}\"\n{file}{}",
                         process.socket().display(),
                         self.accept,
                     )

@@ -88,7 +88,10 @@ async fn what_is_not_known_is_said_to_be_not_known() {
     assert!(text.contains("| Failed requests | not known"), "{text}");
     assert!(text.contains("| Capacity to spare, lowest | not known"), "{text}");
     assert!(page.contains("Requests, errors and latency are not known"), "{page}");
-    assert!(page.contains("requests are not known. Its capacity over time is not known"), "{page}");
+    assert!(
+        page.contains("are not known: this report was made without the traffic. Its capacity over time is not known"),
+        "{page}"
+    );
     assert!(!page.contains("failed during the run"), "{page}");
     report.proof = None;
     let (text, page) = (report.to_markdown(None), report.to_html(None));

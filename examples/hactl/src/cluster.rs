@@ -39,6 +39,20 @@ pub(crate) fn load(path: &Path) -> Result<Topology, Failure> {
     Topology::from_toml_str(&text).map_err(|error| Failure::in_file(path, what, error.diagnostics()))
 }
 
+/// Says which lines of the cluster file `hactl init` has marked as to be changed, and are so still; `None` where none is.
+pub(crate) fn marked(path: &Path) -> Option<String> {
+    let text = read(path, "").ok()?;
+    let is_marked = |line: &str| !line.starts_with('#') && line.contains("# CHANGE");
+    let mut lines = text.lines().zip(1_u32..).filter(|(line, _)| is_marked(line)).map(|(_, number)| number);
+    let first = lines.next()?;
+    let others = lines.count();
+    let more = if others == 0 { String::new() } else { format!(", and {others} more") };
+    let file = path.display();
+    Some(format!(
+        "{file}: line {first} is still marked with CHANGE{more}: what is said there is believed; take the marks away"
+    ))
+}
+
 /// Reads a change file.
 pub(crate) fn load_change(path: &Path) -> Result<ChangeRequest, Failure> {
     let text = read(path, "name the file that describes the change; `hactl schema change` says what is in it")?;
@@ -51,6 +65,7 @@ pub(crate) fn check_names(topology: &Topology, change: &ChangeRequest, file: &Pa
     let nodes: Vec<&str> = topology.nodes().map(|(_, node)| node.name.as_str()).collect();
     let sites: Vec<&str> = topology.sites().iter().map(|site| site.name.as_str()).collect();
     let domains = topology.domains().map(|domain| topology.domain_name(domain).as_str());
+    let domains = domains.filter(|domain| !nodes.contains(domain));
     let lost: Vec<&str> = nodes.iter().copied().chain(domains).collect();
     let one = |key: &'static str, name: &Option<String>| name.clone().map(|name| (key, name));
     let (named, what, known): (Vec<(&str, String)>, _, _) = match change {
@@ -100,6 +115,6 @@ fn owner() -> String {
 
 /// Names who calls.
 pub(crate) fn person() -> String {
-    let known = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|key| std::env::var(key).ok());
-    known.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "somebody".into())
+    let named = |key| std::env::var(key).ok().filter(|name| !name.trim().is_empty());
+    ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(named).unwrap_or_else(|| "somebody".into())
 }

@@ -113,6 +113,10 @@ impl Failure {
             PlanError::Missing(_) | PlanError::Incomplete(_) | PlanError::NotHeld { .. } => {
                 (Exit::NotReady, "do what is named, then ask again")
             }
+            PlanError::Dangerous(_) => (
+                Exit::NotReady,
+                "correct haproxy.cfg where it is named, or accept a rule that you know better: accept = [\"RULE\"] in its [[balancer]]",
+            ),
             PlanError::NeedsWindow { .. } | PlanError::Unprovable { .. } => {
                 (Exit::Refused, "take up the remedy; `hactl prove` tells it too")
             }

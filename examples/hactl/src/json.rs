@@ -93,6 +93,8 @@ pub struct Validate {
     pub balancers: usize,
     /// The change files that are valid too.
     pub changes: Vec<ValidChange>,
+    /// What `hactl init` has marked as to be changed, and is so still.
+    pub marked: Option<String>,
 }
 
 /// A change file that is valid.

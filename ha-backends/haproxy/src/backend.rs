@@ -210,8 +210,7 @@ impl HaProxy {
     /// Reads which process has answered, and remembers what its version can do.
     pub(crate) fn process(&self, about: OpContext<'_>, answer: &str) -> Result<Instance, StepError> {
         let info = wire::parse_info(answer).map_err(|malformed| error::malformed(about, malformed))?;
-        let last = self.lock().worker;
-        let worker = last.filter(|worker| worker.is(info.pid)).unwrap_or_else(|| Worker::find(info.pid));
+        let worker = Worker::answering(self.lock().worker, info.pid);
         let mut known = self.lock();
         known.before_2_5 = wire::is_before(&info.version, [2, 5, 0]);
         known.worker = Some(worker);

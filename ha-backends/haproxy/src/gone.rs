@@ -46,8 +46,20 @@ impl Worker {
         Self { pid, processes: processes() }
     }
 
+    /// Returns the worker that has answered with this pid, given the one that did before. It may have ended since it answered: then it
+    /// is the one that is known, and there is nothing to look up.
+    pub(crate) fn answering(last: Option<Self>, pid: u64) -> Self {
+        match last {
+            Some(last) if last.is(pid) => last,
+            Some(last) if last.pid == pid => {
+                Some(Self::find(pid)).filter(|found| found.processes.is_some()).unwrap_or(last)
+            }
+            Some(_) | None => Self::find(pid),
+        }
+    }
+
     /// Tells whether it is the worker of this pid, and no other one has its pid by now.
-    pub(crate) fn is(self, pid: u64) -> bool {
+    fn is(self, pid: u64) -> bool {
         self.pid == pid && !self.processes.is_some_and(|[worker, _]| worker.has_ended())
     }
 
@@ -143,6 +155,16 @@ mod tests {
         let own = u64::from(std::process::id());
         assert_eq!(Worker::find(own).processes, None, "it is another program");
         assert!(!Worker::find(u64::MAX).is_last(), "it never was a process here");
+    }
+
+    #[test]
+    fn a_worker_that_ends_between_its_answer_and_the_look_at_it_is_the_one_that_was_known() {
+        let ended = Process { pid: u64::MAX, started: 1 };
+        let known = Worker { pid: u64::MAX, processes: Some([ended, ended]) };
+        let answered = Worker::answering(Some(known), u64::MAX);
+        assert!(answered == known && answered.is_last());
+        assert_eq!(Worker::answering(None, u64::MAX).processes, None, "nobody knew it");
+        assert_eq!(Worker::answering(Some(known), u64::MAX - 1).processes, None, "it is another one");
     }
 
     #[test]

@@ -211,8 +211,7 @@ impl Observed {
         if self.dangers.is_empty() {
             return Ok(self);
         }
-        let message = format!("a balancer's configuration would lose requests:\n  {}", self.dangers.join("\n  "));
-        Err(RunError::Plan { source: PlanError::Incomplete(message), seen: self.notes })
+        Err(RunError::Plan { source: PlanError::Dangerous(self.dangers), seen: self.notes })
     }
 }
 

@@ -134,6 +134,7 @@ fn every_reason_for_no_plan_is_on_the_page() {
         PlanError::NothingToDo { .. } | PlanError::AlreadySo { .. } => "there is nothing to do",
         PlanError::NotHeld { .. } => "cannot be held back on one node",
         PlanError::NeedsWindow { .. } => "cannot be run beside the release that is in use",
+        PlanError::Dangerous(_) => "configuration would lose requests",
         PlanError::Incomplete(_) => "the request is not complete",
         PlanError::Unprovable { .. } => "the plan breaks the law",
     });
@@ -146,6 +147,7 @@ fn every_reason_for_no_plan_is_on_the_page() {
         PlanError::AlreadySo { what: text() },
         PlanError::NotHeld { kind: FileSharing::SharedMount, what: text(), fix: text() },
         PlanError::NeedsWindow { reasons: vec![text()] },
+        PlanError::Dangerous(vec![text()]),
         PlanError::Incomplete(text()),
     ];
     check(texts, &values);

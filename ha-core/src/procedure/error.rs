@@ -71,6 +71,13 @@ pub enum PlanError {
         /// What breaks or blocks, one line each: file, line, rule.
         reasons: Vec<String>,
     },
+    /// What a balancer is configured to do would lose requests: one line each, with the rule and what to do.
+    #[error(
+        "a balancer's configuration would lose requests, nothing was changed:\n  {}\ncorrect it there, or accept a rule where you \
+         know better, by its name in the settings of that balancer",
+        .0.join("\n  ")
+    )]
+    Dangerous(Vec<String>),
     /// A request without a command, or with an empty release.
     #[error("the request is not complete: {0}")]
     Incomplete(String),

@@ -124,7 +124,7 @@ impl RunReport {
     }
 
     fn requests_for_people(&self, traffic: Option<&Traffic>) -> String {
-        let Some(traffic) = traffic else { return "not known: nobody told this report the traffic".into() };
+        let Some(traffic) = traffic else { return "not known: this report was made without the traffic".into() };
         let ((requests, failed), all) = (traffic.during(self, None), traffic.failed());
         let (requests, outside) = (grouped(requests), all.saturating_sub(failed));
         let outside = if outside == 0 { String::new() } else { format!("; {} before or after it", grouped(outside)) };

@@ -76,7 +76,11 @@ pub(crate) fn read_toml<T>(
         // A key that is given twice is where the error is; elsewhere that is the rest of a line, which names nothing.
         let twice = error.span().filter(|_| is_twice(&error));
         let key = twice.and_then(|span| text.get(span)).unwrap_or_default().trim();
-        findings.add(line, key, error.message(), "correct the TOML here");
+        // What is no number and has no quotes was meant to be a text.
+        let is_bare =
+            ["invalid float", "invalid integer", "missing quotes"].iter().any(|e| error.message().contains(e));
+        let fix = if is_bare { "correct the TOML here: a text is in quotes" } else { "correct the TOML here" };
+        findings.add(line, key, error.message(), fix);
     }
     let read = if errors.is_empty() {
         read(&Reader::new(&findings, root.get_ref(), String::new(), 0), &findings)

@@ -79,22 +79,27 @@ pub(super) fn validate(common: &Common, out: &Out, changes: &[PathBuf]) -> Resul
         pools: topology.pools().count(),
         balancers: topology.balancers().count(),
         changes,
+        marked: cluster::marked(&common.cluster),
     };
     if out.json {
         out.value(&valid)?;
         return Ok(Exit::Done);
     }
+    let several = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
     out.line(&format!(
-        "{}: cluster {} is valid: {} nodes, {} of them spares, {} pools, {} balancers",
+        "{}: cluster {} is valid: {}, {} of them spare, {}, {}",
         common.cluster.display(),
         valid.cluster,
-        valid.nodes,
+        several(valid.nodes, "node"),
         valid.spares,
-        valid.pools,
-        valid.balancers
+        several(valid.pools, "pool"),
+        several(valid.balancers, "balancer")
     ))?;
     for change in &valid.changes {
         out.line(&format!("{}: the change is valid: {}", change.file, change.procedure))?;
+    }
+    if let Some(marked) = &valid.marked {
+        out.line(&format!("note: {marked}"))?;
     }
     Ok(Exit::Done)
 }

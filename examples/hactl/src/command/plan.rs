@@ -30,6 +30,9 @@ pub(super) async fn plan(common: &Common, out: &Out, file: &Path, mermaid: bool)
         Verdict::Proven(_) | Verdict::Refused { .. } if out.json => told_as_json(out, &verdict),
         Verdict::Proven(planned) => {
             out.text(&text_of(engine.topology(), planned))?;
+            if let Some(marked) = cluster::marked(&common.cluster) {
+                out.line(&format!("note: {marked}"))?;
+            }
             out.line("next: `hactl run` with the same file")?;
             Ok(Exit::Done)
         }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use ha_core::engine::{RunError, RunHandle};
 use ha_core::plan::Plan;
 use ha_core::procedure::{ChangeRequest, DrillRequest};
-use ha_core::record::{Ask, End, Operator, RunId};
+use ha_core::record::{Ask, End, Operator, RunId, Why};
 use ha_core::report::RunReport;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -54,6 +54,9 @@ async fn begin(
     let run = RunId::new(start.run.clone().unwrap_or_else(stamp));
     if !out.json {
         out.text(&text_of(engine.topology(), &planned))?;
+        if let Some(marked) = cluster::marked(&common.cluster) {
+            out.line(&format!("note: {marked}"))?;
+        }
     }
     confirmed(start.confirm, out, &format!("Run it as {run}?"))?;
     let orders = orders_of(planned.plan());
@@ -72,16 +75,24 @@ pub(super) fn confirmed(confirm: Confirm, out: &Out, question: &str) -> Result<(
     if confirm.yes {
         return Ok(());
     }
-    let next = "give --yes once the plan is as it should be";
+    let next = "give --yes where it is meant";
     if out.json || !io::stdin().is_terminal() {
         let why = if out.json { "with --json nobody is asked" } else { "there is no terminal to ask on" };
         let what = format!("this changes the cluster, and {why}; nothing was changed");
         return Err(Failure::new(Exit::NotConfirmed, what, next));
     }
+    // Ctrl-C is an answer, too: nothing was begun.
+    let interrupted = tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            say("not confirmed; nothing was changed");
+            std::process::exit(i32::from(Exit::NotConfirmed.code()));
+        }
+    });
     // Where it cannot be shown, nobody answers.
     let _ = write!(io::stderr(), "{} [y/N] ", plain(question)).and_then(|()| io::stderr().flush());
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
+    interrupted.abort();
     match (read, answer.trim()) {
         (Ok(_), "y" | "Y" | "yes") => Ok(()),
         _ => Err(Failure::new(Exit::NotConfirmed, "not confirmed; nothing was changed", next)),
@@ -232,6 +243,9 @@ fn next_after(report: &RunReport) -> String {
     match report.end {
         End::AllNew => format!("nothing; `hactl report {run}` tells it again"),
         End::AllOld => format!("`hactl report {run}` tells why; mend that, then plan again"),
+        End::NeedsOperator(Why::Stopped) => {
+            format!("`hactl resume {run}` goes on, `hactl rollback {run}` takes it back")
+        }
         End::NeedsOperator(_) => {
             format!("do what is named above; then `hactl resume {run}` goes on, `hactl rollback {run}` takes it back")
         }

@@ -169,11 +169,13 @@ fn text(out: &Out, shown: &Show) -> String {
     }
     let told = [("law broken", &shown.broken), ("danger", &shown.dangers), ("note", &shown.notes)];
     for (word, found) in told {
-        let word = out.toned(Tone::Bad, word);
-        lines.extend(found.iter().map(|line| format!("{word}: {line}")));
-    }
-    if !shown.broken.is_empty() {
-        lines.push("  a run that is under way may have declared that, for a while: hactl status".into());
+        lines.extend(found.iter().map(|line| format!("{}: {line}", out.toned(Tone::Bad, word))));
+        if word == "law broken" && !found.is_empty() {
+            lines.push(
+                "  what could not be seen counts for nothing there, and a run may have declared it: hactl status"
+                    .into(),
+            );
+        }
     }
     lines.join("\n") + "\n"
 }

@@ -90,6 +90,7 @@ fn write_node(text: &mut String, found: &Inventory, node: &Node, probed: &mut Ve
     for port in node.ports.iter().filter(|port| port.member != node.name) {
         let pool = &found.pools[port.pool].name;
         let _ = write!(text, "[[node.port]]\npool = \"{pool}\"\nmember = \"{}\"\n", port.member);
+        text.push_str("# capacity = 1000                   # what it carries there, where that is not the node's\n");
     }
 }
 

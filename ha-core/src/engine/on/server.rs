@@ -285,7 +285,7 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
             None
         }
         Err(_) => {
-            note("its probe did not answer", format!("in {READ_LIMIT:?}"));
+            note("its probe did not answer", format!("nothing came in {READ_LIMIT:?}"));
             None
         }
     };
@@ -305,7 +305,7 @@ pub(in crate::engine) async fn observe_server(shared: &Shared, node: NodeIx, gat
             (Process::Unknown, None)
         }
         (Err(_), _) => {
-            note("its host did not answer", format!("in {READ_LIMIT:?}"));
+            note("its host did not answer", format!("nothing came in {READ_LIMIT:?}"));
             (Process::Unknown, None)
         }
     };

@@ -115,7 +115,7 @@ fn pool(name: &str, report: &RunReport, traffic: Option<&Traffic>, scale: Scale)
             let (requests, failed) = traffic.during(report, Some(name));
             format!("{} of {} requests failed during the run", grouped(failed), grouped(requests))
         }
-        None => "requests are not known".into(),
+        None => "Requests, errors and latency are not known: this report was made without the traffic".into(),
     };
     let capacity = seen.map_or(&[][..], |pool| &pool.capacity);
     Pool {

@@ -94,7 +94,7 @@ fn has_master(config: &Config, expect: &LintExpectations) -> bool {
 fn no_master(config: &Config, out: &mut Findings) {
     let message =
         "no master process can be seen in this file: after a reload the requests of old workers are invisible";
-    let fix = "start HAProxy with -W -S /run/haproxy/master.sock, and say so to the lint";
+    let fix = "start HAProxy with -W -S /run/haproxy/master.sock, and name that socket (master = \"/run/haproxy/master.sock\" in its [[balancer]])";
     missing(config, Severity::Advice, "master-socket", "master-worker", message, fix, out);
 }
 
@@ -111,7 +111,7 @@ fn no_listener_handover(sockets: &[Found<'_>], out: &mut Findings) {
 fn hard_stop(config: &Config, expect: &LintExpectations, out: &mut Findings) {
     if let Some((found, after)) = hard_stop_after(config).filter(|(_, after)| *after < expect.longest_request) {
         let (after, longest) = (show(after), show(expect.longest_request));
-        let message = format!("a reload cuts requests after {after}; the longest takes {longest}");
+        let message = format!("a reload cuts requests after {after}; the longest may take {longest}");
         out.danger("hard-stop-after", found, "hard-stop-after", message, "make it longer than the longest request");
     }
 }

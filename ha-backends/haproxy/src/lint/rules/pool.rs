@@ -143,7 +143,7 @@ fn short_server_timeout(pool: &Pool<'_>, out: &mut Findings) {
     let Some(found) = pool.proxy.last(&["timeout", "server"]) else { return };
     let longest = pool.expect.longest_request;
     if let Some(timeout) = time(found.line.word(2)).filter(|timeout| !timeout.is_zero() && *timeout < longest) {
-        let message = format!("requests are cut after {}; the longest takes {}", show(timeout), show(longest));
+        let message = format!("requests are cut after {}; the longest may take {}", show(timeout), show(longest));
         out.danger("timeout-server", found, "timeout server", message, "make it longer than the longest request");
     }
 }
