@@ -85,26 +85,23 @@ impl HaProxy {
     ) -> Result<Option<Vec<(String, String)>>, StepError> {
         let Some(master) = &self.master else { return Ok(None) };
         let question = wire::to_worker(pid, &wire::show_map(map));
-        let answer = master.ask(about, &question).await.map_err(StepError::without_effect)?;
-        if wire::is_gone(&answer) {
-            return Ok(None);
-        }
-        // An older configuration may not have had this map: then the worker leads nobody by it.
-        match wire::refused(&answer).map(|refused| error::refused(about, &refused)) {
-            Some(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Some(error) => Err(error),
-            None => wire::parse_map(&answer).map(Some).map_err(|malformed| error::malformed(about, malformed)),
-        }
+        let read = |answer: &str| match wire::refused(answer).map(|refused| error::refused(about, &refused)) {
+            // An older configuration may not have had this map: then the worker leads nobody by it.
+            Some(error) if error.kind() == ErrorKind::NotFound => Ok(Ok(None)),
+            Some(error) => Ok(Err(error)),
+            None => wire::parse_map(answer).map(|map| Ok(Some(map))),
+        };
+        let map = ask_worker(master, about, pid, &question, read).await.map_err(StepError::without_effect)?;
+        Ok(map.flatten())
     }
 
-    /// Gives an older worker a changing command; one that has ended needs none.
+    /// Gives an older worker a changing command, which is given again where no answer comes: twice has to equal once. One that has
+    /// ended needs none.
     pub(crate) async fn command_older(&self, about: OpContext<'_>, pid: u64, command: &str) -> Result<(), StepError> {
         let Some(master) = &self.master else { return Ok(()) };
-        let answer = master.ask(about, &wire::to_worker(pid, command)).await?;
-        if wire::is_gone(&answer) {
-            return Ok(());
-        }
-        wire::changed(&answer).map_err(|refused| error::refused(about, &refused))
+        let question = wire::to_worker(pid, command);
+        let read = |answer: &str| Ok(wire::changed(answer).map_err(|refused| error::refused(about, &refused)));
+        ask_worker(master, about, pid, &question, read).await.map(|_| ())
     }
 
     /// Counts what is in progress in a pool, and what waits for it, in older workers too.
@@ -140,9 +137,7 @@ impl HaProxy {
         Err(StepError::new(ErrorKind::Unsupported, about.operation, about.target).with_context(words).without_effect())
     }
 
-    /// Asks an older worker for the figures of a pool; `None` when it has ended, be it while it was asked. Right
-    /// after a reload, and when the worker ends, the master gives an empty answer or none (seen on 2.8 and 3.4): then it is
-    /// asked again, as long as the deadline of one question lasts.
+    /// Asks an older worker for the figures of a pool; `None` when it has ended, be it while it was asked.
     async fn ask_older(
         &self,
         master: &Socket,
@@ -150,32 +145,44 @@ impl HaProxy {
         (pid, pool): (u64, &Name),
         question: &str,
     ) -> Result<Option<(Vec<Stat>, Option<PoolRow>)>, StepError> {
-        let until = master.until();
-        loop {
-            // Short at first, so that one lost answer does not take the time of all.
-            let now = Instant::now();
-            let answer = master.ask_until(about, question, now + until.duration_since(now) / 3).await;
-            let failed = match answer.map_err(StepError::without_effect) {
-                Ok(answer) if wire::is_gone(&answer) => return Ok(None),
-                Ok(answer) => match wire::refused(&answer).map(|refused| error::refused(about, &refused)) {
-                    // An older configuration may not have had this pool.
-                    Some(error) if error.kind() == ErrorKind::NotFound => return Ok(Some((Vec::new(), None))),
-                    Some(error) => return Err(error),
-                    None => match wire::parse_stats(&answer, pool) {
-                        Ok(read) => return Ok(Some(read)),
-                        Err(malformed) => error::malformed(about, malformed),
-                    },
-                },
-                Err(error) => error,
-            };
-            let passes = matches!(failed.kind(), ErrorKind::Protocol | ErrorKind::Unreachable | ErrorKind::Timeout);
-            if !passes || Instant::now() + PAUSE * 2 >= until {
-                let words = format!("what older worker {pid} still does cannot be told: {failed}");
-                let kind = failed.kind();
-                return Err(StepError::new(kind, about.operation, about.target).with_context(words).without_effect());
-            }
-            sleep(PAUSE).await;
+        let read = |answer: &str| match wire::refused(answer).map(|refused| error::refused(about, &refused)) {
+            // An older configuration may not have had this pool.
+            Some(error) if error.kind() == ErrorKind::NotFound => Ok(Ok((Vec::new(), None))),
+            Some(error) => Ok(Err(error)),
+            None => wire::parse_stats(answer, pool).map(Ok),
+        };
+        ask_worker(master, about, pid, question, read).await.map_err(StepError::without_effect)
+    }
+}
+
+/// Asks an older worker over the master; `None` when it has ended, be it while it was asked. Right after a reload, and when the worker
+/// ends, the master gives an empty answer or none (seen on 2.6, 2.8 and 3.4): then it is asked again, as long as the deadline of one
+/// question lasts.
+async fn ask_worker<T>(
+    master: &Socket,
+    about: OpContext<'_>,
+    pid: u64,
+    question: &str,
+    read: impl Fn(&str) -> Result<Result<T, StepError>, Malformed>,
+) -> Result<Option<T>, StepError> {
+    let until = master.until();
+    loop {
+        // Short at first, so that one lost answer does not take the time of all.
+        let now = Instant::now();
+        let failed = match master.ask_until(about, question, now + until.duration_since(now) / 3).await {
+            Ok(answer) if wire::is_gone(&answer) => return Ok(None),
+            Ok(answer) => match read(&answer) {
+                Ok(read) => return read.map(Some),
+                Err(malformed) => error::malformed(about, malformed),
+            },
+            Err(error) => error,
+        };
+        let passes = matches!(failed.kind(), ErrorKind::Protocol | ErrorKind::Unreachable | ErrorKind::Timeout);
+        if !passes || Instant::now() + PAUSE * 2 >= until {
+            let words = format!("what older worker {pid} still does cannot be told: {failed}");
+            return Err(StepError::new(failed.kind(), about.operation, about.target).with_context(words));
         }
+        sleep(PAUSE).await;
     }
 }
 
