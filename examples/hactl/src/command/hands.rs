@@ -76,7 +76,15 @@ impl Run {
     }
 
     async fn tell(&self, out: &Out, what: &str, asked: Asked) -> Result<Exit, Failure> {
-        let answer = self.engine.answer(&asked, ANSWER).await.map_err(Failure::of_run)?;
+        let mut signals = Signals::new()?;
+        let answer = tokio::select! {
+            answer = self.engine.answer(&asked, ANSWER) => answer.map_err(Failure::of_run)?,
+            () = signals.next() => {
+                let run = &self.run;
+                let told = format!("{run}: interrupted; {what} is in the journal, and it is not known whether it is taken");
+                return Err(Failure::new(Exit::Abandoned, told, format!("`hactl status {run}` tells how it is")));
+            }
+        };
         if out.json {
             out.value(&json::Request { asked, answer: answer.clone() })?;
         }

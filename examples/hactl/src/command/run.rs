@@ -113,7 +113,7 @@ impl Signals {
     }
 
     /// Waits for any of them.
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         poll_fn(|context| {
             let heard = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
             if heard { Poll::Ready(()) } else { Poll::Pending }

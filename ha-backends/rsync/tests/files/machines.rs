@@ -39,7 +39,7 @@ async fn a_cable_pulled_in_mid_copy_leaves_no_set_and_the_next_release_brings_it
     let (writer, reader) = (&names[0], &names[1]);
     nodes.settle().unwrap();
     nodes.put(writer, 2);
-    fs::write(nodes.tree(writer).join("large.car"), vec![b'x'; 4_000_000]).unwrap();
+    fs::write(nodes.tree(writer).join("large.car"), vec![b'x'; 8_000_000]).unwrap();
     let home = nodes.home(writer);
     let copies = std::thread::spawn(move || sync(&home));
     let until = Instant::now() + Duration::from_secs(20);
