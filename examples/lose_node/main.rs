@@ -12,7 +12,8 @@
 //!
 //! With `--failover` nothing is shown but measured, in `--turns` turns (20): how long after a kill -9 of the active server consumers are
 //! served by the passive, which here stands by outside of the balancer until the outage procedure admits it, beside HAProxy's own
-//! `backup` server and, where it is installed and for root, keepalived. Each looks every `--check-every` ms (50). Exit code 0: every one failed over.
+//! `backup` server and, where it is installed and for root, keepalived. Each looks every `--check-every` ms (50). Exit code 0: every one
+//! failed over.
 //!
 //! Exit codes: 0 that was so, and both procedures ended as they should; 1 otherwise; 2 the demonstration could not be set up.
 

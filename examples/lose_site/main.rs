@@ -16,9 +16,9 @@
 //!
 //! By default the balancers are embedded ones, and the database two SQLite files. With `--real` each site is two machines with sshd
 //! and networks of their own, with an HAProxy and a PostgreSQL (one follows the other by streaming replication); a fifth machine has
-//! the HAProxy in front, and the first machine of north brings the files of the services to the other three by rsync. All of it is driven by what `ha_backends::connect` makes of the cluster's file; the fence is a script that
-//! shuts the front's way to the site and the site's database. It needs root, HAProxy, OpenSSH, PostgreSQL and nftables, and says what is
-//! missing.
+//! the HAProxy in front, and the first machine of north brings the files of the services to the other three by rsync. All of it is
+//! driven by what `ha_backends::connect` makes of the cluster's file; the fence is a script that shuts the front's way to the site and
+//! the site's database. It needs root, HAProxy, OpenSSH, rsync, PostgreSQL and nftables, and says what is missing.
 //!
 //! With `--real --wake` north does not die: its links are cut while it lives, somebody inside it goes on writing into its database, and
 //! its links come back while south replaces it, are cut again, and come back again.
@@ -180,7 +180,8 @@ async fn demonstrate(options: &Options) -> Fallible<bool> {
         sites.meanwhile(event).await
     });
     let loss = loss.await?;
-    let sets_of_south = sites.sets().split_off(sites.sets().len() / 2);
+    let mut sets = sites.sets();
+    let sets_of_south = sets.split_off(sets.len() / 2);
     show.line("north comes back by itself, with its servers, its balancer and its database");
     sites.wake_north().await?;
     let takes_a_write = sites.north_takes_a_write().await?;

@@ -109,7 +109,7 @@ impl Cluster {
             (true, _) => "accept = [\"left-out\"]\n",
             // A person finds the whole file of HAProxy checked.
             (false, true) => {
-                "# HAProxy repeats no request here, so that each one that is lost is seen: yours may, and need not be accepted.\n\
+                "# HAProxy repeats no request here, so that each one that is lost is seen. Let yours repeat, and leave this out.\n\
                  accept = [\"redispatch\", \"retries\"]\n"
             }
             (false, false) => "",

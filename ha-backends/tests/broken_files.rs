@@ -412,6 +412,11 @@ const MISTAKES: &[Mistake] = &[
         "identity = \"-Desb.home=/opt/esb1",
         &["line 28: invalid basic string, expected `\"`; correct the TOML here"],
     ),
+    (
+        "identity = \"-Desb.home=/opt/esb1\"",
+        "identity = 4.2.1",
+        &["line 28: invalid float, expected nothing; correct the TOML here: a text is in quotes"],
+    ),
     ("[policy]", "[polcy]", &["line 4: polcy: unknown key; did you mean policy?"]),
     (
         "[[balancer]]\nname = \"lb1\"\n",

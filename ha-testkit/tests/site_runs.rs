@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ha_core::backend::{
-    Applied, Consumers, DemoteReplica, DetachedWork, ErrorKind, Fencing, FollowReplica, Host, HostCapabilities,
-    HostFiles, HostIdentity, Incarnation, Installed, ObserveHost, ObserveReplica, PromoteReplica, Ran, Replica,
-    ReplicaRole, ReplicaSeen, RunCommand, ServerProcess, StepError,
+    Applied, Consumers, DemoteReplica, DetachedWork, ErrorKind, Fence, FenceLevel, FenceSite, Fenced, Fencing,
+    FollowReplica, Host, HostCapabilities, HostFiles, HostIdentity, Incarnation, Installed, ObserveFence, ObserveHost,
+    ObserveReplica, PromoteReplica, Ran, Replica, ReplicaRole, ReplicaSeen, RunCommand, ServerProcess, StepError,
 };
 use ha_core::engine::Engine;
 use ha_core::procedure::{FailBackRequest, Procedure, SiteLossRequest};
@@ -20,7 +20,7 @@ use ha_core::record::{End, Operator, Why};
 use ha_core::report::{Event, RunReport};
 use ha_core::state::{LeaseEpoch, ServerDomain, SiteEpoch};
 use ha_core::topology::{SiteRole, Topology};
-use ha_testkit::world::{Controller, FakeReplica, Shape, World};
+use ha_testkit::world::{Controller, FakeFence, FakeReplica, Shape, World};
 use tokio::time::sleep;
 
 /// When what was asked of a copy that promotes late is carried out: long after every deadline.
@@ -352,6 +352,72 @@ impl Host for Silent {
     async fn run(&self, _epoch: LeaseEpoch, _command: RunCommand) -> Result<Ran, StepError> {
         pending().await
     }
+}
+
+/// The database of a site whose machines are lost, which lives on: it still takes writes.
+#[derive(Debug)]
+struct Survivor;
+
+#[async_trait]
+impl ObserveReplica for Survivor {
+    async fn replica(&self) -> Result<ReplicaSeen, StepError> {
+        Ok(ReplicaSeen::new(ReplicaRole::Primary, SiteEpoch::new(1)))
+    }
+}
+
+#[async_trait]
+impl Replica for Survivor {
+    async fn promote(&self, _: LeaseEpoch, _: PromoteReplica) -> Result<Applied, StepError> {
+        pending().await
+    }
+
+    async fn demote(&self, _: LeaseEpoch, _: DemoteReplica) -> Result<Applied, StepError> {
+        pending().await
+    }
+
+    async fn follow(&self, _: LeaseEpoch, _: FollowReplica) -> Result<Applied, StepError> {
+        pending().await
+    }
+}
+
+/// A fence that takes longer to say that it holds than what is lost is waited for.
+#[derive(Debug)]
+struct SlowFence(FakeFence);
+
+#[async_trait]
+impl ObserveFence for SlowFence {
+    fn level(&self) -> FenceLevel {
+        self.0.level()
+    }
+
+    async fn fenced(&self) -> Result<Fenced, StepError> {
+        sleep(Duration::from_millis(400)).await;
+        self.0.fenced().await
+    }
+}
+
+#[async_trait]
+impl Fence for SlowFence {
+    async fn fence(&self, lease: LeaseEpoch, request: FenceSite) -> Result<Applied, StepError> {
+        self.0.fence(lease, request).await
+    }
+
+    async fn lift(&self, lease: LeaseEpoch) -> Result<Applied, StepError> {
+        self.0.lift(lease).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fence_of_a_lost_site_whose_database_lives_on_has_its_time_to_say_that_it_holds() {
+    let world = Shape::active_passive().with_sites(SiteRole::Hot).world().unwrap();
+    world.lose_site("north");
+    sleep(Duration::from_secs(1)).await;
+    let fence = SlowFence(FakeFence::new(world.clone(), Controller::new(), "north".into()));
+    let builder = world.builder(&Controller::new()).with_fence("north", Arc::new(fence));
+    let engine = builder.with_replica("north", Arc::new(Survivor)).build().unwrap();
+    let report = run(&engine, "loss", &SiteLossRequest::of("north").with_window_accepted_by("tester")).await;
+    assert_eq!((report.end, world.led().0), (End::AllNew, Consumers::To("south".into())), "{report}");
+    assert!(!report.to_string().contains("the fence of site north cannot be read"), "{report}");
 }
 
 #[tokio::test(start_paused = true)]

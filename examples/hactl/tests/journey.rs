@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lab::{Cluster, ask, hactl, on_a_terminal, told};
+use lab::{CTRL_C, Cluster, ask, hactl, on_a_terminal, told};
 use serde_json::{Value, json};
 
 ha_lab::roles!();
@@ -292,6 +292,17 @@ async fn a_run_does_not_depend_on_who_reads_it_or_on_a_terminal_that_goes_away()
     child.wait().unwrap();
     drop(lines);
     assert_eq!(ask(dir, &["abort", "killed"]).code, Some(15));
+    // Who asks and does not wait for the answer is told what is not known.
+    let asks = hactl(dir).args(["abort", "killed"]).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while ask(dir, &["status", "killed"]).out.matches("not taken yet: abort").count() < 2 {
+        assert!(Instant::now() < until, "it was not asked in 60 s");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send(&asks, "-INT");
+    let told = asks.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.code() == Some(130) && said.contains("it is not known whether it is taken"), "{said}");
     let resumed = ask(dir, &["resume", "killed", "--yes", "--json"]);
     assert_eq!(resumed.code, Some(0), "{resumed:?}");
     let events: Vec<Value> = resumed.lines().iter().map(|line| line["event"].clone()).collect();
@@ -344,6 +355,8 @@ async fn on_a_terminal_it_asks_and_shows_what_is_under_way_in_40_columns() {
     let (code, sent) = run(&[], "n\n");
     assert_eq!(code, Some(13), "{sent}");
     assert!(sent.contains("Run it as r1? [y/N]") && sent.contains("not confirmed"), "{sent}");
+    let (code, sent) = run(&[], CTRL_C);
+    assert!(code == Some(13) && sent.contains("nothing was changed"), "{code:?}: {sent}");
     assert_eq!(cluster.releases(), ["4.2.0", "4.2.0"]);
     let (code, sent) = run(&[], "y\n");
     assert_eq!(code, Some(0), "{sent}");

@@ -179,7 +179,7 @@ async fn ask_worker<T>(
         };
         let passes = matches!(failed.kind(), ErrorKind::Protocol | ErrorKind::Unreachable | ErrorKind::Timeout);
         if !passes || Instant::now() + PAUSE * 2 >= until {
-            let words = format!("what older worker {pid} still does cannot be told: {failed}");
+            let words = format!("older worker {pid} gives no answer that can be used: {failed}");
             return Err(StepError::new(failed.kind(), about.operation, about.target).with_context(words));
         }
         sleep(PAUSE).await;
@@ -197,4 +197,34 @@ async fn old(master: &Socket, about: OpContext<'_>) -> Result<Vec<u64>, StepErro
 fn busy(stats: &[Stat], row: Option<&PoolRow>) -> u64 {
     let of_servers = stats.iter().fold(0, |sum: u64, stat| sum.saturating_add(stat.quiescence.in_flight()));
     row.map_or(of_servers, |row| of_servers.saturating_add(row.queued).max(row.sessions))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use ha_lab::{ScriptedAnswer, ScriptedSocket};
+
+    use super::*;
+    use crate::config::{Endpoint, HaProxyConfig};
+
+    /// A master whose worker 7 answers nothing at first, and then ends.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_worker_that_ends_while_its_map_is_read_or_set_is_asked_again_and_leads_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = asked.clone();
+        let script = move |_: &str| match count.fetch_add(1, Ordering::SeqCst) % 2 {
+            0 => ScriptedAnswer::Close,
+            _ => ScriptedAnswer::text("Can't find the target PID matching the prefix '@!7'.\n"),
+        };
+        let _master = ScriptedSocket::on_unix(dir.path().join("master.sock"), script).unwrap();
+        let config = HaProxyConfig::new(dir.path().join("admin.sock"));
+        let haproxy = HaProxy::new(config.with_master(Endpoint::Unix(dir.path().join("master.sock"))));
+        let about = OpContext { operation: "lead", target: "switch" };
+        assert_eq!(haproxy.older_map(about, 7, Path::new("/sites.map")).await.unwrap(), None);
+        haproxy.command_older(about, 7, "set map /sites.map site north").await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+    }
 }

@@ -213,7 +213,7 @@ async fn an_older_worker_that_answers_nothing_at_first_is_asked_again_and_then_c
             Ok(figures) => assert_eq!((figures.older_sessions, silent < u32::MAX), (1, true)),
             Err(error) => {
                 assert_eq!(silent, u32::MAX, "{error}");
-                assert!(error.to_string().contains("older worker 4001 still does cannot be told"), "{error}");
+                assert!(error.to_string().contains("older worker 4001 gives no answer that can be used"), "{error}");
             }
         }
     }

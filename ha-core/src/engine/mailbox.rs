@@ -17,6 +17,12 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// What was asked: its number, and why it is refused, where it came for a situation that is over.
 pub(super) type Asked = (u64, Request, Option<&'static str>);
 
+/// Reads what was asked of a run after a request, once.
+pub(super) async fn asked(shared: &Shared, run: &RunId, after: u64) -> Result<Vec<(u64, Request)>, JournalError> {
+    let silent = |_| Err(JournalError::Broken { what: format!("no answer in {READ_LIMIT:?}") });
+    timeout(READ_LIMIT, shared.journal.requests(run, after)).await.unwrap_or_else(silent)
+}
+
 /// Reads what people ask of one run, in a task of its own: a store that is slow holds nothing up.
 #[derive(Debug)]
 pub(super) struct Mailbox {
@@ -38,9 +44,7 @@ impl Mailbox {
         let read = async move {
             let mut is_told = false;
             loop {
-                let asked = timeout(READ_LIMIT, shared.journal.requests(&run, after)).await;
-                let silent = |_| Err(JournalError::Broken { what: format!("no answer in {READ_LIMIT:?}") });
-                match asked.unwrap_or_else(silent) {
+                match asked(&shared, &run, after).await {
                     Ok(found) => {
                         for (number, request) in found {
                             after = number;

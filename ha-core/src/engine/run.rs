@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::build::Engine;
@@ -13,9 +13,9 @@ use super::error::RunError;
 use super::events::{EVENTS, Events};
 use super::hands::Asked;
 use super::lease::HeldLease;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, asked};
 use super::observe::observe;
-use super::on::{READ_AGAIN, READ_LIMIT, compare_scripts};
+use super::on::{READ_AGAIN, compare_scripts};
 use super::stale::{Compared, compare};
 use crate::action::Order;
 use crate::journal::cluster_of;
@@ -201,12 +201,10 @@ impl Engine {
         let intents: BTreeMap<Order, u64> = intents.collect();
         // What was asked while nobody drove the run comes before all else. Where it cannot be read the run is gone on with all the
         // same: who rescues it does not wait for that.
-        let asked = timeout(READ_LIMIT, self.shared.journal.requests(&run, hands.last_request())).await;
-        let asked = asked
-            .map_or_else(|_| Err(format!("no answer in {READ_LIMIT:?}")), |asked| asked.map_err(|e| e.to_string()));
+        let asked = asked(&self.shared, &run, hands.last_request()).await;
         let is_read = asked.is_ok();
         let mut waiting = asked.unwrap_or_else(|error| {
-            tracing::warn!(error, "what people asked of the run cannot be read, it is gone on with");
+            tracing::warn!(%error, "what people asked of the run cannot be read, it is gone on with");
             report.note(format!("what people asked of the run could not be read when it began here: {error}"));
             Vec::new()
         });

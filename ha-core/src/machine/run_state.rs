@@ -191,9 +191,11 @@ impl RunState {
         self.targets.unsettled().any(promotes)
     }
 
-    /// Tells whether a database was not promoted in its time, which may have come since.
+    /// Tells whether a database that was asked to be promoted was not in its time, which may have come since. One that refused is not
+    /// meant.
     pub(crate) fn promotion_given_up(&self) -> bool {
-        self.targets.failed().any(promotes)
+        let is_late = |order| self.targets.progress(order) == Progress::NotDone { looked: true };
+        self.targets.failed().any(|order| promotes(order) && is_late(order))
     }
 
     /// Says why the run cannot go back any more; `None` where it can, or does.

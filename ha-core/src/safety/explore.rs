@@ -310,10 +310,9 @@ impl Explorer<'_> {
     /// person may ask for the rollback.
     fn ask_for_the_rollback(&mut self, number: usize, state: &ExploredState) -> Step {
         let cursor = state.run.cursor;
-        // A run that has done nothing yet goes back to how it was, whatever that was.
-        let returns = self.plan.point_of_no_return > 0 && state.run.may_return(self.plan);
-        // The machine plans that way back anew.
-        let returns = returns && !state.run.plans_its_way_back(self.plan);
+        // A run that has done nothing yet goes back to how it was, whatever that was; a way back that is planned anew is proven then.
+        let plan = self.plan;
+        let returns = plan.point_of_no_return > 0 && state.run.may_return(plan) && !state.run.plans_its_way_back(plan);
         if state.back || state.faults_left < self.budget || cursor.mode != Mode::Forward || !returns {
             return Ok(());
         }

@@ -54,6 +54,9 @@ pub(crate) fn told(command: &mut Command) -> Told {
     Told { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
+/// Ctrl-C, once a question is asked.
+pub(crate) const CTRL_C: &str = "\u{3}";
+
 /// Runs it on a terminal of 40 columns, on which `typed` is typed, and returns all that the terminal was sent.
 pub(crate) fn on_a_terminal(command: &mut Command, typed: &str) -> (Option<i32>, String) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -70,10 +73,19 @@ pub(crate) fn on_a_terminal(command: &mut Command, typed: &str) -> (Option<i32>,
     // The child alone holds the terminal from here on: its end is the end of what is read.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut master = std::fs::File::from(master);
-    std::io::Write::write_all(&mut master, typed.as_bytes()).unwrap();
+    let mut interrupts = typed == CTRL_C;
+    if !interrupts {
+        std::io::Write::write_all(&mut master, typed.as_bytes()).unwrap();
+    }
     let (mut sent, mut bytes) = (Vec::new(), [0; 4096]);
     while let Ok(read @ 1..) = std::io::Read::read(&mut master, &mut bytes) {
         sent.extend_from_slice(&bytes[..read]);
+        // The terminal is nobody's own: what it would send for Ctrl-C is sent here.
+        if interrupts && sent.windows(5).any(|end| end == b"[y/N]") {
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+            interrupts = false;
+        }
     }
     (child.wait().unwrap().code(), String::from_utf8_lossy(&sent).into_owned())
 }

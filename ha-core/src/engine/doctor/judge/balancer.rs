@@ -163,7 +163,7 @@ fn found(view: &View<'_>, check: Check, wanted: impl Fn(&ConfigFinding) -> bool)
                 for one in found.iter().filter(|one| wanted(one)) {
                     if known.insert((seen.balancer, one.message.clone())) {
                         let severity = if one.is_danger { Severity::Danger } else { Severity::Advice };
-                        let fix = "do what the message says, or accept the rule in brackets where you know better: accept = [\"RULE\"] in its [[balancer]]";
+                        let fix = "do what the message says, or accept the rule in brackets, where you know better, in the settings of that balancer";
                         findings.push(Finding::new(check, severity, place(), one.message.as_str(), fix));
                     }
                 }
