@@ -82,11 +82,11 @@ pub(super) fn confirmed(confirm: Confirm, out: &Out, question: &str) -> Result<(
         return Err(Failure::new(Exit::NotConfirmed, what, next));
     }
     // Ctrl-C is an answer, too: nothing was begun.
-    let interrupted = tokio::spawn(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            say("not confirmed; nothing was changed");
-            std::process::exit(i32::from(Exit::NotConfirmed.code()));
-        }
+    let mut signals = Signals::new()?;
+    let interrupted = tokio::spawn(async move {
+        signals.next().await;
+        say("not confirmed; nothing was changed");
+        std::process::exit(i32::from(Exit::NotConfirmed.code()));
     });
     // Where it cannot be shown, nobody answers.
     let _ = write!(io::stderr(), "{} [y/N] ", plain(question)).and_then(|()| io::stderr().flush());
